@@ -1,0 +1,80 @@
+"""The `deepkd` program: joins the commands and turns a DeepKDError into one line and its exit code."""
+
+import importlib
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from typer.core import TyperGroup
+
+from deepkd import __version__
+from deepkd.errors import DeepKDError
+
+COMMANDS = (
+    "extract", "train", "distill", "prune", "quantize", "export", "evaluate", "detect", "benchmark", "doctor",
+)  # fmt: skip
+
+
+class _Group(TyperGroup):
+    """The one door where errors become messages and exit codes."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except DeepKDError as error:
+            Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(printable(str(error)))}")
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt:
+            Console(stderr=True).print("interrupted; what was finished is kept")
+            raise typer.Exit(130) from None
+        except BrokenPipeError:
+            # The reader of our output has gone (`| head`): stop quietly, and keep Python from complaining at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(1) from None
+
+
+def printable(text: str) -> str:
+    """Text with control characters and broken encodings shown as escapes, safe for a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape", "replace").decode() for c in text)
+
+
+app = typer.Typer(
+    cls=_Group,
+    name="deepkd",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(shown: bool) -> None:
+    if shown:
+        typer.echo(f"deepkd {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Judge whether the faces in a video are forged; train and shrink the model that judges."""
+
+
+for _name in COMMANDS:
+    _module = importlib.import_module(f"deepkd.cli.{_name}")
+    app.command(_name)(getattr(_module, _name))
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

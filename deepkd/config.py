@@ -1,0 +1,145 @@
+"""Settings: one frozen dataclass per command, checked at birth.
+
+A value comes from the flag, else the environment variable `DEEPKD_<COMMAND>_<KEY>`, else the TOML file, else the
+default. An unknown key, a wrong type, a value out of range or a contradiction is a `ConfigError` that names the key
+and what it takes.
+"""
+
+import dataclasses
+import difflib
+import json
+import os
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from deepkd.errors import ConfigError
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    choices: tuple[str, ...] | None = None,
+    low: float | None = None,
+    high: float | None = None,
+) -> Any:
+    """A dataclass field with its sentence of help (shown by `--help`), its choices and its range (inclusive)."""
+    return field(default=default, metadata={"help": help, "choices": choices, "low": low, "high": high})
+
+
+@dataclass(frozen=True)
+class Config:
+    """Base of all settings: checks every field's type, choices and range when built."""
+
+    command: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        """Check each field, then what `check` adds.
+
+        Raises:
+            ConfigError: naming the key and what it takes.
+        """
+        hints = typing.get_type_hints(type(self))
+        for item in fields(self):
+            _check_field(item, getattr(self, item.name), hints[item.name])
+        self.check()
+
+    def check(self) -> None:
+        """Refuse contradictions between fields; subclasses override it."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The settings as plain values, ready for JSON or TOML."""
+        values = dataclasses.asdict(self)
+        return {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}
+
+    def save(self, path: Path) -> None:
+        """Write the resolved settings as JSON beside the result that they made."""
+        path.write_text(json.dumps({"command": self.command, **self.as_dict()}, indent=2, default=str) + "\n")
+
+    def replace(self, **changes: Any) -> Self:
+        """A checked copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+
+def load_config[C: Config](kind: type[C], file: Path | None = None, **flags: Any) -> C:
+    """Settings from defaults, then `file` (TOML), then the environment, then those `flags` that are not None.
+
+    Raises:
+        ConfigError: an unknown key, a wrong type, an unknown choice, a value out of range, a contradiction.
+    """
+    values = _read_toml(kind, file) if file else {}
+    values |= _read_environment(kind)
+    values |= {key: value for key, value in flags.items() if value is not None}
+    known = {item.name for item in fields(kind)}
+    for key in values:
+        if key not in known:
+            raise ConfigError(f"unknown setting '{key}'{_guess(key, known)}; choose from {', '.join(sorted(known))}")
+    hints = typing.get_type_hints(kind)
+    return kind(**{key: _coerce(value, hints[key]) for key, value in values.items()})
+
+
+def _read_toml(kind: type[Config], file: Path) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(file.read_text())
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror}); give --config an existing TOML file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: not valid TOML ({error})") from error
+    section = values.get(kind.command)
+    return dict(section) if isinstance(section, Mapping) else values
+
+
+def _read_environment(kind: type[Config]) -> dict[str, Any]:
+    names = {item.name: f"DEEPKD_{kind.command}_{item.name}".upper() for item in fields(kind)}
+    return {key: os.environ[name] for key, name in names.items() if name in os.environ}
+
+
+def _guess(key: str, known: set[str]) -> str:
+    close = difflib.get_close_matches(key, known, n=1)
+    return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+def _kinds(hint: Any) -> tuple[type, ...]:
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    return tuple(typing.get_origin(option) or option for option in options)
+
+
+def _coerce(value: Any, hint: Any) -> Any:
+    """Text from the environment or TOML as the field's type, where that is exact; else as it is."""
+    kinds = _kinds(hint)
+    if isinstance(value, list) and tuple in kinds:
+        return tuple(value)
+    if isinstance(value, int) and not isinstance(value, bool) and float in kinds and int not in kinds:
+        return float(value)
+    if not isinstance(value, str) or str in kinds:
+        return value
+    if bool in kinds and value.lower() in {"1", "true", "yes", "0", "false", "no"}:
+        return value.lower() in {"1", "true", "yes"}
+    for kind in (int, float, Path):
+        if kind in kinds:
+            try:
+                return kind(value)
+            except ValueError:
+                continue
+    return value
+
+
+def _check_field(item: "dataclasses.Field[Any]", value: Any, hint: Any) -> None:
+    kinds = _kinds(hint)
+    wrong_bool = isinstance(value, bool) and bool not in kinds
+    if Any not in kinds and (wrong_bool or not isinstance(value, kinds)):
+        names = " or ".join("nothing" if kind is types.NoneType else kind.__name__ for kind in kinds)
+        raise ConfigError(f"{item.name}={value!r}: takes {names}, not {type(value).__name__}")
+    choices, low, high = (item.metadata.get(key) for key in ("choices", "low", "high"))
+    if value is None:
+        return
+    if choices and value not in choices:
+        raise ConfigError(f"unknown {item.name} '{value}'; choose from {', '.join(choices)}")
+    if (low is not None and value < low) or (high is not None and value > high):
+        span = f"at least {low}" if high is None else f"{low} to {high}"
+        raise ConfigError(f"{item.name}={value}: takes {span}")

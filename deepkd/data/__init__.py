@@ -1,0 +1,1 @@
+"""From data sets and crops to training samples."""

@@ -1,0 +1,1 @@
+"""Teaching a student what its teacher knows."""

@@ -1,0 +1,54 @@
+"""Every error deepkd raises on purpose, and the exit code each one means at the command line.
+
+    DeepKDError                exit 1, nothing could be done
+    ├── UsageError             exit 2, the call itself is wrong (flags, URLs)
+    │   └── ConfigError        a key, type, choice or range in a config file, variable or flag
+    ├── InputError             one input cannot be judged; a batch goes on (exit 3 at its end)
+    │   ├── VideoError         cannot be opened or decoded
+    │   └── ImageError         likewise, a still image
+    ├── DataError              an index, a data set layout or a split is wrong
+    ├── ModelError             a model file is missing, damaged, of another kind, or untrained
+    └── OutputError            the result cannot be written, or would overwrite another
+
+A message says what is wrong, with which value, and what to do next.
+"""
+
+
+class DeepKDError(Exception):
+    """Base of all errors that deepkd raises on purpose."""
+
+    exit_code = 1
+
+
+class UsageError(DeepKDError):
+    """The call itself is wrong."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A setting has an unknown name, a wrong type, an unknown choice or a value out of range."""
+
+
+class InputError(DeepKDError):
+    """One input cannot be judged; the others can."""
+
+
+class VideoError(InputError):
+    """A video cannot be opened or decoded."""
+
+
+class ImageError(InputError):
+    """A still image cannot be opened or decoded."""
+
+
+class DataError(DeepKDError):
+    """An index, a data set layout or a split is wrong."""
+
+
+class ModelError(DeepKDError):
+    """A model file is missing, damaged, of another kind, or untrained."""
+
+
+class OutputError(DeepKDError):
+    """A result cannot be written, or would overwrite another."""

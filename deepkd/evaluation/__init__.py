@@ -1,0 +1,1 @@
+"""Measuring models: how right, how fast, how large."""

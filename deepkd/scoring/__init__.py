@@ -1,0 +1,1 @@
+"""From face crops to a verdict. Never imports torch."""

@@ -1,0 +1,49 @@
+"""The model files that deepkd ships: where they lie, and the proof that they are whole."""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from deepkd.errors import ModelError
+
+CHECKSUMS = "SHA256SUMS"
+
+
+@cache
+def weights_dir() -> Path:
+    """The folder of shipped weights: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    for folder in (package / "weights", package.parent / "weights"):
+        if (folder / CHECKSUMS).is_file():
+            return folder
+    raise ModelError("the shipped weights are missing from this installation; reinstall deepkd")
+
+
+@cache
+def checksums() -> dict[str, str]:
+    """File name -> SHA-256 (hex) of every shipped model."""
+    lines = (weights_dir() / CHECKSUMS).read_text().splitlines()
+    return {name: digest for digest, name in (line.split() for line in lines if line.strip())}
+
+
+def shipped_file(name: str) -> Path:
+    """The path of a shipped model, verified against its SHA-256.
+
+    Raises:
+        ModelError: it is not shipped, missing or altered.
+    """
+    known = checksums()
+    if name not in known:
+        raise ModelError(f"{name}: not a shipped model; choose from {', '.join(sorted(known))}")
+    path = weights_dir() / name
+    if not path.is_file():
+        raise ModelError(f"{name}: missing from {weights_dir()}; reinstall deepkd")
+    if sha256_of(path) != known[name]:
+        raise ModelError(f"{name}: damaged or altered (its SHA-256 is not the published one); reinstall deepkd")
+    return path
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 (hex) of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
