@@ -15,7 +15,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from deepkd.errors import ConfigError
 
@@ -66,7 +66,10 @@ class Config:
         return dataclasses.replace(self, **changes)
 
 
-def load_config[C: Config](kind: type[C], file: Path | None = None, **flags: Any) -> C:
+C = TypeVar("C", bound=Config)
+
+
+def load_config(kind: type[C], file: Path | None = None, **flags: Any) -> C:
     """Settings from defaults, then `file` (TOML), then the environment, then those `flags` that are not None.
 
     Raises:
@@ -78,7 +81,9 @@ def load_config[C: Config](kind: type[C], file: Path | None = None, **flags: Any
     known = {item.name for item in fields(kind)}
     for key in values:
         if key not in known:
-            raise ConfigError(f"unknown setting '{key}'{_guess(key, known)}; choose from {', '.join(sorted(known))}")
+            raise ConfigError(
+                f"unknown setting '{key}'{_guess(key, known)}; choose from {', '.join(sorted(known))}"
+            )
     hints = typing.get_type_hints(kind)
     return kind(**{key: _coerce(value, hints[key]) for key, value in values.items()})
 
@@ -87,7 +92,9 @@ def _read_toml(kind: type[Config], file: Path) -> dict[str, Any]:
     try:
         values = tomllib.loads(file.read_text())
     except OSError as error:
-        raise ConfigError(f"{file}: cannot be read ({error.strerror}); give --config an existing TOML file") from error
+        raise ConfigError(
+            f"{file}: cannot be read ({error.strerror}); give --config an existing TOML file"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: not valid TOML ({error})") from error
     section = values.get(kind.command)

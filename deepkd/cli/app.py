@@ -38,7 +38,9 @@ class _Group(TyperGroup):
 
 def printable(text: str) -> str:
     """Text with control characters and broken encodings shown as escapes, safe for a terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape", "replace").decode() for c in text)
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape", "replace").decode() for c in text
+    )
 
 
 app = typer.Typer(

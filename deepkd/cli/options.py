@@ -16,5 +16,11 @@ def setting_option(kind: type[Config], name: str, *flags: str) -> Any:
     if choices and len(choices) < 12:
         help += f" One of: {', '.join(choices)}."
     default = item.default
-    shown = False if default is None or default == () else str(default).lower() if isinstance(default, bool) else str(default)
+    shown = (
+        False
+        if default is None or default == ()
+        else str(default).lower()
+        if isinstance(default, bool)
+        else str(default)
+    )
     return typer.Option(*(flags or (f"--{name.replace('_', '-')}",)), help=help, show_default=shown)

@@ -81,7 +81,9 @@ class InputFormat:
             rest = {key: value for key, value in values.items() if key != "crop"}
             return cls(**{**rest, "mean": tuple(rest["mean"]), "std": tuple(rest["std"]), "crop": crop})
         except (KeyError, TypeError) as error:
-            raise ModelError(f"the model's input format is incomplete or from another version ({error})") from error
+            raise ModelError(
+                f"the model's input format is incomplete or from another version ({error})"
+            ) from error
 
 
 class CropModel(Protocol):
