@@ -1,0 +1,303 @@
+"""How right a model is: the figures of a labelled split, each with a 95% interval.
+
+Crops of one source (a real video and the forgeries made from it) rise and fall together, so the bootstrap
+draws whole sources, never single crops. A resample is a weight per row; every figure is computed for many
+resamples at once, so a thousand of them take well under a second on 2,500 rows.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from deepkd.errors import DataError, ModelError
+
+Array = npt.NDArray[np.float64]
+"""Float64, one value per row, (N,), unless its docstring gives another shape."""
+
+FIGURES = {
+    "auc": "AUC",
+    "average_precision": "Average precision",
+    "log_loss": "Log loss",
+    "eer": "Equal error rate",
+    "accuracy": "Accuracy",
+    "ece": "Calibration error (ECE)",
+    "fpr_at_95_tpr": "FPR at 95% TPR",
+}
+"""Field of `Metrics` -> the name that people read."""
+NEEDS_BOTH_CLASSES = ("auc", "average_precision", "eer", "fpr_at_95_tpr")
+ECE_BINS = 15
+_CELLS = 2_000_000
+"""Weights held at once: resamples in one chunk times rows."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A figure and its 95% interval; None where the data cannot give it."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """How right one model is on one set of rows; FAKE is the positive class."""
+
+    rows: int
+    real: int
+    fake: int
+    sources: int
+    threshold: float
+    """Probability from which a row counts as FAKE, for the accuracy."""
+    auc: Measure
+    average_precision: Measure
+    log_loss: Measure
+    eer: Measure
+    """Error rate where as many real rows are called FAKE as forged ones REAL (share of each class)."""
+    accuracy: Measure
+    ece: Measure
+    """Mean distance between the probability of forgery and the share of forgeries, over 15 equal bins."""
+    fpr_at_95_tpr: Measure
+    """Share of real rows called FAKE when the threshold finds at least 95% of the forgeries."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return dataclasses.asdict(self)
+
+
+def auc(labels: npt.ArrayLike, logits: npt.ArrayLike) -> float | None:
+    """Area under the ROC curve; None with one class only.
+
+    Args:
+        labels: 1 is FAKE, 0 is REAL, (N,).
+        logits: forgery logit or any score that rises with it, (N,).
+
+    Raises:
+        ModelError: a logit is not finite.
+        DataError: no rows, other labels than 0 and 1, or lengths that differ.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    y, z = _checked(labels, logits)
+    return float(roc_auc_score(y, z)) if _both(y) else None
+
+
+def log_loss(labels: npt.ArrayLike, logits: npt.ArrayLike) -> float:
+    """Mean binary cross-entropy in nats, exact for logits of any size; arguments and errors as in `auc`."""
+    y, z = _checked(labels, logits)
+    return float(_losses(y, z).mean())
+
+
+def measure(
+    labels: npt.ArrayLike,
+    logits: npt.ArrayLike,
+    *,
+    probabilities: npt.ArrayLike | None = None,
+    sources: Sequence[str] | None = None,
+    threshold: float = 0.5,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Metrics:
+    """Every figure of a set of rows, with its interval.
+
+    Args:
+        labels: 1 is FAKE, 0 is REAL, (N,).
+        logits: forgery logits, (N,); they rank the rows.
+        probabilities: calibrated probability of forgery, (N,); the sigmoid of `logits` when not given.
+        sources: original video of each row, (N,); the bootstrap draws these. Each row its own when not given.
+        threshold: probability from which a row counts as FAKE.
+        resamples: bootstrap resamples; 0 leaves the intervals out.
+        seed: of the resampling.
+
+    Raises:
+        ModelError: a logit or probability is not finite.
+        DataError: no rows, other labels than 0 and 1, or lengths that differ.
+    """
+    y, z = _checked(labels, logits)
+    p = _sigmoid(z) if probabilities is None else _checked(labels, probabilities)[1]
+    if sources is not None and len(sources) != len(y):
+        raise DataError(f"{len(sources)} sources for {len(y)} rows; give one source per row")
+    _, source = np.unique(np.arange(len(y)) if sources is None else np.asarray(sources), return_inverse=True)
+    rows = _Rows(y, z, p, threshold)
+    values = rows.point()
+    intervals = _intervals(rows, source, resamples, seed) if resamples else {}
+    return Metrics(
+        rows=len(y),
+        real=int((y == 0).sum()),
+        fake=int((y == 1).sum()),
+        sources=int(source.max()) + 1,
+        threshold=threshold,
+        **{name: Measure(values[name], *intervals.get(name, (None, None))) for name in FIGURES},
+    )
+
+
+def roc_points(labels: npt.ArrayLike, logits: npt.ArrayLike) -> tuple[Array, Array]:
+    """False and true positive rates from (0, 0) to (1, 1), each (points,); arguments and errors as in `auc`.
+
+    Raises:
+        DataError: also when only one class is there.
+    """
+    y, z = _checked(labels, logits)
+    if not _both(y):
+        raise DataError("a ROC curve needs REAL and FAKE rows; this split has one class only")
+    rows = _Rows(y, z, _sigmoid(z), 0.5)
+    false, true = rows.curve(np.ones((1, len(y))))
+    return false[0] / false[0, -1], true[0] / true[0, -1]
+
+
+def reliability_points(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> tuple[Array, Array, Array]:
+    """Mean probability, share of forgeries and number of rows of each bin that has rows, each (bins,)."""
+    y, p = _checked(labels, probabilities)
+    bins = _bins(p)
+    count = np.bincount(bins, minlength=ECE_BINS).astype(float)
+    some = count > 0
+    mean = np.bincount(bins, p, ECE_BINS)[some] / count[some]
+    return mean, np.bincount(bins, y, ECE_BINS)[some] / count[some], count[some]
+
+
+class _Rows:
+    """The rows of one evaluation, sorted once, so that any weighting is a few cumulative sums away."""
+
+    def __init__(self, y: Array, z: Array, p: Array, threshold: float) -> None:
+        self.order = np.argsort(-z, kind="stable")
+        falling = z[self.order]
+        self.ends = np.append(
+            np.flatnonzero(np.diff(falling)), len(z) - 1
+        )  # the last row of each run of ties
+        self.y, self.z, self.p = y, z, p
+        self.threshold = threshold
+        self.losses = _losses(y, _logit(p))
+        self.right = ((p >= threshold) == (y == 1)).astype(float)
+        self.bins = _bins(p)
+
+    def point(self) -> dict[str, float | None]:
+        """The figures of the rows as they are, by scikit-learn where it has them."""
+        from sklearn import metrics as sk
+
+        values: dict[str, float | None] = {
+            name: None if math.isnan(found[0]) else float(found[0])
+            for name, found in self.weighted(np.ones((1, len(self.y)))).items()
+        }
+        if _both(self.y):
+            values["auc"] = float(sk.roc_auc_score(self.y, self.z))
+            values["average_precision"] = float(sk.average_precision_score(self.y, self.z))
+        values["accuracy"] = float(sk.accuracy_score(self.y == 1, self.p >= self.threshold))
+        return values
+
+    def curve(self, weights: Array) -> tuple[Array, Array]:
+        """Weight of real and of forged rows at or above each threshold, from none to all, each (R, T + 1)."""
+        sorted_weights = weights[:, self.order]
+        fake = sorted_weights * self.y[self.order]
+        start = np.zeros((len(weights), 1))
+        true = np.concatenate([start, fake.cumsum(axis=1)[:, self.ends]], axis=1)
+        false = np.concatenate([start, (sorted_weights - fake).cumsum(axis=1)[:, self.ends]], axis=1)
+        return false, true
+
+    def weighted(self, weights: Array) -> dict[str, Array]:
+        """Every figure for each of R weightings, (R, N) -> (R,); NaN where a class has no weight."""
+        total = weights.sum(axis=1)
+        return {
+            **_ranked(*self.curve(weights)),
+            "log_loss": weights @ self.losses / total,
+            "accuracy": weights @ self.right / total,
+            "ece": self._ece(weights) / total,
+        }
+
+    def _ece(self, weights: Array) -> Array:
+        member = np.eye(ECE_BINS)[self.bins]
+        return np.asarray(np.abs(weights @ (member * (self.p - self.y)[:, None])).sum(axis=1))
+
+
+def _ranked(false: Array, true: Array) -> dict[str, Array]:
+    """The figures of R curves; `false` and `true` are weights at or above each threshold, (R, T + 1)."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        fpr, tpr = false / false[:, -1:], true / true[:, -1:]
+        precision = np.nan_to_num(true / (true + false))
+        area = (np.diff(fpr) * (tpr[:, 1:] + tpr[:, :-1]) / 2).sum(axis=1)
+        figures = {
+            "auc": area,
+            "average_precision": (np.diff(tpr) * precision[:, 1:]).sum(axis=1),
+            "eer": _equal_error(fpr, tpr),
+            "fpr_at_95_tpr": np.take_along_axis(fpr, (tpr >= 0.95 - 1e-9).argmax(axis=1)[:, None], 1)[:, 0],
+        }
+    one_class = np.isnan(area)
+    return {name: np.where(one_class, np.nan, values) for name, values in figures.items()}
+
+
+def _equal_error(fpr: Array, tpr: Array) -> Array:
+    """Where FPR = 1 - TPR on the ROC curve, linear between its points; (R, T + 1) -> (R,)."""
+    gap = fpr + tpr - 1  # rises from -1 to 1
+    after = np.maximum((gap >= 0).argmax(axis=1), 1)[:, None]
+    low, high = (np.take_along_axis(gap, index, 1) for index in (after - 1, after))
+    start, end = (np.take_along_axis(fpr, index, 1) for index in (after - 1, after))
+    return np.asarray((start + (end - start) * -low / (high - low))[:, 0])
+
+
+def _intervals(
+    rows: _Rows, source: npt.NDArray[np.intp], resamples: int, seed: int
+) -> dict[str, tuple[float, float]]:
+    """2.5% and 97.5% percentiles over the resamples that give the figure; none with one source."""
+    if source.max() == 0:
+        return {}
+    drawn: dict[str, list[Array]] = {name: [] for name in FIGURES}
+    for weights in _resamples(source, resamples, seed):
+        for name, values in rows.weighted(weights).items():
+            drawn[name].append(values)
+    intervals = {}
+    for name, parts in drawn.items():
+        values = np.concatenate(parts)
+        values = values[~np.isnan(values)]
+        if len(values):
+            low, high = np.percentile(values, [2.5, 97.5])
+            intervals[name] = (float(low), float(high))
+    return intervals
+
+
+def _resamples(source: npt.NDArray[np.intp], resamples: int, seed: int) -> Iterator[Array]:
+    """Chunks of resamples: how often each row was drawn with its source, (R, N)."""
+    random = np.random.default_rng(seed)
+    sources = int(source.max()) + 1
+    chunk = max(1, _CELLS // len(source))
+    for start in range(0, resamples, chunk):
+        times = random.multinomial(sources, np.full(sources, 1 / sources), size=min(chunk, resamples - start))
+        yield times[:, source].astype(float)
+
+
+def _checked(labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Array, Array]:
+    y, z = np.asarray(labels, float).ravel(), np.asarray(scores, float).ravel()
+    if len(y) != len(z):
+        raise DataError(f"{len(y)} labels for {len(z)} scores; give one score per row")
+    if not len(y):
+        raise DataError("no rows to measure; check the split and the data folder")
+    if not np.isin(y, (0, 1)).all():
+        raise DataError("labels must be 0 (REAL) or 1 (FAKE); leave out the rows without a label")
+    if not np.isfinite(z).all():
+        raise ModelError(f"{int((~np.isfinite(z)).sum())} of {len(z)} scores are not finite numbers")
+    return y, z
+
+
+def _both(y: Array) -> bool:
+    return bool(y.min() == 0 and y.max() == 1)
+
+
+def _losses(y: Array, z: Array) -> Array:
+    return np.asarray(np.logaddexp(0, z) - y * z)
+
+
+def _sigmoid(z: Array) -> Array:
+    return np.asarray(np.exp(-np.logaddexp(0, -z)))
+
+
+def _logit(p: Array) -> Array:
+    tiny = np.finfo(float).eps
+    p = np.clip(p, tiny, 1 - tiny)
+    return np.asarray(np.log(p) - np.log1p(-p))
+
+
+def _bins(p: Array) -> npt.NDArray[np.intp]:
+    return np.clip((p * ECE_BINS).astype(np.intp), 0, ECE_BINS - 1)
