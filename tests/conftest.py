@@ -1,0 +1,45 @@
+"""Fixtures for every test: the two public-domain portraits and a factory of small clips."""
+
+import os
+import sys
+from pathlib import Path
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "2")
+sys.path.insert(0, str(Path(__file__).parent))
+
+import cv2  # noqa: E402
+import pytest  # noqa: E402
+from media import Image, Media, Portrait, portraits  # noqa: E402
+
+cv2.setNumThreads(2)
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> Image:
+    """Eileen Collins (NASA): RGB, uint8, (512, 512, 3), one face."""
+    return portraits()["astronaut"].image
+
+
+@pytest.fixture(scope="session")
+def grace_hopper() -> Image:
+    """Grace Hopper (US Navy): RGB, uint8, (600, 512, 3), one face."""
+    return portraits()["grace_hopper"].image
+
+
+@pytest.fixture(scope="session")
+def people() -> dict[str, Portrait]:
+    """Both portraits with their face boxes and landmarks, by name."""
+    return portraits()
+
+
+@pytest.fixture
+def media(tmp_path: Path) -> Media:
+    """A factory of small clips and stills in this test's own folder."""
+    return Media(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def shared_media(tmp_path_factory: pytest.TempPathFactory) -> Media:
+    """The same factory in one folder for the whole run: make a clip once, read it in many tests."""
+    return Media(tmp_path_factory.mktemp("media"))
