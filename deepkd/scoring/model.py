@@ -1,10 +1,10 @@
 """Scorer: a trained model as an ONNX file, verified, with the input format it was trained on."""
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from deepkd.errors import ModelError
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.verdict import Thresholds
-from deepkd.shipped import checksums, sha256_of, shipped_file
+from deepkd.shipped import checksums, shipped_file
 from deepkd.video.crops import CROP_RULES, CropRule
 
 Image = npt.NDArray[np.uint8]
@@ -96,3 +96,94 @@ class CropModel(Protocol):
     def logits(self, crops: Sequence[Image]) -> npt.NDArray[np.float32]:
         """One forgery logit per crop, (N,), before calibration."""
         ...
+
+
+class Scorer:
+    """A trained ONNX model, checked before use: uint8 RGB crops in, forgery logits out. It is a `CropModel`."""
+
+    def __init__(self, path: Path, content: bytes, *, threads: int | None = None) -> None:
+        self.path = path
+        self.metadata, self._session = _open_session(path, content, threads)
+        self.name = str(self.metadata["name"])
+        self.params = int(self.metadata["params"])
+        self.macs = int(self.metadata["macs"])
+        self.format = InputFormat.from_dict(self.metadata["input"])
+        self.calibration = Calibration.from_dict(self.metadata["calibration"])
+        self.thresholds = Thresholds.from_dict(self.metadata["thresholds"])
+        self.sha256 = hashlib.sha256(content).hexdigest()
+        self.bytes = len(content)
+
+    @classmethod
+    def load(cls, name_or_path: str | Path, *, threads: int | None = None) -> "Scorer":
+        """A shipped model by its name, or an ONNX file by its path.
+
+        Args:
+            name_or_path: such as `deepkd-nano` or `runs/nano/model.onnx`.
+            threads: runtime threads; None takes all cores.
+
+        Raises:
+            ModelError: it is missing, damaged, of another kind, or was never trained.
+        """
+        name = f"{name_or_path}.onnx"
+        if name in checksums():
+            path = shipped_file(name)
+        else:
+            path = Path(name_or_path)
+            if not path.is_file():
+                shipped = sorted(n.removesuffix(".onnx") for n in checksums() if n.startswith("deepkd-"))
+                raise ModelError(f"{path}: no such model; give an .onnx file or one of {', '.join(shipped)}")
+        return cls(path, path.read_bytes(), threads=threads)
+
+    def logits(self, crops: Sequence[Image]) -> npt.NDArray[np.float32]:
+        """One forgery logit per crop (RGB, uint8, any size), (N,), before calibration."""
+        parts = [
+            self._session.run(["logit"], {"crops": self.format.batch(crops[start : start + BATCH])})[0]
+            for start in range(0, len(crops), BATCH)
+        ]
+        return np.concatenate(parts).astype(np.float32).reshape(-1) if parts else np.zeros(0, np.float32)
+
+    def probabilities(self, crops: Sequence[Image]) -> npt.NDArray[np.float64]:
+        """Calibrated probability of forgery per crop, (N,)."""
+        return np.asarray(self.calibration.probability(self.logits(crops)), np.float64)
+
+
+def _open_session(path: Path, content: bytes, threads: int | None) -> tuple[dict[str, Any], Any]:
+    import onnxruntime as ort
+
+    if path.suffix != ".onnx":
+        raise ModelError(f"{path}: not an .onnx file; make one with 'deepkd export RUN --out model.onnx'")
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = threads or 0
+    try:
+        session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        raw = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    except Exception as error:  # the runtime raises its own unrelated classes, some straight from C++
+        raise ModelError(f"{path}: damaged or not an ONNX model; export it again") from error
+    inputs = {item.name: item.type for item in session.get_inputs()}
+    if (
+        raw is None
+        or inputs != {"crops": "tensor(uint8)"}
+        or "logit" not in {o.name for o in session.get_outputs()}
+    ):
+        raise ModelError(f"{path}: an ONNX model, but not one of deepkd's; make one with 'deepkd export'")
+    return _checked_metadata(path, raw), session
+
+
+def _checked_metadata(path: Path, raw: str) -> dict[str, Any]:
+    try:
+        metadata = json.loads(raw)
+    except ValueError as error:
+        raise ModelError(f"{path}: its metadata is not JSON; export it again") from error
+    if not isinstance(metadata, dict) or metadata.get("schema") != METADATA_SCHEMA:
+        raise ModelError(
+            f"{path}: its metadata is not of schema {METADATA_SCHEMA}; export it with this version"
+        )
+    missing = {"name", "params", "macs", "trained", "input", "calibration", "thresholds"} - metadata.keys()
+    if missing:
+        raise ModelError(f"{path}: its metadata lacks {', '.join(sorted(missing))}; export it again")
+    if metadata["trained"] is not True:
+        raise ModelError(
+            f"{path}: its weights were never trained, so its scores mean nothing; train it first"
+        )
+    return metadata

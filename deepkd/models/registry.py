@@ -1,0 +1,157 @@
+"""MODELS: name -> how to build it and what it expects to see; and TorchModel, a built one that judges crops."""
+
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import timm
+import torch
+from timm.data import resolve_model_data_config
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from deepkd.errors import ConfigError
+from deepkd.models.cross_efficient_vit import CrossEfficientViT
+from deepkd.models.efficient_vit import EfficientViT
+from deepkd.models.students import STUDENTS, build_student
+from deepkd.scoring.model import BATCH, Image, InputFormat
+from deepkd.video.crops import CROP_RULES
+
+PUBLISHED_FORMAT = InputFormat(
+    size=224,
+    color="BGR",
+    value_range=255.0,
+    mean=(0.0, 0.0, 0.0),
+    std=(1.0, 1.0, 1.0),
+    resize="letterbox",
+    crop=CROP_RULES["tight"],
+)
+"""What the published Cross Efficient ViT checkpoints were trained on: raw BGR, the detector's box made square."""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One entry of the registry."""
+
+    build: Callable[[], nn.Module]
+    """An untrained module: normalised float32 (N, 3, S, S) -> forgery logit (N, 1)."""
+    format: InputFormat
+    """The input format of models trained by deepkd; a checkpoint's own overrides it."""
+
+
+MODELS: dict[str, ModelSpec] = {
+    "cross-efficient-vit": ModelSpec(CrossEfficientViT, InputFormat(size=224)),
+    "efficient-vit": ModelSpec(EfficientViT, InputFormat(size=224)),
+    **{
+        name: ModelSpec(partial(build_student, shape), InputFormat(size=160))
+        for name, shape in STUDENTS.items()
+    },
+}
+"""Besides these, any classifier of timm is known by its timm name."""
+
+
+def model_spec(name: str) -> ModelSpec:
+    """The registry's entry, or one made for a timm classifier of that name.
+
+    Raises:
+        ConfigError: neither knows it; the message lists the known and the closest names.
+    """
+    if name in MODELS:
+        return MODELS[name]
+    if timm.is_model(name):
+        return ModelSpec(
+            partial(timm.create_model, name, pretrained=False, num_classes=1), _timm_format(name)
+        )
+    close = difflib.get_close_matches(name, [*MODELS, *timm.list_models()], n=3)
+    hint = f" (did you mean {', '.join(close)}?)" if close else ""
+    raise ConfigError(
+        f"unknown model '{name}'{hint}; choose from {', '.join(MODELS)}, or any timm classifier"
+    )
+
+
+def _timm_format(name: str) -> InputFormat:
+    with torch.device("meta"):
+        data = resolve_model_data_config(timm.create_model(name, pretrained=False, num_classes=1))
+    return InputFormat(size=data["input_size"][1], mean=tuple(data["mean"]), std=tuple(data["std"]))
+
+
+@dataclass
+class TorchModel:
+    """A torch module with its name, its input format and what is known of its training. It is a `CropModel`."""
+
+    name: str
+    architecture: str
+    module: nn.Module
+    format: InputFormat
+    trained: bool = False
+    metadata: dict[str, Any] = field(default_factory=dict)
+    """Calibration, thresholds, recipe and metrics of a trained model, as in its checkpoint."""
+
+    @cached_property
+    def params(self) -> int:
+        """Number of parameters (buffers such as running means are not counted)."""
+        return sum(parameter.numel() for parameter in self.module.parameters())
+
+    @cached_property
+    def macs(self) -> int:
+        """Multiply-accumulates of one crop's forward pass, as torch counts them (convolutions and products)."""
+        device = next(self.module.parameters()).device
+        with evaluating(self.module), torch.no_grad(), FlopCounterMode(display=False) as counter:
+            self.module(torch.zeros(1, 3, self.format.size, self.format.size, device=device))
+        return int(counter.get_total_flops() // 2)
+
+    def prepared(self, batch: Tensor) -> Tensor:
+        """Crops in [0, 1], RGB, (N, 3, H, W) float -> what the module expects, at the format's size."""
+        return normalise(batch, self.format)
+
+    def logits(self, crops: Sequence[Image]) -> npt.NDArray[np.float32]:
+        """One forgery logit per crop (RGB, uint8, any size), (N,), before calibration."""
+        device = next(self.module.parameters()).device
+        parts = []
+        with evaluating(self.module), torch.inference_mode():
+            for start in range(0, len(crops), BATCH):
+                batch = torch.from_numpy(self.format.batch(crops[start : start + BATCH])).to(device)
+                logits = self.module(self.prepared(batch.permute(0, 3, 1, 2).float().div(255)))
+                parts.append(logits.flatten().float().cpu().numpy())
+        return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+
+def normalise(batch: Tensor, format: InputFormat) -> Tensor:
+    """Crops in [0, 1], RGB, (N, 3, S, S) -> colour order, value range, mean and std of `format`."""
+    if format.color == "BGR":
+        batch = batch.flip(1)
+    mean, std = (batch.new_tensor(values).view(1, 3, 1, 1) for values in (format.mean, format.std))
+    return (batch * format.value_range - mean) / std
+
+
+class evaluating:  # noqa: N801 - reads as a verb in `with evaluating(module):`
+    """Context: modules in eval mode, put back into the mode they were in."""
+
+    def __init__(self, *modules: nn.Module) -> None:
+        self.states = [(part, part.training) for module in modules for part in module.modules()]
+        self.modules: Iterable[nn.Module] = modules
+
+    def __enter__(self) -> None:
+        for module in self.modules:
+            module.eval()
+
+    def __exit__(self, *_: object) -> None:
+        for part, training in self.states:
+            part.training = training
+
+
+def build_model(name: str, *, format: InputFormat | None = None, image_size: int | None = None) -> TorchModel:
+    """An untrained model of the registry (or of timm), in eval mode.
+
+    Raises:
+        ConfigError: an unknown name.
+    """
+    spec = model_spec(name)
+    chosen = format or spec.format
+    if image_size is not None:
+        chosen = InputFormat(**{**vars(chosen), "size": image_size})
+    return TorchModel(name=name, architecture=name, module=spec.build().eval(), format=chosen)
