@@ -1,0 +1,244 @@
+"""The figures against numbers worked by hand, against scikit-learn, and against what must not change them."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+from deepkd.errors import DataError, ModelError
+from deepkd.evaluation.metrics import (
+    FIGURES,
+    NEEDS_BOTH_CLASSES,
+    Metrics,
+    _Rows,
+    auc,
+    log_loss,
+    measure,
+    reliability_points,
+    roc_points,
+)
+
+LN = math.log
+
+
+def _sigmoid(z):
+    return 1 / (1 + np.exp(-np.asarray(z, float)))
+
+
+def _noisy(rows=400, seed=0, decimals=1):
+    """Labels, logits with many ties, and a source for every four rows."""
+    random = np.random.default_rng(seed)
+    labels = (random.random(rows) < 0.6).astype(int)
+    logits = np.round(random.normal(size=rows) + 1.2 * labels, decimals)
+    return labels, logits, [f"source{i // 4}" for i in range(rows)]
+
+
+# Sorted by falling logit: FAKE, REAL, FAKE, REAL. The ROC curve runs (0,0) (0,.5) (.5,.5) (.5,1) (1,1).
+HAND = ([0, 0, 1, 1], [-2.0, 1.0, 0.0, 3.0])
+
+
+@pytest.mark.parametrize(
+    ("figure", "labels", "logits", "expected"),
+    [
+        ("auc", *HAND, 3 / 4),
+        ("average_precision", *HAND, 0.5 * 1 + 0.5 * 2 / 3),
+        ("eer", *HAND, 0.5),
+        ("accuracy", *HAND, 3 / 4),  # logit 0 is probability 0.5, which counts as FAKE
+        ("fpr_at_95_tpr", *HAND, 0.5),
+        ("log_loss", [1, 0], [LN(3), LN(3)], (LN(4 / 3) + LN(4)) / 2),
+        ("log_loss", [1, 0], [0.0, 0.0], LN(2)),
+        ("auc", [0, 1, 0, 1], [0.0] * 4, 0.5),
+        ("eer", [0, 1, 0, 1], [0.0] * 4, 0.5),
+        ("fpr_at_95_tpr", [0, 1, 0, 1], [0.0] * 4, 1.0),
+        ("auc", [0, 0, 1, 1], [-2.0, -1.0, 1.0, 2.0], 1.0),
+        ("eer", [0, 0, 1, 1], [-2.0, -1.0, 1.0, 2.0], 0.0),
+        ("fpr_at_95_tpr", [0, 0, 1, 1], [-2.0, -1.0, 1.0, 2.0], 0.0),
+        ("auc", [1, 1, 0, 0], [-2.0, -1.0, 1.0, 2.0], 0.0),
+        ("eer", [1, 1, 0, 0], [-2.0, -1.0, 1.0, 2.0], 1.0),
+        # ROC (0,0) (1/3,.5) (1/3,1) (1,1) with a tie: FPR = 1 - TPR on the vertical part.
+        ("eer", [1, 0, 1, 0, 0], [1.0, 1.0, 0.5, 0.0, -1.0], 1 / 3),
+    ],
+)
+def test_worked_by_hand(figure, labels, logits, expected):
+    assert getattr(measure(labels, logits, resamples=0), figure).value == pytest.approx(expected, abs=1e-12)
+
+
+def test_calibration_error_by_hand():
+    probabilities, labels = [0.05, 0.05, 0.95, 0.95], [0, 1, 1, 1]
+    found = measure(labels, [0.0] * 4, probabilities=probabilities, resamples=0).ece.value
+    assert found == pytest.approx(0.5 * abs(0.05 - 0.5) + 0.5 * abs(0.95 - 1))
+    mean, share, count = reliability_points(labels, probabilities)
+    assert mean.tolist() == pytest.approx([0.05, 0.95])
+    assert share.tolist() == [0.5, 1.0]
+    assert count.tolist() == [2, 2]
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 6], ids=["many ties", "some ties", "no ties"])
+def test_scikit_learn_agrees(decimals):
+    labels, logits, _ = _noisy(decimals=decimals)
+    p = _sigmoid(logits)
+    found = measure(labels, logits, threshold=0.7, resamples=0)
+    assert found.auc.value == pytest.approx(sk.roc_auc_score(labels, logits))
+    assert found.average_precision.value == pytest.approx(sk.average_precision_score(labels, logits))
+    assert found.log_loss.value == pytest.approx(sk.log_loss(labels, p))
+    assert found.accuracy.value == pytest.approx(sk.accuracy_score(labels, p >= 0.7))
+    fpr, tpr, _ = sk.roc_curve(labels, logits, drop_intermediate=False)
+    assert found.fpr_at_95_tpr.value == pytest.approx(fpr[tpr >= 0.95][0])
+    grid = np.linspace(0, 1, 200_001)
+    gap = np.interp(grid, fpr, 1 - tpr) - grid  # the ROC of these rows has no vertical step at the crossing
+    assert found.eer.value == pytest.approx(grid[np.abs(gap).argmin()], abs=0.01)
+
+
+def test_every_resample_is_scikit_learns_weighted_figure():
+    labels, logits, _ = _noisy(rows=120)
+    weights = np.random.default_rng(1).integers(0, 4, (5, len(labels))).astype(float)
+    rows = _Rows(labels.astype(float), logits, _sigmoid(logits), 0.5)
+    for name, reference in {
+        "auc": lambda w: sk.roc_auc_score(labels, logits, sample_weight=w),
+        "average_precision": lambda w: sk.average_precision_score(labels, logits, sample_weight=w),
+        "log_loss": lambda w: sk.log_loss(labels, _sigmoid(logits), sample_weight=w),
+        "accuracy": lambda w: sk.accuracy_score(labels, logits >= 0, sample_weight=w),
+    }.items():
+        assert rows.weighted(weights)[name] == pytest.approx([reference(w) for w in weights]), name
+
+
+@pytest.mark.parametrize("figure", ["eer", "fpr_at_95_tpr", "ece"])
+def test_weighting_a_row_is_repeating_it(figure):
+    labels, logits, _ = _noisy(rows=80)
+    times = np.random.default_rng(2).integers(0, 4, len(labels))
+    weighted = _Rows(labels.astype(float), logits, _sigmoid(logits), 0.5).weighted(times[None].astype(float))
+    repeated = measure(labels.repeat(times), logits.repeat(times), resamples=0)
+    assert weighted[figure][0] == pytest.approx(getattr(repeated, figure).value)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda z: 3 * z - 1, np.arctan, lambda z: z**3], ids=["line", "atan", "cube"]
+)
+def test_only_the_order_of_logits_matters_to_ranking(change):
+    labels, logits, _ = _noisy()
+    before, after = (measure(labels, z, resamples=0) for z in (logits, change(logits)))
+    for name in NEEDS_BOTH_CLASSES:
+        assert getattr(after, name) == getattr(before, name), name
+
+
+def test_order_of_rows_does_not_matter():
+    labels, logits, sources = _noisy()
+    order = np.random.default_rng(3).permutation(len(labels))
+    shuffled = measure(labels[order], logits[order], sources=[sources[i] for i in order], resamples=50)
+    straight = measure(labels, logits, sources=sources, resamples=50)
+    for name in FIGURES:
+        assert dataclasses.astuple(getattr(shuffled, name)) == pytest.approx(
+            dataclasses.astuple(getattr(straight, name))
+        ), name
+
+
+def test_swapping_the_classes_keeps_auc_and_eer():
+    labels, logits, _ = _noisy()
+    here, there = measure(labels, logits, resamples=0), measure(1 - labels, -logits, resamples=0)
+    assert there.auc.value == pytest.approx(here.auc.value)
+    assert there.eer.value == pytest.approx(here.eer.value)
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_one_class_has_no_ranking_figures(label):
+    found = measure([label] * 6, [-1.0, 0.5, 2.0, -3.0, 0.1, 1.0], resamples=20)
+    for name in FIGURES:
+        missing = getattr(found, name).value is None
+        assert missing == (name in NEEDS_BOTH_CLASSES), name
+        assert (getattr(found, name).low is None) == missing, name
+    assert auc([label] * 3, [1.0, 2.0, 3.0]) is None
+    assert log_loss([label], [0.0]) == pytest.approx(LN(2))
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_interval_holds_the_value_and_is_repeatable(figure):
+    labels, logits, sources = _noisy(rows=1000)
+    first, again = (measure(labels, logits, sources=sources, resamples=200, seed=5) for _ in range(2))
+    found = getattr(first, figure)
+    assert found == getattr(again, figure)
+    # Calibration error is biased upwards by resampling; its interval may lie just above the value.
+    assert found.low <= found.value + (0.02 if figure == "ece" else 0) and found.value <= found.high
+    other = measure(labels, logits, sources=sources, resamples=200, seed=6)
+    assert getattr(other, figure) != found
+
+
+def test_interval_covers_the_truth_about_as_often_as_it_says():
+    truth = 0.5 * (1 + math.erf(1.2 / 2))  # AUC of N(1.2, 1) against N(0, 1)
+    hits = 0
+    for seed in range(60):
+        labels, logits, _ = _noisy(rows=300, seed=seed, decimals=9)
+        found = measure(labels, logits, resamples=200, seed=seed).auc
+        hits += found.low <= truth <= found.high
+    assert 52 <= hits <= 60  # 57 expected
+
+
+def test_copies_of_a_source_add_no_certainty():
+    labels, logits, _ = _noisy(rows=100)
+    names = [str(i) for i in range(100)]
+    alone = measure(labels, logits, sources=names, resamples=300)
+    copied = measure(np.tile(labels, 9), np.tile(logits, 9), sources=names * 9, resamples=300)
+    naive = measure(np.tile(labels, 9), np.tile(logits, 9), resamples=300)
+    assert copied.sources == alone.sources == 100
+    assert copied.auc.high - copied.auc.low == pytest.approx(alone.auc.high - alone.auc.low, rel=0.2)
+    assert naive.auc.high - naive.auc.low < 0.6 * (copied.auc.high - copied.auc.low)
+
+
+def test_one_source_has_values_and_no_intervals():
+    found = measure([0, 1, 1], [0.0, 1.0, -1.0], sources=["a", "a", "a"])
+    assert found.auc.value == 0.5
+    assert found.auc.low is found.auc.high is None
+
+
+def test_chunks_of_resamples_are_the_same_draw(monkeypatch):
+    labels, logits, sources = _noisy()
+    whole = measure(labels, logits, sources=sources, resamples=40)
+    monkeypatch.setattr("deepkd.evaluation.metrics._CELLS", 7 * len(labels))
+    chunked = measure(labels, logits, sources=sources, resamples=40)
+    for name in FIGURES:
+        found, expected = getattr(chunked, name), getattr(whole, name)
+        assert (found.low, found.high) == pytest.approx((expected.low, expected.high)), name
+
+
+def test_huge_logits_stay_finite_and_exact():
+    assert log_loss([1, 0], [800.0, -800.0]) == 0
+    assert log_loss([0, 1], [800.0, -800.0]) == pytest.approx(800)
+    found = measure([0, 1, 1], [800.0, -800.0, 700.0])
+    assert all(math.isfinite(getattr(found, name).value) for name in FIGURES)
+
+
+@pytest.mark.parametrize(
+    ("labels", "logits", "error", "words"),
+    [
+        ([], [], DataError, "no rows"),
+        ([0, 1], [0.0], DataError, "2 labels for 1 scores"),
+        ([0, 2], [0.0, 1.0], DataError, "0 .REAL. or 1 .FAKE."),
+        ([0, 1], [0.0, math.nan], ModelError, "1 of 2 scores are not finite"),
+        ([0, 1], [math.inf, 0.0], ModelError, "not finite"),
+    ],
+)
+def test_refusals(labels, logits, error, words):
+    for function in (auc, log_loss, measure):
+        with pytest.raises(error, match=words):
+            function(labels, logits)
+
+
+def test_other_refusals():
+    with pytest.raises(DataError, match="1 sources for 2 rows"):
+        measure([0, 1], [0.0, 1.0], sources=["a"])
+    with pytest.raises(DataError, match="one class only"):
+        roc_points([1, 1], [0.0, 1.0])
+
+
+def test_roc_points_enclose_the_area():
+    labels, logits, _ = _noisy()
+    false, true = roc_points(labels, logits)
+    assert (false[0], true[0], false[-1], true[-1]) == (0, 0, 1, 1)
+    assert np.trapezoid(true, false) == pytest.approx(auc(labels, logits))
+
+
+def test_metrics_are_plain_for_json():
+    values = measure([0, 1], [0.0, 1.0], resamples=0).to_dict()
+    assert values["auc"] == {"value": 1.0, "low": None, "high": None}
+    assert set(values) == {field.name for field in dataclasses.fields(Metrics)}
