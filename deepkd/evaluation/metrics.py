@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deepkd.errors import DataError, ModelError
+from deepkd.scoring.calibration import sigmoid
 
 Array = npt.NDArray[np.float64]
 """Float64, one value per row, (N,), unless its docstring gives another shape."""
@@ -119,7 +120,7 @@ def measure(
         DataError: no rows, other labels than 0 and 1, or lengths that differ.
     """
     y, z = _checked(labels, logits)
-    p = _sigmoid(z) if probabilities is None else _checked(labels, probabilities)[1]
+    p = sigmoid(z) if probabilities is None else _checked(labels, probabilities)[1]
     if sources is not None and len(sources) != len(y):
         raise DataError(f"{len(sources)} sources for {len(y)} rows; give one source per row")
     _, source = np.unique(np.arange(len(y)) if sources is None else np.asarray(sources), return_inverse=True)
@@ -145,19 +146,9 @@ def roc_points(labels: npt.ArrayLike, logits: npt.ArrayLike) -> tuple[Array, Arr
     y, z = _checked(labels, logits)
     if not _both(y):
         raise DataError("a ROC curve needs REAL and FAKE rows; this split has one class only")
-    rows = _Rows(y, z, _sigmoid(z), 0.5)
+    rows = _Rows(y, z, sigmoid(z), 0.5)
     false, true = rows.curve(np.ones((1, len(y))))
     return false[0] / false[0, -1], true[0] / true[0, -1]
-
-
-def reliability_points(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> tuple[Array, Array, Array]:
-    """Mean probability, share of forgeries and number of rows of each bin that has rows, each (bins,)."""
-    y, p = _checked(labels, probabilities)
-    bins = _bins(p)
-    count = np.bincount(bins, minlength=ECE_BINS).astype(float)
-    some = count > 0
-    mean = np.bincount(bins, p, ECE_BINS)[some] / count[some]
-    return mean, np.bincount(bins, y, ECE_BINS)[some] / count[some], count[some]
 
 
 class _Rows:
@@ -166,9 +157,7 @@ class _Rows:
     def __init__(self, y: Array, z: Array, p: Array, threshold: float) -> None:
         self.order = np.argsort(-z, kind="stable")
         falling = z[self.order]
-        self.ends = np.append(
-            np.flatnonzero(np.diff(falling)), len(z) - 1
-        )  # the last row of each run of ties
+        self.ends = np.append(np.flatnonzero(np.diff(falling)), len(z) - 1)  # the last row of each run of ties
         self.y, self.z, self.p = y, z, p
         self.threshold = threshold
         self.losses = _losses(y, _logit(p))
@@ -238,9 +227,7 @@ def _equal_error(fpr: Array, tpr: Array) -> Array:
     return np.asarray((start + (end - start) * -low / (high - low))[:, 0])
 
 
-def _intervals(
-    rows: _Rows, source: npt.NDArray[np.intp], resamples: int, seed: int
-) -> dict[str, tuple[float, float]]:
+def _intervals(rows: _Rows, source: npt.NDArray[np.intp], resamples: int, seed: int) -> dict[str, tuple[float, float]]:
     """2.5% and 97.5% percentiles over the resamples that give the figure; none with one source."""
     if source.max() == 0:
         return {}
@@ -287,10 +274,6 @@ def _both(y: Array) -> bool:
 
 def _losses(y: Array, z: Array) -> Array:
     return np.asarray(np.logaddexp(0, z) - y * z)
-
-
-def _sigmoid(z: Array) -> Array:
-    return np.asarray(np.exp(-np.logaddexp(0, -z)))
 
 
 def _logit(p: Array) -> Array:

@@ -9,6 +9,7 @@ from sklearn import metrics as sk
 
 from deepkd.errors import DataError, ModelError
 from deepkd.evaluation.metrics import (
+    ECE_BINS,
     FIGURES,
     NEEDS_BOTH_CLASSES,
     Metrics,
@@ -16,9 +17,9 @@ from deepkd.evaluation.metrics import (
     auc,
     log_loss,
     measure,
-    reliability_points,
     roc_points,
 )
+from deepkd.scoring.calibration import calibration_error, reliability
 
 LN = math.log
 
@@ -69,10 +70,7 @@ def test_calibration_error_by_hand():
     probabilities, labels = [0.05, 0.05, 0.95, 0.95], [0, 1, 1, 1]
     found = measure(labels, [0.0] * 4, probabilities=probabilities, resamples=0).ece.value
     assert found == pytest.approx(0.5 * abs(0.05 - 0.5) + 0.5 * abs(0.95 - 1))
-    mean, share, count = reliability_points(labels, probabilities)
-    assert mean.tolist() == pytest.approx([0.05, 0.95])
-    assert share.tolist() == [0.5, 1.0]
-    assert count.tolist() == [2, 2]
+    assert found == pytest.approx(calibration_error(reliability(probabilities, labels, bins=ECE_BINS)))
 
 
 @pytest.mark.parametrize("decimals", [0, 1, 6], ids=["many ties", "some ties", "no ties"])
@@ -113,9 +111,7 @@ def test_weighting_a_row_is_repeating_it(figure):
     assert weighted[figure][0] == pytest.approx(getattr(repeated, figure).value)
 
 
-@pytest.mark.parametrize(
-    "change", [lambda z: 3 * z - 1, np.arctan, lambda z: z**3], ids=["line", "atan", "cube"]
-)
+@pytest.mark.parametrize("change", [lambda z: 3 * z - 1, np.arctan, lambda z: z**3], ids=["line", "atan", "cube"])
 def test_only_the_order_of_logits_matters_to_ranking(change):
     labels, logits, _ = _noisy()
     before, after = (measure(labels, z, resamples=0) for z in (logits, change(logits)))
