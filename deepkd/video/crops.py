@@ -1,6 +1,26 @@
 """Crops: the square around a face that a model sees, the rule that frames it, and the index that lists them."""
 
-from dataclasses import dataclass
+import csv
+import os
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from deepkd.errors import DataError, OutputError
+from deepkd.video.faces import Face
+from deepkd.video.frames import Frame
+
+Image = npt.NDArray[np.uint8]
+"""RGB, uint8, (height, width, 3)."""
+
+INDEX_NAME = "index.csv"
+LABELS = ("REAL", "FAKE", "")
+"""What a row may be labelled; empty where nobody knows."""
 
 
 @dataclass(frozen=True)
@@ -16,6 +36,167 @@ class CropRule:
     """`height`, `width` or `longer` side of the box."""
     scale: float = 1.0
     shift_y: float = 0.0
+
+
+@dataclass(frozen=True)
+class Crop:
+    """The square of one face of one frame."""
+
+    image: Image
+    """RGB, uint8, (face_px, face_px, 3)."""
+    t_s: float
+    """Time of its frame, seconds."""
+    face: Face
+    source_px: float
+    """Side of the square in pixels of the frame: how much detail the crop can hold."""
+
+
+def crop_square(box: tuple[float, float, float, float], rule: CropRule) -> tuple[float, float, float]:
+    """The square that `rule` frames around a box (x, y, width, height): x, y of its top left corner and its side."""
+    x, y, width, height = box
+    reference = {"height": height, "width": width, "longer": max(width, height)}[rule.reference]
+    side = rule.scale * reference
+    return x + width / 2 - side / 2, y + height / 2 + rule.shift_y * height - side / 2, side
+
+
+def crop_face(frame: Frame, face: Face, *, face_px: int, rule: CropRule) -> Crop:
+    """The square of a face at (face_px, face_px, 3), RGB uint8; what lies outside the frame is black.
+
+    Shrinks by area averaging, enlarges bilinearly.
+    """
+    x, y, side = crop_square(face.box, rule)
+    source = _window(frame.image, round(x), round(y), max(1, round(side)))
+    how = cv2.INTER_AREA if source.shape[0] > face_px else cv2.INTER_LINEAR
+    image = np.asarray(cv2.resize(source, (face_px, face_px), interpolation=how), np.uint8)
+    return Crop(image, frame.t_s, face, side)
+
+
+def _window(image: Image, x: int, y: int, side: int) -> Image:
+    """The square window at (x, y), black where it leaves the image: (side, side, 3)."""
+    height, width = image.shape[:2]
+    left, top, right, bottom = max(x, 0), max(y, 0), min(x + side, width), min(y + side, height)
+    inside = image[top : max(top, bottom), left : max(left, right)]
+    if inside.shape[:2] == (side, side):
+        return inside
+    window = np.zeros((side, side, 3), np.uint8)
+    if inside.size:
+        window[top - y : bottom - y, left - x : right - x] = inside
+    return window
+
+
+@dataclass(frozen=True)
+class CropRow:
+    """One line of the index: a crop file, its label and where it comes from."""
+
+    file: str
+    """Path relative to the index, or the name of a member of `shard`."""
+    label: str
+    """REAL, FAKE, or empty where nobody knows."""
+    video: str = ""
+    """The clip that the crop was taken from; crops of one clip are judged together."""
+    original: str = ""
+    """The real clip that a forgery was made from; splits never part a family."""
+    dataset: str = ""
+    method: str = ""
+    split: str = ""
+    t_s: float | None = None
+    """Time in the clip, seconds."""
+    face_px: float | None = None
+    """Side of the square in pixels of the frame."""
+    shard: str = ""
+    """The tar file that holds it, relative to the index; empty for a file of its own."""
+    track: int | None = None
+    face_probability: float | None = None
+
+
+_NUMBERS = {"t_s": float, "face_px": float, "track": int, "face_probability": float}
+
+
+def read_index(path: Path) -> list[CropRow]:
+    """The rows of a crop index.
+
+    Only the columns `file` and `label` are required; unknown ones are ignored. A missing `video` is the file's stem, a
+    missing `original` the video.
+
+    Args:
+        path: the folder of crops, or its `index.csv`.
+
+    Raises:
+        DataError: with file and line, for an unreadable index, missing columns, an unknown label, a duplicate row,
+            a wrong number, or no rows at all.
+    """
+    path = path / INDEX_NAME if path.is_dir() else path
+    try:
+        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+            rows = list(_read_rows(path, csv.DictReader(file)))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); `deepkd extract` writes an index") from error
+    except csv.Error as error:
+        raise DataError(f"{path}: not a CSV file ({error})") from error
+    if not rows:
+        raise DataError(f"{path}: the index has no rows; `deepkd extract` found no faces, or was interrupted")
+    return rows
+
+
+def _read_rows(path: Path, reader: "csv.DictReader[str]") -> Iterable[CropRow]:
+    missing = [name for name in ("file", "label") if name not in (reader.fieldnames or ())]
+    if missing:
+        raise DataError(f"{path}:1: no column {' or '.join(missing)}; an index starts with the line `file,label,...`")
+    seen: dict[tuple[str, str], int] = {}
+    for values in reader:
+        where = f"{path}:{reader.line_num}"
+        row = _row(values, where)
+        before = seen.setdefault((row.shard, row.file), reader.line_num)
+        if before != reader.line_num:
+            raise DataError(f"{where}: {row.file} is listed already in line {before}; remove one of them")
+        yield row
+
+
+def _row(values: dict[str, str | None], where: str) -> CropRow:
+    known = {item.name: values.get(item.name) or "" for item in fields(CropRow)}
+    if not known["file"]:
+        raise DataError(f"{where}: the column file is empty")
+    if known["label"].upper() not in LABELS:
+        raise DataError(f"{where}: unknown label '{known['label']}'; choose from REAL, FAKE or nothing")
+    video = known["video"] or Path(known["file"]).stem
+    numbers = {name: _number(known[name], name, kind, where) for name, kind in _NUMBERS.items()}
+    texts = known | {"label": known["label"].upper(), "video": video, "original": known["original"] or video}
+    return CropRow(**(texts | numbers))  # type: ignore[arg-type]
+
+
+def _number(text: str, name: str, kind: type[float] | type[int], where: str) -> float | None:
+    try:
+        return kind(text) if text else None
+    except ValueError as error:
+        raise DataError(f"{where}: {name}='{text}' is not a number") from error
+
+
+def write_index(path: Path, rows: Iterable[CropRow]) -> None:
+    """Write an index, whole or not at all: beside, then renamed.
+
+    Args:
+        path: the folder of crops, or its `index.csv`.
+        rows: in the order to write.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    path = path / INDEX_NAME if path.is_dir() else path
+    names = [item.name for item in fields(CropRow)]
+    try:
+        handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with open(handle, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+                writer = csv.writer(file, lineterminator="\n")
+                writer.writerow(names)
+                writer.writerows([getattr(row, name) for name in names] for row in rows)
+            os.chmod(beside, 0o644)
+            os.replace(beside, path)
+        except BaseException:
+            os.unlink(beside)
+            raise
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 CROP_RULES = {

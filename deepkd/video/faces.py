@@ -1,0 +1,85 @@
+"""Faces in one image, and the registry of detectors that find them."""
+
+import importlib
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from deepkd.errors import ConfigError
+
+Image = npt.NDArray[np.uint8]
+"""RGB, uint8, (height, width, 3)."""
+
+MIN_FACE_PX = 40
+"""Smallest face looked for, pixels of the shrunk frame."""
+MAX_SIDE_PX = 640
+"""Frames are shrunk to this longer side before detection, pixels."""
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face in a frame, in pixels of the upright frame; it may reach beyond the frame's edge."""
+
+    box: tuple[float, float, float, float]
+    """x, y of the top left corner, width, height."""
+    probability: float
+    """How sure the detector is that this is a face, 0 to 1."""
+    landmarks: npt.NDArray[np.float32]
+    """(5, 2): the eyes, the nose and the corners of the mouth, each pair from left to right in the image."""
+
+
+class FaceDetector(Protocol):
+    """Anything that finds faces."""
+
+    def detect(self, image: Image) -> list[Face]:
+        """The faces of an RGB uint8 image (H, W, 3), the largest first; an empty list when there is none."""
+        ...
+
+
+def load_detector(
+    name: str = "mtcnn",
+    *,
+    device: str = "auto",
+    min_face_px: int = MIN_FACE_PX,
+    max_side_px: int = MAX_SIDE_PX,
+    threads: int | None = None,
+) -> FaceDetector:
+    """The detector called `name`.
+
+    Args:
+        name: a key of `DETECTORS`.
+        device: `auto`, `cpu` or `cuda`.
+        min_face_px: smallest face looked for, in pixels of the frame after shrinking.
+        max_side_px: frames are shrunk to this longer side before detection; boxes are of the full frame.
+        threads: CPU threads; None takes what the machine gives.
+
+    Raises:
+        ConfigError: the name is unknown, or the detector cannot run on that device.
+        ModelError: the detector's networks are missing or damaged.
+    """
+    if name not in DETECTORS:
+        raise ConfigError(f"unknown detector '{name}'; choose from {', '.join(DETECTORS)}")
+    module, _, loader = DETECTORS[name].partition(":")
+    load = getattr(importlib.import_module(module), loader)
+    options = {"min_face_px": min_face_px, "max_side_px": max_side_px, "threads": threads}
+    return cast(FaceDetector, load(device=device, **options))
+
+
+def shrunk(image: Image, max_side_px: int) -> Image:
+    """The image with its longer side at most `max_side_px`, by area averaging; both detectors search this one."""
+    height, width = image.shape[:2]
+    scale = max_side_px / max(height, width)
+    if scale >= 1:
+        return image
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+DETECTORS = {
+    "mtcnn": "deepkd.video.mtcnn:load",
+    "mtcnn-torch": "deepkd.video.mtcnn_torch:load",
+}
+"""Name -> `module:function` of its loader; a module is imported only when its detector is asked for."""
