@@ -1,0 +1,253 @@
+"""Evaluate: every model on the same labelled crops, crop by crop, method by method, video by video."""
+
+import csv
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from deepkd.errors import DataError, ModelError, OutputError
+from deepkd.evaluation.metrics import Array, Metrics, measure
+from deepkd.scoring.calibration import Calibration
+from deepkd.scoring.model import CropModel, Image
+from deepkd.settings import EvaluateConfig
+from deepkd.video.crops import CropRow
+
+SCHEMA = "deepkd.evaluate/1"
+Names = npt.NDArray[np.str_]
+Progress = Callable[[int, int], None]
+"""Called with the number of crops done and the number of all."""
+
+
+class Crops(Protocol):
+    """What is evaluated: rows of an index and their images, decoded on demand (a `CropSet`)."""
+
+    rows: list[CropRow]
+
+    def image(self, index: int) -> Image:
+        """RGB, uint8, (height, width, 3)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One model on one set of labelled crops."""
+
+    name: str
+    params: int
+    rows: tuple[CropRow, ...]
+    """The labelled rows, in the order of the index."""
+    labels: Array
+    """1 is FAKE, 0 is REAL, (N,)."""
+    logits: Array
+    """(N,), before calibration."""
+    probabilities: Array
+    """Calibrated probability of forgery, (N,)."""
+    crops: Metrics
+    methods: dict[str, Metrics]
+    """Forgery method -> its crops against every real crop; empty where the index names no method."""
+    videos: Metrics | None
+    """Mean logit of each video's crops; None where every video has one crop."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures, without the scores, as plain values for JSON."""
+        return {
+            "name": self.name,
+            "params": self.params,
+            "crops": self.crops.to_dict(),
+            "methods": {name: metrics.to_dict() for name, metrics in self.methods.items()},
+            "videos": self.videos.to_dict() if self.videos else None,
+        }
+
+
+def evaluate(
+    models: Sequence[CropModel],
+    crops: Crops,
+    config: EvaluateConfig,
+    *,
+    names: Sequence[str] | None = None,
+    progress: Progress | None = None,
+) -> list[Evaluation]:
+    """Score every labelled crop with every model, each crop decoded once, and measure.
+
+    Args:
+        models: each sees the crops in its own input format.
+        crops: rows without a label are left out.
+        config: threshold, batch, resamples, seed.
+        names: how to call the models; their own names, made distinct, when not given.
+        progress: told after each batch.
+
+    Raises:
+        DataError: no labelled row, or a crop cannot be read.
+        ModelError: a model gives a logit that is not finite.
+    """
+    labelled = [index for index, row in enumerate(crops.rows) if row.label]
+    if not labelled:
+        raise DataError(f"none of the {len(crops.rows)} crops has a label; evaluation needs REAL and FAKE rows")
+    logits = _score(models, crops, labelled, config.batch, progress)
+    rows = tuple(crops.rows[index] for index in labelled)
+    called = names or distinct_names([model.name for model in models])
+    return [_measured(name, model, rows, row, config) for name, model, row in zip(called, models, logits, strict=True)]
+
+
+def distinct_names(names: Sequence[str], paths: Sequence[str] | None = None) -> list[str]:
+    """Names with those that occur twice told apart: by the nearest folder that differs, else by number.
+
+    Args:
+        names: of the models.
+        paths: where they come from, same length.
+    """
+    known = list(zip(names, paths or [""] * len(names), strict=True))
+    shown = [f"{name}{_mark(path, [p for n, p in known if n == name])}" for name, path in known]
+    total, seen = Counter(shown), Counter[str]()
+    numbered = []
+    for name in shown:
+        seen[name] += 1
+        numbered.append(f"{name} #{seen[name]}" if total[name] > 1 else name)
+    return numbered
+
+
+def _mark(path: str, rivals: Sequence[str]) -> str:
+    """The last part of `path` that none of its rivals has, in brackets; empty where it has no rival."""
+    own = (part for part in reversed(Path(path).parts) if sum(part in Path(rival).parts for rival in rivals) == 1)
+    part = next(own, "") if len(rivals) > 1 else ""
+    return f" ({part})" if part else ""
+
+
+def write_scores(path: Path, evaluations: Sequence[Evaluation]) -> None:
+    """Write `file,label,score` per crop (score: calibrated probability of forgery), beside, then renamed.
+
+    With several models the rows of each follow one another, and a fourth column, `model`, names it.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    several = len(evaluations) > 1
+    beside = path.with_name(path.name + ".part")
+    try:
+        with beside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            write = csv.writer(file, lineterminator="\n").writerow
+            write(["file", "label", "score", *(["model"] if several else [])])
+            for found in evaluations:
+                for row, score in zip(found.rows, found.probabilities, strict=True):
+                    write([row.file, row.label, f"{score:.6g}", *([found.name] if several else [])])
+        os.replace(beside, path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another --scores") from error
+
+
+def calibration_of(model: CropModel) -> Calibration:
+    """The calibration that a model carries; the identity for one that carries none."""
+    own = getattr(model, "calibration", None)
+    if isinstance(own, Calibration):
+        return own
+    stored = getattr(model, "metadata", {}).get("calibration")
+    return Calibration.from_dict(stored) if stored else Calibration()
+
+
+def _score(
+    models: Sequence[CropModel], crops: Crops, indices: Sequence[int], batch: int, progress: Progress | None
+) -> list[Array]:
+    """Logits of every model, (N,) each; memory holds two batches of images whatever N is."""
+    parts: list[list[Array]] = [[] for _ in models]
+    done = 0
+    for images in _batches(crops, indices, batch):
+        for part, model in zip(parts, models, strict=True):
+            part.append(np.asarray(model.logits(images), float))
+        done += len(images)
+        if progress:
+            progress(done, len(indices))
+    found = [np.concatenate(part) for part in parts]
+    for model, logits in zip(models, found, strict=True):
+        _check_finite(model, logits, crops, indices)
+    return found
+
+
+def _batches(crops: Crops, indices: Sequence[int], batch: int) -> Iterator[list[Image]]:
+    """Decoded images of `indices` in order; the next batch is decoded while this one is scored."""
+
+    def decode(part: Sequence[int]) -> list[Image]:
+        return [crops.image(index) for index in part]
+
+    starts = range(0, len(indices), batch)
+    with ThreadPoolExecutor(max_workers=1) as decoder:
+        coming = decoder.submit(decode, indices[:batch])
+        for start in starts:
+            images = coming.result()
+            following = indices[start + batch : start + 2 * batch]
+            coming = decoder.submit(decode, following)
+            yield images
+
+
+def _check_finite(model: CropModel, logits: Array, crops: Crops, indices: Sequence[int]) -> None:
+    wrong = np.flatnonzero(~np.isfinite(logits))
+    if len(wrong):
+        first = crops.rows[indices[wrong[0]]].file
+        raise ModelError(
+            f"{model.name}: {len(wrong)} of {len(logits)} scores are not finite, first for {first}; "
+            "the model is damaged or did not train"
+        )
+
+
+def _measured(
+    name: str, model: CropModel, rows: tuple[CropRow, ...], logits: Array, config: EvaluateConfig
+) -> Evaluation:
+    calibration = calibration_of(model)
+    measured = partial(_figures, calibration=calibration, config=config)
+    labels = np.array([float(row.label == "FAKE") for row in rows])
+    sources = np.array([row.original or row.video or row.file for row in rows])
+    methods = {}
+    for method in sorted({row.method for row in rows if row.label == "FAKE" and row.method}):
+        kept = np.array([row.label == "REAL" or row.method == method for row in rows])
+        methods[method] = measured(labels[kept], logits[kept], sources[kept])
+    videos = _by_video(rows)
+    return Evaluation(
+        name=name,
+        params=model.params,
+        rows=rows,
+        labels=labels,
+        logits=logits,
+        probabilities=calibration.probability(logits),
+        crops=measured(labels, logits, sources),
+        methods=methods,
+        videos=measured(*_video_means(videos, labels, logits, sources)) if len(videos) < len(rows) else None,
+    )
+
+
+def _figures(
+    labels: Array, logits: Array, sources: Names, *, calibration: Calibration, config: EvaluateConfig
+) -> Metrics:
+    return measure(
+        labels,
+        logits,
+        probabilities=calibration.probability(logits),
+        sources=sources.tolist(),
+        threshold=config.threshold,
+        resamples=config.resamples,
+        seed=config.seed,
+    )
+
+
+def _by_video(rows: Sequence[CropRow]) -> list[list[int]]:
+    """Row numbers of each video; equal names in two data sets stay two videos."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for index, row in enumerate(rows):
+        groups.setdefault((row.dataset, row.video or row.file), []).append(index)
+    return list(groups.values())
+
+
+def _video_means(videos: list[list[int]], labels: Array, logits: Array, sources: Names) -> tuple[Array, Array, Names]:
+    """One row per video: FAKE if any of its crops is, the mean of its logits, its source."""
+    return (
+        np.array([labels[video].max() for video in videos]),
+        np.array([logits[video].mean() for video in videos]),
+        np.array([sources[video[0]] for video in videos]),
+    )
