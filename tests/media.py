@@ -86,9 +86,7 @@ def scene(
     """
     width, height = size
     if not faces:
-        return np.random.default_rng((seed, round(phase * 1000))).integers(
-            0, 256, (height, width, 3), np.uint8
-        )
+        return np.random.default_rng((seed, round(phase * 1000))).integers(0, 256, (height, width, 3), np.uint8)
     picture = np.empty((height, width, 3), np.uint8)
     edges = np.linspace(0, width, len(faces) + 1).astype(int)
     for name, left, right in zip(faces, edges, edges[1:], strict=False):
@@ -234,9 +232,7 @@ class Media:
             rotation_deg=rotation_deg, options=options,
         )  # fmt: skip
 
-    def still(
-        self, name: str = "still.jpg", *, exif_orientation: int | None = None, **options: object
-    ) -> Path:
+    def still(self, name: str = "still.jpg", *, exif_orientation: int | None = None, **options: object) -> Path:
         """A picture (JPEG, PNG, WebP, BMP by its suffix); the options are those of `scene`. With
         `exif_orientation` (3, 6 or 8; JPEG) the stored picture is turned so that a viewer sees it upright."""
         picture = scene(**options)  # type: ignore[arg-type]
