@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from deepkd.config import Config, setting
+from deepkd.errors import ConfigError
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -52,3 +53,64 @@ class BenchmarkConfig(Config):
 
     runs: int = setting(50, "Timed runs of each model.", low=3)
     data: Path | None = setting(None, "Index of crops to measure AUC on.")
+
+
+@dataclass(frozen=True)
+class TrainConfig(Config):
+    """`deepkd train`: a model on labelled crops."""
+
+    command: ClassVar[str] = "train"
+
+    model: str = setting("cross-efficient-vit", "Model to train: a name of the registry or of timm.")
+    epochs: int = setting(10, "Passes over the drawn samples.", low=1)
+    batch: int = setting(32, "Crops per optimiser step, over all processes.", low=2)
+    accumulate: int = setting(1, "Parts that a batch is computed in, to save memory.", low=1)
+    lr: float = setting(5e-4, "Peak learning rate of AdamW.", low=0)
+    weight_decay: float = setting(0.05, "Weight decay of AdamW; norms and biases have none.", low=0)
+    warmup: float = setting(
+        0.1, "Share of the steps that the learning rate rises for, before its cosine.", low=0, high=1
+    )
+    sampling: str = setting("paired", "How batches are drawn.", choices=("paired", "balanced", "shuffled"))
+    augment: str = setting("standard", "How far views stray from the crops.", choices=("none", "light", "standard"))
+    label_smoothing: float = setting(0.01, "Share of each hard label given to the other one.", low=0, high=0.5)
+    ema: float = setting(
+        0.999, "Decay of the averaged weights that are validated and kept; 0 turns it off.", low=0, high=1
+    )
+    patience: int = setting(0, "Stop after so many epochs without a better validation AUC; 0 never stops early.", low=0)
+    image_size: int | None = setting(None, "Side of the model's input, pixels; the registry's unless given.", low=32)
+    init: Path | None = setting(None, "Checkpoint to start from; its classifier may differ.")
+    limit: int | None = setting(None, "Train on about so many crops, whole families.", low=2)
+    val_limit: int | None = setting(None, "Validate on about so many crops, whole families.", low=2)
+    seed: int = setting(0, "Seed of everything that is drawn.", low=0)
+    device: str = setting("auto", "Where to train.", choices=DEVICES)
+    precision: str = setting(
+        "auto", "Arithmetic: auto is bf16 autocast on a GPU and float32 on a CPU.", choices=("auto", "float32", "bf16")
+    )
+    workers: int = setting(2, "Processes that read and augment crops.", low=0)
+    checkpoint_every: int = setting(200, "Steps between checkpoints that --resume continues from.", low=1)
+
+    def check(self) -> None:
+        """A batch must split evenly."""
+        if self.batch % (2 * self.accumulate) and self.sampling != "shuffled":
+            raise ConfigError(
+                f"batch={self.batch}: takes a multiple of 2 x accumulate ({2 * self.accumulate}), to hold pairs"
+            )
+
+
+@dataclass(frozen=True)
+class DistillConfig(TrainConfig):
+    """`deepkd distill`: a student from a teacher. What training takes, and what the teacher adds."""
+
+    command: ClassVar[str] = "distill"
+
+    model: str = setting("nano", "Student to train: a name of the registry or of timm.")
+    loss: str = setting("kd", "Loss between the student's and the teacher's logits.", choices=("kd", "logit_mse"))
+    temperature: float = setting(3.0, "Temperature of the soft term.", low=0.01)
+    alpha: float = setting(0.7, "Weight of the soft term; the hard labels get the rest.", low=0, high=1)
+    hint: float = setting(0.0, "Weight of the feature hint between --hint-student and --hint-teacher.", low=0)
+    hint_student: str = setting(
+        "conv_head:output", "Module of the student, with :input or :output, that takes the hint."
+    )
+    hint_teacher: str = setting(
+        "conv_head:output", "Module of the teacher, with :input or :output, that gives the hint."
+    )

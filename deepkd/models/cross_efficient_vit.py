@@ -112,12 +112,8 @@ class CrossTransformer(nn.Module):
         self.layers = nn.ModuleList(
             nn.ModuleList(
                 (
-                    ProjectInOut(
-                        sm_dim, lg_dim, PreNorm(lg_dim, CrossAttention(lg_dim, HEADS, dropout=DROPOUT))
-                    ),
-                    ProjectInOut(
-                        lg_dim, sm_dim, PreNorm(sm_dim, CrossAttention(sm_dim, HEADS, dropout=DROPOUT))
-                    ),
+                    ProjectInOut(sm_dim, lg_dim, PreNorm(lg_dim, CrossAttention(lg_dim, HEADS, dropout=DROPOUT))),
+                    ProjectInOut(lg_dim, sm_dim, PreNorm(sm_dim, CrossAttention(sm_dim, HEADS, dropout=DROPOUT))),
                 )
             )
             for _ in range(depth)
@@ -136,9 +132,7 @@ class CrossTransformer(nn.Module):
 class MultiScaleEncoder(nn.Module):
     """Rounds of one encoder per branch followed by cross attention."""
 
-    def __init__(
-        self, sm_dim: int, lg_dim: int, *, depth: int, sm_depth: int, lg_depth: int, cross_depth: int
-    ) -> None:
+    def __init__(self, sm_dim: int, lg_dim: int, *, depth: int, sm_depth: int, lg_depth: int, cross_depth: int) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
             nn.ModuleList(
@@ -166,9 +160,7 @@ class CrossEfficientViT(nn.Module):
         sm_dim, lg_dim = 192, 384
         self.sm_image_embedder = ImageEmbedder(sm_dim, patch=7, channels=1280, blocks=None)
         self.lg_image_embedder = ImageEmbedder(lg_dim, patch=56, channels=24, blocks=LARGE_TAP_BLOCKS)
-        self.multi_scale_encoder = MultiScaleEncoder(
-            sm_dim, lg_dim, depth=4, sm_depth=2, lg_depth=3, cross_depth=2
-        )
+        self.multi_scale_encoder = MultiScaleEncoder(sm_dim, lg_dim, depth=4, sm_depth=2, lg_depth=3, cross_depth=2)
         self.sm_mlp_head = nn.Sequential(nn.LayerNorm(sm_dim), nn.Linear(sm_dim, 1))
         self.lg_mlp_head = nn.Sequential(nn.LayerNorm(lg_dim), nn.Linear(lg_dim, 1))
 

@@ -1,5 +1,6 @@
 """MODELS: name -> how to build it and what it expects to see; and TorchModel, a built one that judges crops."""
 
+import dataclasses
 import difflib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from deepkd.errors import ConfigError
 from deepkd.models.cross_efficient_vit import CrossEfficientViT
 from deepkd.models.efficient_vit import EfficientViT
-from deepkd.models.students import STUDENTS, build_student
+from deepkd.models.students import STUDENTS, LiteShape, build_student
 from deepkd.scoring.model import BATCH, Image, InputFormat
 from deepkd.video.crops import CROP_RULES
 
@@ -46,10 +47,7 @@ class ModelSpec:
 MODELS: dict[str, ModelSpec] = {
     "cross-efficient-vit": ModelSpec(CrossEfficientViT, InputFormat(size=224)),
     "efficient-vit": ModelSpec(EfficientViT, InputFormat(size=224)),
-    **{
-        name: ModelSpec(partial(build_student, shape), InputFormat(size=160))
-        for name, shape in STUDENTS.items()
-    },
+    **{name: ModelSpec(partial(build_student, shape), InputFormat(size=160)) for name, shape in STUDENTS.items()},
 }
 """Besides these, any classifier of timm is known by its timm name."""
 
@@ -63,14 +61,10 @@ def model_spec(name: str) -> ModelSpec:
     if name in MODELS:
         return MODELS[name]
     if timm.is_model(name):
-        return ModelSpec(
-            partial(timm.create_model, name, pretrained=False, num_classes=1), _timm_format(name)
-        )
+        return ModelSpec(partial(timm.create_model, name, pretrained=False, num_classes=1), _timm_format(name))
     close = difflib.get_close_matches(name, [*MODELS, *timm.list_models()], n=3)
     hint = f" (did you mean {', '.join(close)}?)" if close else ""
-    raise ConfigError(
-        f"unknown model '{name}'{hint}; choose from {', '.join(MODELS)}, or any timm classifier"
-    )
+    raise ConfigError(f"unknown model '{name}'{hint}; choose from {', '.join(MODELS)}, or any timm classifier")
 
 
 def _timm_format(name: str) -> InputFormat:
@@ -87,6 +81,8 @@ class TorchModel:
     architecture: str
     module: nn.Module
     format: InputFormat
+    shape: dict[str, Any] | None = None
+    """A student's widths, so that it can be built again; None where the architecture says it all."""
     trained: bool = False
     metadata: dict[str, Any] = field(default_factory=dict)
     """Calibration, thresholds, recipe and metrics of a trained model, as in its checkpoint."""
@@ -128,7 +124,7 @@ def normalise(batch: Tensor, format: InputFormat) -> Tensor:
     return (batch * format.value_range - mean) / std
 
 
-class evaluating:  # noqa: N801 - reads as a verb in `with evaluating(module):`
+class evaluating:
     """Context: modules in eval mode, put back into the mode they were in."""
 
     def __init__(self, *modules: nn.Module) -> None:
@@ -144,8 +140,20 @@ class evaluating:  # noqa: N801 - reads as a verb in `with evaluating(module):`
             part.training = training
 
 
-def build_model(name: str, *, format: InputFormat | None = None, image_size: int | None = None) -> TorchModel:
+def build_model(
+    name: str,
+    *,
+    format: InputFormat | None = None,
+    image_size: int | None = None,
+    shape: dict[str, Any] | None = None,
+) -> TorchModel:
     """An untrained model of the registry (or of timm), in eval mode.
+
+    Args:
+        name: a key of `MODELS` or a timm classifier.
+        format: what it shall expect to see; None takes the registry's.
+        image_size: another input side, pixels.
+        shape: a student's own widths, as its checkpoint recorded them; None takes the registry's.
 
     Raises:
         ConfigError: an unknown name.
@@ -153,5 +161,8 @@ def build_model(name: str, *, format: InputFormat | None = None, image_size: int
     spec = model_spec(name)
     chosen = format or spec.format
     if image_size is not None:
-        chosen = InputFormat(**{**vars(chosen), "size": image_size})
-    return TorchModel(name=name, architecture=name, module=spec.build().eval(), format=chosen)
+        chosen = dataclasses.replace(chosen, size=image_size)
+    if name in STUDENTS:
+        student = LiteShape(**shape) if shape else STUDENTS[name]
+        return TorchModel(name, name, build_student(student).eval(), chosen, shape=dataclasses.asdict(student))
+    return TorchModel(name, name, spec.build().eval(), chosen)

@@ -1,0 +1,184 @@
+"""Crop sets: a labelled index over a folder of images or over tar shards, read in place."""
+
+import hashlib
+import os
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from deepkd.data.transforms import Augment, seeded
+from deepkd.errors import DataError
+from deepkd.scoring.model import Image
+from deepkd.video.crops import CropRow, read_index
+
+
+class Shards:
+    """Files inside uncompressed tar archives, read by position, so that any process can share them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._members: dict[str, dict[str, tuple[int, int]]] = {}
+        self._files: dict[str, int] = {}
+
+    def members(self, shard: str) -> dict[str, tuple[int, int]]:
+        """File name -> (offset, size) in bytes.
+
+        Raises:
+            DataError: the shard is missing or not a tar archive.
+        """
+        if shard not in self._members:
+            try:
+                with tarfile.open(self.root / shard, "r:") as archive:
+                    self._members[shard] = {m.name: (m.offset_data, m.size) for m in archive if m.isfile()}
+            except (OSError, tarfile.TarError) as error:
+                raise DataError(f"{self.root / shard}: not a readable tar shard ({error})") from error
+        return self._members[shard]
+
+    def read(self, shard: str, name: str) -> bytes:
+        """The content of one file of a shard."""
+        offset, size = self.members(shard)[name]
+        if shard not in self._files:
+            self._files[shard] = os.open(self.root / shard, os.O_RDONLY)
+        return os.pread(self._files[shard], size, offset)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"root": self.root, "_members": self._members, "_files": {}}
+
+    def __del__(self) -> None:
+        for descriptor in self._files.values():
+            os.close(descriptor)
+
+
+@dataclass
+class CropSet:
+    """Rows of an index and their images."""
+
+    root: Path
+    rows: list[CropRow]
+
+    @cached_property
+    def shards(self) -> Shards:
+        """The tar shards of the set, opened on first use."""
+        return Shards(self.root)
+
+    @cached_property
+    def labels(self) -> npt.NDArray[np.float32]:
+        """1 for FAKE, 0 for REAL, NaN without a label; (rows,)."""
+        values = {"FAKE": 1.0, "REAL": 0.0, "": np.nan}
+        return np.array([values[row.label] for row in self.rows], np.float32)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def image(self, index: int) -> Image:
+        """One crop: RGB, uint8, (height, width, 3).
+
+        Raises:
+            DataError: the file is not an image.
+        """
+        row = self.rows[index]
+        content = self.shards.read(row.shard, row.file) if row.shard else (self.root / row.file).read_bytes()
+        decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+        if decoded is None:
+            raise DataError(f"{self.root / row.shard / row.file}: not an image; extract it again or drop its row")
+        return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
+
+    def subset(self, indices: Sequence[int]) -> "CropSet":
+        """The same images, only some rows."""
+        return CropSet(self.root, [self.rows[index] for index in indices])
+
+    def index_sha256(self) -> str:
+        """A hash of which files this set holds; it travels with what is trained on it."""
+        names = "\n".join(sorted(f"{row.file},{row.label}" for row in self.rows))
+        return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def load_crops(data_dir: Path, split: str | None = None, *, limit: int | None = None) -> CropSet:
+    """The crops of an index (a folder with `index.csv`, or that file), all files known to exist.
+
+    Args:
+        data_dir: the folder, or its index file.
+        split: keep only rows of this split; None keeps all.
+        limit: keep about this many rows, whole families (an original with its forgeries) in a fixed order.
+
+    Raises:
+        DataError: no index, a bad row (with its line), a missing file, or nothing left.
+    """
+    root = data_dir if data_dir.is_dir() else data_dir.parent
+    rows = read_index(data_dir)
+    crops = CropSet(root, rows)
+    _check_files(crops)
+    if split is not None:
+        crops = CropSet(root, [row for row in rows if row.split == split])
+        if not crops.rows:
+            known = ", ".join(sorted({row.split or "(none)" for row in rows}))
+            raise DataError(f"{data_dir}: split '{split}' has no rows; its splits are {known}")
+    if limit is not None and limit < len(crops):
+        crops = CropSet(root, list(_families(crops.rows, limit)))
+    return crops
+
+
+def _check_files(crops: CropSet) -> None:
+    for line, row in enumerate(crops.rows, start=2):
+        known = row.file in crops.shards.members(row.shard) if row.shard else (crops.root / row.file).is_file()
+        if not known:
+            where = crops.root / row.shard if row.shard else crops.root
+            raise DataError(f"{crops.root / 'index.csv'}:{line}: {row.file} is not in {where}; extract again")
+
+
+def _families(rows: list[CropRow], limit: int) -> Iterator[CropRow]:
+    families: dict[str, list[CropRow]] = {}
+    for row in rows:
+        families.setdefault(row.original, []).append(row)
+    taken = 0
+    for name in sorted(families, key=lambda original: hashlib.sha256(original.encode("utf-8", "replace")).digest()):
+        if taken >= limit:
+            return
+        taken += len(families[name])
+        yield from families[name]
+
+
+@dataclass(frozen=True)
+class SampleKey:
+    """One draw: rows that share a geometry (one, or a real and a forgery of it), and the seed of their view."""
+
+    rows: tuple[int, ...]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Views and labels, (N, 3, view_px, view_px) uint8 and (N,) float32 (NaN: unlabelled), and their rows (N,)."""
+
+    views: Tensor
+    labels: Tensor
+    rows: Tensor
+
+
+class CropDataset(Dataset[Batch]):
+    """Augmented views of a crop set, drawn by `SampleKey`; the same key gives the same view in any process."""
+
+    def __init__(self, crops: CropSet, augment: Augment) -> None:
+        self.crops = crops
+        self.augment = augment
+
+    def __getitem__(self, key: SampleKey) -> Batch:
+        images = [torch.from_numpy(self.crops.image(row)).permute(2, 0, 1) for row in key.rows]
+        with seeded(key.seed):
+            views = self.augment(images)
+        labels = torch.from_numpy(self.crops.labels[list(key.rows)])
+        return Batch(views, labels, torch.tensor(key.rows))
+
+
+def collate(samples: list[Batch]) -> Batch:
+    """Samples of one or more crops each, joined."""
+    return Batch(*(torch.cat([getattr(s, name) for s in samples]) for name in ("views", "labels", "rows")))

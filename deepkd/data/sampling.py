@@ -1,0 +1,68 @@
+"""SAMPLINGS: how an epoch's batches are drawn from a crop set; the same seed and epoch give the same batches."""
+
+from collections import defaultdict
+from collections.abc import Callable
+
+import numpy as np
+
+from deepkd.data.crops import CropSet, SampleKey
+from deepkd.errors import DataError
+
+Draw = list[tuple[int, ...]]
+"""Samples in order; each is a tuple of row numbers that share a geometry."""
+
+
+def shuffled(crops: CropSet, rng: np.random.Generator) -> Draw:
+    """Every crop once."""
+    return [(int(row),) for row in rng.permutation(len(crops))]
+
+
+def balanced(crops: CropSet, rng: np.random.Generator) -> Draw:
+    """As many real as forged crops, alternating: each of the rarer label once, as many of the other."""
+    real, fake = _rows_by_label(crops)
+    count = min(len(real), len(fake))
+    halves = (rng.permutation(real)[:count], rng.permutation(fake)[:count])
+    return [(int(row),) for couple in zip(*halves, strict=True) for row in couple]
+
+
+def paired(crops: CropSet, rng: np.random.Generator) -> Draw:
+    """Each original that has a forgery once, with one of its forgeries, both moved alike.
+
+    A batch of such pairs leaves the forgery as the only thing that tells its labels apart.
+    """
+    real: dict[str, list[int]] = defaultdict(list)
+    fake: dict[str, list[int]] = defaultdict(list)
+    for index, row in enumerate(crops.rows):
+        (real if row.label == "REAL" else fake if row.label == "FAKE" else {}).setdefault(row.original, []).append(
+            index
+        )
+    both = sorted(real.keys() & fake.keys())
+    if not both:
+        raise DataError("paired sampling needs originals with a forgery each, and there are none; use balanced")
+    return [(int(rng.choice(real[both[i]])), int(rng.choice(fake[both[i]]))) for i in rng.permutation(len(both))]
+
+
+def _rows_by_label(crops: CropSet) -> tuple[list[int], list[int]]:
+    real = [index for index, row in enumerate(crops.rows) if row.label == "REAL"]
+    fake = [index for index, row in enumerate(crops.rows) if row.label == "FAKE"]
+    if not real or not fake:
+        only = "REAL" if real else "FAKE" if fake else "unlabelled"
+        raise DataError(f"training needs both labels, and these crops are all {only}")
+    return real, fake
+
+
+SAMPLINGS: dict[str, Callable[[CropSet, np.random.Generator], Draw]] = {
+    "paired": paired,
+    "balanced": balanced,
+    "shuffled": shuffled,
+}
+
+
+def epoch_batches(crops: CropSet, sampling: str, *, batch: int, seed: int, epoch: int) -> list[list[SampleKey]]:
+    """The batches of one epoch, `batch` crops each; an incomplete last batch is dropped unless it is the only one."""
+    rng = np.random.default_rng((seed, epoch))
+    draw = SAMPLINGS[sampling](crops, rng)
+    keys = [SampleKey(rows, int(rng.integers(2**62))) for rows in draw]
+    per_batch = max(1, batch // len(draw[0]))
+    batches = [keys[start : start + per_batch] for start in range(0, len(keys), per_batch)]
+    return batches if len(batches) == 1 or len(batches[-1]) == per_batch else batches[:-1]

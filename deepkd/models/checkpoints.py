@@ -1,0 +1,168 @@
+"""Checkpoints: one safetensors file with the weights and, as JSON in its header, all that gives them a meaning."""
+
+import json
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from deepkd.errors import ConfigError, ModelError
+from deepkd.models.registry import MODELS, PUBLISHED_FORMAT, TorchModel, build_model
+from deepkd.scoring.model import METADATA_KEY, METADATA_SCHEMA, InputFormat, Scorer
+from deepkd.shipped import checksums
+
+WEIGHTS_FILE = "model.safetensors"
+"""The checkpoint inside a run folder."""
+PUBLISHED = ("cross-efficient-vit", "efficient-vit")
+"""Architectures whose published `.pth` files are plain state dicts under the authors' module names."""
+
+
+def save_model(model: TorchModel, path: Path) -> Path:
+    """Write a checkpoint, whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    header = {
+        "schema": METADATA_SCHEMA,
+        "name": model.name,
+        "architecture": model.architecture,
+        "shape": model.shape,
+        "trained": model.trained,
+        "input": model.format.to_dict(),
+        **model.metadata,
+    }
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.module.state_dict().items()}
+    beside = path.with_name(path.name + ".part")
+    save_file(weights, beside, metadata={METADATA_KEY: json.dumps(header)})
+    os.replace(beside, path)
+    return path
+
+
+def load_model(path: str | Path, *, device: str = "cpu") -> TorchModel | Scorer:
+    """A trained model from a run folder, a `.safetensors`, a published `.pth`, an `.onnx`, or a shipped model's name.
+
+    Raises:
+        ModelError: it is missing, damaged, of another kind, carries code, or was never trained; the message says which.
+    """
+    path = Path(path)
+    if path.suffix == ".onnx" or f"{path}.onnx" in checksums():
+        return Scorer.load(path)
+    return load_checkpoint(path, device=device)
+
+
+def load_checkpoint(path: Path, *, device: str = "cpu", allow_untrained: bool = False) -> TorchModel:
+    """A torch model from a run folder, a `.safetensors` or a published `.pth`, in eval mode.
+
+    Raises:
+        ModelError: as `load_model`.
+    """
+    if path.is_dir():
+        if not (path / WEIGHTS_FILE).is_file():
+            raise ModelError(f"{path}: holds no {WEIGHTS_FILE}; give a finished run, or train one with 'deepkd train'")
+        path = path / WEIGHTS_FILE
+    if not path.is_file():
+        raise ModelError(f"{path}: no such model; give a run folder, a .safetensors, .pth or .onnx file")
+    readers = {".safetensors": _read_safetensors, ".pth": _read_published, ".pt": _read_published}
+    if path.suffix not in readers:
+        raise ModelError(f"{path}: unknown kind of model; give a run folder, a .safetensors, .pth or .onnx file")
+    model = readers[path.suffix](path)
+    if not (model.trained or allow_untrained):
+        raise ModelError(f"{path}: its weights were never trained, so its scores mean nothing; train it first")
+    model.module.eval().to(device)
+    return model
+
+
+def _read_safetensors(path: Path) -> TorchModel:
+    try:
+        with safe_open(path, framework="pt") as file:
+            raw = (file.metadata() or {}).get(METADATA_KEY)
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: damaged or not a safetensors file ({error}); copy or train it again") from error
+    header = _header(path, raw)
+    model = _built(path, header)
+    _fill(path, model.module, weights)
+    return model
+
+
+def _header(path: Path, raw: str | None) -> dict[str, Any]:
+    if raw is None:
+        raise ModelError(
+            f"{path}: weights without metadata; give a checkpoint that deepkd wrote"
+        )
+    try:
+        header = json.loads(raw)
+    except ValueError as error:
+        raise ModelError(f"{path}: its metadata is not JSON; copy or train it again") from error
+    missing = {"schema", "name", "architecture", "shape", "trained", "input"} - header.keys()
+    if missing or header["schema"] != METADATA_SCHEMA:
+        raise ModelError(f"{path}: its metadata is not of schema {METADATA_SCHEMA}; make it with this version")
+    return header  # type: ignore[no-any-return]
+
+
+def _built(path: Path, header: dict[str, Any]) -> TorchModel:
+    known = {"schema", "name", "architecture", "shape", "trained", "input"}
+    try:
+        model = build_model(
+            header["architecture"], format=InputFormat.from_dict(header["input"]), shape=header["shape"]
+        )
+    except ConfigError as error:
+        raise ModelError(f"{path}: {error}") from error
+    model.name = header["name"]
+    model.trained = header["trained"] is True
+    model.metadata = {key: value for key, value in header.items() if key not in known}
+    return model
+
+
+def _read_published(path: Path) -> TorchModel:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = "it holds more than tensors, possibly code, and was not run"
+        raise ModelError(f"{path}: refused, {reason}; convert it to safetensors where it came from") from error
+    except (RuntimeError, OSError, EOFError, ValueError) as error:
+        raise ModelError(f"{path}: damaged or not a torch checkpoint ({_first_line(error)})") from error
+    weights = _plain_state_dict(path, content)
+    for name in PUBLISHED:
+        with torch.device("meta"):
+            expected = MODELS[name].build().state_dict().keys()
+        if expected & weights.keys() and next(iter(expected)).split(".")[0] in {key.split(".")[0] for key in weights}:
+            model = build_model(name, format=PUBLISHED_FORMAT)
+            _fill(path, model.module, weights)
+            model.trained = True
+            return model
+    raise ModelError(f"{path}: a state dict of another network; the published ones are {', '.join(PUBLISHED)}")
+
+
+def _plain_state_dict(path: Path, content: object) -> dict[str, Tensor]:
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise ModelError(f"{path}: not a state dict (names to tensors); save one with torch.save(model.state_dict())")
+    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
+
+
+def _fill(path: Path, module: nn.Module, weights: dict[str, Tensor]) -> None:
+    expected = module.state_dict()
+    missing, extra = sorted(expected.keys() - weights.keys()), sorted(weights.keys() - expected.keys())
+    if missing or extra:
+        first = f"lacks {missing[0]}" if missing else f"has {extra[0]}"
+        raise ModelError(f"{path}: does not fit its architecture: {len(missing)} missing, {len(extra)} extra; {first}")
+    for name, tensor in weights.items():
+        if tensor.shape != expected[name].shape:
+            shapes = f"{tuple(tensor.shape)} instead of {tuple(expected[name].shape)}"
+            raise ModelError(f"{path}: does not fit its architecture: {name} is {shapes}")
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise ModelError(f"{path}: {name} is not finite; the training diverged or the file is damaged")
+    module.load_state_dict(weights)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
