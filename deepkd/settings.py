@@ -26,7 +26,30 @@ class DetectConfig(Config):
 
     command: ClassVar[str] = "detect"
 
+    model: str = setting("deepkd-nano", "A shipped model by its name, or an ONNX file by its path.")
     frames: int = setting(16, "Frames sampled from each clip, evenly in time.", low=1)
+    min_frames: int = setting(3, "Frames that must show a person well before a verdict; a still is one.", low=1)
+    rule: str = setting("mean-logit", "How frame scores become a verdict.", choices=("mean-logit", "upstream"))
+    threshold_fake: float | None = setting(
+        None, "Probability from which a person counts as FAKE; by default the model's own.", low=0, high=1
+    )
+    threshold_real: float | None = setting(
+        None, "Probability up to which a person counts as REAL; by default the model's own.", low=0, high=1
+    )
+    detector: str = setting("mtcnn", "Face detector.", choices=("mtcnn", "mtcnn-torch"))
+    device: str = setting("auto", "Where a PyTorch face detector runs.", choices=DEVICES)
+    workers: int = setting(1, "Processes that judge clips side by side; 0 takes one per core.", low=0)
+    timeout_s: float = setting(600.0, "Seconds that one input may take before it is an ERROR; 0 for no limit.", low=0)
+    format: str = setting("table", "What to print.", choices=("table", "json", "jsonl", "csv", "html"))
+
+    def check(self) -> None:
+        """Refuse thresholds that cross."""
+        real, fake = self.threshold_real, self.threshold_fake
+        if real is not None and fake is not None and real > fake:
+            raise ConfigError(
+                f"--threshold-real {real} is above --threshold-fake {fake}; "
+                "a probability between them would be both"
+            )
 
 
 @dataclass(frozen=True)
