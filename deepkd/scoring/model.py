@@ -81,9 +81,7 @@ class InputFormat:
             rest = {key: value for key, value in values.items() if key != "crop"}
             return cls(**{**rest, "mean": tuple(rest["mean"]), "std": tuple(rest["std"]), "crop": crop})
         except (KeyError, TypeError) as error:
-            raise ModelError(
-                f"the model's input format is incomplete or from another version ({error})"
-            ) from error
+            raise ModelError(f"the model's input format is incomplete or from another version ({error})") from error
 
 
 class CropModel(Protocol):
@@ -161,11 +159,7 @@ def _open_session(path: Path, content: bytes, threads: int | None) -> tuple[dict
     except Exception as error:  # the runtime raises its own unrelated classes, some straight from C++
         raise ModelError(f"{path}: damaged or not an ONNX model; export it again") from error
     inputs = {item.name: item.type for item in session.get_inputs()}
-    if (
-        raw is None
-        or inputs != {"crops": "tensor(uint8)"}
-        or "logit" not in {o.name for o in session.get_outputs()}
-    ):
+    if raw is None or inputs != {"crops": "tensor(uint8)"} or "logit" not in {o.name for o in session.get_outputs()}:
         raise ModelError(f"{path}: an ONNX model, but not one of deepkd's; make one with 'deepkd export'")
     return _checked_metadata(path, raw), session
 
@@ -176,14 +170,10 @@ def _checked_metadata(path: Path, raw: str) -> dict[str, Any]:
     except ValueError as error:
         raise ModelError(f"{path}: its metadata is not JSON; export it again") from error
     if not isinstance(metadata, dict) or metadata.get("schema") != METADATA_SCHEMA:
-        raise ModelError(
-            f"{path}: its metadata is not of schema {METADATA_SCHEMA}; export it with this version"
-        )
+        raise ModelError(f"{path}: its metadata is not of schema {METADATA_SCHEMA}; export it with this version")
     missing = {"name", "params", "macs", "trained", "input", "calibration", "thresholds"} - metadata.keys()
     if missing:
         raise ModelError(f"{path}: its metadata lacks {', '.join(sorted(missing))}; export it again")
     if metadata["trained"] is not True:
-        raise ModelError(
-            f"{path}: its weights were never trained, so its scores mean nothing; train it first"
-        )
+        raise ModelError(f"{path}: its weights were never trained, so its scores mean nothing; train it first")
     return metadata

@@ -1,15 +1,50 @@
-"""From the scores of single faces to the verdict on a clip."""
+"""From the scores of single faces to the verdict on a clip.
+
+    FrameScore   one face in one frame
+    TrackVerdict one person over time
+    Verdict      one clip: what `deepkd detect` answers
+
+A rule of `RULES` turns the first into the others.
+"""
 
 import dataclasses
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
-from deepkd.errors import ModelError
+import numpy as np
+
+from deepkd.errors import ConfigError, ModelError
+from deepkd.scoring.calibration import Calibration
+
+MIN_RUN = 3
+"""Frames in a row that must look forged before a part of a person's time is called forged."""
+RUN_PROBABILITY = 0.9
+"""How sure the mean of such a run must be to decide against the rest of the track."""
+WHOLE = 0.8
+"""A run that covers this share of a track is the track: its seconds are not named."""
+
+Box = tuple[float, float, float, float]
+"""x, y, width, height, pixels of the upright frame."""
+
+
+class Label(StrEnum):
+    """The five answers."""
+
+    FAKE = "FAKE"
+    REAL = "REAL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    NO_FACE = "NO_FACE"
+    ERROR = "ERROR"
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Calibrated probabilities that decide: `<= real` is REAL, `>= fake` is FAKE, between them INCONCLUSIVE."""
+    """Calibrated probabilities that decide: `>= fake` is FAKE, else `<= real` is REAL, else INCONCLUSIVE."""
 
     real: float = 0.5
     fake: float = 0.5
@@ -22,6 +57,18 @@ class Thresholds:
         """
         if not 0 <= self.real <= self.fake <= 1:
             raise ModelError(f"thresholds real={self.real} fake={self.fake}: need 0 <= real <= fake <= 1")
+
+    def label(self, score: float) -> Label:
+        """What a calibrated probability of forgery means."""
+        if score >= self.fake:
+            return Label.FAKE
+        return Label.REAL if score <= self.real else Label.INCONCLUSIVE
+
+    def replace(self, *, real: float | None = None, fake: float | None = None) -> "Thresholds":
+        """A copy with one or both changed; one that is set alone moves the other along rather than cross it."""
+        new_fake = self.fake if fake is None else fake
+        new_real = min(self.real, new_fake) if real is None else real
+        return Thresholds(real=new_real, fake=max(new_fake, new_real) if fake is None else new_fake)
 
     def to_dict(self) -> dict[str, float]:
         """Plain values for JSON."""
@@ -40,3 +87,246 @@ class Thresholds:
             raise ModelError(
                 f"the model's thresholds {values!r} are damaged or from another version ({error})"
             ) from error
+
+
+@dataclass(frozen=True)
+class FrameScore:
+    """One face in one frame."""
+
+    t_s: float
+    box: Box
+    logit: float
+    score: float
+    """Calibrated probability of forgery."""
+    face_probability: float
+    flaw: str | None = None
+    """Why this face does not count as evidence ("too small"); None when it does."""
+    thumbnail: bytes = dataclasses.field(default=b"", repr=False)
+    """The face as a small JPEG; empty where no report wants it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The frame of schema deepkd.detect/1."""
+        return {
+            "t_s": round(self.t_s, 3),
+            "box": [round(float(value), 1) for value in self.box],
+            "score": round(self.score, 4),
+            "face_probability": round(self.face_probability, 4),
+        }
+
+
+@dataclass(frozen=True)
+class TrackVerdict:
+    """One person over time."""
+
+    id: int
+    frames: tuple[FrameScore, ...]
+    """In order of time, at least one."""
+    verdict: Label
+    score: float | None
+    """Calibrated probability of forgery; None without enough evidence."""
+    reason: str
+    """What is said of this person: "looks forged from 0:03.2 to 0:06.8"."""
+    forged_s: tuple[float, float] | None = None
+    """First and last second of the part that looks forged, where it is only a part."""
+
+    @property
+    def name(self) -> str:
+        """What people are called in reasons and reports."""
+        return f"person {self.id + 1}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The track of schema deepkd.detect/1."""
+        return {
+            "id": self.id,
+            "verdict": str(self.verdict),
+            "score": None if self.score is None else round(self.score, 4),
+            "first_s": round(self.frames[0].t_s, 3),
+            "last_s": round(self.frames[-1].t_s, 3),
+            "frames": [frame.to_dict() for frame in self.frames],
+        }
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a rule makes of all the faces of a clip."""
+
+    verdict: Label
+    score: float | None
+    reason: str
+    tracks: tuple[TrackVerdict, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict(Judgement):
+    """One clip: what `deepkd detect` answers."""
+
+    path: Path = Path()
+    duration_s: float | None = None
+    fps: float | None = None
+    frames_sampled: int = 0
+    timing_ms: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """Milliseconds per stage: decode, faces, score, total."""
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def failed(cls, path: Path, reason: str) -> "Verdict":
+        """The answer for an input that cannot be judged."""
+        return cls(Label.ERROR, None, reason, path=path)
+
+    def to_dict(self) -> dict[str, Any]:
+        """An entry of `videos` in schema deepkd.detect/1; every text in it is valid UTF-8."""
+        return {
+            "path": as_text(self.path),
+            "verdict": str(self.verdict),
+            "score": None if self.score is None else round(self.score, 4),
+            "reason": as_text(self.reason),
+            "duration_s": None if self.duration_s is None else round(self.duration_s, 3),
+            "fps": None if self.fps is None else round(self.fps, 3),
+            "frames_sampled": self.frames_sampled,
+            "tracks": [track.to_dict() for track in self.tracks],
+            "timing_ms": {
+                stage: round(self.timing_ms.get(stage, 0.0), 2) for stage in ("decode", "faces", "score", "total")
+            },
+        }
+
+
+def as_text(name: str | Path) -> str:
+    r"""A name as valid UTF-8: bytes that are none come out as `\xff`."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+@dataclass(frozen=True)
+class Criteria:
+    """What a rule judges by."""
+
+    calibration: Calibration
+    thresholds: Thresholds
+    min_frames: int = 3
+    """Frames without a flaw that a person must be seen in."""
+
+
+def judge(faces: Mapping[int, Sequence[FrameScore]], criteria: Criteria, *, rule: str) -> Judgement:
+    """The judgement of a clip by the named rule; `faces` maps a track to its frames in order of time.
+
+    Raises:
+        ConfigError: there is no such rule.
+        ModelError: a score is not finite.
+    """
+    if rule not in RULES:
+        raise ConfigError(f"unknown rule '{rule}'; choose from {', '.join(RULES)}")
+    if not faces:
+        return Judgement(Label.NO_FACE, None, "no face was found")
+    if not all(np.isfinite(frame.logit) for frames in faces.values() for frame in frames):
+        raise ModelError("the model gave a score that is no number; it is damaged or was trained badly")
+    return RULES[rule](faces, criteria)
+
+
+def mean_logit(faces: Mapping[int, Sequence[FrameScore]], criteria: Criteria) -> Judgement:
+    """A person's score is the calibrated mean of frame logits; the most suspicious person decides."""
+    tracks = tuple(_judge_track(id, tuple(frames), criteria) for id, frames in sorted(faces.items()))
+    judged = [track for track in tracks if track.score is not None]
+    if not judged:
+        return Judgement(Label.INCONCLUSIVE, None, _sentence(tracks, tracks[:1]), tracks)
+    order = (Label.FAKE, Label.INCONCLUSIVE, Label.REAL)
+    worst = min(judged, key=lambda track: (order.index(track.verdict), -(track.score or 0)))
+    named = [track for track in judged if track.verdict is worst.verdict] if worst.verdict is Label.FAKE else [worst]
+    return Judgement(worst.verdict, worst.score, _sentence(tracks, named), tracks)
+
+
+def _judge_track(id: int, frames: tuple[FrameScore, ...], criteria: Criteria) -> TrackVerdict:
+    usable = [frame for frame in frames if frame.flaw is None]
+    if len(usable) < criteria.min_frames:
+        return TrackVerdict(id, frames, Label.INCONCLUSIVE, None, _too_little(frames, criteria))
+    score = _mean_score(usable, criteria)
+    label = criteria.thresholds.label(score)
+    run = forged_run(usable, criteria)
+    run_score = _mean_score(run, criteria) if run else 0.0
+    if label is not Label.FAKE and run_score < max(RUN_PROBABILITY, criteria.thresholds.fake):
+        return TrackVerdict(id, frames, label, score, _unforged(label, usable, criteria))
+    if not run or len(run) >= WHOLE * len(usable):
+        return TrackVerdict(id, frames, Label.FAKE, score, "looks forged")
+    span = (run[0].t_s, run[-1].t_s)
+    words = f"looks forged from {clock(span[0])} to {clock(span[1])}"
+    return TrackVerdict(id, frames, Label.FAKE, max(score, run_score), words, span)
+
+
+def _mean_score(frames: Sequence[FrameScore], criteria: Criteria) -> float:
+    return float(criteria.calibration.probability(np.mean([frame.logit for frame in frames])))
+
+
+def forged_run(frames: Sequence[FrameScore], criteria: Criteria) -> list[FrameScore]:
+    """The most suspicious run of at least `MIN_RUN` frames over the threshold; [] when there is none.
+
+    A median over three frames comes first: one odd frame makes no run, and one good frame breaks none.
+    """
+    logits = np.array([frame.logit for frame in frames])
+    padded = np.pad(logits, 1, mode="edge")
+    smooth = np.median([padded[:-2], padded[1:-1], padded[2:]], axis=0)
+    over = criteria.calibration.probability(smooth) >= criteria.thresholds.fake
+    edges = np.flatnonzero(np.diff(np.r_[False, over, False]))
+    runs = [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a >= MIN_RUN]
+    if not runs:
+        return []
+    start, end = max(runs, key=lambda run: float(logits[run[0] : run[1]].mean()))
+    return list(frames[start:end])
+
+
+def _too_little(frames: Sequence[FrameScore], criteria: Criteria) -> str:
+    flaws = Counter(frame.flaw for frame in frames if frame.flaw)
+    if not flaws:
+        return f"is seen in too few frames to judge ({len(frames)}; {criteria.min_frames} are needed)"
+    worst, count = flaws.most_common(1)[0]
+    where = "" if count == len(frames) else f" in {count} of {len(frames)} frames"
+    return f"cannot be judged, the face is {worst}{where}"
+
+
+def _unforged(label: Label, frames: Sequence[FrameScore], criteria: Criteria) -> str:
+    if label is Label.REAL:
+        return f"shows no sign of forgery in {len(frames)} frame{'s' if len(frames) > 1 else ''}"
+    limits = criteria.thresholds
+    return f"is neither clearly real (up to {limits.real:.2f}) nor clearly forged (from {limits.fake:.2f})"
+
+
+def _sentence(tracks: Sequence[TrackVerdict], named: Sequence[TrackVerdict]) -> str:
+    """As in: 2 people; person 1 looks forged; person 2 cannot be judged, the face is too small."""
+    if len(tracks) == 1:
+        return f"1 person, who {tracks[0].reason}"
+    silent = [track for track in tracks if track.score is None and track not in named]
+    parts = [f"{len(tracks)} people"]
+    parts += [f"{track.name} {track.reason}" for track in named[:3]]
+    parts += [f"{track.name} {track.reason}" for track in silent[:1]]
+    hidden = len(named[3:]) + len(silent[1:])
+    return "; ".join(parts) + (f"; and {hidden} more" if hidden else "")
+
+
+def clock(t_s: float) -> str:
+    """Seconds as minutes and seconds: 63.24 is "1:03.2"."""
+    tenths = round(t_s * 10)
+    return f"{tenths // 600}:{tenths % 600 // 10:02d}.{tenths % 10}"
+
+
+UPSTREAM_FACES, UPSTREAM_WINS, UPSTREAM_FAKE = 3, 0.55, 0.6
+
+
+def upstream(faces: Mapping[int, Sequence[FrameScore]], criteria: Criteria) -> Judgement:
+    """The rule published with Cross Efficient ViT (Coccomini et al., arXiv:2107.02612).
+
+    At most 3 people; a person's score is the mean of frame scores; the first over 0.55 wins, else the mean of
+    all; FAKE over 0.6. It asks for no evidence, and knows no INCONCLUSIVE.
+    """
+    tracks = []
+    for id, frames in sorted(faces.items())[:UPSTREAM_FACES]:
+        score = float(np.mean([frame.score for frame in frames]))
+        label = Label.FAKE if score > UPSTREAM_FAKE else Label.REAL
+        tracks.append(TrackVerdict(id, tuple(frames), label, score, f"has a mean score of {score:.2f}"))
+    scores = [track.score or 0.0 for track in tracks]
+    score = next((score for score in scores if score > UPSTREAM_WINS), float(np.mean(scores)))
+    label = Label.FAKE if score > UPSTREAM_FAKE else Label.REAL
+    people = "; ".join(f"{track.name} {track.reason}" for track in tracks)
+    return Judgement(label, score, f"upstream rule: {people}", tuple(tracks))
+
+
+RULES: dict[str, Callable[[Mapping[int, Sequence[FrameScore]], Criteria], Judgement]] = {
+    "mean-logit": mean_logit,
+    "upstream": upstream,
+}

@@ -1,0 +1,142 @@
+"""Sources: what the user names (files, folders, globs, a list on standard input) as single inputs."""
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import BinaryIO
+
+from deepkd.errors import UsageError
+
+VIDEO_SUFFIXES = frozenset(
+    {".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf"}
+    | {".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m"}
+)
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+STDIN = "-"
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_GLOB = re.compile(r"[*?\[]")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One input to judge, or the reason why it cannot be one."""
+
+    path: Path
+    problem: str = ""
+    """In plain words; empty where the path can be tried."""
+
+
+def find_sources(names: Iterable[str], *, stdin: BinaryIO | None = None) -> Iterator[Source]:
+    """The inputs behind the names, one after the other; nothing is opened, so nothing can hang.
+
+    A folder stands for the videos and images in it and below, in order of name, hidden ones left out. A name that
+    does not exist and has `*`, `?` or `[` is a pattern. `-` reads paths from `stdin`, one a line, or ended by NUL
+    (`find -print0`).
+
+    Raises:
+        UsageError: a name is a URL (before the first input is given).
+    """
+    names = list(names)
+    for name in names:
+        if _URL.match(name):
+            raise UsageError(_url_hint(name))
+    return _expand(names, stdin)
+
+
+def _expand(names: list[str], stdin: BinaryIO | None) -> Iterator[Source]:
+    for name in names:
+        if name != STDIN:
+            yield from _one(name)
+            continue
+        for line in _lines(stdin) if stdin else ():
+            yield from [Source(Path(line), _url_hint(line))] if _URL.match(line) else _one(line)
+
+
+def _url_hint(name: str) -> str:
+    return f"{name}: is a URL, and deepkd fetches nothing; download it first and give the file"
+
+
+def _lines(stdin: BinaryIO) -> Iterator[str]:
+    """Paths from a stream of lines, or of NUL-ended records; bytes that are no UTF-8 survive."""
+    first = stdin.readline()
+    if b"\0" in first:
+        yield from (os.fsdecode(name) for name in (first + stdin.read()).split(b"\0") if name)
+        return
+    for line in chain([first], stdin):
+        name = line.rstrip(b"\r\n")
+        if name:
+            yield os.fsdecode(name)
+
+
+def _one(name: str) -> Iterator[Source]:
+    path = Path(name)
+    if "\0" in name:
+        yield Source(Path(name.replace("\0", "?")), "the name has a NUL byte, which no file can have")
+    elif os.path.isdir(name):
+        yield from _folder(path)
+    elif _GLOB.search(name) and not os.path.lexists(path):
+        yield from _pattern(name)
+    else:
+        yield Source(path, _problem(path))
+
+
+def _problem(path: Path) -> str:
+    """Why a path cannot even be tried."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        broken = path.is_symlink()
+        return "is a link to a file that does not exist" if broken else "does not exist; check the name"
+    except OSError as error:
+        return f"cannot be reached ({error.strerror})"
+    return ""
+
+
+def _pattern(name: str) -> Iterator[Source]:
+    found = sorted(glob.glob(name, recursive=True))
+    if not found:
+        yield Source(Path(name), "no file has a name like this; check the pattern")
+    for path in found:
+        yield from _one(path)
+
+
+def _folder(top: Path) -> Iterator[Source]:
+    empty = True
+    for source in _walk(top):
+        empty = False
+        yield source
+    if empty:
+        yield Source(top, "is a folder without videos or images (known by names such as .mp4, .mkv, .webm, .jpg)")
+
+
+def _walk(top: Path) -> Iterator[Source]:
+    """Files with a known suffix below `top`, by name; every folder once, however many links lead to it."""
+    seen: set[tuple[int, int]] = set()
+    waiting = [top]
+    while waiting:
+        path = waiting.pop()
+        if not os.path.isdir(path):
+            yield Source(path, _problem(path))
+            continue
+        try:
+            status = path.stat()
+            children = [Path(entry.path) for entry in os.scandir(path) if _wanted(entry)]
+        except OSError as error:
+            yield Source(path, f"the folder cannot be read ({error.strerror})")
+            continue
+        if (status.st_dev, status.st_ino) not in seen:
+            seen.add((status.st_dev, status.st_ino))
+            waiting += sorted(children, reverse=True)
+        elif path.resolve() in (path.parent / "x").resolve().parents:
+            yield Source(path, "is a link back to a folder above it; it was not followed")
+
+
+def _wanted(entry: "os.DirEntry[str]") -> bool:
+    if entry.name.startswith("."):
+        return False
+    return os.path.isdir(entry.path) or os.path.splitext(entry.name)[1].lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES
