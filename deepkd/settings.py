@@ -47,8 +47,7 @@ class DetectConfig(Config):
         real, fake = self.threshold_real, self.threshold_fake
         if real is not None and fake is not None and real > fake:
             raise ConfigError(
-                f"--threshold-real {real} is above --threshold-fake {fake}; "
-                "a probability between them would be both"
+                f"--threshold-real {real} is above --threshold-fake {fake}; a probability between them would be both"
             )
 
 
@@ -59,13 +58,19 @@ class EvaluateConfig(Config):
     command: ClassVar[str] = "evaluate"
 
     data: Path | None = setting(None, "Folder of crops with its index.csv (folder or tar shards).")
-    split: str = setting("test", "Split of the index to evaluate on.")
-    limit: int | None = setting(None, "Only the first so many crops of the split.", low=1)
-    threshold: float = setting(0.5, "Probability from which a crop counts as FAKE, for the accuracy.", low=0, high=1)
+    split: str = setting("test", "Split of the index to evaluate on; `all` takes every row.")
+    limit: int | None = setting(None, "Evaluate on about so many crops, whole families.", low=1)
+    threshold: float | None = setting(
+        None,
+        "Probability from which a crop counts as FAKE, for the accuracy; by default each model's own.",
+        low=0,
+        high=1,
+    )
     batch: int = setting(64, "Crops decoded and scored together.", low=1)
     resamples: int = setting(1000, "Bootstrap resamples behind the 95% intervals; 0 leaves them out.", low=0)
     seed: int = setting(0, "Seed of the resampling.", low=0)
     device: str = setting("auto", "Where PyTorch models run.", choices=DEVICES)
+    format: str = setting("table", "What to print.", choices=("table", "json", "csv"))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Evaluate: every model on the same labelled crops, crop by crop, method by method, video by video."""
 
 import csv
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,10 +12,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from deepkd.errors import DataError, ModelError, OutputError
+from deepkd.errors import DataError, ModelError, UsageError
 from deepkd.evaluation.metrics import Array, Metrics, measure
+from deepkd.outputs import writing
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import CropModel, Image
+from deepkd.scoring.verdict import Thresholds
 from deepkd.settings import EvaluateConfig
 from deepkd.video.crops import CropRow
 
@@ -44,6 +45,8 @@ class Evaluation:
     params: int
     rows: tuple[CropRow, ...]
     """The labelled rows, in the order of the index."""
+    unlabelled: int
+    """Rows left out because nobody labelled them."""
     labels: Array
     """1 is FAKE, 0 is REAL, (N,)."""
     logits: Array
@@ -80,7 +83,7 @@ def evaluate(
     Args:
         models: each sees the crops in its own input format.
         crops: rows without a label are left out.
-        config: threshold, batch, resamples, seed.
+        config: threshold (None takes each model's own), batch, resamples, seed.
         names: how to call the models; their own names, made distinct, when not given.
         progress: told after each batch.
 
@@ -94,7 +97,56 @@ def evaluate(
     logits = _score(models, crops, labelled, config.batch, progress)
     rows = tuple(crops.rows[index] for index in labelled)
     called = names or distinct_names([model.name for model in models])
-    return [_measured(name, model, rows, row, config) for name, model, row in zip(called, models, logits, strict=True)]
+    left_out = len(crops.rows) - len(rows)
+    return [
+        _measured(name, model, rows, found, config, unlabelled=left_out)
+        for name, model, found in zip(called, models, logits, strict=True)
+    ]
+
+
+def evaluate_files(
+    arguments: Sequence[str], config: EvaluateConfig, *, progress: Progress | None = None
+) -> list[Evaluation]:
+    """Load models (run folders, checkpoints, ONNX files, shipped names) and crops, and evaluate.
+
+    Raises:
+        UsageError: no data folder is set, or a CUDA device is asked for and there is none.
+        ModelError, DataError: a model or the crops cannot be used.
+    """
+    if config.data is None:
+        raise UsageError("--data is missing; give the folder of crops that `deepkd extract` wrote")
+    from deepkd.data.crops import load_crops
+    from deepkd.models.checkpoints import load_model
+
+    device = torch_device(config.device)
+    models = [load_model(argument, device=device) for argument in arguments]
+    crops = load_crops(config.data, None if config.split == "all" else config.split, limit=config.limit)
+    names = distinct_names([model.name for model in models], arguments)
+    return evaluate(models, crops, config, names=names, progress=progress)
+
+
+def torch_device(name: str) -> str:
+    """`auto` as what this machine has: `cuda` or `cpu`.
+
+    Raises:
+        UsageError: `cuda` is asked for and there is none.
+    """
+    import torch
+
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: PyTorch finds no CUDA device here; take --device auto or cpu")
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+
+
+def to_document(evaluations: Sequence[Evaluation], config: EvaluateConfig) -> dict[str, Any]:
+    """The figures of several models as one JSON document, schema deepkd.evaluate/1."""
+    return {
+        "schema": SCHEMA,
+        "data": str(config.data),
+        "split": config.split,
+        "unlabelled": evaluations[0].unlabelled,
+        "models": [found.to_dict() for found in evaluations],
+    }
 
 
 def distinct_names(names: Sequence[str], paths: Sequence[str] | None = None) -> list[str]:
@@ -130,27 +182,26 @@ def write_scores(path: Path, evaluations: Sequence[Evaluation]) -> None:
         OutputError: the file cannot be written.
     """
     several = len(evaluations) > 1
-    beside = path.with_name(path.name + ".part")
-    try:
-        with beside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            write = csv.writer(file, lineterminator="\n").writerow
-            write(["file", "label", "score", *(["model"] if several else [])])
-            for found in evaluations:
-                for row, score in zip(found.rows, found.probabilities, strict=True):
-                    write([row.file, row.label, f"{score:.6g}", *([found.name] if several else [])])
-        os.replace(beside, path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another --scores") from error
+    with writing(path) as beside, beside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        write = csv.writer(file, lineterminator="\n").writerow
+        write(["file", "label", "score", *(["model"] if several else [])])
+        for found in evaluations:
+            for row, score in zip(found.rows, found.probabilities, strict=True):
+                write([row.file, row.label, f"{score:.6g}", *([found.name] if several else [])])
 
 
 def calibration_of(model: CropModel) -> Calibration:
     """The calibration that a model carries; the identity for one that carries none."""
     own = getattr(model, "calibration", None)
-    if isinstance(own, Calibration):
-        return own
     stored = getattr(model, "metadata", {}).get("calibration")
-    return Calibration.from_dict(stored) if stored else Calibration()
+    return own or (Calibration.from_dict(stored) if stored else Calibration())
+
+
+def thresholds_of(model: CropModel) -> Thresholds:
+    """The thresholds that a model carries; 0.5 for one that carries none."""
+    own = getattr(model, "thresholds", None)
+    stored = getattr(model, "metadata", {}).get("thresholds")
+    return own or (Thresholds.from_dict(stored) if stored else Thresholds())
 
 
 def _score(
@@ -198,10 +249,17 @@ def _check_finite(model: CropModel, logits: Array, crops: Crops, indices: Sequen
 
 
 def _measured(
-    name: str, model: CropModel, rows: tuple[CropRow, ...], logits: Array, config: EvaluateConfig
+    name: str,
+    model: CropModel,
+    rows: tuple[CropRow, ...],
+    logits: Array,
+    config: EvaluateConfig,
+    *,
+    unlabelled: int,
 ) -> Evaluation:
     calibration = calibration_of(model)
-    measured = partial(_figures, calibration=calibration, config=config)
+    threshold = thresholds_of(model).fake if config.threshold is None else config.threshold
+    measured = partial(_figures, calibration=calibration, threshold=threshold, config=config)
     labels = np.array([float(row.label == "FAKE") for row in rows])
     sources = np.array([row.original or row.video or row.file for row in rows])
     methods = {}
@@ -213,6 +271,7 @@ def _measured(
         name=name,
         params=model.params,
         rows=rows,
+        unlabelled=unlabelled,
         labels=labels,
         logits=logits,
         probabilities=calibration.probability(logits),
@@ -223,14 +282,20 @@ def _measured(
 
 
 def _figures(
-    labels: Array, logits: Array, sources: Names, *, calibration: Calibration, config: EvaluateConfig
+    labels: Array,
+    logits: Array,
+    sources: Names,
+    *,
+    calibration: Calibration,
+    threshold: float,
+    config: EvaluateConfig,
 ) -> Metrics:
     return measure(
         labels,
         logits,
         probabilities=calibration.probability(logits),
         sources=sources.tolist(),
-        threshold=config.threshold,
+        threshold=threshold,
         resamples=config.resamples,
         seed=config.seed,
     )

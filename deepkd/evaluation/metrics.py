@@ -20,16 +20,8 @@ from deepkd.scoring.calibration import sigmoid
 Array = npt.NDArray[np.float64]
 """Float64, one value per row, (N,), unless its docstring gives another shape."""
 
-FIGURES = {
-    "auc": "AUC",
-    "average_precision": "Average precision",
-    "log_loss": "Log loss",
-    "eer": "Equal error rate",
-    "accuracy": "Accuracy",
-    "ece": "Calibration error (ECE)",
-    "fpr_at_95_tpr": "FPR at 95% TPR",
-}
-"""Field of `Metrics` -> the name that people read."""
+FIGURES = ("auc", "average_precision", "log_loss", "eer", "accuracy", "ece", "fpr_at_95_tpr")
+"""The fields of `Metrics` that are measures."""
 NEEDS_BOTH_CLASSES = ("auc", "average_precision", "eer", "fpr_at_95_tpr")
 ECE_BINS = 15
 _CELLS = 2_000_000

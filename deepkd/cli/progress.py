@@ -1,0 +1,51 @@
+"""Progress on standard error: a bar on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+EVERY_S = 10.0
+"""Seconds between two plain lines."""
+
+
+@contextmanager
+def progress(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A function to call with (done, total); `what` is being done to things called `unit`."""
+    if sys.stderr.isatty():
+        with _bar(what, unit) as show:
+            yield show
+    else:
+        yield _lines(what, unit)
+
+
+@contextmanager
+def _bar(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit))
+    rate = TextColumn("{task.fields[rate]}")
+    with Progress(*columns, rate, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None, rate="")
+        start = time.monotonic()
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, rate=f"{done / (time.monotonic() - start):.0f}/s")
+
+        yield show
+
+
+def _lines(what: str, unit: str) -> Callable[[int, int], None]:
+    start = shown = time.monotonic()
+
+    def show(done: int, total: int) -> None:
+        nonlocal shown
+        now = time.monotonic()
+        if now - shown < EVERY_S and done < total:
+            return
+        shown = now
+        rate = done / max(now - start, 1e-9)
+        print(f"{what}: {done}/{total} {unit}, {rate:.0f}/s, {(total - done) / rate:.0f} s left", file=sys.stderr)
+
+    return show

@@ -1,0 +1,53 @@
+"""Result files: refused before the work when they cannot be written, and whole or absent after it."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deepkd.errors import OutputError
+
+
+def check_output(path: Path, *, overwrite: bool = False) -> None:
+    """Make sure, before any work, that `path` can be written; its folder is made if it is missing.
+
+    Raises:
+        OutputError: it exists and `overwrite` is not set, it is a folder, or its folder cannot be written to.
+    """
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; name a file in it")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path}: exists already; choose another name or add --overwrite")
+    check_folder(path.parent)
+
+
+def check_folder(folder: Path) -> None:
+    """Make sure, before any work, that files can be written to `folder`; it is made if it is missing.
+
+    Raises:
+        OutputError: it is no folder, or cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made ({error.strerror}); choose another folder") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"{folder}: cannot be written to; choose another folder or change its permissions")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """A path beside `path`, with the same ending, to write to; it takes the name `path` when the block succeeds.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    beside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        try:
+            yield beside
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
