@@ -89,7 +89,11 @@ class CropModel(Protocol):
 
     name: str
     format: InputFormat
-    params: int
+
+    @property
+    def params(self) -> int:
+        """Number of parameters."""
+        ...
 
     def logits(self, crops: Sequence[Image]) -> npt.NDArray[np.float32]:
         """One forgery logit per crop, (N,), before calibration."""
