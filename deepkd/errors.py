@@ -8,6 +8,7 @@
     │   └── ImageError         likewise, a still image
     ├── DataError              an index, a data set layout or a split is wrong
     ├── ModelError             a model file is missing, damaged, of another kind, or untrained
+    ├── TrainingError          a training cannot go on, e.g. it diverged
     └── OutputError            the result cannot be written, or would overwrite another
 
 A message says what is wrong, with which value, and what to do next.
@@ -48,6 +49,10 @@ class DataError(DeepKDError):
 
 class ModelError(DeepKDError):
     """A model file is missing, damaged, of another kind, or untrained."""
+
+
+class TrainingError(DeepKDError):
+    """A training cannot go on, e.g. its loss is no longer finite."""
 
 
 class OutputError(DeepKDError):

@@ -94,9 +94,7 @@ def _read_safetensors(path: Path) -> TorchModel:
 
 def _header(path: Path, raw: str | None) -> dict[str, Any]:
     if raw is None:
-        raise ModelError(
-            f"{path}: weights without metadata; give a checkpoint that deepkd wrote"
-        )
+        raise ModelError(f"{path}: weights without metadata; give a checkpoint that deepkd wrote")
     try:
         header = json.loads(raw)
     except ValueError as error:

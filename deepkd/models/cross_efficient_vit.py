@@ -65,7 +65,7 @@ class ImageEmbedder(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """(N, 3, 224, 224) -> (N, 1 + patches, dim)."""
         tokens = self.to_patch_embedding(self.features(image))
-        tokens = torch.cat((self.cls_token.expand(len(tokens), -1, -1), tokens), dim=1)
+        tokens = torch.cat((self.cls_token.expand(tokens.shape[0], -1, -1), tokens), dim=1)
         return self.dropout(tokens + self.pos_embedding[:, : tokens.shape[1]])  # type: ignore[no-any-return]
 
 

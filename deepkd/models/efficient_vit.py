@@ -54,6 +54,6 @@ class EfficientViT(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """(N, 3, 224, 224) in the checkpoint's own input format -> forgery logit (N, 1)."""
         tokens = self.patch_to_embedding(patches(self.efficient_net.extract_features(image), PATCH))
-        tokens = torch.cat((self.cls_token.expand(len(tokens), -1, -1), tokens), dim=1)
+        tokens = torch.cat((self.cls_token.expand(tokens.shape[0], -1, -1), tokens), dim=1)
         tokens = self.transformer(self.dropout(tokens + self.pos_embedding[:1]))
         return self.mlp_head(tokens[:, 0])  # type: ignore[no-any-return]

@@ -1,0 +1,19 @@
+"""LOSSES: every distillation loss by its name.
+
+Logit losses are called as `loss(student_logits, teacher_logits)`, feature losses as `loss(student_map, teacher_map)`;
+`bce` takes labels in the teacher's place. All take `weight`, (N,), which is 0 for samples to be left out, compute in
+float32 and return a scalar.
+"""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from deepkd.distillation.losses.features import AttentionTransfer, Hint
+from deepkd.distillation.losses.logits import BCE, KD, LogitMSE
+
+Loss = Callable[..., Tensor]
+
+LOGIT_LOSSES = {"bce": BCE, "kd": KD, "logit_mse": LogitMSE}
+FEATURE_LOSSES = {"attention_transfer": AttentionTransfer, "hint": Hint}
+LOSSES: dict[str, Callable[..., Loss]] = {**LOGIT_LOSSES, **FEATURE_LOSSES}

@@ -1,0 +1,56 @@
+"""Taps: reading the input or the output of a named module while a network runs."""
+
+import difflib
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from deepkd.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Tap:
+    """A module by its dotted name, and which side of it: `blocks.4:output` or `to_patch_embedding:input`."""
+
+    module: str
+    side: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Tap":
+        """From `name:input` or `name:output`.
+
+        Raises:
+            ConfigError: neither side is named.
+        """
+        module, _, side = text.rpartition(":")
+        if not module or side not in {"input", "output"}:
+            raise ConfigError(f"tap '{text}': takes a module's name and :input or :output, e.g. conv_head:output")
+        return cls(module, side)
+
+
+class TapReader:
+    """Keeps what the last forward pass showed at one tap of a network."""
+
+    def __init__(self, network: nn.Module, tap: Tap) -> None:
+        modules = dict(network.named_modules())
+        if tap.module not in modules:
+            close = difflib.get_close_matches(tap.module, modules, n=8, cutoff=0.3) or list(modules)[1:9]
+            raise ConfigError(f"tap '{tap.module}': no such module; it has {', '.join(close)}, ...")
+        self.tap = tap
+        self.value: Tensor | None = None
+        self._hook = modules[tap.module].register_forward_hook(self._keep)
+
+    def _keep(self, _: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        self.value = inputs[0] if self.tap.side == "input" else output
+
+    def take(self) -> Tensor:
+        """The value of the last forward pass, given out once, so that no graph outlives its step."""
+        value, self.value = self.value, None
+        if value is None:
+            raise ConfigError(f"tap '{self.tap.module}': the forward pass never reached it; choose another module")
+        return value
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._hook.remove()

@@ -1,0 +1,319 @@
+"""The training loop, the only one: `deepkd train` and `deepkd distill` differ in the objective they hand to it."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
+
+from deepkd.data.crops import Batch, CropDataset, CropSet, SampleKey, collate
+from deepkd.data.sampling import epoch_batches
+from deepkd.data.transforms import Augment
+from deepkd.errors import ConfigError, DataError, OutputError, TrainingError
+from deepkd.evaluation.metrics import auc, log_loss
+from deepkd.models.checkpoints import WEIGHTS_FILE, load_checkpoint, save_model
+from deepkd.models.registry import TorchModel
+from deepkd.scoring.model import BATCH
+from deepkd.settings import TrainConfig
+from deepkd.training.processes import Place, joined
+from deepkd.training.schedule import adamw, averaged, warmup_cosine
+
+STATE_FILE = "last.pt"
+METRICS_FILE = "metrics.jsonl"
+CONFIG_FILE = "config.json"
+FREE_TO_CHANGE = {"device", "workers", "checkpoint_every", "precision"}
+"""Settings that may differ when a run is resumed."""
+GRADIENT_NORM = 5.0
+"""Gradients longer than this are shortened to it."""
+
+
+class Objective(nn.Module):
+    """What a training minimises; its parameters and those of its submodules are trained.
+
+    `forward(views, labels)` takes views (N, 3, view_px, view_px) in [0, 1], RGB, and labels (N,) float with NaN where
+    there is none. It returns scalars by name: `total`, which is minimised, and each term of it.
+    """
+
+    view_px: int
+    """Side of the views that it takes, pixels."""
+
+
+@dataclass
+class Progress:
+    """Where a training is; reported after every step, with validation figures at the end of an epoch."""
+
+    step: int
+    steps: int
+    epoch: int
+    loss: float
+    crops_per_s: float
+    validation: dict[str, Any] | None = None
+
+
+@dataclass
+class State:
+    """What must survive a kill, besides weights and the optimiser."""
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    best_auc: float = -1.0
+    epochs_without_gain: int = 0
+    seen: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+
+
+def fit(
+    model: TorchModel,
+    objective: Objective,
+    train: CropSet,
+    val: CropSet,
+    config: TrainConfig,
+    run: Path,
+    *,
+    resume: bool = False,
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> TorchModel:
+    """Train `model` by minimising `objective`, and return the best weights seen on `val`.
+
+    The run folder gets `config.json`, `metrics.jsonl` (a line per epoch), `model.safetensors` (the best so far) and
+    `last.pt` (where `resume` goes on, on the same trajectory).
+
+    Raises:
+        DataError: `val` lacks a label.
+        OutputError: `run` holds a run already and `resume` is off.
+        ConfigError: the run to resume was started with other settings.
+        TrainingError: the loss is not finite.
+    """
+    if len({0.0, 1.0} & set(val.labels.tolist())) < 2:
+        raise DataError("the validation crops need both labels, to choose weights by their AUC; check the split `val`")
+    with joined(config.device, config.precision) as place:
+        trainer = _Trainer(model, objective, train, val, config, run, place, report)
+        trainer.open(resume)
+        trainer.train()
+    return load_checkpoint(run, device=str(place.device))
+
+
+class _Trainer:
+    def __init__(
+        self,
+        model: TorchModel,
+        objective: Objective,
+        train: CropSet,
+        val: CropSet,
+        config: TrainConfig,
+        run: Path,
+        place: Place,
+        report: Callable[[Progress], None],
+    ) -> None:
+        torch.manual_seed(config.seed)
+        self.model, self.config, self.run, self.place, self.report = model, config, run, place, report
+        self.train_crops, self.val_crops = train, val
+        self.objective = objective.to(place.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.parallel: nn.Module = self.objective
+        if place.world > 1:
+            self.parallel = DistributedDataParallel(self.objective, find_unused_parameters=True)
+        self.average = averaged(model.module, config.ema) if config.ema else None
+        self.optimiser = adamw(self.objective, config.lr, config.weight_decay)
+        self.dataset = CropDataset(train, Augment(config.augment, objective.view_px))
+        self.batches_per_epoch = len(self._batches(0))
+        self.steps = self.batches_per_epoch * config.epochs
+        self.state = State()
+
+    # -- the loop ------------------------------------------------------------------------------------------------
+
+    def train(self) -> None:
+        while self.state.epoch < self.config.epochs:
+            self._epoch()
+            validation = self._validate()
+            stop = bool(self.place.agree(float(self._note(validation))))
+            self.state = replace(self.state, epoch=self.state.epoch + 1, batch=0, seen=0, sums={})
+            self._save()
+            if stop:
+                return
+
+    def _epoch(self) -> None:
+        started, seen = time.monotonic(), 0
+        batches = self._batches(self.state.epoch)[self.state.batch :]
+        parts = self._loader(batches)
+        for _ in batches:
+            loss = self._step([next(parts) for _ in range(self.config.accumulate)])
+            seen += self.config.batch
+            rate = seen / (time.monotonic() - started)
+            self.report(Progress(self.state.step, self.steps, self.state.epoch + 1, loss, rate))
+            if self.state.step % self.config.checkpoint_every == 0:
+                self._save()
+
+    def _step(self, parts: list[Batch]) -> float:
+        self.objective.train()
+        share = warmup_cosine(self.state.step, self.steps, self.config.warmup)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.config.lr * share
+        total = 0.0
+        for index, part in enumerate(parts):
+            terms = self._backward(part, last=index == len(parts) - 1)
+            total += terms["total"] / len(parts)
+            self._add(terms, len(part.labels))
+        nn.utils.clip_grad_norm_(self.objective.parameters(), GRADIENT_NORM)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        if self.average:
+            self.average.update_parameters(self.model.module)
+        self.state.step += 1
+        self.state.batch += 1
+        return total
+
+    def _backward(self, part: Batch, *, last: bool) -> dict[str, float]:
+        views = part.views.to(self.place.device, non_blocking=True).float().div(255)
+        views = views.contiguous(memory_format=torch.channels_last)
+        hold = nullcontext() if last or self.place.world == 1 else self.parallel.no_sync()  # type: ignore[operator]
+        with hold:
+            with self.place.autocast():
+                terms: dict[str, Tensor] = self.parallel(views, part.labels.to(self.place.device))
+            (terms["total"] / self.config.accumulate).backward()
+        values = {name: float(term.detach()) for name, term in terms.items()}
+        if values["total"] != values["total"] or abs(values["total"]) == float("inf"):
+            raise TrainingError(f"the loss is {values} at step {self.state.step}; lower --lr, or --resume with float32")
+        return values
+
+    # -- samples -------------------------------------------------------------------------------------------------
+
+    def _batches(self, epoch: int) -> list[list[SampleKey]]:
+        config = self.config
+        return epoch_batches(self.train_crops, config.sampling, batch=config.batch, seed=config.seed, epoch=epoch)
+
+    def _loader(self, batches: list[list[SampleKey]]) -> Iterator[Batch]:
+        parts = []
+        for batch in batches:
+            own = _part(batch, self.place.rank, self.place.world)
+            parts += [_part(own, index, self.config.accumulate) for index in range(self.config.accumulate)]
+        return iter(
+            DataLoader(
+                self.dataset,
+                batch_sampler=parts,  # type: ignore[arg-type]
+                collate_fn=collate,
+                num_workers=self.config.workers,
+                worker_init_fn=_one_thread,
+            )
+        )
+
+    # -- validation and what is kept -----------------------------------------------------------------------------
+
+    def _validate(self) -> dict[str, Any]:
+        """Figures of the averaged weights in eval mode; empty in processes that do not lead."""
+        if not self.place.leads:
+            return {}
+        module = self.average.module if self.average else self.model.module
+        candidate = replace(self.model, module=module, trained=True)
+        logits = crop_logits(candidate, self.val_crops)
+        labels = self.val_crops.labels
+        area = auc(labels, logits)
+        figures = {"val_auc": area, "val_log_loss": log_loss(labels, logits)}
+        better = area is not None and area > self.state.best_auc
+        if better:
+            self.state.best_auc = float(area or 0)
+            candidate.metadata = {**self.model.metadata, "validation": {**figures, "epoch": self.state.epoch + 1}}
+            save_model(candidate, self.run / WEIGHTS_FILE)
+        self.state.epochs_without_gain = 0 if better else self.state.epochs_without_gain + 1
+        return figures
+
+    def _note(self, validation: dict[str, Any]) -> bool:
+        """Write the epoch's line; whether to stop early."""
+        if not self.place.leads:
+            return False
+        means = {name: total / max(1, self.state.seen) for name, total in self.state.sums.items()}
+        line = {
+            "epoch": self.state.epoch + 1,
+            "step": self.state.step,
+            "train_loss": means.pop("total"),
+            **{f"train_{name}": value for name, value in means.items()},
+            **validation,
+            "lr": self.optimiser.param_groups[0]["lr"],
+        }
+        with (self.run / METRICS_FILE).open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        self.report(Progress(self.state.step, self.steps, self.state.epoch + 1, line["train_loss"], 0.0, line))
+        return 0 < self.config.patience <= self.state.epochs_without_gain
+
+    def _add(self, terms: dict[str, float], count: int) -> None:
+        self.state.seen += count
+        for name, value in terms.items():
+            self.state.sums[name] = self.state.sums.get(name, 0.0) + value * count
+
+    # -- kill and resume -----------------------------------------------------------------------------------------
+
+    def open(self, resume: bool) -> None:
+        """Start a new run folder, or go on in one."""
+        if resume and (self.run / STATE_FILE).is_file():
+            self._restore()
+            return
+        if (self.run / CONFIG_FILE).exists() and not resume:
+            raise OutputError(f"{self.run}: holds a run already; give --resume to go on, or another --out")
+        if self.place.leads:
+            try:
+                self.run.mkdir(parents=True, exist_ok=True)
+                self.config.save(self.run / CONFIG_FILE)
+                (self.run / METRICS_FILE).write_text("")
+            except OSError as error:
+                raise OutputError(f"{self.run}: cannot be written ({error.strerror}); give another --out") from error
+
+    def _save(self) -> None:
+        if not self.place.leads:
+            return
+        content = {
+            "state": vars(self.state),
+            "objective": self.objective.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
+            "optimiser": self.optimiser.state_dict(),
+            "rng": torch.get_rng_state(),
+        }
+        beside = self.run / (STATE_FILE + ".part")
+        torch.save(content, beside)
+        os.replace(beside, self.run / STATE_FILE)
+
+    def _restore(self) -> None:
+        before = json.loads((self.run / CONFIG_FILE).read_text())
+        now = {"command": self.config.command, **self.config.as_dict()}
+        changed = [key for key in now if key not in FREE_TO_CHANGE and now[key] != before.get(key)]
+        if changed:
+            values = ", ".join(f"{key} was {before.get(key)!r}, now {now[key]!r}" for key in changed)
+            raise ConfigError(f"{self.run}: was started with other settings ({values}); use them, or another --out")
+        content = torch.load(self.run / STATE_FILE, map_location=self.place.device, weights_only=True)
+        self.state = State(**content["state"])
+        self.objective.load_state_dict(content["objective"])
+        if self.average:
+            self.average.load_state_dict(content["average"])
+        self.optimiser.load_state_dict(content["optimiser"])
+        torch.set_rng_state(content["rng"].cpu())
+        if self.place.leads:
+            path = self.run / METRICS_FILE
+            done = path.read_text().splitlines()[: self.state.epoch]
+            path.write_text("".join(line + "\n" for line in done))
+
+
+def crop_logits(model: TorchModel, crops: CropSet) -> "Any":
+    """The model's logit of every crop, in order, (N,); memory does not grow with their number."""
+    import numpy as np
+
+    parts = [
+        model.logits([crops.image(index) for index in range(start, min(start + BATCH, len(crops)))])
+        for start in range(0, len(crops), BATCH)
+    ]
+    return np.concatenate(parts)
+
+
+def _part(samples: list[SampleKey], index: int, parts: int) -> list[SampleKey]:
+    """One of `parts` consecutive, nearly equal runs, so that alternating labels stay balanced in each."""
+    return samples[index * len(samples) // parts : (index + 1) * len(samples) // parts]
+
+
+def _one_thread(_: int) -> None:
+    torch.set_num_threads(1)

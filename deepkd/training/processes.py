@@ -1,0 +1,70 @@
+"""Where a training runs: the device, the arithmetic, and the other processes that `torchrun` started."""
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import distributed
+
+from deepkd.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Place:
+    """One process of a training: its device, its rank among `world` processes, its arithmetic."""
+
+    device: torch.device
+    rank: int = 0
+    world: int = 1
+    bf16: bool = False
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process validates and writes files."""
+        return self.rank == 0
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """bf16 autocast where it is on."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)  # type: ignore[return-value]
+
+    def agree(self, value: float) -> float:
+        """The leader's value, in every process."""
+        if self.world == 1:
+            return value
+        shared = torch.tensor([value], dtype=torch.float64, device=self.device)
+        distributed.broadcast(shared, src=0)
+        return float(shared.item())
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is the GPU where there is one.
+
+    Raises:
+        ConfigError: `cuda` was asked for and there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device='cuda': PyTorch sees no CUDA device here; use --device auto or cpu")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+@contextmanager
+def joined(device: str, precision: str) -> Iterator[Place]:
+    """This process's place; joins the others where `torchrun` set the environment, and leaves them at the end."""
+    chosen = pick_device(device)
+    bf16 = precision == "bf16" or (precision == "auto" and chosen.type == "cuda")
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        yield Place(chosen, bf16=bf16)
+        return
+    if chosen.type == "cuda":
+        chosen = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(chosen)
+    distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    try:
+        yield Place(chosen, distributed.get_rank(), world, bf16)
+    finally:
+        distributed.destroy_process_group()
