@@ -1,0 +1,110 @@
+"""Still images: recognised by content, not by name, turned upright, first picture only."""
+
+import stat
+import struct
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from deepkd.errors import ImageError, VideoError
+
+Image = npt.NDArray[np.uint8]
+"""RGB, uint8, (height, width, 3)."""
+
+MAX_BYTES = 1 << 28
+"""Largest image file that is read."""
+
+
+def check_file(path: Path) -> bytes:
+    """The first 30 bytes of a file, having refused what is no file with content, without opening that.
+
+    Raises:
+        VideoError: it is missing, unreadable, empty, a folder, a pipe or a device.
+    """
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            what = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe, socket or device"
+            raise VideoError(f"{path}: is {what}; give a video or image file")
+        with path.open("rb") as file:
+            head = file.read(30)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise VideoError(f"{path}: cannot be read ({why})") from error
+    if not head:
+        raise VideoError(f"{path}: is empty (0 bytes); copy or download it again")
+    return head
+
+
+def still_kind(head: bytes) -> str | None:
+    """`jpeg`, `png`, `webp` or `bmp` by the first 30 bytes of a file; None for anything else."""
+    if head[8:12] == b"WEBP":
+        return "webp" if head.startswith(b"RIFF") else None
+    is_bmp = head.startswith(b"BM") and head[6:10] == bytes(4)
+    starts = {b"\xff\xd8\xff": "jpeg", b"\x89PNG\r\n\x1a\n": "png"}
+    return "bmp" if is_bmp else next((kind for start, kind in starts.items() if head.startswith(start)), None)
+
+
+def read_still(path: Path, *, max_pixels: int) -> Image:
+    """The first picture of an image file, RGB uint8 (H, W, 3), turned as its EXIF data say.
+
+    Raises:
+        ImageError: it is damaged, or has more than `max_pixels` pixels.
+    """
+    with path.open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise ImageError(f"{path}: the image file is larger than {MAX_BYTES >> 20} MiB; save it smaller")
+    width, height = _size(data)
+    if width * height > max_pixels:
+        raise ImageError(f"{path}: {width}x{height} px is more than the limit of {max_pixels} px; save it smaller")
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise ImageError(f"{path}: the image cannot be decoded ({error.err})") from error
+    if image is None:
+        raise ImageError(f"{path}: the image is damaged and cannot be decoded; save it again, e.g. as PNG")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _size(data: bytes) -> tuple[int, int]:
+    """Width and height that an image file declares, pixels; (0, 0) where its header is damaged."""
+    try:
+        match still_kind(data[:30]):
+            case "png":
+                width, height = struct.unpack_from(">II", data, 16)
+            case "bmp":
+                width, height = struct.unpack_from("<ii", data, 18)
+            case "webp":
+                width, height = _webp_size(data)
+            case _:
+                width, height = _jpeg_size(data)
+    except struct.error:
+        return 0, 0
+    return abs(width), abs(height)
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    match data[12:16]:
+        case b"VP8X":
+            return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+        case b"VP8L":
+            bits = int.from_bytes(data[21:25], "little")
+            return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+        case _:
+            width, height = struct.unpack_from("<HH", data, 26)
+            return width & 0x3FFF, height & 0x3FFF
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int]:
+    """From the first start-of-frame segment: SOF0 to SOF15, of which C4, C8 and CC are other things."""
+    at = 2
+    while data[at] == 0xFF if at < len(data) else False:
+        marker, length = struct.unpack_from(">xBH", data, at)
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack_from(">HH", data, at + 5)
+            return width, height
+        at += 2 + length
+    return 0, 0
