@@ -79,8 +79,20 @@ class BenchmarkConfig(Config):
 
     command: ClassVar[str] = "benchmark"
 
-    runs: int = setting(50, "Timed runs of each model.", low=3)
-    data: Path | None = setting(None, "Index of crops to measure AUC on.")
+    teacher: str | None = setting(
+        None, "The large model. Without any model named it is cross-efficient-vit, untrained, for its size and speed."
+    )
+    student: str | None = setting(None, "The small model. Without any model named it is the shipped deepkd-nano.")
+    runs: int = setting(50, "Timed runs of each model, in turn.", low=3)
+    batch: int = setting(32, "Crops per call when throughput is measured.", low=1)
+    threads: int | None = setting(None, "CPU threads of every runtime; by default all cores.", low=1)
+    data: Path | None = setting(None, "Folder of labelled crops to measure AUC on.")
+    split: str = setting("test", "Split of the index that AUC is measured on; `all` takes every row.")
+    limit: int | None = setting(None, "Measure AUC on about so many crops, whole families.", low=1)
+    video: Path | None = setting(None, "Clip to time from decoding to verdict, with each model.")
+    video_runs: int = setting(3, "Timed runs of the clip with each model, in turn.", low=1)
+    frames: int = setting(16, "Frames sampled from the clip.", low=1)
+    format: str = setting("table", "What to print.", choices=("table", "json", "csv"))
 
 
 @dataclass(frozen=True)

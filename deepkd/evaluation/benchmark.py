@@ -1,0 +1,281 @@
+"""Benchmark: size, speed, memory and, on labelled crops, AUC of a teacher and a student, measured side by side.
+
+The models take turns (A B A B ...) in one process, so that their ratio holds on a noisy machine. Every turn begins
+with an untimed call: no model pays for the caches and the waiting threads that the one before it left behind.
+"""
+
+import dataclasses
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from deepkd import __version__
+from deepkd.evaluation.contenders import STUDENT, TEACHER, Contender, open_contenders
+from deepkd.evaluation.evaluate import calibration_of, distinct_names, evaluate, thresholds_of
+from deepkd.evaluation.memory import peak_rss_mb
+from deepkd.scoring.calibration import Calibration
+from deepkd.scoring.model import CropModel, Image, InputFormat
+from deepkd.scoring.verdict import Thresholds
+from deepkd.settings import BenchmarkConfig, DetectConfig, EvaluateConfig
+
+if TYPE_CHECKING:
+    from deepkd.scoring.model import Scorer
+
+SCHEMA = "deepkd.benchmark/1"
+WARM_UP = 5
+"""Untimed calls of each model before the first turn."""
+THROUGHPUT_SHARE = 10
+"""One run of a whole batch for so many runs of a single crop, and at least three."""
+STAGES = ("decode", "faces", "score", "total")
+Say = Callable[[str], None]
+
+
+@dataclass
+class Timing:
+    """Seconds of each timed call of one model."""
+
+    single: list[float] = dataclasses.field(default_factory=list)
+    """One crop."""
+    batch: list[float] = dataclasses.field(default_factory=list)
+    """A whole batch."""
+
+
+def benchmark(config: BenchmarkConfig, models: Sequence[str] = (), *, say: Say = lambda _: None) -> dict[str, Any]:
+    """Measure and compare; one document of schema deepkd.benchmark/1.
+
+    Args:
+        config: teacher, student, runs, data, video. Without any model named, the default teacher and student.
+        models: further models, measured in the same turns.
+        say: told what happens next.
+
+    Raises:
+        ModelError: a model cannot be opened.
+        DataError, VideoError: the crops or the clip cannot be used.
+    """
+    threads = config.threads or cores()
+    with tempfile.TemporaryDirectory(prefix="deepkd-") as folder:
+        say("opening the models")
+        contenders = _open(config, models, Path(folder), threads)
+        say(f"timing {len(contenders)} models in turn, {config.runs} runs each")
+        timings = take_turns([contender.model for contender in contenders], runs=config.runs, batch=config.batch)
+        say("measuring memory, one process per model")
+        memory = [peak_rss_mb(contender.runtime, contender.source, threads=threads) for contender in contenders]
+    clip = _end_to_end(config, contenders, threads, say)
+    areas = _areas(config, contenders, say)
+    found = zip(contenders, timings, memory, areas, strict=True)
+    rows = [_row(*one, batch=config.batch) for one in found]
+    return {
+        "schema": SCHEMA,
+        "machine": machine(threads, config),
+        "models": rows,
+        "reduction": reduction(rows),
+        "end_to_end": clip,
+    }
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _open(config: BenchmarkConfig, models: Sequence[str], folder: Path, threads: int) -> list[Contender]:
+    named = bool(models) or (config.teacher and config.student)
+    teacher = config.teacher or (None if named else TEACHER)
+    student = config.student or (None if named else STUDENT)
+    asked = [(teacher, "teacher"), (student, "student"), *((model, "other") for model in models)]
+    contenders = []
+    for argument, role in asked:
+        if argument is not None:
+            opened = open_contenders(argument, role, folder, threads=threads)
+            contenders += [(argument, contender) for contender in opened]
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
+    own = [(argument, contender) for argument, contender in contenders if not contender.twin]
+    names = iter(distinct_names([contender.name for _, contender in own], [argument for argument, _ in own]))
+    renamed: list[Contender] = []
+    for _, contender in contenders:
+        name = renamed[-1].name if contender.twin else next(names)
+        renamed.append(dataclasses.replace(contender, name=name))
+    return renamed
+
+
+def take_turns(models: Sequence[CropModel], *, runs: int, batch: int) -> list[Timing]:
+    """Time single crops and whole batches of every model, in turn, each at its own input size."""
+    random = np.random.default_rng(0)
+    crops = [_noise(random, model.format, batch) for model in models]
+    timings = [Timing() for _ in models]
+    for model, images in zip(models, crops, strict=True):
+        for _ in range(WARM_UP):
+            model.logits(images[:1])
+        model.logits(images)
+    for _ in range(runs):
+        for model, images, timing in zip(models, crops, timings, strict=True):
+            timing.single.append(_timed(model, images[:1]))
+    for _ in range(max(3, runs // THROUGHPUT_SHARE)):
+        for model, images, timing in zip(models, crops, timings, strict=True):
+            timing.batch.append(_timed(model, images))
+    return timings
+
+
+def _noise(random: np.random.Generator, format: InputFormat, count: int) -> list[Image]:
+    return list(random.integers(0, 256, (count, format.size, format.size, 3), np.uint8))
+
+
+def _timed(model: CropModel, images: Sequence[Image]) -> float:
+    model.logits(images[:1])
+    start = time.perf_counter()
+    model.logits(images)
+    return time.perf_counter() - start
+
+
+def _row(contender: Contender, timing: Timing, memory_mb: float, auc: float | None, *, batch: int) -> dict[str, Any]:
+    p50, p95 = np.percentile(np.array(timing.single) * 1000, [50, 95])
+    return {
+        "name": contender.name,
+        "role": contender.role,
+        "runtime": contender.runtime,
+        "params": contender.params,
+        "macs": contender.macs,
+        "bytes": contender.bytes,
+        "latency_ms": {"batch": 1, "p50": round(p50, 4), "p95": round(p95, 4), "runs": len(timing.single)},
+        "throughput_per_s": round(batch / float(np.median(timing.batch)), 2),
+        "peak_rss_mb": round(memory_mb, 1),
+        "auc": None if auc is None else round(auc, 6),
+    }
+
+
+def reduction(rows: Sequence[dict[str, Any]]) -> dict[str, float | None]:
+    """How much smaller and faster the student is, per cent of the teacher; None without both.
+
+    The first row of a role is the model as it is deployed; `latency_same_runtime_pct` compares rows of ONNX Runtime.
+    """
+    teachers = [row for row in rows if row["role"] == "teacher"]
+    students = [row for row in rows if row["role"] == "student"]
+    teachers_ort, students_ort = ([row for row in some if _in_ort(row)] for some in (teachers, students))
+    return {
+        "params_pct": _saved(teachers, students, "params"),
+        "latency_pct": _saved(teachers, students, "latency_ms", "p50"),
+        "latency_same_runtime_pct": _saved(teachers_ort, students_ort, "latency_ms", "p50"),
+        "size_pct": _saved(teachers, students, "bytes"),
+    }
+
+
+def _saved(teachers: Sequence[dict[str, Any]], students: Sequence[dict[str, Any]], *keys: str) -> float | None:
+    if not teachers or not students:
+        return None
+    large: Any = teachers[0]
+    small: Any = students[0]
+    for key in keys:
+        large, small = large[key], small[key]
+    return round(100 * (1 - float(small / large)), 3)
+
+
+def _in_ort(row: dict[str, Any]) -> bool:
+    return bool(row["runtime"] == "onnxruntime")
+
+
+def machine(threads: int, config: BenchmarkConfig) -> dict[str, Any]:
+    """Where and how it was measured."""
+    return {
+        "cpu": _cpu(),
+        "cores": cores(),
+        "threads": threads,
+        "device": "cpu",
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "deepkd": __version__,
+        "torch": package_version("torch"),
+        "onnxruntime": package_version("onnxruntime"),
+        "throughput_batch": config.batch,
+    }
+
+
+def package_version(name: str) -> str | None:
+    """The installed version, None when it is not installed."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _cpu() -> str:
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return platform.processor() or platform.machine()
+
+
+def _areas(config: BenchmarkConfig, contenders: Sequence[Contender], say: Say) -> list[float | None]:
+    """AUC of every trained model as it is deployed; None for the others, and without data."""
+    judged = [contender for contender in contenders if contender.trained and not contender.twin]
+    if config.data is None or not judged:
+        return [None] * len(contenders)
+    from deepkd.data.crops import load_crops
+
+    crops = load_crops(config.data, None if config.split == "all" else config.split, limit=config.limit)
+    say(f"measuring AUC on {len(crops):,} crops")
+    found = evaluate([contender.model for contender in judged], crops, EvaluateConfig(resamples=0))
+    areas = {id(contender): one.crops.auc.value for contender, one in zip(judged, found, strict=True)}
+    return [areas.get(id(contender)) for contender in contenders]
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """A model in the place of a `Scorer`, so that the clip takes the very path of `deepkd detect`."""
+
+    model: CropModel
+    calibration: Calibration
+    thresholds: Thresholds
+
+    @property
+    def format(self) -> InputFormat:
+        return self.model.format
+
+    def logits(self, crops: Sequence[Image]) -> Any:
+        return self.model.logits(crops)
+
+
+def _end_to_end(
+    config: BenchmarkConfig, contenders: Sequence[Contender], threads: int, say: Say
+) -> dict[str, Any] | None:
+    """Time the clip with teacher and student as deployed, in turn; what is said of the clip is thrown away."""
+    deployed = {contender.role: contender for contender in reversed(contenders) if contender.role != "other"}
+    if config.video is None or not deployed:
+        return None
+    from deepkd.detect import detect
+    from deepkd.video.faces import load_detector
+
+    say(f"timing {config.video.name} from decoding to verdict")
+    detector = load_detector("mtcnn", threads=threads)
+    how = DetectConfig(frames=config.frames)
+    found: dict[str, list[dict[str, float]]] = {role: [] for role in ("teacher", "student") if role in deployed}
+    for turn in range(1 + config.video_runs):
+        for role, timings in found.items():
+            model = deployed[role].model
+            judge = _Judge(model, calibration_of(model), thresholds_of(model))
+            verdict = detect(config.video, cast("Scorer", judge), detector, how)
+            if turn:  # the first turn warms up
+                timings.append(dict(verdict.timing_ms))
+    breakdown = {role: _medians(timings) for role, timings in found.items()}
+    return {
+        "video": str(config.video),
+        **{
+            f"{role}_s": breakdown[role]["total"] / 1000 if role in breakdown else None
+            for role in ("teacher", "student")
+        },
+        "breakdown_ms": breakdown,
+    }
+
+
+def _medians(timings: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {stage: round(float(np.median([one.get(stage, 0.0) for one in timings])), 2) for stage in STAGES}

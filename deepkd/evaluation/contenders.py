@@ -1,0 +1,157 @@
+"""Contenders: models opened for a benchmark, each in the runtime that it is measured in."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from deepkd.errors import ConfigError, ModelError
+from deepkd.scoring.model import CropModel, Image, InputFormat, Scorer
+from deepkd.shipped import checksums
+
+if TYPE_CHECKING:
+    from deepkd.models.registry import TorchModel
+
+TEACHER = "cross-efficient-vit"
+"""The teacher unless another is named: its published architecture, untrained, for its size and speed."""
+STUDENT = "deepkd-nano"
+"""The student unless another is named: the shipped one."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A model in a runtime."""
+
+    name: str
+    role: str
+    """`teacher`, `student` or `other`."""
+    runtime: str
+    """`torch` or `onnxruntime`."""
+    model: CropModel
+    source: str
+    """What to open again for the measure of memory: a path, or a name of the registry."""
+    params: int
+    macs: int
+    bytes: int
+    """Of the file; of the tensors, for a model that has no file."""
+    trained: bool
+    twin: bool = False
+    """Whether it is the same model once more, in a runtime that it is not deployed in."""
+
+
+class Session:
+    """An ONNX file run as it is, for its speed alone: an untrained network has no place in a `Scorer`."""
+
+    def __init__(self, path: Path, *, name: str, format: InputFormat, params: int, threads: int) -> None:
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        self.name, self.format, self.params = name, format, params
+        self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    def logits(self, crops: Sequence[Image]) -> npt.NDArray[np.float32]:
+        """One logit per crop, (N,), that means nothing."""
+        return np.asarray(self._session.run(["logit"], {"crops": self.format.batch(crops)})[0]).reshape(-1)
+
+
+def open_model(argument: str, *, threads: int) -> "TorchModel | Scorer":
+    """A trained model from a run folder, a file or a shipped name; else an untrained one of the registry.
+
+    Raises:
+        ModelError: nothing of that name, or a file that cannot be used.
+    """
+    path = Path(argument)
+    if path.suffix == ".onnx" or f"{argument}.onnx" in checksums():
+        return Scorer.load(argument, threads=threads)
+    from deepkd.models.checkpoints import load_checkpoint
+    from deepkd.models.registry import MODELS, build_model
+
+    if path.exists() or path.suffix in {".safetensors", ".pth", ".pt"} or len(path.parts) > 1:
+        return load_checkpoint(path)
+    try:
+        return build_model(argument)
+    except ConfigError as error:
+        shipped = (name.removesuffix(".onnx") for name in checksums() if name.startswith("deepkd-"))
+        names = ", ".join([*shipped, *MODELS])
+        raise ModelError(f"{argument}: no such file or model; choose from {names}, or any timm classifier") from error
+
+
+def open_contenders(argument: str, role: str, folder: Path, *, threads: int) -> list[Contender]:
+    """A model as it is deployed, and a teacher that is a torch model in ONNX Runtime too.
+
+    Args:
+        argument: run folder, file, shipped name or registry name; a student's run folder stands for its ONNX file.
+        role: `teacher`, `student` or `other`; a student is deployed in ONNX Runtime, whatever it is given as.
+        folder: where exports go that are made for the measurement only.
+        threads: of ONNX Runtime.
+
+    Raises:
+        ModelError: nothing of that name, or a file that cannot be used.
+    """
+    exported = sorted(Path(argument).glob("*.onnx")) if role == "student" and Path(argument).is_dir() else []
+    argument = str(exported[0]) if exported else argument
+    model = open_model(argument, threads=threads)
+    if isinstance(model, Scorer):
+        return [_from_scorer(model, role)]
+    deployed = _from_torch(model, argument, role)
+    if role == "other":
+        return [deployed]
+    twin = _exported(deployed, folder, threads=threads)
+    return [replace(twin, twin=False)] if role == "student" else [deployed, twin]
+
+
+def _from_scorer(model: Scorer, role: str) -> Contender:
+    return Contender(
+        name=model.name,
+        role=role,
+        runtime="onnxruntime",
+        model=model,
+        source=str(model.path),
+        params=model.params,
+        macs=model.macs,
+        bytes=model.bytes,
+        trained=True,
+    )
+
+
+def _from_torch(model: "TorchModel", argument: str, role: str) -> Contender:
+    return Contender(
+        name=model.name if model.trained else f"{model.name} (untrained)",
+        role=role,
+        runtime="torch",
+        model=model,
+        source=argument,
+        params=model.params,
+        macs=model.macs,
+        bytes=_bytes_of(model, Path(argument)),
+        trained=model.trained,
+    )
+
+
+def _bytes_of(model: "TorchModel", path: Path) -> int:
+    from deepkd.models.checkpoints import WEIGHTS_FILE
+
+    file = path / WEIGHTS_FILE if path.is_dir() else path
+    if model.trained:
+        return file.stat().st_size
+    return sum(tensor.numel() * tensor.element_size() for tensor in model.module.state_dict().values())
+
+
+def _exported(contender: Contender, folder: Path, *, threads: int) -> Contender:
+    """The same torch model as an ONNX file in ONNX Runtime."""
+    from deepkd.compression.export import export_onnx
+
+    torch_model: Any = contender.model
+    path = export_onnx(torch_model, folder / f"{contender.role}.onnx")
+    if contender.trained:
+        model: CropModel = Scorer.load(path, threads=threads)
+    else:
+        format, params = torch_model.format, contender.params
+        model = Session(path, name=contender.name, format=format, params=params, threads=threads)
+    return replace(
+        contender, runtime="onnxruntime", model=model, source=str(path), bytes=path.stat().st_size, twin=True
+    )

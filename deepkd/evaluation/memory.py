@@ -1,0 +1,73 @@
+"""The peak memory of one model in a process of its own: `python -m deepkd.evaluation.memory RUNTIME SOURCE THREADS`.
+
+Prints megabytes. The process imports what the runtime needs, opens the model and scores single crops, as an
+analyst's process would; nothing of the program that asks is counted.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from deepkd.errors import ModelError
+
+CROPS = 3
+"""Crops scored one by one: the second call is where runtimes settle."""
+
+
+def peak_rss_mb(runtime: str, source: str, *, threads: int) -> float:
+    """Peak resident memory, MB (1e6 bytes), of a fresh process that opens a model and scores crops.
+
+    Args:
+        runtime: `torch` or `onnxruntime`.
+        source: path of the model, or a name of the registry (torch only).
+        threads: of the runtime.
+
+    Raises:
+        ModelError: the process failed.
+    """
+    command = [sys.executable, "-m", "deepkd.evaluation.memory", runtime, source, str(threads)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise ModelError(f"{source}: its memory could not be measured ({last})")
+    return float(done.stdout)
+
+
+def _score_some(runtime: str, source: str, threads: int) -> None:
+    if runtime == "torch":
+        import torch
+
+        from deepkd.evaluation.contenders import open_model
+
+        torch.set_num_threads(threads)
+        model = open_model(source, threads=threads)
+        for _ in range(CROPS):
+            model.logits([np.zeros((model.format.size, model.format.size, 3), np.uint8)])
+        return
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = ort.InferenceSession(Path(source), options, providers=["CPUExecutionProvider"])
+    _, height, width, channels = session.get_inputs()[0].shape
+    for _ in range(CROPS):
+        session.run(["logit"], {"crops": np.zeros((1, height, width, channels), np.uint8)})
+
+
+def _own_peak_mb() -> float:
+    """This process's own peak; `getrusage` would count the parent's memory from before the program was loaded."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024 / 1e6
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+if __name__ == "__main__":
+    _score_some(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    print(_own_peak_mb())

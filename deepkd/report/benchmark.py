@@ -1,0 +1,132 @@
+"""Benchmarks for people and programs: a document of schema deepkd.benchmark/1 as tables, JSON or CSV."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from deepkd.outputs import writing
+from deepkd.report.plots import draw_benchmark
+
+RUNTIMES = {"torch": "PyTorch", "onnxruntime": "ONNX Runtime"}
+ROWS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "Runtime": lambda row: RUNTIMES[row["runtime"]],
+    "Parameters": lambda row: f"{row['params']:,}",
+    "Multiply-accumulates": lambda row: f"{row['macs'] / 1e6:,.1f} M",
+    "File": lambda row: f"{row['bytes'] / 1e6:,.2f} MB",
+    "Latency of one crop, p50": lambda row: f"{row['latency_ms']['p50']:,.3f} ms",
+    "Latency of one crop, p95": lambda row: f"{row['latency_ms']['p95']:,.3f} ms",
+    "Throughput": lambda row: f"{row['throughput_per_s']:,.1f} crops/s",
+    "Peak memory of a process": lambda row: f"{row['peak_rss_mb']:,.0f} MB",
+    "AUC": lambda row: "-" if row["auc"] is None else f"{row['auc']:.4f}",
+}
+REDUCTIONS = {
+    "params_pct": "parameters",
+    "size_pct": "file size",
+    "latency_pct": "latency, each as deployed",
+    "latency_same_runtime_pct": "latency, both in ONNX Runtime",
+}
+UNTRAINED = "(untrained)"
+
+
+def benchmark_tables(document: Mapping[str, Any]) -> Group:
+    """Models side by side, what the student saves, the clip from decoding to verdict, and how it was measured."""
+    parts: list[RenderableType] = [_models(document), _notes(document)]
+    if any(value is not None for value in document["reduction"].values()):
+        parts.insert(1, _reductions(document["reduction"]))
+    if document["end_to_end"]:
+        parts.insert(-1, _clip(document["end_to_end"]))
+    return Group(*parts)
+
+
+def _models(document: Mapping[str, Any]) -> Table:
+    table = Table(title="Models", title_justify="left")
+    table.add_column("")
+    for row in document["models"]:
+        table.add_column(f"{escape(row['name'])}\n{row['role']}", justify="right")
+    for title, value_of in ROWS.items():
+        table.add_row(title, *(value_of(row) for row in document["models"]))
+    return table
+
+
+def _reductions(reduction: Mapping[str, float | None]) -> Table:
+    table = Table("The student saves", title_justify="left")
+    table.add_column("of the teacher's", justify="left")
+    for key, name in REDUCTIONS.items():
+        value = reduction[key]
+        table.add_row("-" if value is None else f"{value:.2f} %", name)
+    return table
+
+
+def _clip(clip: Mapping[str, Any]) -> Table:
+    table = Table(title=escape(f"{clip['video']}, from decoding to verdict (ms)"), title_justify="left")
+    table.add_column("with the")
+    for stage in ("decode", "faces", "score", "total"):
+        table.add_column(stage, justify="right")
+    for role, stages in clip["breakdown_ms"].items():
+        table.add_row(role, *(f"{stages[stage]:,.1f}" for stage in ("decode", "faces", "score", "total")))
+    return table
+
+
+def _notes(document: Mapping[str, Any]) -> Text:
+    at = document["machine"]
+    runs = document["models"][0]["latency_ms"]["runs"]
+    versions = ", ".join(f"{name} {at[name]}" for name in ("torch", "onnxruntime") if at[name])
+    lines = [
+        f"{at['cpu']}, {at['threads']} of {at['cores']} cores, {versions}; models in turn in one process, "
+        f"{runs} runs, throughput in batches of {at['throughput_batch']}, memory in a process per model."
+    ]
+    if any(UNTRAINED in row["name"] for row in document["models"]):
+        lines.append(
+            "untrained: an architecture as it is built; its size and speed are those of a trained one, and it has "
+            "neither AUC nor verdicts."
+        )
+    if any(row["auc"] is not None for row in document["models"]):
+        lines.append("AUC: people may recur across splits (the index names none), which flatters it.")
+    return Text("\n".join(lines), style="dim")
+
+
+def benchmark_csv(document: Mapping[str, Any]) -> str:
+    """One line per model; an empty cell is no value."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    plain = ["name", "role", "runtime", "params", "macs", "bytes"]
+    latency, rest = ["batch", "p50", "p95", "runs"], ["throughput_per_s", "peak_rss_mb", "auc"]
+    writer.writerow([*plain, *(f"latency_ms_{key}" for key in latency), *rest])
+    for row in document["models"]:
+        cells = [row[key] for key in plain] + [row["latency_ms"][key] for key in latency]
+        writer.writerow(cells + [row[key] for key in rest])
+    return text.getvalue()
+
+
+def write_benchmark(folder: Path, document: Mapping[str, Any]) -> None:
+    """Write `benchmark.json`, `benchmark.csv`, `benchmark.png` and `size-latency.png`, each whole or not at all.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    draw_benchmark(folder, document)
+    with writing(folder / "benchmark.csv") as beside:
+        beside.write_text(benchmark_csv(document))
+    with writing(folder / "benchmark.json") as beside:
+        beside.write_text(json.dumps(document, indent=2) + "\n")
+
+
+def _print_tables(document: Mapping[str, Any]) -> None:
+    console = Console()
+    Console(width=None if console.is_terminal else 160).print(benchmark_tables(document))
+
+
+FORMATS: dict[str, Callable[[Mapping[str, Any]], None]] = {
+    "table": _print_tables,
+    "json": lambda document: print(json.dumps(document, indent=2)),
+    "csv": lambda document: print(benchmark_csv(document), end=""),
+}
+"""`--format` -> what prints the document to standard output."""
