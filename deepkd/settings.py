@@ -154,3 +154,4 @@ class DistillConfig(TrainConfig):
     hint_teacher: str = setting(
         "conv_head:output", "Module of the teacher, with :input or :output, that gives the hint."
     )
+    alone: bool = setting(False, "Also train the student without the teacher on the same schedule, to compare.")

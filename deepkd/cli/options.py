@@ -1,11 +1,18 @@
 """Command-line options whose help, default and choices come from the settings they set."""
 
 import dataclasses
-from typing import Any
+import functools
+import inspect
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from deepkd.config import Config
+
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file with these settings.")]
 
 
 def setting_option(kind: type[Config], name: str, *flags: str) -> Any:
@@ -16,11 +23,35 @@ def setting_option(kind: type[Config], name: str, *flags: str) -> Any:
     if choices and len(choices) < 12:
         help += f" One of: {', '.join(choices)}."
     default = item.default
-    shown = (
-        False
-        if default is None or default == ()
-        else str(default).lower()
-        if isinstance(default, bool)
-        else str(default)
-    )
+    shown: bool | str = str(default).lower() if isinstance(default, bool) else str(default)
+    if default is None or default == ():
+        shown = False
     return typer.Option(*(flags or (f"--{name.replace('_', '-')}",)), help=help, show_default=shown)
+
+
+def takes_settings(kind: type[Config]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command one option per setting of `kind`, in place of its `**settings`; what is not given is None."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        hints = typing.get_type_hints(kind)
+        options = [
+            inspect.Parameter(
+                item.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None,
+                annotation=Annotated[hints[item.name] | None, setting_option(kind, item.name)],
+            )
+            for item in dataclasses.fields(kind)
+        ]
+        signature = inspect.signature(command, eval_str=True)
+        own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+
+        @functools.wraps(command)
+        def wrapped(**values: Any) -> None:
+            command(**values)
+
+        wrapped.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
+        wrapped.__annotations__ = {p.name: p.annotation for p in [*own, *options]}
+        return wrapped
+
+    return decorate

@@ -14,9 +14,7 @@ from torch import Tensor, nn
 from deepkd import __version__
 from deepkd.errors import ModelError, OutputError
 from deepkd.models.registry import TorchModel, evaluating, normalise
-from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import METADATA_KEY, METADATA_SCHEMA, InputFormat, Scorer
-from deepkd.scoring.verdict import Thresholds
 
 OPSET = 17
 TOLERANCE = 1e-4
@@ -34,7 +32,7 @@ class Folded(nn.Module):
     def forward(self, crops: Tensor) -> Tensor:
         """(N, S, S, 3) uint8 -> (N,) float32."""
         views = crops.permute(0, 3, 1, 2).float() / 255
-        return self.module(normalise(views, self.format)).flatten()  # type: ignore[no-any-return]
+        return self.module(normalise(views, self.format)).flatten()
 
 
 def export_onnx(model: TorchModel, path: Path, *, verify: bool = True) -> Path:
@@ -87,10 +85,10 @@ def onnx_metadata(model: TorchModel) -> dict[str, Any]:
         "macs": model.macs,
         "trained": model.trained,
         "input": model.format.to_dict(),
-        "calibration": Calibration().to_dict(),
-        "thresholds": Thresholds().to_dict(),
         "deepkd": __version__,
         **model.metadata,
+        "calibration": model.calibration.to_dict(),
+        "thresholds": model.thresholds.to_dict(),
     }
 
 

@@ -1,5 +1,6 @@
 """Distillation: a student learns from labels and from a frozen teacher that sees the very same augmented view."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,9 +16,9 @@ from deepkd.distillation.taps import Tap, TapReader
 from deepkd.errors import ConfigError
 from deepkd.models.registry import TorchModel, normalise
 from deepkd.scoring.model import InputFormat
-from deepkd.settings import DistillConfig
+from deepkd.settings import DistillConfig, TrainConfig
 from deepkd.training.engine import Objective, Progress, fit
-from deepkd.training.supervised import start_model
+from deepkd.training.supervised import start_model, train
 
 
 class Distillation(Objective):
@@ -112,3 +113,20 @@ def distill(
     }  # fmt: skip
     objective = Distillation(student, teacher, config)
     return fit(student, objective, train_crops, val_crops, config, run, resume=resume, report=report)
+
+
+def train_alone(
+    data: Path,
+    run: Path,
+    config: DistillConfig,
+    *,
+    resume: bool = False,
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> TorchModel:
+    """Train the same student on the same schedule without the teacher, to show what the teacher brings.
+
+    Raises:
+        DataError, ConfigError, ModelError, OutputError, TrainingError: as `distill`.
+    """
+    shared = {item.name: getattr(config, item.name) for item in dataclasses.fields(TrainConfig)}
+    return train(data, run, TrainConfig(**shared), resume=resume, report=report)

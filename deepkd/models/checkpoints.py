@@ -102,7 +102,7 @@ def _header(path: Path, raw: str | None) -> dict[str, Any]:
     missing = {"schema", "name", "architecture", "shape", "trained", "input"} - header.keys()
     if missing or header["schema"] != METADATA_SCHEMA:
         raise ModelError(f"{path}: its metadata is not of schema {METADATA_SCHEMA}; make it with this version")
-    return header  # type: ignore[no-any-return]
+    return header
 
 
 def _built(path: Path, header: dict[str, Any]) -> TorchModel:

@@ -6,6 +6,8 @@ branch's patch token. Module names are the published checkpoint's. The Efficient
 tap and both classifiers are kept because the checkpoint holds them; they never receive a gradient.
 """
 
+from typing import Any
+
 import torch
 from efficientnet_pytorch import EfficientNet
 from torch import Tensor, nn
@@ -55,18 +57,18 @@ class ImageEmbedder(nn.Module):
         """The tapped map: (N, 1280, 7, 7) with all blocks, (N, 24, 56, 56) with the first three."""
         net = self.efficient_net
         if self.blocks is None:
-            return net.extract_features(image)  # type: ignore[no-any-return]
+            return net.extract_features(image)
         x = net._swish(net._bn0(net._conv_stem(image)))
         rate = net._global_params.drop_connect_rate or 0.0
         for index, block in enumerate(net._blocks[: self.blocks]):
             x = block(x, drop_connect_rate=rate * index / len(net._blocks))
-        return x  # type: ignore[no-any-return]
+        return x
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, 3, 224, 224) -> (N, 1 + patches, dim)."""
         tokens = self.to_patch_embedding(self.features(image))
         tokens = torch.cat((self.cls_token.expand(tokens.shape[0], -1, -1), tokens), dim=1)
-        return self.dropout(tokens + self.pos_embedding[:, : tokens.shape[1]])  # type: ignore[no-any-return]
+        return self.dropout(tokens + self.pos_embedding[:, : tokens.shape[1]])
 
 
 class Transformer(nn.Module):
@@ -87,7 +89,7 @@ class Transformer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, tokens, dim) -> (N, tokens, dim)."""
-        return self.norm(residual_stack(x, self.layers))  # type: ignore[no-any-return]
+        return self.norm(residual_stack(x, self.layers))
 
 
 class ProjectInOut(nn.Module):
@@ -101,7 +103,7 @@ class ProjectInOut(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         """(N, tokens, dim_in), (N, more, dim_out) -> (N, tokens, dim_in)."""
-        return self.project_out(self.fn(self.project_in(x), context))  # type: ignore[no-any-return]
+        return self.project_out(self.fn(self.project_in(x), context))
 
 
 class CrossTransformer(nn.Module):
@@ -123,7 +125,8 @@ class CrossTransformer(nn.Module):
         """(N, a, sm_dim), (N, b, lg_dim) -> the same shapes."""
         sm_cls, sm_patches = sm_tokens[:, :1], sm_tokens[:, 1:]
         lg_cls, lg_patches = lg_tokens[:, :1], lg_tokens[:, 1:]
-        for small_to_large, large_to_small in self.layers:  # type: ignore[misc]
+        layers: Any = self.layers
+        for small_to_large, large_to_small in layers:
             sm_cls = small_to_large(sm_cls, lg_patches) + sm_cls
             lg_cls = large_to_small(lg_cls, sm_patches) + lg_cls
         return torch.cat((sm_cls, sm_patches), dim=1), torch.cat((lg_cls, lg_patches), dim=1)
@@ -147,7 +150,8 @@ class MultiScaleEncoder(nn.Module):
 
     def forward(self, sm_tokens: Tensor, lg_tokens: Tensor) -> tuple[Tensor, Tensor]:
         """(N, a, sm_dim), (N, b, lg_dim) -> the same shapes."""
-        for small, large, cross in self.layers:  # type: ignore[misc]
+        layers: Any = self.layers
+        for small, large, cross in layers:
             sm_tokens, lg_tokens = cross(small(sm_tokens), large(lg_tokens))
         return sm_tokens, lg_tokens
 
@@ -169,4 +173,4 @@ class CrossEfficientViT(nn.Module):
         sm_tokens = self.sm_image_embedder(image)
         lg_tokens = self.lg_image_embedder(image)
         sm_tokens, lg_tokens = self.multi_scale_encoder(sm_tokens, lg_tokens)
-        return self.sm_mlp_head(sm_tokens[:, 0]) + self.lg_mlp_head(lg_tokens[:, 0])  # type: ignore[no-any-return]
+        return self.sm_mlp_head(sm_tokens[:, 0]) + self.lg_mlp_head(lg_tokens[:, 0])

@@ -56,4 +56,4 @@ class EfficientViT(nn.Module):
         tokens = self.patch_to_embedding(patches(self.efficient_net.extract_features(image), PATCH))
         tokens = torch.cat((self.cls_token.expand(tokens.shape[0], -1, -1), tokens), dim=1)
         tokens = self.transformer(self.dropout(tokens + self.pos_embedding[:1]))
-        return self.mlp_head(tokens[:, 0])  # type: ignore[no-any-return]
+        return self.mlp_head(tokens[:, 0])

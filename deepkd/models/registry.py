@@ -19,7 +19,9 @@ from deepkd.errors import ConfigError
 from deepkd.models.cross_efficient_vit import CrossEfficientViT
 from deepkd.models.efficient_vit import EfficientViT
 from deepkd.models.students import STUDENTS, LiteShape, build_student
+from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import BATCH, Image, InputFormat
+from deepkd.scoring.verdict import Thresholds
 from deepkd.video.crops import CROP_RULES
 
 PUBLISHED_FORMAT = InputFormat(
@@ -100,9 +102,15 @@ class TorchModel:
             self.module(torch.zeros(1, 3, self.format.size, self.format.size, device=device))
         return int(counter.get_total_flops() // 2)
 
-    def prepared(self, batch: Tensor) -> Tensor:
-        """Crops in [0, 1], RGB, (N, 3, H, W) float -> what the module expects, at the format's size."""
-        return normalise(batch, self.format)
+    @property
+    def calibration(self) -> Calibration:
+        """The checkpoint's calibration; the identity for a model that has none."""
+        return Calibration.from_dict(self.metadata.get("calibration", {}))
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """The checkpoint's thresholds; one half for a model that has none."""
+        return Thresholds.from_dict(self.metadata.get("thresholds", {}))
 
     def logits(self, crops: Sequence[Image]) -> npt.NDArray[np.float32]:
         """One forgery logit per crop (RGB, uint8, any size), (N,), before calibration."""
@@ -111,7 +119,7 @@ class TorchModel:
         with evaluating(self.module), torch.inference_mode():
             for start in range(0, len(crops), BATCH):
                 batch = torch.from_numpy(self.format.batch(crops[start : start + BATCH])).to(device)
-                logits = self.module(self.prepared(batch.permute(0, 3, 1, 2).float().div(255)))
+                logits = self.module(normalise(batch.permute(0, 3, 1, 2).float().div(255), self.format))
                 parts.append(logits.flatten().float().cpu().numpy())
         return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 

@@ -3,6 +3,9 @@
 Attribute names are those of the published checkpoints, so that their state dicts load strictly.
 """
 
+from collections.abc import Iterable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,7 +21,7 @@ class PreNorm(nn.Module):
 
     def forward(self, x: Tensor, *context: Tensor) -> Tensor:
         """(N, tokens, dim) -> (N, tokens, dim)."""
-        return self.fn(self.norm(x), *context)  # type: ignore[no-any-return]
+        return self.fn(self.norm(x), *context)
 
 
 class FeedForward(nn.Module):
@@ -36,7 +39,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, tokens, dim) -> (N, tokens, dim)."""
-        return self.net(x)  # type: ignore[no-any-return]
+        return self.net(x)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
@@ -60,7 +63,7 @@ class CrossAttention(nn.Module):
         """(N, tokens, dim), optional (N, more, dim) -> (N, tokens, dim)."""
         source = x if context is None else torch.cat((x, context), dim=1)
         k, v = self.to_kv(source).chunk(2, dim=-1)
-        return self.to_out(attend(self.to_q(x), k, v, self.heads))  # type: ignore[no-any-return]
+        return self.to_out(attend(self.to_q(x), k, v, self.heads))
 
 
 class SelfAttention(nn.Module):
@@ -75,12 +78,13 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, tokens, dim) -> (N, tokens, dim)."""
-        return self.to_out(attend(*self.to_qkv(x).chunk(3, dim=-1), self.heads))  # type: ignore[no-any-return]
+        q, k, v = self.to_qkv(x).chunk(3, dim=-1)
+        return self.to_out(attend(q, k, v, self.heads))
 
 
-def residual_stack(x: Tensor, layers: nn.ModuleList) -> Tensor:
+def residual_stack(x: Tensor, layers: Iterable[Any]) -> Tensor:
     """Apply pairs (attention, feed-forward), each with a skip connection."""
-    for attention, feed_forward in layers:  # type: ignore[misc]
+    for attention, feed_forward in layers:
         x = attention(x) + x
         x = feed_forward(x) + x
     return x

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -19,6 +21,7 @@ from deepkd.data.sampling import epoch_batches
 from deepkd.data.transforms import Augment
 from deepkd.errors import ConfigError, DataError, OutputError, TrainingError
 from deepkd.evaluation.metrics import auc, log_loss
+from deepkd.evaluation.operating import operating_point
 from deepkd.models.checkpoints import WEIGHTS_FILE, load_checkpoint, save_model
 from deepkd.models.registry import TorchModel
 from deepkd.scoring.model import BATCH
@@ -99,7 +102,10 @@ def fit(
         trainer = _Trainer(model, objective, train, val, config, run, place, report)
         trainer.open(resume)
         trainer.train()
-    return load_checkpoint(run, device=str(place.device))
+        best = load_checkpoint(run, device=str(place.device))
+        if place.leads:
+            _calibrate(best, val, run)
+        return best
 
 
 class _Trainer:
@@ -174,7 +180,7 @@ class _Trainer:
     def _backward(self, part: Batch, *, last: bool) -> dict[str, float]:
         views = part.views.to(self.place.device, non_blocking=True).float().div(255)
         views = views.contiguous(memory_format=torch.channels_last)
-        hold = nullcontext() if last or self.place.world == 1 else self.parallel.no_sync()  # type: ignore[operator]
+        hold = nullcontext() if last or self.place.world == 1 else self.parallel.no_sync()
         with hold:
             with self.place.autocast():
                 terms: dict[str, Tensor] = self.parallel(views, part.labels.to(self.place.device))
@@ -213,8 +219,8 @@ class _Trainer:
             return {}
         module = self.average.module if self.average else self.model.module
         candidate = replace(self.model, module=module, trained=True)
-        logits = crop_logits(candidate, self.val_crops)
-        labels = self.val_crops.labels
+        known = np.isfinite(self.val_crops.labels)
+        logits, labels = crop_logits(candidate, self.val_crops)[known], self.val_crops.labels[known]
         area = auc(labels, logits)
         figures = {"val_auc": area, "val_log_loss": log_loss(labels, logits)}
         better = area is not None and area > self.state.best_auc
@@ -299,10 +305,16 @@ class _Trainer:
             path.write_text("".join(line + "\n" for line in done))
 
 
-def crop_logits(model: TorchModel, crops: CropSet) -> "Any":
-    """The model's logit of every crop, in order, (N,); memory does not grow with their number."""
-    import numpy as np
+def _calibrate(model: TorchModel, val: CropSet, run: Path) -> None:
+    """Store the operating point that the held-out crops ask for with the weights."""
+    known = np.isfinite(val.labels)
+    calibration, thresholds = operating_point(crop_logits(model, val)[known], val.labels[known])
+    model.metadata |= {"calibration": calibration.to_dict(), "thresholds": thresholds.to_dict()}
+    save_model(model, run / WEIGHTS_FILE)
 
+
+def crop_logits(model: TorchModel, crops: CropSet) -> npt.NDArray[np.float32]:
+    """The model's logit of every crop, in order, (N,); memory does not grow with their number."""
     parts = [
         model.logits([crops.image(index) for index in range(start, min(start + BATCH, len(crops)))])
         for start in range(0, len(crops), BATCH)

@@ -27,7 +27,7 @@ class Place:
 
     def autocast(self) -> AbstractContextManager[None]:
         """bf16 autocast where it is on."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)  # type: ignore[return-value]
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
     def agree(self, value: float) -> float:
         """The leader's value, in every process."""

@@ -14,6 +14,6 @@ from deepkd.distillation.losses.logits import BCE, KD, LogitMSE
 
 Loss = Callable[..., Tensor]
 
-LOGIT_LOSSES = {"bce": BCE, "kd": KD, "logit_mse": LogitMSE}
-FEATURE_LOSSES = {"attention_transfer": AttentionTransfer, "hint": Hint}
+LOGIT_LOSSES: dict[str, Callable[..., Loss]] = {"bce": BCE, "kd": KD, "logit_mse": LogitMSE}
+FEATURE_LOSSES: dict[str, Callable[..., Loss]] = {"attention_transfer": AttentionTransfer, "hint": Hint}
 LOSSES: dict[str, Callable[..., Loss]] = {**LOGIT_LOSSES, **FEATURE_LOSSES}

@@ -18,7 +18,7 @@ class AttentionTransfer:
 
     def __call__(self, student: Tensor, teacher: Tensor, *, weight: Tensor | None = None) -> Tensor:
         """Maps (N, C, H, W) of each, any C, H, W -> scalar."""
-        size = [min(s, t) for s, t in zip(student.shape[2:], teacher.shape[2:], strict=True)]
+        size = (min(student.shape[2], teacher.shape[2]), min(student.shape[3], teacher.shape[3]))
         q_s, q_t = (
             F.normalize(F.adaptive_avg_pool2d(f.float().square().mean(1, keepdim=True), size).flatten(1), dim=1)
             for f in (student, teacher)

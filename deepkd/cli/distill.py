@@ -1,0 +1,50 @@
+"""`deepkd distill`: a student from a teacher."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from deepkd.cli.options import ConfigFile, takes_settings
+from deepkd.cli.train import Data, Resume, Run
+from deepkd.config import load_config
+from deepkd.settings import DistillConfig
+
+
+@takes_settings(DistillConfig)
+def distill(
+    *,
+    data: Data,
+    teacher: Annotated[Path, typer.Option(help="Teacher: a run folder, a .safetensors or a published .pth.")],
+    out: Run,
+    resume: Resume = False,
+    config_file: ConfigFile = None,
+    format: Annotated[str, typer.Option(help="How to print the comparison: table or json.")] = "table",
+    **settings: Any,
+) -> None:
+    """Distil a teacher into a small student, and compare the two.
+
+    Writes the student's run folder with model.onnx, which `deepkd detect --model` takes. With --alone the student is
+    also trained without the teacher on the same schedule (in OUT/alone), to show what the teacher brings.
+    """
+    config = load_config(DistillConfig, config_file, **settings)
+    from deepkd.cli.training import following
+    from deepkd.compression.export import export_onnx
+    from deepkd.distillation.comparison import compare
+    from deepkd.distillation.distiller import distill as distill_model
+    from deepkd.distillation.distiller import train_alone
+    from deepkd.models.checkpoints import load_checkpoint
+    from deepkd.report.comparison import FORMATS
+
+    show = FORMATS.get(format)
+    if show is None:
+        raise typer.BadParameter(f"unknown format '{format}'; choose from {', '.join(FORMATS)}", param_hint="--format")
+    taught = load_checkpoint(teacher)
+    with following(out, "distill") as report:
+        student = distill_model(taught, data, out, config, resume=resume, report=report)
+    contenders = {"teacher": taught, "student distilled": student}
+    if config.alone:
+        with following(out / "alone", "train alone") as report:
+            contenders["student alone"] = train_alone(data, out / "alone", config, resume=resume, report=report)
+    export_onnx(student, out / "model.onnx")
+    show(compare(contenders, data, split="val", limit=config.val_limit, out=out))

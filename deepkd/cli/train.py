@@ -1,0 +1,36 @@
+"""`deepkd train`: a model on labelled crops."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from deepkd.cli.options import ConfigFile, takes_settings
+from deepkd.config import load_config
+from deepkd.settings import TrainConfig
+
+Data = Annotated[Path, typer.Option(help="Crops to train on: a folder with index.csv whose splits are train and val.")]
+Run = Annotated[Path, typer.Option(help="Folder of the run: weights, metrics, curves, settings.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out where it stopped.")]
+
+
+@takes_settings(TrainConfig)
+def train(
+    *,
+    data: Data,
+    out: Run,
+    resume: Resume = False,
+    config_file: ConfigFile = None,
+    **settings: Any,
+) -> None:
+    """Train a teacher, or any model of the registry or of timm, on labelled crops.
+
+    Writes the best weights by validation AUC (model.safetensors), metrics.jsonl, curves.png and config.json. Start it
+    under `torchrun` to use several GPUs or processes.
+    """
+    config = load_config(TrainConfig, config_file, **settings)
+    from deepkd.cli.training import following
+    from deepkd.training.supervised import train as train_model
+
+    with following(out, "train") as report:
+        train_model(data, out, config, resume=resume, report=report)
