@@ -8,7 +8,7 @@ A rule of `RULES` turns the first into the others.
 """
 
 import dataclasses
-import os
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -191,8 +191,13 @@ class Verdict(Judgement):
 
 
 def as_text(name: str | Path) -> str:
-    r"""A name as valid UTF-8: bytes that are none come out as `\xff`."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    r"""A name as valid Unicode: bytes that are no UTF-8, which Python keeps as lone surrogates, come out as `\xff`."""
+    return re.sub("[\ud800-\udfff]", _escaped, str(name))
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,201 @@
+"""`deepkd detect`: clips to verdicts."""
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deepkd.cli.options import setting_option
+from deepkd.config import load_config
+from deepkd.errors import OutputError, UsageError
+from deepkd.settings import DetectConfig
+
+if TYPE_CHECKING:
+    from deepkd.detect import Bench
+    from deepkd.report import Report
+    from deepkd.scoring.verdict import Verdict
+    from deepkd.video.sources import Source
+
+SHOWN_ERRORS = 20
+"""Failed inputs that are named on standard error at most."""
+
+
+def detect(
+    sources: Annotated[
+        list[str], typer.Argument(metavar="SOURCE...", help="Files, folders, globs, or - for paths on standard input.")
+    ],
+    model: Annotated[str | None, setting_option(DetectConfig, "model")] = None,
+    format: Annotated[str | None, setting_option(DetectConfig, "format")] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a report too: .html (with evidence), .json, .jsonl, .csv."),
+    ] = None,
+    save_video: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the clip with boxes and scores drawn in: .webm.")
+    ] = None,
+    frames: Annotated[int | None, setting_option(DetectConfig, "frames")] = None,
+    rule: Annotated[str | None, setting_option(DetectConfig, "rule")] = None,
+    threshold_fake: Annotated[float | None, setting_option(DetectConfig, "threshold_fake")] = None,
+    threshold_real: Annotated[float | None, setting_option(DetectConfig, "threshold_real")] = None,
+    min_frames: Annotated[int | None, setting_option(DetectConfig, "min_frames")] = None,
+    detector: Annotated[str | None, setting_option(DetectConfig, "detector")] = None,
+    device: Annotated[str | None, setting_option(DetectConfig, "device")] = None,
+    workers: Annotated[int | None, setting_option(DetectConfig, "workers")] = None,
+    timeout: Annotated[float | None, setting_option(DetectConfig, "timeout_s", "--timeout")] = None,
+    fail_on_fake: Annotated[bool, typer.Option("--fail-on-fake", help="Exit with 4 when a FAKE was found.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing output files.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on standard error but what stops us.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Say how long each input took, and on what.")
+    ] = False,
+    config_file: Annotated[Path | None, typer.Option("--config", help="TOML file with these settings.")] = None,
+) -> None:
+    """Judge whether the faces in videos or images are forged.
+
+    FAKE, REAL, INCONCLUSIVE (with the reason) or NO_FACE for each input. Exit codes: 0 all judged; 1 nothing could
+    be judged; 2 wrong usage; 3 some inputs failed, the others are judged; 4 a FAKE was found, with --fail-on-fake.
+    """
+    config = load_config(
+        DetectConfig,
+        config_file,
+        **{"model": model, "format": format, "frames": frames, "rule": rule, "workers": workers, "timeout_s": timeout},
+        **{"threshold_fake": threshold_fake, "threshold_real": threshold_real, "min_frames": min_frames},
+        **{"detector": detector, "device": device},
+    )
+    from deepkd.detect import Bench
+    from deepkd.video.sources import find_sources
+
+    inputs: Iterable[Source] = find_sources(sources, stdin=sys.stdin.buffer)
+    if save_video or "-" not in sources:
+        inputs = list(inputs)
+    if save_video:
+        _check_save_video(save_video, list(inputs))
+    bench = Bench.load(config, thumbnails=report is not None or config.format == "html")
+    with _reports(bench, report, overwrite=overwrite) as reports, _video(save_video, overwrite=overwrite) as film:
+        outcome = _judge(inputs, bench, [*reports, *film], quiet=quiet, verbose=verbose)
+    if not quiet:
+        _name_failed(outcome.failed)
+    if outcome.interrupted:
+        raise KeyboardInterrupt
+    raise typer.Exit(exit_code(outcome.tally, fail_on_fake=fail_on_fake))
+
+
+@dataclass
+class _Outcome:
+    tally: Counter[str] = field(default_factory=Counter)
+    failed: list[str] = field(default_factory=list)
+    interrupted: bool = False
+
+
+def exit_code(tally: Counter[str], *, fail_on_fake: bool = False) -> int:
+    """What the program's exit code says about so many verdicts of each kind."""
+    if fail_on_fake and tally["FAKE"]:
+        return 4
+    if not tally["ERROR"]:
+        return 0 if tally.total() else 1
+    return 3 if tally.total() > tally["ERROR"] else 1
+
+
+def _check_save_video(out: Path, inputs: Sequence["Source"]) -> None:
+    if len(inputs) != 1:
+        raise UsageError(f"--save-video takes one input, not {len(inputs)}; run deepkd once for each clip")
+    if out.suffix.lower() != ".webm":
+        raise UsageError(f"--save-video {out}: writes WebM; give a name that ends in .webm")
+
+
+@contextmanager
+def _reports(bench: "Bench", file: Path | None, *, overwrite: bool) -> Iterator[list["Report"]]:
+    """The report on standard output, and the one in a file; both are ended even when the work is broken off."""
+    from deepkd.report import Provenance, new_file, open_report, report_name
+
+    scorer = bench.scorer
+    provenance = Provenance(
+        scorer.name, scorer.sha256, scorer.params, scorer.metadata, bench.config.as_dict(), bench.thresholds.to_dict()
+    )
+    name = report_name(file) if file else ""
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    with ExitStack() as stack:
+        reports = []
+        if file:
+            beside = stack.enter_context(new_file(file, overwrite=overwrite))
+            out = stack.enter_context(beside.open("w", encoding="utf-8", newline=""))
+            reports.append(open_report(name, out, provenance))
+        reports.append(open_report(bench.config.format, sys.stdout, provenance))
+        for report in reports:
+            stack.callback(report.close)
+        yield reports
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"standard output cannot be written ({error.strerror})") from error
+
+
+@contextmanager
+def _video(file: Path | None, *, overwrite: bool) -> Iterator[list["Report"]]:
+    """What draws the verdict into a copy of the clip, where one is asked for."""
+    if not file:
+        yield []
+        return
+    from deepkd.report import new_file
+    from deepkd.report.video import VideoReport
+
+    with new_file(file, overwrite=overwrite) as beside:
+        yield [VideoReport(beside)]
+
+
+def _judge(
+    inputs: Iterable["Source"], bench: "Bench", reports: Sequence["Report"], *, quiet: bool, verbose: bool
+) -> _Outcome:
+    """Hand every verdict to every report. Ctrl-C ends it early, with what is done."""
+    from deepkd.detect import detect_all
+
+    outcome = _Outcome()
+    try:
+        for verdict in _with_progress(detect_all(inputs, bench=bench), inputs, quiet=quiet):
+            outcome.tally[verdict.verdict] += 1
+            if verdict.verdict == "ERROR":
+                outcome.failed.append(verdict.reason)
+            for report in reports:
+                report.add(verdict)
+            if verbose:
+                _tell(verdict)
+    except KeyboardInterrupt:
+        outcome.interrupted = True
+    return outcome
+
+
+def _with_progress(verdicts: Iterator["Verdict"], inputs: Iterable["Source"], *, quiet: bool) -> Iterator["Verdict"]:
+    """The verdicts, with a bar or lines on standard error where there are several."""
+    total = len(inputs) if isinstance(inputs, list) else 0
+    if quiet or total < 2:
+        yield from verdicts
+        return
+    from deepkd.cli.progress import progress
+
+    with progress("Judging", "inputs") as show:
+        for done, verdict in enumerate(verdicts, 1):
+            yield verdict
+            show(done, total)
+
+
+def _tell(verdict: "Verdict") -> None:
+    from deepkd.report.escape import visible
+
+    stages = ", ".join(f"{stage} {ms:.0f} ms" for stage, ms in verdict.timing_ms.items())
+    print(f"{visible(verdict.path)}: {verdict.frames_sampled} frames; {stages}", file=sys.stderr)
+
+
+def _name_failed(failed: Sequence[str]) -> None:
+    from deepkd.report.escape import visible
+
+    for reason in failed[:SHOWN_ERRORS]:
+        print(f"error: {visible(reason)}", file=sys.stderr)
+    if len(failed) > SHOWN_ERRORS:
+        print(f"error: {len(failed) - SHOWN_ERRORS} more inputs failed", file=sys.stderr)

@@ -1,0 +1,88 @@
+"""The console: a table on a terminal, plain lines in a pipe."""
+
+from collections import Counter
+from typing import TextIO
+
+from deepkd.report import Provenance
+from deepkd.report.escape import visible
+from deepkd.scoring.verdict import Label, TrackVerdict, Verdict, clock
+
+STYLES = {
+    Label.FAKE: "bold red",
+    Label.REAL: "green",
+    Label.INCONCLUSIVE: "yellow",
+    Label.NO_FACE: "cyan",
+    Label.ERROR: "magenta",
+}
+PEOPLE = 8
+"""People that a clip's rows list at most."""
+
+
+def console_report(out: TextIO, provenance: Provenance) -> "_Lines | _Table":
+    """A table where `out` is a terminal, else lines of verdict, score, path and reason, apart by tabs."""
+    return _Table(out, provenance) if out.isatty() else _Lines(out)
+
+
+class _Lines:
+    """One line a video as soon as it is judged."""
+
+    def __init__(self, out: TextIO) -> None:
+        self.out = out
+
+    def add(self, verdict: Verdict) -> None:
+        texts = (visible(verdict.path), visible(verdict.reason))
+        self.out.write("\t".join((verdict.verdict, percent(verdict.score), *texts)) + "\n")
+        self.out.flush()
+
+    def close(self) -> None:
+        pass
+
+
+class _Table:
+    """A table of all videos, and below each of several people what is said of them, once everything is judged."""
+
+    def __init__(self, out: TextIO, provenance: Provenance) -> None:
+        from rich.box import SIMPLE_HEAD
+        from rich.console import Console
+        from rich.table import Table
+
+        self._console = Console(file=out)
+        self._count: Counter[Label] = Counter()
+        self._model = provenance.model
+        self._table = Table(box=SIMPLE_HEAD, pad_edge=False)
+        self._table.add_column("Verdict", no_wrap=True)
+        self._table.add_column("Forged", justify="right", no_wrap=True)
+        self._table.add_column("Input", overflow="fold", ratio=2)
+        self._table.add_column("Why", overflow="fold", ratio=3)
+
+    def add(self, verdict: Verdict) -> None:
+        self._count[verdict.verdict] += 1
+        self._row(verdict.verdict, verdict.score, visible(verdict.path), visible(verdict.reason))
+        if len(verdict.tracks) > 1:
+            for track in verdict.tracks[:PEOPLE]:
+                self._row(track.verdict, track.score, f"  {track.name}, {_seen(track)}", track.reason, dim=True)
+
+    def _row(self, label: Label, score: float | None, name: str, why: str, *, dim: bool = False) -> None:
+        from rich.text import Text
+
+        style = "dim" if dim else ""
+        texts = (Text(percent(score), style=style), Text(name, style=style), Text(why, style=style))
+        self._table.add_row(Text(f"  {label}" if dim else label, style=STYLES[label]), *texts)
+
+    def close(self) -> None:
+        self._console.print(self._table)
+        if sum(self._count.values()) > 1:
+            counts = ", ".join(f"{count} {label}" for label, count in self._count.items())
+            self._console.print(f"{counts}; judged by {visible(self._model)}", markup=False, highlight=False)
+
+
+def percent(score: float | None) -> str:
+    """A probability for people: `97%`, a dash where there is none, and never a certainty."""
+    if score is None:
+        return "-"
+    return f"{min(max(round(score * 100), 1), 99)}%"
+
+
+def _seen(track: TrackVerdict) -> str:
+    first, last = track.frames[0].t_s, track.frames[-1].t_s
+    return f"seen at {clock(first)}" if first == last else f"seen {clock(first)} to {clock(last)}"

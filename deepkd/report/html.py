@@ -1,0 +1,121 @@
+"""HTML: one self-contained page with the evidence, which asks no network for anything."""
+
+import base64
+import datetime
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, TextIO
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from deepkd import __version__
+from deepkd.detect import SHOWN
+from deepkd.report import Provenance
+from deepkd.report.console import percent
+from deepkd.report.escape import visible
+from deepkd.report.timeline import timeline
+from deepkd.scoring.verdict import FrameScore, Label, TrackVerdict, Verdict, clock
+
+DETAILED = 200
+"""Inputs shown with their evidence; further ones have a row in the table only, so that the page still opens."""
+
+ICONS = {Label.FAKE: "▲", Label.REAL: "●", Label.INCONCLUSIVE: "◆", Label.NO_FACE: "○", Label.ERROR: "✕"}
+"""A shape for each verdict, since some readers see no colours."""
+
+
+class HtmlReport:
+    """Collects what the page shows, and writes it once closed."""
+
+    def __init__(self, out: TextIO, provenance: Provenance) -> None:
+        self.out = out
+        self._provenance = provenance
+        self._count: Counter[Label] = Counter()
+        self._clips: list[dict[str, Any]] = []
+
+    def add(self, verdict: Verdict) -> None:
+        """Keep what the page needs of a verdict."""
+        self._count[verdict.verdict] += 1
+        in_detail = len(self._clips) < DETAILED
+        thresholds = self._provenance.thresholds
+        people = [_person(track, verdict, thresholds) for track in verdict.tracks] if in_detail else []
+        self._clips.append(
+            {
+                "name": visible(verdict.path),
+                "badge": _badge(verdict.verdict),
+                "score": percent(verdict.score),
+                "reason": visible(verdict.reason),
+                "facts": _facts(verdict),
+                "people": people,
+                "in_detail": in_detail,
+            }
+        )
+
+    def close(self) -> None:
+        """Write the page."""
+        env = Environment(
+            loader=PackageLoader("deepkd.report"), autoescape=True, undefined=StrictUndefined,
+            trim_blocks=True, lstrip_blocks=True,
+        )  # fmt: skip
+        page = env.get_template("report.html").stream(
+            clips=self._clips,
+            counts=[(_badge(label), self._count[label]) for label in Label if self._count[label]],
+            model=_model_facts(self._provenance),
+            settings={key: visible(value) for key, value in self._provenance.settings.items() if value is not None},
+            made=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            version=__version__,
+        )
+        self.out.writelines(page)
+        self.out.flush()
+
+
+def _badge(label: Label) -> dict[str, str]:
+    return {"name": label.replace("_", " "), "kind": label.lower(), "icon": ICONS[label]}
+
+
+def _facts(verdict: Verdict) -> str:
+    """One line about the input: length, frame rate, frames looked at."""
+    if not verdict.frames_sampled:
+        return ""
+    parts = [f"{clock(verdict.duration_s)} long"] if verdict.duration_s else ["still image"]
+    parts += [f"{verdict.fps:.4g} frames per second"] if verdict.fps else []
+    parts += [f"{verdict.frames_sampled} frames looked at"] if verdict.duration_s else []
+    return ", ".join([*parts, f"judged in {verdict.timing_ms.get('total', 0) / 1000:.1f} s"])
+
+
+def _person(track: TrackVerdict, verdict: Verdict, thresholds: Any) -> dict[str, Any]:
+    seen = partial(_face, track)
+    shown = sorted((frame for frame in track.frames if frame.thumbnail), key=lambda frame: -frame.logit)
+    half = min(SHOWN, (len(shown) + 1) // 2)
+    return {
+        "name": track.name,
+        "badge": _badge(track.verdict),
+        "score": percent(track.score),
+        "reason": visible(track.reason),
+        "timeline": timeline(track, verdict.duration_s or 0.0, thresholds) if len(track.frames) > 1 else "",
+        "most": [seen(frame) for frame in shown[:half]],
+        "least": [seen(frame) for frame in shown[half:]],
+        "frames": [(clock(frame.t_s), percent(frame.score), frame.flaw or "") for frame in track.frames],
+    }
+
+
+def _face(track: TrackVerdict, frame: FrameScore) -> dict[str, str]:
+    return {
+        "data": base64.b64encode(frame.thumbnail).decode(),
+        "time": clock(frame.t_s),
+        "score": percent(frame.score),
+        "flaw": frame.flaw or "",
+        "alt": f"Face of {track.name} at {clock(frame.t_s)}",
+    }
+
+
+def _model_facts(provenance: Provenance) -> Iterator[tuple[str, str]]:
+    """What the model file says about itself, as far as it fits a line each."""
+    yield "name", visible(provenance.model)
+    yield "parameters", f"{provenance.params:,}"
+    yield "SHA-256", visible(provenance.sha256)
+    limits = provenance.thresholds
+    yield "thresholds", f"REAL up to {limits['real']:.2f}, FAKE from {limits['fake']:.2f}"
+    for key, value in provenance.metadata.items():
+        if isinstance(value, str | int | float) and key not in {"name", "params", "schema", "trained"}:
+            yield visible(key).replace("_", " "), visible(f"{value:,}" if isinstance(value, int) else value)

@@ -1,0 +1,188 @@
+import math
+
+import pytest
+
+from deepkd.errors import ConfigError, ModelError
+from deepkd.scoring.calibration import Calibration, sigmoid
+from deepkd.scoring.verdict import (
+    RULES,
+    Criteria,
+    FrameScore,
+    Label,
+    Thresholds,
+    Verdict,
+    as_text,
+    clock,
+    forged_run,
+    judge,
+)
+
+CRITERIA = Criteria(Calibration(), Thresholds())
+FAKE, REAL, INCONCLUSIVE = Label.FAKE, Label.REAL, Label.INCONCLUSIVE
+
+
+def seen(*logits, flaw=None, every_s=0.5):
+    """One person's frames with these logits; `None` stands for a logit of 9 on a face too small."""
+    return [
+        FrameScore(
+            t_s=i * every_s,
+            box=(1, 2, 30, 40),
+            logit=9.0 if logit is None else logit,
+            score=float(sigmoid(9.0 if logit is None else logit)),
+            face_probability=0.99,
+            flaw="too small" if logit is None else flaw,
+        )
+        for i, logit in enumerate(logits)
+    ]
+
+
+CASES = {
+    "one person, real": ([seen(-2, -1, -3)], REAL, float(sigmoid(-2)), "1 person, who shows no sign of forgery in 3 f"),
+    "one person, forged": ([seen(2, 1, 3)], FAKE, float(sigmoid(2)), "1 person, who looks forged"),
+    "the mean is of logits, not of probabilities": ([seen(9, -3, -3, -3, -3)], REAL, float(sigmoid(-0.6)), "no sign"),
+    "two people, the forged one decides": (
+        [seen(-2, -2, -2), seen(2, 2, 2)], FAKE, float(sigmoid(2)), "2 people; person 2 looks forged",
+    ),
+    "the second person has too few frames": (
+        [seen(-2, -2, -2), seen(5, 5)], REAL, float(sigmoid(-2)),
+        "2 people; person 1 shows no sign of forgery in 3 frames; person 2 is seen in too few frames to judge (2;",
+    ),
+    "too few frames": ([seen(5, 5)], INCONCLUSIVE, None, "is seen in too few frames to judge (2; 3 are needed)"),
+    "too small everywhere": ([seen(None, None, None)], INCONCLUSIVE, None, "cannot be judged, the face is too small"),
+    "too small too often": ([seen(-2, None, None, -2)], INCONCLUSIVE, None, "the face is too small in 2 of 4 frames"),
+    "small frames do not count": ([seen(-2, -2, None, None, -2)], REAL, float(sigmoid(-2)), "in 3 frames"),
+    "nobody can be judged": ([seen(5, 5), seen(None)], INCONCLUSIVE, None, "2 people; person 1 is seen in too few"),
+    "a part is forged": (
+        [seen(*[-4] * 8, 5, 5, 5, 5, *[-4] * 8)], FAKE, float(sigmoid(5)),
+        "1 person, who looks forged from 0:04.0 to 0:05.5",
+    ),
+    "forged on the whole, most of it in a part": (
+        [seen(-1, -1, -1, 6, 6, 6, 6, -1)], FAKE, float(sigmoid(6)), "from 0:01.5 to 0:03.0",
+    ),
+    "one odd frame is no verdict": ([seen(*[-4] * 8, 9, *[-4] * 8)], REAL, None, "no sign"),
+    "one odd frame at the end": ([seen(*[-4] * 8, 9)], REAL, None, "no sign"),
+    "a strong part with a good frame inside": (
+        [seen(*[-4] * 6, 9, 9, -2, 9, 9, *[-4] * 12)], FAKE, float(sigmoid(34 / 5)), "from 0:03.0 to 0:05.0",
+    ),
+    "a part that is not sure enough": ([seen(*[-4] * 8, 1, 1, 1, *[-4] * 8)], REAL, None, "no sign"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_mean_logit(name):
+    people, verdict, score, reason = CASES[name]
+    judgement = judge(dict(enumerate(people)), CRITERIA, rule="mean-logit")
+    assert judgement.verdict == verdict
+    assert reason in judgement.reason
+    if score is not None or verdict is INCONCLUSIVE:
+        assert judgement.score == (score if score is None else pytest.approx(score, abs=1e-9))
+
+
+def test_between_the_thresholds_is_inconclusive_with_its_score():
+    criteria = Criteria(Calibration(), Thresholds(real=0.3, fake=0.7))
+    judgement = judge({0: seen(0, 0, 0)}, criteria, rule="mean-logit")
+    assert (judgement.verdict, judgement.score) == (INCONCLUSIVE, 0.5)
+    assert "neither clearly real (up to 0.30) nor clearly forged (from 0.70)" in judgement.reason
+
+
+def test_inconclusive_outweighs_real_and_fake_outweighs_both():
+    criteria = Criteria(Calibration(), Thresholds(real=0.3, fake=0.7))
+    people = {0: seen(-3, -3, -3), 1: seen(0, 0, 0)}
+    assert judge(people, criteria, rule="mean-logit").verdict is INCONCLUSIVE
+    assert judge(people | {2: seen(3, 3, 3)}, criteria, rule="mean-logit").verdict is FAKE
+
+
+def test_calibration_is_obeyed():
+    criteria = Criteria(Calibration(temperature=2, bias=-1), Thresholds())
+    assert judge({0: seen(1, 1, 1)}, criteria, rule="mean-logit").verdict is REAL
+    assert judge({0: seen(4, 4, 4)}, criteria, rule="mean-logit").score == pytest.approx(float(sigmoid(1)))
+
+
+def test_forged_run_is_the_most_suspicious_one():
+    frames = seen(3, 3, 3, -5, -5, -5, 6, 6, 6, -5)
+    assert [frame.t_s for frame in forged_run(frames, CRITERIA)] == [3.0, 3.5, 4.0]
+    assert forged_run(seen(-1, -1, -1), CRITERIA) == []
+
+
+UPSTREAM = {
+    "the first face over 0.55 wins": ([0.2, 0.58, 0.99], REAL, 0.58),
+    "a face over 0.6 is enough": ([0.2, 0.7, 0.1], FAKE, 0.7),
+    "else the mean of all": ([0.5, 0.3, 0.1], REAL, 0.3),
+    "the fourth face is not looked at": ([0.1, 0.1, 0.1, 0.99], REAL, 0.1),
+}
+
+
+@pytest.mark.parametrize("name", UPSTREAM)
+def test_upstream_rule(name):
+    scores, verdict, score = UPSTREAM[name]
+    people = {i: seen(math.log(p / (1 - p))) for i, p in enumerate(scores)}
+    judgement = judge(people, CRITERIA, rule="upstream")
+    assert (judgement.verdict, judgement.score) == (verdict, pytest.approx(score))
+
+
+def test_upstream_takes_the_mean_of_probabilities():
+    judgement = judge({0: seen(9, -3, -3, -3, -3)}, CRITERIA, rule="upstream")
+    assert judgement.score == pytest.approx((sigmoid(9) + 4 * sigmoid(-3)) / 5)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule(rule):
+    assert judge({}, CRITERIA, rule=rule).verdict is Label.NO_FACE
+    with pytest.raises(ModelError, match="no number"):
+        judge({0: seen(1, math.nan, 1)}, CRITERIA, rule=rule)
+    for logit, verdict in ((5.0, FAKE), (-5.0, REAL)):
+        judgement = judge({3: seen(*[logit] * 4)}, CRITERIA, rule=rule)
+        assert judgement.verdict is verdict
+        assert judgement.reason
+        assert [track.id for track in judgement.tracks] == [3]
+
+
+def test_unknown_rule_lists_the_known():
+    with pytest.raises(ConfigError, match="unknown rule 'median'; choose from mean-logit, upstream"):
+        judge({}, CRITERIA, rule="median")
+
+
+@pytest.mark.parametrize(
+    ("score", "label"), [(0.0, REAL), (0.3, REAL), (0.31, INCONCLUSIVE), (0.69, INCONCLUSIVE), (0.7, FAKE), (1.0, FAKE)]
+)
+def test_thresholds_decide(score, label):
+    assert Thresholds(real=0.3, fake=0.7).label(score) is label
+
+
+@pytest.mark.parametrize(
+    ("changes", "real", "fake"),
+    [
+        ({}, 0.5, 0.5),
+        ({"fake": 0.8}, 0.5, 0.8),
+        ({"fake": 0.3}, 0.3, 0.3),
+        ({"real": 0.2}, 0.2, 0.5),
+        ({"real": 0.9}, 0.9, 0.9),
+        ({"real": 0.1, "fake": 0.9}, 0.1, 0.9),
+    ],
+)
+def test_one_threshold_moves_the_other_rather_than_cross_it(changes, real, fake):
+    assert Thresholds().replace(**changes) == Thresholds(real, fake)
+
+
+@pytest.mark.parametrize("values", [{"real": 0.6}, {"fake": 1.1}, {"real": -0.1}, {"lower": 0}, {"fake": "x"}, None])
+def test_bad_thresholds_are_refused(values):
+    with pytest.raises(ModelError, match="thresholds"):
+        Thresholds.from_dict(values)
+
+
+def test_thresholds_round_trip():
+    assert Thresholds.from_dict(Thresholds(0.2, 0.9).to_dict()) == Thresholds(0.2, 0.9)
+
+
+@pytest.mark.parametrize(("t_s", "text"), [(0, "0:00.0"), (3.24, "0:03.2"), (59.96, "1:00.0"), (3723.5, "62:03.5")])
+def test_clock(t_s, text):
+    assert clock(t_s) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("a.mp4", "a.mp4"), ("ü\n.mp4", "ü\n.mp4"), ("\udcff.mp4", r"\xff.mp4"), ("\ud800.mp4", r"\ud800.mp4")],
+)
+def test_names_become_valid_unicode(name, text):
+    assert as_text(name) == text
+    assert Verdict.failed(name, f"{name}: gone").to_dict()["reason"] == f"{text}: gone"
