@@ -1,0 +1,160 @@
+"""Clips: one video with what is known about it, and those that folders named `real` and `fake` or a list tell of."""
+
+import csv
+import dataclasses
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path, PurePosixPath
+
+from deepkd.errors import DataError, UsageError
+from deepkd.video.sources import VIDEO_SUFFIXES, Source, find_sources
+
+REAL, FAKE, UNKNOWN = "REAL", "FAKE", ""
+LOOSE = "folder"
+"""The `dataset` of clips that belong to none."""
+Warn = Callable[[str], None]
+
+FOLDER_LABELS = {"real": REAL, "original": REAL, "fake": FAKE, "manipulated": FAKE}
+"""What folders of labelled clips are called, in any case."""
+SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+"""What folders and lists call a split -> its name here."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One video or still image, and what its data set says about it."""
+
+    path: Path
+    label: str
+    """REAL, FAKE, or empty where nobody knows."""
+    video: str = ""
+    """Its name, unique among the clips found together."""
+    original: str = ""
+    """The real clip that a forgery was made from; a real clip's own name. The unit of splitting."""
+    dataset: str = ""
+    method: str = ""
+    """How it was forged, where known; empty for real clips."""
+    split: str = ""
+    """train, val or test, where the data set ships a split; else empty."""
+    donors: tuple[str, ...] = ()
+    """Other clips that went into it, such as the one that gave the face."""
+    identities: tuple[str, ...] = ()
+    """The people in it, where known."""
+    problem: str = ""
+    """Why it cannot even be tried; empty for a clip that can."""
+
+
+def videos_below(folders: Iterable[Path], warn: Warn) -> Iterator[Path]:
+    """The videos in some folders and below, in order of name; what cannot be reached is left out with a warning."""
+    for source in find_sources([str(folder) for folder in folders]):
+        if source.problem:
+            warn(f"{source.path}: {source.problem}; it is left out")
+        elif source.path.suffix.lower() in VIDEO_SUFFIXES:
+            yield source.path
+
+
+def read_folder(root: Path, warn: Warn) -> list[Clip]:
+    """`real/` and `fake/` at any depth, optionally within `train/`, `val/`, `test/`; else unlabelled."""
+    top = root.resolve().name
+    clips = []
+    for source in find_sources([str(root)]):
+        name = PurePosixPath(top) if source.path == root else PurePosixPath(source.path.relative_to(root))
+        clips.append(loose_clip(source, str(name), (top, *name.parent.parts)))
+    return clips
+
+
+def loose_clip(source: Source, name: str, folders: tuple[str, ...]) -> Clip:
+    """A clip that only the folders above it, the nearest first, can say something about."""
+    near = [folder.lower() for folder in reversed(folders)]
+    label = next((FOLDER_LABELS[folder] for folder in near if folder in FOLDER_LABELS), UNKNOWN)
+    split = next((SPLITS[folder] for folder in near if folder in SPLITS), "") if label else ""
+    return Clip(source.path, label, name, name, LOOSE, split=split, problem=source.problem)
+
+
+def link_families(clips: list[Clip]) -> list[Clip]:
+    """Loose forgeries of unknown origin made children of the real clip that has the same file name, if there is one."""
+    reals: dict[str, list[str]] = {}
+    for clip in clips:
+        if clip.label == REAL and clip.dataset == LOOSE:
+            reals.setdefault(clip.path.stem, []).append(clip.video)
+    return [_linked(clip, reals.get(clip.path.stem, [])) for clip in clips]
+
+
+def _linked(clip: Clip, reals: list[str]) -> Clip:
+    if clip.label != FAKE or clip.dataset != LOOSE or clip.original != clip.video or not reals:
+        return clip
+    return dataclasses.replace(clip, original=max(reals, key=lambda video: _shared_start(video, clip.video)))
+
+
+def _shared_start(a: str, b: str) -> int:
+    """How many characters two names have in common from the start."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))
+
+
+def read_list(path: Path) -> list[Clip]:
+    """The clips of a CSV with the columns `path,label[,original][,split][,method]`; paths are relative to the CSV.
+
+    Raises:
+        DataError: with file and line, for missing columns, unknown labels or splits, and files listed twice.
+    """
+    rows = _list_rows(path)
+    names = {key: row["path"] for _, row in rows for key in (Path(row["path"]).stem, Path(row["path"]).name)}
+    seen: dict[str, int] = {}
+    for line, row in rows:
+        if seen.setdefault(os.path.normpath(row["path"]), line) != line:
+            raise DataError(f"{path}:{line}: {row['path']} is listed already in line {seen[row['path']]}")
+    return [_listed(row, path, f"{path}:{line}", names) for line, row in rows]
+
+
+def _list_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """(line, row) of each line of the list."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+            reader = csv.DictReader(file)
+            missing = [name for name in ("path", "label") if name not in (reader.fieldnames or ())]
+            if missing:
+                raise DataError(f"{path}:1: no column {' or '.join(missing)}; start with `path,label[,original]`")
+            return [(reader.line_num, {key: value or "" for key, value in row.items() if key}) for row in reader]
+    except (OSError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read as CSV ({error})") from error
+
+
+def _listed(row: dict[str, str], listing: Path, where: str, names: dict[str, str]) -> Clip:
+    name, split, file = row["path"], row.get("split", "").lower(), listing.parent / row["path"]
+    if split and split not in SPLITS:
+        raise DataError(f"{where}: unknown split '{row['split']}'; choose from train, val, test or nothing")
+    problem = _list_problem(name, file)
+    original = row.get("original", "")
+    return Clip(
+        file,
+        parse_label(row["label"], where) if row["label"] else UNKNOWN,
+        video=name,
+        original=names.get(original, original) or name,
+        dataset=LOOSE,
+        method=row.get("method", ""),
+        split=SPLITS.get(split, ""),
+        problem=f"{where}: {problem}" if problem else "",
+    )
+
+
+def _list_problem(name: str, file: Path) -> str:
+    if not name:
+        return "the path is empty"
+    try:
+        find_sources([name])
+    except UsageError as error:
+        return str(error)
+    if file.is_dir():
+        return "is a folder; list its files"
+    return "" if os.path.lexists(file) else f"{file}: does not exist"
+
+
+def parse_label(value: object, where: str) -> str:
+    """REAL or FAKE from a word of any case, or from 1 (fake) and 0."""
+    known = {"real": REAL, "fake": FAKE, "0": REAL, "1": FAKE, "false": REAL, "true": FAKE}
+    try:
+        return known[str(value).strip().lower()]
+    except KeyError as error:
+        raise DataError(f"{where}: unknown label '{value}'; choose from REAL, FAKE (or 0, 1)") from error

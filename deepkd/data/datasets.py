@@ -1,0 +1,343 @@
+"""Data sets: what lies on disk, in each data set's own layout, as one list of labelled clips.
+
+A new data set is one pair of functions and one line in `DATASETS`.
+"""
+
+import csv
+import dataclasses
+import glob
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+
+from deepkd.data.clips import (
+    FAKE,
+    REAL,
+    SPLITS,
+    Clip,
+    Warn,
+    link_families,
+    loose_clip,
+    parse_label,
+    read_folder,
+    read_list,
+    videos_below,
+)
+from deepkd.errors import ConfigError, DataError
+from deepkd.video.sources import find_sources
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one data set lies on disk."""
+
+    fits: Callable[[Path], bool]
+    """Whether a folder looks like it; looks at names only."""
+    read: Callable[[Path, Warn], list[Clip]]
+
+
+def find_clips(
+    names: Iterable[str], *, dataset: str = "auto", stdin: BinaryIO | None = None, warn: Warn | None = None
+) -> list[Clip]:
+    """The clips behind the names that a user gives, each once, with unique `video` names.
+
+    Args:
+        names: data set folders, single files, `.csv` lists (`path,label[,original]`), globs, or `-` (from `stdin`).
+        dataset: a key of `DATASETS` for folders, or `auto`.
+        stdin: where `-` reads paths from, one a line.
+        warn: called with what is odd but not wrong, e.g. clips that a list names and the disk lacks.
+
+    Raises:
+        ConfigError: the data set's name is unknown.
+        UsageError: a name is a URL.
+        DataError: a data set's own list is damaged, or there are no clips at all.
+    """
+    if dataset != "auto" and dataset not in DATASETS:
+        raise ConfigError(f"unknown dataset '{dataset}'; choose from auto, {', '.join(DATASETS)}")
+    names = list(names)
+    batches = (batch for name in names for batch in _batches(name, dataset, stdin, warn or _quiet))
+    clips = link_families(_distinct(batches))
+    if not clips:
+        raise DataError(f"{', '.join(names)}: no videos or images found; give a folder, a file or a .csv list")
+    return clips
+
+
+def _quiet(message: str) -> None:
+    pass
+
+
+def _batches(name: str, dataset: str, stdin: BinaryIO | None, warn: Warn) -> Iterator[tuple[str, list[Clip]]]:
+    """(short name of the source, its clips) for every folder, list or file behind one name."""
+    path = Path(name)
+    if "\0" not in name and path.is_dir():
+        layout = detect_layout(path) if dataset == "auto" else dataset
+        yield path.resolve().name, DATASETS[layout].read(path, warn)
+    elif path.suffix.lower() == ".csv" and path.is_file():
+        yield path.stem, read_list(path)
+    elif not os.path.lexists(name.replace("\0", "?")) and (found := sorted(glob.glob(name, recursive=True))):
+        for each in found:
+            yield from _batches(each, dataset, stdin, warn)
+    else:
+        for source in find_sources([name], stdin=stdin):
+            folder = source.path.absolute().parent.name
+            yield folder, [loose_clip(source, source.path.name, (folder,))]
+
+
+def detect_layout(folder: Path) -> str:
+    """The name of the first data set whose layout fits; `folder` fits always."""
+    return next(name for name, layout in DATASETS.items() if layout.fits(folder))
+
+
+def _distinct(batches: Iterable[tuple[str, list[Clip]]]) -> list[Clip]:
+    """Every file once; where two sources use one name for different clips, the later source's names get a prefix."""
+    files: set[Path] = set()
+    videos: set[str] = set()
+    result: list[Clip] = []
+    for source, batch in batches:
+        fresh = []
+        for clip in batch:
+            place = clip.path.absolute() if clip.problem else clip.path.resolve()
+            if place not in files:
+                files.add(place)
+                fresh.append(clip)
+        for clip in _prefixed(fresh, source, videos):
+            result.append(_numbered(clip, videos))
+            videos.add(result[-1].video)
+    return result
+
+
+def _prefixed(clips: list[Clip], source: str, taken: set[str]) -> list[Clip]:
+    """The clips of one source, all renamed if one of their names is taken by another source."""
+    prefix, count = "", 1
+    while any(prefix + clip.video in taken for clip in clips):
+        prefix, count = (f"{source}/" if count == 1 else f"{source}-{count}/"), count + 1
+    return [_renamed(clip, prefix) for clip in clips] if prefix else clips
+
+
+def _renamed(clip: Clip, prefix: str) -> Clip:
+    donors = tuple(prefix + donor for donor in clip.donors)
+    return dataclasses.replace(clip, video=prefix + clip.video, original=prefix + clip.original, donors=donors)
+
+
+def _numbered(clip: Clip, taken: set[str]) -> Clip:
+    """The clip under a name of its own, if its source has two clips of one name; they stay one family."""
+    video, count = clip.video, 1
+    while video in taken:
+        video, count = f"{clip.video}~{count + 1}", count + 1
+    return clip if video == clip.video else dataclasses.replace(clip, video=video)
+
+
+# Deepfake Detection Challenge
+
+_DFDC_LISTS = ("metadata.json", "labels.csv", "dataset.json")
+
+
+def _dfdc_lists(root: Path, depth: int = 3) -> list[Path]:
+    """The label files at most `depth` folders below, those of the nearest folder of each branch only."""
+    try:
+        entries = sorted(os.scandir(root), key=lambda entry: entry.name)
+    except OSError:
+        return []
+    here = [Path(entry.path) for entry in entries if entry.name in _DFDC_LISTS and entry.is_file()]
+    if here or not depth:
+        return sorted(here, key=lambda path: _DFDC_LISTS.index(path.name))[:1]
+    return [path for entry in entries if entry.is_dir() for path in _dfdc_lists(Path(entry.path), depth - 1)]
+
+
+def _read_dfdc(root: Path, warn: Warn) -> list[Clip]:
+    """Train parts and Kaggle's sample (`metadata.json`), the test set (`labels.csv`), the preview (`dataset.json`)."""
+    lists = _dfdc_lists(root)
+    if not lists:
+        raise DataError(f"{root}: has no {', '.join(_DFDC_LISTS)}; give a DFDC folder, or --dataset folder")
+    return [clip for path in lists for clip in _dfdc_part(path, warn)]
+
+
+def _dfdc_part(path: Path, warn: Warn) -> list[Clip]:
+    rows = _dfdc_rows(path)
+    elsewhere: dict[str, Path] | None = None
+    clips, missing = [], []
+    for name, row in rows.items():
+        file = path.parent / name
+        if not os.path.lexists(file):
+            if elsewhere is None:
+                elsewhere = {source.path.name: source.path for source in find_sources([str(path.parent)])}
+            file = elsewhere.get(PurePosixPath(name).name, file)
+        if os.path.lexists(file):
+            clips.append(_dfdc_clip(file, name, row, path))
+        else:
+            missing.append(name)
+    if missing:
+        warn(f"{path}: {len(missing)} of {len(rows)} clips are not on disk, e.g. {missing[0]}; they are left out")
+    return clips
+
+
+def _dfdc_rows(path: Path) -> dict[str, dict[str, Any]]:
+    hint = "repair it, or use --dataset folder to go without it"
+    if path.suffix == ".csv":
+        split = "val" if "valid" in path.parent.name.lower() else "test"
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+        if rows and not {"filename", "label"} <= rows[0].keys():
+            raise DataError(f"{path}:1: needs the columns filename,label; {hint}")
+        return {row["filename"]: {"label": row["label"], "split": split} for row in rows}
+    try:
+        table = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: not readable as JSON ({error}); {hint}") from error
+    if not isinstance(table, dict) or not all(isinstance(row, dict) for row in table.values()):
+        raise DataError(f"{path}: not a table of clips, {{name: {{label: ...}}}}; {hint}")
+    return table
+
+
+def _dfdc_clip(file: Path, name: str, row: dict[str, Any], listing: Path) -> Clip:
+    label = parse_label(row.get("label", row.get("is_fake")), f"{listing}: {name}")
+    split = str(row.get("split") or row.get("set") or "").lower()
+    people = [row.get(key) for key in ("target_id", "swapped_id")]
+    method = PurePosixPath(name).parts[0] if label == FAKE and "/" in name else ""
+    return Clip(
+        file,
+        label,
+        video=name,
+        original=str(row.get("original") or row.get("original_name") or name) if label == FAKE else name,
+        dataset="dfdc",
+        method=method,
+        split=SPLITS.get(split, ""),
+        identities=tuple(str(person) for person in people if person is not None),
+    )
+
+
+# FaceForensics++
+
+_FF_REAL, _FF_FAKE = "original_sequences", "manipulated_sequences"
+_FF_COMPRESSIONS = ("raw", "c0", "c23", "c40")
+
+
+def _ff_root(path: Path) -> Path | None:
+    """The folder that holds the sequences, also when a folder inside them is given."""
+    path = path.resolve()
+    if any((path / name).is_dir() for name in (_FF_REAL, _FF_FAKE)):
+        return path
+    return next((folder.parent for folder in (path, *path.parents) if folder.name in (_FF_REAL, _FF_FAKE)), None)
+
+
+def _read_faceforensics(folder: Path, warn: Warn) -> list[Clip]:
+    """`original_sequences/SOURCE/COMPRESSION/videos/`, `manipulated_sequences/METHOD/COMPRESSION/videos/`."""
+    root = _ff_root(folder)
+    if root is None:
+        raise DataError(f"{folder}: has no {_FF_REAL} or {_FF_FAKE}; give the FaceForensics++ folder")
+    splits = _ff_splits(root)
+    tops = [root / _FF_REAL, root / _FF_FAKE] if root == folder.resolve() else [folder.resolve()]
+    clips = (_ff_clip(path, root, splits) for path in videos_below([top for top in tops if top.is_dir()], warn))
+    return [clip for clip in clips if clip]
+
+
+def _ff_clip(path: Path, root: Path, splits: dict[str, str]) -> Clip | None:
+    kind, method, *rest = (*path.relative_to(root).parts[:-1], "")
+    compression = next((part for part in rest if part in _FF_COMPRESSIONS), None)
+    if compression is None:  # the masks lie in the same tree
+        return None
+    name, stem, suffix = path.name, path.stem, path.suffix
+    target, donor, scene = _ff_names(stem) if kind == _FF_FAKE else (stem, "", "")
+    people = (target, donor) if scene else re.findall(r"^(\d+)__", stem)
+    return Clip(
+        path,
+        FAKE if kind == _FF_FAKE else REAL,
+        video=f"{method if kind == _FF_FAKE or method != 'youtube' else 'original'}/{compression}/{name}",
+        original=(f"{target}__{scene}" if scene else target) + suffix,
+        dataset="faceforensics",
+        method=method if kind == _FF_FAKE else "",
+        split=splits.get(target, ""),
+        donors=(donor + suffix,) if donor and not scene else (),
+        identities=tuple(f"actor-{person}" for person in people),
+    )
+
+
+def _ff_names(stem: str) -> tuple[str, str, str]:
+    """Target, donor and (DeepFakeDetection only) scene: `953_974`, or `01_02__walking_outside__YVGY8LOK`."""
+    match = re.fullmatch(r"(\d+)_(\d+)(?:__(.+)__\w+)?", stem)
+    return (match[1], match[2], match[3] or "") if match else (stem, "", "")
+
+
+def _ff_splits(root: Path) -> dict[str, str]:
+    """Clip number -> split, from the official `{train,val,test}.json`: lists of pairs."""
+    splits: dict[str, str] = {}
+    for split in ("train", "val", "test"):
+        for folder in (root, root / "splits", root / "dataset" / "splits"):
+            path = folder / f"{split}.json"
+            if path.is_file():
+                try:
+                    splits |= {str(number): split for pair in json.loads(path.read_bytes()) for number in pair}
+                except (ValueError, TypeError) as error:
+                    raise DataError(f'{path}: not a list of pairs such as ["953", "974"] ({error})') from error
+    return splits
+
+
+# Celeb-DF
+
+_CELEB = {"celeb-real": REAL, "youtube-real": REAL, "celeb-synthesis": FAKE}
+_CELEB_TEST = "List_of_testing_videos.txt"
+
+
+def _celeb_folders(root: Path) -> list[Path]:
+    try:
+        return sorted(path for path in root.iterdir() if path.name.lower() in _CELEB and path.is_dir())
+    except OSError:
+        return []
+
+
+def _read_celeb(root: Path, warn: Warn) -> list[Clip]:
+    """`Celeb-real/`, `YouTube-real/`, `Celeb-synthesis/`; `List_of_testing_videos.txt` has 1 for REAL."""
+    folders = _celeb_folders(root)
+    if not folders:
+        raise DataError(f"{root}: has no Celeb-real, YouTube-real or Celeb-synthesis; give the Celeb-DF folder")
+    tests = _celeb_tests(root)
+    return [_celeb_clip(path, root, tests) for path in videos_below(folders, warn)]
+
+
+def _celeb_clip(path: Path, root: Path, tests: dict[tuple[str, str], str]) -> Clip:
+    folder, name = path.relative_to(root).parts[0], path.name
+    label = _CELEB[folder.lower()]
+    listed = tests.get((folder.lower(), name))
+    if listed not in (None, label):
+        raise DataError(f"{root / _CELEB_TEST}: {folder}/{name} is listed as {listed}; in this list 1 means REAL")
+    fake = re.fullmatch(r"(id\d+)_(id\d+)_(\d+)", path.stem) if label == FAKE else None
+    people = fake.group(1, 2) if fake else re.findall(r"^(id\d+)_", path.stem)
+    return Clip(
+        path,
+        label,
+        video=f"{folder}/{name}",
+        original=f"Celeb-real/{fake[1]}_{fake[3]}{path.suffix}" if fake else f"{folder}/{name}",
+        dataset="celeb-df",
+        method="Celeb-synthesis" if label == FAKE else "",
+        split="test" if listed else "",
+        identities=tuple(people),
+    )
+
+
+def _celeb_tests(root: Path) -> dict[tuple[str, str], str]:
+    """(folder in lower case, file name) -> label, of the official test videos."""
+    path = root / _CELEB_TEST
+    if not path.is_file():
+        return {}
+    tests = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        if line.strip():
+            flag, _, name = line.strip().partition(" ")
+            if flag not in ("0", "1") or "/" not in name:
+                raise DataError(f"{path}:{number}: not a line such as `1 YouTube-real/00170.mp4`")
+            folder = PurePosixPath(name.strip())
+            tests[(folder.parts[0].lower(), folder.name)] = REAL if flag == "1" else FAKE
+    return tests
+
+
+DATASETS = {
+    "faceforensics": Layout(lambda folder: _ff_root(folder) is not None, _read_faceforensics),
+    "celeb-df": Layout(lambda folder: bool(_celeb_folders(folder)), _read_celeb),
+    "dfdc": Layout(lambda folder: bool(_dfdc_lists(folder)), _read_dfdc),
+    "folder": Layout(lambda folder: True, read_folder),
+}
+"""Name -> layout, in the order in which `auto` tries them."""
