@@ -16,8 +16,47 @@ class ExtractConfig(Config):
 
     command: ClassVar[str] = "extract"
 
+    dataset: str = setting(
+        "auto",
+        "Layout of the source folders.",
+        choices=("auto", "faceforensics", "celeb-df", "dfdc", "folder"),
+    )
     frames: int = setting(32, "Frames sampled from each clip, evenly in time.", low=1)
     face_px: int = setting(224, "Side of the crops written, pixels.", low=32, high=1024)
+    crop_rule: str | None = setting(
+        None,
+        "How the square around a face is framed; dfdc unless --margin is given.",
+        choices=("dfdc", "tight", "margin"),
+    )
+    margin: float | None = setting(
+        None, "Frame a centred square of (1 + this) times the longer side of the face's box.", low=0, high=4
+    )
+    detector: str = setting("mtcnn", "Face detector.", choices=("mtcnn", "mtcnn-torch"))
+    device: str = setting("auto", "Where a PyTorch face detector runs.", choices=DEVICES)
+    min_face_px: int = setting(40, "Smallest face looked for, pixels of the shrunk frame.", low=12)
+    max_side_px: int = setting(640, "Frames are shrunk to this longer side to look for faces, pixels.", low=64)
+    min_probability: float = setting(0.0, "Faces that the detector is less sure of are dropped.", low=0, high=1)
+    faces_per_frame: int = setting(4, "People kept in a frame at most, the largest first.", low=1)
+    people: str = setting("all", "Keep all people of a clip, or only the largest.", choices=("all", "largest"))
+    image_format: str = setting("jpeg", "Format of the crops.", choices=("jpeg", "png"))
+    jpeg_quality: int = setting(95, "Quality of JPEG crops.", low=1, high=100)
+    val_share: float = setting(
+        0.1, "Share of the originals that go to val, where no val split is shipped.", low=0, high=1
+    )
+    test_share: float = setting(0.1, "Share of the originals that go to test, where none is shipped.", low=0, high=1)
+    split_by: str = setting(
+        "auto",
+        "What no split may share: originals, or also the people in them; auto: people, where splits remain.",
+        choices=("auto", "identity", "original"),
+    )
+    workers: int | None = setting(None, "Processes; by default one for each core, 0 for none but this one.", low=0)
+
+    def check(self) -> None:
+        """Refuse two rules at once, and shares that leave nothing to train on."""
+        if self.margin is not None and self.crop_rule is not None:
+            raise ConfigError(f"--margin {self.margin:g} and --crop-rule {self.crop_rule} contradict; give one of them")
+        if self.val_share + self.test_share >= 1:
+            raise ConfigError("--val-share and --test-share leave nothing for training; their sum must be below 1")
 
 
 @dataclass(frozen=True)
