@@ -1,0 +1,28 @@
+"""`deepkd doctor`: is this installation able to judge a video?"""
+
+import json
+from typing import Annotated
+
+import typer
+
+FORMATS = ("table", "json")
+
+
+def doctor(
+    format: Annotated[str, typer.Option(help=f"What to print. One of: {', '.join(FORMATS)}.")] = "table",
+) -> None:
+    """Check versions, devices, decoders and shipped models. Exit code 0 when `deepkd detect` can work, else 1."""
+    from deepkd.doctor import examine, to_document
+    from deepkd.errors import UsageError
+
+    if format not in FORMATS:
+        raise UsageError(f"unknown format '{format}'; choose from {', '.join(FORMATS)}")
+    document = to_document(examine())
+    if format == "json":
+        print(json.dumps(document, indent=2))
+    else:
+        from deepkd.report.doctor import print_checks
+
+        print_checks(document)
+    if not document["usable"]:
+        raise typer.Exit(1)
