@@ -40,9 +40,7 @@ class ExtractConfig(Config):
     people: str = setting("all", "Keep all people of a clip, or only the largest.", choices=("all", "largest"))
     image_format: str = setting("jpeg", "Format of the crops.", choices=("jpeg", "png"))
     jpeg_quality: int = setting(95, "Quality of JPEG crops.", low=1, high=100)
-    val_share: float = setting(
-        0.1, "Share of the originals that go to val, where no val split is shipped.", low=0, high=1
-    )
+    val_share: float = setting(0.1, "Share of the originals that go to val, where none is shipped.", low=0, high=1)
     test_share: float = setting(0.1, "Share of the originals that go to test, where none is shipped.", low=0, high=1)
     split_by: str = setting(
         "auto",
