@@ -112,7 +112,7 @@ def read_frames(
         index = -1
         for index, sample in enumerate(_sampled(video, duration_s, frames)):
             check_size(path, sample.picture, max_pixels)
-            yield Frame(_upright(sample.picture), sample.t_s, index)
+            yield Frame(upright(sample.picture), sample.t_s, index)
         if index < 0:
             raise _undecodable(path, video)
         if warn:
@@ -169,7 +169,7 @@ def _quarter_turns(picture: VideoFrame) -> int:
     return round(picture.rotation / 90) % 4
 
 
-def _upright(picture: VideoFrame) -> Image:
+def upright(picture: VideoFrame) -> Image:
     """The picture as RGB uint8 (H, W, 3), turned upright."""
     image = picture.to_ndarray(format="rgb24")
     return np.ascontiguousarray(np.rot90(image, _quarter_turns(picture)))
