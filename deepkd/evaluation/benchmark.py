@@ -25,7 +25,7 @@ from deepkd.evaluation.evaluate import calibration_of, distinct_names, evaluate,
 from deepkd.evaluation.memory import peak_rss_mb
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import CropModel, Image, InputFormat
-from deepkd.scoring.verdict import Thresholds
+from deepkd.scoring.verdict import Thresholds, as_text
 from deepkd.settings import BenchmarkConfig, DetectConfig, EvaluateConfig
 
 if TYPE_CHECKING:
@@ -268,7 +268,7 @@ def _end_to_end(
                 timings.append(dict(verdict.timing_ms))
     breakdown = {role: _medians(timings) for role, timings in found.items()}
     return {
-        "video": str(config.video),
+        "video": as_text(config.video),
         **{
             f"{role}_s": breakdown[role]["total"] / 1000 if role in breakdown else None
             for role in ("teacher", "student")

@@ -17,7 +17,7 @@ from deepkd.evaluation.metrics import Array, Metrics, measure
 from deepkd.outputs import writing
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import CropModel, Image
-from deepkd.scoring.verdict import Thresholds
+from deepkd.scoring.verdict import Thresholds, as_text
 from deepkd.settings import EvaluateConfig
 from deepkd.video.crops import CropRow
 
@@ -142,7 +142,7 @@ def to_document(evaluations: Sequence[Evaluation], config: EvaluateConfig) -> di
     """The figures of several models as one JSON document, schema deepkd.evaluate/1."""
     return {
         "schema": SCHEMA,
-        "data": str(config.data),
+        "data": as_text(config.data or ""),
         "split": config.split,
         "unlabelled": evaluations[0].unlabelled,
         "models": [found.to_dict() for found in evaluations],

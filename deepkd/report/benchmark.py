@@ -13,6 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from deepkd.outputs import writing
+from deepkd.report.csv import cell
+from deepkd.report.escape import visible
 from deepkd.report.plots import draw_benchmark
 
 RUNTIMES = {"torch": "PyTorch", "onnxruntime": "ONNX Runtime"}
@@ -50,15 +52,14 @@ def _models(document: Mapping[str, Any]) -> Table:
     table = Table(title="Models", title_justify="left")
     table.add_column("")
     for row in document["models"]:
-        table.add_column(f"{escape(row['name'])}\n{row['role']}", justify="right")
+        table.add_column(f"{escape(visible(row['name']))}\n{row['role']}", justify="right")
     for title, value_of in ROWS.items():
         table.add_row(title, *(value_of(row) for row in document["models"]))
     return table
 
 
 def _reductions(reduction: Mapping[str, float | None]) -> Table:
-    table = Table("The student saves", title_justify="left")
-    table.add_column("of the teacher's", justify="left")
+    table = Table("The student saves", "of the teacher's")
     for key, name in REDUCTIONS.items():
         value = reduction[key]
         table.add_row("-" if value is None else f"{value:.2f} %", name)
@@ -66,7 +67,7 @@ def _reductions(reduction: Mapping[str, float | None]) -> Table:
 
 
 def _clip(clip: Mapping[str, Any]) -> Table:
-    table = Table(title=escape(f"{clip['video']}, from decoding to verdict (ms)"), title_justify="left")
+    table = Table(title=escape(visible(f"{clip['video']}, from decoding to verdict (ms)")), title_justify="left")
     table.add_column("with the")
     for stage in ("decode", "faces", "score", "total"):
         table.add_column(stage, justify="right")
@@ -101,7 +102,7 @@ def benchmark_csv(document: Mapping[str, Any]) -> str:
     latency, rest = ["batch", "p50", "p95", "runs"], ["throughput_per_s", "peak_rss_mb", "auc"]
     writer.writerow([*plain, *(f"latency_ms_{key}" for key in latency), *rest])
     for row in document["models"]:
-        cells = [row[key] for key in plain] + [row["latency_ms"][key] for key in latency]
+        cells = [cell(row["name"])] + [row[key] for key in plain[1:]] + [row["latency_ms"][key] for key in latency]
         writer.writerow(cells + [row[key] for key in rest])
     return text.getvalue()
 

@@ -10,6 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from deepkd.report.csv import cell
+from deepkd.report.escape import visible
+
 LEVELS = {"crops": "Crops", "videos": "Videos (mean logit of their crops)"}
 NOTE = (
     "In brackets: 95% intervals of a bootstrap over source videos. The index names no people; where the same ones "
@@ -31,10 +34,10 @@ FIGURES = {
 def evaluation_table(document: Mapping[str, Any]) -> Table:
     """Figures as rows, models side by side as columns."""
     models = document["models"]
-    table = Table(title=escape(_title(document)), title_justify="left", caption=NOTE, caption_justify="left")
+    table = Table(title=escape(visible(_title(document))), title_justify="left", caption=NOTE, caption_justify="left")
     table.add_column("Figure")
     for model in models:
-        table.add_column(f"{escape(model['name'])}\n{model['params']:,} parameters", justify="right")
+        table.add_column(f"{escape(visible(model['name']))}\n{model['params']:,} parameters", justify="right")
     for level, name in LEVELS.items():
         if models[0][level] is None:
             continue
@@ -51,7 +54,7 @@ def _add_methods(table: Table, models: list[Any]) -> None:
         table.add_section()
         table.add_row("[bold]AUC of each method against all real crops[/]")
     for method in models[0]["methods"]:
-        table.add_row(f"  {escape(method)}", *(shown(model["methods"][method]["auc"]) for model in models))
+        table.add_row(f"  {escape(visible(method))}", *(shown(model["methods"][method]["auc"]) for model in models))
 
 
 def shown(measure: Mapping[str, float | None]) -> str:
@@ -84,7 +87,7 @@ def evaluation_csv(document: Mapping[str, Any]) -> str:
         for level, metrics in _levels(model):
             for figure in FIGURES:
                 found = metrics[figure]
-                write([model["name"], level, figure, found["value"], found["low"], found["high"]])
+                write([cell(model["name"]), cell(level), figure, found["value"], found["low"], found["high"]])
     return text.getvalue()
 
 

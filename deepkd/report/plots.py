@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from deepkd.errors import DataError, UsageError
 from deepkd.outputs import writing
+from deepkd.report.escape import visible
 from deepkd.scoring.calibration import reliability
 
 Array = npt.NDArray[np.float64]
@@ -133,7 +134,7 @@ def draw_roc(path: Path, curves: Sequence[Curves]) -> None:
         axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle=":")
         for one, hue in _colored(curves):
             if one.roc:
-                axes.plot(*one.roc, color=hue, label=f"{one.name}  AUC {one.auc:.4f}")
+                axes.plot(*one.roc, color=hue, label=f"{_plain(one.name)}  AUC {one.auc:.4f}")
         axes.set(title="ROC", xlabel="share of real crops called FAKE", ylabel="share of forged crops called FAKE")
         axes.set(aspect="equal", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
         axes.legend(loc="lower right")
@@ -152,7 +153,7 @@ def draw_reliability(path: Path, curves: Sequence[Curves]) -> None:
             x, y = [b.mean_probability for b in bins], [b.fake_share for b in bins]
             axes.plot(x, y, color=hue, alpha=0.6)
             size = [10 + 150 * b.count / len(one.labels) for b in bins]
-            axes.scatter(x, y, s=size, color=hue, label=one.name, clip_on=False, zorder=3)
+            axes.scatter(x, y, s=size, color=hue, label=_plain(one.name), clip_on=False, zorder=3)
         axes.set(title="Reliability (area of a dot: number of crops)", aspect="equal", xlim=(0, 1), ylim=(0, 1))
         axes.set(xlabel="probability of forgery", ylabel="share of forgeries")
         legend = axes.legend(loc="upper left")
@@ -174,7 +175,7 @@ def draw_scores(path: Path, curves: Sequence[Curves]) -> None:
                 if len(values):
                     share = np.full(len(values), 1 / len(values))
                     axes.hist(values, edges, weights=share, color=hue, alpha=0.55, label=f"{name} ({len(values):,})")
-            axes.set(title=one.name, xlabel="probability of forgery", xlim=(0, 1))
+            axes.set(title=_plain(one.name), xlabel="probability of forgery", xlim=(0, 1))
         panels[0].set_ylabel("share of the class")
         panels[0].legend()
 
@@ -257,7 +258,12 @@ def draw_size_latency(path: Path, document: Mapping[str, Any]) -> None:
 
 
 def _row_name(row: Mapping[str, Any]) -> str:
-    return f"{row['name']}\n{ {'torch': 'PyTorch', 'onnxruntime': 'ONNX Runtime'}[row['runtime']] }"
+    return f"{_plain(row['name'])}\n{ {'torch': 'PyTorch', 'onnxruntime': 'ONNX Runtime'}[row['runtime']] }"
+
+
+def _plain(name: str) -> str:
+    """A name as text: nothing acts in it, and no dollar sign begins a formula."""
+    return visible(name).replace("$", r"\$")
 
 
 def _role_color(row: Mapping[str, Any]) -> str:
