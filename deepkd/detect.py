@@ -1,5 +1,6 @@
 """Detect: video -> frames -> faces -> tracks -> crops -> scores -> verdict."""
 
+import math
 import multiprocessing
 import os
 import signal
@@ -63,7 +64,7 @@ def detect(
     watch, warnings = Stopwatch(), list[str]()
     with time_limit(path, config.timeout_s), watch.stage("decode"):
         info = probe(path)
-        video = read_frames(path, frames=config.frames, info=info, threads=threads, warn=warnings.append)
+        video = read_frames(path, frames=_frame_count(info, config), info=info, threads=threads, warn=warnings.append)
         frames = watch.each("decode", _in_time(video, path, config.timeout_s, watch))
         crops = watch.each("faces", find_people(frames, detector, scorer.format))
         scores = watch.each("score", score_crops(crops, scorer, thumbnails=thumbnails))
@@ -100,6 +101,10 @@ def score_crops(
                 t_s=crop.t_s, box=crop.face.box, logit=float(logit), score=float(score),
                 face_probability=crop.face.probability, flaw=flaw(crop), thumbnail=_jpeg(crop) if thumbnails else b"",
             )  # fmt: skip
+
+
+def _frame_count(info: VideoInfo, config: DetectConfig) -> int:
+    return max(config.frames, math.ceil(info.duration_s / config.every_s) if config.every_s else 0)
 
 
 def _criteria(scorer: Scorer, config: DetectConfig, info: VideoInfo) -> Criteria:
@@ -188,7 +193,7 @@ class Stopwatch:
 
     def timing_ms(self) -> dict[str, float]:
         """Milliseconds per stage, and `total` since the start."""
-        return {**self._ms, "total": self.elapsed_s() * 1000}
+        return {**dict(sorted(self._ms.items())), "total": self.elapsed_s() * 1000}
 
     def _lap(self) -> None:
         now = time.perf_counter()
@@ -251,17 +256,17 @@ class Bench:
     def judge(self, source: Source) -> Verdict:
         """The verdict on one input; whatever goes wrong with it is a verdict too (ERROR)."""
         if source.problem:
-            return Verdict.failed(source.path, f"{source.path}: {source.problem}")
+            return Verdict.failed(source.path, source.problem)
         try:
             return detect(
                 source.path, self.scorer, self.detector, self.config, thumbnails=self.thumbnails, threads=self.threads
             )
         except InputError as error:
-            return Verdict.failed(source.path, str(error))
+            return Verdict.failed(source.path, str(error).removeprefix(f"{source.path}: "))
         except Exception as error:  # A hostile file may trip any library; it must not take the batch with it.
             where = traceback.extract_tb(error.__traceback__)[-1]
             at = f"{Path(where.filename).name}:{where.lineno}"
-            return Verdict.failed(source.path, f"{source.path}: not judged, {type(error).__name__} at {at}: {error}")
+            return Verdict.failed(source.path, f"not judged, {type(error).__name__} at {at}: {error}")
 
 
 def detect_all(
@@ -351,7 +356,7 @@ def _judge_alone(source: Source, config: DetectConfig, thumbnails: bool) -> Verd
         with _pool(config, 1, thumbnails) as pool:
             return pool.submit(_judge_in_worker, source).result()
     except BrokenProcessPool:
-        return Verdict.failed(source.path, f"{source.path}: the process that judged it died; is there enough memory?")
+        return Verdict.failed(source.path, "the process that judged it died; is there enough memory?")
 
 
 @contextmanager

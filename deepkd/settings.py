@@ -36,6 +36,12 @@ class ExtractConfig(Config):
     min_face_px: int = setting(40, "Smallest face looked for, pixels of the shrunk frame.", low=12)
     max_side_px: int = setting(640, "Frames are shrunk to this longer side to look for faces, pixels.", low=64)
     min_probability: float = setting(0.0, "Faces that the detector is less sure of are dropped.", low=0, high=1)
+    sure_probability: float = setting(
+        0.97,
+        "People never found with this probability are dropped where a surer one is in the picture; 0 keeps all.",
+        low=0,
+        high=1,
+    )
     faces_per_frame: int = setting(4, "People kept in a frame at most, the largest first.", low=1)
     people: str = setting("all", "Keep all people of a clip, or only the largest.", choices=("all", "largest"))
     image_format: str = setting("jpeg", "Format of the crops.", choices=("jpeg", "png"))
@@ -65,6 +71,9 @@ class DetectConfig(Config):
 
     model: str = setting("deepkd-nano", "A shipped model by its name, or an ONNX file by its path.")
     frames: int = setting(16, "Frames sampled from each clip, evenly in time.", low=1)
+    every_s: float = setting(
+        0.0, "Sample at least every so many seconds, so that a short forgery in a long clip is seen; 0: do not.", low=0
+    )
     min_frames: int = setting(3, "Frames that must show a person well before a verdict; a still is one.", low=1)
     rule: str = setting("mean-logit", "How frame scores become a verdict.", choices=("mean-logit", "upstream"))
     threshold_fake: float | None = setting(

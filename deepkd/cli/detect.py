@@ -39,6 +39,7 @@ def detect(
         Path | None, typer.Option(metavar="FILE", help="Write the clip with boxes and scores drawn in: .webm.")
     ] = None,
     frames: Annotated[int | None, setting_option(DetectConfig, "frames")] = None,
+    every: Annotated[float | None, setting_option(DetectConfig, "every_s", "--every")] = None,
     rule: Annotated[str | None, setting_option(DetectConfig, "rule")] = None,
     threshold_fake: Annotated[float | None, setting_option(DetectConfig, "threshold_fake")] = None,
     threshold_real: Annotated[float | None, setting_option(DetectConfig, "threshold_real")] = None,
@@ -57,15 +58,17 @@ def detect(
 ) -> None:
     """Judge whether the faces in videos or images are forged.
 
-    FAKE, REAL, INCONCLUSIVE (with the reason) or NO_FACE for each input. Exit codes: 0 all judged; 1 nothing could
-    be judged; 2 wrong usage; 3 some inputs failed, the others are judged; 4 a FAKE was found, with --fail-on-fake.
+    The answer for each input is FAKE, REAL, INCONCLUSIVE or NO_FACE, with the reason.
+
+    Exit codes: 0 all were judged; 1 nothing could be judged; 2 wrong usage; 3 some inputs failed;
+    4 a FAKE was found (with --fail-on-fake only).
     """
     config = load_config(
         DetectConfig,
         config_file,
         **{"model": model, "format": format, "frames": frames, "rule": rule, "workers": workers, "timeout_s": timeout},
         **{"threshold_fake": threshold_fake, "threshold_real": threshold_real, "min_frames": min_frames},
-        **{"detector": detector, "device": device},
+        **{"detector": detector, "device": device, "every_s": every},
     )
     from deepkd.detect import Bench
     from deepkd.video.sources import find_sources
@@ -78,7 +81,7 @@ def detect(
     bench = Bench.load(config, thumbnails=report is not None or config.format == "html")
     with _reports(bench, report, overwrite=overwrite) as reports, _video(save_video, overwrite=overwrite) as film:
         outcome = _judge(inputs, bench, [*reports, *film], quiet=quiet, verbose=verbose)
-    if not quiet:
+    if not quiet and not (config.format == "table" and sys.stdout.isatty()):
         _name_failed(outcome.failed)
     if outcome.interrupted:
         raise KeyboardInterrupt
@@ -161,7 +164,7 @@ def _judge(
         for verdict in _with_progress(detect_all(inputs, bench=bench), inputs, quiet=quiet):
             outcome.tally[verdict.verdict] += 1
             if verdict.verdict == "ERROR":
-                outcome.failed.append(verdict.reason)
+                outcome.failed.append(f"{verdict.path}: {verdict.reason}")
             for report in reports:
                 report.add(verdict)
             if verbose:

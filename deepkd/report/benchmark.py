@@ -36,6 +36,8 @@ REDUCTIONS = {
     "latency_same_runtime_pct": "latency, both in ONNX Runtime",
 }
 UNTRAINED = "(untrained)"
+BUSY = 0.5
+"""Load per core from which times are called too long."""
 
 
 def benchmark_tables(document: Mapping[str, Any]) -> Group:
@@ -84,6 +86,10 @@ def _notes(document: Mapping[str, Any]) -> Text:
         f"{at['cpu']}, {at['threads']} of {at['cores']} cores, {versions}; models in turn in one process, "
         f"{runs} runs, throughput in batches of {at['throughput_batch']}, memory in a process per model."
     ]
+    if (at["load"] or 0) > BUSY * at["cores"]:
+        lines.append(
+            f"The machine was busy (load {at['load']} on {at['cores']} cores): times are too long, and hold as ratios only."
+        )
     if any(UNTRAINED in row["name"] for row in document["models"]):
         lines.append(
             "untrained: an architecture as it is built; its size and speed are those of a trained one, and it has "

@@ -31,7 +31,8 @@ class _Lines:
 
     def add(self, verdict: Verdict) -> None:
         texts = (visible(verdict.path), visible(verdict.reason))
-        self.out.write("\t".join((verdict.verdict, percent(verdict.score), *texts)) + "\n")
+        score = "-" if verdict.score is None else f"forgery {percent(verdict.score)}"
+        self.out.write("\t".join((verdict.verdict, score, *texts)) + "\n")
         self.out.flush()
 
     def close(self) -> None:
@@ -51,7 +52,7 @@ class _Table:
         self._model = provenance.model
         self._table = Table(box=SIMPLE_HEAD, pad_edge=False)
         self._table.add_column("Verdict", no_wrap=True)
-        self._table.add_column("Forged", justify="right", no_wrap=True)
+        self._table.add_column("Forgery", justify="right", no_wrap=True)
         self._table.add_column("Input", overflow="fold", ratio=2)
         self._table.add_column("Why", overflow="fold", ratio=3)
 

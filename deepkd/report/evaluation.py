@@ -6,9 +6,10 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from deepkd.report.csv import cell
 from deepkd.report.escape import visible
@@ -31,11 +32,10 @@ FIGURES = {
 """Key of a figure in the document -> the name that people read."""
 
 
-def evaluation_table(document: Mapping[str, Any]) -> Table:
-    """Figures as rows, models side by side as columns."""
+def evaluation_table(document: Mapping[str, Any]) -> Group:
+    """What was evaluated, then figures as rows with models side by side as columns."""
     models = document["models"]
-    table = Table(title=escape(visible(_title(document))), title_justify="left", caption=NOTE, caption_justify="left")
-    table.add_column("Figure")
+    table = Table("Figure")
     for model in models:
         table.add_column(f"{escape(visible(model['name']))}\n{model['params']:,} parameters", justify="right")
     for level, name in LEVELS.items():
@@ -46,7 +46,7 @@ def evaluation_table(document: Mapping[str, Any]) -> Table:
         for figure, title in FIGURES.items():
             table.add_row(f"  {title}", *(shown(model[level][figure]) for model in models))
     _add_methods(table, models)
-    return table
+    return Group(Text(visible(_title(document))), table, Text(NOTE, style="dim"))
 
 
 def _add_methods(table: Table, models: list[Any]) -> None:

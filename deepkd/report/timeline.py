@@ -1,12 +1,13 @@
 """Timeline: the scores of one person over time as an SVG drawing."""
 
+import html
 from collections.abc import Iterator, Mapping
 
 from deepkd.report.console import percent
 from deepkd.scoring.verdict import FrameScore, TrackVerdict, clock
 
 WIDTH, HEIGHT = 720, 170
-LEFT, RIGHT, TOP, BOTTOM = 52, 12, 10, 30
+LEFT, RIGHT, TOP, BOTTOM = 66, 12, 12, 30
 """Margins around the plot, units of the drawing."""
 TICKS = 5
 
@@ -19,7 +20,7 @@ def timeline(track: TrackVerdict, duration_s: float, thresholds: Mapping[str, fl
     """
     span_s = max(duration_s, track.frames[-1].t_s) or 1.0
     parts = [
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{_in_words(track)}">',
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html.escape(_in_words(track))}">',
         *_bands(thresholds),
         *_grid(span_s),
     ]
@@ -66,7 +67,7 @@ def _dot(frame: FrameScore, span_s: float) -> str:
     kind = "weak" if frame.flaw else "dot"
     about = f"{clock(frame.t_s)}: {percent(frame.score)}" + (f", {frame.flaw}" if frame.flaw else "")
     center = f'cx="{_x(frame.t_s, span_s):.1f}" cy="{_y(frame.score):.1f}"'
-    return f'<circle class="{kind}" {center} r="4"><title>{about}</title></circle>'
+    return f'<circle class="{kind}" {center} r="4"><title>{html.escape(about)}</title></circle>'
 
 
 def _in_words(track: TrackVerdict) -> str:

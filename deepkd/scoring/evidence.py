@@ -12,10 +12,10 @@ MIN_FACE_PX = 40
 """Side of the crop in the source; 99.9 % of the DFDC training crops are larger."""
 MIN_SHARPNESS = 0.09
 """Share of fine detail (see `sharpness`); 99.8 % of the DFDC training crops lie above."""
-MIN_BRIGHTNESS = 16.0
-"""Mean luma, 0 to 255; 99.5 % of the DFDC training crops lie above."""
-MIN_PROBABILITY = 0.85
-"""Below this the detector's third network doubts its own box."""
+MIN_BRIGHTNESS = 20.0
+"""Mean luma, 0 to 255; 99 % of the DFDC training crops lie above."""
+MIN_PROBABILITY = 0.9
+"""Below this the detector doubts its own box: a hand, a mask, a face half hidden."""
 
 _SIDE_PX, _DETAIL_PX = 112, 2.0
 """Sharpness is measured on a face shrunk to `_SIDE_PX`; detail is what a blur of `_DETAIL_PX` takes away."""
@@ -56,5 +56,5 @@ FLAWS: dict[str, Callable[[Crop], bool]] = {
     "too dark": lambda crop: brightness(crop.image) < MIN_BRIGHTNESS,
     "too blurred": lambda crop: sharpness(crop.image) < MIN_SHARPNESS,
     "turned away": lambda crop: turned_away(crop.face.landmarks),
-    "hidden or hardly a face": lambda crop: crop.face.probability < MIN_PROBABILITY,
+    "hidden or unclear": lambda crop: crop.face.probability < MIN_PROBABILITY,
 }

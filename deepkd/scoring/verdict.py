@@ -20,6 +20,7 @@ import numpy as np
 
 from deepkd.errors import ConfigError, ModelError
 from deepkd.scoring.calibration import Calibration
+from deepkd.scoring.evidence import MIN_PROBABILITY
 
 MIN_RUN = 3
 """Frames in a row that must look forged before a part of a person's time is called forged."""
@@ -211,7 +212,13 @@ class Criteria:
 
 
 def judge(faces: Mapping[int, Sequence[FrameScore]], criteria: Criteria, *, rule: str) -> Judgement:
-    """The judgement of a clip by the named rule; `faces` maps a track to its frames in order of time.
+    """The judgement of a clip by the named rule.
+
+    Args:
+        faces: track -> its frames in order of time. Tracks that the detector doubts (hands, masks) are left out where
+            there are others; the rest are numbered anew.
+        criteria: what to judge by.
+        rule: a key of `RULES`.
 
     Raises:
         ConfigError: there is no such rule.
@@ -223,7 +230,13 @@ def judge(faces: Mapping[int, Sequence[FrameScore]], criteria: Criteria, *, rule
         return Judgement(Label.NO_FACE, None, "no face was found")
     if not all(np.isfinite(frame.logit) for frames in faces.values() for frame in frames):
         raise ModelError("the model gave a score that is no number; it is damaged or was trained badly")
-    return RULES[rule](faces, criteria)
+    people = [frames for _, frames in sorted(faces.items())]
+    certain = [frames for frames in people if _is_certain(frames)]
+    return RULES[rule](dict(enumerate(certain or people)), criteria)
+
+
+def _is_certain(frames: Sequence[FrameScore]) -> bool:
+    return float(np.median([frame.face_probability for frame in frames])) >= MIN_PROBABILITY
 
 
 def mean_logit(faces: Mapping[int, Sequence[FrameScore]], criteria: Criteria) -> Judgement:
@@ -278,7 +291,7 @@ def forged_run(frames: Sequence[FrameScore], criteria: Criteria) -> list[FrameSc
 
 def _too_little(frames: Sequence[FrameScore], criteria: Criteria) -> str:
     flaws = Counter(frame.flaw for frame in frames if frame.flaw)
-    if not flaws:
+    if flaws.total() < len(frames) < criteria.min_frames:
         return f"is seen in too few frames to judge ({len(frames)}; {criteria.min_frames} are needed)"
     worst, count = flaws.most_common(1)[0]
     where = "" if count == len(frames) else f" in {count} of {len(frames)} frames"

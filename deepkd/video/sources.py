@@ -17,6 +17,7 @@ VIDEO_SUFFIXES = frozenset(
 )
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 STDIN = "-"
+URL_HINT = "is a URL, and deepkd fetches nothing; download it first and give the file"
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _GLOB = re.compile(r"[*?\[]")
@@ -44,7 +45,7 @@ def find_sources(names: Iterable[str], *, stdin: BinaryIO | None = None) -> Iter
     names = list(names)
     for name in names:
         if _URL.match(name):
-            raise UsageError(_url_hint(name))
+            raise UsageError(f"{name}: {URL_HINT}")
     return _expand(names, stdin)
 
 
@@ -54,11 +55,7 @@ def _expand(names: list[str], stdin: BinaryIO | None) -> Iterator[Source]:
             yield from _one(name)
             continue
         for line in _lines(stdin) if stdin else ():
-            yield from [Source(Path(line), _url_hint(line))] if _URL.match(line) else _one(line)
-
-
-def _url_hint(name: str) -> str:
-    return f"{name}: is a URL, and deepkd fetches nothing; download it first and give the file"
+            yield from [Source(Path(line), URL_HINT)] if _URL.match(line) else _one(line)
 
 
 def _lines(stdin: BinaryIO) -> Iterator[str]:

@@ -1,0 +1,142 @@
+"""Annotated video: the clip with boxes, people and scores drawn in, as WebM (VP9), which browsers play."""
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from deepkd.errors import OutputError
+from deepkd.report.console import percent
+from deepkd.scoring.verdict import Box, FrameScore, Label, TrackVerdict, Verdict
+from deepkd.video.decoder import opened
+from deepkd.video.frames import MAX_PIXELS, Image, upright
+
+MAX_SIDE_PX = 1920
+"""Larger pictures are shrunk: they are to look at, not to judge."""
+TICKS = 1000
+"""Per second, the clock of WebM."""
+OPTIONS = {"crf": "32", "b": "0", "deadline": "realtime", "cpu-used": "8", "row-mt": "1"}
+
+COLORS = {Label.FAKE: (240, 70, 60), Label.REAL: (60, 200, 110), Label.INCONCLUSIVE: (240, 180, 60)}
+"""RGB, by what is said of the person."""
+PLAIN = (220, 220, 220)
+"""Outside the part that looks forged."""
+
+
+class VideoReport:
+    """Draws each verdict into a copy of its clip; made for one."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+
+    def add(self, verdict: Verdict) -> None:
+        """Write the copy.
+
+        Raises:
+            OutputError: there is no clip to draw into.
+        """
+        if verdict.verdict is Label.ERROR:
+            raise OutputError(f"{verdict.path}: {verdict.reason}; so no video was written")
+        if not verdict.duration_s:
+            raise OutputError(f"{verdict.path}: is a still image; --save-video draws into clips, --report shows both")
+        annotate(verdict, self.out)
+
+    def close(self) -> None:
+        """Nothing is left to write."""
+
+
+def annotate(verdict: Verdict, out: Path) -> None:
+    """Write every frame of the clip at its own time to `out`, with what the verdict says drawn in; no sound."""
+    with out.open("wb") as file, av.open(file, "w", format="webm") as container:
+        stream = None
+        for t_s, image in _frames(verdict.path):
+            if stream is None:
+                stream = container.add_stream("libvpx-vp9", rate=_rate(verdict.fps), options=OPTIONS)
+                stream.height, stream.width = image.shape[:2]
+                stream.pix_fmt = "yuv420p"
+                stream.codec_context.time_base = Fraction(1, TICKS)
+                last = -1
+            picture = av.VideoFrame.from_ndarray(drawn(image, t_s, verdict), format="rgb24")
+            last = picture.pts = max(round(t_s * TICKS), last + 1)
+            picture.time_base = Fraction(1, TICKS)
+            container.mux(stream.encode(picture))
+        if stream is not None:
+            container.mux(stream.encode())
+
+
+def _rate(fps: float | None) -> Fraction:
+    return Fraction(fps or 25).limit_denominator(1001)
+
+
+def _frames(path: Path) -> Iterator[tuple[float, Image]]:
+    """Every frame with its time in seconds: RGB, uint8, upright, even sides, at most `MAX_SIDE_PX`."""
+    with opened(path, max_pixels=MAX_PIXELS) as video:
+        while video.climb(0.0):
+            pass  # up to the level that leaves nothing out
+        for sample in video.decoded():
+            yield sample.t_s, upright(sample.picture)
+
+
+def _fitted(image: Image) -> Image:
+    height, width = image.shape[:2]
+    scale = min(1.0, MAX_SIDE_PX / max(height, width))
+    size = (max(2, round(width * scale) // 2 * 2), max(2, round(height * scale) // 2 * 2))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def drawn(image: Image, t_s: float, verdict: Verdict) -> Image:
+    """The picture at `t_s` with a box and a line of text for everybody seen, and the verdict in the corner."""
+    scale = _fitted(image).shape[1] / image.shape[1]
+    picture = _fitted(image)
+    text_px = max(12, round(picture.shape[0] / 36))
+    for track in verdict.tracks:
+        found = _at(track, t_s)
+        if found is None:
+            continue
+        box, frame = found
+        x, y, width, height = (value * scale for value in box)
+        color = _color(track, t_s)
+        corners = (round(x), round(y)), (round(x + width), round(y + height))
+        cv2.rectangle(picture, *corners, color, max(2, text_px // 8), cv2.LINE_AA)
+        score = "not counted" if frame.flaw else percent(frame.score)
+        _write(picture, f"{track.name}: {score}", (x, y - 0.4 * text_px), text_px, color)
+    color = COLORS.get(verdict.verdict, PLAIN)
+    score = "" if verdict.score is None else f", forgery {percent(verdict.score)}"
+    _write(picture, f"{verdict.verdict}{score}", (0.5 * text_px, 1.5 * text_px), text_px, color)
+    return picture
+
+
+def _color(track: TrackVerdict, t_s: float) -> tuple[int, int, int]:
+    if track.forged_s and not track.forged_s[0] <= t_s <= track.forged_s[1]:
+        return PLAIN
+    return COLORS[track.verdict]
+
+
+def _write(image: Image, text: str, at: tuple[float, float], text_px: int, color: tuple[int, int, int]) -> None:
+    """One line on a dark ground, kept inside the picture; `at` is its lower left corner."""
+    font, scale, thickness = cv2.FONT_HERSHEY_SIMPLEX, text_px / 26, max(1, text_px // 14)
+    (width, height), below = cv2.getTextSize(text, font, scale, thickness)
+    x = round(min(max(at[0], 0), max(0, image.shape[1] - width)))
+    y = round(min(max(at[1], height + below), image.shape[0] - below))
+    cv2.rectangle(image, (x - 2, y - height - below), (x + width + 2, y + below), (20, 20, 20), cv2.FILLED)
+    cv2.putText(image, text, (x, y), font, scale, color, thickness, cv2.LINE_AA)
+
+
+def _at(track: TrackVerdict, t_s: float) -> tuple[Box, FrameScore] | None:
+    """Where the person is at `t_s`, between the frames looked at, and the nearest of these; None when not seen."""
+    times = [frame.t_s for frame in track.frames]
+    step_s = float(np.median(np.diff(times))) if len(times) > 1 else 0.5
+    after = bisect_right(times, t_s)
+    before_frame, after_frame = track.frames[max(after - 1, 0)], track.frames[min(after, len(times) - 1)]
+    nearest = min(before_frame, after_frame, key=lambda frame: abs(frame.t_s - t_s))
+    gap_s = after_frame.t_s - before_frame.t_s
+    if gap_s <= 0 or gap_s > 4 * step_s:
+        return (nearest.box, nearest) if abs(nearest.t_s - t_s) <= 0.6 * step_s else None
+    share = (t_s - before_frame.t_s) / gap_s
+    x, y, w, h = (math.fsum((a, share * (b - a))) for a, b in zip(before_frame.box, after_frame.box, strict=True))
+    return (x, y, w, h), nearest
