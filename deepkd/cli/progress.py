@@ -31,7 +31,7 @@ def _bar(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
         start = time.monotonic()
 
         def show(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total, rate=f"{done / (time.monotonic() - start):.0f}/s")
+            bar.update(task, completed=done, total=total, rate=f"{done / (time.monotonic() - start):.3g}/s")
 
         yield show
 
@@ -46,6 +46,6 @@ def _lines(what: str, unit: str) -> Callable[[int, int], None]:
             return
         shown = now
         rate = done / max(now - start, 1e-9)
-        print(f"{what}: {done}/{total} {unit}, {rate:.0f}/s, {(total - done) / rate:.0f} s left", file=sys.stderr)
+        print(f"{what}: {done}/{total} {unit}, {rate:.3g}/s, {(total - done) / rate:.0f} s left", file=sys.stderr)
 
     return show

@@ -1,0 +1,92 @@
+"""`deepkd extract`: clips to face crops."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deepkd.cli.options import ConfigFile, takes_settings
+from deepkd.config import load_config
+from deepkd.settings import ExtractConfig
+
+if TYPE_CHECKING:
+    from deepkd.data.extract import Summary
+
+SHOWN = 20
+"""Clips named at most under each heading of the report."""
+
+Sources = Annotated[
+    list[str],
+    typer.Argument(metavar="SOURCE...", help="Data set folders, files, globs, .csv lists (path,label), or - (stdin)."),
+]
+Out = Annotated[Path, typer.Option(help="Folder for the crops and their index.csv.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the extraction in --out where it stopped.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the extraction in --out.")]
+
+
+@takes_settings(ExtractConfig)
+def extract(
+    sources: Sources,
+    *,
+    out: Out,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    config_file: ConfigFile = None,
+    **settings: Any,
+) -> None:
+    """Cut the faces out of labelled clips, ready for training.
+
+    Reads DFDC, FaceForensics++, Celeb-DF, folders named real and fake, and plain folders; writes crops, index.csv, and
+    splits that share no original. Exit codes: 0 done; 1 nothing could be read; 2 wrong usage; 3 some clips failed.
+    """
+    config = load_config(ExtractConfig, config_file, **settings)
+    from deepkd.cli.progress import progress
+    from deepkd.data.extract import extract as extract_crops
+
+    with progress("extract", "clips") as show:
+        summary = extract_crops(
+            sources, out, config, resume=resume, overwrite=overwrite, stdin=sys.stdin.buffer, progress=show
+        )
+    _show(summary)
+    raise typer.Exit(summary.exit_code)
+
+
+def _show(summary: "Summary") -> None:
+    """The table of results on standard output, what is odd on standard error."""
+    from rich.console import Console
+
+    from deepkd.report.escape import visible
+
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console.print(_table(summary))
+    resumed = f", {summary.resumed} of them finished before" if summary.resumed else ""
+    clips = len(summary.splits.clips)
+    console.print(
+        f"{summary.crops} crops of {clips} clips{resumed}, in {summary.seconds:.1f} s: {summary.out}/index.csv"
+    )
+    for heading, pairs in (("no face", summary.no_face), ("failed", summary.failed)):
+        for video, why in pairs[:SHOWN]:
+            console.print(f"{heading}: {visible(video)}: {visible(why)}")
+        if len(pairs) > SHOWN:
+            console.print(f"{heading}: {len(pairs) - SHOWN} more")
+    for warning in summary.warnings[:SHOWN]:
+        print(f"warning: {visible(warning)}", file=sys.stderr)
+    if len(summary.warnings) > SHOWN:
+        print(f"warning: {len(summary.warnings) - SHOWN} more", file=sys.stderr)
+
+
+def _table(summary: "Summary") -> Any:
+    """Clips and crops by label, and crops by split."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("label")
+    for name in ("clips", "with faces", "no face", "failed", "crops", "train", "val", "test"):
+        table.add_column(name, justify="right")
+    for label, tally in sorted(summary.tallies.items(), reverse=True):
+        splits = [summary.crops_by_split[(split, label)] for split in ("train", "val", "test")]
+        numbers = (tally.clips, tally.with_faces, tally.no_face, tally.failed, tally.crops, *splits)
+        table.add_row(label or "unlabelled", *map(str, numbers))
+    return table

@@ -1,0 +1,173 @@
+"""One clip at a time: frames, faces, people, crops on disk."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from deepkd.data.journal import CropEntry, Record, disk_error
+from deepkd.errors import InputError
+from deepkd.settings import ExtractConfig
+from deepkd.video.crops import CROP_RULES, Crop, CropRule, crop_face
+from deepkd.video.faces import Face, load_detector
+from deepkd.video.frames import Frame, read_frames
+from deepkd.video.tracks import Tracker
+
+CROPS_DIR, PARTS_DIR = "crops", ".parts"
+SUFFIXES = {"jpeg": ".jpg", "png": ".png"}
+DARK = 16
+"""Mean brightness (0 to 255) below which a picture is called dark."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One clip to extract."""
+
+    video: str
+    path: Path
+    key: str
+    folder: str
+
+
+@dataclass
+class Sight:
+    """What the frames of a clip looked like, to tell why no face was found."""
+
+    frames: int = 0
+    size: tuple[int, int] = (0, 0)
+    """Width and height, pixels."""
+    brightness: list[float] = field(default_factory=list)
+    doubtful: int = 0
+    """Faces dropped because the detector was not sure enough."""
+
+    def add(self, frame: Frame) -> None:
+        """Note one frame."""
+        self.frames += 1
+        self.size = (frame.image.shape[1], frame.image.shape[0])
+        self.brightness.append(float(frame.image[::8, ::8].mean()))
+
+
+def crop_rule(config: ExtractConfig) -> CropRule:
+    """The rule that the settings ask for: a margin, a rule by name, else `dfdc`."""
+    if config.margin is not None:
+        return CropRule(f"margin-{config.margin:g}", reference="longer", scale=1 + config.margin)
+    return CROP_RULES[config.crop_rule or "dfdc"]
+
+
+class ClipExtractor:
+    """Writes the crops of a clip, all or none."""
+
+    def __init__(self, config: ExtractConfig, out: Path, threads: int) -> None:
+        """Load the detector.
+
+        Raises:
+            ConfigError, ModelError: it cannot be loaded.
+        """
+        cv2.setNumThreads(threads)
+        self.config, self.out, self.threads = config, out, threads
+        self.rule = crop_rule(config)
+        self.detector = load_detector(
+            config.detector,
+            device=config.device,
+            min_face_px=config.min_face_px,
+            max_side_px=config.max_side_px,
+            threads=threads,
+        )
+
+    def __call__(self, task: Task) -> Record:
+        """The record of one clip, when its crops are in their place; an unreadable clip gives one with an error.
+
+        Raises:
+            OutputError: the crops cannot be written.
+        """
+        part = self.out / PARTS_DIR / task.folder
+        warnings: list[str] = []
+        sight = Sight()
+        try:
+            entries = self._write_crops(task.path, part, sight, warnings)
+        except InputError as error:
+            shutil.rmtree(part, ignore_errors=True)
+            return Record(task.key, task.folder, error=str(error))
+        self._publish(part, self.out / CROPS_DIR / task.folder, empty=not entries)
+        reason = "" if entries else self._no_face(sight)
+        return Record(task.key, task.folder, sight.frames, tuple(entries), reason, warnings=tuple(warnings))
+
+    def _write_crops(self, path: Path, part: Path, sight: Sight, warnings: list[str]) -> list[CropEntry]:
+        shutil.rmtree(part, ignore_errors=True)
+        tracker = Tracker()
+        entries: list[CropEntry] = []
+        for frame in read_frames(path, frames=self.config.frames, threads=self.threads, warn=warnings.append):
+            sight.add(frame)
+            faces = self._faces(frame, sight)
+            for face, track in zip(faces, tracker.update(frame.t_s, faces), strict=True):
+                entries.append(self._write_crop(frame, face, track, part))
+        kept = people(entries, self.config)
+        for entry in entries:
+            if entry.track not in kept:
+                (part / entry.name).unlink()
+        return [entry for entry in entries if entry.track in kept]
+
+    def _faces(self, frame: Frame, sight: Sight) -> list[Face]:
+        found = self.detector.detect(frame.image)
+        sure = [face for face in found if face.probability >= self.config.min_probability]
+        sight.doubtful += len(found) - len(sure)
+        return sure[: self.config.faces_per_frame]
+
+    def _write_crop(self, frame: Frame, face: Face, track: int, part: Path) -> CropEntry:
+        crop = crop_face(frame, face, face_px=self.config.face_px, rule=self.rule)
+        name = f"{frame.index:04d}_{track}{SUFFIXES[self.config.image_format]}"
+        try:
+            part.mkdir(parents=True, exist_ok=True)
+            (part / name).write_bytes(self._encoded(crop))
+        except OSError as error:
+            raise disk_error(part / name, error) from error
+        return CropEntry(name, round(crop.t_s, 3), round(crop.source_px, 1), track, round(face.probability, 4))
+
+    def _encoded(self, crop: Crop) -> bytes:
+        options = [cv2.IMWRITE_JPEG_QUALITY, self.config.jpeg_quality] if self.config.image_format == "jpeg" else []
+        picture = np.ascontiguousarray(crop.image[..., ::-1])
+        return cv2.imencode(SUFFIXES[self.config.image_format], picture, options)[1].tobytes()
+
+    def _publish(self, part: Path, target: Path, *, empty: bool) -> None:
+        """Put the finished folder in its place, instead of one from an earlier content of the clip."""
+        try:
+            shutil.rmtree(target, ignore_errors=True)
+            if not empty:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.rename(part, target)
+        except OSError as error:
+            raise disk_error(target, error) from error
+
+    def _no_face(self, sight: Sight) -> str:
+        """Why a clip gave no crop."""
+        width, height = sight.size
+        smallest = self.config.min_face_px * max(1.0, max(sight.size) / self.config.max_side_px)
+        if sight.doubtful:
+            return f"{sight.doubtful} doubtful faces, none of probability {self.config.min_probability:g} or more"
+        if min(sight.size) < smallest:
+            return f"the picture ({width}x{height}) is smaller than the smallest face looked for ({smallest:.0f} px)"
+        if float(np.mean(sight.brightness)) < DARK:
+            return f"the picture is dark (mean brightness {np.mean(sight.brightness):.0f} of 255)"
+        return f"no face of {smallest:.0f} px or more in {sight.frames} frames of {width}x{height}"
+
+
+def people(entries: Sequence[CropEntry], config: ExtractConfig) -> set[int]:
+    """The tracks of a clip that are kept.
+
+    A hand or a pattern that passes for a face mostly does so for a moment, with little probability, beside the real
+    one. A dark face is doubtful too, but alone.
+    """
+    best: dict[int, float] = {}
+    area: dict[int, float] = {}
+    for entry in entries:
+        best[entry.track] = max(best.get(entry.track, 0.0), entry.probability)
+        area[entry.track] = area.get(entry.track, 0.0) + entry.face_px**2
+    sure = {track for track in best if best[track] >= config.sure_probability}
+    seen_with_sure = {entry.t_s for entry in entries if entry.track in sure}
+    beside = {entry.track for entry in entries if entry.t_s in seen_with_sure}
+    kept = sure | (best.keys() - beside)
+    return {max(kept, key=lambda track: area[track])} if kept and config.people == "largest" else kept

@@ -1,0 +1,162 @@
+"""The journal of an extraction: one whole line for each finished clip, so that a run that was broken off can go on."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import stat
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from deepkd.errors import OutputError
+
+SAMPLE_BYTES = 64 * 1024
+"""Read from both ends of a clip to tell its content."""
+
+
+@dataclass(frozen=True)
+class CropEntry:
+    """One crop of a clip."""
+
+    name: str
+    """File name in the clip's folder."""
+    t_s: float
+    """Time in the clip, seconds."""
+    face_px: float
+    """Side of the square in pixels of the frame."""
+    track: int
+    probability: float
+
+
+@dataclass(frozen=True)
+class Record:
+    """What was found in one clip."""
+
+    key: str
+    """Of the clip's content and name."""
+    folder: str
+    """Of its crops, below `crops/`."""
+    frames: int = 0
+    """Frames looked at."""
+    crops: tuple[CropEntry, ...] = ()
+    reason: str = ""
+    """Why there is no crop; empty where there is one."""
+    error: str = ""
+    """Why it could not be read; such a clip is tried again by `--resume`."""
+    warnings: tuple[str, ...] = ()
+
+
+def content_key(path: Path, video: str) -> str:
+    """A key of a file's size, both its ends, and its name in the data set; empty where it cannot be read.
+
+    Files that are no regular files are not opened, so that a pipe cannot block.
+    """
+    digest = hashlib.sha256(video.encode("utf-8", "surrogateescape") + b"\0")
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return ""
+        with path.open("rb") as file:
+            digest.update(f"{status.st_size}\0".encode() + file.read(SAMPLE_BYTES))
+            file.seek(max(0, status.st_size - SAMPLE_BYTES))
+            digest.update(file.read(SAMPLE_BYTES))
+    except OSError:
+        return ""
+    return digest.hexdigest()[:32]
+
+
+class Journal:
+    """The finished clips of one output folder, on disk; only the place of each record is kept in memory."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or begin the journal.
+
+        Raises:
+            OutputError: it cannot be written, or another run is writing it.
+        """
+        self.path = path
+        self._places: dict[str, int] = {}
+        self._owners: dict[str, str] = {}
+        try:
+            self._file = path.open("a+b")
+            _lock(self._file.fileno(), path)
+            self._load()
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        with suppress(OSError):  # a full disk has been reported by `add`
+            self._file.close()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def read(self, key: str) -> Record:
+        """The record of a finished clip."""
+        self._file.seek(self._places[key])
+        return _record(json.loads(self._file.readline()))
+
+    def add(self, record: Record) -> None:
+        """Write down a finished clip.
+
+        Raises:
+            OutputError: it cannot be written, e.g. because the disk is full.
+        """
+        line = json.dumps(dataclasses.asdict(record), separators=(",", ":")).encode() + b"\n"
+        try:
+            place = self._file.seek(0, os.SEEK_END)
+            self._file.write(line)
+            self._file.flush()
+        except OSError as error:
+            raise disk_error(self.path, error) from error
+        self._note(record.key, record.folder, place)
+
+    def _load(self) -> None:
+        """Note where each record begins; drop a last line that was not finished."""
+        end = 0
+        self._file.seek(0)
+        for line in self._file:
+            if not line.endswith(b"\n"):
+                break
+            with suppress(ValueError, KeyError, TypeError):
+                record = _record(json.loads(line))
+                self._note(record.key, record.folder, end)
+            end += len(line)
+        self._file.truncate(end)
+
+    def _note(self, key: str, folder: str, place: int) -> None:
+        """A folder belongs to the clip that was written to it last."""
+        self._places.pop(self._owners.get(folder, ""), None)
+        self._owners[folder] = key
+        self._places[key] = place
+
+
+def _record(values: dict[str, Any]) -> Record:
+    crops = tuple(CropEntry(**entry) for entry in values["crops"])
+    return Record(**{**values, "crops": crops, "warnings": tuple(values["warnings"])})
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows: two runs into one folder are the user's to avoid
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise OutputError(f"{path.parent}: another extraction is writing to this folder; wait for its end") from error
+
+
+def disk_error(path: Path, error: OSError) -> OutputError:
+    """The error for a file that could not be written in the middle of a run."""
+    why = error.strerror or str(error)
+    return OutputError(f"{path}: cannot be written ({why}); make room there, then go on with --resume")
