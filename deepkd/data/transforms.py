@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import cv2
+import numpy as np
 import torch
 from torch import Tensor
 from torchvision.transforms import v2
@@ -54,6 +56,22 @@ class Noise(v2.Transform):
         return (image + sigma * torch.randn(image.shape)).round().clamp(0, 255).to(torch.uint8)
 
 
+class Jpeg(v2.Transform):
+    """Encode as JPEG of a random quality and decode again."""
+
+    def __init__(self, quality: tuple[int, int]) -> None:
+        super().__init__()
+        self.quality = quality
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(3, H, W) uint8 -> the same."""
+        quality = int(torch.randint(self.quality[0], self.quality[1] + 1, ()))
+        pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy()[..., ::-1])
+        _, encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+        return torch.from_numpy(np.ascontiguousarray(decoded[..., ::-1])).permute(2, 0, 1)
+
+
 def _sometimes(probability: float, transform: v2.Transform) -> v2.Transform:
     return v2.RandomApply([transform], p=probability)
 
@@ -72,7 +90,7 @@ class Augmentation:
 
 AUGMENTATIONS = {
     "none": Augmentation(0.0, 0.0, (1.0, 1.0), 0.0, ()),
-    "light": Augmentation(4.0, 0.03, (0.95, 1.1), 0.5, (_sometimes(0.3, v2.JPEG((60, 100))),)),
+    "light": Augmentation(4.0, 0.03, (0.95, 1.1), 0.5, (_sometimes(0.3, Jpeg((60, 100))),)),
     "standard": Augmentation(
         8.0,
         0.06,
@@ -84,7 +102,7 @@ AUGMENTATIONS = {
             _sometimes(0.2, Shrink(4.0)),
             _sometimes(0.05, v2.GaussianBlur(5, (0.3, 1.5))),
             _sometimes(0.1, Noise(12.0)),
-            _sometimes(0.5, v2.JPEG((40, 100))),
+            _sometimes(0.5, Jpeg((40, 100))),
             v2.RandomErasing(0.1, scale=(0.02, 0.12)),
         ),
     ),

@@ -125,7 +125,7 @@ def _read_published(path: Path) -> TorchModel:
     except pickle.UnpicklingError as error:
         reason = "it holds more than tensors, possibly code, and was not run"
         raise ModelError(f"{path}: refused, {reason}; convert it to safetensors where it came from") from error
-    except (RuntimeError, OSError, EOFError, ValueError) as error:
+    except Exception as error:  # damaged bytes lead the unpickler to errors of any class
         raise ModelError(f"{path}: damaged or not a torch checkpoint ({_first_line(error)})") from error
     weights = _plain_state_dict(path, content)
     for name in PUBLISHED:

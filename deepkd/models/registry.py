@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from deepkd.errors import ConfigError
 from deepkd.models.cross_efficient_vit import CrossEfficientViT
 from deepkd.models.efficient_vit import EfficientViT
-from deepkd.models.students import STUDENTS, LiteShape, build_student
+from deepkd.models.students import STUDENTS, LiteShape, build_student, undecided
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import BATCH, Image, InputFormat
 from deepkd.scoring.verdict import Thresholds
@@ -63,10 +63,14 @@ def model_spec(name: str) -> ModelSpec:
     if name in MODELS:
         return MODELS[name]
     if timm.is_model(name):
-        return ModelSpec(partial(timm.create_model, name, pretrained=False, num_classes=1), _timm_format(name))
+        return ModelSpec(partial(_build_timm, name), _timm_format(name))
     close = difflib.get_close_matches(name, [*MODELS, *timm.list_models()], n=3)
     hint = f" (did you mean {', '.join(close)}?)" if close else ""
     raise ConfigError(f"unknown model '{name}'{hint}; choose from {', '.join(MODELS)}, or any timm classifier")
+
+
+def _build_timm(name: str) -> nn.Module:
+    return undecided(timm.create_model(name, pretrained=False, num_classes=1))
 
 
 def _timm_format(name: str) -> InputFormat:

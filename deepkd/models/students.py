@@ -6,6 +6,7 @@ most of so small a model's parameters would otherwise sit.
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from timm.models import EfficientNet
 from timm.models._efficientnet_builder import decode_arch_def, round_channels
@@ -46,7 +47,7 @@ STUDENTS = {
 
 def build_student(shape: LiteShape) -> nn.Module:
     """An untrained student: (N, 3, S, S) -> forgery logit (N, 1), any S that is a multiple of 32."""
-    return EfficientNet(
+    student = EfficientNet(
         block_args=decode_arch_def([list(stage) for stage in LITE_STAGES], shape.depth, fix_first_last=True),
         num_features=shape.head,
         num_classes=1,
@@ -56,3 +57,11 @@ def build_student(shape: LiteShape) -> nn.Module:
         act_layer=nn.ReLU6,
         norm_layer=nn.BatchNorm2d,
     )
+    return undecided(student)
+
+
+def undecided(classifier: Any) -> nn.Module:
+    """A timm classifier with its last layer at zero: every crop starts at logit 0, not at a random large one."""
+    nn.init.zeros_(classifier.get_classifier().weight)
+    nn.init.zeros_(classifier.get_classifier().bias)
+    return classifier

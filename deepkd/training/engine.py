@@ -180,7 +180,8 @@ class _Trainer:
     def _backward(self, part: Batch, *, last: bool) -> dict[str, float]:
         views = part.views.to(self.place.device, non_blocking=True).float().div(255)
         views = views.contiguous(memory_format=torch.channels_last)
-        hold = nullcontext() if last or self.place.world == 1 else self.parallel.no_sync()
+        apart = isinstance(self.parallel, DistributedDataParallel) and not last
+        hold = self.parallel.no_sync() if apart else nullcontext()
         with hold:
             with self.place.autocast():
                 terms: dict[str, Tensor] = self.parallel(views, part.labels.to(self.place.device))

@@ -1,0 +1,108 @@
+"""Crop sets read folders and shards alike, and refuse an index that does not fit its files."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from crop_factory import write_crops
+
+from deepkd.data.crops import CropDataset, SampleKey, collate, load_crops
+from deepkd.data.sampling import SAMPLINGS, epoch_batches
+from deepkd.data.transforms import AUGMENTATIONS, Augment
+from deepkd.errors import DataError
+
+
+def test_folder_and_shards_hold_the_same_images(tmp_path: Path) -> None:
+    folder = load_crops(write_crops(tmp_path / "folder"))
+    shards = load_crops(write_crops(tmp_path / "shards", shards=3))
+    assert [row.file for row in folder.rows] == [row.file for row in shards.rows]
+    assert all(np.array_equal(folder.image(i), shards.image(i)) for i in range(len(folder)))
+    again = pickle.loads(pickle.dumps(shards))
+    assert np.array_equal(again.image(3), folder.image(3))
+
+
+def test_splits_labels_and_limits(tmp_path: Path) -> None:
+    data = write_crops(tmp_path, unlabelled=1)
+    train = load_crops(data, "train")
+    assert {row.split for row in train.rows} == {"train"}
+    assert np.isnan(load_crops(data).labels).sum() == 1
+    few = load_crops(data, "train", limit=4)
+    assert len(few) == 4 and {row.original for row in few.rows} < {row.original for row in train.rows}
+    assert len({row.original for row in few.rows}) == 2, "whole families"
+    with pytest.raises(DataError, match=r"split 'dev' has no rows; its splits are test, train, val"):
+        load_crops(data, "dev")
+
+
+def test_what_does_not_fit_is_refused_with_its_line(tmp_path: Path) -> None:
+    data = write_crops(tmp_path / "a")
+    (data / "1-real.jpg").unlink()
+    with pytest.raises(DataError, match=r"index\.csv:4: 1-real\.jpg is not in"):
+        load_crops(data)
+    shards = write_crops(tmp_path / "b", shards=2)
+    (shards / "crops-1.tar").write_bytes(b"not a tar")
+    with pytest.raises(DataError, match=r"crops-1\.tar: not a readable tar shard"):
+        load_crops(shards)
+    broken = write_crops(tmp_path / "c")
+    (broken / "0-fake.jpg").write_bytes(b"\xff\xd8 not a jpeg")
+    with pytest.raises(DataError, match=r"0-fake\.jpg: not an image"):
+        load_crops(broken).image(1)
+
+
+def test_index_hash_depends_on_content_not_on_order(tmp_path: Path) -> None:
+    crops = load_crops(write_crops(tmp_path))
+    turned = crops.subset(range(len(crops) - 1, -1, -1))
+    assert turned.index_sha256() == crops.index_sha256() != crops.subset([0, 1]).index_sha256()
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_sampling_is_seeded_and_balanced(tmp_path: Path, sampling: str) -> None:
+    crops = load_crops(write_crops(tmp_path), "train")
+    draw = epoch_batches(crops, sampling, batch=4, seed=1, epoch=2)
+    assert draw == epoch_batches(crops, sampling, batch=4, seed=1, epoch=2)
+    assert draw != epoch_batches(crops, sampling, batch=4, seed=1, epoch=3)
+    rows = [[row for key in batch for row in key.rows] for batch in draw]
+    assert {len(batch) for batch in rows} == {4}
+    if sampling != "shuffled":
+        assert all(crops.labels[batch].sum() == 2 for batch in rows)
+    if sampling == "paired":
+        pairs = [key.rows for batch in draw for key in batch]
+        assert all(crops.rows[a].original == crops.rows[b].original for a, b in pairs)
+        assert all((crops.labels[a], crops.labels[b]) == (0, 1) for a, b in pairs)
+
+
+def test_sampling_names_the_label_that_is_missing(tmp_path: Path) -> None:
+    crops = load_crops(write_crops(tmp_path), "train")
+    only_real = crops.subset([i for i, row in enumerate(crops.rows) if row.label == "REAL"])
+    with pytest.raises(DataError, match="all REAL"):
+        epoch_batches(only_real, "balanced", batch=4, seed=0, epoch=0)
+    with pytest.raises(DataError, match="use balanced"):
+        epoch_batches(only_real, "paired", batch=4, seed=0, epoch=0)
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_a_seed_fixes_a_view(tmp_path: Path, name: str) -> None:
+    crops = load_crops(write_crops(tmp_path), "train")
+    dataset = CropDataset(crops, Augment(name, 48))
+    key = SampleKey((0, 1), seed=7)
+    before = torch.get_rng_state()
+    first, second = dataset[key], dataset[key]
+    assert torch.equal(torch.get_rng_state(), before), "the generator outside is left alone"
+    assert first.views.shape == (2, 3, 48, 48) and first.views.dtype == torch.uint8
+    assert torch.equal(first.views, second.views)
+    assert torch.equal(first.labels, torch.tensor([0.0, 1.0]))
+    other = dataset[SampleKey((0, 1), seed=8)]
+    assert torch.equal(first.views, other.views) == (name == "none")
+    joined = collate([first, other])
+    assert joined.views.shape[0] == joined.labels.shape[0] == joined.rows.shape[0] == 4
+
+
+def test_a_pair_is_moved_alike() -> None:
+    image = torch.zeros(3, 64, 64, dtype=torch.uint8)
+    image[:, 10:30, 20:50] = 200
+    augment = Augment("standard", 64)
+    augment.photometric = None
+    torch.manual_seed(3)
+    first, second = augment([image, image])
+    assert torch.equal(first, second) and not torch.equal(first, image)

@@ -1,0 +1,96 @@
+"""The registry builds what was published, within the budgets, and says what it does not know."""
+
+import numpy as np
+import pytest
+import torch
+from reference_cross_efficient_vit import expected_shapes, forward
+
+from deepkd.errors import ConfigError
+from deepkd.models.cross_efficient_vit import patches
+from deepkd.models.registry import MODELS, TorchModel, build_model, evaluating, normalise
+from deepkd.scoring.model import InputFormat
+
+PUBLISHED_PARAMETERS = 101_377_610
+BUDGET = 506_888
+"""99.5% fewer than the published teacher's."""
+
+
+@pytest.fixture(scope="module")
+def teacher() -> TorchModel:
+    torch.manual_seed(0)
+    return build_model("cross-efficient-vit")
+
+
+def test_the_teacher_is_the_published_one(teacher: TorchModel) -> None:
+    assert teacher.params == PUBLISHED_PARAMETERS
+    found = {name: tuple(tensor.shape) for name, tensor in teacher.module.state_dict().items()}
+    assert found == expected_shapes()
+
+
+def test_the_teachers_logits_are_those_of_the_reference(teacher: TorchModel) -> None:
+    torch.manual_seed(1)
+    image = torch.rand(2, 3, 224, 224) * 255
+    with torch.inference_mode():
+        logits = teacher.module(image)
+        expected = forward(teacher.module.state_dict(), image)
+    assert logits.shape == (2, 1)
+    assert float(logits.std()) > 0
+    torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
+
+
+def test_patches_run_over_rows_with_channels_last() -> None:
+    image = torch.arange(2 * 4 * 4).reshape(1, 2, 4, 4)
+    tokens = patches(image, 2)
+    assert tokens.shape == (1, 4, 8)
+    assert tokens[0, 1].tolist() == [2, 18, 3, 19, 6, 22, 7, 23]
+
+
+def test_efficient_vit_scores_do_not_depend_on_the_batch() -> None:
+    torch.manual_seed(0)
+    model = build_model("efficient-vit")
+    assert model.params == 109_447_781
+    crops = list(np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), np.uint8))
+    together = model.logits(crops)
+    np.testing.assert_allclose(together, [model.logits([crop])[0] for crop in crops], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["pico", "nano", "micro", "resnet18", "mobilenetv2_100"])
+def test_students_and_timm_classifiers_give_one_logit(name: str) -> None:
+    model = build_model(name, image_size=64)
+    with torch.inference_mode():
+        assert model.module(torch.zeros(3, 3, 64, 64)).shape == (3, 1)
+    assert model.macs > 0 and model.format.size == 64
+
+
+def test_students_keep_their_budget() -> None:
+    assert build_model("pico").params < 200_000
+    assert build_model("nano").params <= BUDGET
+    kinds = {type(part).__name__ for part in build_model("nano").module.modules()}
+    assert "ReLU6" in kinds and not {"SqueezeExcite", "SiLU"} & kinds
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"unknown model 'nanoo' \(did you mean nano.*cross-efficient-vit"):
+        build_model("nanoo")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_has_a_published_format(name: str) -> None:
+    assert MODELS[name].format.size % 32 == 0
+
+
+def test_normalise_obeys_the_format() -> None:
+    view = torch.tensor([0.2, 0.4, 0.6]).view(1, 3, 1, 1)
+    raw = InputFormat(color="BGR", value_range=255.0, mean=(0, 0, 0), std=(1, 1, 1))
+    assert normalise(view, raw).flatten().tolist() == pytest.approx([153, 102, 51])
+    usual = InputFormat(mean=(0.2, 0.2, 0.2), std=(0.1, 0.2, 0.4))
+    assert normalise(view, usual).flatten().tolist() == pytest.approx([0, 1, 1])
+
+
+def test_evaluating_restores_each_modules_mode() -> None:
+    net = torch.nn.Sequential(torch.nn.Dropout(), torch.nn.BatchNorm2d(2))
+    net.train()
+    net[1].eval()
+    with evaluating(net):
+        assert not net[0].training
+    assert net[0].training and not net[1].training

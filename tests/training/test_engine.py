@@ -1,0 +1,143 @@
+"""A training learns, keeps its best weights, and goes on after a kill as if nothing had happened."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from crop_factory import write_crops
+
+from deepkd.data.crops import load_crops
+from deepkd.errors import ConfigError, DataError, ModelError, OutputError, TrainingError
+from deepkd.evaluation.metrics import auc
+from deepkd.models.checkpoints import WEIGHTS_FILE, load_checkpoint
+from deepkd.settings import TrainConfig
+from deepkd.training.engine import METRICS_FILE, STATE_FILE, Progress, crop_logits
+from deepkd.training.supervised import smoothed, train
+
+TINY = TrainConfig(
+    model="pico", image_size=32, batch=8, epochs=2, workers=0, checkpoint_every=1, augment="light", ema=0.9, lr=2e-3
+)
+
+
+class Killed(Exception):
+    """Stands for a kill: it leaves the run wherever it is."""
+
+
+@pytest.fixture(scope="module")
+def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_crops(tmp_path_factory.mktemp("crops"), families=20, px=48, tint=40)
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_checkpoint(run).module.state_dict()
+
+
+def test_it_learns_and_keeps_the_best(crops: Path, tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    model = train(crops, tmp_path / "run", TINY.replace(epochs=12, lr=2e-2), report=seen.append)
+    lines = [json.loads(line) for line in (tmp_path / "run" / METRICS_FILE).read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == list(range(1, 13))
+    assert lines[-1]["train_loss"] < 0.8 * lines[0]["train_loss"]
+    best = max(line["val_auc"] for line in lines)
+    val = load_crops(crops, "val")
+    assert auc(val.labels, crop_logits(model, val)) == pytest.approx(best)
+    assert model.metadata["validation"]["val_auc"] == best
+    assert model.metadata["recipe"]["index_sha256"] == load_crops(crops, "train").index_sha256()
+    assert model.calibration.temperature > 0 and model.thresholds.real <= model.thresholds.fake
+    assert seen[-1].step == seen[-1].steps and seen[-1].validation == lines[-1]
+
+
+@pytest.mark.parametrize("stop_at", [1, 3, 4], ids=["first epoch", "at its end", "second epoch"])
+def test_a_killed_run_resumes_to_the_same_weights(crops: Path, tmp_path: Path, stop_at: int) -> None:
+    train(crops, tmp_path / "whole", TINY)
+
+    def kill(progress: Progress) -> None:
+        if progress.step == stop_at + 1:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(crops, tmp_path / "killed", TINY, report=kill)
+    train(crops, tmp_path / "killed", TINY, resume=True)
+    whole, resumed = (tmp_path / name / METRICS_FILE for name in ("whole", "killed"))
+    assert resumed.read_text() == whole.read_text()
+    expected = weights(tmp_path / "whole")
+    for name, tensor in weights(tmp_path / "killed").items():
+        assert torch.equal(tensor, expected[name]), name
+
+
+def test_workers_and_accumulation_do_not_change_the_samples(crops: Path, tmp_path: Path) -> None:
+    train(crops, tmp_path / "alone", TINY.replace(epochs=1))
+    train(crops, tmp_path / "helped", TINY.replace(epochs=1, workers=2))
+    alone, helped = weights(tmp_path / "alone"), weights(tmp_path / "helped")
+    assert all(torch.equal(alone[name], helped[name]) for name in alone)
+    train(crops, tmp_path / "parts", TINY.replace(epochs=1, accumulate=2))
+    steps = [json.loads((tmp_path / name / METRICS_FILE).read_text())["step"] for name in ("alone", "parts")]
+    assert steps[0] == steps[1]
+
+
+def test_it_stops_early(crops: Path, tmp_path: Path) -> None:
+    train(crops, tmp_path, TINY.replace(epochs=30, patience=2, lr=0.0))
+    assert len((tmp_path / METRICS_FILE).read_text().splitlines()) == 3
+
+
+def test_a_run_is_not_overwritten_or_mixed(crops: Path, tmp_path: Path) -> None:
+    train(crops, tmp_path, TINY.replace(epochs=1))
+    with pytest.raises(OutputError, match="holds a run already; give --resume"):
+        train(crops, tmp_path, TINY)
+    with pytest.raises(ConfigError, match=r"epochs was 1, now 2"):
+        train(crops, tmp_path, TINY, resume=True)
+    before = weights(tmp_path)
+    train(crops, tmp_path, TINY.replace(epochs=1, workers=1), resume=True)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in weights(tmp_path).items())
+
+
+def test_it_starts_from_a_checkpoint_of_the_same_model_only(crops: Path, tmp_path: Path) -> None:
+    train(crops, tmp_path / "first", TINY.replace(epochs=1))
+    start = tmp_path / "first" / WEIGHTS_FILE
+    train(crops, tmp_path / "second", TINY.replace(epochs=1, lr=0.0, ema=0.0, init=start, sampling="shuffled"))
+    first, second = weights(tmp_path / "first"), weights(tmp_path / "second")
+    assert torch.equal(first["conv_stem.weight"], second["conv_stem.weight"])
+    with pytest.raises(ModelError, match="holds a pico, not a nano"):
+        train(crops, tmp_path / "third", TINY.replace(model="nano", init=start))
+
+
+def test_what_cannot_be_trained_is_refused(crops: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="lower --lr"):
+        train(crops, tmp_path / "a", TINY.replace(lr=1e30, warmup=0.0, epochs=3))
+    one_class = load_crops(crops, "val").rows
+    index = (crops / "index.csv").read_text().splitlines()
+    copy = write_crops(tmp_path / "copy", families=20, px=48, tint=40)
+    kept = [line for line in index if not ("FAKE" in line and ",val," in line)]
+    (copy / "index.csv").write_text("\n".join(kept) + "\n")
+    assert len(kept) == len(index) - len(one_class) // 2
+    with pytest.raises(DataError, match="need both labels"):
+        train(copy, tmp_path / "b", TINY)
+    with pytest.raises(ConfigError, match="batch=6: takes a multiple of"):
+        TINY.replace(batch=6, accumulate=2)
+
+
+def test_two_processes_train_one_model(crops: Path, tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from deepkd.settings import TrainConfig;"
+        "from deepkd.training.supervised import train;"
+        "train(Path(sys.argv[1]), Path(sys.argv[2]), TrainConfig(model='pico', image_size=32, batch=8, epochs=1,"
+        " workers=0, augment='light', ema=0.9))"
+    )
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "--no-python"]
+    command = [*launch, sys.executable, "-c", script, str(crops), str(tmp_path / "two")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    result = subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment)
+    assert result.returncode == 0, result.stderr[-2000:]
+    line = json.loads((tmp_path / "two" / METRICS_FILE).read_text())
+    train(crops, tmp_path / "one", TINY.replace(epochs=1, lr=5e-4))
+    assert line["step"] == json.loads((tmp_path / "one" / METRICS_FILE).read_text())["step"]
+    assert np.isfinite(line["val_log_loss"]) and (tmp_path / "two" / STATE_FILE).is_file()
+
+
+def test_label_smoothing_by_hand() -> None:
+    assert smoothed(torch.tensor([0.0, 1.0]), 0.1).tolist() == pytest.approx([0.05, 0.95])
