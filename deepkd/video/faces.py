@@ -78,6 +78,32 @@ def shrunk(image: Image, max_side_px: int) -> Image:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
+def enlarged(
+    corners: npt.NDArray[np.float32],
+    probabilities: npt.NDArray[np.float32],
+    landmarks: npt.NDArray[np.float32],
+    *,
+    small: Image,
+    image: Image,
+) -> list[Face]:
+    """What was found in the `small` image, as faces of the full `image`, the largest first.
+
+    Args:
+        corners: (N, 4) as x1, y1, x2, y2 in pixels of the small image.
+        probabilities: (N,).
+        landmarks: (N, 5, 2) in pixels of the small image.
+        small: what `shrunk` gave.
+        image: what it was given.
+    """
+    scale = np.array(image.shape[1::-1], np.float32) / np.array(small.shape[1::-1], np.float32)
+    start, size = corners[:, :2] * scale, (corners[:, 2:] - corners[:, :2]) * scale
+    order = np.argsort(-size.prod(1), kind="stable")
+    boxes = np.concatenate([start, size], 1)[order].tolist()
+    spots = (landmarks * scale)[order].astype(np.float32)
+    found = zip(boxes, probabilities[order].tolist(), spots, strict=True)
+    return [Face((x, y, w, h), probability, points) for (x, y, w, h), probability, points in found]
+
+
 DETECTORS = {
     "mtcnn": "deepkd.video.mtcnn:load",
     "mtcnn-torch": "deepkd.video.mtcnn_torch:load",

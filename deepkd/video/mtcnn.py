@@ -1,0 +1,223 @@
+"""MTCNN on ONNX Runtime: facenet-pytorch's three networks and its arithmetic, without PyTorch.
+
+Zhang et al., Joint Face Detection and Alignment using Multi-task Cascaded Convolutional Networks, 2016. A small network
+searches a pyramid of shrunk images for candidates; two larger ones judge each candidate and correct its box.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from deepkd.errors import ConfigError
+from deepkd.shipped import shipped_file
+from deepkd.video.faces import Face, Image, enlarged, shrunk
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+Sums = npt.NDArray[Any]
+"""(height + 1, width + 1, 3): sums of all pixels above and left of each corner."""
+
+THRESHOLDS = (0.6, 0.7, 0.7)
+"""Least probability of a face to pass each of the three networks."""
+FACTOR = 0.709
+"""Each level of the pyramid is this much smaller than the one before."""
+CELL_PX, STRIDE_PX = 12, 2
+"""What one output of the first network sees, and the step between two outputs."""
+MAX_BATCH = 512
+"""Candidates judged in one call, which bounds the memory on images full of false candidates."""
+MAX_THREADS = 4
+"""More do not help networks as small as these."""
+
+
+def load(*, device: str, min_face_px: int, max_side_px: int, threads: int | None) -> "Mtcnn":
+    """The detector with the shipped networks.
+
+    Raises:
+        ConfigError: the device is `cuda`.
+        ModelError: a network is missing or damaged.
+    """
+    if device == "cuda":
+        raise ConfigError("detector 'mtcnn' runs on the CPU; choose detector 'mtcnn-torch' for device 'cuda'")
+    return Mtcnn(min_face_px=min_face_px, max_side_px=max_side_px, threads=threads)
+
+
+class Mtcnn:
+    """A `FaceDetector` on the CPU."""
+
+    def __init__(self, *, min_face_px: int, max_side_px: int, threads: int | None = None) -> None:
+        self.min_face_px, self.max_side_px = min_face_px, max_side_px
+        self._proposals, self._refinement, self._output = (
+            _session(f"mtcnn-{name}.onnx", threads) for name in ("pnet", "rnet", "onet")
+        )
+
+    def detect(self, image: Image) -> list[Face]:
+        """The faces of an RGB uint8 image (H, W, 3), the largest first; an empty list when there is none."""
+        small = shrunk(image, self.max_side_px)
+        sums = _integral(small)
+        boxes = self._refine(sums, self._propose(sums))
+        boxes, scores, points = self._finish(sums, boxes)
+        return enlarged(boxes, scores, points, small=small, image=image)
+
+    def _propose(self, sums: Sums) -> Floats:
+        """Square candidates (N, 4) as x1, y1, x2, y2, from every level of the pyramid."""
+        height, width = sums.shape[0] - 1, sums.shape[1] - 1
+        found = [np.zeros((0, 9), np.float32)]
+        for scale in _scales(min(height, width), self.min_face_px):
+            level = _resampled(sums, int(height * scale + 1), int(width * scale + 1))
+            face, box = _run(self._proposals, ["face", "box"], level)
+            found.append(_candidates(face[0], box[0], scale))
+        rows = np.concatenate(found)
+        rows = rows[_distinct(rows[:, :4], rows[:, 4], 0.7)]
+        size = np.tile(rows[:, 2:4] - rows[:, :2], 2)
+        return _squares(rows[:, :4] + rows[:, 5:] * size)
+
+    def _refine(self, sums: Sums, boxes: Floats) -> Floats:
+        """The square candidates that the second network keeps, corrected: (N, 4)."""
+        boxes, crops = _crops(sums, boxes, 24)
+        scores, correction = _run(self._refinement, ["face", "box"], crops)
+        passed = scores > THRESHOLDS[1]
+        boxes, scores, correction = boxes[passed], scores[passed], correction[passed]
+        kept = _distinct(boxes, scores, 0.7)
+        return _squares(_corrected(boxes[kept], correction[kept]))
+
+    def _finish(self, sums: Sums, boxes: Floats) -> tuple[Floats, Floats, Floats]:
+        """Boxes (N, 4), probabilities (N,) and landmarks (N, 5, 2) of what the third network keeps."""
+        boxes, crops = _crops(sums, boxes, 48)
+        scores, correction, points = _run(self._output, ["face", "box", "points"], crops)
+        passed = scores > THRESHOLDS[2]
+        boxes, scores, correction = boxes[passed], scores[passed], correction[passed]
+        spots = points[passed].reshape(-1, 2, 5).transpose(0, 2, 1)
+        size = boxes[:, None, 2:] - boxes[:, None, :2] + 1
+        landmarks = size * spots + boxes[:, None, :2] - 1
+        boxes = _corrected(boxes, correction)
+        kept = _not_contained(boxes, scores, 0.7)
+        return boxes[kept], scores[kept], landmarks[kept]
+
+
+def _session(name: str, threads: int | None) -> ort.InferenceSession:
+    path = shipped_file(name)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads or min(MAX_THREADS, os.cpu_count() or 1)
+    options.inter_op_num_threads = 1
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def _run(session: ort.InferenceSession, names: list[str], images: Floats) -> list[Floats]:
+    """The named outputs of a network for images (N, 3, H, W), in batches of at most `MAX_BATCH`."""
+    batches = [images[i : i + MAX_BATCH] for i in range(0, max(1, len(images)), MAX_BATCH)]
+    outputs = [session.run(names, {"image": batch}) for batch in batches]
+    return [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
+
+
+def _scales(shorter_px: int, min_face_px: int) -> Iterator[float]:
+    """The scales of the pyramid: from the one where the smallest face fills a cell, as long as a cell fits."""
+    scale = CELL_PX / min_face_px
+    side = shorter_px * scale
+    while side >= CELL_PX:
+        yield scale
+        scale, side = scale * FACTOR, side * FACTOR
+
+
+def _candidates(face: Floats, box: Floats, scale: float) -> Floats:
+    """The cells of one level (h, w) that pass, as rows (N, 9): x1, y1, x2, y2, probability, four corrections."""
+    y, x = np.nonzero(face >= THRESHOLDS[0])
+    corner = np.stack([x, y], 1).astype(np.float32) * STRIDE_PX
+    start, end = (np.floor((corner + offset) / np.float32(scale)) for offset in (1, CELL_PX))
+    rows = np.concatenate([start, end, face[y, x, None], box[:, y, x].T], 1)
+    return rows[_distinct(rows[:, :4], rows[:, 4], 0.5)]
+
+
+def _distinct(boxes: Floats, scores: Floats, overlap: float) -> Ints:
+    """The indices, best first, of boxes (N, 4) that overlap no better one by more than `overlap` (IoU)."""
+    if not len(boxes):
+        return np.zeros(0, np.int64)
+    # As x, y, width, height in double precision, which is what OpenCV computes with.
+    rectangles: Any = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1).astype(np.float64)
+    probabilities: Any = scores
+    kept = cv2.dnn.NMSBoxes(rectangles, probabilities, 0.0, overlap)
+    return np.asarray(kept, np.int64).reshape(-1)
+
+
+def _not_contained(boxes: Floats, scores: Floats, overlap: float) -> Ints:
+    """Likewise, but the overlap is measured against the smaller of two boxes, so a box inside another goes."""
+    order = np.argsort(scores)[::-1]
+    area = np.prod(boxes[:, 2:] - boxes[:, :2] + 1, 1)
+    kept = []
+    while len(order):
+        best, order = order[0], order[1:]
+        kept.append(best)
+        start, end = np.maximum(boxes[best, :2], boxes[order, :2]), np.minimum(boxes[best, 2:], boxes[order, 2:])
+        shared = np.prod(np.maximum(0, end - start + 1), 1)
+        order = order[shared / np.minimum(area[best], area[order]) <= overlap]
+    return np.array(kept, np.int64)
+
+
+def _corrected(boxes: Floats, correction: Floats) -> Floats:
+    """Each corner moved by its correction, a share of the box's size."""
+    return boxes + correction * np.tile(boxes[:, 2:] - boxes[:, :2] + 1, 2)
+
+
+def _squares(boxes: Floats) -> Floats:
+    """The squares with the same centres and the longer sides: (N, 4)."""
+    size = boxes[:, 2:] - boxes[:, :2]
+    side = size.max(1, keepdims=True)
+    start = boxes[:, :2] + size * np.float32(0.5) - side * np.float32(0.5)
+    return np.concatenate([start, start + side], 1)
+
+
+def _integral(image: Image) -> Sums:
+    fits = image.size < 2**31 // 255
+    return np.asarray(cv2.integral(image, sdepth=cv2.CV_32S if fits else cv2.CV_64F))
+
+
+def _resampled(sums: Sums, height: int, width: int) -> Floats:
+    """The whole image at another size, by adaptive average pooling, ready for the networks: (1, 3, height, width)."""
+    top, bottom = _cuts(np.array([0]), np.array([sums.shape[0] - 1]), height)[:, 0]
+    left, right = _cuts(np.array([0]), np.array([sums.shape[1] - 1]), width)[:, 0]
+    strips = sums.take(bottom, 0) - sums.take(top, 0)
+    totals = strips.take(right, 1) - strips.take(left, 1)
+    return _normalised(totals[None], (bottom - top)[None, :, None] * (right - left)[None, None])
+
+
+def _crops(sums: Sums, boxes: Floats, side: int) -> tuple[Floats, Floats]:
+    """The boxes that lie in the image, and what is in them: (N, 4) and (N, 3, side, side).
+
+    As in the original, corners are truncated to whole pixels counted from 1, and clipped to the image.
+    """
+    height, width = sums.shape[0] - 1, sums.shape[1] - 1
+    whole = np.trunc(boxes).astype(np.int64)
+    start = np.maximum(whole[:, :2], 1) - 1
+    end = np.minimum(whole[:, 2:], (width, height))
+    inside = (end > start).all(1)
+    boxes, start, size = boxes[inside], start[inside], (end - start)[inside]
+    left, right = _cuts(start[:, 0], size[:, 0], side)
+    top, bottom = _cuts(start[:, 1], size[:, 1], side)
+    corners = sums.reshape(-1, 3)
+
+    def above_left(y: Ints, x: Ints) -> Any:
+        return corners.take((y * (width + 1))[:, :, None] + x[:, None, :], 0)
+
+    totals = above_left(bottom, right) - above_left(top, right) - above_left(bottom, left) + above_left(top, left)
+    return boxes, _normalised(totals, (bottom - top)[:, :, None] * (right - left)[:, None, :])
+
+
+def _cuts(start: Ints, length: Ints, pieces: int) -> Ints:
+    """First and past-the-last pixel of each of `pieces` equal pieces, rounded outwards: (2, N, pieces)."""
+    i = np.arange(pieces)
+    first = i * length[:, None] // pieces
+    past = -(-(i + 1) * length[:, None] // pieces)
+    return start[:, None] + np.stack([first, past])
+
+
+def _normalised(totals: Any, areas: Ints) -> Floats:
+    """Sums (N, h, w, 3) over areas (N, h, w) in pixels as the networks want them: (N, 3, h, w), -1 to 1."""
+    images = np.empty((len(totals), 3, *areas.shape[1:]), np.float32)
+    weights = (1 / 128 / areas).astype(np.float32)
+    np.multiply(totals.transpose(0, 3, 1, 2), weights[:, None], out=images, casting="unsafe")
+    images -= np.float32(127.5 / 128)
+    return images
