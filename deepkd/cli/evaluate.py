@@ -62,6 +62,7 @@ def evaluate(
         config.save(scores.with_suffix(".config.json"))
     if plots:
         _draw(plots, found)
+        config.save(plots / "config.json")
     FORMATS[config.format](to_document(found, config))
 
 

@@ -63,9 +63,10 @@ def benchmark(config: BenchmarkConfig, models: Sequence[str] = (), *, say: Say =
         DataError, VideoError: the crops or the clip cannot be used.
     """
     threads = config.threads or cores()
+    where = machine(threads, config)
     with tempfile.TemporaryDirectory(prefix="deepkd-") as folder:
         say("opening the models")
-        contenders = _open(config, models, Path(folder), threads)
+        contenders = _open(chosen(config, models), Path(folder), threads)
         say(f"timing {len(contenders)} models in turn, {config.runs} runs each")
         timings = take_turns([contender.model for contender in contenders], runs=config.runs, batch=config.batch)
         say("measuring memory, one process per model")
@@ -76,7 +77,7 @@ def benchmark(config: BenchmarkConfig, models: Sequence[str] = (), *, say: Say =
     rows = [_row(*one, batch=config.batch) for one in found]
     return {
         "schema": SCHEMA,
-        "machine": machine(threads, config),
+        "machine": where,
         "models": rows,
         "reduction": reduction(rows),
         "end_to_end": clip,
@@ -88,16 +89,19 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _open(config: BenchmarkConfig, models: Sequence[str], folder: Path, threads: int) -> list[Contender]:
-    named = bool(models) or (config.teacher and config.student)
+def chosen(config: BenchmarkConfig, models: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """Which models to measure, as (argument, role): those named; the missing of a pair, when no `models` are named."""
+    named = bool(models)
     teacher = config.teacher or (None if named else TEACHER)
     student = config.student or (None if named else STUDENT)
     asked = [(teacher, "teacher"), (student, "student"), *((model, "other") for model in models)]
+    return [(argument, role) for argument, role in asked if argument is not None]
+
+
+def _open(asked: Sequence[tuple[str, str]], folder: Path, threads: int) -> list[Contender]:
     contenders = []
     for argument, role in asked:
-        if argument is not None:
-            opened = open_contenders(argument, role, folder, threads=threads)
-            contenders += [(argument, contender) for contender in opened]
+        contenders += [(argument, one) for one in open_contenders(argument, role, folder, threads=threads)]
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
     own = [(argument, contender) for argument, contender in contenders if not contender.twin]
@@ -185,7 +189,7 @@ def _in_ort(row: dict[str, Any]) -> bool:
 
 
 def machine(threads: int, config: BenchmarkConfig) -> dict[str, Any]:
-    """Where and how it was measured."""
+    """Where and how it is measured; `load` is the number of processes that wanted a core in the minute before."""
     return {
         "cpu": _cpu(),
         "cores": cores(),
@@ -197,6 +201,7 @@ def machine(threads: int, config: BenchmarkConfig) -> dict[str, Any]:
         "torch": package_version("torch"),
         "onnxruntime": package_version("onnxruntime"),
         "throughput_batch": config.batch,
+        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }
 
 

@@ -88,7 +88,7 @@ def _notes(document: Mapping[str, Any]) -> Text:
     ]
     if (at["load"] or 0) > BUSY * at["cores"]:
         lines.append(
-            f"The machine was busy (load {at['load']} on {at['cores']} cores): times are too long, and hold as ratios only."
+            f"The machine was busy (load {at['load']} on {at['cores']} cores): times are too long, trust the ratios."
         )
     if any(UNTRAINED in row["name"] for row in document["models"]):
         lines.append(
