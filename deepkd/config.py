@@ -69,7 +69,7 @@ class Config:
 C = TypeVar("C", bound=Config)
 
 
-def load_config(kind: type[C], file: Path | None = None, **flags: Any) -> C:
+def load_config(kind: type[C], file: Path | None = None, /, **flags: Any) -> C:
     """Settings from defaults, then `file` (TOML), then the environment, then those `flags` that are not None.
 
     Raises:

@@ -1,0 +1,105 @@
+"""An exported file gives torch's logits, says what it is, and is refused when it cannot be trusted."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from deepkd.compression import export
+from deepkd.compression.export import export_onnx
+from deepkd.errors import ModelError, OutputError
+from deepkd.models.registry import PUBLISHED_FORMAT, TorchModel, build_model
+from deepkd.scoring.model import METADATA_KEY, InputFormat, Scorer
+
+CROPS = list(np.random.default_rng(0).integers(0, 256, (5, 70, 70, 3), np.uint8))
+
+
+def trained(name: str = "pico", format: InputFormat | None = None) -> TorchModel:
+    torch.manual_seed(0)
+    model = build_model(name, format=format, image_size=64 if format is None else None)
+    for parameter in model.module.parameters():
+        if parameter.ndim == 1:
+            parameter.data.add_(0.1 * torch.randn_like(parameter))
+    nn.init.normal_(model.module.classifier.weight)
+    model.trained = True
+    model.metadata = {"calibration": {"temperature": 1.7, "bias": -0.2}, "thresholds": {"real": 0.2, "fake": 0.9}}
+    return model
+
+
+@pytest.mark.parametrize("format", [None, PUBLISHED_FORMAT], ids=["usual", "published"])
+@pytest.mark.parametrize("count", [1, 5])
+def test_logits_and_metadata_survive(tmp_path: Path, format: InputFormat | None, count: int) -> None:
+    model = trained(format=format)
+    scorer = Scorer.load(export_onnx(model, tmp_path / "m.onnx"))
+    np.testing.assert_allclose(scorer.logits(CROPS[:count]), model.logits(CROPS[:count]), atol=1e-4)
+    assert (scorer.name, scorer.params, scorer.macs, scorer.format) == ("pico", model.params, model.macs, model.format)
+    assert (scorer.calibration, scorer.thresholds) == (model.calibration, model.thresholds)
+    calibrated = model.calibration.probability(model.logits(CROPS[:1]))
+    np.testing.assert_allclose(scorer.probabilities(CROPS[:1]), calibrated, rtol=1e-3)
+    assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
+
+
+def test_untrained_files_are_refused_by_the_scorer(tmp_path: Path) -> None:
+    path = export_onnx(build_model("pico"), tmp_path / "m.onnx")
+    with pytest.raises(ModelError, match="never trained"):
+        Scorer.load(path)
+
+
+def test_an_export_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "TOLERANCE", -1.0)
+    with pytest.raises(ModelError, match="export refused"):
+        export_onnx(trained(), tmp_path / "m.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_missing_is_an_output_error(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="cannot be written"):
+        export_onnx(trained(), tmp_path / "no" / "m.onnx")
+
+
+def edited(path: Path, change: str) -> None:
+    graph = onnx.load(path)
+    entry = next(item for item in graph.metadata_props if item.key == METADATA_KEY)
+    values = json.loads(entry.value)
+    if change == "absent":
+        entry.key = "other"
+    elif change == "text":
+        entry.value = "{"
+    elif change == "schema":
+        entry.value = json.dumps({**values, "schema": "deepkd.model/99"})
+    else:
+        entry.value = json.dumps({key: value for key, value in values.items() if key != change})
+    onnx.save(graph, path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("absent", "not one of deepkd's"),
+        ("text", "not JSON"),
+        ("schema", "not of schema"),
+        ("calibration", "lacks calibration"),
+        ("input", "lacks input"),
+    ],
+)
+def test_metadata_that_is_not_whole_is_refused(tmp_path: Path, change: str, message: str) -> None:
+    path = export_onnx(trained(), tmp_path / "m.onnx")
+    edited(path, change)
+    with pytest.raises(ModelError, match=message):
+        Scorer.load(path)
+
+
+def test_truncated_and_missing_files_are_refused(tmp_path: Path) -> None:
+    path = export_onnx(trained(), tmp_path / "m.onnx")
+    path.write_bytes(path.read_bytes()[:-5000])
+    with pytest.raises(ModelError, match="damaged or not an ONNX model"):
+        Scorer.load(path)
+    with pytest.raises(ModelError, match=r"no such model; give an \.onnx file or one of"):
+        Scorer.load(tmp_path / "none.onnx")
+    with pytest.raises(ModelError, match=r"not an \.onnx file"):
+        (tmp_path / "m.bin").write_bytes(b"x")
+        Scorer.load(tmp_path / "m.bin")

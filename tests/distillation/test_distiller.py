@@ -1,0 +1,141 @@
+"""Distilling: both see the same view in their own format, the teacher stays as it is, the student learns from it."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from crop_factory import write_crops
+from torch import nn
+
+from deepkd.distillation.comparison import compare
+from deepkd.distillation.distiller import Distillation, distill, seen_by, train_alone
+from deepkd.distillation.taps import Tap, TapReader
+from deepkd.errors import ConfigError
+from deepkd.models.registry import TorchModel, build_model, normalise
+from deepkd.settings import DistillConfig, TrainConfig
+from deepkd.training.supervised import train
+
+TINY = DistillConfig(
+    model="pico", image_size=32, batch=8, epochs=1, workers=0, augment="light", ema=0.9, lr=2e-3, hint=1.0
+)
+
+
+@pytest.fixture(scope="module")
+def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_crops(tmp_path_factory.mktemp("crops"), families=20, px=48, tint=40)
+
+
+@pytest.fixture(scope="module")
+def teacher(crops: Path, tmp_path_factory: pytest.TempPathFactory) -> TorchModel:
+    config = TrainConfig(model="nano", image_size=32, batch=8, epochs=10, workers=0, augment="light", ema=0.9, lr=2e-2)
+    return train(crops, tmp_path_factory.mktemp("teacher") / "run", config)
+
+
+def batch() -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(0)
+    return torch.rand(4, 3, 32, 32), torch.tensor([0.0, 1.0, float("nan"), 1.0])
+
+
+def test_a_step_leaves_the_teacher_alone_and_moves_student_and_adapter(teacher: TorchModel) -> None:
+    before = {name: tensor.clone() for name, tensor in teacher.module.state_dict().items()}
+    student = build_model("pico", image_size=32)
+    objective = Distillation(student, teacher, TINY)
+    optimiser = torch.optim.SGD(objective.parameters(), lr=0.1)
+    objective.train()
+    terms = objective(*batch())
+    terms["total"].backward()
+    terms = {name: term.detach() for name, term in terms.items()}
+    moved = {name: p.grad is not None and float(p.grad.abs().sum()) > 0 for name, p in objective.named_parameters()}
+    optimiser.step()
+    assert moved["adapter.weight"] and moved["module.classifier.weight"] and moved["module.conv_stem.weight"]
+    assert not teacher.module.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in teacher.module.state_dict().items())
+    assert not [name for name in objective.state_dict() if "teacher" in name]
+    expected = 0.3 * terms["bce"] + 0.7 * terms["kd"] + 1.0 * terms["hint"]
+    assert float(terms["total"]) == pytest.approx(float(expected))
+
+
+def test_rows_without_a_label_take_the_soft_terms_only(teacher: TorchModel) -> None:
+    objective = Distillation(build_model("pico", image_size=32), teacher, TINY.replace(hint=0.0, label_smoothing=0.0))
+    objective.eval()
+    views, labels = batch()
+    objective.module.classifier.bias.data.fill_(1.0)
+    with torch.no_grad():
+        terms = objective(views, labels)
+    logits = objective.module(normalise(views, objective.formats[0])).flatten()
+    known = labels.isfinite()
+    expected = nn.functional.binary_cross_entropy_with_logits(logits[known], labels[known])
+    assert float(terms["bce"]) == pytest.approx(float(expected.detach()), rel=1e-5)
+    with torch.no_grad():
+        nothing = objective(views, torch.full((4,), float("nan")))
+    assert float(nothing["bce"]) == 0 and float(nothing["kd"]) == pytest.approx(float(terms["kd"]))
+
+
+def test_each_network_gets_the_view_in_its_own_format(teacher: TorchModel) -> None:
+    bgr = dataclasses.replace(teacher.format, color="BGR", value_range=255.0, size=16)
+    view = torch.rand(1, 3, 32, 32)
+    seen = seen_by(view, bgr)
+    assert seen.shape[-1] == 16
+    small = nn.functional.interpolate(view, (16, 16), mode="bilinear", antialias=True)
+    torch.testing.assert_close(seen, normalise(small, bgr))
+    student = build_model("pico", image_size=64)
+    assert Distillation(student, teacher, TINY.replace(hint=0.0)).view_px == 64
+
+
+def test_a_distilled_student_agrees_with_its_teacher(crops: Path, teacher: TorchModel, tmp_path: Path) -> None:
+    config = TINY.replace(epochs=10, alpha=1.0, lr=2e-2)
+    student = distill(teacher, crops, tmp_path / "run", config)
+    again = distill(teacher, crops, tmp_path / "run", config, resume=True)
+    images = [np.asarray(np.random.default_rng(0).integers(0, 256, (48, 48, 3)), np.uint8)]
+    np.testing.assert_array_equal(student.logits(images), again.logits(images))
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["train_kd"] < 0.7 * lines[0]["train_kd"]
+    assert student.metadata["recipe"]["teacher"] == "nano"
+    alone = train_alone(crops, tmp_path / "run" / "alone", config)
+    models = {"teacher": teacher, "student alone": alone, "student distilled": student}
+    rows = compare(models, crops, split="val", limit=None, out=tmp_path)
+    assert [row["name"] for row in rows] == list(models)
+    assert all(0 <= row["auc"] <= 1 and row["ms"] > 0 and row["log_loss"] > 0 for row in rows)
+    assert rows[0]["params"] == teacher.params > rows[1]["params"] == rows[2]["params"]
+    assert json.loads((tmp_path / "comparison.json").read_text())["models"] == rows
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"hint_student": "conv_haed:output"}, "no such module; it has .*conv_head"),
+        ({"hint_student": "conv_head"}, "takes a module's name and :input or :output"),
+        ({"hint_teacher": "blocks.0:output"}, r"both must be maps \(C, H, W\) of the same H and W"),
+        ({"hint_teacher": "classifier:output"}, "both must be maps"),
+    ],
+)
+def test_a_wrong_tap_says_what_there_is(settings: dict[str, str], message: str, teacher: TorchModel) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Distillation(build_model("pico", image_size=32), teacher, TINY.replace(**settings))
+
+
+def test_taps_read_both_sides_once() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    sides = {side: TapReader(net, Tap.parse(f"1:{side}")) for side in ("input", "output")}
+    output = net(torch.ones(3, 2, 2))
+    assert sides["input"].take().shape == (3, 4)
+    assert sides["output"].take() is output
+    with pytest.raises(ConfigError, match="never reached it"):
+        sides["output"].take()
+    sides["input"].close()
+    net(torch.ones(1, 4))
+    with pytest.raises(ConfigError):
+        sides["input"].take()
+
+
+def test_the_published_teachers_patch_embeddings_can_be_tapped() -> None:
+    teacher = build_model("cross-efficient-vit")
+    taps = [
+        TapReader(teacher.module, Tap.parse(f"{side}_image_embedder.to_patch_embedding:input")) for side in ("sm", "lg")
+    ]
+    with torch.inference_mode():
+        teacher.module(torch.zeros(1, 3, 224, 224))
+    assert [tuple(tap.take().shape) for tap in taps] == [(1, 1280, 7, 7), (1, 24, 56, 56)]

@@ -1,0 +1,158 @@
+"""Every loss: zero at the match, the right gradient, the published identities, and the trap it must not fall into."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from deepkd.distillation.losses import FEATURE_LOSSES, LOGIT_LOSSES, LOSSES
+from deepkd.distillation.losses.features import AttentionTransfer, Hint
+from deepkd.distillation.losses.logits import BCE, KD, LogitMSE
+
+SOFT = [name for name in LOGIT_LOSSES if name != "bce"]
+
+
+def pair(name: str, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+    """Inputs of the right kind for the loss `name`: the student's and its target."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (6, 1) if name in LOGIT_LOSSES else (6, 4, 5, 5)
+    student, teacher = (torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype) for _ in range(2))
+    return student, (teacher > 0).to(dtype) if name == "bce" else teacher
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_is_a_finite_scalar_that_trains(name: str) -> None:
+    student, target = pair(name)
+    student.requires_grad_()
+    loss = LOSSES[name]()(student, target)
+    loss.backward()
+    loss = loss.detach()
+    assert loss.shape == () and loss.dtype == torch.float32 and float(loss) > 0
+    assert float(student.grad.abs().sum()) > 0  # type: ignore[union-attr]
+    half = LOSSES[name]()(student.detach().bfloat16(), target.bfloat16())
+    assert half.dtype == torch.float32 and half.isfinite()
+
+
+@pytest.mark.parametrize("name", [name for name in LOSSES if name != "bce"])
+def test_zero_at_the_match(name: str) -> None:
+    _, teacher = pair(name)
+    student = teacher.clone().requires_grad_()
+    loss = LOSSES[name]()(student, teacher)
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(0, abs=1e-6)
+    assert float(student.grad.abs().max()) == pytest.approx(0, abs=1e-6)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", [name for name in LOSSES if name != "hint"])
+def test_a_batch_twice_is_the_same_loss_and_weights_leave_samples_out(name: str) -> None:
+    student, target = pair(name)
+    loss = LOSSES[name]()
+    once = float(loss(student, target))
+    assert float(loss(student.repeat(2, *[1] * (student.ndim - 1)), target.repeat(2, *[1] * (target.ndim - 1)))) == (
+        pytest.approx(once, rel=1e-5)
+    )
+    mask = torch.tensor([1, 1, 1, 0, 0, 0])
+    assert float(loss(student, target, weight=mask)) == pytest.approx(float(loss(student[:3], target[:3])), rel=1e-5)
+    assert float(loss(student, target, weight=torch.zeros(6))) == 0
+
+
+@pytest.mark.parametrize("name", SOFT)
+def test_gradients_in_float64(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Tensor, "float", Tensor.double)  # the losses compute in float32; gradcheck needs float64
+    student, teacher = pair(name, torch.float64)
+    assert torch.autograd.gradcheck(lambda s: LOSSES[name]()(s, teacher), student.requires_grad_())
+
+
+def test_kd_by_hand() -> None:
+    # z_s = 0, z_t = ln 3, T = 1: p = 3/4, q = 1/2: KL = 3/4 ln(3/2) + 1/4 ln(1/2)
+    expected = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
+    assert float(KD(1.0)(torch.tensor([0.0]), torch.tensor([math.log(3)]))) == pytest.approx(expected, rel=1e-6)
+    # the same at T = 2 from logits twice as far, times T^2
+    assert float(KD(2.0)(torch.tensor([0.0]), torch.tensor([2 * math.log(3)]))) == pytest.approx(4 * expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 3.0, 20.0])
+def test_kd_has_the_closed_gradient_and_equals_two_class_softmax(temperature: float) -> None:
+    student, teacher = pair("kd")
+    student.requires_grad_()
+    loss = KD(temperature)(student, teacher)
+    loss.backward()
+    loss = loss.detach()
+    closed = temperature / 6 * ((student / temperature).sigmoid() - (teacher / temperature).sigmoid())
+    torch.testing.assert_close(student.grad, closed.detach())
+    two = [torch.cat((torch.zeros_like(z), z), 1) for z in (student.detach(), teacher)]
+    assert float(KD(temperature)(*two)) == pytest.approx(float(loss), rel=1e-4)
+    reference = F.kl_div(
+        (two[0] / temperature).log_softmax(1), (two[1] / temperature).softmax(1), reduction="batchmean"
+    )
+    assert float(loss) == pytest.approx(temperature**2 * float(reference), rel=1e-4)
+
+
+def test_kd_tends_to_an_eighth_of_the_squared_distance() -> None:
+    student, teacher = pair("kd")
+    limit = float((student - teacher).square().mean() / 8)
+    assert float(KD(300.0)(student, teacher)) == pytest.approx(limit, rel=1e-2)
+
+
+def test_kd_is_no_softmax_over_the_batch() -> None:
+    """`softmax(dim=0)` on [N, 1] compares crops with each other: blind to a constant shift, and 0 for one crop."""
+    student, teacher = pair("kd")
+    loss = KD(3.0)
+
+    def over_the_batch(s: Tensor, t: Tensor) -> Tensor:
+        return 9 * F.kl_div((s / 3).log_softmax(0), (t / 3).softmax(0), reduction="batchmean")
+
+    shifted = student + 5
+    assert float(over_the_batch(shifted, teacher)) == pytest.approx(float(over_the_batch(student, teacher)), rel=1e-4)
+    assert float(loss(shifted, teacher)) > 1.5 * float(loss(student, teacher))
+    assert float(over_the_batch(student[:1], teacher[:1])) == pytest.approx(0)
+    assert float(loss(student[:1], teacher[:1])) > 0.01
+    slopes = []
+    many = torch.randn(2, 64, 1, generator=torch.Generator().manual_seed(0))
+    for function in (loss, over_the_batch):
+        z = many[0].clone().requires_grad_()
+        function(z, many[1]).backward()
+        slopes.append(float(z.grad.norm()))  # type: ignore[union-attr]
+    assert slopes[0] > 5 * slopes[1]
+
+
+def test_extreme_logits_stay_finite() -> None:
+    student = torch.tensor([200.0, -200.0], requires_grad=True)
+    loss = KD(1.0)(student, torch.tensor([-200.0, 200.0]))
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(200) and student.grad.isfinite().all()  # type: ignore[union-attr]
+
+
+def test_bce_and_logit_mse_by_hand() -> None:
+    assert float(BCE()(torch.tensor([0.0]), torch.tensor([1.0]))) == pytest.approx(math.log(2))
+    smoothed = 0.95 * math.log(1 + math.exp(-2)) + 0.05 * math.log(1 + math.exp(2))
+    assert float(BCE(0.1)(torch.tensor([2.0]), torch.tensor([1.0]))) == pytest.approx(smoothed)
+    assert float(LogitMSE()(torch.tensor([1.0, 0.0]), torch.tensor([3.0, 1.0]))) == pytest.approx((2 + 0.5) / 2)
+    assert float(LogitMSE(clip=2.0)(torch.tensor([1.0]), torch.tensor([3.0]))) == pytest.approx(0.5)
+
+
+def test_attention_transfer_against_numpy() -> None:
+    student, teacher = (t.double().numpy() for t in pair("attention_transfer"))
+
+    def q(f: np.ndarray) -> np.ndarray:
+        flat = (f**2).mean(1).reshape(len(f), -1)
+        return flat / np.sqrt((flat**2).sum(1, keepdims=True))
+
+    expected = ((q(student) - q(teacher)) ** 2).mean()
+    loss = AttentionTransfer()(torch.from_numpy(student), torch.from_numpy(teacher))
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+    assert FEATURE_LOSSES["attention_transfer"]()(torch.ones(2, 3, 4, 4), torch.ones(2, 7, 8, 8)) == pytest.approx(0)
+
+
+def test_hint_against_numpy() -> None:
+    student, teacher = (t.double().numpy() for t in pair("hint"))
+
+    def standard(f: np.ndarray) -> np.ndarray:
+        return (f - f.mean((0, 2, 3), keepdims=True)) / np.sqrt(f.var((0, 2, 3), keepdims=True) + 1e-5)
+
+    expected = ((standard(student) - standard(teacher)) ** 2).mean()
+    assert float(Hint()(torch.from_numpy(student), torch.from_numpy(teacher))) == pytest.approx(expected, rel=1e-5)
+    assert float(Hint()(3 * pair("hint")[0] + 1, pair("hint")[0])) == pytest.approx(0, abs=1e-4)

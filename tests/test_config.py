@@ -1,0 +1,83 @@
+"""Settings: where values come from, and what is refused."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from deepkd.config import Config, load_config, setting
+from deepkd.errors import ConfigError
+from deepkd.settings import BenchmarkConfig, DetectConfig, DistillConfig, EvaluateConfig, ExtractConfig, TrainConfig
+
+ALL = (ExtractConfig, TrainConfig, DistillConfig, EvaluateConfig, DetectConfig, BenchmarkConfig)
+
+
+@dataclass(frozen=True)
+class Sample(Config):
+    command: ClassVar[str] = "sample"
+
+    count: int = setting(4, "How many.", low=1, high=9)
+    share: float = setting(0.5, "How much.", low=0, high=1)
+    kind: str = setting("a", "Which.", choices=("a", "b"))
+    quick: bool = setting(False, "Whether.")
+    place: Path | None = setting(None, "Where.")  # noqa: RUF009 - a field, as in deepkd.settings
+
+    def check(self) -> None:
+        if self.quick and self.kind == "b":
+            raise ConfigError("quick and kind=b contradict each other")
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_flag_beats_environment_beats_file_beats_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write(tmp_path / "c.toml", "count = 2\nshare = 1\nkind = 'b'\nplace = 'x'\n")
+    monkeypatch.setenv("DEEPKD_SAMPLE_COUNT", "3")
+    monkeypatch.setenv("DEEPKD_SAMPLE_SHARE", "0.25")
+    config = load_config(Sample, file, count=5, kind=None)
+    assert config == Sample(count=5, share=0.25, kind="b", place=Path("x"))
+    assert load_config(Sample) == Sample(count=3, share=0.25)
+
+
+def test_a_section_of_the_command_is_used_where_there_is_one(tmp_path: Path) -> None:
+    file = write(tmp_path / "c.toml", "[other]\ncount = 'x'\n[sample]\ncount = 7\nquick = true\n")
+    assert load_config(Sample, file) == Sample(count=7, quick=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("cuont = 1", r"unknown setting 'cuont' \(did you mean 'count'\?\); choose from count, kind"),
+        ("count = 'x'", "count='x': takes int, not str"),
+        ("count = 2.5", r"count=2\.5: takes int, not float"),
+        ("count = true", "count=True: takes int, not bool"),
+        ("count = 0", "count=0: takes 1 to 9"),
+        ("share = 1.5", r"share=1\.5: takes 0 to 1"),
+        ("kind = 'c'", "unknown kind 'c'; choose from a, b"),
+        ("quick = 1", "quick=1: takes bool, not int"),
+        ("kind = 'b'\nquick = true", "contradict"),
+        ("count = ", "not valid TOML"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config(Sample, write(tmp_path / "c.toml", text))
+
+
+def test_a_wrong_variable_and_a_missing_file_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(Sample, tmp_path / "none.toml")
+    monkeypatch.setenv("DEEPKD_SAMPLE_COUNT", "many")
+    with pytest.raises(ConfigError, match="count='many': takes int"):
+        load_config(Sample)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_every_command_has_sound_defaults_and_help(kind: type[Config]) -> None:
+    config = kind()
+    assert config.replace() == config and kind.command
+    for name, item in kind.__dataclass_fields__.items():
+        assert item.type is ClassVar[str] or len(item.metadata["help"].split()) > 1, name
