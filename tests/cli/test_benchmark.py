@@ -1,0 +1,70 @@
+"""`deepkd benchmark` from the command line: what goes where, and what is refused."""
+
+import csv
+import io
+import json
+
+import pytest
+from scorer_factory import write_scorer
+from typer.testing import CliRunner
+
+from deepkd.cli.app import app
+
+QUICK = ("--runs", "3", "--batch", "2", "--threads", "1")
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    large = write_scorer(folder / "large.onnx", name="large", params=1000)
+    return ["--teacher", str(large), "--student", str(write_scorer(folder / "small.onnx", name="small", params=5))]
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["benchmark", *map(str, arguments)])
+
+
+def test_out_holds_the_document_the_rows_the_plots_and_the_settings(pair, tmp_path):
+    out = tmp_path / "bench"
+    result = run(*pair, *QUICK, "--format", "json", "--out", out)
+    assert result.exit_code == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert document["schema"] == "deepkd.benchmark/1"
+    assert document["reduction"]["params_pct"] == 99.5
+    assert document["end_to_end"] is None
+    assert json.loads((out / "benchmark.json").read_text()) == document
+    names = sorted(path.name for path in out.iterdir())
+    assert names == ["benchmark.csv", "benchmark.json", "benchmark.png", "config.json", "size-latency.png"]
+    rows = list(csv.DictReader(io.StringIO((out / "benchmark.csv").read_text())))
+    assert [(row["name"], row["role"], row["params"], row["auc"]) for row in rows] == [
+        ("large", "teacher", "1000", ""),
+        ("small", "student", "5", ""),
+    ]
+    again = run(*pair, *QUICK, "--out", out)
+    assert again.exit_code == 1
+    assert "--overwrite" in again.stderr
+
+
+def test_table_says_what_is_untrained_and_judges_nothing(pair):
+    result = run(pair[1], "--student", "pico", *QUICK)
+    assert result.exit_code == 0, result.stderr
+    assert "pico (untrained)" in result.stdout
+    assert "neither AUC nor verdicts" in result.stdout
+    assert not {"FAKE", "REAL", "The student saves"} & set(result.stdout.split())
+    assert "benchmark: timing" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("no-such-net",), 1, "choose from"),
+        (("--teacher", "none.onnx"), 1, "none.onnx"),
+        (("--runs", "1"), 2, "at least 3"),
+        (("--format", "xml"), 2, "choose from table, json, csv"),
+    ],
+)
+def test_refusals(arguments, code, words):
+    result = run(*arguments)
+    assert result.exit_code == code, result.stderr
+    assert words in result.stderr
+    assert result.stdout == ""

@@ -1,0 +1,114 @@
+"""`deepkd evaluate` from the command line: what goes where, and what is refused."""
+
+import csv
+import io
+import json
+
+import pytest
+from crop_factory import write_crops
+from scorer_factory import write_scorer
+from typer.testing import CliRunner
+
+from deepkd.cli.app import app
+
+ALL = ("--split", "all")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_crops(tmp_path_factory.mktemp("crops"), families=5)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_scorer(tmp_path_factory.mktemp("model") / "green.onnx")
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["evaluate", *map(str, arguments)])
+
+
+def test_json_is_one_document(model, data):
+    result = run(model, "--data", data, *ALL, "--format", "json")
+    assert result.exit_code == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert document["schema"] == "deepkd.evaluate/1"
+    (only,) = document["models"]
+    assert (only["name"], only["crops"]["rows"], only["crops"]["real"]) == ("green", 10, 5)
+    assert only["crops"]["auc"]["low"] <= only["crops"]["auc"]["value"] <= only["crops"]["auc"]["high"]
+
+
+def test_table_shows_models_side_by_side(model, data):
+    result = run(model, model, "--data", data, *ALL)
+    assert result.exit_code == 0, result.stderr
+    for words in ("green #1", "green #2", "10 crops of 5 sources", "AUC", "Log loss", "flattered"):
+        assert words in result.stdout
+    assert "evaluate:" not in result.stdout
+
+
+def test_csv_has_a_line_per_figure(model, data):
+    result = run(model, "--data", data, *ALL, "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert [row["figure"] for row in rows] == [
+        *("auc", "average_precision", "log_loss", "eer", "accuracy", "ece", "fpr_at_95_tpr")
+    ]
+    assert {row["level"] for row in rows} == {"crops"}
+    assert all(float(row["value"]) >= 0 for row in rows)
+
+
+def test_one_class_is_null_and_a_dash(model, data, tmp_path):
+    index = (data / "index.csv").read_text().splitlines()
+    kept = [index[0], *(line for line in index if ",FAKE," in line)]
+    alone = write_crops(tmp_path / "alone", families=5)
+    (alone / "index.csv").write_text("\n".join(kept))
+    crops = json.loads(run(model, "--data", alone, *ALL, "--format", "json").stdout)["models"][0]["crops"]
+    assert [crops[name]["value"] for name in ("auc", "average_precision", "eer", "fpr_at_95_tpr")] == [None] * 4
+    assert crops["log_loss"]["value"] > 0
+    table = run(model, "--data", alone, *ALL, "--plots", tmp_path / "plots")
+    assert table.exit_code == 0, table.stderr
+    assert not (tmp_path / "plots" / "roc.png").exists()
+
+
+def test_scores_and_plots_lie_beside_their_settings(model, data, tmp_path):
+    scores, plots = tmp_path / "deep" / "scores.csv", tmp_path / "plots"
+    result = run(model, "--data", data, *ALL, "--scores", scores, "--plots", plots)
+    assert result.exit_code == 0, result.stderr
+    assert scores.read_text().splitlines()[0] == "file,label,score"
+    assert len(scores.read_text().splitlines()) == 11
+    assert json.loads((tmp_path / "deep" / "scores.config.json").read_text())["split"] == "all"
+    names = sorted(path.name for path in plots.iterdir())
+    assert names == ["config.json", "reliability.png", "roc.png", "scores.png"]
+    again = run(model, "--data", data, *ALL, "--scores", scores)
+    assert again.exit_code == 1
+    assert "--overwrite" in again.stderr
+    assert run(model, "--data", data, *ALL, "--scores", scores, "--overwrite").exit_code == 0
+
+
+def test_a_file_of_settings_is_overruled_by_flags(model, data, tmp_path):
+    settings = tmp_path / "settings.toml"
+    settings.write_text(f'[evaluate]\ndata = "{data}"\nsplit = "none"\nformat = "json"\nresamples = 0\n')
+    result = run(model, "--config", settings, "--split", "train")
+    assert result.exit_code == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert (document["split"], document["models"][0]["crops"]["rows"]) == ("train", 6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ((), 2, "MODEL"),
+        (("{model}",), 2, "--data is missing"),
+        (("{model}", "--data", "{data}", "--format", "xml"), 2, "choose from table, json, csv"),
+        (("{model}", "--data", "{data}", "--limit", "0"), 2, "limit=0"),
+        (("{model}", "--data", "{data}", "--split", "tset"), 1, "its splits are test, train, val"),
+        (("{model}", "--data", "{data}/none"), 1, "index"),
+        (("{data}/none.onnx", "--data", "{data}"), 1, "none.onnx"),
+        (("{data}/index.csv", "--data", "{data}"), 1, "unknown kind of model"),
+        (("{model}", "--data", "{data}", "--scores", "{data}"), 1, "is a folder"),
+    ],
+)
+def test_refusals(arguments, code, words, model, data):
+    result = run(*(argument.format(model=model, data=data) for argument in arguments))
+    assert result.exit_code == code, result.stderr
+    assert words in result.stderr
+    assert result.stdout == ""

@@ -1,0 +1,103 @@
+"""Doctor: a whole installation, and what it says of each part that is broken."""
+
+import json
+import re
+import shutil
+import sys
+
+import pytest
+from scorer_factory import write_scorer
+
+from deepkd import shipped
+from deepkd.doctor import CORE, TRAINING, examine, to_document, usable
+from deepkd.report.doctor import doctor_table
+
+MTCNN = ("mtcnn-pnet.onnx", "mtcnn-rnet.onnx", "mtcnn-onet.onnx")
+
+
+@pytest.fixture
+def weights(tmp_path, monkeypatch):
+    """The shipped weights, with a tiny scorer in the place of the student."""
+    for name in MTCNN:
+        shutil.copy(shipped.shipped_file(name), tmp_path / name)
+    write_scorer(tmp_path / "deepkd-nano.onnx", name="deepkd-nano")
+    names = (*MTCNN, "deepkd-nano.onnx")
+    sums = "".join(f"{shipped.sha256_of(tmp_path / name)}  {name}\n" for name in names)
+    (tmp_path / shipped.CHECKSUMS).write_text(sums)
+    shipped.checksums.cache_clear()
+    monkeypatch.setattr(shipped, "weights_dir", lambda: tmp_path)
+    yield tmp_path
+    shipped.checksums.cache_clear()
+
+
+def by_name(checks):
+    return {check.name: check for check in checks}
+
+
+def test_a_whole_installation_is_usable(weights):
+    checks = examine()
+    found = by_name(checks)
+    assert usable(checks), [check for check in checks if check.needed and not check.ok]
+    assert set(CORE.values()) | set(TRAINING) | set(MTCNN) <= found.keys()
+    assert re.fullmatch(r"the one face of astronaut.png, probability (0\.9\d\d|1\.000)", found["find a face"].detail)
+    assert found["score a crop"].detail == "deepkd-nano answers"
+    assert "CPUExecutionProvider" in found["ONNX Runtime providers"].detail
+
+
+def test_the_document_says_the_same(weights):
+    checks = examine()
+    document = json.loads(json.dumps(to_document(checks)))
+    assert (document["schema"], document["usable"]) == ("deepkd.doctor/1", True)
+    assert {tuple(check) for check in document["checks"]} == {("group", "name", "ok", "needed", "detail")}
+    assert doctor_table(document).row_count == len(checks)
+
+
+def damage(weights, name):
+    path = weights / name
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+
+
+@pytest.mark.parametrize(
+    ("harm", "failing", "words"),
+    [
+        (lambda weights: damage(weights, "mtcnn-rnet.onnx"), {"mtcnn-rnet.onnx", "find a face"}, "damaged or altered"),
+        (lambda weights: (weights / "mtcnn-pnet.onnx").unlink(), {"mtcnn-pnet.onnx", "find a face"}, "missing from"),
+        (lambda weights: damage(weights, "deepkd-nano.onnx"), {"deepkd-nano.onnx", "score a crop"}, "SHA-256"),
+        (lambda weights: (weights / shipped.CHECKSUMS).write_text(""), {"deepkd-nano.onnx"}, "not a shipped model"),
+    ],
+)
+def test_what_is_broken_is_named_and_the_rest_still_checked(weights, harm, failing, words):
+    harm(weights)
+    checks = examine()
+    assert not usable(checks)
+    failed = {check.name: check.detail for check in checks if check.needed and not check.ok}
+    assert failing <= failed.keys()
+    assert words in failed[min(failing & set((*MTCNN, "deepkd-nano.onnx")))]
+    assert by_name(checks)["h264"].ok
+
+
+def test_a_student_that_is_no_model_is_found_out(weights):
+    write_scorer(weights / "deepkd-nano.onnx", trained=False)
+    sums = (weights / shipped.CHECKSUMS).read_text().splitlines()[:-1]
+    sums.append(f"{shipped.sha256_of(weights / 'deepkd-nano.onnx')}  deepkd-nano.onnx")
+    (weights / shipped.CHECKSUMS).write_text("\n".join(sums))
+    shipped.checksums.cache_clear()
+    found = by_name(examine())
+    assert found["deepkd-nano.onnx"].ok
+    assert "never trained" in found["score a crop"].detail
+
+
+def test_torch_that_is_broken_is_reported_and_harmless(weights, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    checks = examine()
+    assert usable(checks)
+    cuda = by_name(checks)["CUDA (PyTorch)"]
+    assert (cuda.ok, cuda.needed) == (False, False)
+    assert "Error" in cuda.detail
+
+
+def test_a_missing_core_package_fails(weights, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    checks = examine()
+    assert not usable(checks)
+    assert not by_name(checks)["av"].ok
