@@ -36,10 +36,7 @@ def evaluate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing --scores file.")] = False,
     config_file: Annotated[Path | None, typer.Option("--config", help="TOML file with these settings.")] = None,
 ) -> None:
-    """Measure how right models are on labelled crops, side by side, with 95% intervals.
-
-    Crops come from `deepkd extract`. Figures are per crop, and per video where the index has several crops of one.
-    """
+    """Measure how right models are on labelled crops, side by side, with 95% intervals, per crop and per video."""
     config = load_config(
         EvaluateConfig,
         config_file,
