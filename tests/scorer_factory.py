@@ -1,6 +1,6 @@
 """A tiny ONNX scorer for tests: it calls green faces forged, so that a verdict hangs on the pixels alone.
 
-path = write_scorer(tmp_path / "green.onnx")        logit = 20 * (G - R) / 255 of the mean colour
+path = write_scorer(tmp_path / "green.onnx")        logit = 100 * (G - (R + B) / 2) / 255 - 1.5 of the mean colour
 clip = tinted_clip(tmp_path / "clip.mp4", green=lambda t_s: 1.0 <= t_s < 2.0)
 """
 
@@ -37,7 +37,7 @@ def metadata(**changes: Any) -> dict[str, Any]:
 
 
 def write_scorer(
-    path: Path, *, weights: Sequence[float] = (-20.0, 20.0, 0.0), bias: float = 0.0, **changes: Any
+    path: Path, *, weights: Sequence[float] = (-50.0, 100.0, -50.0), bias: float = -1.5, **changes: Any
 ) -> Path:
     """An ONNX model of the contract: `crops` uint8 (N, S, S, 3) -> `logit` (N,), linear in the mean colour."""
     nodes = [
@@ -62,7 +62,7 @@ def write_scorer(
 
 def green_tint(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """The picture with less red and blue: what the scorer calls forged."""
-    return (image * np.array([0.6, 1.0, 0.75])).astype(np.uint8)
+    return (image * np.array([0.7, 1.0, 0.8])).astype(np.uint8)
 
 
 def tinted_clip(

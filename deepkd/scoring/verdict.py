@@ -307,6 +307,7 @@ def _unforged(label: Label, frames: Sequence[FrameScore], criteria: Criteria) ->
 
 def _sentence(tracks: Sequence[TrackVerdict], named: Sequence[TrackVerdict]) -> str:
     """As in: 2 people; person 1 looks forged; person 2 cannot be judged, the face is too small."""
+    tracks = [track for track in tracks if len(track.frames) > 1 or track in named] or tracks  # one frame may be a slip
     if len(tracks) == 1:
         return f"1 person, who {tracks[0].reason}"
     silent = [track for track in tracks if track.score is None and track not in named]

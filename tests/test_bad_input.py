@@ -1,0 +1,344 @@
+"""Bad input is the daily input: one row for each kind of it that `deepkd detect` meets."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+from media import Media, scene, write_video
+from scorer_factory import tinted_clip, write_scorer
+from typer.testing import CliRunner
+
+from deepkd.cli.app import app
+from deepkd.report import REPORTS
+
+UNIX = sys.platform != "win32"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What goes in, and what must come out."""
+
+    make: Callable[[Media], Path | str | list[str]]
+    verdict: str
+    reason: str
+    exit: int = 0
+    flags: tuple[str, ...] = ()
+
+
+def pictures(change, *, count=6, **options):
+    """A maker of a clip whose every picture is changed."""
+
+    def make(media: Media) -> Path:
+        changed = (np.asarray(change(scene(phase=i / 3, **options)), np.uint8) for i in range(count))
+        return write_video(media.path("clip.mp4"), changed)
+
+    return make
+
+
+def cartoon(media: Media) -> Path:
+    picture = np.full((240, 320, 3), 255, np.uint8)
+    cv2.circle(picture, (160, 120), 80, (255, 220, 90), cv2.FILLED)
+    for x in (130, 190):
+        cv2.circle(picture, (x, 100), 9, (0, 0, 0), cv2.FILLED)
+    cv2.ellipse(picture, (160, 140), (40, 25), 0, 0, 180, (0, 0, 0), 4)
+    cv2.imwrite(str(media.path("cartoon.png")), picture)
+    return media.path("cartoon.png")
+
+
+def folder(media: Media) -> Path:
+    media.path("x.mp4").mkdir()
+    return media.path("x.mp4")
+
+
+def fifo(media: Media) -> Path:
+    os.mkfifo(media.path("pipe.mp4"))
+    return media.path("pipe.mp4")
+
+
+def loop(media: Media) -> Path:
+    media.path("loop.mp4").symlink_to("loop.mp4")
+    return media.path("loop.mp4")
+
+
+def folder_loop(media: Media) -> Path:
+    (media.path("clips/deep/x").parent / "up").symlink_to("..")
+    return media.path("clips")
+
+
+def dangling(media: Media) -> Path:
+    media.path("gone.mp4").symlink_to("nowhere.mp4")
+    return media.path("gone.mp4")
+
+
+def locked(media: Media) -> Path:
+    path = media.junk("locked.mp4")
+    path.chmod(0)
+    return path
+
+
+def header_only(media: Media) -> Path:
+    path = media.clip("head.mp4")
+    path.write_bytes(path.read_bytes()[:200])
+    return path
+
+
+def renamed(media: Media) -> Path:
+    return media.still("still.jpg").rename(media.path("still.mp4"))
+
+
+def forged_second(media: Media) -> Path:
+    return tinted_clip(media.path("long.mp4"), seconds=9, fps=5, green=lambda t_s: 5 <= t_s < 6)
+
+
+def one_of_two(media: Media) -> Path:
+    return tinted_clip(media.path("two.mp4"), faces=("astronaut", "grace_hopper"), size=(480, 240), right_only=True)
+
+
+ROWS = {
+    "noise": Row(lambda m: m.clip(faces=()), "NO_FACE", "no face was found in 10 frames"),
+    "a still of noise": Row(lambda m: m.still(faces=()), "NO_FACE", "no face was found in 1 frame"),
+    "cartoon": Row(cartoon, "NO_FACE", "no face was found"),
+    "one frame": Row(
+        lambda m: m.clip(seconds=0.1), "INCONCLUSIVE", "seen in too few frames to judge (1; 3 are needed)"
+    ),
+    "64x48": Row(lambda m: m.clip(size=(64, 48)), "INCONCLUSIVE", "too small"),
+    "tiny face": Row(lambda m: m.clip(face_share=0.16), "INCONCLUSIVE", "the face is too small (under 40 pixels)"),
+    "blurred": Row(pictures(lambda image: cv2.GaussianBlur(image, (0, 0), 5)), "INCONCLUSIVE", "too blurred"),
+    "dark": Row(pictures(lambda image: image * 0.1), "INCONCLUSIVE", "too dark"),
+    "a real face": Row(lambda m: m.clip(), "REAL", "1 person, who shows no sign of forgery in"),
+    "a forged face": Row(lambda m: tinted_clip(m.path("clip.mp4")), "FAKE", "1 person, who looks forged"),
+    "a still": Row(lambda m: m.still(), "REAL", "in 1 frame"),
+    "one of two people": Row(one_of_two, "FAKE", "2 people; person 2 looks forged"),
+    "one forged second": Row(forged_second, "FAKE", "who looks forged from 0:05.0 to 0:05.8", 0, ("--every", "0.2")),
+    "zero bytes": Row(lambda m: m.junk(size=0), "ERROR", "is empty (0 bytes)", 1),
+    "text": Row(lambda m: m.junk(text=True), "ERROR", "not a video or image", 1),
+    "random bytes": Row(lambda m: m.junk(), "ERROR", "not a video or image", 1),
+    "header only": Row(header_only, "ERROR", "", 1),
+    "wrong extension": Row(renamed, "REAL", "in 1 frame"),
+    "truncated": Row(lambda m: m.truncated("cut.mkv", seconds=3, share=0.8), "REAL", "; note: it ends at"),
+    "truncated too early": Row(lambda m: m.truncated(seconds=3, share=0.3), "ERROR", "re-encode it", 1),
+    "audio only": Row(lambda m: m.audio(), "ERROR", "its streams are: audio (aac)", 1),
+    "variable frame rate": Row(lambda m: m.clip(times=(0, 0.1, 0.5, 0.6, 1.3, 2.0)), "REAL", "no sign"),
+    "rotated": Row(lambda m: m.clip(rotation_deg=90, size=(242, 322)), "REAL", "no sign"),
+    "odd size, lossless": Row(lambda m: m.clip("odd.mkv", size=(321, 241), codec="ffv1"), "REAL", "no sign"),
+    "10 bit": Row(lambda m: m.clip(pixel_format="yuv420p10le"), "REAL", "no sign"),
+    "folder named x.mp4": Row(folder, "ERROR", "is a folder without videos or images", 1),
+    "missing": Row(lambda m: m.path("nothing.mp4"), "ERROR", "does not exist", 1),
+    "no match": Row(lambda m: f"{m.folder}/*.avi", "ERROR", "no file has a name like this", 1),
+    "a name too long": Row(lambda m: m.path("x" * 300 + ".mp4"), "ERROR", "cannot be reached (File name too long)", 1),
+    "brackets in a name": Row(lambda m: m.clip("[red]a*.mp4"), "REAL", "no sign"),
+}
+if UNIX:
+    ROWS |= {
+        "FIFO": Row(fifo, "ERROR", "is a pipe, socket or device", 1),
+        "device": Row(lambda m: "/dev/zero", "ERROR", "is a pipe, socket or device", 1),
+        "symlink loop": Row(loop, "ERROR", "cannot be reached (Too many levels of symbolic links)", 1),
+        "folder in itself": Row(folder_loop, "ERROR", "is a link back to a folder above it; it was not followed", 1),
+        "dangling link": Row(dangling, "ERROR", "is a link to a file that does not exist", 1),
+        "unreadable": Row(locked, "ERROR", "cannot be read (Permission denied)", 1),
+    }
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(write_scorer(tmp_path_factory.mktemp("model") / "green.onnx"))
+
+
+def run(*arguments: str, input: bytes | None = None):
+    return CliRunner().invoke(app, ["detect", *arguments], input=input)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_input(name: str, media: Media, model: str):
+    if name == "unreadable" and os.getuid() == 0:
+        pytest.skip("root reads everything")
+    row = ROWS[name]
+    result = run(str(row.make(media)), "--model", model, "--format", "json", *row.flags)
+    (video,) = json.loads(result.stdout)["videos"]
+    assert (video["verdict"], result.exit_code) == (row.verdict, row.exit)
+    assert row.reason in video["reason"]
+    assert (video["score"] is None) == (row.verdict in {"NO_FACE", "INCONCLUSIVE", "ERROR"})
+    assert "not judged" not in video["reason"], "an error nobody foresaw"
+
+
+def test_one_bad_file_does_not_stop_the_others(media: Media, model: str):
+    media.junk("a.mp4"), media.still("b.jpg"), media.audio("c.mp4"), media.still("d.png", faces=())
+    result = run(str(media.folder), "--model", model, "--format", "json")
+    verdicts = {Path(video["path"]).name: video["verdict"] for video in json.loads(result.stdout)["videos"]}
+    assert verdicts == {"a.mp4": "ERROR", "b.jpg": "REAL", "c.mp4": "ERROR", "d.png": "NO_FACE"}
+    assert result.exit_code == 3
+    assert "a.mp4: is damaged" in result.stderr
+    assert "c.mp4: has no video" in result.stderr
+
+
+def test_ten_thousand_files(media: Media, model: str):
+    for number in range(10_000):
+        media.path(f"{number:05}.mp4").touch()
+    result = run(str(media.folder), "--model", model, "--format", "jsonl")
+    lines = result.stdout.splitlines()
+    assert len(lines) == 10_000
+    assert {json.loads(line)["verdict"] for line in lines} == {"ERROR"}
+    assert "9980 more inputs failed" in result.stderr
+    assert result.exit_code == 1
+
+
+NAMES = {
+    "with  spaces.mp4": ("with  spaces.mp4", "with  spaces.mp4"),
+    "two\nlines.mp4": ("two\nlines.mp4", r"two\nlines.mp4"),
+    "clear\x1b[2Jscreen.mp4": ("clear\x1b[2Jscreen.mp4", r"clear\x1b[2Jscreen.mp4"),
+    "right\u202eto left.mp4": ("right\u202eto left.mp4", r"right\u202eto left.mp4"),
+    "[red]markup[bold].mp4": ("[red]markup[bold].mp4", "[red]markup[bold].mp4"),
+    "<script>alert(1)<script>.mp4": ("<script>alert(1)<script>.mp4", "<script>alert(1)<script>.mp4"),
+    "=cmd|'x'!A1.mp4": ("=cmd|'x'!A1.mp4", "=cmd|'x'!A1.mp4"),
+    "bytes\udcff\udcfe.mp4": (r"bytes\xff\xfe.mp4", r"bytes\xff\xfe.mp4"),
+}
+"""Name -> how JSON has it, how everything made to be read shows it."""
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory, model: str) -> dict[str, str]:
+    """What each format prints for a folder of files with all the names of `NAMES`, and standard error."""
+    folder = tmp_path_factory.mktemp("names")
+    for name in NAMES:
+        (folder / name).write_text("no video")
+    outputs = {format: run(str(folder), "--model", model, "--format", format) for format in REPORTS}
+    assert {result.exit_code for result in outputs.values()} == {1}
+    return {format: result.stdout for format, result in outputs.items()} | {"stderr": outputs["table"].stderr}
+
+
+@pytest.mark.skipif(not UNIX, reason="Windows has no such names")
+@pytest.mark.parametrize("name", NAMES)
+def test_names_are_shown_escaped(name: str, shown: dict[str, str]):
+    in_json, to_read = NAMES[name]
+    paths = [video["path"] for video in json.loads(shown["json"])["videos"]]
+    assert paths == [json.loads(line)["path"] for line in shown["jsonl"].splitlines()]
+    assert in_json in {os.path.basename(path) for path in paths}
+    assert to_read in shown["html"].replace("&lt;", "<").replace("&gt;", ">").replace("&#39;", "'")
+    for format in ("csv", "table", "stderr"):
+        assert to_read in shown[format]
+
+
+@pytest.mark.skipif(not UNIX, reason="Windows has no such names")
+def test_names_cannot_do_anything(shown: dict[str, str]):
+    for text in shown.values():
+        assert not {"\x1b", "\u202e"} & set(text)
+        text.encode("utf-8")
+    assert shown["table"].count("\n") == shown["csv"].count("\n") - 1 == len(NAMES)
+    assert "<script" not in shown["html"]
+
+
+def test_url_is_refused_before_any_work(media: Media, model: str):
+    result = run(str(media.still()), "https://example.org/clip.mp4", "--model", model)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "https://example.org/clip.mp4: is a URL" in result.stderr
+    assert "download it first" in result.stderr
+
+
+def test_paths_on_standard_input(media: Media, model: str):
+    names = [str(media.still("a b.jpg")), "https://example.org/x.mp4", str(media.path("gone.mp4"))]
+    result = run("-", "--model", model, "--format", "json", input="\n".join(names).encode())
+    videos = json.loads(result.stdout)["videos"]
+    assert [video["verdict"] for video in videos] == ["REAL", "ERROR", "ERROR"]
+    assert "is a URL" in videos[1]["reason"]
+    assert result.exit_code == 3
+    with_nul = run("-", "--model", model, "--format", "json", input="\0".join(names).encode() + b"\0")
+    assert [video["verdict"] for video in json.loads(with_nul.stdout)["videos"]] == ["REAL", "ERROR", "ERROR"]
+    assert run("-", "--model", model, input=b"").exit_code == 1
+
+
+def other_network(path: Path) -> Path:
+    model = onnx.load(write_scorer(path))
+    del model.metadata_props[:]
+    onnx.save(model, path)
+    return path
+
+
+def pickle_with_code(path: Path) -> Path:
+    path.write_bytes(b"cos\nsystem\n(S'touch owned'\ntR.")
+    return path
+
+
+def cut(path: Path) -> Path:
+    data = write_scorer(path).read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    return path
+
+
+MODELS = {
+    "junk": (lambda p: p.write_bytes(b"junk" * 99) and p, "damaged or not an ONNX model"),
+    "truncated": (cut, "damaged or not an ONNX model"),
+    "empty": (lambda p: p.write_bytes(b"") or p, "damaged or not an ONNX model"),
+    "another network": (other_network, "not one of deepkd's"),
+    "pickle with code": (lambda p: pickle_with_code(p.with_suffix(".pth")), "not an .onnx file"),
+    "pickle with code, renamed": (pickle_with_code, "damaged or not an ONNX model"),
+    "untrained": (lambda p: write_scorer(p, trained=False), "never trained"),
+    "of another version": (lambda p: write_scorer(p, schema="deepkd.model/9"), "not of schema"),
+    "no calibration": (lambda p: write_scorer(p, calibration={"heat": 3}), "calibration"),
+    "crossed thresholds": (lambda p: write_scorer(p, thresholds={"real": 0.9, "fake": 0.1}), "thresholds"),
+    "missing": (lambda p: p, "no such model"),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_model_is_refused_before_any_verdict(name: str, media: Media):
+    make, message = MODELS[name]
+    model = make(media.path("model.onnx"))
+    result = run(str(media.still()), "--model", str(model), "--format", "json")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not Path("owned").exists()
+
+
+SETTINGS = {
+    "unknown key": ("frmaes = 3", [], "unknown setting 'frmaes' (did you mean 'frames'?)"),
+    "wrong type": ('frames = "many"', [], "frames='many'"),
+    "out of range": ("frames = 0", [], "frames=0: takes at least 1"),
+    "not TOML": ("frames : 3", [], "not valid TOML"),
+    "contradiction": ("", ["--threshold-real", "0.9", "--threshold-fake", "0.1"], "--threshold-real 0.9 is above"),
+    "unknown rule": ("", ["--rule", "median"], "unknown rule 'median'; choose from mean-logit, upstream"),
+    "unknown format": ("", ["--format", "xml"], "unknown format 'xml'; choose from table, json, jsonl, csv, html"),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_settings_are_refused(name: str, media: Media, model: str):
+    text, flags, message = SETTINGS[name]
+    media.path("x.toml").write_text(text)
+    result = run(str(media.still()), "--model", model, "--config", str(media.path("x.toml")), *flags)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in result.stderr
+
+
+OUTPUTS = {
+    "existing report": (["--report", "{there}.html"], "exists already; give another name, or --overwrite", 1),
+    "report in no folder": (["--report", "{folder}/none/r.html"], "cannot be written (No such file or directory)", 1),
+    "report of no kind": (["--report", "{folder}/r.docx"], "choose from .json, .jsonl, .csv, .html", 1),
+    "report over a folder": (["--report", "{folder}/f.html", "--overwrite"], "is a folder", 1),
+    "existing video": (["--save-video", "{there}.webm"], "exists already", 1),
+    "video of no kind": (["--save-video", "{folder}/v.mp4"], "ends in .webm", 2),
+    "video of two clips": (["{folder}/still.jpg", "--save-video", "{folder}/v.webm"], "takes one input, not 2", 2),
+    "video of a still": (["--save-video", "{folder}/v.webm"], "is a still image", 1),
+}
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_outputs_are_refused_and_nothing_is_left(name: str, media: Media, model: str):
+    flags, message, code = OUTPUTS[name]
+    still = media.still()
+    media.path("there.html").write_text("mine"), media.path("there.webm").write_text("mine")
+    media.path("f.html").mkdir()
+    before = sorted(media.folder.iterdir())
+    where = {"folder": media.folder, "there": media.path("there")}
+    result = run(str(still), "--model", model, *(flag.format(**where) for flag in flags))
+    assert result.exit_code == code
+    assert message in result.stderr
+    assert sorted(media.folder.iterdir()) == before
+    assert media.path("there.html").read_text() == "mine"
