@@ -142,12 +142,9 @@ class BenchmarkConfig(Config):
 
 
 @dataclass(frozen=True)
-class TrainConfig(Config):
-    """`deepkd train`: a model on labelled crops."""
+class TrainingConfig(Config):
+    """What every training takes."""
 
-    command: ClassVar[str] = "train"
-
-    model: str = setting("cross-efficient-vit", "Model to train: a name of the registry or of timm.")
     epochs: int = setting(10, "Passes over the drawn samples.", low=1)
     batch: int = setting(32, "Crops per optimiser step, over all processes.", low=2)
     accumulate: int = setting(1, "Parts that a batch is computed in, to save memory.", low=1)
@@ -184,12 +181,21 @@ class TrainConfig(Config):
 
 
 @dataclass(frozen=True)
-class DistillConfig(TrainConfig):
+class TrainConfig(TrainingConfig):
+    """`deepkd train`: a model on labelled crops."""
+
+    command: ClassVar[str] = "train"
+
+    model: str = setting("cross-efficient-vit", "Model to train: a name of the registry or of timm.")
+
+
+@dataclass(frozen=True)
+class DistillConfig(TrainingConfig):
     """`deepkd distill`: a student from a teacher. What training takes, and what the teacher adds."""
 
     command: ClassVar[str] = "distill"
 
-    model: str = setting("nano", "Student to train: a name of the registry or of timm.")
+    student: str = setting("nano", "Student to train: a name of the registry or of timm.")
     loss: str = setting("kd", "Loss between the student's and the teacher's logits.", choices=("kd", "logit_mse"))
     temperature: float = setting(3.0, "Temperature of the soft term.", low=0.01)
     alpha: float = setting(0.7, "Weight of the soft term; the hard labels get the rest.", low=0, high=1)

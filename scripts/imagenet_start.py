@@ -74,7 +74,11 @@ def rebuild_norms(model: TorchModel, crops: CropSet, count: int) -> None:
     def collect(norm: nn.BatchNorm2d, inputs: tuple[Tensor]) -> None:
         values = inputs[0].double()
         first, second, seen = sums[norm]
-        sums[norm] = [first + values.sum((0, 2, 3)), second + values.square().sum((0, 2, 3)), seen + values[:, 0].numel()]
+        sums[norm] = [
+            first + values.sum((0, 2, 3)),
+            second + values.square().sum((0, 2, 3)),
+            seen + values[:, 0].numel(),
+        ]
 
     hooks = [norm.register_forward_pre_hook(collect) for norm in norms]
     model.logits([crops.image(int(i)) for i in np.linspace(0, len(crops) - 1, count)])

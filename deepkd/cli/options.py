@@ -22,11 +22,9 @@ def setting_option(kind: type[Config], name: str, *flags: str) -> Any:
     help = item.metadata["help"]
     if choices and len(choices) < 12:
         help += f" One of: {', '.join(choices)}."
-    default = item.default
-    shown: bool | str = str(default).lower() if isinstance(default, bool) else str(default)
-    if default is None or default == ():
-        shown = False
-    return typer.Option(*(flags or (f"--{name.replace('_', '-')}",)), help=help, show_default=shown)
+    if item.default not in (None, (), False):
+        help += f" \\[default: {item.default}]"
+    return typer.Option(*(flags or (f"--{name.replace('_', '-')}",)), help=help, show_default=False)
 
 
 def takes_settings(kind: type[Config]) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -16,7 +16,7 @@ from deepkd.distillation.taps import Tap, TapReader
 from deepkd.errors import ConfigError
 from deepkd.models.registry import TorchModel, normalise
 from deepkd.scoring.model import InputFormat
-from deepkd.settings import DistillConfig, TrainConfig
+from deepkd.settings import DistillConfig, TrainConfig, TrainingConfig
 from deepkd.training.engine import Objective, Progress, fit
 from deepkd.training.supervised import start_model, train
 
@@ -34,7 +34,8 @@ class Distillation(Objective):
         self.module = student.module
         self.formats = (student.format, teacher.format)
         self.view_px = max(student.format.size, teacher.format.size)
-        self._teacher = (teacher.module.eval().requires_grad_(False),)  # in a tuple, so that it is not trained or saved
+        frozen = teacher.module.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._teacher: tuple[nn.Module] = (frozen,)  # in a tuple, so that it is neither trained nor saved
         self.alpha, self.hint_weight = config.alpha, config.hint
         self.bce = BCE(config.label_smoothing)
         self.soft_name = config.loss
@@ -107,7 +108,7 @@ def distill(
     """
     train_crops = load_crops(data, "train", limit=config.limit)
     val_crops = load_crops(data, "val", limit=config.val_limit)
-    student = start_model(config)
+    student = start_model(config.student, config)
     student.metadata["recipe"] = {
         **config.as_dict(), "teacher": teacher.name, "index_sha256": train_crops.index_sha256()
     }  # fmt: skip
@@ -128,5 +129,5 @@ def train_alone(
     Raises:
         DataError, ConfigError, ModelError, OutputError, TrainingError: as `distill`.
     """
-    shared = {item.name: getattr(config, item.name) for item in dataclasses.fields(TrainConfig)}
-    return train(data, run, TrainConfig(**shared), resume=resume, report=report)
+    shared = {item.name: getattr(config, item.name) for item in dataclasses.fields(TrainingConfig)}
+    return train(data, run, TrainConfig(model=config.student, **shared), resume=resume, report=report)

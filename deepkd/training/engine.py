@@ -25,7 +25,7 @@ from deepkd.evaluation.operating import operating_point
 from deepkd.models.checkpoints import WEIGHTS_FILE, load_checkpoint, save_model
 from deepkd.models.registry import TorchModel
 from deepkd.scoring.model import BATCH
-from deepkd.settings import TrainConfig
+from deepkd.settings import TrainingConfig
 from deepkd.training.processes import Place, joined
 from deepkd.training.schedule import adamw, averaged, warmup_cosine
 
@@ -79,7 +79,7 @@ def fit(
     objective: Objective,
     train: CropSet,
     val: CropSet,
-    config: TrainConfig,
+    config: TrainingConfig,
     run: Path,
     *,
     resume: bool = False,
@@ -115,7 +115,7 @@ class _Trainer:
         objective: Objective,
         train: CropSet,
         val: CropSet,
-        config: TrainConfig,
+        config: TrainingConfig,
         run: Path,
         place: Place,
         report: Callable[[Progress], None],
@@ -124,9 +124,7 @@ class _Trainer:
         self.model, self.config, self.run, self.place, self.report = model, config, run, place, report
         self.train_crops, self.val_crops = train, val
         self.objective = objective.to(place.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.parallel: nn.Module = self.objective
-        if place.world > 1:
-            self.parallel = DistributedDataParallel(self.objective, find_unused_parameters=True)
+        self.parallel = DistributedDataParallel(objective, find_unused_parameters=True) if place.world > 1 else None
         self.average = averaged(model.module, config.ema) if config.ema else None
         self.optimiser = adamw(self.objective, config.lr, config.weight_decay)
         self.dataset = CropDataset(train, Augment(config.augment, objective.view_px))
@@ -180,11 +178,10 @@ class _Trainer:
     def _backward(self, part: Batch, *, last: bool) -> dict[str, float]:
         views = part.views.to(self.place.device, non_blocking=True).float().div(255)
         views = views.contiguous(memory_format=torch.channels_last)
-        apart = isinstance(self.parallel, DistributedDataParallel) and not last
-        hold = self.parallel.no_sync() if apart else nullcontext()
+        hold = self.parallel.no_sync() if self.parallel and not last else nullcontext()
         with hold:
             with self.place.autocast():
-                terms: dict[str, Tensor] = self.parallel(views, part.labels.to(self.place.device))
+                terms: dict[str, Tensor] = (self.parallel or self.objective)(views, part.labels.to(self.place.device))
             (terms["total"] / self.config.accumulate).backward()
         values = {name: float(term.detach()) for name, term in terms.items()}
         if values["total"] != values["total"] or abs(values["total"]) == float("inf"):
@@ -205,7 +202,7 @@ class _Trainer:
         return iter(
             DataLoader(
                 self.dataset,
-                batch_sampler=parts,  # type: ignore[arg-type]
+                batch_sampler=parts,
                 collate_fn=collate,
                 num_workers=self.config.workers,
                 worker_init_fn=_one_thread,

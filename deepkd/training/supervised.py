@@ -11,7 +11,7 @@ from deepkd.data.crops import load_crops
 from deepkd.errors import ModelError
 from deepkd.models.checkpoints import load_checkpoint
 from deepkd.models.registry import TorchModel, build_model, normalise
-from deepkd.settings import TrainConfig
+from deepkd.settings import TrainConfig, TrainingConfig
 from deepkd.training.engine import Objective, Progress, fit
 
 
@@ -37,7 +37,7 @@ def smoothed(labels: Tensor, share: float) -> Tensor:
     return labels * (1 - share) + 0.5 * share
 
 
-def start_model(config: TrainConfig) -> TorchModel:
+def start_model(name: str, config: TrainingConfig) -> TorchModel:
     """The model to train: fresh, or with the weights and input format of `config.init`.
 
     Raises:
@@ -46,9 +46,9 @@ def start_model(config: TrainConfig) -> TorchModel:
     """
     torch.manual_seed(config.seed)
     if not config.init:
-        return build_model(config.model, image_size=config.image_size)
+        return build_model(name, image_size=config.image_size)
     source = load_checkpoint(config.init, allow_untrained=True)
-    model = build_model(config.model, format=source.format, image_size=config.image_size)
+    model = build_model(name, format=source.format, image_size=config.image_size)
     if source.architecture != model.architecture:
         found, wanted = source.architecture, model.architecture
         raise ModelError(f"{config.init}: holds a {found}, not a {wanted}; give a checkpoint of the same model")
@@ -72,7 +72,7 @@ def train(
     """
     train_crops = load_crops(data, "train", limit=config.limit)
     val_crops = load_crops(data, "val", limit=config.val_limit)
-    model = start_model(config)
+    model = start_model(config.model, config)
     model.metadata["recipe"] = {**config.as_dict(), "index_sha256": train_crops.index_sha256()}
     objective = Supervised(model, config.label_smoothing)
     return fit(model, objective, train_crops, val_crops, config, run, resume=resume, report=report)

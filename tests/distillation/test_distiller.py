@@ -19,7 +19,7 @@ from deepkd.settings import DistillConfig, TrainConfig
 from deepkd.training.supervised import train
 
 TINY = DistillConfig(
-    model="pico", image_size=32, batch=8, epochs=1, workers=0, augment="light", ema=0.9, lr=2e-3, hint=1.0
+    student="pico", image_size=32, batch=8, epochs=1, workers=0, augment="light", ema=0.9, lr=2e-3, hint=1.0
 )
 
 

@@ -1,0 +1,57 @@
+# Every target makes what it needs; `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+LIGHT := .venv-light
+BIN := $(VENV)/bin
+VIDEOS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check lint types format bench pipeline clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.done ## Install everything for development into .venv (about 6 GB with PyTorch)
+
+$(VENV)/.done: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@
+
+$(LIGHT)/.done: pyproject.toml
+	$(PYTHON) -m venv $(LIGHT)
+	$(LIGHT)/bin/pip install --quiet --upgrade pip
+	$(LIGHT)/bin/pip install --quiet --editable .
+	@touch $@
+
+demo: $(LIGHT)/.done ## Install the light core and judge the two sample clips
+	$(LIGHT)/bin/deepkd detect data/samples/real.mp4 data/samples/forged.mp4 --report demo/report.html
+	@echo "The evidence is in demo/report.html"
+
+test: $(VENV)/.done ## Run the tests
+	$(BIN)/python -m pytest
+
+check: lint types test ## Lint, types and tests
+
+lint: $(VENV)/.done ## Check the style
+	$(BIN)/ruff check deepkd tests scripts benchmarks
+	$(BIN)/ruff format --check deepkd tests scripts benchmarks
+
+types: $(VENV)/.done ## Check the types
+	$(BIN)/mypy
+
+format: $(VENV)/.done ## Put the code into the project's format
+	$(BIN)/ruff check --fix deepkd tests scripts benchmarks
+	$(BIN)/ruff format deepkd tests scripts benchmarks
+
+bench: $(VENV)/.done ## Derive the README's figures again
+	$(BIN)/python benchmarks/headline.py
+
+pipeline: $(VENV)/.done ## Run every command once on real data: make pipeline DATA=crops [VIDEOS=clips]
+	@test -n "$(DATA)" || { echo "usage: make pipeline DATA=<folder with a crop index> [VIDEOS=<folder of clips>]"; exit 2; }
+	$(BIN)/python scripts/pipeline.py --data "$(DATA)" $(if $(VIDEOS),--videos "$(VIDEOS)") --write docs/pipeline.md
+
+clean: ## Remove environments, caches and results of the demo
+	rm -rf $(VENV) $(LIGHT) demo build dist .mypy_cache .ruff_cache .pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
