@@ -68,7 +68,7 @@ class Jpeg(v2.Transform):
         quality = int(torch.randint(self.quality[0], self.quality[1] + 1, ()))
         pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy()[..., ::-1])
         _, encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
-        decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+        decoded = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR))
         return torch.from_numpy(np.ascontiguousarray(decoded[..., ::-1])).permute(2, 0, 1)
 
 

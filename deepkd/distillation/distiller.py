@@ -34,7 +34,7 @@ class Distillation(Objective):
         self.module = student.module
         self.formats = (student.format, teacher.format)
         self.view_px = max(student.format.size, teacher.format.size)
-        frozen = teacher.module.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        frozen = teacher.module.eval().requires_grad_(False).to(memory_format=torch.channels_last)
         self._teacher: tuple[nn.Module] = (frozen,)  # in a tuple, so that it is neither trained nor saved
         self.alpha, self.hint_weight = config.alpha, config.hint
         self.bce = BCE(config.label_smoothing)

@@ -1,0 +1,107 @@
+"""The command line keeps its contract: help everywhere, data on standard output, documented exit codes."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from deepkd import __version__
+from deepkd.cli.app import COMMANDS, app, printable
+
+ROOT = Path(__file__).parents[1]
+CONTRACT = {
+    "extract": "--out --dataset --frames --face-px --margin --detector --device --workers --resume",
+    "train": "--data --out --model --epochs --config --resume",
+    "distill": "--data --teacher --out --student --loss --temperature --alpha --config --resume",
+    "export": "--out",
+    "evaluate": "--data --split --scores",
+    "detect": "--model --format --report --save-video --frames --fail-on-fake",
+    "benchmark": "--teacher --student --data --video --format --out",
+    "doctor": "--format",
+}
+"""Command -> the options that others rely on."""
+GROUP = typer.main.get_command(app)
+CLI = CliRunner()
+
+
+def test_the_contract_covers_every_command() -> None:
+    assert CONTRACT.keys() == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_option_has_help(name: str) -> None:
+    command = GROUP.commands[name]
+    assert command.help and len(command.help.split()) > 3
+    options = {flag: parameter for parameter in command.params for flag in parameter.opts}
+    assert set(CONTRACT[name].split()) <= options.keys()
+    for parameter in command.params:
+        assert parameter.help, f"deepkd {name} {parameter.opts}"
+    shown = CLI.invoke(app, [name, "--help"], env={"COLUMNS": "200"})
+    assert shown.exit_code == 0 and all(option in shown.stdout for option in CONTRACT[name].split())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["detct"], "detct"),
+        (["detect"], "SOURCE"),
+        (["train", "--data", "x"], "--out"),
+        (["distill", "--data", "x", "--teacher", "t", "--out", "o", "--loss", "kdd"], "choose from kd, logit_mse"),
+        (["train", "--data", "x", "--out", "y", "--epochs", "0"], "epochs=0: takes at least 1"),
+        (["train", "--data", "x", "--out", "y", "--config", "none.toml"], "cannot be read"),
+    ],
+)
+def test_usage_errors_exit_with_2(words: list[str], message: str) -> None:
+    result = CLI.invoke(app, words, env={"COLUMNS": "200"})
+    assert result.exit_code == 2
+    assert message in result.stderr and not result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "--data", "nowhere", "--out", "y"], "nowhere"),
+        (["distill", "--data", "x", "--teacher", "nowhere", "--out", "o"], "no such model"),
+        (["export", "nowhere", "--out", "o.onnx"], "no such model"),
+        (["evaluate", "nowhere.onnx", "--data", "x"], "no such"),
+    ],
+)
+def test_what_cannot_be_done_exits_with_1(words: list[str], message: str, tmp_path: Path) -> None:
+    result = CLI.invoke(app, words, env={"COLUMNS": "200"})
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("error:") and message in result.stderr
+
+
+def test_version_and_help_come_without_heavy_imports() -> None:
+    code = "import sys; sys.argv = ['deepkd', '--help']\nfrom deepkd.cli.app import main\ntry: main()\nexcept SystemExit: pass\n"
+    heavy = "print(sorted({'numpy', 'cv2', 'av', 'onnxruntime', 'torch'} & sys.modules.keys()), file=sys.stderr)"
+    result = subprocess.run([sys.executable, "-c", code + heavy], capture_output=True, text=True, cwd=ROOT)
+    assert result.stderr.strip() == "[]" and "detect" in result.stdout
+    assert CLI.invoke(app, ["--version"]).stdout.strip() == f"deepkd {__version__}"
+
+
+def test_control_characters_are_shown_as_escapes() -> None:
+    assert printable("a\x1b[31mb\u202ec\udce9\n") == "a\\x1b[31mb\\u202ec\\udce9\n"
+
+
+def test_doctor_prints_one_json_document() -> None:
+    result = CLI.invoke(app, ["doctor", "--format", "json"])
+    assert json.loads(result.stdout)
+
+
+def test_interrupting_ends_with_130() -> None:
+    code = "import signal, time; from deepkd.cli.app import app\n@app.command('wait')\ndef wait() -> None:\n    'x'\n"
+    code += "    print('up', flush=True)\n    time.sleep(60)\nimport sys; sys.argv = ['deepkd', 'wait']; app()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    assert process.stdout and process.stdout.readline() == "up\n"
+    time.sleep(0.1)
+    process.send_signal(2)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130 and "interrupted" in errors
