@@ -1,7 +1,6 @@
 """Export: a trained model as one ONNX file that takes uint8 crops and says itself what it is."""
 
 import json
-import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from deepkd import __version__
-from deepkd.errors import ModelError, OutputError
+from deepkd.errors import ModelError
 from deepkd.models.registry import TorchModel, evaluating, normalise
+from deepkd.outputs import writing
 from deepkd.scoring.model import METADATA_KEY, METADATA_SCHEMA, InputFormat, Scorer
 
 OPSET = 17
@@ -47,11 +47,10 @@ def export_onnx(model: TorchModel, path: Path, *, verify: bool = True) -> Path:
         ModelError: the logits differ by more than 1e-4.
         OutputError: it cannot be written.
     """
-    beside = path.with_name(path.name + ".part.onnx")
     size = model.format.size
     example = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, size, size, 3), np.uint8))
     folded = Folded(model.module, model.format).to("cpu")
-    try:
+    with writing(path) as beside:
         with evaluating(folded), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the tracer's remarks on constants that are constant
             torch.onnx.export(
@@ -67,11 +66,6 @@ def export_onnx(model: TorchModel, path: Path, *, verify: bool = True) -> Path:
         _describe(beside, onnx_metadata(model))
         if verify and model.trained:
             _verify(beside, folded, example)
-        os.replace(beside, path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror}); give another --out") from error
-    finally:
-        beside.unlink(missing_ok=True)
     return path
 
 

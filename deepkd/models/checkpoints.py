@@ -1,7 +1,6 @@
 """Checkpoints: one safetensors file with the weights and, as JSON in its header, all that gives them a meaning."""
 
 import json
-import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,8 +11,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from deepkd.errors import ConfigError, ModelError
+from deepkd.errors import ConfigError, ModelError, OutputError
 from deepkd.models.registry import MODELS, PUBLISHED_FORMAT, TorchModel, build_model
+from deepkd.outputs import writing
 from deepkd.scoring.model import METADATA_KEY, METADATA_SCHEMA, InputFormat, Scorer
 from deepkd.shipped import checksums
 
@@ -39,9 +39,11 @@ def save_model(model: TorchModel, path: Path) -> Path:
         **model.metadata,
     }
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.module.state_dict().items()}
-    beside = path.with_name(path.name + ".part")
-    save_file(weights, beside, metadata={METADATA_KEY: json.dumps(header)})
-    os.replace(beside, path)
+    try:
+        with writing(path) as beside:
+            save_file(weights, beside, metadata={METADATA_KEY: json.dumps(header)})
+    except SafetensorError as error:
+        raise OutputError(f"{path}: cannot be written ({error}); make room, or give another --out") from error
     return path
 
 

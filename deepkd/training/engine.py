@@ -1,7 +1,6 @@
 """The training loop, the only one: `deepkd train` and `deepkd distill` differ in the objective they hand to it."""
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -24,6 +23,7 @@ from deepkd.evaluation.metrics import auc, log_loss
 from deepkd.evaluation.operating import operating_point
 from deepkd.models.checkpoints import WEIGHTS_FILE, load_checkpoint, save_model
 from deepkd.models.registry import TorchModel
+from deepkd.outputs import check_folder, writing
 from deepkd.scoring.model import BATCH
 from deepkd.settings import TrainingConfig
 from deepkd.training.processes import Place, joined
@@ -259,15 +259,13 @@ class _Trainer:
         if resume and (self.run / STATE_FILE).is_file():
             self._restore()
             return
+        if not self.place.leads:
+            return
         if (self.run / CONFIG_FILE).exists() and not resume:
             raise OutputError(f"{self.run}: holds a run already; give --resume to go on, or another --out")
-        if self.place.leads:
-            try:
-                self.run.mkdir(parents=True, exist_ok=True)
-                self.config.save(self.run / CONFIG_FILE)
-                (self.run / METRICS_FILE).write_text("")
-            except OSError as error:
-                raise OutputError(f"{self.run}: cannot be written ({error.strerror}); give another --out") from error
+        check_folder(self.run)
+        self.config.save(self.run / CONFIG_FILE)
+        (self.run / METRICS_FILE).write_text("")
 
     def _save(self) -> None:
         if not self.place.leads:
@@ -279,9 +277,12 @@ class _Trainer:
             "optimiser": self.optimiser.state_dict(),
             "rng": torch.get_rng_state(),
         }
-        beside = self.run / (STATE_FILE + ".part")
-        torch.save(content, beside)
-        os.replace(beside, self.run / STATE_FILE)
+        try:
+            with writing(self.run / STATE_FILE) as path:
+                torch.save(content, path)
+        except RuntimeError as error:  # what torch makes of a full disk
+            reason = f"its checkpoint cannot be written ({str(error).splitlines()[0]})"
+            raise OutputError(f"{self.run}: {reason}; the one before is whole: make room and --resume") from error
 
     def _restore(self) -> None:
         before = json.loads((self.run / CONFIG_FILE).read_text())

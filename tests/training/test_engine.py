@@ -141,3 +141,25 @@ def test_two_processes_train_one_model(crops: Path, tmp_path: Path) -> None:
 
 def test_label_smoothing_by_hand() -> None:
     assert smoothed(torch.tensor([0.0, 1.0]), 0.1).tolist() == pytest.approx([0.05, 0.95])
+
+
+def test_a_full_disk_is_named_and_keeps_the_checkpoint_before(
+    crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saves = iter(range(10))
+    save = torch.save
+
+    def full(content: object, path: Path) -> None:
+        if next(saves) == 2:
+            path.write_bytes(b"half")
+            raise RuntimeError("PytorchStreamWriter failed writing file data/3: file write failed")
+        save(content, path)
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OutputError, match=r"make room and --resume"):
+        train(crops, tmp_path / "run", TINY)
+    train(crops, tmp_path / "run", TINY, resume=True)
+    monkeypatch.undo()
+    train(crops, tmp_path / "whole", TINY)
+    assert (tmp_path / "run" / METRICS_FILE).read_text() == (tmp_path / "whole" / METRICS_FILE).read_text()
+    assert not [path for path in (tmp_path / "run").iterdir() if "part" in path.name]
