@@ -82,10 +82,14 @@ class Journal:
         self._owners: dict[str, str] = {}
         try:
             self._file = path.open("a+b")
-            _lock(self._file.fileno(), path)
-            self._load()
         except OSError as error:
             raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+        try:
+            _lock(self._file.fileno(), path)
+            self._load()
+        except BaseException:
+            self._file.close()
+            raise
 
     def __enter__(self) -> "Journal":
         return self
