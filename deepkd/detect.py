@@ -20,7 +20,7 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
-from deepkd.errors import InputError, VideoError
+from deepkd.errors import DeepKDError, VideoError
 from deepkd.scoring.evidence import flaw
 from deepkd.scoring.model import BATCH, InputFormat, Scorer
 from deepkd.scoring.verdict import Criteria, FrameScore, Label, Thresholds, Verdict, judge
@@ -261,7 +261,7 @@ class Bench:
             return detect(
                 source.path, self.scorer, self.detector, self.config, thumbnails=self.thumbnails, threads=self.threads
             )
-        except InputError as error:
+        except DeepKDError as error:
             return Verdict.failed(source.path, str(error).removeprefix(f"{source.path}: "))
         except Exception as error:  # A hostile file may trip any library; it must not take the batch with it.
             where = traceback.extract_tb(error.__traceback__)[-1]
@@ -322,8 +322,7 @@ def _in_processes(sources: Iterator[Source], config: DetectConfig, workers: int,
                 yield from _through(pool, sources, window, ahead=4 * workers)
                 return
         except BrokenProcessPool:
-            for source, _ in window:
-                yield _judge_alone(source, config, thumbnails)
+            yield from _after_a_death(window, config, thumbnails)
 
 
 def _through(
@@ -351,12 +350,21 @@ def _first(window: deque[tuple[Source, Future[Verdict] | None]]) -> Verdict:
     return verdict
 
 
-def _judge_alone(source: Source, config: DetectConfig, thumbnails: bool) -> Verdict:
-    try:
-        with _pool(config, 1, thumbnails) as pool:
-            return pool.submit(_judge_in_worker, source).result()
-    except BrokenProcessPool:
-        return Verdict.failed(source.path, "the process that judged it died; is there enough memory?")
+def _after_a_death(
+    window: deque[tuple[Source, Future[Verdict] | None]], config: DetectConfig, thumbnails: bool
+) -> Iterator[Verdict]:
+    """What was under way when a process died: what is done, and the rest one at a time, so as to find the culprit."""
+    while window:
+        try:
+            with _pool(config, 1, thumbnails) as pool:
+                while window:
+                    source, future = window[0]
+                    done = future is not None and future.done() and not future.exception()
+                    window[0] = (source, future if done else pool.submit(_judge_in_worker, source))
+                    yield _first(window)
+        except BrokenProcessPool:
+            reason = "the process that judged it died; is there enough memory?"
+            yield Verdict.failed(window.popleft()[0].path, reason)
 
 
 @contextmanager

@@ -72,7 +72,9 @@ def _lines(stdin: BinaryIO) -> Iterator[str]:
 
 def _one(name: str) -> Iterator[Source]:
     path = Path(name)
-    if "\0" in name:
+    if not name:
+        yield Source(path, "the name is empty")
+    elif "\0" in name:
         yield Source(Path(name.replace("\0", "?")), "the name has a NUL byte, which no file can have")
     elif os.path.isdir(name):
         yield from _folder(path)

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import pytest
@@ -134,7 +135,16 @@ def test_every_rule(rule):
         judgement = judge({3: seen(*[logit] * 4)}, CRITERIA, rule=rule)
         assert judgement.verdict is verdict
         assert judgement.reason
-        assert [track.id for track in judgement.tracks] == [3]
+        assert [track.id for track in judgement.tracks] == [0]
+
+
+def test_tracks_that_the_detector_doubts_are_left_out_where_there_are_others():
+    hand = [dataclasses.replace(frame, face_probability=0.8, flaw="hardly a face") for frame in seen(9, 9, 9)]
+    judgement = judge({0: hand, 1: seen(-3, -3, -3)}, CRITERIA, rule="mean-logit")
+    assert judgement.reason == "1 person, who shows no sign of forgery in 3 frames"
+    assert [track.id for track in judgement.tracks] == [0]
+    alone = judge({0: hand}, CRITERIA, rule="mean-logit")
+    assert (alone.verdict, alone.reason) == (INCONCLUSIVE, "1 person, who cannot be judged, the face is hardly a face")
 
 
 def test_unknown_rule_lists_the_known():

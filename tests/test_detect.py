@@ -1,0 +1,254 @@
+import dataclasses
+import json
+import multiprocessing
+import os
+import signal
+import threading
+from io import StringIO
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from media import Media
+from scorer_factory import tinted_clip, write_scorer
+
+from deepkd.detect import SHOWN, Bench, Stopwatch, detect, detect_all, time_limit
+from deepkd.errors import ModelError, VideoError
+from deepkd.report import Provenance, open_report
+from deepkd.scoring.verdict import Label, Verdict
+from deepkd.settings import DetectConfig
+from deepkd.video.sources import Source
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("detect")
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> str:
+    return str(write_scorer(folder / "green.onnx"))
+
+
+@pytest.fixture(scope="module")
+def bench(model: str) -> Bench:
+    return Bench.load(DetectConfig(model=model), thumbnails=True, threads=2)
+
+
+@pytest.fixture(scope="module")
+def two(folder: Path) -> Path:
+    """Two people; the right one is forged between 1 and 2 s."""
+    people = ("astronaut", "grace_hopper")
+    return tinted_clip(
+        folder / "two.mp4", faces=people, size=(480, 240), seconds=3, right_only=True, green=lambda t_s: 1 <= t_s < 2
+    )
+
+
+@pytest.fixture(scope="module")
+def verdict(bench: Bench, two: Path) -> Verdict:
+    return bench.judge(Source(two))
+
+
+def test_two_people_are_kept_apart(verdict: Verdict):
+    left, right = verdict.tracks
+    assert verdict.verdict is Label.FAKE
+    assert (left.verdict, right.verdict) == (Label.REAL, Label.FAKE)
+    assert verdict.score == right.score > 0.9
+    assert all(frame.box[0] + frame.box[2] < 240 for frame in left.frames)
+    assert all(frame.box[0] >= 240 for frame in right.frames)
+
+
+def test_the_seconds_are_named(verdict: Verdict):
+    start, end = verdict.tracks[1].forged_s
+    assert 1 <= start < end < 2
+    assert "person 2 looks forged from 0:01." in verdict.reason
+
+
+def test_times_and_counts(verdict: Verdict):
+    assert verdict.duration_s == pytest.approx(3, abs=0.05)
+    assert verdict.fps == pytest.approx(10)
+    times = [frame.t_s for frame in verdict.tracks[0].frames]
+    assert times == sorted(times)
+    assert len(times) == verdict.frames_sampled <= 16
+    parts = sum(verdict.timing_ms[stage] for stage in ("decode", "faces", "score"))
+    assert 0 < parts <= verdict.timing_ms["total"]
+
+
+def test_few_thumbnails_are_kept(verdict: Verdict, model: str, two: Path):
+    for track in verdict.tracks:
+        kept = [frame for frame in track.frames if frame.thumbnail]
+        assert len(kept) == 2 * SHOWN
+        logits = sorted(frame.logit for frame in track.frames)
+        assert {frame.logit for frame in kept} == {*logits[:SHOWN], *logits[-SHOWN:]}
+        picture = cv2.imdecode(np.frombuffer(kept[0].thumbnail, np.uint8), cv2.IMREAD_COLOR)
+        assert picture.shape == (112, 112, 3)
+    plain = Bench.load(DetectConfig(model=model), threads=2).judge(Source(two))
+    assert not any(frame.thumbnail for track in plain.tracks for frame in track.frames)
+
+
+NUMBER = (int, float)
+FRAME = {"t_s": NUMBER, "box": [NUMBER], "score": NUMBER, "face_probability": NUMBER}
+TRACK = {"id": int, "verdict": str, "score": (*NUMBER, None), "first_s": NUMBER, "last_s": NUMBER, "frames": [FRAME]}
+VIDEO = {
+    "path": str, "verdict": str, "score": (*NUMBER, None), "reason": str, "duration_s": (*NUMBER, None),
+    "fps": (*NUMBER, None), "frames_sampled": int, "tracks": [TRACK],
+    "timing_ms": {"decode": NUMBER, "faces": NUMBER, "score": NUMBER, "total": NUMBER},
+}  # fmt: skip
+SCHEMA = {"schema": str, "model": {"name": str, "sha256": str, "params": int}, "videos": [VIDEO]}
+
+
+def check(value, schema, where="$"):
+    """Every key and every type of schema deepkd.detect/1, and no other key."""
+    if isinstance(schema, dict):
+        assert list(value) == list(schema), where
+        for key in schema:
+            check(value[key], schema[key], f"{where}.{key}")
+    elif isinstance(schema, list):
+        assert isinstance(value, list), where
+        for item in value:
+            check(item, schema[0], f"{where}[]")
+    else:
+        kinds = schema if isinstance(schema, tuple) else (schema,)
+        assert type(value) in {type(None) if kind is None else kind for kind in kinds}, where
+
+
+def test_json_is_of_the_schema(bench: Bench, verdict: Verdict, media: Media):
+    inputs = [media.junk(), media.clip("noise.mp4", faces=()), media.clip("short.mp4", seconds=0.1), media.still()]
+    out = StringIO()
+    report = open_report("json", out, Provenance(bench.scorer.name, bench.scorer.sha256, bench.scorer.params))
+    for answer in (verdict, *detect_all(map(Source, inputs), bench=bench)):
+        report.add(answer)
+    report.close()
+    document = json.loads(out.getvalue(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    check(document, SCHEMA)
+    assert document["schema"] == "deepkd.detect/1"
+    videos = document["videos"]
+    assert [video["verdict"] for video in videos] == ["FAKE", "ERROR", "NO_FACE", "INCONCLUSIVE", "REAL"]
+    assert all(len(frame["box"]) == 4 for video in videos for track in video["tracks"] for frame in track["frames"])
+    assert videos[1]["duration_s"] is videos[1]["fps"] is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "verdict"),
+    [
+        ({"threshold_fake": 0.9999, "threshold_real": 0.001}, Label.INCONCLUSIVE),
+        ({"threshold_fake": 1.0, "threshold_real": 0.9999}, Label.REAL),
+        ({"rule": "upstream"}, Label.REAL),
+        ({"frames": 2}, Label.REAL),
+        ({"min_frames": 40, "frames": 40}, Label.INCONCLUSIVE),
+    ],
+)
+def test_settings_are_obeyed(settings: dict, verdict: Label, bench: Bench, two: Path):
+    config = bench.config.replace(**settings)
+    assert detect(two, bench.scorer, bench.detector, config).verdict is verdict
+
+
+def test_every_so_many_seconds(bench: Bench, two: Path):
+    counts = [
+        detect(two, bench.scorer, bench.detector, bench.config.replace(frames=2, every_s=every_s)).frames_sampled
+        for every_s in (0.0, 0.5)
+    ]
+    assert counts == [2, 6]
+
+
+def test_too_slow_is_an_error_and_the_next_input_is_judged(model: str, bench: Bench, media: Media):
+    hasty = dataclasses.replace(bench, config=bench.config.replace(timeout_s=1e-4))
+    slow = hasty.judge(Source(media.clip()))
+    assert slow.verdict is Label.ERROR
+    assert slow.reason == "took longer than 0.0001 s; raise --timeout, or lower --frames"
+    assert bench.judge(Source(media.still())).verdict is Label.REAL
+    assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+
+
+def test_time_limit_rings_inside_a_long_step():
+    with pytest.raises(VideoError, match=r"clip\.mp4: took longer than 0\.01 s"), time_limit(Path("clip.mp4"), 0.01):
+        for _ in range(10**9):
+            pass
+
+
+def test_time_limit_holds_in_a_thread_too(bench: Bench, media: Media):
+    answers: list[Verdict] = []
+    hasty = dataclasses.replace(bench, config=bench.config.replace(timeout_s=1e-4))
+    source = Source(media.clip())
+    thread = threading.Thread(target=lambda: answers.append(hasty.judge(source)))
+    thread.start()
+    thread.join()
+    assert "took longer" in answers[0].reason
+
+
+class Broken:
+    """A detector that fails in a way nobody foresaw."""
+
+    def detect(self, image):
+        raise RuntimeError("no\nidea")
+
+
+def test_a_surprise_is_an_error_of_that_input_alone(bench: Bench, media: Media):
+    answer = dataclasses.replace(bench, detector=Broken()).judge(Source(media.still()))
+    assert answer.verdict is Label.ERROR
+    assert answer.reason.startswith("not judged, RuntimeError at test_detect.py:")
+
+
+def test_a_score_that_is_no_number_is_an_error(media: Media):
+    sick = Bench.load(DetectConfig(model=str(write_scorer(media.path("sick.onnx"), bias=float("nan")))), threads=2)
+    answer = sick.judge(Source(media.still()))
+    assert (answer.verdict, answer.score) == (Label.ERROR, None)
+    assert "no number" in answer.reason
+
+
+def test_a_missing_model_is_refused_before_the_first_input():
+    with pytest.raises(ModelError, match="no such model"):
+        next(detect_all(iter([Source(Path("x"))]), DetectConfig(model="nothing.onnx")))
+
+
+def said(verdicts) -> list[tuple]:
+    return [(v.path.name, v.verdict, v.score, v.reason, len(v.tracks)) for v in verdicts]
+
+
+def test_processes_say_the_same_in_the_same_order_and_outlive_a_killed_one(bench: Bench, media: Media):
+    inputs = [
+        Source(media.still("a.jpg")), Source(media.junk("b.mp4")), Source(media.path("c.mp4"), "does not exist"),
+        Source(media.clip("d.mp4", faces=())), Source(media.still("e.jpg", forged=True)), Source(media.audio("f.mp4")),
+    ]  # fmt: skip
+
+    def with_a_murder():
+        for number, source in enumerate(inputs):
+            if number == 4:
+                [child.kill() for child in multiprocessing.active_children()]
+            yield source
+
+    config = bench.config.replace(workers=2)
+    assert said(detect_all(with_a_murder(), config, bench=bench)) == said(detect_all(inputs, bench=bench))
+    assert not multiprocessing.active_children()
+
+
+def test_leaving_early_ends_the_processes(bench: Bench, media: Media):
+    still = media.still()
+    verdicts = detect_all((Source(still) for _ in range(10**6)), bench.config.replace(workers=2), bench=bench)
+    assert next(verdicts).verdict is Label.REAL
+    children = multiprocessing.active_children()
+    verdicts.close()
+    for child in children:
+        child.join()
+    assert children
+    assert not any(child.is_alive() for child in children)
+
+
+def test_inputs_are_only_read(bench: Bench, media: Media):
+    path = media.clip()
+    before = (path.read_bytes(), os.stat(path).st_mtime_ns, sorted(media.folder.iterdir()))
+    bench.judge(Source(path))
+    assert (path.read_bytes(), os.stat(path).st_mtime_ns, sorted(media.folder.iterdir())) == before
+
+
+def test_stopwatch_gives_nested_time_to_the_innermost(monkeypatch: pytest.MonkeyPatch):
+    clock = iter(range(100))
+    monkeypatch.setattr("time.perf_counter", lambda: float(next(clock)))
+    watch = Stopwatch()
+    inner = watch.each("inner", [1, 2])
+    assert list(watch.each("outer", inner)) == [1, 2]
+    assert watch.count == {"inner": 2, "outer": 2}
+    timing = watch.timing_ms()
+    assert timing["inner"] == 3000
+    assert timing["inner"] + timing["outer"] <= timing["total"]

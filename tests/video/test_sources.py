@@ -1,0 +1,127 @@
+import io
+import os
+from pathlib import Path
+
+import pytest
+
+from deepkd.errors import UsageError
+from deepkd.video.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Source, find_sources
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in (
+        "b.mp4",
+        "a/y.JPG",
+        "a/deep/z.webm",
+        "a/notes.txt",
+        "a/.hidden.mp4",
+        ".cache/x.mp4",
+        "c[1].mp4",
+        "empty/x",
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def found(*names: str, stdin: bytes = b"") -> list[str]:
+    return [
+        f"{s.path}: {s.problem}" if s.problem else str(s.path) for s in find_sources(names, stdin=io.BytesIO(stdin))
+    ]
+
+
+CASES = {
+    "a file": (["b.mp4"], ["b.mp4"]),
+    "any file that is named, whatever its suffix": (["a/notes.txt"], ["a/notes.txt"]),
+    "a folder": (["a"], ["a/deep/z.webm", "a/y.JPG"]),
+    "the folder that we are in": (["."], ["a/deep/z.webm", "a/y.JPG", "b.mp4", "c[1].mp4"]),
+    "a pattern": (["*.mp4"], ["b.mp4", "c[1].mp4"]),
+    "a pattern for folders": (["*/deep"], ["a/deep/z.webm"]),
+    "any depth": (["**/*.webm"], ["a/deep/z.webm"]),
+    "a name with brackets is no pattern": (["c[1].mp4"], ["c[1].mp4"]),
+    "no match": (["*.avi"], ["*.avi: no file has a name like this; check the pattern"]),
+    "missing": (["x.mp4"], ["x.mp4: does not exist; check the name"]),
+    "several, in this order": (["b.mp4", "a/deep", "b.mp4"], ["b.mp4", "a/deep/z.webm", "b.mp4"]),
+    "an empty folder": (
+        ["empty"], ["empty: is a folder without videos or images (known by names such as .mp4, .mkv, .webm, .jpg)"],
+    ),
+    "nothing": ([], []),
+    "an empty name": ([""], [".: the name is empty"]),
+    "a NUL byte": (["a\0b"], ["a?b: the name has a NUL byte, which no file can have"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_names(name: str, tree: Path):
+    names, expected = CASES[name]
+    assert found(*names) == expected
+
+
+STDIN = {
+    "lines": (b"b.mp4\na/deep\n", ["b.mp4", "a/deep/z.webm"]),
+    "no newline at the end, empty lines, Windows lines": (b"\nb.mp4\r\n\nb.mp4", ["b.mp4", "b.mp4"]),
+    "ended by NUL": (b"b.mp4\0two\nlines.mp4\0", ["b.mp4", "two\nlines.mp4: does not exist; check the name"]),
+    "a URL": (b"ftp://a/b\n", ["ftp:/a/b: is a URL, and deepkd fetches nothing; download it first and give the file"]),
+    "bytes": (b"\xff.mp4\n", ["\udcff.mp4: does not exist; check the name"]),
+    "empty": (b"", []),
+}
+
+
+@pytest.mark.parametrize("name", STDIN)
+def test_standard_input(name: str, tree: Path):
+    data, expected = STDIN[name]
+    assert found("-", stdin=data) == expected
+
+
+@pytest.mark.parametrize("url", ["http://a/b.mp4", "HTTPS://a/b.mp4", "rtsp://a", "s3://a/b", "file:///a/b.mp4"])
+def test_urls_are_refused_at_once(url: str, tree: Path):
+    with pytest.raises(UsageError, match="is a URL"):
+        find_sources(["b.mp4", url])
+
+
+@pytest.mark.parametrize("name", ["c:b.mp4", "://", "a://"])
+def test_odd_names_are_no_urls(name: str, tree: Path):
+    assert "URL" not in found(name)[0]
+
+
+def test_links(tree: Path):
+    (tree / "a/up").symlink_to("..")
+    (tree / "a/side").symlink_to("../empty")
+    (tree / "a/self.mp4").symlink_to("self.mp4")
+    (tree / "a/gone.mp4").symlink_to("nowhere")
+    (tree / "a/good.mp4").symlink_to("../b.mp4")
+    assert found("a") == [
+        "a/deep/z.webm",
+        "a/gone.mp4: is a link to a file that does not exist",
+        "a/good.mp4",
+        f"a/self.mp4: cannot be reached ({os.strerror(40)})",
+        "a/up/b.mp4",
+        "a/up/c[1].mp4",
+        "a/y.JPG",
+    ]
+    assert "a/up: is a link back to a folder above it; it was not followed" in found(".")
+
+
+def test_folders_that_link_to_each_other_end(tmp_path: Path):
+    for name in "abcdefghij":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.mp4").touch()
+        for other in "abcdefghij":
+            (tmp_path / name / f"to-{other}").symlink_to(tmp_path / other)
+    good = [source for source in find_sources([str(tmp_path)]) if not source.problem]
+    assert len({os.path.realpath(source.path) for source in good}) == len(good) == 10
+
+
+def test_deep_folders(tmp_path: Path):
+    deep = tmp_path.joinpath(*["d"] * 500)
+    deep.mkdir(parents=True)
+    (deep / "x.mp4").touch()
+    assert list(find_sources([str(tmp_path)])) == [Source(deep / "x.mp4")]
+
+
+def test_suffixes_are_lower_case_and_kept_apart():
+    assert all(suffix == suffix.lower() and suffix.startswith(".") for suffix in VIDEO_SUFFIXES | IMAGE_SUFFIXES)
+    assert not VIDEO_SUFFIXES & IMAGE_SUFFIXES
