@@ -1,5 +1,6 @@
 """One clip at a time: frames, faces, people, crops on disk."""
 
+import multiprocessing
 import os
 import shutil
 from collections.abc import Sequence
@@ -61,21 +62,22 @@ def crop_rule(config: ExtractConfig) -> CropRule:
 class ClipExtractor:
     """Writes the crops of a clip, all or none."""
 
-    def __init__(self, config: ExtractConfig, out: Path, threads: int) -> None:
-        """Load the detector.
+    def __init__(self, config: ExtractConfig, out: Path, decode_threads: int) -> None:
+        """Load the detector; it and OpenCV get one thread, since several workers fill the cores better.
 
         Raises:
             ConfigError, ModelError: it cannot be loaded.
         """
-        cv2.setNumThreads(threads)
-        self.config, self.out, self.threads = config, out, threads
+        if multiprocessing.parent_process():
+            cv2.setNumThreads(1)
+        self.config, self.out, self.decode_threads = config, out, decode_threads
         self.rule = crop_rule(config)
         self.detector = load_detector(
             config.detector,
             device=config.device,
             min_face_px=config.min_face_px,
             max_side_px=config.max_side_px,
-            threads=threads,
+            threads=1,
         )
 
     def __call__(self, task: Task) -> Record:
@@ -100,7 +102,7 @@ class ClipExtractor:
         shutil.rmtree(part, ignore_errors=True)
         tracker = Tracker()
         entries: list[CropEntry] = []
-        for frame in read_frames(path, frames=self.config.frames, threads=self.threads, warn=warnings.append):
+        for frame in read_frames(path, frames=self.config.frames, threads=self.decode_threads, warn=warnings.append):
             sight.add(frame)
             faces = self._faces(frame, sight)
             for face, track in zip(faces, tracker.update(frame.t_s, faces), strict=True):
