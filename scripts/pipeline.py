@@ -66,8 +66,8 @@ def main() -> None:
     parts = [
         "# The pipeline, end to end",
         "Written by `make pipeline DATA=CROPS VIDEOS=CLIPS`, which runs every command once on a small subset: the "
-        "teacher is trained for minutes where it takes hours, so its figures show that the chain works, not how good it gets. "
-        "`deepkd-nano` is the shipped student. Times are of one run on this machine.",
+        "teacher is trained for minutes where it takes hours, so its figures show that the chain works, not how "
+        "good it gets. `deepkd-nano` is the shipped student. Times are of one run on this machine.",
     ]
     for title, line, shown in stages(args.data, args.videos, args.out):
         print(f"== {title}: {shown}", file=sys.stderr, flush=True)

@@ -1,0 +1,68 @@
+"""The shipped models are whole, say what they are, and give their golden scores."""
+
+import json
+import shutil
+from pathlib import Path
+
+import onnx
+import pytest
+from media import Image
+
+from deepkd import shipped
+from deepkd.errors import ModelError
+from deepkd.scoring.model import METADATA_KEY, Scorer
+from deepkd.shipped import checksums, shipped_file, weights_dir
+from deepkd.video.crops import crop_face
+from deepkd.video.faces import load_detector
+from deepkd.video.frames import Frame
+
+GOLDEN = json.loads((weights_dir() / "golden.json").read_text())
+STUDENTS = sorted(name.removesuffix(".onnx") for name in checksums() if name.startswith("deepkd-"))
+
+
+def test_every_file_is_listed_and_verified() -> None:
+    assert {path.name for path in weights_dir().glob("*.onnx")} == checksums().keys()
+    assert all(shipped_file(name).is_file() for name in checksums())
+    assert "deepkd-nano" in STUDENTS and GOLDEN.keys() == set(STUDENTS)
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_golden_scores(name: str, astronaut: Image, grace_hopper: Image) -> None:
+    scorer, detector = Scorer.load(name), load_detector("mtcnn", device="cpu")
+    for person, image in (("astronaut", astronaut), ("grace_hopper", grace_hopper)):
+        face = detector.detect(image)[0]
+        crop = crop_face(Frame(image, 0.0, 0), face, face_px=scorer.format.size, rule=scorer.format.crop)
+        assert scorer.logits([crop.image])[0] == pytest.approx(GOLDEN[name][person], abs=0.02)
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_a_student_keeps_its_budget_and_says_what_it_is(name: str) -> None:
+    scorer = Scorer.load(name)
+    assert scorer.name == name and scorer.params <= 506_888 and scorer.bytes <= 2_100_000
+    graph = onnx.load(scorer.path)
+    stored = sum(int(onnx.numpy_helper.to_array(tensor).size) for tensor in graph.graph.initializer)
+    assert 0.8 * scorer.params < stored <= scorer.params, "batch norms are folded, nothing else is missing"
+    assert json.loads(next(p.value for p in graph.metadata_props if p.key == METADATA_KEY))["recipe"]["teacher"]
+    assert 0 < scorer.thresholds.real <= scorer.thresholds.fake < 1
+
+
+@pytest.fixture
+def copied_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "weights"
+    shutil.copytree(weights_dir(), folder)
+    monkeypatch.setattr(shipped, "weights_dir", lambda: folder)
+    return folder
+
+
+def test_an_altered_or_missing_model_is_refused(copied_weights: Path) -> None:
+    path = copied_weights / "deepkd-nano.onnx"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="damaged or altered"):
+        shipped_file("deepkd-nano.onnx")
+    path.unlink()
+    with pytest.raises(ModelError, match="missing"):
+        shipped_file("deepkd-nano.onnx")
+    with pytest.raises(ModelError, match=r"not a shipped model; choose from deepkd-nano\.onnx"):
+        shipped_file("deepkd-giant.onnx")
