@@ -49,5 +49,7 @@ def writing(path: Path) -> Iterator[Path]:
             os.replace(beside, path)
         finally:
             beside.unlink(missing_ok=True)
+    except BrokenPipeError:
+        raise  # standard output's, not the file's
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error

@@ -318,8 +318,8 @@ def test_settings_are_refused(name: str, media: Media, model: str):
 
 
 OUTPUTS = {
-    "existing report": (["--report", "{there}.html"], "exists already; give another name, or --overwrite", 1),
-    "report in no folder": (["--report", "{folder}/none/r.html"], "cannot be written (No such file or directory)", 1),
+    "existing report": (["--report", "{there}.html"], "exists already; choose another name or add --overwrite", 1),
+    "report under a file": (["--report", "{folder}/there.html/r.html"], "cannot be made (", 1),
     "report of no kind": (["--report", "{folder}/r.docx"], "choose from .json, .jsonl, .csv, .html", 1),
     "report over a folder": (["--report", "{folder}/f.html", "--overwrite"], "is a folder", 1),
     "existing video": (["--save-video", "{there}.webm"], "exists already", 1),

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deepkd.cli.options import setting_option
+from deepkd.cli.options import ConfigFile, takes_settings
 from deepkd.config import load_config
 from deepkd.errors import OutputError, UsageError
 from deepkd.settings import DetectConfig
@@ -25,36 +25,33 @@ SHOWN_ERRORS = 20
 """Failed inputs that are named on standard error at most."""
 
 
+Sources = Annotated[
+    list[str], typer.Argument(metavar="SOURCE...", help="Files, folders, globs, or - for paths on standard input.")
+]
+ReportFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write a report too: .html (with evidence), .json, .jsonl, .csv.")
+]
+VideoFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write the clip with boxes and scores drawn in: .webm.")
+]
+FailOnFake = Annotated[bool, typer.Option("--fail-on-fake", help="Exit with 4 when a FAKE was found.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output files.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on standard error but what stops us.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say how long each input took, and on what.")]
+
+
+@takes_settings(DetectConfig)
 def detect(
-    sources: Annotated[
-        list[str], typer.Argument(metavar="SOURCE...", help="Files, folders, globs, or - for paths on standard input.")
-    ],
-    model: Annotated[str | None, setting_option(DetectConfig, "model")] = None,
-    format: Annotated[str | None, setting_option(DetectConfig, "format")] = None,
-    report: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write a report too: .html (with evidence), .json, .jsonl, .csv."),
-    ] = None,
-    save_video: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the clip with boxes and scores drawn in: .webm.")
-    ] = None,
-    frames: Annotated[int | None, setting_option(DetectConfig, "frames")] = None,
-    every: Annotated[float | None, setting_option(DetectConfig, "every_s", "--every")] = None,
-    rule: Annotated[str | None, setting_option(DetectConfig, "rule")] = None,
-    threshold_fake: Annotated[float | None, setting_option(DetectConfig, "threshold_fake")] = None,
-    threshold_real: Annotated[float | None, setting_option(DetectConfig, "threshold_real")] = None,
-    min_frames: Annotated[int | None, setting_option(DetectConfig, "min_frames")] = None,
-    detector: Annotated[str | None, setting_option(DetectConfig, "detector")] = None,
-    device: Annotated[str | None, setting_option(DetectConfig, "device")] = None,
-    workers: Annotated[int | None, setting_option(DetectConfig, "workers")] = None,
-    timeout: Annotated[float | None, setting_option(DetectConfig, "timeout_s", "--timeout")] = None,
-    fail_on_fake: Annotated[bool, typer.Option("--fail-on-fake", help="Exit with 4 when a FAKE was found.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing output files.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on standard error but what stops us.")] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Say how long each input took, and on what.")
-    ] = False,
-    config_file: Annotated[Path | None, typer.Option("--config", help="TOML file with these settings.")] = None,
+    sources: Sources,
+    *,
+    report: ReportFile = None,
+    save_video: VideoFile = None,
+    fail_on_fake: FailOnFake = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    config_file: ConfigFile = None,
+    **settings: Any,
 ) -> None:
     """Judge whether the faces in videos or images are forged.
 
@@ -63,23 +60,16 @@ def detect(
     Exit codes: 0 all were judged; 1 nothing could be judged; 2 wrong usage; 3 some inputs failed;
     4 a FAKE was found (with --fail-on-fake only).
     """
-    config = load_config(
-        DetectConfig,
-        config_file,
-        **{"model": model, "format": format, "frames": frames, "rule": rule, "workers": workers, "timeout_s": timeout},
-        **{"threshold_fake": threshold_fake, "threshold_real": threshold_real, "min_frames": min_frames},
-        **{"detector": detector, "device": device, "every_s": every},
-    )
+    config = load_config(DetectConfig, config_file, **settings)
     from deepkd.detect import Bench
     from deepkd.video.sources import find_sources
 
     inputs: Iterable[Source] = find_sources(sources, stdin=sys.stdin.buffer)
     if save_video or "-" not in sources:
         inputs = list(inputs)
-    if save_video:
-        _check_save_video(save_video, list(inputs))
+    _check_outputs(report, save_video, inputs, overwrite=overwrite)
     bench = Bench.load(config, thumbnails=report is not None or config.format == "html")
-    with _reports(bench, report, overwrite=overwrite) as reports, _video(save_video, overwrite=overwrite) as film:
+    with _reports(bench, report) as reports, _video(save_video) as film:
         outcome = _judge(inputs, bench, [*reports, *film], quiet=quiet, verbose=verbose)
     if not quiet and not (config.format == "table" and sys.stdout.isatty()):
         _name_failed(outcome.failed)
@@ -104,34 +94,50 @@ def exit_code(tally: Counter[str], *, fail_on_fake: bool = False) -> int:
     return 3 if tally.total() > tally["ERROR"] else 1
 
 
-def _check_save_video(out: Path, inputs: Sequence["Source"]) -> None:
-    if len(inputs) != 1:
-        raise UsageError(f"--save-video takes one input, not {len(inputs)}; run deepkd once for each clip")
-    if out.suffix.lower() != ".webm":
-        raise UsageError(f"--save-video {out}: writes WebM; give a name that ends in .webm")
+def _check_outputs(report: Path | None, video: Path | None, inputs: Iterable["Source"], *, overwrite: bool) -> None:
+    """Refuse what cannot be written before any work is done."""
+    from deepkd.outputs import check_output
+    from deepkd.report import report_name
+
+    if report:
+        report_name(report)
+        check_output(report, overwrite=overwrite)
+    if not video:
+        return
+    count = len(list(inputs))
+    if count != 1:
+        raise UsageError(f"--save-video takes one input, not {count}; run deepkd once for each clip")
+    if video.suffix.lower() != ".webm":
+        raise UsageError(f"--save-video {video}: writes WebM; give a name that ends in .webm")
+    check_output(video, overwrite=overwrite)
 
 
 @contextmanager
-def _reports(bench: "Bench", file: Path | None, *, overwrite: bool) -> Iterator[list["Report"]]:
+def _reports(bench: "Bench", file: Path | None) -> Iterator[list["Report"]]:
     """The report on standard output, and the one in a file; both are ended even when the work is broken off."""
-    from deepkd.report import Provenance, new_file, open_report, report_name
+    from deepkd.outputs import writing
+    from deepkd.report import Provenance, open_report, report_name
 
     scorer = bench.scorer
-    provenance = Provenance(
-        scorer.name, scorer.sha256, scorer.params, scorer.metadata, bench.config.as_dict(), bench.thresholds.to_dict()
-    )
-    name = report_name(file) if file else ""
+    settings, thresholds = bench.config.as_dict(), bench.thresholds.to_dict()
+    provenance = Provenance(scorer.name, scorer.sha256, scorer.params, scorer.metadata, settings, thresholds)
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     with ExitStack() as stack:
         reports = []
         if file:
-            beside = stack.enter_context(new_file(file, overwrite=overwrite))
+            beside = stack.enter_context(writing(file))
             out = stack.enter_context(beside.open("w", encoding="utf-8", newline=""))
-            reports.append(open_report(name, out, provenance))
+            reports.append(open_report(report_name(file), out, provenance))
         reports.append(open_report(bench.config.format, sys.stdout, provenance))
         for report in reports:
             stack.callback(report.close)
         yield reports
+    if file:
+        bench.config.save(file.with_suffix(".config.json"))
+    _flush()
+
+
+def _flush() -> None:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -141,15 +147,15 @@ def _reports(bench: "Bench", file: Path | None, *, overwrite: bool) -> Iterator[
 
 
 @contextmanager
-def _video(file: Path | None, *, overwrite: bool) -> Iterator[list["Report"]]:
+def _video(file: Path | None) -> Iterator[list["Report"]]:
     """What draws the verdict into a copy of the clip, where one is asked for."""
     if not file:
         yield []
         return
-    from deepkd.report import new_file
+    from deepkd.outputs import writing
     from deepkd.report.video import VideoReport
 
-    with new_file(file, overwrite=overwrite) as beside:
+    with writing(file) as beside:
         yield [VideoReport(beside)]
 
 

@@ -16,7 +16,10 @@ ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file wit
 
 
 def setting_option(kind: type[Config], name: str, *flags: str) -> Any:
-    """A typer option for the field `name` of `kind`; its default is None, so that a config file shows through."""
+    """A typer option for the field `name` of `kind`; its default is None, so that a config file shows through.
+
+    The flag is the name without its unit: `timeout_s` is set by `--timeout`.
+    """
     item = next(item for item in dataclasses.fields(kind) if item.name == name)
     choices = item.metadata["choices"]
     help = item.metadata["help"]
@@ -24,7 +27,7 @@ def setting_option(kind: type[Config], name: str, *flags: str) -> Any:
         help += f" One of: {', '.join(choices)}."
     if item.default not in (None, (), False):
         help += f" \\[default: {item.default}]"
-    return typer.Option(*(flags or (f"--{name.replace('_', '-')}",)), help=help, show_default=False)
+    return typer.Option(*(flags or (f"--{name.removesuffix('_s').replace('_', '-')}",)), help=help, show_default=False)
 
 
 def takes_settings(kind: type[Config]) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -4,10 +4,7 @@ A report of verdicts is a class that takes them one by one (`Report`) and a line
 """
 
 import importlib
-import os
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO, cast
@@ -77,32 +74,3 @@ def report_name(path: Path) -> str:
         known = ", ".join(f".{name}" for name in REPORTS if name != "table")
         raise OutputError(f"{path}: no report has the suffix '{path.suffix}'; choose from {known}")
     return name
-
-
-@contextmanager
-def new_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """A path beside `path` to write to; it takes the place of `path` when the body ends well, else it goes.
-
-    Raises:
-        OutputError: `path` exists and `overwrite` is not set, or its folder cannot be written to.
-    """
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path}: exists already; give another name, or --overwrite")
-    if path.is_dir():
-        raise OutputError(f"{path}: is a folder; give the name of a file")
-    try:
-        handle, name = tempfile.mkstemp(prefix=".deepkd-", suffix=path.suffix, dir=path.parent)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose a folder you may write to") from error
-    os.close(handle)
-    beside = Path(name)
-    try:
-        yield beside
-        beside.chmod(0o644)
-        beside.replace(path)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
-    finally:
-        beside.unlink(missing_ok=True)
