@@ -1,5 +1,6 @@
 """`deepkd detect`: clips to verdicts."""
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -122,7 +123,7 @@ def _reports(bench: "Bench", file: Path | None) -> Iterator[list["Report"]]:
     settings, thresholds = bench.config.as_dict(), bench.thresholds.to_dict()
     provenance = Provenance(scorer.name, scorer.sha256, scorer.params, scorer.metadata, settings, thresholds)
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    with ExitStack() as stack:
+    with _standard_output(), ExitStack() as stack:
         reports = []
         if file:
             beside = stack.enter_context(writing(file))
@@ -134,15 +135,18 @@ def _reports(bench: "Bench", file: Path | None) -> Iterator[list["Report"]]:
         yield reports
     if file:
         bench.config.save(file.with_suffix(".config.json"))
-    _flush()
 
 
-def _flush() -> None:
+@contextmanager
+def _standard_output() -> Iterator[None]:
+    """Say so when standard output takes no more (a full disk)."""
     try:
+        yield
         sys.stdout.flush()
     except BrokenPipeError:
         raise
     except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # keeps Python from complaining at exit
         raise OutputError(f"standard output cannot be written ({error.strerror})") from error
 
 

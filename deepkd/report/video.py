@@ -55,13 +55,14 @@ def annotate(verdict: Verdict, out: Path) -> None:
     with out.open("wb") as file, av.open(file, "w", format="webm") as container:
         stream = None
         for t_s, image in _frames(verdict.path):
+            image = drawn(image, t_s, verdict)
             if stream is None:
                 stream = container.add_stream("libvpx-vp9", rate=_rate(verdict.fps), options=OPTIONS)
                 stream.height, stream.width = image.shape[:2]
                 stream.pix_fmt = "yuv420p"
                 stream.codec_context.time_base = Fraction(1, TICKS)
                 last = -1
-            picture = av.VideoFrame.from_ndarray(drawn(image, t_s, verdict), format="rgb24")
+            picture = av.VideoFrame.from_ndarray(image, format="rgb24")
             last = picture.pts = max(round(t_s * TICKS), last + 1)
             picture.time_base = Fraction(1, TICKS)
             container.mux(stream.encode(picture))
@@ -74,7 +75,7 @@ def _rate(fps: float | None) -> Fraction:
 
 
 def _frames(path: Path) -> Iterator[tuple[float, Image]]:
-    """Every frame with its time in seconds: RGB, uint8, upright, even sides, at most `MAX_SIDE_PX`."""
+    """Every frame, RGB uint8 and upright, with its time in seconds."""
     with opened(path, max_pixels=MAX_PIXELS) as video:
         while video.climb(0.0):
             pass  # up to the level that leaves nothing out
@@ -83,6 +84,7 @@ def _frames(path: Path) -> Iterator[tuple[float, Image]]:
 
 
 def _fitted(image: Image) -> Image:
+    """A copy with even sides, as VP9 wants, of at most `MAX_SIDE_PX`."""
     height, width = image.shape[:2]
     scale = min(1.0, MAX_SIDE_PX / max(height, width))
     size = (max(2, round(width * scale) // 2 * 2), max(2, round(height * scale) // 2 * 2))
@@ -91,8 +93,8 @@ def _fitted(image: Image) -> Image:
 
 def drawn(image: Image, t_s: float, verdict: Verdict) -> Image:
     """The picture at `t_s` with a box and a line of text for everybody seen, and the verdict in the corner."""
-    scale = _fitted(image).shape[1] / image.shape[1]
     picture = _fitted(image)
+    scale = picture.shape[1] / image.shape[1]
     text_px = max(12, round(picture.shape[0] / 36))
     for track in verdict.tracks:
         found = _at(track, t_s)

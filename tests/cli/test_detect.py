@@ -1,0 +1,168 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from media import Media
+from scorer_factory import tinted_clip, write_scorer
+from typer.testing import CliRunner
+
+from deepkd.cli.app import app
+from deepkd.cli.detect import exit_code
+from deepkd.report import REPORTS
+from deepkd.scoring.verdict import RULES
+from deepkd.settings import DetectConfig
+from deepkd.video.faces import DETECTORS
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(write_scorer(tmp_path_factory.mktemp("model") / "green.onnx"))
+
+
+@pytest.fixture(scope="module")
+def forged(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tinted_clip(tmp_path_factory.mktemp("forged") / "forged.mp4", seconds=0.6))
+
+
+def run(*arguments: str, env: dict[str, str] | None = None):
+    return CliRunner().invoke(app, ["detect", *arguments], env=env)
+
+
+def start(*arguments: str, code: str = "from deepkd.cli.app import main; main()", **options) -> "subprocess.Popen[str]":
+    words = [sys.executable, "-c", code, "detect", *arguments]
+    return subprocess.Popen(words, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+
+@pytest.mark.parametrize(
+    ("tally", "fail_on_fake", "code"),
+    [
+        ({"REAL": 2, "NO_FACE": 1}, True, 0),
+        ({"FAKE": 1}, False, 0),
+        ({"FAKE": 1}, True, 4),
+        ({"FAKE": 1, "ERROR": 1}, True, 4),
+        ({"FAKE": 1, "ERROR": 1}, False, 3),
+        ({"NO_FACE": 1, "ERROR": 1}, False, 3),
+        ({"ERROR": 2}, True, 1),
+        ({}, False, 1),
+    ],
+)
+def test_exit_codes(tally: dict[str, int], fail_on_fake: bool, code: int):
+    assert exit_code(Counter(tally), fail_on_fake=fail_on_fake) == code
+
+
+def test_choices_come_from_the_registries():
+    choices = {name: item.metadata.get("choices") for name, item in DetectConfig.__dataclass_fields__.items()}
+    assert choices["rule"] == tuple(RULES)
+    assert choices["format"] == tuple(REPORTS)
+    assert choices["detector"] == tuple(DETECTORS)
+
+
+def test_a_cold_process_prints_one_document_and_never_meets_torch(model: str, forged: str):
+    heavy = {"torch", "torchvision", "timm", "facenet_pytorch", "sklearn", "matplotlib", "pandas", "scipy", "jinja2"}
+    code = (
+        "import sys\nfrom deepkd.cli.app import main\n"
+        f"try: main()\nfinally: print('HEAVY', sorted({heavy} & sys.modules.keys()), file=sys.stderr)"
+    )
+    process = start(forged, "--model", model, "--format", "json", code=code)
+    out, err = process.communicate()
+    assert process.returncode == 0
+    assert json.loads(out)["videos"][0]["verdict"] == "FAKE"
+    assert err == "HEAVY []\n"
+
+
+def test_fail_on_fake(model: str, forged: str):
+    assert run(forged, "--model", model).exit_code == 0
+    result = run(forged, "--model", model, "--fail-on-fake")
+    assert (result.exit_code, result.stderr) == (4, "")
+    assert result.stdout.startswith(f"FAKE\tforgery 99%\t{forged}\t1 person")
+
+
+def test_quiet_and_verbose(model: str, media: Media):
+    inputs = [str(media.still()), str(media.junk()), "--model", model]
+    assert run(*inputs, "-q").stderr == ""
+    usual = run(*inputs).stderr
+    assert "Judging: 2/2 inputs" in usual
+    assert "error: " in usual and "ms" not in usual
+    told = run(*inputs, "-v").stderr
+    assert "still.jpg: 1 frames; decode " in told
+
+
+def test_settings_come_from_file_environment_and_flags(model: str, forged: str, tmp_path: Path):
+    config = tmp_path / "detect.toml"
+    config.write_text(f'[detect]\nmodel = "{model}"\nformat = "jsonl"\nframes = 2\n')
+
+    def frames(*flags: str, env: dict[str, str] | None = None) -> int:
+        return json.loads(run(forged, "--config", str(config), *flags, env=env).stdout)["frames_sampled"]
+
+    assert frames() == 2
+    assert frames(env={"DEEPKD_DETECT_FRAMES": "3"}) == 3
+    assert frames("--frames", "4", env={"DEEPKD_DETECT_FRAMES": "3"}) == 4
+
+
+@pytest.mark.parametrize("suffix", [name for name in REPORTS if name != "table"])
+def test_a_report_beside_the_answer(suffix: str, model: str, media: Media):
+    out = media.path(f"new/report.{suffix}")
+    result = run(str(media.still()), "--model", model, "--report", str(out), "--format", suffix)
+    assert result.exit_code == 0
+    assert "REAL" in out.read_text() and "REAL" in result.stdout
+    saved = json.loads(out.with_suffix(".config.json").read_text())
+    assert (saved["command"], saved["model"]) == ("detect", model)
+    assert sorted(path.name for path in out.parent.iterdir()) == ["report.config.json", f"report.{suffix}"]
+    assert run(str(media.still()), "--model", model, "--report", str(out)).exit_code == 1
+    assert run(str(media.still()), "--model", model, "--report", str(out), "--overwrite").exit_code == 0
+
+
+def test_the_clip_with_boxes(model: str, forged: str, tmp_path: Path):
+    out = tmp_path / "marked.webm"
+    assert run(forged, "--model", model, "--save-video", str(out)).exit_code == 0
+    assert out.read_bytes()[:4] == b"\x1aE\xdf\xa3"
+    assert [path.name for path in tmp_path.iterdir()] == ["marked.webm"]
+
+
+def test_several_processes(model: str, media: Media):
+    stills = [str(media.still(f"{number}.jpg")) for number in range(3)]
+    result = run(*stills, "--model", model, "--workers", "2", "--format", "jsonl")
+    assert [json.loads(line)["path"] for line in result.stdout.splitlines()] == stills
+
+
+def test_interrupted_what_is_done_stays(model: str, media: Media):
+    still = media.still("0.jpg")
+    for number in range(1, 400):
+        media.path(f"{number}.jpg").hardlink_to(still)
+    report = media.path("report.html")
+    process = start(str(media.folder), "--model", model, "--format", "jsonl", "--report", str(report))
+    first = process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate()
+    lines = [json.loads(line) for line in (first + out).splitlines()]
+    assert process.returncode == 130
+    assert 1 <= len(lines) < 400
+    assert "interrupted" in err and "Traceback" not in err
+    assert report.read_text().count("<article") == min(len(lines), 200)
+
+
+def test_a_reader_that_leaves_ends_it_quietly(model: str, media: Media):
+    still = media.still("0.jpg")
+    for number in range(1, 60):
+        media.path(f"{number}.jpg").hardlink_to(still)
+    with start(str(media.folder), "--model", model, "--format", "jsonl", "-q") as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait() == 1
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_a_full_disk_is_named(model: str, media: Media):
+    words = [sys.executable, "-m", "deepkd", "detect", str(media.still()), "--model", model, "--format", "json"]
+    with open("/dev/full", "w") as full:
+        process = subprocess.run(words, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert process.returncode == 1
+    assert process.stderr == "error: standard output cannot be written (No space left on device)\n"
