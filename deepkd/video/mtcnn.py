@@ -15,7 +15,7 @@ import onnxruntime as ort
 
 from deepkd.errors import ConfigError
 from deepkd.shipped import shipped_file
-from deepkd.video.faces import Face, Image, enlarged, shrunk
+from deepkd.video.faces import Face, Image, enlarged, looks
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -57,11 +57,12 @@ class Mtcnn:
 
     def detect(self, image: Image) -> list[Face]:
         """The faces of an RGB uint8 image (H, W, 3), the largest first; an empty list when there is none."""
-        small = shrunk(image, self.max_side_px)
-        sums = _integral(small)
-        boxes = self._refine(sums, self._propose(sums))
-        boxes, scores, points = self._finish(sums, boxes)
-        return enlarged(boxes, scores, points, small=small, image=image)
+        for small in looks(image, self.max_side_px):
+            sums = _integral(small)
+            boxes, scores, points = self._finish(sums, self._refine(sums, self._propose(sums)))
+            if len(boxes):
+                return enlarged(boxes, scores, points, small=small, image=image)
+        return []
 
     def _propose(self, sums: Sums) -> Floats:
         """Square candidates (N, 4) as x1, y1, x2, y2, from every level of the pyramid."""
@@ -104,6 +105,8 @@ def _session(name: str, threads: int | None) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or min(MAX_THREADS, os.cpu_count() or 1)
     options.inter_op_num_threads = 1
+    # Waiting threads would spin: four times the processor time, and slow as soon as anything else runs.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 

@@ -5,7 +5,7 @@ import torch
 from facenet_pytorch import MTCNN
 
 from deepkd.errors import ConfigError
-from deepkd.video.faces import Face, Image, enlarged, shrunk
+from deepkd.video.faces import Face, Image, enlarged, looks
 
 
 def load(*, device: str, min_face_px: int, max_side_px: int, threads: int | None) -> "MtcnnTorch":
@@ -30,12 +30,19 @@ class MtcnnTorch:
 
     def detect(self, image: Image) -> list[Face]:
         """The faces of an RGB uint8 image (H, W, 3), the largest first; an empty list when there is none."""
-        small = shrunk(image, self.max_side_px)
+        for small in looks(image, self.max_side_px):
+            faces = self._faces(small, image)
+            if faces:
+                return faces
+        return []
+
+    def _faces(self, small: Image, image: Image) -> list[Face]:
+        """The faces of one look at the image."""
         if min(small.shape[:2]) < self.min_face_px:
-            return []  # facenet-pytorch fails on an empty pyramid
+            return []  # facenet-pytorch fails on a pyramid without levels
         boxes, probabilities, landmarks = self._mtcnn.detect(small, landmarks=True)
         if boxes is None:
             return []
-        # facenet-pytorch gives arrays of objects.
+        # They come as arrays of objects.
         corners, scores, points = (np.asarray(part, np.float32) for part in (boxes, probabilities, landmarks))
         return enlarged(corners, scores, points, small=small, image=image)
