@@ -1,0 +1,126 @@
+"""The documents are true: every command of the README runs, in the README's order, and every link leads somewhere.
+
+The commands that make a model are the whole chain, from clips to a verdict; here they run on tiny DFDC-like clips of
+public-domain faces.
+"""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from media import Media
+
+from deepkd.data.clips import Clip
+from deepkd.data.splits import make_splits
+from deepkd.models.checkpoints import load_checkpoint
+from deepkd.scoring.model import Scorer
+from deepkd.video.crops import read_index
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = sorted(path for pattern in ("*.md", "[!.]*/*.md") for path in ROOT.glob(pattern))
+README = (ROOT / "README.md").read_text()
+
+SMALL = {
+    "DEEPKD_EXTRACT_FACE_PX": "96",
+    "DEEPKD_EXTRACT_FRAMES": "3",
+    "DEEPKD_EXTRACT_WORKERS": "1",
+    **{
+        f"DEEPKD_{command}_{key}": value
+        for command in ("TRAIN", "DISTILL")
+        for key, value in {"EPOCHS": "1", "BATCH": "8", "WORKERS": "0", "EMA": "0.9", "SAMPLING": "balanced"}.items()
+    },
+    "DEEPKD_DISTILL_IMAGE_SIZE": "64",
+    "DEEPKD_EVALUATE_FORMAT": "json",
+    "DEEPKD_BENCHMARK_FORMAT": "json",
+    "DEEPKD_BENCHMARK_RUNS": "3",
+    "DEEPKD_DETECT_FORMAT": "json",
+    "DEEPKD_DETECT_FRAMES": "4",
+}
+"""Settings that make every command small; what the README's own flags say stays as it is."""
+
+
+def commands(section: str) -> list[str]:
+    """The `deepkd ...` lines of a section of the README, without their comments."""
+    text = README.split(f"\n## {section}\n", 1)[1].split("\n## ", 1)[0]
+    return [line.split("#")[0].strip() for line in text.splitlines() if line.startswith("    deepkd ")]
+
+
+def run(line: str, folder: Path, codes: tuple[int, ...] = (0,)) -> str:
+    """Standard output of one command line, run in `folder`."""
+    environment = {**os.environ, **SMALL, "PYTHONPATH": str(ROOT), "COLUMNS": "160"}
+    words = [sys.executable, "-W", "error", "-m", *shlex.split(line)]
+    result = subprocess.run(words, capture_output=True, text=True, timeout=300, env=environment, cwd=folder)
+    assert result.returncode in codes, f"{line}\n{result.stderr[-3000:]}"
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the README's commands name: `clip.mp4`, `clips/`, `dfdc/`."""
+    folder = tmp_path_factory.mktemp("readme")
+    media = Media(folder)
+    shutil.copy(ROOT / "data" / "samples" / "forged.mp4", folder / "clip.mp4")
+    media.clip("clips/a.mp4", faces=["astronaut"])
+    media.clip("clips/b.mp4", faces=[])
+    _write_dfdc(Media(folder / "dfdc" / "dfdc_train_part_0"))
+    return folder
+
+
+def _write_dfdc(media: Media) -> None:
+    """Families of a real clip and a forgery of it, enough for each split to get one."""
+    metadata, splits, number = {}, set(), 0
+    while splits < {"train", "val", "test"} or number < 6:
+        real, fake = f"real{number}.mp4", f"fake{number}.mp4"
+        (family,) = {clip.split for clip in make_splits([Clip(Path(real), "REAL", real, real, "dfdc")]).clips}
+        number += 1
+        if family in splits and len(metadata) >= 8:
+            continue
+        splits.add(family)
+        person = ("astronaut", "grace_hopper")[len(metadata) // 2 % 2]
+        media.clip(real, faces=[person])
+        media.clip(fake, faces=[person], forged=True)
+        metadata[real] = {"label": "REAL", "split": "train"}
+        metadata[fake] = {"label": "FAKE", "split": "train", "original": real}
+    (media.folder / "metadata.json").write_text(json.dumps(metadata))
+
+
+def test_the_readmes_way_to_a_verdict(place: Path) -> None:
+    lines = commands("Judge a clip")
+    assert len(lines) >= 5
+    printed = {line: run(line, place, codes=(0, 4) if "--fail-on-fake" in line else (0,)) for line in lines}
+    verdicts = [json.loads(line) for line in printed["deepkd detect clips/ --format jsonl"].splitlines()]
+    assert {Path(v["path"]).name: v["verdict"] == "NO_FACE" for v in verdicts} == {"a.mp4": False, "b.mp4": True}
+    assert (place / "report.html").stat().st_size > 5000 and (place / "marked.webm").stat().st_size > 5000
+
+
+def test_the_readmes_way_to_a_model(place: Path) -> None:
+    lines = commands("Make a model")
+    printed = {shlex.split(line)[1]: run(line, place) for line in lines}
+    assert printed.keys() == {"extract", "train", "distill", "evaluate", "export", "benchmark", "detect"}
+    rows = read_index(place / "crops")
+    assert {row.split for row in rows} == {"train", "val", "test"} and {row.label for row in rows} == {"REAL", "FAKE"}
+    for file in ("model.safetensors", "metrics.jsonl", "curves.png", "config.json"):
+        assert (place / "runs" / "teacher" / file).stat().st_size > 0
+    assert load_checkpoint(place / "runs" / "student").metadata["recipe"]["teacher"] == "cross-efficient-vit"
+    assert Scorer.load(place / "student.onnx").sha256 == json.loads(printed["detect"])["model"]["sha256"]
+    assert len(json.loads(printed["evaluate"])["models"]) == 2
+    assert json.loads(printed["benchmark"])["reduction"]["params_pct"] > 99.5
+    assert json.loads(printed["detect"])["videos"][0]["tracks"]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", document.read_text()):
+        assert target.startswith("https://") or (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_that_documents_name_exist(document: Path) -> None:
+    for name in re.findall(r"`((?:deepkd|tests|scripts|benchmarks|weights|data|docs)/[\w./-]+)`", document.read_text()):
+        assert (ROOT / name).exists() or name.startswith("data/CLIP"), name
