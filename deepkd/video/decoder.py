@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -68,7 +69,7 @@ class Decoder:
         self._level = 0
         self._open()
         self._start = self._stream.start_time or 0
-        self._tick_s = float(self._stream.time_base or 0)
+        self._tick_s = self._stream.time_base or Fraction(0)
         self._is_timed = self._can_seek = self._stream.start_time is not None
         self.codec = self._stream.codec_context.name
         self.fps = float(self._stream.average_rate or self._stream.guessed_rate or 0)
@@ -84,7 +85,7 @@ class Decoder:
     def declared_s(self) -> float | None:
         """Length of the video stream as the file declares it, seconds; None where it does not."""
         if self._stream.duration and self._stream.duration > 0 and self._tick_s:
-            return self._stream.duration * self._tick_s
+            return float(self._stream.duration * self._tick_s)
         whole = self._container.duration
         return whole / av.time_base if whole and whole > 0 and self._is_timed else None
 
@@ -96,7 +97,7 @@ class Decoder:
             if packet.pts is not None:
                 end = max(end, packet.pts + (packet.duration or 0))
         if self._is_timed:
-            return (end - self._start) * self._tick_s
+            return float((end - self._start) * self._tick_s)
         return count / (self.fps or GUESSED_FPS)
 
     def decoded(self) -> Iterator[Sample]:
@@ -190,7 +191,7 @@ class Decoder:
         stamp = picture.pts if picture.pts is not None else picture.dts
         if stamp is None:
             return (self._decoded - 1) / (self.fps or GUESSED_FPS)
-        return (stamp - self._start) * self._tick_s
+        return float((stamp - self._start) * self._tick_s)
 
 
 @contextmanager

@@ -64,13 +64,17 @@ def load_detector(
         threads: CPU threads; None takes what the machine gives.
 
     Raises:
-        ConfigError: the name is unknown, or the detector cannot run on that device.
+        ConfigError: the name is unknown, or the detector cannot run on that device, or is not installed.
         ModelError: the detector's networks are missing or damaged.
     """
     if name not in DETECTORS:
         raise ConfigError(f"unknown detector '{name}'; choose from {', '.join(DETECTORS)}")
     module, _, loader = DETECTORS[name].partition(":")
-    load = getattr(importlib.import_module(module), loader)
+    try:
+        load = getattr(importlib.import_module(module), loader)
+    except ImportError as error:
+        missing = f"detector '{name}' needs {error.name}, which is not installed"
+        raise ConfigError(f"{missing}; pip install 'deepkd[train]', or choose detector 'mtcnn'") from error
     options = {"min_face_px": min_face_px, "max_side_px": max_side_px, "threads": threads}
     return cast(FaceDetector, load(device=device, **options))
 

@@ -40,7 +40,9 @@ class MtcnnTorch:
         """The faces of one look at the image."""
         if min(small.shape[:2]) < self.min_face_px:
             return []  # facenet-pytorch fails on a pyramid without levels
-        boxes, probabilities, landmarks = self._mtcnn.detect(small, landmarks=True)
+        # Full precision on CUDA too: TF32 moves boxes.
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            boxes, probabilities, landmarks = self._mtcnn.detect(small, landmarks=True)
         if boxes is None:
             return []
         # They come as arrays of objects.

@@ -2,6 +2,7 @@
 
 import stat
 import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -60,13 +61,38 @@ def read_still(path: Path, *, max_pixels: int) -> Image:
     width, height = _size(data)
     if width * height > max_pixels:
         raise ImageError(f"{path}: {width}x{height} px is more than the limit of {max_pixels} px; save it smaller")
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        raise ImageError(f"{path}: the image cannot be decoded ({error.err})") from error
+    image = _decoded(data)
     if image is None:
-        raise ImageError(f"{path}: the image is damaged and cannot be decoded; save it again, e.g. as PNG")
+        raise ImageError(f"{path}: the image is cut off or damaged; copy or save it again")
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _decoded(data: bytes) -> Image | None:
+    """The picture as BGR, without a word on standard error; None where it is damaged."""
+    if still_kind(data[:30]) == "png" and not _is_whole_png(data):
+        return None
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        return None
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+
+
+def _is_whole_png(data: bytes) -> bool:
+    """Whether every chunk is there with its right checksum; libpng would complain on standard error itself."""
+    at = 8
+    while len(data) >= at + 12:
+        length, kind = struct.unpack_from(">I4s", data, at)
+        end = at + 8 + length
+        if int.from_bytes(data[end : end + 4]) != zlib.crc32(data[at + 4 : end]):
+            return False
+        if kind == b"IEND":
+            return True
+        at = end + 4
+    return False
 
 
 def _size(data: bytes) -> tuple[int, int]:

@@ -1,0 +1,251 @@
+"""Frames are evenly spaced, exact in time and pixel, upright, and bad files are refused in words."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from media import Media, scene
+
+from deepkd.errors import DeepKDError, ImageError, VideoError
+from deepkd.video.frames import Frame, probe, read_frames
+
+
+def decoded(path: Path) -> dict[float, np.ndarray]:
+    """Every frame of a clip by its time, decoded plainly."""
+    with av.open(str(path)) as container:
+        start = container.streams.video[0].start_time or 0
+        frames = list(container.decode(video=0))
+        return {float((f.pts - start) * f.time_base): f.to_ndarray(format="rgb24") for f in frames}
+
+
+def assert_even(frames: list[Frame], count: int, duration_s: float) -> None:
+    """`count` frames, each within its own part of the duration."""
+    assert [frame.index for frame in frames] == list(range(count))
+    middles = (np.arange(count) + 0.5) * duration_s / count
+    assert np.abs([frame.t_s for frame in frames] - middles).max() <= 0.5 * duration_s / count + 1e-6
+
+
+FILES = {
+    "h264.mp4": {},
+    "b-pyramid.mp4": {"options": {"bf": "3", "x264-params": "b-pyramid=normal:keyint=60"}},
+    "open-gop.mkv": {"options": {"x264-params": "open-gop=1:keyint=12:bframes=3"}},
+    "intra.mp4": {"options": {"g": "1"}},
+    "hevc.mp4": {"codec": "libx265", "options": {"x265-params": "log-level=none"}},
+    "av1.mp4": {"codec": "libsvtav1", "options": {"preset": "12", "svtav1-params": "lp=1"}},
+    "vp9.webm": {"codec": "libvpx-vp9", "options": {"cpu-used": "8", "deadline": "realtime"}},
+    "mpeg4.avi": {"codec": "mpeg4"},
+    "mjpeg.mov": {"codec": "mjpeg", "options": {"strict": "unofficial"}},
+    "transport.ts": {},
+    "pictures.gif": {"codec": "gif", "pixel_format": "rgb8"},
+    "10-bit.mkv": {"pixel_format": "yuv420p10le"},
+    "odd.mp4": {"size": (321, 241)},
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_samples_are_even_and_exactly_the_frames_of_the_file(name: str, media: Media, capfd: pytest.CaptureFixture):
+    path = media.clip(name, seconds=2, fps=20, **{"size": (160, 120)} | FILES[name])
+    capfd.readouterr()
+    truth = decoded(path)
+    duration_s = probe(path).duration_s
+    assert duration_s == pytest.approx(2, abs=0.1)
+    for count in (1, 4, 13):
+        frames = list(read_frames(path, frames=count))
+        assert_even(frames, count, duration_s)
+        for frame in frames:
+            np.testing.assert_array_equal(frame.image, truth[frame.t_s])
+    assert capfd.readouterr() == ("", "")
+
+
+def test_more_frames_than_there_are_gives_each_once(media: Media):
+    frames = list(read_frames(media.clip(seconds=0.7, size=(64, 48)), frames=100))
+    assert [frame.t_s for frame in frames] == pytest.approx([i / 10 for i in range(7)])
+
+
+def test_one_frame(media: Media):
+    assert [frame.t_s for frame in read_frames(media.clip(seconds=0.1), frames=16)] == [0]
+
+
+def test_variable_frame_rate_keeps_exact_times(media: Media):
+    times = [0, 0.01, 0.02, 0.03, 0.5, 1.1, 1.15, 3.3, 3.4, 4.0]
+    path = media.clip(times=times, size=(64, 48), options={"bf": "0"})
+    assert [frame.t_s for frame in read_frames(path, frames=500)] == pytest.approx(times, abs=1e-4)
+    assert [frame.t_s for frame in read_frames(path, frames=4)] == pytest.approx([0.5, 1.15, 3.3], abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["long.mp4", "long.mkv", "long.ts", "long.avi"])
+@pytest.mark.parametrize("keyint", [20, 1000])
+def test_long_clips_are_even_whether_keyframes_are_near_or_far(name: str, keyint: int, media: Media):
+    options = {"g": str(keyint), "preset": "ultrafast", "bf": "2", "sc_threshold": "0"}
+    path = media.clip(name, seconds=300, fps=1, faces=(), moving=False, size=(32, 32), options=options)
+    truth = decoded(path)
+    frames = list(read_frames(path, frames=9))
+    assert_even(frames, 9, 300)
+    for frame in frames:
+        np.testing.assert_array_equal(frame.image, truth[frame.t_s])
+
+
+def test_a_stream_that_declares_no_length_is_measured(media: Media):
+    path = media.clip("raw.h264", seconds=2, fps=25, size=(64, 48))
+    assert probe(path).duration_s == pytest.approx(2, abs=0.01)
+    assert_even(list(read_frames(path, frames=5)), 5, 2)
+
+
+@pytest.mark.parametrize("rotation_deg", [0, 90, 180, 270])
+def test_rotated_clips_come_upright(rotation_deg: int, media: Media):
+    path = media.clip(size=(320, 240), rotation_deg=rotation_deg, moving=False)
+    info = probe(path)
+    assert (info.width, info.height, info.rotation_deg) == (320, 240, -rotation_deg % 360)
+    for frame in read_frames(path, frames=2):
+        error = np.abs(frame.image.astype(int) - scene(size=(320, 240)))
+        assert error.mean() < 4
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_truncated_clips_give_what_is_left_and_a_warning(share: float, media: Media):
+    warnings: list[str] = []
+    path = media.truncated(seconds=4, share=share, options={"g": "4"})
+    frames = list(read_frames(path, frames=8, warn=warnings.append))
+    assert 8 * share - 3 < len(frames) <= 8
+    assert warnings and all("it ends at" in warning or "damaged" in warning for warning in warnings)
+
+
+def test_a_whole_clip_gives_no_warning(media: Media):
+    warnings: list[str] = []
+    list(read_frames(media.clip(seconds=2), frames=100, warn=warnings.append))
+    assert warnings == []
+
+
+def playlist(media: Media, text: str) -> Path:
+    clip = media.clip("real.ts")
+    path = media.path("list.mp4")
+    path.write_text(text.format(clip))
+    return path
+
+
+def fifo(media: Media) -> Path:
+    os.mkfifo(media.path("fifo.mp4"))
+    return media.path("fifo.mp4")
+
+
+def folder(media: Media) -> Path:
+    media.path("x.mp4").mkdir()
+    return media.path("x.mp4")
+
+
+def loop(media: Media) -> Path:
+    media.path("loop.mp4").symlink_to("loop.mp4")
+    return media.path("loop.mp4")
+
+
+def damaged_still(media: Media, name: str, *, cut: bool) -> Path:
+    path = media.still(name)
+    data = path.read_bytes()
+    half = data[: len(data) // 2]
+    path.write_bytes(half if cut else half + bytes(len(half)))
+    return path
+
+
+BAD: dict[str, tuple[Callable[[Media], Path], type[DeepKDError], str]] = {
+    "empty": (lambda media: media.junk(size=0), VideoError, "is empty"),
+    "random bytes": (lambda media: media.junk(), VideoError, "not a video or image"),
+    "text": (lambda media: media.junk(text=True), VideoError, "not a video or image"),
+    "only the head": (lambda media: media.truncated(share=0.02), VideoError, "damaged, or not a video|no video that"),
+    "sound": (lambda media: media.audio(), VideoError, r"its streams are: audio \(aac\)"),
+    "sound by itself": (lambda media: media.audio("a.mp3", codec="mp3"), VideoError, r"audio \(mp3\w*\)"),
+    "folder": (folder, VideoError, "is a folder"),
+    "pipe": (fifo, VideoError, "is a pipe"),
+    "device": (lambda media: Path("/dev/zero"), VideoError, "is a pipe, socket or device"),
+    "missing": (lambda media: media.path("none.mp4"), VideoError, "No such file"),
+    "symlink loop": (loop, VideoError, "cannot be read"),
+    "NUL in the name": (lambda media: Path("a\0b.mp4"), VideoError, "cannot be read"),
+    "playlist": (
+        lambda media: playlist(media, "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:{}\n#EXT-X-ENDLIST\n"),
+        VideoError, "not a video or image",
+    ),
+    "script": (lambda media: playlist(media, "ffconcat version 1.0\nfile '{}'\n"), VideoError, "not a video or image"),
+    "stream description": (
+        lambda media: playlist(media, "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\n"
+                                      "m=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90000\n"),
+        VideoError, "not a video or image",
+    ),
+    "damaged PNG": (lambda media: damaged_still(media, "a.png", cut=False), ImageError, "cut off or damaged"),
+    "cut PNG": (lambda media: damaged_still(media, "a.png", cut=True), ImageError, "cut off or damaged"),
+    "cut JPEG": (lambda media: damaged_still(media, "a.jpg", cut=True), ImageError, "cut off or damaged"),
+    "cut WebP": (lambda media: damaged_still(media, "a.webp", cut=True), ImageError, "cut off or damaged"),
+    "cut BMP": (lambda media: damaged_still(media, "a.bmp", cut=True), ImageError, "cut off or damaged"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files_are_refused_in_words(name: str, media: Media, capfd: pytest.CaptureFixture):
+    make, error, message = BAD[name]
+    path = make(media)
+    capfd.readouterr()
+    for read in (probe, lambda path: list(read_frames(path, frames=4))):
+        with pytest.raises(error, match=message) as caught:
+            read(path)
+        assert str(caught.value).startswith(str(path))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("make", "error"), [(Media.clip, VideoError), (Media.still, ImageError)])
+def test_huge_pictures_are_refused(make: Callable[[Media], Path], error: type[DeepKDError], media: Media):
+    path = make(media)
+    with pytest.raises(error, match=r"320x240 px .*limit of 76799 px"):
+        list(read_frames(path, frames=1, max_pixels=320 * 240 - 1))
+    assert len(list(read_frames(path, frames=1, max_pixels=320 * 240))) == 1
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.mp4", b"pipe:0", b"a%03d.mp4", b"new\nline.mp4", b"caf\xe9.jpg"])
+def test_any_name_will_do(name: bytes, media: Media):
+    made = media.still() if name.endswith(b"jpg") else media.clip()
+    path = made.rename(made.parent / os.fsdecode(name))
+    assert len(list(read_frames(path, frames=3))) == (1 if name.endswith(b"jpg") else 3)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp"])
+def test_stills_by_content_not_by_name(suffix: str, media: Media):
+    path = media.still(f"a.{suffix}").rename(media.path("b.mp4"))
+    info = probe(path)
+    assert (info.width, info.height, info.is_image, info.duration_s) == (320, 240, True, 0)
+    (frame,) = read_frames(path, frames=9)
+    assert (frame.t_s, frame.index) == (0, 0)
+    assert np.abs(frame.image.astype(int) - scene()).mean() < 4
+    with pytest.raises(ImageError, match="320x240 px is more than the limit"):
+        probe(path, max_pixels=1000)
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+def test_the_size_of_a_webp_is_known_before_it_is_decoded(lossless: bool, media: Media):
+    path = media.path("a.webp")
+    cv2.imwrite(str(path), scene(size=(333, 77)), [cv2.IMWRITE_WEBP_QUALITY, 101 if lossless else 50])
+    with pytest.raises(ImageError, match="333x77 px"):
+        probe(path, max_pixels=1000)
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_exif_orientation_is_applied(orientation: int, media: Media):
+    (frame,) = read_frames(media.still(exif_orientation=orientation), frames=1)
+    assert frame.image.shape == (240, 320, 3)
+    assert np.abs(frame.image.astype(int) - scene()).mean() < 4
+
+
+def test_the_file_is_closed_when_the_reader_stops_early(media: Media):
+    path = media.clip(seconds=2)
+
+    def open_files() -> list[str]:
+        links = (Path("/proc/self/fd") / name for name in os.listdir("/proc/self/fd"))
+        return [link.name for link in links if link.is_symlink() and link.readlink() == path]
+
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("open files are listed in /proc only")
+    frames = read_frames(path, frames=8)
+    next(frames)
+    assert len(open_files()) == 1
+    frames.close()
+    assert open_files() == []
