@@ -88,5 +88,5 @@ def _table(summary: "Summary") -> Any:
     for label, tally in sorted(summary.tallies.items(), reverse=True):
         splits = [summary.crops_by_split[(split, label)] for split in ("train", "val", "test")]
         numbers = (tally.clips, tally.with_faces, tally.no_face, tally.failed, tally.crops, *splits)
-        table.add_row(label or "unlabelled", *map(str, numbers))
+        table.add_row(label or "none", *map(str, numbers))
     return table

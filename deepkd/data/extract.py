@@ -236,10 +236,9 @@ class _Run:
 
     def _note(self, outcome: Outcome[Task, Record]) -> None:
         record, task = outcome.result, outcome.task
-        if record is None or record.error:
-            self.failed[task.video] = record.error if record else f"{task.path}: {outcome.error}"
-        elif not record.key:
-            self.failed[task.video] = f"{task.path}: no regular file"
+        error = outcome.error if record is None else record.error or ("" if record.key else "is no regular file")
+        if record is None or error:
+            self.failed[task.video] = error.removeprefix(f"{task.path}: ")
         else:
             self.journal.add(record)
             self.keys[task.video] = record.key

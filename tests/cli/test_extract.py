@@ -26,7 +26,7 @@ def clips(shared_media: Media) -> Path:
 def rows(output: str) -> dict[str, list[str]]:
     """label -> numbers of the table."""
     lines = (line.split() for line in output.splitlines())
-    return {words[0]: words[1:] for words in lines if words and words[0] in ("REAL", "FAKE", "unlabelled", "label")}
+    return {words[0]: words[1:] for words in lines if words and words[0] in ("REAL", "FAKE", "none", "label")}
 
 
 def test_the_table_says_what_was_found(clips: Path, tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_resume_tells_what_was_done_before(clips: Path, tmp_path: Path) -> None:
 def test_unlabelled_clips_have_no_split_and_no_warning(clips: Path, tmp_path: Path) -> None:
     (tmp_path / "x.mp4").write_bytes((clips / "real/a.mp4").read_bytes())
     result = deepkd(tmp_path / "x.mp4", "--out", tmp_path / "out", *QUICK)
-    assert result.exit_code == 0 and rows(result.stdout)["unlabelled"] == ["1", "1", "0", "0", "2", "0", "0", "0"]
+    assert result.exit_code == 0 and rows(result.stdout)["none"] == ["1", "1", "0", "0", "2", "0", "0", "0"]
     assert "warning" not in result.stderr
 
 
