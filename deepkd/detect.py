@@ -1,18 +1,15 @@
 """Detect: video -> frames -> faces -> tracks -> crops -> scores -> verdict."""
 
 import math
-import multiprocessing
-import os
 import signal
 import threading
 import time
 import traceback
-from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -274,7 +271,7 @@ def detect_all(
 ) -> Iterator[Verdict]:
     """A verdict for every input, in the order of the inputs, each as soon as it is known.
 
-    With `config.workers` other than 1, processes judge side by side, each with models of its own.
+    With `config.workers`, so many processes judge side by side, each with models of its own.
 
     Args:
         sources: the inputs, see `deepkd.video.sources.find_sources`.
@@ -284,103 +281,30 @@ def detect_all(
     Raises:
         ModelError: a model file is missing, damaged, of another kind, or untrained.
     """
-    config = config or (bench.config if bench else DetectConfig())
-    bench = bench or Bench.load(config)
-    workers = config.workers or _cores()
-    if workers == 1:
-        yield from map(bench.judge, sources)
+    bench = bench or Bench.load(config or DetectConfig())
+    bench = replace(bench, config=config or bench.config)
+    if bench.config.workers:
+        yield from _in_processes(sources, bench, bench.config.workers)
     else:
-        yield from _in_processes(iter(sources), config, workers, bench.thumbnails)
+        yield from map(bench.judge, sources)
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _in_processes(sources: Iterable[Source], bench: Bench, workers: int) -> Iterator[Verdict]:
+    """Verdicts in the order of the inputs; one that comes early waits for its turn."""
+    from deepkd.data.workers import cores, run_tasks
+
+    start = partial(_start_worker, bench.config, bench.thumbnails, max(1, cores() // workers))
+    early: dict[int, Verdict] = {}
+    turn = 0
+    for outcome in run_tasks(start, enumerate(sources), workers=workers):
+        number, source = outcome.task
+        early[number] = outcome.result or Verdict.failed(source.path, outcome.error)
+        while turn in early:
+            yield early.pop(turn)
+            turn += 1
 
 
-_bench: Bench | None = None
-"""What a worker process has loaded."""
-
-
-def _start_worker(config: DetectConfig, thumbnails: bool, threads: int) -> None:
-    global _bench
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def _start_worker(config: DetectConfig, thumbnails: bool, threads: int) -> Callable[[tuple[int, Source]], Verdict]:
     cv2.setNumThreads(threads)
-    _bench = Bench.load(config, thumbnails=thumbnails, threads=threads)
-
-
-def _judge_in_worker(source: Source) -> Verdict:
-    assert _bench is not None
-    return _bench.judge(source)
-
-
-def _in_processes(sources: Iterator[Source], config: DetectConfig, workers: int, thumbnails: bool) -> Iterator[Verdict]:
-    """Judge in processes. When one dies, those inputs that were under way are tried again, each alone."""
-    while True:
-        window: deque[tuple[Source, Future[Verdict] | None]] = deque()
-        try:
-            with _pool(config, workers, thumbnails) as pool:
-                yield from _through(pool, sources, window, ahead=4 * workers)
-                return
-        except BrokenProcessPool:
-            yield from _after_a_death(window, config, thumbnails)
-
-
-def _through(
-    pool: ProcessPoolExecutor,
-    sources: Iterator[Source],
-    window: deque[tuple[Source, Future[Verdict] | None]],
-    *,
-    ahead: int,
-) -> Iterator[Verdict]:
-    """Verdicts in order; at most `ahead` inputs wait in `window`, which always holds what is not yet given."""
-    for source in sources:
-        window.append((source, None))
-        window[-1] = (source, pool.submit(_judge_in_worker, source))
-        if len(window) >= ahead:
-            yield _first(window)
-    while window:
-        yield _first(window)
-
-
-def _first(window: deque[tuple[Source, Future[Verdict] | None]]) -> Verdict:
-    future = window[0][1]
-    assert future is not None
-    verdict = future.result()
-    window.popleft()
-    return verdict
-
-
-def _after_a_death(
-    window: deque[tuple[Source, Future[Verdict] | None]], config: DetectConfig, thumbnails: bool
-) -> Iterator[Verdict]:
-    """What was under way when a process died: what is done, and the rest one at a time, so as to find the culprit."""
-    while window:
-        try:
-            with _pool(config, 1, thumbnails) as pool:
-                while window:
-                    source, future = window[0]
-                    done = future is not None and future.done() and not future.exception()
-                    window[0] = (source, future if done else pool.submit(_judge_in_worker, source))
-                    yield _first(window)
-        except BrokenProcessPool:
-            reason = "the process that judged it died; is there enough memory?"
-            yield Verdict.failed(window.popleft()[0].path, reason)
-
-
-@contextmanager
-def _pool(config: DetectConfig, workers: int, thumbnails: bool) -> Iterator[ProcessPoolExecutor]:
-    """A pool of workers; those still at work when the body fails or is left early are ended."""
-    others = set(multiprocessing.active_children())
-    threads = max(1, _cores() // workers)
-    pool = ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), _start_worker, (config, thumbnails, threads)
-    )
-    try:
-        yield pool
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for child in set(multiprocessing.active_children()) - others:
-            child.terminate()
-        raise
-    finally:
-        pool.shutdown()
+    bench = Bench.load(config, thumbnails=thumbnails, threads=threads)
+    return lambda numbered: bench.judge(numbered[1])

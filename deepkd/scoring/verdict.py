@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -236,7 +237,7 @@ def judge(faces: Mapping[int, Sequence[FrameScore]], criteria: Criteria, *, rule
 
 
 def _is_certain(frames: Sequence[FrameScore]) -> bool:
-    return float(np.median([frame.face_probability for frame in frames])) >= MIN_PROBABILITY
+    return median(frame.face_probability for frame in frames) >= MIN_PROBABILITY
 
 
 def mean_logit(faces: Mapping[int, Sequence[FrameScore]], criteria: Criteria) -> Judgement:
@@ -279,7 +280,7 @@ def forged_run(frames: Sequence[FrameScore], criteria: Criteria) -> list[FrameSc
     """
     logits = np.array([frame.logit for frame in frames])
     padded = np.pad(logits, 1, mode="edge")
-    smooth = np.median([padded[:-2], padded[1:-1], padded[2:]], axis=0)
+    smooth = np.sort([padded[:-2], padded[1:-1], padded[2:]], axis=0)[1]
     over = criteria.calibration.probability(smooth) >= criteria.thresholds.fake
     edges = np.flatnonzero(np.diff(np.r_[False, over, False]))
     runs = [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a >= MIN_RUN]

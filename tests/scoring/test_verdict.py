@@ -52,7 +52,10 @@ CASES = {
     "too small everywhere": ([seen(None, None, None)], INCONCLUSIVE, None, "cannot be judged, the face is too small"),
     "too small too often": ([seen(-2, None, None, -2)], INCONCLUSIVE, None, "the face is too small in 2 of 4 frames"),
     "small frames do not count": ([seen(-2, -2, None, None, -2)], REAL, float(sigmoid(-2)), "in 3 frames"),
-    "nobody can be judged": ([seen(5, 5), seen(None)], INCONCLUSIVE, None, "2 people; person 1 is seen in too few"),
+    "nobody can be judged": ([seen(5, 5), seen(None, None)], INCONCLUSIVE, None, "2 people; person 1 is seen in"),
+    "what is seen in one frame only is not counted": (
+        [seen(-2, -2, -2), seen(5)], REAL, float(sigmoid(-2)), "1 person, who shows no sign of forgery in 3 frames",
+    ),
     "a part is forged": (
         [seen(*[-4] * 8, 5, 5, 5, 5, *[-4] * 8)], FAKE, float(sigmoid(5)),
         "1 person, who looks forged from 0:04.0 to 0:05.5",
