@@ -179,8 +179,11 @@ def _dfdc_rows(path: Path) -> dict[str, dict[str, Any]]:
     hint = "repair it, or use --dataset folder to go without it"
     if path.suffix == ".csv":
         split = "val" if "valid" in path.parent.name.lower() else "test"
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
+        try:
+            with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+                rows = list(csv.DictReader(file))
+        except (OSError, csv.Error) as error:
+            raise DataError(f"{path}: not readable as CSV ({error}); {hint}") from error
         if rows and not {"filename", "label"} <= rows[0].keys():
             raise DataError(f"{path}:1: needs the columns filename,label; {hint}")
         return {row["filename"]: {"label": row["label"], "split": split} for row in rows}
@@ -323,8 +326,12 @@ def _celeb_tests(root: Path) -> dict[tuple[str, str], str]:
     path = root / _CELEB_TEST
     if not path.is_file():
         return {}
+    try:
+        lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     tests = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+    for number, line in enumerate(lines, 1):
         if line.strip():
             flag, _, name = line.strip().partition(" ")
             if flag not in ("0", "1") or "/" not in name:
