@@ -16,6 +16,7 @@ from deepkd.evaluation.benchmark import benchmark
 from deepkd.evaluation.contenders import STUDENT, TEACHER, open_model
 from deepkd.evaluation.evaluate import evaluate_files
 from deepkd.evaluation.metrics import Measure
+from deepkd.report.benchmark import BUSY
 from deepkd.settings import BenchmarkConfig, EvaluateConfig
 
 Line = tuple[str, str, str, str]
@@ -108,8 +109,9 @@ def interval(measure: Measure) -> str:
 
 def conditions(document: Mapping[str, Any]) -> str:
     at, runs = document["machine"], document["models"][0]["latency_ms"]["runs"]
+    busy = "**The machine was busy: not for publication.** " if (at["load"] or 0) > BUSY * at["cores"] else ""
     return (
-        f"{at['cpu']}, {at['threads']} threads, load {at['load']} before the run; PyTorch {at['torch']}, "
+        f"{busy}{at['cpu']}, {at['threads']} threads, load {at['load']} before the run; PyTorch {at['torch']}, "
         f"ONNX Runtime {at['onnxruntime']}; models in turn in one process, median of {runs} runs."
     )
 

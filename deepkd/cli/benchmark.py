@@ -47,13 +47,15 @@ def benchmark(
         **{"video_runs": video_runs, "frames": frames, "runs": runs, "batch": batch, "threads": threads},
         format=format,
     )
+    from deepkd.cli.progress import progress, say
     from deepkd.evaluation.benchmark import benchmark as measure
     from deepkd.outputs import check_output
     from deepkd.report.benchmark import FORMATS, write_benchmark
 
     if out:
         check_output(out / "benchmark.json", overwrite=overwrite)
-    document = measure(config, models or [], say=lambda text: typer.echo(f"benchmark: {text}", err=True))
+    with progress("benchmark", "turns") as show:
+        document = measure(config, models or [], say=lambda text: say(f"benchmark: {text}"), progress=show)
     if out:
         write_benchmark(out, document)
         config.save(out / "config.json")

@@ -9,6 +9,11 @@ EVERY_S = 10.0
 """Seconds between two plain lines."""
 
 
+def say(text: str) -> None:
+    """A plain line on standard error."""
+    print(text, file=sys.stderr)
+
+
 @contextmanager
 def progress(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
     """A function to call with (done, total); `what` is being done to things called `unit`."""

@@ -21,7 +21,7 @@ import numpy as np
 
 from deepkd import __version__
 from deepkd.evaluation.contenders import STUDENT, TEACHER, Contender, open_contenders
-from deepkd.evaluation.evaluate import calibration_of, distinct_names, evaluate, thresholds_of
+from deepkd.evaluation.evaluate import Progress, calibration_of, distinct_names, evaluate, thresholds_of
 from deepkd.evaluation.memory import peak_rss_mb
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import CropModel, Image, InputFormat
@@ -50,13 +50,20 @@ class Timing:
     """A whole batch."""
 
 
-def benchmark(config: BenchmarkConfig, models: Sequence[str] = (), *, say: Say = lambda _: None) -> dict[str, Any]:
+def benchmark(
+    config: BenchmarkConfig,
+    models: Sequence[str] = (),
+    *,
+    say: Say = lambda _: None,
+    progress: Progress = lambda _done, _total: None,
+) -> dict[str, Any]:
     """Measure and compare; one document of schema deepkd.benchmark/1.
 
     Args:
         config: teacher, student, runs, data, video. Without any model named, the default teacher and student.
         models: further models, measured in the same turns.
         say: told what happens next.
+        progress: told after each turn.
 
     Raises:
         ModelError: a model cannot be opened.
@@ -68,7 +75,8 @@ def benchmark(config: BenchmarkConfig, models: Sequence[str] = (), *, say: Say =
         say("opening the models")
         contenders = _open(chosen(config, models), Path(folder), threads)
         say(f"timing {len(contenders)} models in turn, {config.runs} runs each")
-        timings = take_turns([contender.model for contender in contenders], runs=config.runs, batch=config.batch)
+        compared = [contender.model for contender in contenders]
+        timings = take_turns(compared, runs=config.runs, batch=config.batch, progress=progress)
         say("measuring memory, one process per model")
         memory = [peak_rss_mb(contender.runtime, contender.source, threads=threads) for contender in contenders]
     clip = _end_to_end(config, contenders, threads, say)
@@ -113,7 +121,9 @@ def _open(asked: Sequence[tuple[str, str]], folder: Path, threads: int) -> list[
     return renamed
 
 
-def take_turns(models: Sequence[CropModel], *, runs: int, batch: int) -> list[Timing]:
+def take_turns(
+    models: Sequence[CropModel], *, runs: int, batch: int, progress: Progress = lambda _done, _total: None
+) -> list[Timing]:
     """Time single crops and whole batches of every model, in turn, each at its own input size."""
     random = np.random.default_rng(0)
     crops = [_noise(random, model.format, batch) for model in models]
@@ -122,12 +132,11 @@ def take_turns(models: Sequence[CropModel], *, runs: int, batch: int) -> list[Ti
         for _ in range(WARM_UP):
             model.logits(images[:1])
         model.logits(images)
-    for _ in range(runs):
+    turns = [(1, "single")] * runs + [(batch, "batch")] * max(3, runs // THROUGHPUT_SHARE)
+    for done, (count, kind) in enumerate(turns, start=1):
         for model, images, timing in zip(models, crops, timings, strict=True):
-            timing.single.append(_timed(model, images[:1]))
-    for _ in range(max(3, runs // THROUGHPUT_SHARE)):
-        for model, images, timing in zip(models, crops, timings, strict=True):
-            timing.batch.append(_timed(model, images))
+            getattr(timing, kind).append(_timed(model, images[:count]))
+        progress(done, len(turns))
     return timings
 
 

@@ -24,7 +24,7 @@ from deepkd.video.crops import CropRow
 SCHEMA = "deepkd.evaluate/1"
 Names = npt.NDArray[np.str_]
 Progress = Callable[[int, int], None]
-"""Called with the number of crops done and the number of all."""
+"""Called with how many are done and how many there are."""
 
 
 class Crops(Protocol):
