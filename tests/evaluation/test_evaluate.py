@@ -28,7 +28,7 @@ from deepkd.settings import EvaluateConfig
 from deepkd.video.crops import CropRow
 
 CONFIG = EvaluateConfig(resamples=0)
-GREEN = {"weights": (-20.0, 20.0, 0.0)}
+GREEN = {"weights": (-20.0, 20.0, 0.0), "bias": 0.0}
 
 
 class Colours:
