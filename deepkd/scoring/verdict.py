@@ -27,7 +27,7 @@ MIN_RUN = 3
 """Frames in a row that must look forged before a part of a person's time is called forged."""
 ODD_RUN, SURE_RUN = 0.9, 0.98
 """How probable forgery must be in such a run to make a person INCONCLUSIVE or FAKE whose mean says otherwise. The
-best of many runs looks worse than it is: with 0.9 for FAKE one of 21 real FaceForensics++ clips became a false alarm."""
+best of many runs looks worse than it is: at 0.9 for FAKE, one of 21 real FaceForensics++ clips was a false alarm."""
 WHOLE = 0.8
 """A run that covers this share of a track is the track: its seconds are not named."""
 
