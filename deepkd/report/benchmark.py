@@ -88,8 +88,8 @@ def _notes(document: Mapping[str, Any]) -> Text:
     ]
     if (at["load"] or 0) > BUSY * at["cores"]:
         lines.append(
-            f"The machine was busy (load {at['load']} on {at['cores']} cores): times are too long, PyTorch's on several "
-            "threads most of all; measure again when it is idle, or with --threads 1."
+            f"The machine was busy (load {at['load']} on {at['cores']} cores): times are too long, PyTorch's on "
+            "several threads most of all; measure again when it is idle, or with --threads 1."
         )
     if any(UNTRAINED in row["name"] for row in document["models"]):
         lines.append(
