@@ -249,7 +249,7 @@ def mean_logit(faces: Mapping[int, Sequence[FrameScore]], criteria: Criteria) ->
         return Judgement(Label.INCONCLUSIVE, None, _sentence(tracks, tracks[:1]), tracks)
     order = (Label.FAKE, Label.INCONCLUSIVE, Label.REAL)
     worst = min(judged, key=lambda track: (order.index(track.verdict), -(track.score or 0)))
-    named = [track for track in judged if track.verdict is worst.verdict] if worst.verdict is Label.FAKE else [worst]
+    named = [track for track in judged if track.verdict is worst.verdict]
     return Judgement(worst.verdict, worst.score, _sentence(tracks, named), tracks)
 
 
