@@ -1,8 +1,7 @@
 """Crops: the square around a face that a model sees, the rule that frames it, and the index that lists them."""
 
 import csv
-import os
-import tempfile
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,7 +10,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from deepkd.errors import DataError, OutputError
+from deepkd.errors import DataError
+from deepkd.outputs import writing
 from deepkd.video.faces import Face
 from deepkd.video.frames import Frame
 
@@ -154,6 +154,8 @@ def _read_rows(path: Path, reader: "csv.DictReader[str]") -> Iterable[CropRow]:
 
 def _row(values: dict[str, str | None], where: str) -> CropRow:
     known = {item.name: values.get(item.name) or "" for item in fields(CropRow)}
+    if None in values.values():
+        raise DataError(f"{where}: the line is too short; the index was cut off")
     if not known["file"]:
         raise DataError(f"{where}: the column file is empty")
     if known["label"].upper() not in LABELS:
@@ -165,10 +167,15 @@ def _row(values: dict[str, str | None], where: str) -> CropRow:
 
 
 def _number(text: str, name: str, kind: type[float] | type[int], where: str) -> float | None:
+    if not text:
+        return None
     try:
-        return kind(text) if text else None
-    except ValueError as error:
-        raise DataError(f"{where}: {name}='{text}' is not a number") from error
+        number = kind(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise DataError(f"{where}: {name}='{text}' is not a number")
+    return number
 
 
 def write_index(path: Path, rows: Iterable[CropRow]) -> None:
@@ -183,20 +190,13 @@ def write_index(path: Path, rows: Iterable[CropRow]) -> None:
     """
     path = path / INDEX_NAME if path.is_dir() else path
     names = [item.name for item in fields(CropRow)]
-    try:
-        handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with open(handle, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-                writer = csv.writer(file, lineterminator="\n")
-                writer.writerow(names)
-                writer.writerows([getattr(row, name) for name in names] for row in rows)
-            os.chmod(beside, 0o644)
-            os.replace(beside, path)
-        except BaseException:
-            os.unlink(beside)
-            raise
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+    with (
+        writing(path) as beside,
+        beside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(names)
+        writer.writerows([getattr(row, name) for name in names] for row in rows)
 
 
 CROP_RULES = {

@@ -6,93 +6,143 @@ from dataclasses import dataclass
 from deepkd.video.faces import Face
 
 Box = tuple[float, float, float, float]
+"""x, y, width, height, pixels."""
 
-SPEED = 2.0
-"""How fast a face may move, in face sizes per second."""
 JUMP = 0.5
 """How far a face may move between two samples however close in time, in face sizes."""
+SPEED = 2.0
+"""How much farther it may move in each second between them, in face sizes."""
 MAX_JUMP = 2.0
 """How far it may move however far apart in time, in face sizes."""
 MAX_GROWTH = 2.0
-"""How much larger or smaller a face may become between two samples."""
+"""How much larger or smaller it may become."""
 MAX_MISSED = 3
-"""Samples in a row in which a face may be missed before its track ends."""
-
-
-@dataclass
-class _Track:
-    id: int
-    t_s: float
-    box: Box
-    step: int
-    velocity: tuple[float, float] = (0.0, 0.0)
+"""Samples in a row in which it may be missed before its track ends."""
+NEW_COST = 4.0
+"""What a new track costs: more than any continuation that the limits above allow, so that none is begun needlessly."""
 
 
 class Tracker:
-    """Gives every face the number of its person: 0, 1, 2 ... in order of appearance."""
+    """Gives every face the number of its person: 0, 1, 2 ... in order of appearance.
+
+    Samples may be seconds apart, so boxes need not overlap. A face continues a track when its centre has not moved and
+    its size not changed more than the limits allow. Of all ways to continue tracks by the faces of a sample, the one
+    is taken where the faces lie nearest to where the tracks were heading, taken together: two people who pass each
+    other keep their numbers, and so do two who are moved alike by a turning camera.
+    """
 
     def __init__(self, *, max_missed: int = MAX_MISSED) -> None:
         self.max_missed = max_missed
         self._tracks: list[_Track] = []
         self._count = 0
-        self._step = 0
 
     def update(self, t_s: float, faces: list[Face]) -> list[int]:
         """The track number of each face of the sample at `t_s`, in the same order.
 
-        Call it for every sample in order of time, also with an empty list.
+        Call it for every sample in order of time, also where there are no faces.
         """
-        self._step += 1
-        self._tracks = [track for track in self._tracks if self._step - track.step <= self.max_missed + 1]
-        ids = [-1] * len(faces)
-        taken: set[int] = set()
-        for _, i, track in sorted(self._pairs(t_s, faces), key=lambda pair: pair[0]):
-            if ids[i] < 0 and track.id not in taken:
-                taken.add(track.id)
-                ids[i] = track.id
-                self._follow(track, t_s, faces[i].box)
-        for i, face in enumerate(faces):
-            if ids[i] < 0:
-                ids[i] = self._begin(t_s, face.box)
+        new = [NEW_COST] * len(faces)
+        costs = [[track.cost(t_s, face.box) for track in self._tracks] + new for face in faces]
+        ids = []
+        for face, column in zip(faces, cheapest_columns(costs), strict=True):
+            if column < len(costs[0]) - len(new):
+                track = self._tracks[column]
+                track.follow(t_s, face.box)
+            else:
+                track = _Track(self._count, t_s, face.box)
+                self._count += 1
+                self._tracks.append(track)
+            ids.append(track.id)
+        self._forget({*ids})
         return ids
 
-    def _pairs(self, t_s: float, faces: list[Face]) -> list[tuple[float, int, _Track]]:
-        """(cost, face, track) of every pair that may be one person."""
-        pairs = []
-        for i, face in enumerate(faces):
-            for track in self._tracks:
-                cost = _cost(track, t_s, face.box)
-                if cost is not None:
-                    pairs.append((cost, i, track))
-        return pairs
+    def _forget(self, seen: set[int]) -> None:
+        """Count the samples in which tracks were missed, and end those missed too often."""
+        for track in self._tracks:
+            track.missed = 0 if track.id in seen else track.missed + 1
+        self._tracks = [track for track in self._tracks if track.missed <= self.max_missed]
 
-    def _begin(self, t_s: float, box: Box) -> int:
-        self._tracks.append(_Track(self._count, t_s, box, self._step))
-        self._count += 1
-        return self._count - 1
 
-    def _follow(self, track: _Track, t_s: float, box: Box) -> None:
-        elapsed = t_s - track.t_s
+@dataclass
+class _Track:
+    """A person: where the face was last, and where it was heading."""
+
+    id: int
+    t_s: float
+    box: Box
+    missed: int = 0
+    velocity: tuple[float, float] = (0.0, 0.0)
+    """Pixels per second, smoothed."""
+
+    def cost(self, t_s: float, box: Box) -> float:
+        """How badly the box continues the track, in face sizes; infinite beyond the limits."""
+        elapsed = max(0.0, t_s - self.t_s)
+        old, new = _size(self.box), _size(box)
+        if min(old, new) <= 0 or max(old, new) > MAX_GROWTH * min(old, new):
+            return math.inf
+        size = (old + new) / 2
+        moved = _minus(_center(box), _center(self.box))
+        if math.hypot(*moved) > size * min(MAX_JUMP, JUMP + SPEED * elapsed):
+            return math.inf
+        heading = (self.velocity[0] * elapsed, self.velocity[1] * elapsed)
+        trust = min(1.0, size / max(math.hypot(*heading), 1e-9))
+        expected = (heading[0] * trust, heading[1] * trust)
+        return math.hypot(*_minus(moved, expected)) / size + abs(math.log(new / old))
+
+    def follow(self, t_s: float, box: Box) -> None:
+        """The face was found again."""
+        elapsed = t_s - self.t_s
         if elapsed > 0:
-            (x0, y0), (x1, y1) = _center(track.box), _center(box)
-            track.velocity = ((x1 - x0) / elapsed, (y1 - y0) / elapsed)
-        track.t_s, track.box, track.step = t_s, box, self._step
+            dx, dy = _minus(_center(box), _center(self.box))
+            self.velocity = ((self.velocity[0] + dx / elapsed) / 2, (self.velocity[1] + dy / elapsed) / 2)
+        self.t_s, self.box = t_s, box
+
+
+def cheapest_columns(costs: list[list[float]]) -> list[int]:
+    """A column for each row, no two the same, with the least total cost; there are at least as many columns as rows.
+
+    The Hungarian method: each row in turn takes the cheapest chain of moves by which the rows before make room for it.
+    """
+    if not costs:
+        return []
+    columns = range(len(costs[0]))
+    owner: dict[int, int] = {}
+    row_price, column_price = [0.0] * len(costs), [0.0] * len(costs[0])
+    for row in range(len(costs)):
+        slack, came_from = [math.inf] * len(columns), [-1] * len(columns)
+        visited: list[int] = []
+        here, column = row, -1
+        while True:
+            for j in columns:
+                reduced = costs[here][j] - row_price[here] - column_price[j]
+                if j not in visited and reduced < slack[j]:
+                    slack[j], came_from[j] = reduced, column
+            column = min((j for j in columns if j not in visited), key=slack.__getitem__)
+            step = slack[column]
+            row_price[row] += step
+            for j in visited:
+                row_price[owner[j]] += step
+                column_price[j] -= step
+            slack = [value - step for value in slack]
+            visited.append(column)
+            if column not in owner:
+                break
+            here = owner[column]
+        while column >= 0:
+            before = came_from[column]
+            owner[column] = row if before < 0 else owner[before]
+            column = before
+    found = {row: column for column, row in owner.items()}
+    return [found[row] for row in range(len(costs))]
+
+
+def _size(box: Box) -> float:
+    return math.sqrt(max(0.0, box[2]) * max(0.0, box[3]))
 
 
 def _center(box: Box) -> tuple[float, float]:
-    x, y, width, height = box
-    return x + width / 2, y + height / 2
+    return box[0] + box[2] / 2, box[1] + box[3] / 2
 
 
-def _cost(track: _Track, t_s: float, box: Box) -> float | None:
-    """How badly the box continues the track, in face sizes; None where it cannot be the same person."""
-    elapsed = max(0.0, t_s - track.t_s)
-    old, new = math.sqrt(track.box[2] * track.box[3]), math.sqrt(box[2] * box[3])
-    if min(old, new) <= 0 or max(old, new) / min(old, new) > MAX_GROWTH:
-        return None
-    size = (old + new) / 2
-    (x0, y0), (x1, y1) = _center(track.box), _center(box)
-    if math.hypot(x1 - x0, y1 - y0) / size > min(MAX_JUMP, JUMP + SPEED * elapsed):
-        return None
-    expected_x, expected_y = x0 + track.velocity[0] * elapsed, y0 + track.velocity[1] * elapsed
-    return math.hypot(x1 - expected_x, y1 - expected_y) / size + abs(math.log(new / old))
+def _minus(a: tuple[float, float], b: tuple[float, float]) -> tuple[float, float]:
+    return a[0] - b[0], a[1] - b[1]

@@ -1,0 +1,153 @@
+"""Both detectors find the same faces, in every light and at every size, and none where there is none."""
+
+import hashlib
+import sys
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from media import portraits, scene
+
+from deepkd.errors import ConfigError
+from deepkd.shipped import checksums, weights_dir
+from deepkd.video.faces import DETECTORS, Face, FaceDetector, Image, load_detector
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@cache
+def detector(name: str, min_face_px: int = 40, max_side_px: int = 640) -> FaceDetector:
+    if name == "mtcnn-torch":
+        pytest.importorskip("facenet_pytorch")
+    return load_detector(name, device="cpu", min_face_px=min_face_px, max_side_px=max_side_px, threads=2)
+
+
+def scaled(name: str, width: int, height: int) -> Image:
+    return cv2.resize(portraits()[name].image, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def collage() -> Image:
+    """Five faces 50 to 110 px high."""
+    people = [("astronaut", 200), ("grace_hopper", 170), ("astronaut", 300), ("grace_hopper", 260), ("astronaut", 160)]
+    picture = np.full((720, 1280, 3), 90, np.uint8)
+    for i, (name, side) in enumerate(people):
+        top, left = 30 + (i % 3) * 180, 20 + i * 240
+        picture[top : top + side, left : left + side] = scaled(name, side, side)
+    return picture
+
+
+IMAGES = {
+    "astronaut": (lambda: portraits()["astronaut"].image, 1),
+    "grace_hopper": (lambda: portraits()["grace_hopper"].image, 1),
+    "collage": (collage, 5),
+    "small": (lambda: scaled("grace_hopper", 100, 90), 1),
+    "not square": (lambda: scaled("astronaut", 333, 277), 1),
+    "large": (lambda: scaled("astronaut", 900, 780), 1),
+    "dark": (lambda: (scaled("grace_hopper", 300, 350) * 0.12).astype(np.uint8), 1),
+    "gray": (lambda: np.repeat(scaled("astronaut", 400, 400)[..., 1:2], 3, axis=2), 1),
+    "cut off by the edge": (lambda: portraits()["astronaut"].image[:, 195:], 1),
+    "noise": (lambda: scene((), size=(640, 480)), 0),
+    "dark noise": (lambda: scene((), size=(640, 480)) // 32, 0),
+    "black": (lambda: np.zeros((300, 400, 3), np.uint8), 0),
+    "white": (lambda: np.full((300, 400, 3), 255, np.uint8), 0),
+    "smaller than a face": (lambda: np.zeros((8, 9, 3), np.uint8), 0),
+    "one row": (lambda: np.zeros((1, 2000, 3), np.uint8), 0),
+}
+
+
+def assert_same(found: list[Face], expected: list[Face]) -> None:
+    """The same faces, boxes and landmarks within a pixel (what was measured: within 0.0002)."""
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one.box, other.box, atol=1)
+        np.testing.assert_allclose(one.landmarks, other.landmarks, atol=1)
+        assert one.probability == pytest.approx(other.probability, abs=1e-3)
+
+
+SETTINGS = [(name, (40, 640)) for name in IMAGES] + [
+    (name, options) for name in ("collage", "small", "not square") for options in ((20, 640), (24, 960), (60, 400))
+]
+
+
+@pytest.mark.parametrize(("name", "options"), SETTINGS)
+def test_both_detectors_find_the_same_faces(name: str, options: tuple[int, int]):
+    image = IMAGES[name][0]()
+    assert_same(detector("mtcnn", *options).detect(image), detector("mtcnn-torch", *options).detect(image))
+
+
+@pytest.mark.parametrize("kind", DETECTORS)
+@pytest.mark.parametrize("name", IMAGES)
+def test_faces_are_where_they_are(name: str, kind: str):
+    make, count = IMAGES[name]
+    image = make()
+    faces = detector(kind, 20).detect(image)
+    assert len(faces) == count
+    areas = [face.box[2] * face.box[3] for face in faces]
+    assert areas == sorted(areas, reverse=True)
+    for face in faces:
+        x, y, width, height = face.box
+        assert face.landmarks.shape == (5, 2)
+        assert face.landmarks.dtype == np.float32
+        assert ((face.landmarks > (x, y)) & (face.landmarks < (x + width, y + height))).all()
+        assert 0.7 < face.probability <= 1
+
+
+@pytest.mark.parametrize("name", ["astronaut", "grace_hopper"])
+def test_boxes_are_of_the_full_frame(name: str):
+    portrait = portraits()[name]
+    for factor in (1, 3):
+        size = (portrait.image.shape[1] * factor, portrait.image.shape[0] * factor)
+        (face,) = detector("mtcnn").detect(cv2.resize(portrait.image, size, interpolation=cv2.INTER_LINEAR))
+        tolerance = portrait.box[3] / 10
+        np.testing.assert_allclose(np.divide(face.box, factor), portrait.box, atol=tolerance)
+        np.testing.assert_allclose(face.landmarks / factor, portrait.landmarks, atol=tolerance)
+
+
+def test_an_image_without_a_large_face_is_searched_for_a_small_one():
+    image = np.full((1080, 1920, 3), 90, np.uint8)
+    image[400:800, 700:1100] = scaled("astronaut", 400, 400)  # the face: 87 px here, 29 px at 640
+    (face,) = detector("mtcnn").detect(image)
+    assert face.box[3] == pytest.approx(87, abs=10)
+
+
+def test_a_view_of_a_larger_array_will_do():
+    image = portraits()["astronaut"].image
+    assert_same(detector("mtcnn").detect(image[::-1][::-1]), detector("mtcnn").detect(image))
+    assert len(detector("mtcnn").detect(image[:, ::-1])) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "message"),
+    [
+        ("mtcn", "auto", "unknown detector 'mtcn'; choose from mtcnn, mtcnn-torch"),
+        ("mtcnn", "cuda", "choose detector 'mtcnn-torch' for device 'cuda'"),
+    ],
+)
+def test_what_cannot_be_loaded_is_named(name: str, device: str, message: str):
+    with pytest.raises(ConfigError, match=message):
+        load_detector(name, device=device)
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "facenet_pytorch", None)
+    monkeypatch.delitem(sys.modules, "deepkd.video.mtcnn_torch", raising=False)
+    with pytest.raises(ConfigError, match=r"needs facenet_pytorch.*pip install 'deepkd\[train\]'"):
+        load_detector("mtcnn-torch")
+
+
+def test_the_shipped_networks_are_what_the_script_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("onnx")
+    pytest.importorskip("facenet_pytorch")
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    monkeypatch.setattr(sys, "argv", ["convert_mtcnn.py", "--out", str(tmp_path)])
+    import convert_mtcnn
+
+    (tmp_path / "SHA256SUMS").write_text("00  other.onnx\n11  mtcnn-pnet.onnx\n")
+    convert_mtcnn.main()
+    lines = dict(reversed(line.split()) for line in (tmp_path / "SHA256SUMS").read_text().splitlines())
+    for name in ("mtcnn-pnet.onnx", "mtcnn-rnet.onnx", "mtcnn-onet.onnx"):
+        assert lines[name] == checksums()[name] == hashlib.sha256((weights_dir() / name).read_bytes()).hexdigest()
+    assert list(lines) == sorted(lines)
+    assert lines["other.onnx"] == "00"

@@ -1,0 +1,97 @@
+"""People keep their numbers over time, whatever the order in which their faces are found."""
+
+import itertools
+import math
+import random
+
+import numpy as np
+import pytest
+
+from deepkd.video.faces import Face
+from deepkd.video.tracks import NEW_COST, Tracker, cheapest_columns
+
+
+def face(x: float, y: float = 0.0, size: float = 100.0) -> Face:
+    """A face centred at (x, y)."""
+    return Face((x - size / 2, y - size / 2, size, size), 0.99, np.zeros((5, 2), np.float32))
+
+
+STEP = 0.6
+"""Seconds between samples: 16 of a clip of 10 s."""
+
+CASES = {
+    # Centres of the faces sample by sample, and the numbers expected.
+    "one who sits still": ([[0], [10], [-10]], [[0], [0], [0]]),
+    "one who walks": ([[0], [100], [210], [330]], [[0], [0], [0], [0]]),
+    "one who sways": ([[0], [90], [0], [90], [0]], [[0], [0], [0], [0], [0]]),
+    "two apart, found in any order": ([[0, 300], [300, 10], [5, 290], [290, 0]], [[0, 1], [1, 0], [0, 1], [1, 0]]),
+    "two who pass each other": (
+        [[0, 300], [100, 200], [200, 100], [300, 0], [400, -100]],
+        [[0, 1], [0, 1], [0, 1], [0, 1], [0, 1]],
+    ),
+    "two close together while the camera turns": ([[0, 110], [70, 180], [140, 250]], [[0, 1], [0, 1], [0, 1]]),
+    "one missed three times": ([[0], [], [], [], [0]], [[0], [], [], [], [0]]),
+    "one missed four times": ([[0], [], [], [], [], [0]], [[0], [], [], [], [], [1]]),
+    "one of two missed": ([[0, 300], [300], [300, 0]], [[0, 1], [1], [1, 0]]),
+    "one who joins": ([[0], [0, 400], [400, 0, 800]], [[0], [0, 1], [1, 0, 2]]),
+    "one who leaves and another elsewhere": ([[0], [500]], [[0], [1]]),
+    "nobody": ([[], []], [[], []]),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_numbers(name: str):
+    centers, expected = CASES[name]
+    tracker = Tracker()
+    found = [tracker.update(i * STEP, [face(x) for x in row]) for i, row in enumerate(centers)]
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("moved", "elapsed_s", "same"),
+    [(50, 1 / 30, True), (80, 1 / 30, False), (80, 0.6, True), (160, 0.6, True), (180, 0.6, False),
+     (200, 200.0, True), (210, 200.0, False)],
+)  # fmt: skip
+def test_the_longer_the_farther_a_face_may_move(moved: float, elapsed_s: float, same: bool):
+    tracker = Tracker()
+    tracker.update(0, [face(0)])
+    assert tracker.update(elapsed_s, [face(moved)]) == [0 if same else 1]
+
+
+@pytest.mark.parametrize(("size", "same"), [(51, True), (199, True), (49, False), (201, False)])
+def test_a_face_of_another_size_is_another_person(size: float, same: bool):
+    tracker = Tracker()
+    tracker.update(0, [face(0)])
+    assert tracker.update(STEP, [face(0, size=size)]) == [0 if same else 1]
+
+
+def test_boxes_without_area_and_repeated_times_do_no_harm():
+    tracker = Tracker()
+    assert tracker.update(0, [face(0, size=0)]) == [0]
+    assert tracker.update(0, [face(0, size=0), face(0)]) == [1, 2]
+    assert tracker.update(0, [face(0)]) == [2]
+
+
+def test_two_at_their_places_never_change_numbers():
+    rng = random.Random(0)
+    tracker = Tracker()
+    for i in range(200):
+        people = [(0, face(rng.gauss(0, 25), rng.gauss(0, 25))), (1, face(rng.gauss(250, 25), rng.gauss(0, 25)))]
+        rng.shuffle(people)
+        people = people if i == 0 else [person for person in people if rng.random() > 0.1]
+        if i == 0:
+            people.sort(key=lambda person: person[0])
+        assert tracker.update(i * STEP, [one for _, one in people]) == [number for number, _ in people]
+
+
+def test_cheapest_columns_against_all_permutations():
+    rng = random.Random(0)
+    for _ in range(300):
+        rows, tracks = rng.randint(0, 4), rng.randint(0, 4)
+        costs = [[rng.choice([math.inf, rng.uniform(0, 4)]) for _ in range(tracks)] + [NEW_COST] * rows
+                 for _ in range(rows)]  # fmt: skip
+        found = cheapest_columns(costs)
+        least = min(sum(costs[i][j] for i, j in enumerate(order))
+                    for order in itertools.permutations(range(tracks + rows), rows))  # fmt: skip
+        assert len(set(found)) == rows
+        assert sum(costs[i][j] for i, j in enumerate(found)) == pytest.approx(least)
