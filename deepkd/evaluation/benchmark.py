@@ -110,8 +110,8 @@ def _open(asked: Sequence[tuple[str, str]], folder: Path, threads: int) -> list[
     contenders = []
     for argument, role in asked:
         contenders += [(argument, one) for one in open_contenders(argument, role, folder, threads=threads)]
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(threads)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(threads)
     own = [(argument, contender) for argument, contender in contenders if not contender.twin]
     names = iter(distinct_names([contender.name for _, contender in own], [argument for argument, _ in own]))
     renamed: list[Contender] = []
