@@ -85,6 +85,16 @@ def test_version_and_help_come_without_heavy_imports() -> None:
     assert CLI.invoke(app, ["--version"]).stdout.strip() == f"deepkd {__version__}"
 
 
+def test_a_missing_extra_is_named() -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None; sys.argv = ['deepkd', 'train', '--data', 'x', '--out', 'y']\n"
+        "from deepkd.cli.app import main; main()"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 1 and "needs torch, which is not installed" in result.stderr
+    assert "pip install 'deepkd[train]'" in result.stderr and "Traceback" not in result.stderr
+
+
 def test_control_characters_are_shown_as_escapes() -> None:
     assert printable("a\x1b[31mb\u202ec\udce9\n") == "a\\x1b[31mb\\u202ec\\udce9\n"
 

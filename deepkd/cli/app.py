@@ -25,8 +25,13 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except DeepKDError as error:
-            Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(printable(str(error)))}")
+            _complain(str(error))
             raise typer.Exit(error.exit_code) from error
+        except ModuleNotFoundError as error:
+            if (error.name or "").split(".")[0] == "deepkd":
+                raise
+            _complain(f"this command needs {error.name}, which is not installed; pip install 'deepkd[train]'")
+            raise typer.Exit(1) from error
         except KeyboardInterrupt:
             Console(stderr=True).print("interrupted; what was finished is kept")
             raise typer.Exit(130) from None
@@ -36,11 +41,13 @@ class _Group(TyperGroup):
             raise typer.Exit(1) from None
 
 
+def _complain(message: str) -> None:
+    Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(printable(message))}")
+
+
 def printable(text: str) -> str:
     """Text with control characters and broken encodings shown as escapes, safe for a terminal."""
-    return "".join(
-        c if c.isprintable() or c == "\n" else c.encode("unicode_escape", "replace").decode() for c in text
-    )
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape", "replace").decode() for c in text)
 
 
 app = typer.Typer(
