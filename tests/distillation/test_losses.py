@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from deepkd.distillation.losses import FEATURE_LOSSES, LOGIT_LOSSES, LOSSES
 from deepkd.distillation.losses.features import AttentionTransfer, Hint
 from deepkd.distillation.losses.logits import BCE, KD, LogitMSE
+from deepkd.errors import ConfigError
 
 SOFT = [name for name in LOGIT_LOSSES if name != "bce"]
 
@@ -46,7 +47,7 @@ def test_zero_at_the_match(name: str) -> None:
     assert float(student.grad.abs().max()) == pytest.approx(0, abs=1e-6)  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("name", [name for name in LOSSES if name != "hint"])
+@pytest.mark.parametrize("name", [name for name in LOSSES if name not in {"hint", "similarity"}])
 def test_a_batch_twice_is_the_same_loss_and_weights_leave_samples_out(name: str) -> None:
     student, target = pair(name)
     loss = LOSSES[name]()
@@ -145,6 +146,57 @@ def test_attention_transfer_against_numpy() -> None:
     loss = AttentionTransfer()(torch.from_numpy(student), torch.from_numpy(teacher))
     assert float(loss) == pytest.approx(expected, rel=1e-5)
     assert FEATURE_LOSSES["attention_transfer"]()(torch.ones(2, 3, 4, 4), torch.ones(2, 7, 8, 8)) == pytest.approx(0)
+
+
+def test_similarity_against_numpy() -> None:
+    student, teacher = (t.double().numpy() for t in pair("similarity"))
+
+    def g(f: np.ndarray) -> np.ndarray:
+        flat = f.reshape(len(f), -1)
+        product = flat @ flat.T
+        return product / np.linalg.norm(product, axis=1, keepdims=True)
+
+    expected = np.linalg.norm(g(student) - g(teacher)) ** 2 / len(student) ** 2
+    loss = LOSSES["similarity"]()(torch.from_numpy(student), torch.from_numpy(teacher))
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+    assert float(LOSSES["similarity"]()(2 * pair("similarity")[0], pair("similarity")[0])) == pytest.approx(0, abs=1e-9)
+
+
+def amd_in_numpy(q_s: np.ndarray, q_t: np.ndarray, m: float = 1.35, s: float = 64.0) -> float:
+    """Jeon et al. 2023 for normalised positive maps (N, H, W), in float64."""
+    total = 0.0
+    for one_s, one_t in zip(q_s, q_t, strict=True):
+        maps = []
+        for q in (one_s.ravel(), one_t.ravel()):
+            p, n = s * np.cos(m * np.arccos(np.clip(q, 0, 1 - 1e-6))), s * (1 - q)
+            maps.append((p - np.logaddexp(p, n), p, n))
+        for a, b in zip(*maps, strict=True):
+            total += ((a / np.linalg.norm(a) - b / np.linalg.norm(b)) ** 2).mean() / 3
+    return total / len(q_s)
+
+
+@pytest.mark.parametrize("local", [0.0, 0.2])
+def test_amd_against_numpy(local: float) -> None:
+    student, teacher = (torch.randn(3, 4, 6, 6, generator=torch.Generator().manual_seed(i)) for i in (1, 2))
+    q_s, q_t = ((f.double().numpy() ** 2).sum(1) for f in (student, teacher))
+    q_s, q_t = (q / np.linalg.norm(q.reshape(len(q), -1), axis=1)[:, None, None] for q in (q_s, q_t))
+    quarters = [np.s_[:, a : a + 3, b : b + 3] for a in (0, 3) for b in (0, 3)]
+    expected = amd_in_numpy(q_s, q_t)
+    if local:
+        expected = 0.8 * expected + 0.2 * np.mean([amd_in_numpy(q_s[part], q_t[part]) for part in quarters])
+    assert float(LOSSES["amd"](local=local)(student, teacher)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_amd_refuses_what_says_nothing_and_survives_one_bright_spot() -> None:
+    with pytest.raises(ConfigError, match="1 x 1 map says nothing"):
+        LOSSES["amd"]()(torch.ones(2, 3, 1, 1), torch.ones(2, 3, 4, 4))
+    with pytest.raises(ConfigError, match="margin"):
+        LOSSES["amd"](margin=3.0)
+    spot = torch.zeros(1, 1, 4, 4)
+    spot[..., 1, 1] = 1.0
+    student = spot.clone().requires_grad_()
+    LOSSES["amd"]()(student, torch.ones(1, 1, 4, 4)).backward()
+    assert student.grad is not None and student.grad.isfinite().all()
 
 
 def test_hint_against_numpy() -> None:

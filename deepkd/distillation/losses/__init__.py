@@ -9,11 +9,18 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from deepkd.distillation.losses.angular import AngularMargin
 from deepkd.distillation.losses.features import AttentionTransfer, Hint
 from deepkd.distillation.losses.logits import BCE, KD, LogitMSE
+from deepkd.distillation.losses.relations import Similarity
 
 Loss = Callable[..., Tensor]
 
 LOGIT_LOSSES: dict[str, Callable[..., Loss]] = {"bce": BCE, "kd": KD, "logit_mse": LogitMSE}
-FEATURE_LOSSES: dict[str, Callable[..., Loss]] = {"attention_transfer": AttentionTransfer, "hint": Hint}
+FEATURE_LOSSES: dict[str, Callable[..., Loss]] = {
+    "attention_transfer": AttentionTransfer,
+    "amd": AngularMargin,
+    "similarity": Similarity,
+    "hint": Hint,
+}
 LOSSES: dict[str, Callable[..., Loss]] = {**LOGIT_LOSSES, **FEATURE_LOSSES}
