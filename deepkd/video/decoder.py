@@ -184,6 +184,8 @@ class Decoder:
             yield from self._container.demux(self._stream)
         except av.FFmpegError as error:
             self.error = str(error.strerror)
+        except IndexError:
+            self.error = "a stream begins in the middle of the file"  # PyAV knows only those at its head
 
     def _time_s(self, picture: VideoFrame) -> float:
         """From the timestamp; in a stream without any, from the number of frames before."""
