@@ -81,9 +81,7 @@ def load_config(kind: type[C], file: Path | None = None, /, **flags: Any) -> C:
     known = {item.name for item in fields(kind)}
     for key in values:
         if key not in known:
-            raise ConfigError(
-                f"unknown setting '{key}'{_guess(key, known)}; choose from {', '.join(sorted(known))}"
-            )
+            raise ConfigError(f"unknown setting '{key}'{_guess(key, known)}; choose from {', '.join(sorted(known))}")
     hints = typing.get_type_hints(kind)
     return kind(**{key: _coerce(value, hints[key]) for key, value in values.items()})
 
@@ -92,9 +90,7 @@ def _read_toml(kind: type[Config], file: Path) -> dict[str, Any]:
     try:
         values = tomllib.loads(file.read_text())
     except OSError as error:
-        raise ConfigError(
-            f"{file}: cannot be read ({error.strerror}); give --config an existing TOML file"
-        ) from error
+        raise ConfigError(f"{file}: cannot be read ({error.strerror}); give --config an existing TOML file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: not valid TOML ({error})") from error
     section = values.get(kind.command)

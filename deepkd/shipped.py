@@ -39,9 +39,7 @@ def shipped_file(name: str) -> Path:
     if not path.is_file():
         raise ModelError(f"{name}: missing from {weights_dir()}; reinstall deepkd")
     if sha256_of(path) != known[name]:
-        raise ModelError(
-            f"{name}: damaged or altered (its SHA-256 is not the published one); reinstall deepkd"
-        )
+        raise ModelError(f"{name}: damaged or altered (its SHA-256 is not the published one); reinstall deepkd")
     return path
 
 

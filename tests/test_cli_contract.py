@@ -78,7 +78,8 @@ def test_what_cannot_be_done_exits_with_1(words: list[str], message: str, tmp_pa
 
 
 def test_version_and_help_come_without_heavy_imports() -> None:
-    code = "import sys; sys.argv = ['deepkd', '--help']\nfrom deepkd.cli.app import main\ntry: main()\nexcept SystemExit: pass\n"
+    code = "import sys; sys.argv = ['deepkd', '--help']\nfrom deepkd.cli.app import main\n"
+    code += "try: main()\nexcept SystemExit: pass\n"
     heavy = "print(sorted({'numpy', 'cv2', 'av', 'onnxruntime', 'torch'} & sys.modules.keys()), file=sys.stderr)"
     result = subprocess.run([sys.executable, "-c", code + heavy], capture_output=True, text=True, cwd=ROOT)
     assert result.stderr.strip() == "[]" and "detect" in result.stdout

@@ -21,7 +21,7 @@ class Sample(Config):
     share: float = setting(0.5, "How much.", low=0, high=1)
     kind: str = setting("a", "Which.", choices=("a", "b"))
     quick: bool = setting(False, "Whether.")
-    place: Path | None = setting(None, "Where.")  # noqa: RUF009 - a field, as in deepkd.settings
+    place: Path | None = setting(None, "Where.")
 
     def check(self) -> None:
         if self.quick and self.kind == "b":
