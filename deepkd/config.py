@@ -57,6 +57,11 @@ class Config:
         values = dataclasses.asdict(self)
         return {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}
 
+    def recipe(self) -> dict[str, Any]:
+        """The settings as they travel with a model: of a path only the name, since folders say nothing elsewhere."""
+        named = {item.name: getattr(self, item.name) for item in fields(self)}
+        return self.as_dict() | {key: value.name for key, value in named.items() if isinstance(value, Path)}
+
     def save(self, path: Path) -> None:
         """Write the resolved settings as JSON beside the result that they made."""
         path.write_text(json.dumps({"command": self.command, **self.as_dict()}, indent=2, default=str) + "\n")

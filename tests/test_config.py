@@ -67,6 +67,11 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str) -> None
         load_config(Sample, write(tmp_path / "c.toml", text))
 
 
+def test_a_recipe_names_no_folder() -> None:
+    config = Sample(place=Path("/home/somebody/start.safetensors"))
+    assert config.recipe() == {**config.as_dict(), "place": "start.safetensors"}
+
+
 def test_a_wrong_variable_and_a_missing_file_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         load_config(Sample, tmp_path / "none.toml")

@@ -110,7 +110,7 @@ def distill(
     val_crops = load_crops(data, "val", limit=config.val_limit)
     student = start_model(config.student, config)
     student.metadata["recipe"] = {
-        **config.as_dict(), "teacher": teacher.name, "index_sha256": train_crops.index_sha256()
+        **config.recipe(), "teacher": teacher.name, "index_sha256": train_crops.index_sha256()
     }  # fmt: skip
     objective = Distillation(student, teacher, config)
     return fit(student, objective, train_crops, val_crops, config, run, resume=resume, report=report)

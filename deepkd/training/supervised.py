@@ -73,6 +73,6 @@ def train(
     train_crops = load_crops(data, "train", limit=config.limit)
     val_crops = load_crops(data, "val", limit=config.val_limit)
     model = start_model(config.model, config)
-    model.metadata["recipe"] = {**config.as_dict(), "index_sha256": train_crops.index_sha256()}
+    model.metadata["recipe"] = {**config.recipe(), "index_sha256": train_crops.index_sha256()}
     objective = Supervised(model, config.label_smoothing)
     return fit(model, objective, train_crops, val_crops, config, run, resume=resume, report=report)
