@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, BinaryIO, Literal, Protocol
 
 import av
 from av.container import InputContainer
@@ -57,7 +57,7 @@ class Decoder:
     _ahead: Sample | None
     _coming: Iterator[Sample]
 
-    def __init__(self, path: Path, *, max_pixels: int, threads: int = 0) -> None:
+    def __init__(self, path: Path, file: BinaryIO, *, max_pixels: int, threads: int = 0) -> None:
         self.path = path
         self.damaged = 0
         """Packets and frames left out."""
@@ -65,7 +65,7 @@ class Decoder:
         """What FFmpeg said last."""
         self.end_s: float | None = None
         """Time of the last frame, once it was reached with every frame decoded."""
-        self._max_pixels, self._threads = max_pixels, threads
+        self._file, self._max_pixels, self._threads = file, max_pixels, threads
         self._level = 0
         self._open()
         self._start = self._stream.start_time or 0
@@ -77,9 +77,8 @@ class Decoder:
         """Further video streams in the file."""
 
     def close(self) -> None:
-        """Close the file."""
+        """Let go of the decoder's memory and threads; the file is the caller's."""
         self._container.close()
-        self._file.close()
 
     @property
     def declared_s(self) -> float | None:
@@ -139,12 +138,8 @@ class Decoder:
         return True
 
     def _open(self) -> None:
-        self._file = self.path.open("rb")
-        try:
-            self._container = _container(self.path, self._file, self._max_pixels)
-        except VideoError:
-            self._file.close()
-            raise
+        self._file.seek(0)
+        self._container = _container(self.path, self._file, self._max_pixels)
         try:
             self._stream = _video_stream(self.path, self._container)
             check_size(self.path, self._stream.codec_context, self._max_pixels)
@@ -182,7 +177,7 @@ class Decoder:
     def _packets(self) -> Iterator[Any]:
         try:
             yield from self._container.demux(self._stream)
-        except av.FFmpegError as error:
+        except (av.FFmpegError, OSError) as error:
             self.error = str(error.strerror)
         except IndexError:
             self.error = "a stream begins in the middle of the file"  # PyAV knows only those at its head
@@ -203,11 +198,13 @@ def opened(path: Path, *, max_pixels: int, threads: int = 0) -> Iterator[Decoder
     Raises:
         VideoError: it is no video, holds no video stream, or its frames are larger than `max_pixels`.
     """
-    video = Decoder(path, max_pixels=max_pixels, threads=threads)
-    try:
-        yield video
-    finally:
-        video.close()
+    # A file object, not its name: names may hold any bytes, and FFmpeg takes some for a protocol or a pattern.
+    with path.open("rb") as file:
+        video = Decoder(path, file, max_pixels=max_pixels, threads=threads)
+        try:
+            yield video
+        finally:
+            video.close()
 
 
 def check_size(path: Path, picture: _Sized, max_pixels: int) -> None:
@@ -221,9 +218,8 @@ def check_size(path: Path, picture: _Sized, max_pixels: int) -> None:
         raise VideoError(f"{path}: frames of {size} exceed the limit of {max_pixels} px; scale the video down first")
 
 
-def _container(path: Path, file: Any, max_pixels: int) -> InputContainer:
+def _container(path: Path, file: BinaryIO, max_pixels: int) -> InputContainer:
     try:
-        # A file object, not its name: names may hold any bytes, and FFmpeg takes some for a protocol or a pattern.
         container: InputContainer = av.open(
             file,
             "r",
@@ -233,7 +229,7 @@ def _container(path: Path, file: Any, max_pixels: int) -> InputContainer:
             io_open=_refuse,
         )
         return container
-    except (av.FFmpegError, ValueError) as error:
+    except (av.FFmpegError, OSError, ValueError) as error:
         what = "not a video or image" if isinstance(error, av.ArgumentError) else "damaged, or not a video or image"
         raise VideoError(f"{path}: is {what} that can be read; give e.g. MP4, MKV, WebM, JPEG or PNG") from error
 
