@@ -27,9 +27,14 @@ def setting(
     choices: tuple[str, ...] | None = None,
     low: float | None = None,
     high: float | None = None,
+    table: str | None = None,
 ) -> Any:
-    """A dataclass field with its sentence of help (shown by `--help`), its choices and its range (inclusive)."""
-    return field(default=default, metadata={"help": help, "choices": choices, "low": low, "high": high})
+    """A dataclass field with its sentence of help (shown by `--help`), its choices and its range (inclusive).
+
+    With `table` it is set by the tables of that name in a config file, and by nothing else.
+    """
+    metadata = {"help": help, "choices": choices, "low": low, "high": high, "table": table}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -99,11 +104,18 @@ def _read_toml(kind: type[Config], file: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: not valid TOML ({error})") from error
     section = values.get(kind.command)
-    return dict(section) if isinstance(section, Mapping) else values
+    values = dict(section) if isinstance(section, Mapping) else values
+    for item in fields(kind):
+        table = item.metadata["table"]
+        if table and isinstance(values.get(table), list | Mapping):
+            values[item.name] = values.pop(table)
+    return values
 
 
 def _read_environment(kind: type[Config]) -> dict[str, Any]:
-    names = {item.name: f"DEEPKD_{kind.command}_{item.name}".upper() for item in fields(kind)}
+    names = {
+        item.name: f"DEEPKD_{kind.command}_{item.name}".upper() for item in fields(kind) if not item.metadata["table"]
+    }
     return {key: os.environ[name] for key, name in names.items() if name in os.environ}
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from deepkd.config import Config, setting
 from deepkd.errors import ConfigError
@@ -206,4 +206,23 @@ class DistillConfig(TrainingConfig):
     hint_teacher: str = setting(
         "conv_head:output", "Module of the teacher, with :input or :output, that gives the hint."
     )
+    teacher_noise: float = setting(
+        0.0, "Spread of the noise that teacher logits are multiplied with; 0 for none.", low=0
+    )
+    noise_share: float = setting(0.5, "Share of the samples that the teacher's noise falls on.", low=0, high=1)
+    sample_weight: str = setting(
+        "none", "What weighs a sample's soft terms.", choices=("none", "teacher_confidence", "face_probability")
+    )
+    mixup: float = setting(0.0, "Blend samples, with shares drawn from Beta(this, this); 0 for none.", low=0)
+    labelled_share: float = setting(
+        1.0, "Share of the families that keep their labels; the rest takes the soft terms only.", low=0, high=1
+    )
+    losses: tuple[Any, ...] = setting((), "Terms to minimise, in place of loss, alpha and hint.", table="loss")
+    taps: dict[str, Any] | None = setting(None, "Name = [student module, teacher module] to compare.", table="taps")
     alone: bool = setting(False, "Also train the student without the teacher on the same schedule, to compare.")
+
+    def check(self) -> None:
+        """Batches drawn by label have no place for samples without one."""
+        super().check()
+        if self.labelled_share < 1 and self.sampling != "shuffled":
+            raise ConfigError(f"labelled_share={self.labelled_share} needs sampling=shuffled, not {self.sampling}")

@@ -15,7 +15,10 @@ from deepkd.settings import DistillConfig
 def distill(
     *,
     data: Data,
-    teacher: Annotated[Path, typer.Option(help="Teacher: a run folder, a .safetensors or a published .pth.")],
+    teacher: Annotated[
+        list[Path],
+        typer.Option(help="A run folder, a .safetensors or a published .pth; several speak with their mean."),
+    ],
     out: Run,
     resume: Resume = False,
     config_file: ConfigFile = None,
@@ -39,10 +42,11 @@ def distill(
     show = FORMATS.get(format)
     if show is None:
         raise typer.BadParameter(f"unknown format '{format}'; choose from {', '.join(FORMATS)}", param_hint="--format")
-    taught = load_checkpoint(teacher)
+    teachers = [load_checkpoint(path) for path in teacher]
     with following(out, "distill") as report:
-        student = distill_model(taught, data, out, config, resume=resume, report=report)
-    contenders = {"teacher": taught, "student distilled": student}
+        student = distill_model(teachers, data, out, config, resume=resume, report=report)
+    named = ["teacher", *(f"teacher {number}" for number in range(2, len(teachers) + 1))]
+    contenders = {**dict(zip(named, teachers, strict=True)), "student distilled": student}
     if config.alone:
         with following(out / "alone", "train alone") as report:
             contenders["student alone"] = train_alone(data, out / "alone", config, resume=resume, report=report)

@@ -43,6 +43,7 @@ def takes_settings(kind: type[Config]) -> Callable[[Callable[..., None]], Callab
                 annotation=Annotated[hints[item.name] | None, setting_option(kind, item.name)],
             )
             for item in dataclasses.fields(kind)
+            if not item.metadata["table"]
         ]
         signature = inspect.signature(command, eval_str=True)
         own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]

@@ -1,20 +1,19 @@
 """Distillation: a student learns from labels and from a frozen teacher that sees the very same augmented view."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deepkd.data.crops import load_crops
-from deepkd.distillation.losses import LOGIT_LOSSES
-from deepkd.distillation.losses.features import Hint
-from deepkd.distillation.losses.logits import BCE
+from deepkd.data.crops import CropSet, load_crops
+from deepkd.distillation.modifiers import confidence, mixed, noisy, with_labels_hidden
 from deepkd.distillation.taps import Tap, TapReader
-from deepkd.errors import ConfigError
-from deepkd.models.registry import TorchModel, normalise
+from deepkd.distillation.terms import taps_of, terms_of
+from deepkd.errors import ConfigError, DataError
+from deepkd.models.registry import TorchModel, evaluating, normalise
 from deepkd.scoring.model import InputFormat
 from deepkd.settings import DistillConfig, TrainConfig, TrainingConfig
 from deepkd.training.engine import Objective, Progress, fit
@@ -22,65 +21,104 @@ from deepkd.training.supervised import start_model, train
 
 
 class Distillation(Objective):
-    """`(1 - alpha) bce(student, labels) + alpha soft(student, teacher) [+ hint weight * hint]`.
+    """The weighted sum of the terms that a recipe lists, between a student and one or more frozen teachers.
 
-    Each network gets the view in its own size, colour order and normalisation (the same view for both: Beyer et al.
-    2022, arXiv:2106.05237). The teacher is in eval mode, gets no gradient and is not part of the objective's state.
-    Samples without a label (NaN) take the soft terms only.
+    By default `(1 - alpha) bce(student, labels) + alpha soft(student, teacher)`. Each network gets the view in its own
+    size, colour order and normalisation (the same view for all: Beyer et al. 2022, arXiv:2106.05237). Several teachers
+    speak with the mean of their logits; features are compared with the first. Teachers are in eval mode, get no
+    gradient and are not part of the objective's state. Samples without a label (NaN) take the soft terms only.
     """
 
-    def __init__(self, student: TorchModel, teacher: TorchModel, config: DistillConfig) -> None:
+    def __init__(
+        self,
+        student: TorchModel,
+        teachers: Sequence[TorchModel],
+        config: DistillConfig,
+        *,
+        face_probability: Tensor | None = None,
+    ) -> None:
         super().__init__()
         self.module = student.module
-        self.formats = (student.format, teacher.format)
-        self.view_px = max(student.format.size, teacher.format.size)
-        frozen = teacher.module.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-        self._teacher: tuple[nn.Module] = (frozen,)  # in a tuple, so that it is neither trained nor saved
-        self.alpha, self.hint_weight = config.alpha, config.hint
-        self.bce = BCE(config.label_smoothing)
-        self.soft_name = config.loss
-        self.soft = LOGIT_LOSSES[config.loss](**({"temperature": config.temperature} if config.loss == "kd" else {}))
-        if config.hint:
-            self._tap(config)
+        self.format = student.format
+        self.view_px = max(model.format.size for model in (student, *teachers))
+        # In a tuple, so that teachers are neither trained nor saved.
+        self._teachers = tuple((_frozen(teacher.module), teacher.format) for teacher in teachers)
+        self.config = config
+        self.terms = terms_of(config)
+        self.face_probability = face_probability
+        self.adapters = nn.ModuleDict()
+        self._taps: dict[str, tuple[TapReader, TapReader]] = {}
+        self._open_taps()
 
-    def _tap(self, config: DistillConfig) -> None:
-        """Find both taps and their shapes with one small forward pass, and make the adapter between them."""
-        self._taps = (
-            TapReader(self.module, Tap.parse(config.hint_student)),
-            TapReader(self._teacher[0], Tap.parse(config.hint_teacher)),
-        )
-        training = self.module.training
-        self.module.eval()
+    def _open_taps(self) -> None:
+        """Find the taps that terms use, see their shapes in one small forward pass, and make the hints' adapters."""
+        sides = taps_of(self.config)
+        for name in {term.tap for term in self.terms if term.tap}:
+            student, teacher = (Tap.parse(side) for side in sides[name])
+            self._taps[name] = (TapReader(self.module, student), TapReader(self._teachers[0][0], teacher))
+        if not self._taps:
+            return
+        with evaluating(self.module), torch.no_grad():
+            self._student_and_teacher(torch.zeros(1, 3, self.view_px, self.view_px))
+        for name, pair in self._taps.items():
+            student_map, teacher_map = (tap.take() for tap in pair)
+            if student_map.ndim != 4 or teacher_map.ndim != 4:
+                shapes = f"{tuple(student_map.shape[1:])} and {tuple(teacher_map.shape[1:])}"
+                raise ConfigError(f"tap '{name}' shows {shapes}; both must be maps (C, H, W)")
+            if any(term.name == "hint" and term.tap == name for term in self.terms):
+                self.adapters[name] = _adapter(name, student_map, teacher_map)
+
+    def _student_and_teacher(self, views: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (N, 1) of the student, and the mean of the teachers'."""
         with torch.no_grad():
-            self._forward(torch.zeros(1, 3, self.view_px, self.view_px))
-        self.module.train(training)
-        student, teacher = (tap.take() for tap in self._taps)
-        if student.ndim != 4 or teacher.ndim != 4 or student.shape[2:] != teacher.shape[2:]:
-            shapes = f"{tuple(student.shape[1:])} and {tuple(teacher.shape[1:])}"
-            raise ConfigError(f"hint: the taps show {shapes}; both must be maps (C, H, W) of the same H and W")
-        self.adapter = nn.Conv2d(student.shape[1], teacher.shape[1], kernel_size=1, bias=False)
+            spoken = [teacher.to(views.device)(seen_by(views, format)).float() for teacher, format in self._teachers]
+        return self.module(seen_by(views, self.format)).float(), torch.stack(spoken).mean(0)
 
-    def _forward(self, views: Tensor) -> tuple[Tensor, Tensor]:
-        teacher = self._teacher[0]
-        if next(teacher.parameters()).device != views.device:
-            teacher.to(views.device)
-        with torch.no_grad():
-            soft = teacher(seen_by(views, self.formats[1])).float()
-        return self.module(seen_by(views, self.formats[0])).float(), soft
+    def forward(self, views: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
+        """Views (N, 3, view_px, view_px) in [0, 1], labels (N,), NaN for none, rows (N,) -> `total` and its terms."""
+        config = self.config
+        if config.mixup:
+            views, labels = mixed(views, labels, config.mixup)
+        student, teacher = self._student_and_teacher(views)
+        weight = self._soft_weight(teacher, rows)
+        if config.teacher_noise:
+            teacher = noisy(teacher, config.teacher_noise, config.noise_share)
+        features = {name: tuple(tap.take() for tap in pair) for name, pair in self._taps.items()}
+        found: dict[str, Tensor] = {}
+        total = student.new_zeros(())
+        for term in self.terms:
+            loss = term.loss_at(self.progress)
+            if term.name == "bce":
+                value = loss(student, labels.nan_to_num(0.5), weight=labels.isfinite().float())
+            elif term.tap:
+                mine, its = features[term.tap]
+                mine = self.adapters[term.tap](mine) if term.name == "hint" else mine
+                value = loss(mine, its, weight=weight)
+            else:
+                value = loss(student, teacher, weight=weight)
+            found[term.label] = value
+            total = total + term.weight_at(self.progress) * value
+        return {"total": total, **found}
 
-    def forward(self, views: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Views (N, 3, view_px, view_px) in [0, 1], labels (N,), NaN for none -> `total` and its terms."""
-        student, teacher = self._forward(views)
-        labelled = labels.isfinite()
-        hard = self.bce(student, labels.nan_to_num(0.5), weight=labelled.float())
-        soft = self.soft(student, teacher)
-        terms = {"bce": hard, self.soft_name: soft}
-        total = (1 - self.alpha) * hard + self.alpha * soft
-        if self.hint_weight:
-            mine, its = (tap.take() for tap in self._taps)
-            terms["hint"] = Hint()(self.adapter(mine), its)
-            total = total + self.hint_weight * terms["hint"]
-        return {"total": total, **terms}
+    def _soft_weight(self, teacher: Tensor, rows: Tensor) -> Tensor | None:
+        """What weighs each sample in the soft terms, (N,); None for all alike."""
+        if self.config.sample_weight == "teacher_confidence":
+            return confidence(teacher)
+        if self.config.sample_weight == "face_probability" and self.face_probability is not None:
+            return self.face_probability[rows].to(teacher.device)
+        return None
+
+
+def _frozen(module: nn.Module) -> nn.Module:
+    return module.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+def _adapter(name: str, student: Tensor, teacher: Tensor) -> nn.Module:
+    """A 1x1 convolution from the student's channels to the teacher's; it trains with the student, unexported."""
+    if student.shape[2:] != teacher.shape[2:]:
+        shapes = f"{tuple(student.shape[2:])} and {tuple(teacher.shape[2:])}"
+        raise ConfigError(f"hint: tap '{name}' shows maps of {shapes}; both must have the same H and W")
+    return nn.Conv2d(student.shape[1], teacher.shape[1], kernel_size=1, bias=False)
 
 
 def seen_by(views: Tensor, format: InputFormat) -> Tensor:
@@ -92,7 +130,7 @@ def seen_by(views: Tensor, format: InputFormat) -> Tensor:
 
 
 def distill(
-    teacher: TorchModel,
+    teachers: Sequence[TorchModel],
     data: Path,
     run: Path,
     config: DistillConfig,
@@ -100,20 +138,31 @@ def distill(
     resume: bool = False,
     report: Callable[[Progress], None] = lambda progress: None,
 ) -> TorchModel:
-    """Train a student under a teacher on the split `train` of an index, choosing weights by AUC on its split `val`.
+    """Train a student under its teachers on the split `train` of an index, choosing weights by AUC on its split `val`.
 
     Raises:
         DataError: the index or a split is wrong.
         ConfigError, ModelError, OutputError, TrainingError: see `start_model` and `fit`.
     """
     train_crops = load_crops(data, "train", limit=config.limit)
+    if config.labelled_share < 1:
+        train_crops = with_labels_hidden(train_crops, config.labelled_share)
     val_crops = load_crops(data, "val", limit=config.val_limit)
     student = start_model(config.student, config)
-    student.metadata["recipe"] = {
-        **config.recipe(), "teacher": teacher.name, "index_sha256": train_crops.index_sha256()
-    }  # fmt: skip
-    objective = Distillation(student, teacher, config)
+    named = ", ".join(teacher.name for teacher in teachers)
+    student.metadata["recipe"] = {**config.recipe(), "teacher": named, "index_sha256": train_crops.index_sha256()}
+    objective = Distillation(student, teachers, config, face_probability=_face_probability(train_crops, config))
     return fit(student, objective, train_crops, val_crops, config, run, resume=resume, report=report)
+
+
+def _face_probability(crops: CropSet, config: DistillConfig) -> Tensor | None:
+    """The face detector's probability of each row, (rows,), where the recipe weighs by it."""
+    if config.sample_weight != "face_probability":
+        return None
+    known = [row.face_probability for row in crops.rows]
+    if None in known:
+        raise DataError("sample_weight=face_probability, but the index has crops without one; extract them again")
+    return torch.tensor(known, dtype=torch.float32)
 
 
 def train_alone(

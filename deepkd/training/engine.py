@@ -41,12 +41,15 @@ GRADIENT_NORM = 5.0
 class Objective(nn.Module):
     """What a training minimises; its parameters and those of its submodules are trained.
 
-    `forward(views, labels)` takes views (N, 3, view_px, view_px) in [0, 1], RGB, and labels (N,) float with NaN where
-    there is none. It returns scalars by name: `total`, which is minimised, and each term of it.
+    `forward(views, labels, rows)` takes views (N, 3, view_px, view_px) in [0, 1], RGB, labels (N,) float with NaN where
+    there is none, and the samples' rows of the crop set (N,). It returns scalars by name: `total`, which is minimised,
+    and each term of it.
     """
 
     view_px: int
     """Side of the views that it takes, pixels."""
+    progress: float = 0.0
+    """Share of the training that is done, 0 to 1; for what is scheduled."""
 
 
 @dataclass
@@ -158,6 +161,7 @@ class _Trainer:
 
     def _step(self, parts: list[Batch]) -> float:
         self.objective.train()
+        self.objective.progress = self.state.step / self.steps
         share = warmup_cosine(self.state.step, self.steps, self.config.warmup)
         for group in self.optimiser.param_groups:
             group["lr"] = self.config.lr * share
@@ -181,7 +185,9 @@ class _Trainer:
         hold = self.parallel.no_sync() if self.parallel and not last else nullcontext()
         with hold:
             with self.place.autocast():
-                terms: dict[str, Tensor] = (self.parallel or self.objective)(views, part.labels.to(self.place.device))
+                terms: dict[str, Tensor] = (self.parallel or self.objective)(
+                    views, part.labels.to(self.place.device), part.rows
+                )
             (terms["total"] / self.config.accumulate).backward()
         values = {name: float(term.detach()) for name, term in terms.items()}
         if values["total"] != values["total"] or abs(values["total"]) == float("inf"):
@@ -286,7 +292,7 @@ class _Trainer:
 
     def _restore(self) -> None:
         before = json.loads((self.run / CONFIG_FILE).read_text())
-        now = {"command": self.config.command, **self.config.as_dict()}
+        now = json.loads(json.dumps({"command": self.config.command, **self.config.as_dict()}, default=str))
         changed = [key for key in now if key not in FREE_TO_CHANGE and now[key] != before.get(key)]
         if changed:
             values = ", ".join(f"{key} was {before.get(key)!r}, now {now[key]!r}" for key in changed)

@@ -25,7 +25,7 @@ class Supervised(Objective):
         self.view_px = model.format.size
         self.label_smoothing = label_smoothing
 
-    def forward(self, views: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def forward(self, views: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
         """Views (N, 3, view_px, view_px) in [0, 1], labels (N,) -> `total`, `bce`."""
         logits = self.module(normalise(views, self.format)).flatten().float()
         bce = F.binary_cross_entropy_with_logits(logits, smoothed(labels, self.label_smoothing))

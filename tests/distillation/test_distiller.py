@@ -34,6 +34,9 @@ def teacher(crops: Path, tmp_path_factory: pytest.TempPathFactory) -> TorchModel
     return train(crops, tmp_path_factory.mktemp("teacher") / "run", config)
 
 
+ROWS = torch.arange(4)
+
+
 def batch() -> tuple[torch.Tensor, torch.Tensor]:
     torch.manual_seed(0)
     return torch.rand(4, 3, 32, 32), torch.tensor([0.0, 1.0, float("nan"), 1.0])
@@ -42,15 +45,15 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
 def test_a_step_leaves_the_teacher_alone_and_moves_student_and_adapter(teacher: TorchModel) -> None:
     before = {name: tensor.clone() for name, tensor in teacher.module.state_dict().items()}
     student = build_model("pico", image_size=32)
-    objective = Distillation(student, teacher, TINY)
+    objective = Distillation(student, [teacher], TINY)
     optimiser = torch.optim.SGD(objective.parameters(), lr=0.1)
     objective.train()
-    terms = objective(*batch())
+    terms = objective(*batch(), ROWS)
     terms["total"].backward()
     terms = {name: term.detach() for name, term in terms.items()}
     moved = {name: p.grad is not None and float(p.grad.abs().sum()) > 0 for name, p in objective.named_parameters()}
     optimiser.step()
-    assert moved["adapter.weight"] and moved["module.classifier.weight"] and moved["module.conv_stem.weight"]
+    assert moved["adapters.hint.weight"] and moved["module.classifier.weight"] and moved["module.conv_stem.weight"]
     assert not teacher.module.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in teacher.module.state_dict().items())
     assert not [name for name in objective.state_dict() if "teacher" in name]
@@ -59,18 +62,18 @@ def test_a_step_leaves_the_teacher_alone_and_moves_student_and_adapter(teacher: 
 
 
 def test_rows_without_a_label_take_the_soft_terms_only(teacher: TorchModel) -> None:
-    objective = Distillation(build_model("pico", image_size=32), teacher, TINY.replace(hint=0.0, label_smoothing=0.0))
+    objective = Distillation(build_model("pico", image_size=32), [teacher], TINY.replace(hint=0.0, label_smoothing=0.0))
     objective.eval()
     views, labels = batch()
     objective.module.classifier.bias.data.fill_(1.0)
     with torch.no_grad():
-        terms = objective(views, labels)
-    logits = objective.module(normalise(views, objective.formats[0])).flatten()
+        terms = objective(views, labels, ROWS)
+    logits = objective.module(normalise(views, objective.format)).flatten()
     known = labels.isfinite()
     expected = nn.functional.binary_cross_entropy_with_logits(logits[known], labels[known])
     assert float(terms["bce"]) == pytest.approx(float(expected.detach()), rel=1e-5)
     with torch.no_grad():
-        nothing = objective(views, torch.full((4,), float("nan")))
+        nothing = objective(views, torch.full((4,), float("nan")), ROWS)
     assert float(nothing["bce"]) == 0 and float(nothing["kd"]) == pytest.approx(float(terms["kd"]))
 
 
@@ -82,13 +85,13 @@ def test_each_network_gets_the_view_in_its_own_format(teacher: TorchModel) -> No
     small = nn.functional.interpolate(view, (16, 16), mode="bilinear", antialias=True)
     torch.testing.assert_close(seen, normalise(small, bgr))
     student = build_model("pico", image_size=64)
-    assert Distillation(student, teacher, TINY.replace(hint=0.0)).view_px == 64
+    assert Distillation(student, [teacher], TINY.replace(hint=0.0)).view_px == 64
 
 
 def test_a_distilled_student_agrees_with_its_teacher(crops: Path, teacher: TorchModel, tmp_path: Path) -> None:
     config = TINY.replace(epochs=10, alpha=1.0, lr=2e-2)
-    student = distill(teacher, crops, tmp_path / "run", config)
-    again = distill(teacher, crops, tmp_path / "run", config, resume=True)
+    student = distill([teacher], crops, tmp_path / "run", config)
+    again = distill([teacher], crops, tmp_path / "run", config, resume=True)
     images = [np.asarray(np.random.default_rng(0).integers(0, 256, (48, 48, 3)), np.uint8)]
     np.testing.assert_array_equal(student.logits(images), again.logits(images))
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
@@ -108,13 +111,13 @@ def test_a_distilled_student_agrees_with_its_teacher(crops: Path, teacher: Torch
     [
         ({"hint_student": "conv_haed:output"}, "no such module; it has .*conv_head"),
         ({"hint_student": "conv_head"}, "takes a module's name and :input or :output"),
-        ({"hint_teacher": "blocks.0:output"}, r"both must be maps \(C, H, W\) of the same H and W"),
+        ({"hint_teacher": "blocks.0:output"}, "both must have the same H and W"),
         ({"hint_teacher": "classifier:output"}, "both must be maps"),
     ],
 )
 def test_a_wrong_tap_says_what_there_is(settings: dict[str, str], message: str, teacher: TorchModel) -> None:
     with pytest.raises(ConfigError, match=message):
-        Distillation(build_model("pico", image_size=32), teacher, TINY.replace(**settings))
+        Distillation(build_model("pico", image_size=32), [teacher], TINY.replace(**settings))
 
 
 def test_taps_read_both_sides_once() -> None:

@@ -1,0 +1,173 @@
+"""Recipes: every file trains, a typo is refused with the choices, and modifiers do what their papers say."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from crop_factory import write_crops
+
+from deepkd.config import load_config
+from deepkd.data.crops import load_crops
+from deepkd.distillation.distiller import Distillation, distill
+from deepkd.distillation.modifiers import confidence, mixed, munge, noisy, with_labels_hidden
+from deepkd.distillation.terms import Term, terms_of
+from deepkd.errors import ConfigError, DataError
+from deepkd.models.registry import TorchModel, build_model
+from deepkd.settings import DistillConfig
+
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
+ROWS = torch.arange(4)
+
+
+def small(name: str) -> TorchModel:
+    torch.manual_seed(1)
+    model = build_model(name, image_size=64)
+    torch.nn.init.normal_(model.module.classifier.weight)
+    model.trained = True
+    return model
+
+
+def objective(config: DistillConfig, **options: torch.Tensor) -> Distillation:
+    return Distillation(build_model("pico", image_size=64), [small("nano")], config, **options).eval()
+
+
+@pytest.fixture(scope="module")
+def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_crops(tmp_path_factory.mktemp("crops"), families=30, px=64)
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_trains(recipe: Path, crops: Path, tmp_path: Path) -> None:
+    config = load_config(
+        DistillConfig, recipe, student="pico", image_size=64, batch=8, epochs=1, workers=0, augment="none", ema=0.0
+    )
+    student = distill([small("nano")], crops, tmp_path, config)
+    line = json.loads((tmp_path / "metrics.jsonl").read_text())
+    labels = {f"train_{term.label}" for term in terms_of(config)}
+    assert labels <= line.keys() and all(line[label] > 0 for label in labels)
+    assert student.metadata["recipe"]["losses"] == [dict(table) for table in config.losses]
+    assert distill([small("nano")], crops, tmp_path, config, resume=True).params == student.params
+
+
+def test_there_is_a_recipe_for_each_method() -> None:
+    assert len(RECIPES) >= 8
+    assert {term.name for recipe in RECIPES for term in terms_of(load_config(DistillConfig, recipe))} >= {
+        "bce", "kd", "logit_mse", "attention_transfer", "amd", "similarity"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[[loss]]\nname = "kdd"', "unknown loss 'kdd'; choose from bce, kd, logit_mse"),
+        ('[[loss]]\nname = "kd"\ntemprature = 3', "loss 'kd': unknown option 'temprature'; choose from weight, temp"),
+        ('[[loss]]\nname = "kd"\nweight = "much"', r"weight='much': takes a number, or \[start, end\]"),
+        ('[[loss]]\nname = "kd"\ntemperature = [1, 2, 3]', r"takes a number, or \[start, end\]"),
+        ('[[loss]]\nname = "amd"', "compares features and needs a tap"),
+        ('[[loss]]\nname = "kd"\ntap = "high"', "takes no tap"),
+        (
+            '[[loss]]\nname = "amd"\ntap = "hihg"\n[taps]\nhigh = ["a:output", "b:output"]',
+            "unknown tap 'hihg'.*has high",
+        ),
+        ('[[loss]]\nname = "amd"\ntap = "high"\nmargin = 9\n[taps]\nhigh = ["a:output", "b:output"]', "margin"),
+        (
+            '[[loss]]\nname = "amd"\ntap = "high"\n[taps]\nhigh = "a:output"',
+            r"takes \[student module, teacher module\]",
+        ),
+    ],
+)
+def test_a_wrong_recipe_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "r.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        terms_of(load_config(DistillConfig, file))
+
+
+def test_hidden_labels_need_sampling_that_takes_every_row() -> None:
+    with pytest.raises(ConfigError, match="needs sampling=shuffled, not paired"):
+        DistillConfig(labelled_share=0.1)
+
+
+def test_schedules_run_from_start_to_end() -> None:
+    term = Term.parse({"name": "kd", "weight": [1.0, 0.5], "temperature": [6, 2]})
+    assert [term.weight_at(p) for p in (0.0, 0.5, 1.0)] == [1.0, 0.75, 0.5]
+    assert [term.loss_at(p).temperature for p in (0.0, 0.5, 1.0)] == [6, 4, 2]  # type: ignore[attr-defined]
+    one = objective(DistillConfig(losses=({"name": "kd", "weight": [2.0, 0.0]},)))
+    views = torch.rand(4, 3, 64, 64)
+    with torch.no_grad():
+        start = one(views, torch.ones(4), ROWS)
+        one.progress = 1.0
+        end = one(views, torch.ones(4), ROWS)
+    assert float(start["total"]) == pytest.approx(2 * float(start["kd"])) and float(end["total"]) == 0
+
+
+def test_several_teachers_speak_with_the_mean_of_their_logits() -> None:
+    student, first, second = build_model("pico", image_size=64), small("nano"), small("micro")
+    config = DistillConfig(losses=({"name": "logit_mse", "clip": 1000.0},))
+    views = torch.rand(4, 3, 64, 64)
+    together = Distillation(student, [first, second], config).eval()
+    with torch.no_grad():
+        mean = together._student_and_teacher(views)[1]
+        apart = [Distillation(student, [one], config)._student_and_teacher(views)[1] for one in (first, second)]
+    torch.testing.assert_close(mean, (apart[0] + apart[1]) / 2)
+
+
+def test_samples_are_weighed_by_the_teachers_confidence_or_the_face() -> None:
+    assert confidence(torch.tensor([[0.0], [50.0], [-50.0]])).tolist() == pytest.approx([0, 1, 1])
+    table = ({"name": "logit_mse"},)
+    views = torch.rand(4, 3, 64, 64)
+    face = torch.tensor([1.0, 0.0, 0.0, 0.0])
+    with torch.no_grad():
+        one = objective(DistillConfig(losses=table, sample_weight="face_probability"), face_probability=face)
+        student, teacher = one._student_and_teacher(views)
+        total = one(views, torch.ones(4), ROWS)["total"]
+    assert float(total) == pytest.approx(float((student[0] - teacher[0]).square() / 2), rel=1e-4)
+
+
+def test_face_probabilities_must_be_in_the_index(crops: Path, tmp_path: Path) -> None:
+    config = DistillConfig(student="pico", image_size=64, sample_weight="face_probability", workers=0)
+    with pytest.raises(DataError, match="crops without one"):
+        distill([small("nano")], crops, tmp_path, config)
+
+
+def test_the_teachers_noise_has_no_bias_and_falls_on_a_share() -> None:
+    torch.manual_seed(0)
+    logits = torch.full((200_000, 1), 2.0)
+    changed = noisy(logits, sigma=0.5, share=0.25)
+    assert float(changed.mean()) == pytest.approx(2.0, abs=0.01)
+    assert float((changed != logits).float().mean()) == pytest.approx(0.25, abs=0.01)
+    assert float(changed[changed != logits].std()) == pytest.approx(1.0, abs=0.02)
+    assert torch.equal(noisy(logits, sigma=0.5, share=0.0), logits)
+
+
+def test_mixup_blends_views_and_labels_alike_and_keeps_gaps() -> None:
+    torch.manual_seed(0)
+    labels = torch.tensor([0.0, 1.0, 1.0, 0.0])
+    views = labels.view(4, 1, 1, 1).expand(4, 3, 2, 2)
+    mixed_views, mixed_labels = mixed(views, labels, alpha=0.4)
+    torch.testing.assert_close(mixed_views[:, 0, 0, 0], mixed_labels)
+    assert 0 < float(mixed_labels.max()) <= 1
+    torch.manual_seed(3)
+    gaps = mixed(views, torch.tensor([float("nan"), 1.0, 1.0, 0.0]), alpha=0.4)[1]
+    assert 1 <= int(gaps.isnan().sum()) <= 2
+
+
+def test_labels_are_hidden_by_family_and_always_the_same(crops: Path) -> None:
+    known = load_crops(crops, "train")
+    hidden = with_labels_hidden(known, 0.5)
+    assert [row.label for row in hidden.rows] == [row.label for row in with_labels_hidden(known, 0.5).rows]
+    by_family = {row.original: set() for row in hidden.rows}  # type: ignore[var-annotated]
+    for row in hidden.rows:
+        by_family[row.original].add(bool(row.label))
+    assert all(len(kinds) == 1 for kinds in by_family.values())
+    assert 0 < sum(kinds == {True} for kinds in by_family.values()) < len(by_family)
+    assert with_labels_hidden(known, 1.0).rows == known.rows
+
+
+def test_munge_stays_near_its_neighbours() -> None:
+    points = torch.tensor([[0.0, 0.0], [1.0, 1.0], [10.0, 10.0], [11.0, 11.0]])
+    new = munge(points, swap=1.0, spread=1e6)
+    torch.testing.assert_close(new, points[[1, 0, 3, 2]], atol=1e-3, rtol=0)
+    assert torch.equal(munge(points, swap=0.0), points)
+    assert torch.equal(munge(points, seed=1), munge(points, seed=1))
