@@ -1,17 +1,21 @@
 """What a training shows: progress and a line per epoch on standard error, and its curves as a picture."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from deepkd.cli.progress import progress
 
 if TYPE_CHECKING:
     from deepkd.training.engine import Progress
+
+DROWNS = 0.95
+"""Share of the gradient from which one term leaves the others nothing to say."""
 
 
 @contextmanager
@@ -35,8 +39,18 @@ def following(run: Path, what: str) -> Iterator[Callable[["Progress"], None]]:
                     f"log loss {figures['val_log_loss']:.4f}",
                     highlight=False,
                 )
+                for name, share in drowning(figures).items():
+                    advice = f"{escape(name)} makes {share:.0%} of the gradient and drowns the others; lower its weight"
+                    console.print(f"[yellow]warning:[/] {advice}", highlight=False)
 
         yield report
     if leads:
         draw_training(run / "metrics.jsonl", run / "curves.png")
         console.print(f"wrote {run}", highlight=False, markup=False)
+
+
+def drowning(figures: Mapping[str, Any]) -> dict[str, float]:
+    """The term whose gradient is longer than `DROWNS` of all terms' lengths together -> its share; {} when none is."""
+    norms = {name.removeprefix("gradient_"): norm for name, norm in figures.items() if name.startswith("gradient_")}
+    total = sum(norms.values())
+    return {name: norm / total for name, norm in norms.items() if len(norms) > 1 and norm > DROWNS * total}

@@ -1,6 +1,7 @@
 """Distillation: a student learns from labels and from a frozen teacher that sees the very same augmented view."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -76,6 +77,21 @@ class Distillation(Objective):
 
     def forward(self, views: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
         """Views (N, 3, view_px, view_px) in [0, 1], labels (N,), NaN for none, rows (N,) -> `total` and its terms."""
+        terms = self._terms(views, labels, rows)
+        total = sum((weight * value for value, weight in terms.values()), views.new_zeros(()))
+        return {"total": total, **{label: value for label, (value, _) in terms.items()}}
+
+    def gradient_norms(self, views: Tensor, labels: Tensor, rows: Tensor) -> dict[str, float]:
+        """Length of each weighted term's gradient on the student's parameters; arguments as in `forward`."""
+        parameters = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
+        norms = {}
+        for label, (value, weight) in self._terms(views, labels, rows).items():
+            slopes = torch.autograd.grad(weight * value, parameters, retain_graph=True, allow_unused=True)
+            norms[label] = math.sqrt(sum(float(slope.square().sum()) for slope in slopes if slope is not None))
+        return norms
+
+    def _terms(self, views: Tensor, labels: Tensor, rows: Tensor) -> dict[str, tuple[Tensor, float]]:
+        """Label -> (value, weight) of each term."""
         config = self.config
         if config.mixup:
             views, labels = mixed(views, labels, config.mixup)
@@ -84,8 +100,7 @@ class Distillation(Objective):
         if config.teacher_noise:
             teacher = noisy(teacher, config.teacher_noise, config.noise_share)
         features = {name: tuple(tap.take() for tap in pair) for name, pair in self._taps.items()}
-        found: dict[str, Tensor] = {}
-        total = student.new_zeros(())
+        found = {}
         for term in self.terms:
             loss = term.loss_at(self.progress)
             if term.name == "bce":
@@ -96,9 +111,8 @@ class Distillation(Objective):
                 value = loss(mine, its, weight=weight)
             else:
                 value = loss(student, teacher, weight=weight)
-            found[term.label] = value
-            total = total + term.weight_at(self.progress) * value
-        return {"total": total, **found}
+            found[term.label] = (value, term.weight_at(self.progress))
+        return found
 
     def _soft_weight(self, teacher: Tensor, rows: Tensor) -> Tensor | None:
         """What weighs each sample in the soft terms, (N,); None for all alike."""

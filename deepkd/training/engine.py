@@ -22,7 +22,7 @@ from deepkd.errors import ConfigError, DataError, OutputError, TrainingError
 from deepkd.evaluation.metrics import auc, log_loss
 from deepkd.evaluation.operating import operating_point
 from deepkd.models.checkpoints import WEIGHTS_FILE, load_checkpoint, save_model
-from deepkd.models.registry import TorchModel
+from deepkd.models.registry import TorchModel, evaluating
 from deepkd.outputs import check_folder, writing
 from deepkd.scoring.model import BATCH
 from deepkd.settings import TrainingConfig
@@ -51,6 +51,10 @@ class Objective(nn.Module):
     progress: float = 0.0
     """Share of the training that is done, 0 to 1; for what is scheduled."""
 
+    def gradient_norms(self, views: Tensor, labels: Tensor, rows: Tensor) -> dict[str, float]:
+        """Length of each weighted term's gradient, where there are several; arguments as in `forward`."""
+        return {}
+
 
 @dataclass
 class Progress:
@@ -75,6 +79,7 @@ class State:
     epochs_without_gain: int = 0
     seen: int = 0
     sums: dict[str, float] = field(default_factory=dict)
+    norms: dict[str, float] = field(default_factory=dict)
 
 
 def fit(
@@ -165,6 +170,8 @@ class _Trainer:
         share = warmup_cosine(self.state.step, self.steps, self.config.warmup)
         for group in self.optimiser.param_groups:
             group["lr"] = self.config.lr * share
+        if self.state.batch == 0 and self.place.leads:
+            self._measure_gradients(parts[0])
         total = 0.0
         for index, part in enumerate(parts):
             terms = self._backward(part, last=index == len(parts) - 1)
@@ -179,15 +186,21 @@ class _Trainer:
         self.state.batch += 1
         return total
 
-    def _backward(self, part: Batch, *, last: bool) -> dict[str, float]:
+    def _placed(self, part: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Views in [0, 1], labels and rows, on this process's device."""
         views = part.views.to(self.place.device, non_blocking=True).float().div(255)
-        views = views.contiguous(memory_format=torch.channels_last)
+        return views.contiguous(memory_format=torch.channels_last), part.labels.to(self.place.device), part.rows
+
+    def _measure_gradients(self, part: Batch) -> None:
+        """Note how strongly each term pulls, without leaving a trace in the training."""
+        with torch.random.fork_rng(), evaluating(self.objective), self.place.autocast():
+            self.state.norms = self.objective.gradient_norms(*self._placed(part))
+
+    def _backward(self, part: Batch, *, last: bool) -> dict[str, float]:
         hold = self.parallel.no_sync() if self.parallel and not last else nullcontext()
         with hold:
             with self.place.autocast():
-                terms: dict[str, Tensor] = (self.parallel or self.objective)(
-                    views, part.labels.to(self.place.device), part.rows
-                )
+                terms: dict[str, Tensor] = (self.parallel or self.objective)(*self._placed(part))
             (terms["total"] / self.config.accumulate).backward()
         values = {name: float(term.detach()) for name, term in terms.items()}
         if values["total"] != values["total"] or abs(values["total"]) == float("inf"):
@@ -245,6 +258,7 @@ class _Trainer:
             "step": self.state.step,
             "train_loss": means.pop("total"),
             **{f"train_{name}": value for name, value in means.items()},
+            **{f"gradient_{name}": norm for name, norm in self.state.norms.items()},
             **validation,
             "lr": self.optimiser.param_groups[0]["lr"],
         }

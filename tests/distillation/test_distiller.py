@@ -10,12 +10,15 @@ import torch
 from crop_factory import write_crops
 from torch import nn
 
+from deepkd.cli.training import drowning
 from deepkd.distillation.comparison import compare
 from deepkd.distillation.distiller import Distillation, distill, seen_by, train_alone
 from deepkd.distillation.taps import Tap, TapReader
 from deepkd.errors import ConfigError
+from deepkd.models.checkpoints import load_checkpoint
 from deepkd.models.registry import TorchModel, build_model, normalise
 from deepkd.settings import DistillConfig, TrainConfig
+from deepkd.training.engine import Objective
 from deepkd.training.supervised import train
 
 TINY = DistillConfig(
@@ -118,6 +121,33 @@ def test_a_distilled_student_agrees_with_its_teacher(crops: Path, teacher: Torch
 def test_a_wrong_tap_says_what_there_is(settings: dict[str, str], message: str, teacher: TorchModel) -> None:
     with pytest.raises(ConfigError, match=message):
         Distillation(build_model("pico", image_size=32), [teacher], TINY.replace(**settings))
+
+
+def test_the_pull_of_each_term_is_measured_without_a_trace(
+    crops: Path, teacher: TorchModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distill([teacher], crops, tmp_path / "measured", TINY)
+    line = json.loads((tmp_path / "measured" / "metrics.jsonl").read_text())
+    assert {name for name in line if name.startswith("gradient_")} == {"gradient_bce", "gradient_kd", "gradient_hint"}
+    monkeypatch.setattr(Distillation, "gradient_norms", Objective.gradient_norms)
+    distill([teacher], crops, tmp_path / "not", TINY)
+    one, other = (load_checkpoint(tmp_path / name).module.state_dict() for name in ("measured", "not"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_gradient_norms_by_hand(teacher: TorchModel) -> None:
+    table = ({"name": "logit_mse", "weight": 3.0},)
+    objective = Distillation(build_model("pico", image_size=32), [teacher], TINY.replace(losses=table)).eval()
+    views, labels = batch()
+    norm = objective.gradient_norms(views, labels, ROWS)["logit_mse"]
+    objective(views, labels, ROWS)["total"].backward()
+    squares = [float(p.grad.square().sum()) for p in objective.module.parameters() if p.grad is not None]
+    assert norm == pytest.approx(sum(squares) ** 0.5, rel=1e-4)
+
+
+def test_a_term_that_drowns_the_others_is_named() -> None:
+    assert drowning({"gradient_kd": 1.0, "gradient_amd.high": 99.0, "train_loss": 5.0}) == {"amd.high": 0.99}
+    assert drowning({"gradient_kd": 1.0, "gradient_bce": 2.0}) == drowning({"gradient_kd": 1.0}) == {}
 
 
 def test_taps_read_both_sides_once() -> None:
