@@ -35,15 +35,15 @@ test: $(VENV)/.done ## Run the tests
 check: lint types test ## Lint, types and tests
 
 lint: $(VENV)/.done ## Check the style
-	$(BIN)/ruff check deepkd tests scripts benchmarks
-	$(BIN)/ruff format --check deepkd tests scripts benchmarks
+	$(BIN)/ruff check deepkd tests scripts benchmarks examples
+	$(BIN)/ruff format --check deepkd tests scripts benchmarks examples
 
 types: $(VENV)/.done ## Check the types
 	$(BIN)/mypy
 
 format: $(VENV)/.done ## Put the code into the project's format
-	$(BIN)/ruff check --fix deepkd tests scripts benchmarks
-	$(BIN)/ruff format deepkd tests scripts benchmarks
+	$(BIN)/ruff check --fix deepkd tests scripts benchmarks examples
+	$(BIN)/ruff format deepkd tests scripts benchmarks examples
 
 bench: $(VENV)/.done ## Derive the README's figures again
 	$(BIN)/python benchmarks/headline.py

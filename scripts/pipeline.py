@@ -3,7 +3,7 @@
     python scripts/pipeline.py --data CROPS [--videos CLIPS] [--out runs/pipeline] [--write docs/pipeline.md]
 
 CROPS is a folder with a crop index (splits train, val, test), CLIPS a folder of clips in any known layout. The sizes
-are for a laptop: the teacher sees a few thousand crops, so its figures show that the chain works, not how good it gets.
+are for a laptop: the teacher sees a thousand crops, so its figures show that the chain works, not how good it gets.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-TRAIN = "--limit 2000 --val-limit 600 --workers 1"
+TRAIN = "--limit 1200 --val-limit 400 --workers 1"
 
 
 def stages(data: Path, videos: Path | None, out: Path) -> list[tuple[str, str, str]]:
@@ -27,7 +27,7 @@ def stages(data: Path, videos: Path | None, out: Path) -> list[tuple[str, str, s
             f"distill --data CROPS --teacher OUT/teacher --out OUT/student --alone --epochs 2 --lr 2e-3 {TRAIN}",
         ),
         ("Export", "export OUT/student --out OUT/student.onnx --name pipeline-nano"),
-        ("Evaluate", "evaluate OUT/teacher OUT/student deepkd-nano --data CROPS --split test --limit 600"),
+        ("Evaluate", "evaluate OUT/teacher OUT/student deepkd-nano --data CROPS --split test --limit 400"),
         ("Benchmark", "benchmark --teacher OUT/teacher --student OUT/student.onnx --out OUT/benchmark"),
         ("Detect with the shipped student", "detect CLIPS"),
     ]

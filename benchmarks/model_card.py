@@ -1,0 +1,71 @@
+"""Re-derive the figures of `weights/MODEL_CARD.md`: `python benchmarks/model_card.py --data CROPS --cross OTHER_CROPS`.
+
+Prints three Markdown tables: the student on each split, its AUC beside its teacher's, and its AUC per forgery method
+of the other data set. Everything is measured by the functions behind `deepkd evaluate`.
+"""
+
+import argparse
+from pathlib import Path
+
+from deepkd.evaluation.evaluate import Evaluation, evaluate_files
+from deepkd.evaluation.metrics import Measure, Metrics
+from deepkd.settings import EvaluateConfig
+
+FIGURES = {
+    "auc": "AUC",
+    "average_precision": "average precision",
+    "log_loss": "log loss",
+    "eer": "equal error rate",
+    "ece": "calibration error (ECE)",
+    "fpr_at_95_tpr": "false alarms where 95% of the forgeries are found",
+}
+
+
+def shown(measure: Measure) -> str:
+    """`0.912 [0.899, 0.923]`."""
+    return "-" if measure.value is None else f"{measure.value:.3f} [{measure.low:.3f}, {measure.high:.3f}]"
+
+
+def print_table(head: list[str], lines: list[list[str]]) -> None:
+    """A Markdown table with its first column to the left."""
+    print(f"| {' | '.join(head)} |\n|---|{'---:|' * (len(head) - 1)}")
+    for line in lines:
+        print(f"| {' | '.join(line)} |")
+    print()
+
+
+def print_figures(columns: dict[str, Metrics]) -> None:
+    """All figures of one model, a column per set of crops or videos."""
+    counted = ["real / forged", *(f"{found.real:,} / {found.fake:,}" for found in columns.values())]
+    lines = [[name, *(shown(getattr(found, key)) for found in columns.values())] for key, name in FIGURES.items()]
+    print_table(["", *columns], [counted, *lines])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="deepkd-nano")
+    parser.add_argument("--teacher", help="run folder of its teacher, to stand beside it")
+    parser.add_argument("--data", type=Path, required=True, help="crops with the splits val and test")
+    parser.add_argument("--cross", type=Path, required=True, help="crops of another data set, split cross")
+    args = parser.parse_args()
+
+    models = [args.model, *([args.teacher] if args.teacher else [])]
+    found: dict[str, list[Evaluation]] = {
+        "DFDC val": evaluate_files(models, EvaluateConfig(data=args.data, split="val")),
+        "DFDC test": evaluate_files(models, EvaluateConfig(data=args.data, split="test")),
+        "FaceForensics++": evaluate_files(models, EvaluateConfig(data=args.cross, split="cross")),
+    }
+    other = found["FaceForensics++"]
+    sets = {name: [one.crops for one in evaluations] for name, evaluations in found.items()}
+    sets["FaceForensics++ videos"] = [one.videos or one.crops for one in other]
+    print_figures({name: metrics[0] for name, metrics in sets.items()})
+    named = [f"{one.name} ({one.params:,} parameters)" for one in other]
+    print_table(["AUC", *sets], [[name, *(shown(m[i].auc) for m in sets.values())] for i, name in enumerate(named)])
+    print_table(
+        ["AUC against all real crops", *named],
+        [[method, *(shown(one.methods[method].auc) for one in other)] for method in other[0].methods],
+    )
+
+
+if __name__ == "__main__":
+    main()
