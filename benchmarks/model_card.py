@@ -1,16 +1,20 @@
 """Re-derive the figures of `weights/MODEL_CARD.md`: `python benchmarks/model_card.py --data CROPS --cross OTHER_CROPS`.
 
-Prints three Markdown tables: the student on each split, its AUC beside its teacher's, and its AUC per forgery method
-of the other data set. Everything is measured by the functions behind `deepkd evaluate`.
+Prints Markdown tables: the student on each split, what it calls single crops, its AUC beside its teacher's, and its AUC
+per forgery method of the other data set. Everything is measured by the functions behind `deepkd evaluate`.
 """
 
 import argparse
+from collections import Counter
 from pathlib import Path
 
 from deepkd.evaluation.evaluate import Evaluation, evaluate_files
 from deepkd.evaluation.metrics import Measure, Metrics
+from deepkd.models.checkpoints import load_model
+from deepkd.scoring.verdict import Label, Thresholds
 from deepkd.settings import EvaluateConfig
 
+VERDICTS = (Label.FAKE, Label.INCONCLUSIVE, Label.REAL)
 FIGURES = {
     "auc": "AUC",
     "average_precision": "average precision",
@@ -41,6 +45,19 @@ def print_figures(columns: dict[str, Metrics]) -> None:
     print_table(["", *columns], [counted, *lines])
 
 
+def print_verdicts(thresholds: Thresholds, sets: dict[str, Evaluation]) -> None:
+    """What single crops are called at the model's own thresholds, in per cent."""
+    lines = []
+    for name, one in sets.items():
+        for kind, label in (("real", 0), ("forged", 1)):
+            called = Counter(thresholds.label(score) for score in one.probabilities[one.labels == label])
+            total = called.total()
+            lines.append(
+                [f"{name}, {total:,} {kind}", *(f"{100 * called[verdict] / total:.1f}" for verdict in VERDICTS)]
+            )
+    print_table(["crops", *(f"called {verdict}, %" for verdict in VERDICTS)], lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="deepkd-nano")
@@ -59,6 +76,8 @@ def main() -> None:
     sets = {name: [one.crops for one in evaluations] for name, evaluations in found.items()}
     sets["FaceForensics++ videos"] = [one.videos or one.crops for one in other]
     print_figures({name: metrics[0] for name, metrics in sets.items()})
+    thresholds = load_model(args.model).thresholds
+    print_verdicts(thresholds, {name: evaluations[0] for name, evaluations in found.items()})
     named = [f"{one.name} ({one.params:,} parameters)" for one in other]
     print_table(["AUC", *sets], [[name, *(shown(m[i].auc) for m in sets.values())] for i, name in enumerate(named)])
     print_table(
