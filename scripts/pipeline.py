@@ -54,6 +54,13 @@ def run(line: str) -> tuple[str, float]:
     return result.stdout, time.monotonic() - start
 
 
+def without_paths(text: str, places: dict[str, Path | None]) -> str:
+    """The text with this machine's folders called by the names that the commands use."""
+    for name, path in places.items():
+        text = text.replace(str(path), name) if path else text
+    return text
+
+
 def main() -> None:
     """Read the command line, run the stages, write the document."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -73,7 +80,7 @@ def main() -> None:
         print(f"== {title}: {shown}", file=sys.stderr, flush=True)
         printed, seconds = run(line)
         print(printed, flush=True)
-        text = printed.replace(f"{args.videos}/", "CLIPS/") if args.videos else printed
+        text = without_paths(printed, {"CLIPS": args.videos, "CROPS": args.data, "OUT": args.out})
         parts.append(f"## {title}\n\n    {shown}\n\nTook {seconds:.0f} s.")
         if text.strip():
             parts.append(f"```\n{text.rstrip()}\n```")
