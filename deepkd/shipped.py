@@ -26,6 +26,11 @@ def checksums() -> dict[str, str]:
     return {name: digest for digest, name in (line.split() for line in lines if line.strip())}
 
 
+def shipped_students() -> list[str]:
+    """The names of the shipped students, such as `deepkd-nano`."""
+    return sorted(name.removesuffix(".onnx") for name in checksums() if name.startswith("deepkd-"))
+
+
 def shipped_file(name: str) -> Path:
     """The path of a shipped model, verified against its SHA-256.
 

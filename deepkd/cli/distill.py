@@ -34,10 +34,11 @@ def distill(
     from deepkd.cli.training import following
     from deepkd.compression.export import export_onnx
     from deepkd.distillation.comparison import compare
+    from deepkd.distillation.distiller import alone
     from deepkd.distillation.distiller import distill as distill_model
-    from deepkd.distillation.distiller import train_alone
     from deepkd.models.checkpoints import load_checkpoint
     from deepkd.report.comparison import FORMATS
+    from deepkd.training.supervised import train
 
     show = FORMATS.get(format)
     if show is None:
@@ -49,6 +50,6 @@ def distill(
     contenders = {**dict(zip(named, teachers, strict=True)), "student distilled": student}
     if config.alone:
         with following(out / "alone", "train alone") as report:
-            contenders["student alone"] = train_alone(data, out / "alone", config, resume=resume, report=report)
+            contenders["student alone"] = train(data, out / "alone", alone(config), resume=resume, report=report)
     export_onnx(student, out / "model.onnx")
     show(compare(contenders, data, split="val", limit=config.val_limit, out=out))

@@ -18,7 +18,7 @@ from deepkd.models.registry import TorchModel, evaluating, normalise
 from deepkd.scoring.model import InputFormat
 from deepkd.settings import DistillConfig, TrainConfig, TrainingConfig
 from deepkd.training.engine import Objective, Progress, fit
-from deepkd.training.supervised import start_model, train
+from deepkd.training.supervised import start_model
 
 
 class Distillation(Objective):
@@ -179,18 +179,7 @@ def _face_probability(crops: CropSet, config: DistillConfig) -> Tensor | None:
     return torch.tensor(known, dtype=torch.float32)
 
 
-def train_alone(
-    data: Path,
-    run: Path,
-    config: DistillConfig,
-    *,
-    resume: bool = False,
-    report: Callable[[Progress], None] = lambda progress: None,
-) -> TorchModel:
-    """Train the same student on the same schedule without the teacher, to show what the teacher brings.
-
-    Raises:
-        DataError, ConfigError, ModelError, OutputError, TrainingError: as `distill`.
-    """
+def alone(config: DistillConfig) -> TrainConfig:
+    """The settings that train the same student on the same schedule without the teacher, to show what it brings."""
     shared = {item.name: getattr(config, item.name) for item in dataclasses.fields(TrainingConfig)}
-    return train(data, run, TrainConfig(model=config.student, **shared), resume=resume, report=report)
+    return TrainConfig(model=config.student, **shared)

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from deepkd.errors import ConfigError, ModelError
-from deepkd.scoring.model import CropModel, Image, InputFormat, Scorer
-from deepkd.shipped import checksums
+from deepkd.scoring.model import CropModel, Image, InputFormat, Scorer, is_onnx
+from deepkd.shipped import shipped_students
 
 if TYPE_CHECKING:
     from deepkd.models.registry import TorchModel
@@ -65,7 +65,7 @@ def open_model(argument: str, *, threads: int) -> "TorchModel | Scorer":
         ModelError: nothing of that name, or a file that cannot be used.
     """
     path = Path(argument)
-    if path.suffix == ".onnx" or f"{argument}.onnx" in checksums():
+    if is_onnx(argument):
         return Scorer.load(argument, threads=threads)
     from deepkd.models.checkpoints import load_checkpoint
     from deepkd.models.registry import MODELS, build_model
@@ -75,8 +75,7 @@ def open_model(argument: str, *, threads: int) -> "TorchModel | Scorer":
     try:
         return build_model(argument)
     except ConfigError as error:
-        shipped = (name.removesuffix(".onnx") for name in checksums() if name.startswith("deepkd-"))
-        names = ", ".join([*shipped, *MODELS])
+        names = ", ".join([*shipped_students(), *MODELS])
         raise ModelError(f"{argument}: no such file or model; choose from {names}, or any timm classifier") from error
 
 

@@ -117,25 +117,13 @@ def evaluate_files(
         raise UsageError("--data is missing; give the folder of crops that `deepkd extract` wrote")
     from deepkd.data.crops import load_crops
     from deepkd.models.checkpoints import load_model
+    from deepkd.models.devices import pick_device
 
-    device = torch_device(config.device)
+    device = str(pick_device(config.device))
     models = [load_model(argument, device=device) for argument in arguments]
     crops = load_crops(config.data, None if config.split == "all" else config.split, limit=config.limit)
     names = distinct_names([model.name for model in models], arguments)
     return evaluate(models, crops, config, names=names, progress=progress)
-
-
-def torch_device(name: str) -> str:
-    """`auto` as what this machine has: `cuda` or `cpu`.
-
-    Raises:
-        UsageError: `cuda` is asked for and there is none.
-    """
-    import torch
-
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: PyTorch finds no CUDA device here; take --device auto or cpu")
-    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 
 def to_document(evaluations: Sequence[Evaluation], config: EvaluateConfig) -> dict[str, Any]:

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from deepkd.errors import ConfigError, ModelError, OutputError
 from deepkd.models.registry import MODELS, PUBLISHED_FORMAT, TorchModel, build_model
 from deepkd.outputs import writing
-from deepkd.scoring.model import METADATA_KEY, METADATA_SCHEMA, InputFormat, Scorer
-from deepkd.shipped import checksums
+from deepkd.scoring.model import METADATA_KEY, METADATA_SCHEMA, InputFormat, Scorer, is_onnx
 
 WEIGHTS_FILE = "model.safetensors"
 """The checkpoint inside a run folder."""
@@ -54,7 +53,7 @@ def load_model(path: str | Path, *, device: str = "cpu") -> TorchModel | Scorer:
         ModelError: it is missing, damaged, of another kind, carries code, or was never trained; the message says which.
     """
     path = Path(path)
-    if path.suffix == ".onnx" or f"{path}.onnx" in checksums():
+    if is_onnx(path):
         return Scorer.load(path)
     return load_checkpoint(path, device=device)
 

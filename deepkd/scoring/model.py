@@ -15,7 +15,7 @@ import numpy.typing as npt
 from deepkd.errors import ModelError
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.verdict import Thresholds
-from deepkd.shipped import checksums, shipped_file
+from deepkd.shipped import checksums, shipped_file, shipped_students
 from deepkd.video.crops import CROP_RULES, CropRule
 
 Image = npt.NDArray[np.uint8]
@@ -132,8 +132,8 @@ class Scorer:
         else:
             path = Path(name_or_path)
             if not path.is_file():
-                shipped = sorted(n.removesuffix(".onnx") for n in checksums() if n.startswith("deepkd-"))
-                raise ModelError(f"{path}: no such model; give an .onnx file or one of {', '.join(shipped)}")
+                names = ", ".join(shipped_students())
+                raise ModelError(f"{path}: no such model; give an .onnx file or one of {names}")
         return cls(path, path.read_bytes(), threads=threads)
 
     def logits(self, crops: Sequence[Image]) -> npt.NDArray[np.float32]:
@@ -147,6 +147,11 @@ class Scorer:
     def probabilities(self, crops: Sequence[Image]) -> npt.NDArray[np.float64]:
         """Calibrated probability of forgery per crop, (N,)."""
         return np.asarray(self.calibration.probability(self.logits(crops)), np.float64)
+
+
+def is_onnx(name_or_path: str | Path) -> bool:
+    """Whether this is for `Scorer.load`: an ONNX file, or the name of a shipped model."""
+    return Path(name_or_path).suffix == ".onnx" or f"{name_or_path}.onnx" in checksums()
 
 
 def _open_session(path: Path, content: bytes, threads: int | None) -> tuple[dict[str, Any], Any]:

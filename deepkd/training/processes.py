@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import distributed
 
-from deepkd.errors import ConfigError
+from deepkd.models.devices import pick_device
 
 
 @dataclass(frozen=True)
@@ -36,19 +36,6 @@ class Place:
         shared = torch.tensor([value], dtype=torch.float64, device=self.device)
         distributed.broadcast(shared, src=0)
         return float(shared.item())
-
-
-def pick_device(name: str) -> torch.device:
-    """`auto` is the GPU where there is one.
-
-    Raises:
-        ConfigError: `cuda` was asked for and there is none.
-    """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device='cuda': PyTorch sees no CUDA device here; use --device auto or cpu")
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from torch import nn
 
 from deepkd.cli.training import drowning
 from deepkd.distillation.comparison import compare
-from deepkd.distillation.distiller import Distillation, distill, seen_by, train_alone
+from deepkd.distillation.distiller import Distillation, alone, distill, seen_by
 from deepkd.distillation.taps import Tap, TapReader
 from deepkd.errors import ConfigError
 from deepkd.models.checkpoints import load_checkpoint
@@ -100,8 +100,8 @@ def test_a_distilled_student_agrees_with_its_teacher(crops: Path, teacher: Torch
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["train_kd"] < 0.7 * lines[0]["train_kd"]
     assert student.metadata["recipe"]["teacher"] == "nano"
-    alone = train_alone(crops, tmp_path / "run" / "alone", config)
-    models = {"teacher": teacher, "student alone": alone, "student distilled": student}
+    by_itself = train(crops, tmp_path / "run" / "alone", alone(config))
+    models = {"teacher": teacher, "student alone": by_itself, "student distilled": student}
     rows = compare(models, crops, split="val", limit=None, out=tmp_path)
     assert [row["name"] for row in rows] == list(models)
     assert all(0 <= row["auc"] <= 1 and row["ms"] > 0 and row["log_loss"] > 0 for row in rows)
