@@ -77,6 +77,7 @@ class State:
     step: int = 0
     best_auc: float = -1.0
     epochs_without_gain: int = 0
+    stopped: bool = False
     seen: int = 0
     sums: dict[str, float] = field(default_factory=dict)
     norms: dict[str, float] = field(default_factory=dict)
@@ -143,14 +144,12 @@ class _Trainer:
     # -- the loop ------------------------------------------------------------------------------------------------
 
     def train(self) -> None:
-        while self.state.epoch < self.config.epochs:
+        while self.state.epoch < self.config.epochs and not self.state.stopped:
             self._epoch()
             validation = self._validate()
             stop = bool(self.place.agree(float(self._note(validation))))
-            self.state = replace(self.state, epoch=self.state.epoch + 1, batch=0, seen=0, sums={})
+            self.state = replace(self.state, epoch=self.state.epoch + 1, batch=0, seen=0, sums={}, stopped=stop)
             self._save()
-            if stop:
-                return
 
     def _epoch(self) -> None:
         started, seen = time.monotonic(), 0

@@ -83,6 +83,8 @@ def test_workers_and_accumulation_do_not_change_the_samples(crops: Path, tmp_pat
 def test_it_stops_early(crops: Path, tmp_path: Path) -> None:
     train(crops, tmp_path, TINY.replace(epochs=30, patience=2, lr=0.0))
     assert len((tmp_path / METRICS_FILE).read_text().splitlines()) == 3
+    train(crops, tmp_path, TINY.replace(epochs=30, patience=2, lr=0.0), resume=True)
+    assert len((tmp_path / METRICS_FILE).read_text().splitlines()) == 3, "a run that has stopped stays stopped"
 
 
 def test_a_run_is_not_overwritten_or_mixed(crops: Path, tmp_path: Path) -> None:
