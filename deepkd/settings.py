@@ -155,6 +155,9 @@ class TrainingConfig(Config):
     )
     sampling: str = setting("paired", "How batches are drawn.", choices=("paired", "balanced", "shuffled"))
     augment: str = setting("standard", "How far views stray from the crops.", choices=("none", "light", "standard"))
+    self_blend: float = setting(
+        0.0, "Share of the pairs whose forgery is made from the real crop itself (self-blended images).", low=0, high=1
+    )
     label_smoothing: float = setting(0.01, "Share of each hard label given to the other one.", low=0, high=0.5)
     ema: float = setting(
         0.999, "Decay of the averaged weights that are validated and kept; 0 turns it off.", low=0, high=1
@@ -178,6 +181,8 @@ class TrainingConfig(Config):
             raise ConfigError(
                 f"batch={self.batch}: takes a multiple of 2 x accumulate ({2 * self.accumulate}), to hold pairs"
             )
+        if self.self_blend and self.sampling != "paired":
+            raise ConfigError(f"self_blend={self.self_blend} needs sampling=paired, not {self.sampling}")
 
 
 @dataclass(frozen=True)

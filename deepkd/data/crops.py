@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from deepkd.data.forgery import self_blend
+from deepkd.data.landmarks import LandmarkFinder
 from deepkd.data.transforms import Augment, seeded
 from deepkd.errors import DataError
 from deepkd.scoring.model import Image
@@ -153,6 +155,8 @@ class SampleKey:
 
     rows: tuple[int, ...]
     seed: int
+    blend: bool = False
+    """Whether the second crop is a forgery of the first with itself, in place of its row's image."""
 
 
 @dataclass(frozen=True)
@@ -170,13 +174,24 @@ class CropDataset(Dataset[Batch]):
     def __init__(self, crops: CropSet, augment: Augment) -> None:
         self.crops = crops
         self.augment = augment
+        self.landmarks = LandmarkFinder()
 
     def __getitem__(self, key: SampleKey) -> Batch:
-        images = [torch.from_numpy(self.crops.image(row)).permute(2, 0, 1) for row in key.rows]
+        pictures = self._blended(key) if key.blend else [self.crops.image(row) for row in key.rows]
+        images = [torch.from_numpy(picture).permute(2, 0, 1) for picture in pictures]
         with seeded(key.seed):
             views = self.augment(images)
         labels = torch.from_numpy(self.crops.labels[list(key.rows)])
         return Batch(views, labels, torch.tensor(key.rows))
+
+    def _blended(self, key: SampleKey) -> list[Image]:
+        """A real crop and a forgery of it with itself; the data set's own forgery where no landmarks are found."""
+        row = self.crops.rows[key.rows[0]]
+        real = self.crops.image(key.rows[0])
+        landmarks = self.landmarks.find(row, real)
+        if landmarks is None:
+            return [real, self.crops.image(key.rows[1])]
+        return [real, self_blend(real, landmarks, np.random.default_rng(key.seed))]
 
 
 def collate(samples: list[Batch]) -> Batch:

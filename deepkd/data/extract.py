@@ -276,6 +276,7 @@ class _Run:
                 face_px=crop.face_px,
                 track=crop.track,
                 face_probability=crop.probability,
+                landmarks=crop.landmarks,
             )
 
 

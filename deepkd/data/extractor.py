@@ -127,7 +127,8 @@ class ClipExtractor:
             (part / name).write_bytes(self._encoded(crop))
         except OSError as error:
             raise disk_error(part / name, error) from error
-        return CropEntry(name, round(crop.t_s, 3), round(crop.source_px, 1), track, round(face.probability, 4))
+        points = tuple(round(float(value), 1) for value in crop.landmarks.ravel())
+        return CropEntry(name, round(crop.t_s, 3), round(crop.source_px, 1), track, round(face.probability, 4), points)
 
     def _encoded(self, crop: Crop) -> bytes:
         options = [cv2.IMWRITE_JPEG_QUALITY, self.config.jpeg_quality] if self.config.image_format == "jpeg" else []

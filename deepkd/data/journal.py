@@ -29,6 +29,8 @@ class CropEntry:
     """Side of the square in pixels of the frame."""
     track: int
     probability: float
+    landmarks: tuple[float, ...]
+    """x, y of each of the five, pixels of the crop."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ class Journal:
 
 
 def _record(values: dict[str, Any]) -> Record:
-    crops = tuple(CropEntry(**entry) for entry in values["crops"])
+    crops = tuple(CropEntry(**(entry | {"landmarks": tuple(entry["landmarks"])})) for entry in values["crops"])
     return Record(**{**values, "crops": crops, "warnings": tuple(values["warnings"])})
 
 

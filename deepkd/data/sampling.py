@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -58,11 +59,19 @@ SAMPLINGS: dict[str, Callable[[CropSet, np.random.Generator], Draw]] = {
 }
 
 
-def epoch_batches(crops: CropSet, sampling: str, *, batch: int, seed: int, epoch: int) -> list[list[SampleKey]]:
-    """The batches of one epoch, `batch` crops each; an incomplete last batch is dropped unless it is the only one."""
+def epoch_batches(
+    crops: CropSet, sampling: str, *, batch: int, seed: int, epoch: int, self_blend: float = 0.0
+) -> list[list[SampleKey]]:
+    """The batches of one epoch, `batch` crops each; an incomplete last batch is dropped unless it is the only one.
+
+    In a share `self_blend` of the pairs, the forgery is made from the real crop itself.
+    """
     rng = np.random.default_rng((seed, epoch))
     draw = SAMPLINGS[sampling](crops, rng)
     keys = [SampleKey(rows, int(rng.integers(2**62))) for rows in draw]
+    if self_blend:
+        blends = rng.random(len(keys)) < self_blend
+        keys = [replace(key, blend=bool(blend)) for key, blend in zip(keys, blends, strict=True)]
     per_batch = max(1, batch // len(draw[0]))
     batches = [keys[start : start + per_batch] for start in range(0, len(keys), per_batch)]
     return batches if len(batches) == 1 or len(batches[-1]) == per_batch else batches[:-1]

@@ -49,6 +49,8 @@ class Crop:
     face: Face
     source_px: float
     """Side of the square in pixels of the frame: how much detail the crop can hold."""
+    landmarks: npt.NDArray[np.float32]
+    """The face's landmarks in pixels of the crop, (5, 2)."""
 
 
 def crop_square(box: tuple[float, float, float, float], rule: CropRule) -> tuple[float, float, float]:
@@ -65,10 +67,12 @@ def crop_face(frame: Frame, face: Face, *, face_px: int, rule: CropRule) -> Crop
     Shrinks by area averaging, enlarges bilinearly.
     """
     x, y, side = crop_square(face.box, rule)
-    source = _window(frame.image, round(x), round(y), max(1, round(side)))
+    window_px = max(1, round(side))
+    source = _window(frame.image, round(x), round(y), window_px)
     how = cv2.INTER_AREA if source.shape[0] > face_px else cv2.INTER_LINEAR
     image = np.asarray(cv2.resize(source, (face_px, face_px), interpolation=how), np.uint8)
-    return Crop(image, frame.t_s, face, side)
+    landmarks = (face.landmarks - np.array((round(x), round(y)), np.float32)) * np.float32(face_px / window_px)
+    return Crop(image, frame.t_s, face, side, landmarks)
 
 
 def _window(image: Image, x: int, y: int, side: int) -> Image:
@@ -107,6 +111,8 @@ class CropRow:
     """The tar file that holds it, relative to the index; empty for a file of its own."""
     track: int | None = None
     face_probability: float | None = None
+    landmarks: tuple[float, ...] | None = None
+    """x, y of the eyes, the nose and the corners of the mouth, pixels of the crop: ten numbers."""
 
 
 _NUMBERS = {"t_s": float, "face_px": float, "track": int, "face_probability": float}
@@ -162,8 +168,18 @@ def _row(values: dict[str, str | None], where: str) -> CropRow:
         raise DataError(f"{where}: unknown label '{known['label']}'; choose from REAL, FAKE or nothing")
     video = known["video"] or Path(known["file"]).stem
     numbers = {name: _number(known[name], name, kind, where) for name, kind in _NUMBERS.items()}
+    points = {"landmarks": _landmarks(known["landmarks"], where)}
     texts = known | {"label": known["label"].upper(), "video": video, "original": known["original"] or video}
-    return CropRow(**(texts | numbers))  # type: ignore[arg-type]
+    return CropRow(**(texts | numbers | points))  # type: ignore[arg-type]
+
+
+def _landmarks(text: str, where: str) -> tuple[float, ...] | None:
+    if not text:
+        return None
+    numbers = tuple(_number(part, "landmarks", float, where) or 0.0 for part in text.split())
+    if len(numbers) != 10:
+        raise DataError(f"{where}: landmarks='{text}' are not ten numbers, x and y of five points")
+    return numbers
 
 
 def _number(text: str, name: str, kind: type[float] | type[int], where: str) -> float | None:
@@ -196,7 +212,11 @@ def write_index(path: Path, rows: Iterable[CropRow]) -> None:
     ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(names)
-        writer.writerows([getattr(row, name) for name in names] for row in rows)
+        writer.writerows([_cell(getattr(row, name)) for name in names] for row in rows)
+
+
+def _cell(value: object) -> object:
+    return " ".join(f"{number:g}" for number in value) if isinstance(value, tuple) else value
 
 
 CROP_RULES = {

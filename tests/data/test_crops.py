@@ -1,5 +1,6 @@
 """Crop sets read folders and shards alike, and refuse an index that does not fit its files."""
 
+import dataclasses
 import pickle
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import torch
 from crop_factory import write_crops
 
 from deepkd.data.crops import CropDataset, SampleKey, collate, load_crops
-from deepkd.data.sampling import SAMPLINGS, epoch_batches
+from deepkd.data.landmarks import LandmarkFinder
+from deepkd.data.sampling import SAMPLINGS, epoch_batches, paired
 from deepkd.data.transforms import AUGMENTATIONS, Augment
 from deepkd.errors import DataError
+from deepkd.video.crops import CropRow, read_index, write_index
 
 
 def test_folder_and_shards_hold_the_same_images(tmp_path: Path) -> None:
@@ -106,3 +109,55 @@ def test_a_pair_is_moved_alike() -> None:
     torch.manual_seed(3)
     first, second = augment([image, image])
     assert torch.equal(first, second) and not torch.equal(first, image)
+
+
+def test_blended_pairs_hold_a_forgery_of_the_real_crop_itself(tmp_path: Path) -> None:
+    crops = load_crops(write_crops(tmp_path / "crops", px=160), "train")
+    dataset = CropDataset(crops, Augment("none", 160))
+    real, fake = paired(crops, np.random.default_rng(0))[0]
+    plain = dataset[SampleKey((real, fake), 5)]
+    blended, again = dataset[SampleKey((real, fake), 5, blend=True)], dataset[SampleKey((real, fake), 5, blend=True)]
+    assert torch.equal(blended.views, again.views)
+    assert torch.equal(blended.views[0], plain.views[0])
+    assert blended.labels.tolist() == [0.0, 1.0]
+    change = (blended.views[1].int() - plain.views[0].int()).abs()
+    assert change.max() > 0
+    assert not torch.equal(blended.views[1], plain.views[1])
+
+
+def test_landmarks_come_from_the_index_or_from_the_picture(tmp_path: Path) -> None:
+    crops = load_crops(write_crops(tmp_path / "crops", px=160), "train")
+    row, image = crops.rows[0], crops.image(0)
+    found = LandmarkFinder().find(row, image)
+    assert found is not None
+    left_eye, right_eye, nose, left_mouth, right_mouth = found
+    assert left_eye[0] < nose[0] < right_eye[0]
+    assert left_eye[1] < nose[1] < left_mouth[1]
+    assert left_mouth[0] < right_mouth[0]
+    known = dataclasses.replace(row, landmarks=tuple(float(value) for value in range(10)))
+    assert np.array_equal(LandmarkFinder().find(known, image), np.arange(10).reshape(5, 2))
+    assert LandmarkFinder().find(row, np.zeros_like(image)) is None
+
+
+def test_a_crop_without_a_face_keeps_the_data_sets_forgery(tmp_path: Path) -> None:
+    crops = load_crops(write_crops(tmp_path / "crops"), "train")
+    dataset = CropDataset(crops, Augment("none", 64))
+    dataset.landmarks.find = lambda row, image: None  # type: ignore[method-assign]
+    pair = paired(crops, np.random.default_rng(0))[0]
+    assert torch.equal(dataset[SampleKey(pair, 5, blend=True)].views, dataset[SampleKey(pair, 5)].views)
+
+
+def test_the_share_of_blended_pairs(tmp_path: Path) -> None:
+    crops = load_crops(write_crops(tmp_path / "crops", families=100), "train")
+    keys = [key for part in epoch_batches(crops, "paired", batch=2, seed=0, epoch=0, self_blend=0.4) for key in part]
+    assert 0.2 < sum(key.blend for key in keys) / len(keys) < 0.6
+    assert not any(key.blend for part in epoch_batches(crops, "paired", batch=2, seed=0, epoch=0) for key in part)
+
+
+def test_landmarks_survive_the_index(tmp_path: Path) -> None:
+    points = tuple(float(value) for value in range(10))
+    write_index(tmp_path, [CropRow("a.jpg", "REAL", "a", "a", landmarks=points), CropRow("b.jpg", "FAKE", "b", "a")])
+    assert [row.landmarks for row in read_index(tmp_path)] == [points, None]
+    (tmp_path / "index.csv").write_text("file,label,landmarks\na.jpg,REAL,1 2 3\n")
+    with pytest.raises(DataError, match=r"index.csv:2: landmarks='1 2 3' are not ten numbers"):
+        read_index(tmp_path)

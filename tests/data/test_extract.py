@@ -268,7 +268,7 @@ def test_a_full_disk_ends_the_run_with_what_to_do(clips: Path, tmp_path: Path) -
 
 def test_a_record_that_was_not_finished_is_forgotten(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
-    entry = CropEntry("0000_0.jpg", 0.5, 80.0, 0, 0.99)
+    entry = CropEntry("0000_0.jpg", 0.5, 80.0, 0, 0.99, (1.0,) * 10)
     with Journal(path) as journal:
         journal.add(Record("k1", "one", 3, (entry,), warnings=("odd",)))
         journal.add(Record("k2", "two", 3, (), "no face"))
@@ -310,7 +310,7 @@ def test_crop_folders_do_not_collide() -> None:
 
 
 def entries(*seen: tuple[int, float, float]) -> list[CropEntry]:
-    return [CropEntry("f", t_s, 50.0 + track, track, probability) for track, t_s, probability in seen]
+    return [CropEntry("f", t_s, 50.0 + track, track, probability, (1.0,) * 10) for track, t_s, probability in seen]
 
 
 PEOPLE = [

@@ -1,0 +1,40 @@
+"""Landmarks of crops: what their index says, or what the face detector finds in them."""
+
+from typing import Any
+
+import cv2
+import numpy as np
+
+from deepkd.data.forgery import Landmarks
+from deepkd.video.crops import CropRow, Image
+from deepkd.video.faces import FaceDetector, load_detector
+
+BORDER = 0.15
+"""Crops are framed tighter than the detector likes; so much of their side is mirrored around them."""
+SMALLEST = 0.35
+"""Smallest face looked for in a crop, share of its side."""
+
+
+class LandmarkFinder:
+    """Finds five landmarks per crop. The detector is loaded when first needed, in each process for itself."""
+
+    def __init__(self) -> None:
+        self._detectors: dict[int, FaceDetector] = {}
+
+    def find(self, row: CropRow, image: Image) -> Landmarks | None:
+        """The landmarks (5, 2) of a crop, pixels; None where no face is found in it."""
+        if row.landmarks is not None:
+            return np.array(row.landmarks, np.float32).reshape(5, 2)
+        side = image.shape[0]
+        border = round(BORDER * side)
+        padded = np.asarray(cv2.copyMakeBorder(image, *[border] * 4, cv2.BORDER_REFLECT_101), np.uint8)
+        faces = self._detector(max(12, round(SMALLEST * side))).detect(padded)
+        return faces[0].landmarks - np.float32(border) if faces else None
+
+    def _detector(self, min_face_px: int) -> FaceDetector:
+        if min_face_px not in self._detectors:
+            self._detectors[min_face_px] = load_detector(min_face_px=min_face_px, threads=1)
+        return self._detectors[min_face_px]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_detectors": {}}
