@@ -2,8 +2,10 @@
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +52,8 @@ class Distillation(Objective):
         self.adapters = nn.ModuleDict()
         self._taps: dict[str, tuple[TapReader, TapReader]] = {}
         self._open_taps()
+        if not self._taps and not any(next(teacher.parameters()).is_cuda for teacher, _ in self._teachers):
+            self._teachers = tuple((_folded(teacher, format), format) for teacher, format in self._teachers)
 
     def _open_taps(self) -> None:
         """Find the taps that terms use, see their shapes in one small forward pass, and make the hints' adapters."""
@@ -125,6 +129,21 @@ class Distillation(Objective):
 
 def _frozen(module: nn.Module) -> nn.Module:
     return module.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+def _folded(teacher: nn.Module, format: InputFormat) -> nn.Module:
+    """A frozen teacher traced with its batch norms folded into its convolutions: about twice as fast on a CPU.
+
+    Only without taps, which need the modules. A network that cannot be traced stays as it is.
+    """
+    example = torch.zeros(2, 3, format.size, format.size).contiguous(memory_format=torch.channels_last)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the tracer's remarks on constants that are constant
+            traced = torch.jit.trace(teacher, example, check_trace=False)
+            return cast(nn.Module, torch.jit.optimize_for_inference(torch.jit.freeze(traced)))
+    except RuntimeError:
+        return teacher
 
 
 def _adapter(name: str, student: Tensor, teacher: Tensor) -> nn.Module:

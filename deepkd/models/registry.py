@@ -19,6 +19,7 @@ from deepkd.errors import ConfigError
 from deepkd.models.cross_efficient_vit import CrossEfficientViT
 from deepkd.models.efficient_vit import EfficientViT
 from deepkd.models.students import STUDENTS, LiteShape, build_student, undecided
+from deepkd.models.widths import resize
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import BATCH, Image, InputFormat
 from deepkd.scoring.verdict import Thresholds
@@ -88,7 +89,7 @@ class TorchModel:
     module: nn.Module
     format: InputFormat
     shape: dict[str, Any] | None = None
-    """A student's widths, so that it can be built again; None where the architecture says it all."""
+    """A student's shape and a pruned network's widths, to build it again; None where the architecture says it all."""
     trained: bool = False
     metadata: dict[str, Any] = field(default_factory=dict)
     """Calibration, thresholds, recipe and metrics of a trained model, as in its checkpoint."""
@@ -165,16 +166,25 @@ def build_model(
         name: a key of `MODELS` or a timm classifier.
         format: what it shall expect to see; None takes the registry's.
         image_size: another input side, pixels.
-        shape: a student's own widths, as its checkpoint recorded them; None takes the registry's.
+        shape: a student's own shape and a pruned network's `widths`, as the checkpoint recorded them.
 
     Raises:
         ConfigError: an unknown name.
+        ModelError: the widths are those of another architecture.
     """
     spec = model_spec(name)
     chosen = format or spec.format
     if image_size is not None:
         chosen = dataclasses.replace(chosen, size=image_size)
+    built = {key: value for key, value in (shape or {}).items() if key != "widths"}
+    widths = {key: (out, into) for key, (out, into) in (shape or {}).get("widths", {}).items()}
     if name in STUDENTS:
-        student = LiteShape(**shape) if shape else STUDENTS[name]
-        return TorchModel(name, name, build_student(student).eval(), chosen, shape=dataclasses.asdict(student))
-    return TorchModel(name, name, spec.build().eval(), chosen)
+        student = LiteShape(**built) if built else STUDENTS[name]
+        model = TorchModel(name, name, build_student(student), chosen, shape=dataclasses.asdict(student))
+    else:
+        model = TorchModel(name, name, spec.build(), chosen)
+    if widths:
+        resize(model.module, widths)
+        model.shape = {**(model.shape or {}), "widths": {key: list(width) for key, width in widths.items()}}
+    model.module.eval()
+    return model

@@ -48,10 +48,10 @@ def start_model(name: str, config: TrainingConfig) -> TorchModel:
     if not config.init:
         return build_model(name, image_size=config.image_size)
     source = load_checkpoint(config.init, allow_untrained=True)
-    model = build_model(name, format=source.format, image_size=config.image_size)
-    if source.architecture != model.architecture:
-        found, wanted = source.architecture, model.architecture
-        raise ModelError(f"{config.init}: holds a {found}, not a {wanted}; give a checkpoint of the same model")
+    if source.architecture != name:
+        found = source.architecture
+        raise ModelError(f"{config.init}: holds a {found}, not a {name}; give a checkpoint of the same model")
+    model = build_model(name, format=source.format, image_size=config.image_size, shape=source.shape)
     model.module.load_state_dict(source.module.state_dict())
     return model
 
