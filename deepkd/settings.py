@@ -192,6 +192,17 @@ class TrainConfig(TrainingConfig):
     command: ClassVar[str] = "train"
 
     model: str = setting("cross-efficient-vit", "Model to train: a name of the registry or of timm.")
+    subclasses: str = setting(
+        "none",
+        "Give the model an output for each forgery method that the index names, as a teacher for subclass_kd needs.",
+        choices=("none", "method"),
+    )
+
+    def check(self) -> None:
+        """A forgery made from the real crop itself is of no method of the index."""
+        super().check()
+        if self.self_blend and self.subclasses != "none":
+            raise ConfigError(f"self_blend={self.self_blend} and subclasses={self.subclasses} exclude each other")
 
 
 @dataclass(frozen=True)
@@ -201,7 +212,9 @@ class DistillConfig(TrainingConfig):
     command: ClassVar[str] = "distill"
 
     student: str = setting("nano", "Student to train: a name of the registry or of timm.")
-    loss: str = setting("kd", "Loss between the student's and the teacher's logits.", choices=("kd", "logit_mse"))
+    loss: str = setting(
+        "kd", "Loss between the student's and the teacher's logits.", choices=("kd", "logit_mse", "subclass_kd")
+    )
     temperature: float = setting(3.0, "Temperature of the soft term.", low=0.01)
     alpha: float = setting(0.7, "Weight of the soft term; the hard labels get the rest.", low=0, high=1)
     hint: float = setting(0.0, "Weight of the feature hint between --hint-student and --hint-teacher.", low=0)

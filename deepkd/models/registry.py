@@ -19,6 +19,7 @@ from deepkd.errors import ConfigError
 from deepkd.models.cross_efficient_vit import CrossEfficientViT
 from deepkd.models.efficient_vit import EfficientViT
 from deepkd.models.students import STUDENTS, LiteShape, build_student, undecided
+from deepkd.models.subclasses import Subclassed
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import BATCH, Image, InputFormat
 from deepkd.scoring.verdict import Thresholds
@@ -40,8 +41,8 @@ PUBLISHED_FORMAT = InputFormat(
 class ModelSpec:
     """One entry of the registry."""
 
-    build: Callable[[], nn.Module]
-    """An untrained module: normalised float32 (N, 3, S, S) -> forgery logit (N, 1)."""
+    build: Callable[..., nn.Module]
+    """`build(outputs=1)`: an untrained module, normalised float32 (N, 3, S, S) -> logits (N, outputs)."""
     format: InputFormat
     """The input format of models trained by deepkd; a checkpoint's own overrides it."""
 
@@ -69,8 +70,8 @@ def model_spec(name: str) -> ModelSpec:
     raise ConfigError(f"unknown model '{name}'{hint}; choose from {', '.join(MODELS)}, or any timm classifier")
 
 
-def _build_timm(name: str) -> nn.Module:
-    return undecided(timm.create_model(name, pretrained=False, num_classes=1))
+def _build_timm(name: str, outputs: int = 1) -> nn.Module:
+    return undecided(timm.create_model(name, pretrained=False, num_classes=outputs))
 
 
 def _timm_format(name: str) -> InputFormat:
@@ -158,6 +159,7 @@ def build_model(
     format: InputFormat | None = None,
     image_size: int | None = None,
     shape: dict[str, Any] | None = None,
+    subclasses: Sequence[str] = (),
 ) -> TorchModel:
     """An untrained model of the registry (or of timm), in eval mode.
 
@@ -166,15 +168,19 @@ def build_model(
         format: what it shall expect to see; None takes the registry's.
         image_size: another input side, pixels.
         shape: a student's own widths, as its checkpoint recorded them; None takes the registry's.
+        subclasses: names of REAL and FAKE subclasses that it shall tell apart; () gives one logit. See `Subclassed`.
 
     Raises:
-        ConfigError: an unknown name.
+        ConfigError: an unknown name, or subclasses that are not of both labels.
     """
     spec = model_spec(name)
     chosen = format or spec.format
     if image_size is not None:
         chosen = dataclasses.replace(chosen, size=image_size)
-    if name in STUDENTS:
-        student = LiteShape(**shape) if shape else STUDENTS[name]
-        return TorchModel(name, name, build_student(student).eval(), chosen, shape=dataclasses.asdict(student))
-    return TorchModel(name, name, spec.build().eval(), chosen)
+    student = (LiteShape(**shape) if shape else STUDENTS[name]) if name in STUDENTS else None
+    outputs = len(subclasses) or 1
+    network = build_student(student, outputs) if student else spec.build(outputs=outputs)
+    module = Subclassed(network, subclasses) if subclasses else network
+    widths = dataclasses.asdict(student) if student else None
+    metadata = {"subclasses": list(subclasses)} if subclasses else {}
+    return TorchModel(name, name, module.eval(), chosen, shape=widths, metadata=metadata)
