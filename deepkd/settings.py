@@ -103,7 +103,9 @@ class EvaluateConfig(Config):
 
     command: ClassVar[str] = "evaluate"
 
-    data: Path | None = setting(None, "Folder of crops with its index.csv (folder or tar shards).")
+    data: Path | None = setting(
+        None, "Folder of crops with its index.csv (folder or tar shards), or of pictures in SPLIT/CLASS/."
+    )
     split: str = setting("test", "Split of the index to evaluate on; `all` takes every row.")
     limit: int | None = setting(None, "Evaluate on about so many crops, whole families.", low=1)
     threshold: float | None = setting(
