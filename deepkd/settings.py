@@ -116,7 +116,8 @@ class EvaluateConfig(Config):
     )
     batch: int = setting(64, "Crops decoded and scored together.", low=1)
     resamples: int = setting(1000, "Bootstrap resamples behind the 95% intervals; 0 leaves them out.", low=0)
-    seed: int = setting(0, "Seed of the resampling.", low=0)
+    features_limit: int = setting(1000, "Crops at most, drawn at random, whose features --features draws.", low=5)
+    seed: int = setting(0, "Seed of the resampling, and of what --features draws.", low=0)
     device: str = setting("auto", "Where PyTorch models run.", choices=DEVICES)
     format: str = setting("table", "What to print.", choices=("table", "json", "csv"))
 
