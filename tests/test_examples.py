@@ -23,7 +23,7 @@ def test_cifar() -> None:
     assert result.returncode == 0, result.stderr
     table = [[cell.strip() for cell in line.split("|")] for line in result.stdout.splitlines() if line.startswith("| ")]
     rows = {row[1]: (row[2], float(row[3])) for row in table[1:]}
-    # published: 1.5 M and 0.18 M (Zagoruyko & Komodakis 2017, arXiv:1612.03928; Jeon et al. 2023, arXiv:2302.14130)
+    # published as 1.5 M and 0.18 M
     assert {name: params for name, (params, _) in rows.items()} == {
         "teacher": "1,549,530", "alone": "175,066", "kd": "175,066", "amd": "175,066"
     }  # fmt: skip

@@ -23,7 +23,7 @@ def read_image_folder(root: Path) -> list[CropRow]:
     forgery's method. A forgery with the file name of a real picture of the same split counts as made from it.
 
     Raises:
-        DataError: there are no pictures, a split has others than two classes, or a class means nothing.
+        DataError: there are no pictures, or the folders do not name two classes.
     """
     names = [path for path in _pictures(root) if len(path.parts) > 2 and path.parts[0].lower() in SPLITS]
     if not names:
