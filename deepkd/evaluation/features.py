@@ -47,11 +47,13 @@ def features_of(models: "Sequence[CropModel]", crops: "Crops", *, limit: int, se
 
     Raises:
         ModelError: a model has no features.
-        DataError: fewer than five labelled crops.
+        DataError: fewer than five labelled crops, or all of one label.
     """
     known = check_features(models)
     chosen = _drawn([index for index, row in enumerate(crops.rows) if row.label], limit, seed)
     labels = np.array([float(crops.rows[index].label == "FAKE") for index in chosen])
+    if len(np.unique(labels)) < 2:
+        raise DataError(f"all {len(chosen)} crops are {crops.rows[chosen[0]].label}; features are compared by label")
     parts: list[list[Array]] = [[] for _ in known]
     for start in range(0, len(chosen), batch):
         images = [crops.image(index) for index in chosen[start : start + batch]]

@@ -108,6 +108,8 @@ def test_so_many_labelled_crops_are_drawn_the_same_for_every_model(crops):
     np.testing.assert_array_equal(first.points, second.points)
     with pytest.raises(DataError, match="features of 4 labelled crops say nothing"):
         features_of([trained()], known.subset(range(4)), limit=10, seed=1, batch=4)
+    with pytest.raises(DataError, match="all 12 crops are REAL"):
+        features_of([trained()], known.subset(range(0, 24, 2)), limit=20, seed=1, batch=4)
 
 
 def test_onnx_files_have_no_features(tmp_path, crops):
