@@ -103,7 +103,9 @@ class EvaluateConfig(Config):
 
     command: ClassVar[str] = "evaluate"
 
-    data: Path | None = setting(None, "Folder of crops with its index.csv (folder or tar shards).")
+    data: Path | None = setting(
+        None, "Folder of crops with its index.csv (folder or tar shards), or of pictures in SPLIT/CLASS/."
+    )
     split: str = setting("test", "Split of the index to evaluate on; `all` takes every row.")
     limit: int | None = setting(None, "Evaluate on about so many crops, whole families.", low=1)
     threshold: float | None = setting(
@@ -114,7 +116,8 @@ class EvaluateConfig(Config):
     )
     batch: int = setting(64, "Crops decoded and scored together.", low=1)
     resamples: int = setting(1000, "Bootstrap resamples behind the 95% intervals; 0 leaves them out.", low=0)
-    seed: int = setting(0, "Seed of the resampling.", low=0)
+    features_limit: int = setting(1000, "Crops at most, drawn at random, whose features --features draws.", low=5)
+    seed: int = setting(0, "Seed of the resampling, and of what --features draws.", low=0)
     device: str = setting("auto", "Where PyTorch models run.", choices=DEVICES)
     format: str = setting("table", "What to print.", choices=("table", "json", "csv"))
 
@@ -192,6 +195,17 @@ class TrainConfig(TrainingConfig):
     command: ClassVar[str] = "train"
 
     model: str = setting("cross-efficient-vit", "Model to train: a name of the registry or of timm.")
+    subclasses: str = setting(
+        "none",
+        "Give the model an output for each forgery method that the index names, as a teacher for subclass_kd needs.",
+        choices=("none", "method"),
+    )
+
+    def check(self) -> None:
+        """A forgery made from the real crop itself is of no method of the index."""
+        super().check()
+        if self.self_blend and self.subclasses != "none":
+            raise ConfigError(f"self_blend={self.self_blend} and subclasses={self.subclasses} exclude each other")
 
 
 @dataclass(frozen=True)
@@ -201,7 +215,9 @@ class DistillConfig(TrainingConfig):
     command: ClassVar[str] = "distill"
 
     student: str = setting("nano", "Student to train: a name of the registry or of timm.")
-    loss: str = setting("kd", "Loss between the student's and the teacher's logits.", choices=("kd", "logit_mse"))
+    loss: str = setting(
+        "kd", "Loss between the student's and the teacher's logits.", choices=("kd", "logit_mse", "subclass_kd")
+    )
     temperature: float = setting(3.0, "Temperature of the soft term.", low=0.01)
     alpha: float = setting(0.7, "Weight of the soft term; the hard labels get the rest.", low=0, high=1)
     hint: float = setting(0.0, "Weight of the feature hint between --hint-student and --hint-teacher.", low=0)

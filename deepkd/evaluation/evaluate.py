@@ -4,7 +4,7 @@ import csv
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deepkd.errors import DataError, ModelError, UsageError
+from deepkd.evaluation.features import Features, check_features, features_of
 from deepkd.evaluation.metrics import Array, Metrics, measure
 from deepkd.outputs import writing
 from deepkd.scoring.calibration import Calibration
@@ -58,6 +59,8 @@ class Evaluation:
     """Forgery method -> its crops against every real crop; empty where the index names no method."""
     videos: Metrics | None
     """Mean logit of each video's crops; None where every video has one crop."""
+    features: Features | None = None
+    """Of some of the crops, where they were asked for."""
 
     def to_dict(self) -> dict[str, Any]:
         """The figures, without the scores, as plain values for JSON."""
@@ -67,6 +70,7 @@ class Evaluation:
             "crops": self.crops.to_dict(),
             "methods": {name: metrics.to_dict() for name, metrics in self.methods.items()},
             "videos": self.videos.to_dict() if self.videos else None,
+            "v_score": round(self.features.v_score, 6) if self.features else None,
         }
 
 
@@ -105,13 +109,19 @@ def evaluate(
 
 
 def evaluate_files(
-    arguments: Sequence[str], config: EvaluateConfig, *, progress: Progress | None = None
+    arguments: Sequence[str], config: EvaluateConfig, *, features: bool = False, progress: Progress | None = None
 ) -> list[Evaluation]:
     """Load models (run folders, checkpoints, ONNX files, shipped names) and crops, and evaluate.
 
+    Args:
+        arguments: the models.
+        config: data, split, and what `evaluate` and `features_of` take.
+        features: also look at the models' penultimate features.
+        progress: told after each batch.
+
     Raises:
         UsageError: no data folder is set, or a CUDA device is asked for and there is none.
-        ModelError, DataError: a model or the crops cannot be used.
+        ModelError, DataError: a model or the crops cannot be used, or features are asked of an ONNX file.
     """
     if config.data is None:
         raise UsageError("--data is missing; give the folder of crops that `deepkd extract` wrote")
@@ -121,9 +131,15 @@ def evaluate_files(
 
     device = str(pick_device(config.device))
     models = [load_model(argument, device=device) for argument in arguments]
+    if features:
+        check_features(models)
     crops = load_crops(config.data, None if config.split == "all" else config.split, limit=config.limit)
     names = distinct_names([model.name for model in models], arguments)
-    return evaluate(models, crops, config, names=names, progress=progress)
+    found = evaluate(models, crops, config, names=names, progress=progress)
+    if not features:
+        return found
+    seen = features_of(models, crops, limit=config.features_limit, seed=config.seed, batch=config.batch)
+    return [replace(one, features=its) for one, its in zip(found, seen, strict=True)]
 
 
 def to_document(evaluations: Sequence[Evaluation], config: EvaluateConfig) -> dict[str, Any]:

@@ -46,6 +46,9 @@ def evaluation_table(document: Mapping[str, Any]) -> Group:
         for figure, title in FIGURES.items():
             table.add_row(f"  {title}", *(shown(model[level][figure]) for model in models))
     _add_methods(table, models)
+    if any(model["v_score"] is not None for model in models):
+        table.add_section()
+        table.add_row("V-score of the features", *(f"{model['v_score']:.4f}" for model in models))
     return Group(Text(visible(_title(document))), table, Text(NOTE, style="dim"))
 
 
