@@ -1,6 +1,5 @@
 """Detect: video -> frames -> faces -> tracks -> crops -> scores -> verdict."""
 
-import math
 import signal
 import threading
 import time
@@ -24,7 +23,8 @@ from deepkd.scoring.verdict import Criteria, FrameScore, Label, Thresholds, Verd
 from deepkd.settings import DetectConfig
 from deepkd.video.crops import Crop, crop_face
 from deepkd.video.faces import FaceDetector, load_detector
-from deepkd.video.frames import Frame, VideoInfo, probe, read_frames
+from deepkd.video.frames import Frame, VideoInfo
+from deepkd.video.readahead import ReadAhead
 from deepkd.video.sources import Source
 from deepkd.video.tracks import Tracker
 
@@ -43,8 +43,9 @@ def detect(
     *,
     thumbnails: bool = False,
     threads: int = 0,
+    video: ReadAhead | None = None,
 ) -> Verdict:
-    """Judge one video or still image.
+    """Judge one video or still image. It is decoded in a thread while faces are found and scored here.
 
     Args:
         path: the file; it is only read.
@@ -53,15 +54,16 @@ def detect(
         config: frames, rule, thresholds, time limit.
         thumbnails: keep small pictures of each person's most and least suspicious faces.
         threads: decoder threads, 0 for one per core.
+        video: `path`, where its decoding has begun already; it is closed in any case.
 
     Raises:
         VideoError, ImageError: it cannot be decoded, or takes longer than `config.timeout_s`.
     """
     config = config or DetectConfig()
-    watch, warnings = Stopwatch(), list[str]()
-    with time_limit(path, config.timeout_s), watch.stage("decode"):
-        info = probe(path)
-        video = read_frames(path, frames=_frame_count(info, config), info=info, threads=threads, warn=warnings.append)
+    watch = Stopwatch()
+    with video or ReadAhead(path, config.samples, threads=threads) as video, time_limit(path, config.timeout_s):
+        with watch.stage("decode"):
+            info = video.info
         frames = watch.each("decode", _in_time(video, path, config.timeout_s, watch))
         crops = watch.each("faces", find_people(frames, detector, scorer.format))
         scores = watch.each("score", score_crops(crops, scorer, thumbnails=thumbnails))
@@ -71,7 +73,7 @@ def detect(
     judgement = judge(people, _criteria(scorer, config, info), rule=config.rule)
     verdict = Verdict(
         **vars(judgement), path=path, duration_s=info.duration_s, fps=info.fps,
-        frames_sampled=watch.count["decode"], timing_ms=watch.timing_ms(), warnings=(*info.warnings, *warnings),
+        frames_sampled=watch.count["decode"], timing_ms=watch.timing_ms(), warnings=(*info.warnings, *video.warnings),
     )  # fmt: skip
     return _explained(_with_few_thumbnails(verdict))
 
@@ -98,10 +100,6 @@ def score_crops(
                 t_s=crop.t_s, box=crop.face.box, logit=float(logit), score=float(score),
                 face_probability=crop.face.probability, flaw=flaw(crop), thumbnail=_jpeg(crop) if thumbnails else b"",
             )  # fmt: skip
-
-
-def _frame_count(info: VideoInfo, config: DetectConfig) -> int:
-    return max(config.frames, math.ceil(info.duration_s / config.every_s) if config.every_s else 0)
 
 
 def _criteria(scorer: Scorer, config: DetectConfig, info: VideoInfo) -> Criteria:
@@ -250,14 +248,20 @@ class Bench:
         """What decides: the model's thresholds, or those that were asked for."""
         return _thresholds(self.scorer, self.config)
 
-    def judge(self, source: Source) -> Verdict:
-        """The verdict on one input; whatever goes wrong with it is a verdict too (ERROR)."""
+    def judge(self, source: Source, video: ReadAhead | None = None) -> Verdict:
+        """The verdict on one input; whatever goes wrong with it is a verdict too (ERROR).
+
+        Args:
+            source: the input.
+            video: the same, where its decoding has begun already.
+        """
         if source.problem:
             return Verdict.failed(source.path, source.problem)
         try:
             return detect(
-                source.path, self.scorer, self.detector, self.config, thumbnails=self.thumbnails, threads=self.threads
-            )
+                source.path, self.scorer, self.detector, self.config,
+                thumbnails=self.thumbnails, threads=self.threads, video=video,
+            )  # fmt: skip
         except DeepKDError as error:
             return Verdict.failed(source.path, str(error).removeprefix(f"{source.path}: "))
         except Exception as error:  # A hostile file may trip any library; it must not take the batch with it.
@@ -267,7 +271,11 @@ class Bench:
 
 
 def detect_all(
-    sources: Iterable[Source], config: DetectConfig | None = None, *, bench: Bench | None = None
+    sources: Iterable[Source],
+    config: DetectConfig | None = None,
+    *,
+    bench: Bench | None = None,
+    begun: ReadAhead | None = None,
 ) -> Iterator[Verdict]:
     """A verdict for every input, in the order of the inputs, each as soon as it is known.
 
@@ -277,6 +285,7 @@ def detect_all(
         sources: the inputs, see `deepkd.video.sources.find_sources`.
         config: how to judge.
         bench: what is loaded already; made from `config` when left out.
+        begun: the first input, where its decoding has begun already; the caller closes it.
 
     Raises:
         ModelError: a model file is missing, damaged, of another kind, or untrained.
@@ -286,7 +295,9 @@ def detect_all(
     if bench.config.workers:
         yield from _in_processes(sources, bench, bench.config.workers)
     else:
-        yield from map(bench.judge, sources)
+        for source in sources:
+            yield bench.judge(source, begun)
+            begun = None
 
 
 def _in_processes(sources: Iterable[Source], bench: Bench, workers: int) -> Iterator[Verdict]:

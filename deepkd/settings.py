@@ -1,5 +1,6 @@
 """The settings of every command. Light on purpose: `--help` reads it and nothing heavier."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -87,6 +88,10 @@ class DetectConfig(Config):
     workers: int = setting(0, "Processes that judge clips side by side; 0 for none but this one.", low=0)
     timeout_s: float = setting(600.0, "Seconds that one input may take before it is an ERROR; 0 for no limit.", low=0)
     format: str = setting("table", "What to print.", choices=("table", "json", "jsonl", "csv", "html"))
+
+    def samples(self, duration_s: float) -> int:
+        """How many frames to sample of a clip so long, seconds."""
+        return max(self.frames, math.ceil(duration_s / self.every_s) if self.every_s else 0)
 
     def check(self) -> None:
         """Refuse thresholds that cross."""

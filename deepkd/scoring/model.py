@@ -162,6 +162,8 @@ def _open_session(path: Path, content: bytes, threads: int | None) -> tuple[dict
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = threads or 0
+    # Waiting threads would spin, and take the cores from what decodes and finds faces meanwhile.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         raw = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)

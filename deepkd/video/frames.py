@@ -1,15 +1,18 @@
 """Frames: a video or a still image as upright pictures, evenly sampled in time, with exact timestamps."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
 
 from deepkd.errors import VideoError
-from deepkd.video.decoder import Decoder, Sample, check_size, opened
+from deepkd.video.decoder import Decoder, Sample, check_size, never, opened
 from deepkd.video.stills import check_file, read_still, still_kind
 
 Image = npt.NDArray[np.uint8]
@@ -55,34 +58,63 @@ class Frame:
     """0, 1, 2 ... in the order sampled."""
 
 
+class Reading(Protocol):
+    """An open video or still image: what it is, and then its frames."""
+
+    @property
+    def info(self) -> VideoInfo:
+        """What the file holds, found by decoding its first frame."""
+        ...
+
+    def frames(self, warn: Callable[[str], None] | None = None) -> Iterator[Frame]:
+        """The frames, see `read_frames`; to be called once."""
+        ...
+
+
+@contextmanager
+def reading(
+    path: Path,
+    count: Callable[[float], int],
+    *,
+    max_pixels: int = MAX_PIXELS,
+    threads: int = 0,
+    stop: Callable[[], bool] = never,
+) -> Iterator[Reading]:
+    """Open a video or an image, and keep it open for a `with` block.
+
+    Args:
+        path: a video or an image.
+        count: how many frames to sample of a video so many seconds long.
+        max_pixels: larger frames are refused.
+        threads: decoder threads, 0 for as many as there are cores.
+        stop: asked between packets; where it says so, `Stopped` is raised.
+
+    Raises:
+        VideoError, ImageError: it cannot be opened, or not one frame decodes.
+    """
+    kind = still_kind(check_file(path))
+    if kind:
+        yield _Still(path, kind, read_still(path, max_pixels=max_pixels))
+        return
+    with opened(path, max_pixels=max_pixels, threads=threads, stop=stop) as video:
+        duration_s = _duration_s(path, video, stop)
+        yield _Moving(path, video, max_pixels, duration_s, count(duration_s))
+
+
 def probe(path: Path, *, max_pixels: int = MAX_PIXELS) -> VideoInfo:
     """What the file holds, found by decoding its first frame.
 
     Raises:
         VideoError, ImageError: it cannot be opened or decoded.
     """
-    kind = still_kind(check_file(path))
-    if kind:
-        height, width = read_still(path, max_pixels=max_pixels).shape[:2]
-        return VideoInfo(path, width, height, 0, 0.0, 0.0, kind, is_image=True)
-    with opened(path, max_pixels=max_pixels) as video:
-        first = next(video.decoded(), None)
-        if first is None:
-            raise _undecodable(path, video)
-        check_size(path, first.picture, max_pixels)
-        turns = _quarter_turns(first.picture)
-        size = (first.picture.width, first.picture.height)
-        width, height = reversed(size) if turns % 2 else size
-        duration_s = _duration_s(path, video)
-    warnings = (f"{video.others} more video streams are ignored",) if video.others else ()
-    return VideoInfo(path, width, height, turns * 90, video.fps, duration_s, video.codec, False, warnings)
+    with reading(path, lambda duration_s: 1, max_pixels=max_pixels) as file:
+        return file.info
 
 
 def read_frames(
     path: Path,
     *,
     frames: int,
-    info: VideoInfo | None = None,
     max_pixels: int = MAX_PIXELS,
     threads: int = 0,
     warn: Callable[[str], None] | None = None,
@@ -96,7 +128,6 @@ def read_frames(
     Args:
         path: a video or an image.
         frames: how many to sample; a shorter video gives all that it has.
-        info: what `probe` gave, to save measuring the duration again.
         max_pixels: larger frames are refused.
         threads: decoder threads, 0 for as many as there are cores.
         warn: takes a sentence about each thing wrong with a video that still decodes.
@@ -104,19 +135,54 @@ def read_frames(
     Raises:
         VideoError, ImageError: it cannot be opened, or not one frame decodes.
     """
-    if still_kind(check_file(path)):
-        yield Frame(read_still(path, max_pixels=max_pixels), 0.0, 0)
-        return
-    with opened(path, max_pixels=max_pixels, threads=threads) as video:
-        duration_s = info.duration_s if info else _duration_s(path, video)
+    with reading(path, lambda duration_s: frames, max_pixels=max_pixels, threads=threads) as file:
+        yield from file.frames(warn)
+
+
+class _Still:
+    """A `Reading` of an image."""
+
+    def __init__(self, path: Path, kind: str, image: Image) -> None:
+        height, width = image.shape[:2]
+        self.info = VideoInfo(path, width, height, 0, 0.0, 0.0, kind, is_image=True)
+        self._image = image
+
+    def frames(self, warn: Callable[[str], None] | None = None) -> Iterator[Frame]:
+        yield Frame(self._image, 0.0, 0)
+
+
+class _Moving:
+    """A `Reading` of a video, decoded once."""
+
+    def __init__(self, path: Path, video: Decoder, max_pixels: int, duration_s: float, count: int) -> None:
+        self.path, self._video, self._max_pixels = path, video, max_pixels
+        self._duration_s, self._count = duration_s, count
+        part_s = duration_s / count
+        video.begin(0.5 * part_s, MAX_SHIFT * part_s)
+
+    @cached_property
+    def info(self) -> VideoInfo:
+        video, first = self._video, self._video.first()
+        if first is None:
+            raise _undecodable(self.path, video)
+        check_size(self.path, first.picture, self._max_pixels)
+        turns = _quarter_turns(first.picture)
+        size = (first.picture.width, first.picture.height)
+        width, height = reversed(size) if turns % 2 else size
+        warnings = (f"{video.others} more video streams are ignored",) if video.others else ()
+        return VideoInfo(
+            self.path, width, height, turns * 90, video.fps, self._duration_s, video.codec, False, warnings
+        )
+
+    def frames(self, warn: Callable[[str], None] | None = None) -> Iterator[Frame]:
         index = -1
-        for index, sample in enumerate(_sampled(video, duration_s, frames)):
-            check_size(path, sample.picture, max_pixels)
+        for index, sample in enumerate(_sampled(self._video, self._duration_s, self._count)):
+            check_size(self.path, sample.picture, self._max_pixels)
             yield Frame(upright(sample.picture), sample.t_s, index)
         if index < 0:
-            raise _undecodable(path, video)
+            raise _undecodable(self.path, self._video)
         if warn:
-            for sentence in _complaints(video, duration_s, frames):
+            for sentence in _complaints(self._video, self._duration_s, self._count):
                 warn(sentence)
 
 
@@ -148,11 +214,11 @@ def _complaints(video: Decoder, duration_s: float, frames: int) -> Iterator[str]
         yield f"it ends at {video.end_s:.1f} s of the {duration_s:.1f} s declared, and is judged on those"
 
 
-def _duration_s(path: Path, video: Decoder) -> float:
+def _duration_s(path: Path, video: Decoder, stop: Callable[[], bool]) -> float:
     """The declared length of the video stream, else the measured one."""
     if video.declared_s is not None:
         return video.declared_s
-    with opened(path, max_pixels=MAX_PIXELS) as again:
+    with opened(path, max_pixels=MAX_PIXELS, stop=stop) as again:
         return again.measured_s()
 
 
