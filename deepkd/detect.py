@@ -1,38 +1,35 @@
 """Detect: video -> frames -> faces -> tracks -> crops -> scores -> verdict."""
 
-import signal
-import threading
-import time
 import traceback
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 import cv2
 import numpy as np
 
-from deepkd.errors import DeepKDError, VideoError
+from deepkd.errors import DeepKDError
 from deepkd.scoring.evidence import flaw
 from deepkd.scoring.model import BATCH, InputFormat, Scorer
-from deepkd.scoring.verdict import Criteria, FrameScore, Label, Thresholds, Verdict, judge
+from deepkd.scoring.verdict import Criteria, FrameScore, Label, Thresholds, Verdict, judge, odd_frames
 from deepkd.settings import DetectConfig
+from deepkd.timing import Stopwatch, time_limit, too_slow
 from deepkd.video.crops import Crop, crop_face
 from deepkd.video.faces import FaceDetector, load_detector
-from deepkd.video.frames import Frame, VideoInfo
+from deepkd.video.frames import Frame, Moments, Plan, VideoInfo, evenly
 from deepkd.video.readahead import ReadAhead
 from deepkd.video.sources import Source
-from deepkd.video.tracks import Tracker
+from deepkd.video.tracks import Tracker, same_person
 
 THUMBNAIL_PX, THUMBNAIL_QUALITY = 112, 85
 SHOWN = 3
 """Most suspicious and least suspicious faces of a person that keep their thumbnail, each."""
-
-T = TypeVar("T")
+SPOTS, CLOSER_STEP_S, CLOSER_S = 3, 0.2, 1.0
+"""A closer look is taken at so many moments of a clip at most, with a frame every so many seconds, from the sample
+before to the sample after, but no farther than so many seconds."""
 
 
 def detect(
@@ -60,22 +57,95 @@ def detect(
         VideoError, ImageError: it cannot be decoded, or takes longer than `config.timeout_s`.
     """
     config = config or DetectConfig()
-    watch = Stopwatch()
-    with video or ReadAhead(path, config.samples, threads=threads) as video, time_limit(path, config.timeout_s):
-        with watch.stage("decode"):
+    look = _Look(path, scorer, detector, config, thumbnails, threads)
+    with video or ReadAhead(path, evenly(config.samples), threads=threads) as video, time_limit(path, config.timeout_s):
+        with look.watch.stage("decode"):
             info = video.info
-        frames = watch.each("decode", _in_time(video, path, config.timeout_s, watch))
-        crops = watch.each("faces", find_people(frames, detector, scorer.format))
-        scores = watch.each("score", score_crops(crops, scorer, thumbnails=thumbnails))
-        people: dict[int, list[FrameScore]] = defaultdict(list)
-        for person, score in scores:
-            people[person].append(score)
-    judgement = judge(people, _criteria(scorer, config, info), rule=config.rule)
+        criteria = _criteria(scorer, config, info)
+        people = look.everywhere(video)
+        look.closer(people, criteria, info.duration_s)
+    judgement = judge(people, criteria, rule=config.rule)
     verdict = Verdict(
         **vars(judgement), path=path, duration_s=info.duration_s, fps=info.fps,
-        frames_sampled=watch.count["decode"], timing_ms=watch.timing_ms(), warnings=(*info.warnings, *video.warnings),
+        frames_sampled=look.watch.count["decode"], timing_ms=look.watch.timing_ms(),
+        warnings=(*info.warnings, *video.warnings),
     )  # fmt: skip
     return _explained(_with_few_thumbnails(verdict))
+
+
+@dataclass
+class _Look:
+    """Looks at one input: frames, faces, scores."""
+
+    path: Path
+    scorer: Scorer
+    detector: FaceDetector
+    config: DetectConfig
+    thumbnails: bool
+    threads: int
+    watch: Stopwatch = field(default_factory=Stopwatch)
+
+    def everywhere(self, video: ReadAhead) -> dict[int, list[FrameScore]]:
+        """Everybody's faces in the sampled frames: number of the person -> in order of time."""
+        people: dict[int, list[FrameScore]] = defaultdict(list)
+        for person, score in self._scores(find_people(self._frames(video), self.detector, self.scorer.format)):
+            people[person].append(score)
+        return people
+
+    def closer(self, people: dict[int, list[FrameScore]], criteria: Criteria, duration_s: float) -> None:
+        """Look closer where a single frame looks forged, and add what is seen to the person's frames.
+
+        One odd frame is no verdict, but it may be all that the samples show of a short forgery.
+        """
+        gap_s = min(CLOSER_S, duration_s / self.config.samples(duration_s))
+        if not self.config.look_again or self.config.rule == "upstream" or gap_s <= CLOSER_STEP_S:
+            return
+        for person, spot in _spots(people, criteria, gap_s):
+            known = {frame.t_s for frame in people[person]}
+            with ReadAhead(self.path, around(spot.t_s, gap_s), threads=self.threads) as video:
+                crops = ((person, crop) for crop in self._follow(spot, video) if crop.t_s not in known)
+                people[person] += [replace(score, is_closer=True) for _, score in self._scores(crops)]
+            people[person].sort(key=lambda frame: frame.t_s)
+
+    def _follow(self, spot: FrameScore, video: ReadAhead) -> Iterator[Crop]:
+        """The crops of one person near the moment when they were seen."""
+        for frame in self._frames(video):
+            faces = self.detector.detect(frame.image)
+            found = same_person(spot.t_s, spot.box, frame.t_s, [face.box for face in faces])
+            if found is not None:
+                yield crop_face(frame, faces[found], face_px=self.scorer.format.size, rule=self.scorer.format.crop)
+
+    def _scores(self, crops: Iterable[tuple[int, Crop]]) -> Iterator[tuple[int, FrameScore]]:
+        crops = self.watch.each("faces", crops)
+        return self.watch.each("score", score_crops(crops, self.scorer, thumbnails=self.thumbnails))
+
+    def _frames(self, video: ReadAhead) -> Iterator[Frame]:
+        """The frames, as long as the time limit allows: for where no alarm clock can ring (see `time_limit`)."""
+        limit_s = self.config.timeout_s
+        for frame in self.watch.each("decode", video):
+            if limit_s and self.watch.elapsed_s() > limit_s:
+                raise too_slow(self.path, limit_s)
+            yield frame
+
+
+def _spots(people: dict[int, list[FrameScore]], criteria: Criteria, gap_s: float) -> Iterator[tuple[int, FrameScore]]:
+    """The few most suspicious frames, with their person, no two of a person from one place."""
+    odd = [(person, frame) for person, frames in people.items() for frame in odd_frames(frames, criteria)]
+    chosen: list[tuple[int, FrameScore]] = []
+    for person, frame in sorted(odd, key=lambda one: -one[1].logit):
+        if all(person != other or abs(frame.t_s - spot.t_s) > gap_s for other, spot in chosen):
+            chosen.append((person, frame))
+    yield from chosen[:SPOTS]
+
+
+def around(t_s: float, gap_s: float) -> Plan:
+    """The plan of a closer look: close together, from `gap_s` before a time to as long after it."""
+
+    def plan(duration_s: float) -> Moments:
+        start_s, end_s = max(0.0, t_s - gap_s), min(duration_s, t_s + gap_s)
+        return Moments(np.arange(start_s, end_s, CLOSER_STEP_S).tolist() or [t_s], CLOSER_STEP_S)
+
+    return plan
 
 
 def find_people(frames: Iterable[Frame], detector: FaceDetector, format: InputFormat) -> Iterator[tuple[int, Crop]]:
@@ -111,18 +181,6 @@ def _thresholds(scorer: Scorer, config: DetectConfig) -> Thresholds:
     return scorer.thresholds.replace(real=config.threshold_real, fake=config.threshold_fake)
 
 
-def _in_time(frames: Iterable[Frame], path: Path, limit_s: float, watch: "Stopwatch") -> Iterator[Frame]:
-    """The frames, as long as the time limit allows: for where no alarm clock can ring (see `time_limit`)."""
-    for frame in frames:
-        if limit_s and watch.elapsed_s() > limit_s:
-            raise _too_slow(path, limit_s)
-        yield frame
-
-
-def _too_slow(path: Path, limit_s: float) -> VideoError:
-    return VideoError(f"{path}: took longer than {limit_s:g} s; raise --timeout, or lower --frames")
-
-
 def _explained(verdict: Verdict) -> Verdict:
     """The verdict with what the rule cannot know in its reason: frames without faces, warnings."""
     count = verdict.frames_sampled
@@ -147,78 +205,6 @@ def _with_few_thumbnails(verdict: Verdict) -> Verdict:
         frames = (frame if id(frame) in shown else replace(frame, thumbnail=b"") for frame in track.frames)
         tracks.append(replace(track, frames=tuple(frames)))
     return replace(verdict, tracks=tuple(tracks))
-
-
-class Stopwatch:
-    """How long each stage of nested generators takes, without what the stages inside it take."""
-
-    def __init__(self) -> None:
-        self.count: Counter[str] = Counter()
-        """Items that each stage gave."""
-        self._ms: Counter[str] = Counter()
-        self._stack: list[str] = []
-        self._start = self._mark = time.perf_counter()
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time spent inside belongs to the stage `name`, unless an inner stage takes it."""
-        self._lap()
-        self._stack.append(name)
-        try:
-            yield
-        finally:
-            self._lap()
-            self._stack.pop()
-
-    def each(self, name: str, items: Iterable[T]) -> Iterator[T]:
-        """The items; the time to make them belongs to the stage `name`."""
-        iterator = iter(items)
-        while True:
-            with self.stage(name):
-                try:
-                    item = next(iterator)
-                except StopIteration:
-                    return
-            self.count[name] += 1
-            yield item
-
-    def elapsed_s(self) -> float:
-        """Seconds since the start."""
-        return time.perf_counter() - self._start
-
-    def timing_ms(self) -> dict[str, float]:
-        """Milliseconds per stage, and `total` since the start."""
-        return {**dict(sorted(self._ms.items())), "total": self.elapsed_s() * 1000}
-
-    def _lap(self) -> None:
-        now = time.perf_counter()
-        if self._stack:
-            self._ms[self._stack[-1]] += (now - self._mark) * 1000  # type: ignore[assignment]
-        self._mark = now
-
-
-@contextmanager
-def time_limit(path: Path, seconds: float) -> Iterator[None]:
-    """Raise a `VideoError` once the body has taken so long; 0 is no limit.
-
-    An alarm clock rings even between two sampled frames that lie far apart. It exists in the main thread of a Unix
-    process only; elsewhere the body has to look at the time itself.
-    """
-    main = threading.current_thread() is threading.main_thread()
-    if not seconds or not main or not hasattr(signal, "setitimer"):
-        yield
-        return
-
-    def ring(*_: object) -> None:
-        raise _too_slow(path, seconds)
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 @dataclass

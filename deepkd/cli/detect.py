@@ -123,9 +123,10 @@ def _begun(inputs: Iterable["Source"], config: DetectConfig) -> Iterator["ReadAh
     if first is None or first.problem:
         yield None
         return
+    from deepkd.video.frames import evenly
     from deepkd.video.readahead import ReadAhead
 
-    with ReadAhead(first.path, config.samples) as video:
+    with ReadAhead(first.path, evenly(config.samples)) as video:
         yield video
 
 

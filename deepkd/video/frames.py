@@ -1,6 +1,6 @@
 """Frames: a video or a still image as upright pictures, evenly sampled in time, with exact timestamps."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -58,6 +58,31 @@ class Frame:
     """0, 1, 2 ... in the order sampled."""
 
 
+@dataclass(frozen=True)
+class Moments:
+    """Which frames to take of a video."""
+
+    times_s: Sequence[float]
+    """The times wanted, seconds, in order; the frame nearest to each is taken."""
+    part_s: float
+    """What one frame stands for, seconds: it lies as near to its time as a share of this (`MAX_SHIFT`) asks for."""
+
+
+Plan = Callable[[float], Moments]
+"""From the length of a video, seconds, to the moments to look at."""
+
+
+def evenly(count: Callable[[float], int]) -> Plan:
+    """The plan that cuts a video into equal parts, so many for its length in seconds, and takes the middle of each."""
+
+    def plan(duration_s: float) -> Moments:
+        parts = count(duration_s)
+        part_s = duration_s / parts
+        return Moments([(number + 0.5) * part_s for number in range(parts)], part_s)
+
+    return plan
+
+
 class Reading(Protocol):
     """An open video or still image: what it is, and then its frames."""
 
@@ -74,7 +99,7 @@ class Reading(Protocol):
 @contextmanager
 def reading(
     path: Path,
-    count: Callable[[float], int],
+    plan: Plan,
     *,
     max_pixels: int = MAX_PIXELS,
     threads: int = 0,
@@ -84,7 +109,7 @@ def reading(
 
     Args:
         path: a video or an image.
-        count: how many frames to sample of a video so many seconds long.
+        plan: which frames of a video to take; an image has but one.
         max_pixels: larger frames are refused.
         threads: decoder threads, 0 for as many as there are cores.
         stop: asked between packets; where it says so, `Stopped` is raised.
@@ -98,7 +123,7 @@ def reading(
         return
     with opened(path, max_pixels=max_pixels, threads=threads, stop=stop) as video:
         duration_s = _duration_s(path, video, stop)
-        yield _Moving(path, video, max_pixels, duration_s, count(duration_s))
+        yield _Moving(path, video, max_pixels, duration_s, plan(duration_s))
 
 
 def probe(path: Path, *, max_pixels: int = MAX_PIXELS) -> VideoInfo:
@@ -107,7 +132,7 @@ def probe(path: Path, *, max_pixels: int = MAX_PIXELS) -> VideoInfo:
     Raises:
         VideoError, ImageError: it cannot be opened or decoded.
     """
-    with reading(path, lambda duration_s: 1, max_pixels=max_pixels) as file:
+    with reading(path, evenly(lambda duration_s: 1), max_pixels=max_pixels) as file:
         return file.info
 
 
@@ -135,7 +160,7 @@ def read_frames(
     Raises:
         VideoError, ImageError: it cannot be opened, or not one frame decodes.
     """
-    with reading(path, lambda duration_s: frames, max_pixels=max_pixels, threads=threads) as file:
+    with reading(path, evenly(lambda duration_s: frames), max_pixels=max_pixels, threads=threads) as file:
         yield from file.frames(warn)
 
 
@@ -154,11 +179,10 @@ class _Still:
 class _Moving:
     """A `Reading` of a video, decoded once."""
 
-    def __init__(self, path: Path, video: Decoder, max_pixels: int, duration_s: float, count: int) -> None:
+    def __init__(self, path: Path, video: Decoder, max_pixels: int, duration_s: float, moments: Moments) -> None:
         self.path, self._video, self._max_pixels = path, video, max_pixels
-        self._duration_s, self._count = duration_s, count
-        part_s = duration_s / count
-        video.begin(0.5 * part_s, MAX_SHIFT * part_s)
+        self._duration_s, self._moments = duration_s, moments
+        video.begin(moments.times_s[0], MAX_SHIFT * moments.part_s)
 
     @cached_property
     def info(self) -> VideoInfo:
@@ -176,24 +200,22 @@ class _Moving:
 
     def frames(self, warn: Callable[[str], None] | None = None) -> Iterator[Frame]:
         index = -1
-        for index, sample in enumerate(_sampled(self._video, self._duration_s, self._count)):
+        for index, sample in enumerate(_sampled(self._video, self._moments)):
             check_size(self.path, sample.picture, self._max_pixels)
             yield Frame(upright(sample.picture), sample.t_s, index)
         if index < 0:
             raise _undecodable(self.path, self._video)
         if warn:
-            for sentence in _complaints(self._video, self._duration_s, self._count):
+            for sentence in _complaints(self._video, self._duration_s, self._moments.part_s):
                 warn(sentence)
 
 
-def _sampled(video: Decoder, duration_s: float, frames: int) -> Iterator[Sample]:
-    """The frame nearest to the middle of each of `frames` equal parts of the duration, each frame once."""
-    part_s = duration_s / frames
+def _sampled(video: Decoder, moments: Moments) -> Iterator[Sample]:
+    """The frame nearest to each moment, each frame once."""
     last_s = float("-inf")
-    for number in range(frames):
-        target_s = (number + 0.5) * part_s
+    for target_s in moments.times_s:
         found = video.nearest(target_s)
-        while _is_far(found, target_s, part_s) and video.climb(target_s):
+        while _is_far(found, target_s, moments.part_s) and video.climb(target_s):
             found = video.nearest(target_s)
         if found and found.t_s > last_s:
             last_s = found.t_s
@@ -204,11 +226,10 @@ def _is_far(found: Sample | None, target_s: float, part_s: float) -> bool:
     return found is None or abs(found.t_s - target_s) > MAX_SHIFT * part_s
 
 
-def _complaints(video: Decoder, duration_s: float, frames: int) -> Iterator[str]:
+def _complaints(video: Decoder, duration_s: float, part_s: float) -> Iterator[str]:
     """What was wrong with a video that still decoded."""
     if video.damaged:
         yield f"{video.damaged} damaged pieces were left out ({video.error or 'incomplete frames'})"
-    part_s = duration_s / frames
     missing_s = duration_s - part_s - video.end_s if video.end_s is not None else 0.0
     if missing_s > (1 / video.fps if video.fps else 0.1):
         yield f"it ends at {video.end_s:.1f} s of the {duration_s:.1f} s declared, and is judged on those"

@@ -2,14 +2,14 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, Queue
 from typing import Self
 
 from deepkd.video.decoder import Stopped
-from deepkd.video.frames import Frame, VideoInfo, reading
+from deepkd.video.frames import Frame, Plan, VideoInfo, reading
 
 AHEAD, AHEAD_BYTES = 4, 1 << 26
 """Frames that wait to be looked at: at most so many, and so many bytes, but one in any case."""
@@ -20,25 +20,25 @@ PATIENCE_S = 5.0
 class ReadAhead:
     """The frames of one video or image, decoded while others are looked at. FFmpeg lets go of Python as it works.
 
-    with ReadAhead(path, count=lambda duration_s: 16) as video:
+    with ReadAhead(path, evenly(lambda duration_s: 16)) as video:
         video.info
         for frame in video: ...
 
     Decoding begins at once. At the end of the block, however it comes, the thread is ended and the file closed.
     """
 
-    def __init__(self, path: Path, count: Callable[[float], int], *, threads: int = 0) -> None:
+    def __init__(self, path: Path, plan: Plan, *, threads: int = 0) -> None:
         """Start to decode.
 
         Args:
             path: a video or an image.
-            count: how many frames to sample of a video so many seconds long, see `read_frames`.
+            plan: which frames of a video to take, such as `evenly(...)`.
             threads: decoder threads, 0 for as many as there are cores.
         """
         self.path = path
         self.warnings: list[str] = []
         """What was wrong with a video that still decoded; whole once the frames are taken."""
-        self._count, self._threads = count, threads
+        self._plan, self._threads = plan, threads
         self._stop = threading.Event()
         self._items: Queue[VideoInfo | Frame | BaseException | None] = Queue(1)
         self._info: VideoInfo | None = None
@@ -95,7 +95,7 @@ class ReadAhead:
         """What the thread does: hand over the info, the frames, and at the end None, or what went wrong."""
         end = None
         try:
-            with reading(self.path, self._count, threads=self._threads, stop=self._stop.is_set) as file:
+            with reading(self.path, self._plan, threads=self._threads, stop=self._stop.is_set) as file:
                 self._items.put(file.info)
                 self._items.maxsize = _room(file.info)
                 for frame in file.frames(self.warnings.append):

@@ -12,7 +12,7 @@ from media import Media
 from deepkd.errors import VideoError
 from deepkd.video import readahead
 from deepkd.video.decoder import Decoder
-from deepkd.video.frames import probe, read_frames
+from deepkd.video.frames import evenly, probe, read_frames
 from deepkd.video.readahead import AHEAD, ReadAhead
 
 
@@ -30,7 +30,7 @@ def open_files(path: Path) -> int:
 @pytest.mark.parametrize("make", [Media.clip, Media.still])
 def test_the_frames_are_those_of_the_file(make, media: Media):
     path = make(media)
-    with ReadAhead(path, lambda duration_s: 6) as video:
+    with ReadAhead(path, evenly(lambda duration_s: 6)) as video:
         frames = list(video)
         assert video.info == probe(path)
     expected = list(read_frames(path, frames=6))
@@ -41,14 +41,17 @@ def test_the_frames_are_those_of_the_file(make, media: Media):
 
 
 def test_the_length_decides_how_many(media: Media):
-    with ReadAhead(media.clip(seconds=2), lambda duration_s: round(3 * duration_s)) as video:
+    with ReadAhead(media.clip(seconds=2), evenly(lambda duration_s: round(3 * duration_s))) as video:
         assert len(list(video)) == 6
 
 
 def test_what_is_wrong_is_raised_where_the_frames_are_taken(media: Media):
-    with ReadAhead(media.junk(), lambda duration_s: 6) as video, pytest.raises(VideoError, match="damaged"):
+    with ReadAhead(media.junk(), evenly(lambda duration_s: 6)) as video, pytest.raises(VideoError, match="damaged"):
         list(video)
-    with ReadAhead(media.audio(), lambda duration_s: 6) as video, pytest.raises(VideoError, match="its streams"):
+    with (
+        ReadAhead(media.audio(), evenly(lambda duration_s: 6)) as video,
+        pytest.raises(VideoError, match="its streams"),
+    ):
         _ = video.info
     assert threads() == []
 
@@ -56,7 +59,7 @@ def test_what_is_wrong_is_raised_where_the_frames_are_taken(media: Media):
 def test_warnings_are_whole_at_the_end(media: Media):
     path, told = media.truncated(seconds=4, share=0.5, options={"g": "4"}), []
     list(read_frames(path, frames=8, warn=told.append))
-    with ReadAhead(path, lambda duration_s: 8) as video:
+    with ReadAhead(path, evenly(lambda duration_s: 8)) as video:
         list(video)
         assert video.warnings == told != []
 
@@ -71,7 +74,7 @@ def test_few_frames_wait(media: Media, monkeypatch: pytest.MonkeyPatch):
             yield frame(np.zeros((240, 320, 3), np.uint8), float(index), index)
 
     monkeypatch.setattr("deepkd.video.frames._Moving.frames", frames)
-    with ReadAhead(media.clip(), lambda duration_s: 100) as video:
+    with ReadAhead(media.clip(), evenly(lambda duration_s: 100)) as video:
         next(iter(video))
         time.sleep(0.2)
         assert len(made) <= AHEAD + 3
@@ -80,11 +83,11 @@ def test_few_frames_wait(media: Media, monkeypatch: pytest.MonkeyPatch):
 
 def test_leaving_early_ends_the_thread_and_closes_the_file(media: Media):
     path = media.clip(seconds=4)
-    with pytest.raises(KeyboardInterrupt), ReadAhead(path, lambda duration_s: 40) as video:
+    with pytest.raises(KeyboardInterrupt), ReadAhead(path, evenly(lambda duration_s: 40)) as video:
         next(iter(video))
         raise KeyboardInterrupt
     assert threads() == [] and open_files(path) == 0
-    with ReadAhead(path, lambda duration_s: 40):
+    with ReadAhead(path, evenly(lambda duration_s: 40)):
         pass
     assert threads() == [] and open_files(path) == 0
 
@@ -97,7 +100,7 @@ def test_a_decoder_far_from_its_next_sample_stops_too(media: Media, monkeypatch:
             self._container.seek(0)
 
     monkeypatch.setattr(Decoder, "nearest", endless)
-    with ReadAhead(media.clip(), lambda duration_s: 4) as video:
+    with ReadAhead(media.clip(), evenly(lambda duration_s: 4)) as video:
         assert video.info.codec == "h264"
     assert threads() == []
 
@@ -106,7 +109,7 @@ def test_a_decoder_that_hangs_is_left_alone(media: Media, monkeypatch: pytest.Mo
     release = threading.Event()
     monkeypatch.setattr(readahead, "PATIENCE_S", 0.05)
     monkeypatch.setattr("deepkd.video.frames._Moving.frames", lambda self, warn=None: iter(release.wait, True))
-    with ReadAhead(media.clip(), lambda duration_s: 4) as video:
+    with ReadAhead(media.clip(), evenly(lambda duration_s: 4)) as video:
         assert video.info.codec == "h264"
     assert len(threads()) == 1
     release.set()
