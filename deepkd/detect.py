@@ -5,8 +5,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -163,12 +164,18 @@ def score_crops(
     """The scores of crops, in the same order; `BATCH` crops at a time, so that memory stays flat."""
     crops = iter(crops)
     while batch := list(islice(crops, BATCH)):
-        logits = scorer.logits([crop.image for _, crop in batch])
+        images = [crop.image for _, crop in batch]
+        places: Iterable[Any] = repeat(None)
+        if thumbnails and scorer.has_evidence:
+            logits, places = scorer.evidence(images)
+        else:
+            logits = scorer.logits(images)
         scores = scorer.calibration.probability(logits)
-        for (person, crop), logit, score in zip(batch, logits, scores, strict=True):
+        for (person, crop), logit, score, place in zip(batch, logits, scores, places, strict=False):
             yield person, FrameScore(
                 t_s=crop.t_s, box=crop.face.box, logit=float(logit), score=float(score),
-                face_probability=crop.face.probability, flaw=flaw(crop), thumbnail=_jpeg(crop) if thumbnails else b"",
+                face_probability=crop.face.probability, flaw=flaw(crop),
+                thumbnail=_jpeg(crop) if thumbnails else b"", evidence=place,
             )  # fmt: skip
 
 
@@ -202,7 +209,9 @@ def _with_few_thumbnails(verdict: Verdict) -> Verdict:
         ranked = sorted(track.frames, key=lambda frame: (frame.flaw is not None, frame.logit))
         usable = [frame for frame in ranked if frame.flaw is None] or ranked
         shown = {id(frame) for frame in (*usable[:SHOWN], *usable[-SHOWN:])}
-        frames = (frame if id(frame) in shown else replace(frame, thumbnail=b"") for frame in track.frames)
+        frames = (
+            frame if id(frame) in shown else replace(frame, thumbnail=b"", evidence=None) for frame in track.frames
+        )
         tracks.append(replace(track, frames=tuple(frames)))
     return replace(verdict, tracks=tuple(tracks))
 

@@ -73,7 +73,7 @@ class DetectConfig(Config):
     command: ClassVar[str] = "detect"
 
     model: str = setting("deepkd-nano", "A shipped model by its name, or an ONNX file by its path.")
-    frames: int = setting(16, "Frames sampled from each clip, evenly in time.", low=1)
+    frames: int = setting(16, "Frames sampled from each clip at least, evenly in time.", low=1)
     every_s: float | None = setting(
         None,
         f"Seconds between two sampled frames at most, so that a short forgery in a long clip is seen; 0 for no such "

@@ -88,6 +88,18 @@ def test_few_thumbnails_are_kept(verdict: Verdict, model: str, two: Path):
     assert not any(frame.thumbnail for track in plain.tracks for frame in track.frames)
 
 
+def test_evidence_is_kept_for_the_faces_shown(folder: Path, two: Path):
+    config = DetectConfig(model=str(write_scorer(folder / "located.onnx", evidence=True)))
+    shown = Bench.load(config, thumbnails=True, threads=2).judge(Source(two))
+    for track in shown.tracks:
+        assert all((frame.evidence is not None) == bool(frame.thumbnail) for frame in track.frames)
+        kept = [frame for frame in track.frames if frame.evidence is not None]
+        assert [frame.evidence.mean() for frame in kept] == pytest.approx([f.logit for f in kept], abs=1e-3)
+    plain = Bench.load(config, threads=2).judge(Source(two))
+    assert said([plain]) == said([shown])
+    assert all(frame.evidence is None for track in plain.tracks for frame in track.frames)
+
+
 NUMBER = (int, float)
 FRAME = {"t_s": NUMBER, "box": [NUMBER], "score": NUMBER, "face_probability": NUMBER}
 TRACK = {"id": int, "verdict": str, "score": (*NUMBER, None), "first_s": NUMBER, "last_s": NUMBER, "frames": [FRAME]}

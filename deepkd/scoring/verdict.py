@@ -18,6 +18,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from deepkd.errors import ConfigError, ModelError
 from deepkd.scoring.calibration import Calibration
@@ -105,10 +106,12 @@ class FrameScore:
     face_probability: float
     flaw: str | None = None
     """Why this face does not count as evidence ("too small"); None when it does."""
-    is_closer: bool = False
-    """From a closer look at a moment that seemed forged: it tells of that moment, not of the whole."""
     thumbnail: bytes = dataclasses.field(default=b"", repr=False)
     """The face as a small JPEG; empty where no report wants it."""
+    evidence: npt.NDArray[np.float32] | None = dataclasses.field(default=None, repr=False, compare=False)
+    """The logit of each place of the face, (h, w), whose mean is `logit`; None where the model does not tell."""
+    is_closer: bool = False
+    """From a closer look at a moment that seemed forged: it tells of that moment, not of the whole."""
 
     def to_dict(self) -> dict[str, Any]:
         """The frame of schema deepkd.detect/1."""
