@@ -62,6 +62,7 @@ def detect(
     Exit codes: 0 all were judged; 1 nothing could be judged; 2 wrong usage; 3 some inputs failed;
     4 a FAKE was found (with --fail-on-fake only).
     """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy has no need of threads that take time to start
     config = load_config(DetectConfig, config_file, **settings)
     from deepkd.video.sources import find_sources
 
