@@ -99,7 +99,7 @@ class _Look:
         One odd frame is no verdict, but it may be all that the samples show of a short forgery.
         """
         gap_s = min(CLOSER_S, duration_s / self.config.samples(duration_s))
-        if not self.config.look_again or self.config.rule == "upstream" or gap_s <= CLOSER_STEP_S:
+        if self.config.single_look or self.config.rule == "upstream" or gap_s <= CLOSER_STEP_S:
             return
         for person, spot in _spots(people, criteria, gap_s):
             known = {frame.t_s for frame in people[person]}

@@ -80,7 +80,7 @@ class DetectConfig(Config):
         f"limit. By default {EVERY_S}, and more where that gave over {MOST_FRAMES} frames.",
         low=0,
     )
-    look_again: bool = setting(True, "Look closer where single frames look forged.")
+    single_look: bool = setting(False, "Do not look closer where single frames look forged.")
     min_frames: int = setting(3, "Frames that must show a person well before a verdict; a still is one.", low=1)
     rule: str = setting("mean-logit", "How frame scores become a verdict.", choices=("mean-logit", "upstream"))
     threshold_fake: float | None = setting(

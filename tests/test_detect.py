@@ -149,7 +149,7 @@ def test_json_is_of_the_schema(bench: Bench, verdict: Verdict, media: Media):
         ({"threshold_fake": 1.0, "threshold_real": 0.9999}, Label.REAL),
         ({"rule": "upstream"}, Label.REAL),
         ({"frames": 2}, Label.FAKE),
-        ({"frames": 2, "look_again": False}, Label.REAL),
+        ({"frames": 2, "single_look": True}, Label.REAL),
         ({"frames": 2, "every_s": 0.0}, Label.REAL),
         ({"min_frames": 40, "frames": 40}, Label.INCONCLUSIVE),
     ],
@@ -160,7 +160,7 @@ def test_settings_are_obeyed(settings: dict, verdict: Label, bench: Bench, two: 
 
 
 def test_every_so_many_seconds(bench: Bench, two: Path):
-    config = bench.config.replace(frames=2, look_again=False)
+    config = bench.config.replace(frames=2, single_look=True)
     configs = [config.replace(every_s=every_s) for every_s in (0.0, 0.5, None)]
     counts = [detect(two, bench.scorer, bench.detector, config).frames_sampled for config in configs]
     assert counts == [2, 6, 4]
@@ -195,13 +195,13 @@ def test_a_forged_second_in_a_long_clip_is_found(bench: Bench, long: Path):
 
 
 def test_without_a_closer_look_it_is_missed(bench: Bench, long: Path):
-    config = bench.config.replace(look_again=False)
+    config = bench.config.replace(single_look=True)
     assert detect(long, bench.scorer, bench.detector, config).verdict is Label.REAL
 
 
 def test_a_closer_look_at_one_odd_frame_is_no_verdict(bench: Bench, folder: Path):
     clip = tinted_clip(folder / "odd.mp4", seconds=12, fps=10, green=lambda t_s: 5.85 <= t_s < 6.15)
-    every = bench.config.replace(frames=int(12 / 0.1), look_again=False)
+    every = bench.config.replace(frames=int(12 / 0.1), single_look=True)
     suspicious = [f.t_s for f in detect(clip, bench.scorer, bench.detector, every).tracks[0].frames if f.score > 0.9]
     assert 1 <= len(suspicious) <= 4
     config = bench.config.replace(frames=15 * 2 - 1)
