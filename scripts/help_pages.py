@@ -37,6 +37,7 @@ def entry(item: Any, hints: dict[str, Any]) -> Iterator[str]:
 
 
 def is_flag(hint: Any) -> bool:
+    """Whether an option takes no value."""
     return hint is bool or bool in typing.get_args(hint)
 
 
