@@ -41,9 +41,8 @@ def main() -> None:
 
 def first_card(image: "np.ndarray") -> "np.ndarray":
     """The top of the page, down to the end of the first card: where its coloured edge ends."""
-    edge = np.ptp(image[:, 14:24].reshape(len(image), -1, 3).astype(int).max(1), axis=1) > 40
-    end = int(np.flatnonzero(edge)[-1]) if edge.any() else len(image) - 1
-    return image[: end + 16]
+    edge = np.flatnonzero(np.ptp(image[:, 18].astype(int), axis=1) > 40)
+    return image[: int(edge[-1]) + 16] if len(edge) else image
 
 
 if __name__ == "__main__":

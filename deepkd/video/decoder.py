@@ -175,7 +175,7 @@ class Decoder:
 
     def _open(self) -> None:
         self._file.seek(0)
-        self._container = _container(self.path, self._file, self._max_pixels)
+        self._container = open_container(self.path, self._file, self._max_pixels)
         try:
             self._stream = _video_stream(self.path, self._container)
             check_size(self.path, self._stream.codec_context, self._max_pixels)
@@ -258,7 +258,12 @@ def check_size(path: Path, picture: _Sized, max_pixels: int) -> None:
         raise VideoError(f"{path}: frames of {size} exceed the limit of {max_pixels} px; scale the video down first")
 
 
-def _container(path: Path, file: BinaryIO, max_pixels: int) -> InputContainer:
+def open_container(path: Path, file: BinaryIO, max_pixels: int) -> InputContainer:
+    """A file as FFmpeg may read it: known containers only, and nothing that a file refers to.
+
+    Raises:
+        VideoError: it is none of them.
+    """
     try:
         container: InputContainer = av.open(
             file,
