@@ -14,7 +14,7 @@ import numpy as np
 
 from deepkd.errors import DeepKDError
 from deepkd.scoring.evidence import flaw
-from deepkd.scoring.model import BATCH, InputFormat, Scorer
+from deepkd.scoring.model import InputFormat, Scorer
 from deepkd.scoring.verdict import Criteria, FrameScore, Label, Thresholds, Verdict, judge, odd_frames
 from deepkd.settings import DetectConfig
 from deepkd.timing import Stopwatch, time_limit, too_slow
@@ -28,6 +28,8 @@ from deepkd.video.tracks import Tracker, same_person
 THUMBNAIL_PX, THUMBNAIL_QUALITY = 112, 85
 SHOWN = 3
 """Most suspicious and least suspicious faces of a person that keep their thumbnail, each."""
+TOGETHER = 8
+"""Crops scored in one call."""
 SPOTS, CLOSER_STEP_S, CLOSER_S = 3, 0.2, 1.0
 """A closer look is taken at so many moments of a clip at most, with a frame every so many seconds, from the sample
 before to the sample after, but no farther than so many seconds."""
@@ -161,9 +163,9 @@ def find_people(frames: Iterable[Frame], detector: FaceDetector, format: InputFo
 def score_crops(
     crops: Iterable[tuple[int, Crop]], scorer: Scorer, *, thumbnails: bool = False
 ) -> Iterator[tuple[int, FrameScore]]:
-    """The scores of crops, in the same order; `BATCH` crops at a time, so that memory stays flat."""
+    """The scores of crops, in the same order; `TOGETHER` at a time, so that memory stays flat."""
     crops = iter(crops)
-    while batch := list(islice(crops, BATCH)):
+    while batch := list(islice(crops, TOGETHER)):
         images = [crop.image for _, crop in batch]
         places: Iterable[Any] = repeat(None)
         if thumbnails and scorer.has_evidence:

@@ -118,11 +118,20 @@ def test_a_decoder_that_hangs_is_left_alone(media: Media, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"options": {"g": "1"}}, {"options": {"g": "5", "bf": "0"}}, {"codec": "mpeg4"}]
+    "options",
+    [
+        {},
+        {"options": {"g": "1"}},
+        {"options": {"g": "5", "bf": "0"}},
+        {"options": {"g": "9", "sc_threshold": "0"}},
+        {"options": {"x264-params": "open-gop=1:keyint=8:bframes=3"}},
+        {"codec": "libx265", "options": {"x265-params": "log-level=none:keyint=8"}},
+        {"codec": "mpeg4"},
+    ],
 )
 @pytest.mark.parametrize("count", [1, 3, 8, 30])
 def test_the_index_tells_what_decoding_would(options: dict, count: int, media: Media, monkeypatch: pytest.MonkeyPatch):
-    path = media.clip(seconds=3, size=(64, 48), **options)
-    with_index = [frame.t_s for frame in read_frames(path, frames=count)]
+    path = media.clip(seconds=6, size=(64, 48), **options)
+    with_index = [(frame.t_s, frame.image.tobytes()) for frame in read_frames(path, frames=count)]
     monkeypatch.setattr(Decoder, "begin", lambda self, target_s, within_s: None)
-    assert with_index == [frame.t_s for frame in read_frames(path, frames=count)]
+    assert with_index == [(frame.t_s, frame.image.tobytes()) for frame in read_frames(path, frames=count)]
