@@ -1,5 +1,6 @@
 """The settings of every command. Light on purpose: `--help` reads it and nothing heavier."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -8,6 +9,8 @@ from deepkd.config import Config, setting
 from deepkd.errors import ConfigError
 
 DEVICES = ("auto", "cpu", "cuda")
+EVERY_S, MOST_FRAMES = 0.8, 1500
+"""How `detect` samples long clips: a frame at least every so many seconds, up to so many frames (20 minutes)."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +73,14 @@ class DetectConfig(Config):
     command: ClassVar[str] = "detect"
 
     model: str = setting("deepkd-nano", "A shipped model by its name, or an ONNX file by its path.")
-    frames: int = setting(16, "Frames sampled from each clip, evenly in time.", low=1)
-    every_s: float = setting(
-        0.0, "Sample at least every so many seconds, so that a short forgery in a long clip is seen; 0: do not.", low=0
+    frames: int = setting(16, "Frames sampled from each clip at least, evenly in time.", low=1)
+    every_s: float | None = setting(
+        None,
+        f"Seconds between two sampled frames at most, so that a short forgery in a long clip is seen; 0 for no such "
+        f"limit. By default {EVERY_S}, and more where that gave over {MOST_FRAMES} frames.",
+        low=0,
     )
+    single_look: bool = setting(False, "Do not look closer where single frames look forged.")
     min_frames: int = setting(3, "Frames that must show a person well before a verdict; a still is one.", low=1)
     rule: str = setting("mean-logit", "How frame scores become a verdict.", choices=("mean-logit", "upstream"))
     threshold_fake: float | None = setting(
@@ -87,6 +94,12 @@ class DetectConfig(Config):
     workers: int = setting(0, "Processes that judge clips side by side; 0 for none but this one.", low=0)
     timeout_s: float = setting(600.0, "Seconds that one input may take before it is an ERROR; 0 for no limit.", low=0)
     format: str = setting("table", "What to print.", choices=("table", "json", "jsonl", "csv", "html"))
+
+    def samples(self, duration_s: float) -> int:
+        """How many frames to sample of a clip so long, seconds."""
+        every_s = EVERY_S if self.every_s is None else self.every_s
+        count = math.ceil(duration_s / every_s) if every_s else 0
+        return max(self.frames, count if self.every_s else min(count, MOST_FRAMES))
 
     def check(self) -> None:
         """Refuse thresholds that cross."""
