@@ -179,8 +179,9 @@ def run_seed(args: argparse.Namespace, seed: int) -> None:
             print(f"seed {seed}: step {step + 1} of {steps}, {left:.0f} s left", file=sys.stderr, flush=True)
     found = {method.name: lesson.logits(val) for method, lesson in lessons.items()}
     found["teacher"] = crop_logits(load_checkpoint(args.teacher), val)
-    about = {key: str(value) for key, value in vars(args).items() if key in {"student", "init", "views", "batch", "lr", "limit"}}
-    about |= {"crops": str(len(train)), "labelled": str(len(few)), "teacher": teacher.name}
+    about = {key: getattr(args, key) for key in ("student", "views", "batch", "lr")}
+    about |= {"params": lessons[METHODS[0]].student.params, "crops": len(train), "labelled": len(few)}
+    about |= {"teacher": teacher.name, "started": "pruned" if args.init else "from scratch"}
     originals = np.array([row.original for row in val.rows])
     with writing(target) as beside, beside.open("wb") as file:
         np.savez(file, labels=val.labels, originals=originals, about=json.dumps(about), **found)

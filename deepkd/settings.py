@@ -260,3 +260,37 @@ class DistillConfig(TrainingConfig):
         super().check()
         if self.labelled_share < 1 and self.sampling != "shuffled":
             raise ConfigError(f"labelled_share={self.labelled_share} needs sampling=shuffled, not {self.sampling}")
+
+
+@dataclass(frozen=True)
+class PruneConfig(Config):
+    """`deepkd prune`: a smaller network out of a trained one."""
+
+    command: ClassVar[str] = "prune"
+
+    params: int | None = setting(None, "Parameters that the pruned network may have at most.", low=1)
+    macs_m: float | None = setting(
+        None, "Million multiply-accumulates of one crop that it may have at most.", low=0.001
+    )
+    criterion: str = setting(
+        "taylor", "What a channel is worth.", choices=("taylor", "magnitude", "bn-scale", "random")
+    )
+    penalty: float = setting(0.0, "Taken off a channel's worth for each million multiply-accumulates it costs.", low=0)
+    samples: int = setting(512, "Labelled crops of the split train that show what channels are worth.", low=2)
+    steps: int = setting(1, "Steps in which the network shrinks, each the same share, fine-tuned after each.", low=1)
+    epochs: int = setting(0, "Epochs of distillation from the unpruned network after each step; 0 only prunes.", low=0)
+    batch: int = setting(32, "Crops per optimiser step.", low=2)
+    lr: float = setting(5e-4, "Peak learning rate of the fine-tuning.", low=0)
+    self_blend: float = setting(0.0, "Share of self-blended forgeries in the fine-tuning.", low=0, high=1)
+    limit: int | None = setting(None, "Use about so many crops, whole families.", low=2)
+    val_limit: int | None = setting(None, "Validate on about so many crops, whole families.", low=2)
+    seed: int = setting(0, "Seed of everything that is drawn.", low=0)
+    device: str = setting("auto", "Where to fine-tune.", choices=DEVICES)
+    workers: int = setting(2, "Processes that read and augment crops.", low=0)
+
+    def check(self) -> None:
+        """Something must be reached, and steps in between are worth nothing without fine-tuning."""
+        if self.params is None and self.macs_m is None:
+            raise ConfigError("nothing to reach; give --params, --macs-m or both")
+        if self.steps > 1 and not self.epochs:
+            raise ConfigError(f"steps={self.steps} without fine-tuning is the same as one; give --epochs")

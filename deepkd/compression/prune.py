@@ -164,4 +164,3 @@ def _places(module: nn.Module, example: Tensor) -> dict[nn.Module, int]:
     for hook in hooks:
         hook.remove()
     return found
-

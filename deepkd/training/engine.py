@@ -113,7 +113,8 @@ def fit(
         trainer.train()
         best = load_checkpoint(run, device=str(place.device))
         if place.leads:
-            _calibrate(best, val, run)
+            calibrate(best, val)
+            save_model(best, run / WEIGHTS_FILE)
         return best
 
 
@@ -330,12 +331,11 @@ class _Trainer:
             path.write_text("".join(line + "\n" for line in done))
 
 
-def _calibrate(model: TorchModel, val: CropSet, run: Path) -> None:
-    """Store the operating point that the held-out crops ask for with the weights."""
+def calibrate(model: TorchModel, val: CropSet) -> None:
+    """Note the operating point that the held-out crops ask for in the model's metadata."""
     known = np.isfinite(val.labels)
     calibration, thresholds = operating_point(crop_logits(model, val)[known], val.labels[known])
     model.metadata |= {"calibration": calibration.to_dict(), "thresholds": thresholds.to_dict()}
-    save_model(model, run / WEIGHTS_FILE)
 
 
 def crop_logits(model: TorchModel, crops: CropSet) -> npt.NDArray[np.float32]:

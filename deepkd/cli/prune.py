@@ -1,0 +1,36 @@
+"""`deepkd prune`: a smaller network out of a trained one."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from deepkd.cli.options import ConfigFile, takes_settings
+from deepkd.config import load_config
+from deepkd.settings import PruneConfig
+
+
+@takes_settings(PruneConfig)
+def prune(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Trained model: a run folder, a .safetensors or .pth.")],
+    *,
+    data: Annotated[Path, typer.Option(help="Crops that show what channels are worth, and to fine-tune on.")],
+    out: Annotated[Path, typer.Option(help="Folder of the pruned model.")],
+    config_file: ConfigFile = None,
+    **settings: Any,
+) -> None:
+    """Take away the channels that a network misses least, until it is small enough.
+
+    With --epochs the unpruned network teaches the pruned one after each step. Without, go on with
+    `deepkd distill --student NAME --init OUT --teacher RUN`. Widths stay multiples of 8 and travel with the weights.
+    """
+    config = load_config(PruneConfig, config_file, **settings)
+    from rich.console import Console
+
+    from deepkd.cli.training import following
+    from deepkd.compression.gradual import prune_in_steps
+    from deepkd.models.checkpoints import load_checkpoint
+
+    pruned = prune_in_steps(load_checkpoint(run), data, out, config, follow=following)
+    size = f"{pruned.params:,} parameters, {pruned.macs / 1e6:.1f} M multiply-accumulates"
+    Console(stderr=True).print(f"wrote {out}: {size}", highlight=False, markup=False)

@@ -1,0 +1,80 @@
+"""Pruning in steps: shrink a little, let the unpruned network teach what is left, shrink again."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from deepkd.compression.importance import CRITERIA, drawn
+from deepkd.compression.prune import Target, prune
+from deepkd.data.crops import load_crops
+from deepkd.distillation.distiller import distill
+from deepkd.errors import OutputError
+from deepkd.models.checkpoints import WEIGHTS_FILE, save_model
+from deepkd.models.registry import TorchModel
+from deepkd.outputs import check_folder
+from deepkd.settings import DistillConfig, PruneConfig
+from deepkd.training.engine import CONFIG_FILE, Progress, calibrate
+
+Follow = Callable[[Path, str], AbstractContextManager[Callable[[Progress], None]]]
+"""Given a run folder and what happens there: what to report the training's progress to."""
+
+
+def prune_in_steps(model: TorchModel, data: Path, out: Path, config: PruneConfig, *, follow: Follow) -> TorchModel:
+    """The pruned model, written to `out`; with `config.epochs` each step is a run in `out/step-N`.
+
+    Raises:
+        DataError: the crops cannot be used.
+        ModelError, ConfigError: as `prune`.
+        OutputError: `out` holds a model already, or cannot be written.
+    """
+    if (out / WEIGHTS_FILE).exists():
+        raise OutputError(f"{out}: holds a model already; give another --out")
+    check_folder(out)
+    crops = load_crops(data, "train", limit=config.limit)
+    current = model
+    for number, target in enumerate(_targets(model, config), start=1):
+        samples = drawn(crops, current.format, config.samples, seed=config.seed)
+        worth = CRITERIA[config.criterion](current, samples)
+        current = prune(current, worth, target, penalty=config.penalty)
+        current.metadata = {**current.metadata, "pruned": {**config.recipe(), "from": model.name}}
+        if config.epochs:
+            current = _fine_tuned(current, model, data, out / f"step-{number}", config, follow)
+    if not config.epochs:
+        calibrate(current, load_crops(data, "val", limit=config.val_limit))
+    save_model(current, out / WEIGHTS_FILE)
+    config.save(out / CONFIG_FILE)
+    return current
+
+
+def _targets(model: TorchModel, config: PruneConfig) -> list[Target]:
+    """The sizes after each step: the same share less each time, and at last what is wanted."""
+
+    def at(have: int, want: float | None, share: float) -> int | None:
+        return None if want is None else round(have * min(1.0, want / have) ** share)
+
+    shares = [step / config.steps for step in range(1, config.steps + 1)]
+    wanted_macs = None if config.macs_m is None else config.macs_m * 1e6
+    return [Target(at(model.params, config.params, share), at(model.macs, wanted_macs, share)) for share in shares]
+
+
+def _fine_tuned(
+    pruned: TorchModel, teacher: TorchModel, data: Path, run: Path, config: PruneConfig, follow: Follow
+) -> TorchModel:
+    start = save_model(pruned, run.with_suffix(".safetensors"))
+    tuning = DistillConfig(
+        student=pruned.architecture,
+        init=start,
+        epochs=config.epochs,
+        batch=config.batch,
+        lr=config.lr,
+        self_blend=config.self_blend,
+        limit=config.limit,
+        val_limit=config.val_limit,
+        seed=config.seed,
+        device=config.device,
+        workers=config.workers,
+    )
+    with follow(run, f"distill {run.name}") as report:
+        tuned = distill([teacher], data, run, tuning, report=report)
+    tuned.metadata["pruned"] = pruned.metadata["pruned"]
+    return tuned

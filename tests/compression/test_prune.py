@@ -1,0 +1,169 @@
+"""Pruning takes what is worth least, reaches its target, and what is left loads and runs anywhere."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from crop_factory import write_crops
+from torch import Tensor, nn
+from typer.testing import CliRunner
+
+from deepkd.cli.app import app
+from deepkd.compression.export import export_onnx
+from deepkd.compression.importance import CRITERIA, Importance, drawn, taylor
+from deepkd.compression.prune import BLOCK, Target, prune
+from deepkd.data.crops import load_crops
+from deepkd.errors import ConfigError, ModelError
+from deepkd.models.checkpoints import load_checkpoint, save_model
+from deepkd.models.registry import TorchModel, build_model, evaluating
+from deepkd.models.widths import resize, widths_of
+from deepkd.scoring.model import InputFormat, Scorer
+
+CROPS = list(np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8))
+LABELS = torch.tensor([0.0, 1.0, 1.0, 0.0])
+
+
+def random_model(name: str = "nano") -> TorchModel:
+    torch.manual_seed(0)
+    model = build_model(name, image_size=64)
+    for layer in model.module.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.uniform_(layer.weight, 0.5, 1.5)
+            nn.init.normal_(layer.bias, 0, 0.2)
+    nn.init.normal_(model.module.get_classifier().weight, 0, 0.2)  # type: ignore[operator]
+    model.trained = True
+    return model
+
+
+def samples(model: TorchModel) -> "list[tuple[Tensor, Tensor]]":
+    return [(torch.from_numpy(model.format.batch(CROPS)), LABELS)]
+
+
+@pytest.fixture(scope="module")
+def model() -> TorchModel:
+    return random_model()
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_every_criterion_reaches_the_target_in_blocks_and_loads_again(
+    model: TorchModel, criterion: str, tmp_path: Path
+) -> None:
+    importance = CRITERIA[criterion](model, iter(samples(model)))
+    target = Target(params=model.params // 2, macs=round(0.7 * model.macs))
+    pruned = prune(model, importance, target)
+    assert 0.85 < target.excess(pruned.params, pruned.macs) <= 1
+    shrunk = {name: width for name, width in widths_of(pruned.module).items() if width != widths_of(model.module)[name]}
+    assert shrunk
+    assert all(width[0] % BLOCK == 0 or width[0] == 1 for width in shrunk.values())
+    again = load_checkpoint(save_model(pruned, tmp_path / "pruned.safetensors"))
+    np.testing.assert_array_equal(again.logits(CROPS), pruned.logits(CROPS))
+    onnx = Scorer.load(export_onnx(again, tmp_path / "pruned.onnx"))
+    np.testing.assert_allclose(onnx.logits(CROPS), pruned.logits(CROPS), atol=1e-4)
+    assert onnx.params == pruned.params
+    assert np.abs(model.logits(CROPS) - pruned.logits(CROPS)).max() > 0
+
+
+def test_what_does_nothing_goes_first_and_is_not_missed() -> None:
+    model = random_model()
+    silent = []
+    for name, layer in model.module.named_modules():
+        if isinstance(layer, nn.BatchNorm2d) and name.endswith("bn2") and layer.num_features >= 4 * BLOCK:
+            layer.weight.data[3 : 3 + BLOCK] = 0
+            layer.bias.data[3 : 3 + BLOCK] = 0
+            silent.append(name)
+    before = model.logits(CROPS)
+    importance = taylor(model, iter(samples(model)))
+    pruned = prune(model, importance, Target(params=model.params - 300))
+    assert len(silent) > 3
+    assert pruned.params < model.params
+    np.testing.assert_allclose(pruned.logits(CROPS), before, atol=1e-4)
+
+
+def test_taylor_is_the_papers_formula() -> None:
+    class Tiny(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4)
+            self.head = nn.Linear(4, 1)
+
+        def forward(self, views: Tensor) -> Tensor:
+            return self.head(self.norm(self.conv(views)).relu().mean((2, 3)))  # type: ignore[no-any-return]
+
+    torch.manual_seed(1)
+    tiny = TorchModel("tiny", "tiny", Tiny().eval(), InputFormat(size=8, mean=(0.0,) * 3, std=(1.0,) * 3))
+    crops = torch.randint(0, 256, (2, 8, 8, 3), dtype=torch.uint8)
+    labels = torch.tensor([0.0, 1.0])
+    found = taylor(tiny, iter([(crops, labels)]))["norm"]
+    expected = np.zeros(4)
+    network = tiny.module
+    for crop, label in zip(crops, labels, strict=True):
+        with evaluating(network):
+            maps = network.norm(network.conv(crop.permute(2, 0, 1)[None].float() / 255))  # type: ignore[operator]
+        logit = network.head(maps.relu().mean((2, 3)))  # type: ignore[operator]
+        error = float(logit.detach().sigmoid() - label)
+        slope = error * network.head.weight[0].detach() / 36  # type: ignore[union-attr, index]
+        gated = slope[:, None, None] * (maps[0] > 0) * maps[0]
+        expected += gated.mean((1, 2)).abs().detach().numpy()
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5)
+
+
+def test_the_penalty_takes_what_is_dear_first(model: TorchModel) -> None:
+    importance = taylor(model, iter(samples(model)))
+    target = Target(params=round(0.8 * model.params))
+    plain, thrifty = prune(model, importance, target), prune(model, importance, target, penalty=10.0)
+    assert thrifty.macs < plain.macs
+
+
+def test_what_cannot_be_reached_is_said(model: TorchModel) -> None:
+    importance = CRITERIA["bn-scale"](model, iter(()))
+    with pytest.raises(ConfigError, match=r"cannot be reached by pruning: at the least, nano has [\d,]+ parameters"):
+        prune(model, importance, Target(params=100))
+    nothing: Importance = {}
+    with pytest.raises(ModelError, match="no channels that can be pruned"):
+        prune(model, nothing, Target(params=100))
+
+
+def test_widths_of_another_network_are_refused() -> None:
+    network = build_model("pico", image_size=64).module
+    with pytest.raises(ModelError, match="widths of a layer 'nowhere', which this architecture lacks"):
+        resize(network, {"nowhere": (8, 8)})
+
+
+def test_samples_are_balanced(tmp_path: Path) -> None:
+    crops = load_crops(write_crops(tmp_path / "crops"), "train")
+    labels = torch.cat([part for _, part in drawn(crops, InputFormat(size=64), 8)])
+    assert sorted(labels.tolist()) == [0, 0, 0, 0, 1, 1, 1, 1]
+
+
+def test_the_command_prunes_in_steps_and_keeps_its_place_in_the_pipeline(tmp_path: Path) -> None:
+    data = write_crops(tmp_path / "crops", tint=40)
+    source = save_model(random_model("pico"), tmp_path / "source.safetensors")
+    run = CliRunner().invoke
+    sizes = ["--params", "120000", "--samples", "8"]
+    plain = run(app, ["prune", str(source), "--data", str(data), "--out", str(tmp_path / "plain"), *sizes])
+    assert plain.exit_code == 0, plain.output
+    pruned = load_checkpoint(tmp_path / "plain")
+    assert pruned.params <= 120_000
+    assert pruned.metadata["pruned"]["criterion"] == "taylor"
+    assert "calibration" in pruned.metadata
+    tuned = ["--steps", "2", "--epochs", "1", "--batch", "4", "--workers", "0"]
+    steps = run(app, ["prune", str(source), "--data", str(data), "--out", str(tmp_path / "steps"), *sizes, *tuned])
+    assert steps.exit_code == 0, steps.output
+    first, second = (load_checkpoint(tmp_path / "steps" / f"step-{number}") for number in (1, 2))
+    assert load_checkpoint(source).params > first.params > second.params
+    assert second.params == load_checkpoint(tmp_path / "steps").params <= 120_000
+    again = run(app, ["prune", str(source), "--data", str(data), "--out", str(tmp_path / "plain"), *sizes])
+    assert again.exit_code == 1
+    assert "holds a model already" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [([], "nothing to reach; give --params"), (["--params", "9", "--steps", "2"], "steps=2 without fine-tuning")],
+)
+def test_settings_that_make_no_sense_are_refused(flags: list[str], message: str, tmp_path: Path) -> None:
+    base = ["prune", str(tmp_path / "m.safetensors"), "--data", str(tmp_path), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, [*base, *flags])
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.split())
