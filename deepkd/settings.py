@@ -108,9 +108,12 @@ class EvaluateConfig(Config):
     limit: int | None = setting(None, "Evaluate on about so many crops, whole families.", low=1)
     threshold: float | None = setting(
         None,
-        "Probability from which a crop counts as FAKE, for the accuracy; by default each model's own.",
+        "Probability from which a crop counts as FAKE; by default each model's own.",
         low=0,
         high=1,
+    )
+    prevalence: float = setting(
+        0.01, "Share of forgeries among what a user meets, which the precision supposes.", low=0, high=1
     )
     batch: int = setting(64, "Crops decoded and scored together.", low=1)
     resamples: int = setting(1000, "Bootstrap resamples behind the 95% intervals; 0 leaves them out.", low=0)

@@ -246,10 +246,10 @@ def _measured(
     unlabelled: int,
 ) -> Evaluation:
     calibration = calibration_of(model)
-    threshold = thresholds_of(model).fake if config.threshold is None else config.threshold
-    measured = partial(_figures, calibration=calibration, threshold=threshold, config=config)
+    thresholds = thresholds_of(model).replace(fake=config.threshold)
+    measured = partial(_figures, calibration=calibration, thresholds=thresholds, config=config)
     labels = np.array([float(row.label == "FAKE") for row in rows])
-    sources = np.array([row.original or row.video or row.file for row in rows])
+    sources = np.array([f"{row.dataset}/{row.original or row.video or row.file}" for row in rows])
     methods = {}
     for method in sorted({row.method for row in rows if row.label == "FAKE" and row.method}):
         kept = np.array([row.label == "REAL" or row.method == method for row in rows])
@@ -275,7 +275,7 @@ def _figures(
     sources: Names,
     *,
     calibration: Calibration,
-    threshold: float,
+    thresholds: Thresholds,
     config: EvaluateConfig,
 ) -> Metrics:
     return measure(
@@ -283,7 +283,9 @@ def _figures(
         logits,
         probabilities=calibration.probability(logits),
         sources=sources.tolist(),
-        threshold=threshold,
+        threshold=thresholds.fake,
+        threshold_real=thresholds.real,
+        prevalence=config.prevalence,
         resamples=config.resamples,
         seed=config.seed,
     )

@@ -28,6 +28,10 @@ FIGURES = {
     "accuracy": "Accuracy",
     "ece": "Calibration error (ECE)",
     "fpr_at_95_tpr": "FPR at 95% TPR",
+    "false_alarms": "Real called FAKE",
+    "detected": "Forged called FAKE",
+    "inconclusive": "INCONCLUSIVE",
+    "precision": "Right when it says FAKE",
 }
 """Key of a figure in the document -> the name that people read."""
 
