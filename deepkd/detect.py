@@ -19,7 +19,7 @@ import numpy as np
 
 from deepkd.errors import DeepKDError, VideoError
 from deepkd.scoring.evidence import flaw
-from deepkd.scoring.model import BATCH, InputFormat, Scorer
+from deepkd.scoring.model import BATCH, CalibratedModel, InputFormat, Scorer
 from deepkd.scoring.verdict import Criteria, FrameScore, Label, Thresholds, Verdict, judge
 from deepkd.settings import DetectConfig
 from deepkd.video.crops import Crop, crop_face
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 def detect(
     path: Path,
-    scorer: Scorer,
+    scorer: CalibratedModel,
     detector: FaceDetector,
     config: DetectConfig | None = None,
     *,
@@ -86,7 +86,7 @@ def find_people(frames: Iterable[Frame], detector: FaceDetector, format: InputFo
 
 
 def score_crops(
-    crops: Iterable[tuple[int, Crop]], scorer: Scorer, *, thumbnails: bool = False
+    crops: Iterable[tuple[int, Crop]], scorer: CalibratedModel, *, thumbnails: bool = False
 ) -> Iterator[tuple[int, FrameScore]]:
     """The scores of crops, in the same order; `BATCH` crops at a time, so that memory stays flat."""
     crops = iter(crops)
@@ -104,12 +104,12 @@ def _frame_count(info: VideoInfo, config: DetectConfig) -> int:
     return max(config.frames, math.ceil(info.duration_s / config.every_s) if config.every_s else 0)
 
 
-def _criteria(scorer: Scorer, config: DetectConfig, info: VideoInfo) -> Criteria:
+def _criteria(scorer: CalibratedModel, config: DetectConfig, info: VideoInfo) -> Criteria:
     min_frames = 1 if info.is_image else min(config.min_frames, config.frames)
     return Criteria(scorer.calibration, _thresholds(scorer, config), min_frames)
 
 
-def _thresholds(scorer: Scorer, config: DetectConfig) -> Thresholds:
+def _thresholds(scorer: CalibratedModel, config: DetectConfig) -> Thresholds:
     return scorer.thresholds.replace(real=config.threshold_real, fake=config.threshold_fake)
 
 
@@ -252,18 +252,31 @@ class Bench:
 
     def judge(self, source: Source) -> Verdict:
         """The verdict on one input; whatever goes wrong with it is a verdict too (ERROR)."""
-        if source.problem:
-            return Verdict.failed(source.path, source.problem)
-        try:
-            return detect(
-                source.path, self.scorer, self.detector, self.config, thumbnails=self.thumbnails, threads=self.threads
-            )
-        except DeepKDError as error:
-            return Verdict.failed(source.path, str(error).removeprefix(f"{source.path}: "))
-        except Exception as error:  # A hostile file may trip any library; it must not take the batch with it.
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            at = f"{Path(where.filename).name}:{where.lineno}"
-            return Verdict.failed(source.path, f"not judged, {type(error).__name__} at {at}: {error}")
+        return judge_source(
+            source, self.scorer, self.detector, self.config, thumbnails=self.thumbnails, threads=self.threads
+        )
+
+
+def judge_source(
+    source: Source,
+    scorer: CalibratedModel,
+    detector: FaceDetector,
+    config: DetectConfig,
+    *,
+    thumbnails: bool = False,
+    threads: int = 0,
+) -> Verdict:
+    """The verdict of `detect` on one input; whatever goes wrong with it is a verdict too (ERROR)."""
+    if source.problem:
+        return Verdict.failed(source.path, source.problem)
+    try:
+        return detect(source.path, scorer, detector, config, thumbnails=thumbnails, threads=threads)
+    except DeepKDError as error:
+        return Verdict.failed(source.path, str(error).removeprefix(f"{source.path}: "))
+    except Exception as error:  # A hostile file may trip any library; it must not take the batch with it.
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        at = f"{Path(where.filename).name}:{where.lineno}"
+        return Verdict.failed(source.path, f"not judged, {type(error).__name__} at {at}: {error}")
 
 
 def detect_all(

@@ -99,16 +99,28 @@ class DetectConfig(Config):
 
 @dataclass(frozen=True)
 class EvaluateConfig(Config):
-    """`deepkd evaluate`: models on a labelled index of crops."""
+    """`deepkd evaluate`: models on labelled crops or videos."""
 
     command: ClassVar[str] = "evaluate"
 
-    data: Path | None = setting(None, "Folder of crops with its index.csv (folder or tar shards).")
-    split: str = setting("test", "Split of the index to evaluate on; `all` takes every row.")
-    limit: int | None = setting(None, "Evaluate on about so many crops, whole families.", low=1)
+    data: Path | None = setting(
+        None, "Folder of crops with its index.csv, or of videos: a data set, folders real and fake, a list (CSV)."
+    )
+    dataset: str = setting(
+        "auto",
+        "Layout of a folder of videos.",
+        choices=("auto", "faceforensics", "celeb-df", "dfdc", "folder"),
+    )
+    split: str = setting("test", "Split to evaluate on, as the index or data set has it; `all` takes everything.")
+    limit: int | None = setting(None, "Evaluate on about so many crops or videos, whole families.", low=1)
+    frames: int = setting(16, "Frames sampled from each video, evenly in time.", low=1)
+    perturb: str | None = setting(
+        None, "Measure robustness too: damage the crops in graded levels; `all`, or names parted by commas."
+    )
+    allow_training_data: bool = setting(False, "Evaluate even on what a model was trained on; the report says so.")
     threshold: float | None = setting(
         None,
-        "Probability from which a crop counts as FAKE; by default each model's own.",
+        "Probability from which a crop or video counts as FAKE; by default each model's own.",
         low=0,
         high=1,
     )

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deepkd.data.crops import CropSet, load_crops
+from deepkd.data.families import training_record
 from deepkd.distillation.modifiers import confidence, mixed, noisy, with_labels_hidden
 from deepkd.distillation.taps import Tap, TapReader
 from deepkd.distillation.terms import taps_of, terms_of
@@ -164,7 +165,7 @@ def distill(
     val_crops = load_crops(data, "val", limit=config.val_limit)
     student = start_model(config.student, config)
     named = ", ".join(teacher.name for teacher in teachers)
-    student.metadata["recipe"] = {**config.recipe(), "teacher": named, "index_sha256": train_crops.index_sha256()}
+    student.metadata["recipe"] = {**config.recipe(), "teacher": named, **training_record(train_crops)}
     objective = Distillation(student, teachers, config, face_probability=_face_probability(train_crops, config))
     return fit(student, objective, train_crops, val_crops, config, run, resume=resume, report=report)
 

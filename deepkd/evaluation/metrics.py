@@ -74,7 +74,8 @@ class Metrics:
     inconclusive: Measure
     """Share of rows called neither REAL nor FAKE."""
     precision: Measure
-    """Share of forgeries among what is called FAKE, where `prevalence` of all are forged; None where nothing is."""
+    """Share of forgeries among what is called FAKE, where `prevalence` of all are forged; None where no real row is
+    called FAKE, since nobody then knows how rare a false alarm is."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -136,14 +137,13 @@ def measure(
         DataError: no rows, other labels than 0 and 1, or lengths that differ.
     """
     y, z = _checked(labels, logits)
-    p = sigmoid(z) if probabilities is None else _checked(labels, probabilities)[1]
+    p = sigmoid(z) if probabilities is None else _checked(y, probabilities)[1]
     if sources is not None and len(sources) != len(y):
         raise DataError(f"{len(sources)} sources for {len(y)} rows; give one source per row")
     _, source = np.unique(np.arange(len(y)) if sources is None else np.asarray(sources), return_inverse=True)
     real = threshold if threshold_real is None else threshold_real
     given = np.where(p >= threshold, 1.0, np.where(p <= real, 0.0, np.nan)) if answers is None else answers
-    rows = _Rows(y, z, p, threshold, np.asarray(given, float), prevalence)
-    values = rows.point()
+    values = (rows := _Rows(y, z, p, threshold, np.asarray(given, float), prevalence)).point()
     intervals = _intervals(rows, source, resamples, seed) if resamples else {}
     return Metrics(
         rows=len(y),
@@ -153,8 +153,12 @@ def measure(
         threshold=threshold,
         threshold_real=real,
         prevalence=prevalence,
-        **{name: Measure(values[name], *intervals.get(name, (None, None))) for name in FIGURES},
+        **{name: _measure(values[name], intervals.get(name)) for name in FIGURES},
     )
+
+
+def _measure(value: float | None, interval: tuple[float, float] | None) -> Measure:
+    return Measure(value, *(interval or (None, None))) if value is not None else Measure(None)
 
 
 def roc_points(labels: npt.ArrayLike, logits: npt.ArrayLike) -> tuple[Array, Array]:
@@ -205,6 +209,8 @@ class _Rows:
         if _both(self.y):
             values["auc"] = float(sk.roc_auc_score(self.y, self.z))
             values["average_precision"] = float(sk.average_precision_score(self.y, self.z))
+        if not values["false_alarms"]:
+            values["precision"] = None
         values["accuracy"] = float(sk.accuracy_score(self.y == 1, self.p >= self.threshold))
         return values
 

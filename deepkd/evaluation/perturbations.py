@@ -20,7 +20,7 @@ from deepkd.errors import ConfigError
 from deepkd.scoring.model import Image
 
 BLOCK_PX, GREY = 8, 128
-STUDIO = np.float32([255 / 219, 255 / 224, 255 / 224])
+STUDIO = np.array([255 / 219, 255 / 224, 255 / 224], np.float32)
 """Video levels of luma and chroma (16 to 235, 16 to 240) stretched to the full range."""
 REUPLOAD = 0.75
 """Scale between the two passes of `double-compression`."""
@@ -170,17 +170,17 @@ def _from_ycc(planes: "np.ndarray[tuple[int, ...], np.dtype[np.float32]]") -> Im
 
 
 PERTURBATIONS = {
-    "saturation": Perturbation("Saturation, x .4 to 0", (0.4, 0.3, 0.2, 0.1, 0.0), _saturation),
-    "contrast": Perturbation("Contrast, x .85 to .35", (0.85, 0.725, 0.6, 0.475, 0.35), _contrast),
+    "saturation": Perturbation("Saturation x .4 to 0", (0.4, 0.3, 0.2, 0.1, 0.0), _saturation),
+    "contrast": Perturbation("Contrast x .85 to .35", (0.85, 0.725, 0.6, 0.475, 0.35), _contrast),
     "blocks": Perturbation("Grey blocks, 16 to 80", (16, 32, 48, 64, 80), _blocks),
-    "noise": Perturbation("Noise, variance .001 to .05", (0.001, 0.002, 0.005, 0.01, 0.05), _noise),
+    "noise": Perturbation("Noise, variance .001-.05", (0.001, 0.002, 0.005, 0.01, 0.05), _noise),
     "blur": Perturbation("Blur, 7 to 21 px", (7, 9, 13, 17, 21), _blur),
     "pixelation": Perturbation("Pixelation, 2 to 6 px", (2, 3, 4, 5, 6), _pixelation),
     "h264": Perturbation("H.264, CRF 30 to 40", (30, 32, 35, 38, 40), _h264),
     "jpeg": Perturbation("JPEG, quality 90 to 10", (90, 70, 50, 30, 10), _jpeg),
     "downscale": Perturbation("Downscale to 1/2, 1/4", (0.5, 0.25), _downscale),
-    "double-compression": Perturbation("H.264 twice, CRF 23 to 38", (23, 28, 33, 38), _double),
-    "mixed": Perturbation("2 to 4 of the first seven", (2, 3, 4), _mixed),
+    "double-compression": Perturbation("H.264 twice, CRF 23-38", (23, 28, 33, 38), _double),
+    "mixed": Perturbation("2, 3, 4 of the first seven", (2, 3, 4), _mixed),
 }
 """Name -> what is done, in the order of the reports."""
 DISTORTIONS = tuple(PERTURBATIONS)[:7]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -105,6 +106,14 @@ class TorchModel:
         with evaluating(self.module), torch.no_grad(), FlopCounterMode(display=False) as counter:
             self.module(torch.zeros(1, 3, self.format.size, self.format.size, device=device))
         return int(counter.get_total_flops() // 2)
+
+    @cached_property
+    def sha256(self) -> str:
+        """A hash of the weights, as they are when it is first asked for."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.module.state_dict().items()):
+            digest.update(name.encode() + tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        return digest.hexdigest()
 
     @property
     def calibration(self) -> Calibration:
