@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from deepkd.errors import ConfigError
 from deepkd.models.cross_efficient_vit import CrossEfficientViT
 from deepkd.models.efficient_vit import EfficientViT
+from deepkd.models.meso import SIDE_PX, build_meso4
 from deepkd.models.students import STUDENTS, LiteShape, build_student, undecided
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import BATCH, Image, InputFormat
@@ -50,6 +51,7 @@ class ModelSpec:
 MODELS: dict[str, ModelSpec] = {
     "cross-efficient-vit": ModelSpec(CrossEfficientViT, InputFormat(size=224)),
     "efficient-vit": ModelSpec(EfficientViT, InputFormat(size=224)),
+    "meso4": ModelSpec(build_meso4, InputFormat(size=SIDE_PX, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))),
     **{name: ModelSpec(partial(build_student, shape), InputFormat(size=160)) for name, shape in STUDENTS.items()},
 }
 """Besides these, any classifier of timm is known by its timm name."""
