@@ -64,6 +64,40 @@ class ExtractConfig(Config):
 
 
 @dataclass(frozen=True)
+class ForgeConfig(Config):
+    """`deepkd forge`: real faces to labelled forgeries."""
+
+    command: ClassVar[str] = "forge"
+
+    kind: str = setting("crops", "What to write: crops with an index, or clips.", choices=("crops", "clips"))
+    method: str = setting(
+        "self-blend",
+        "A face blended with a changed copy of itself, or with the face of another source.",
+        choices=("self-blend", "face-swap"),
+    )
+    count: int = setting(1, "Forgeries made of each crop or clip.", low=1)
+    dataset: str = setting(
+        "auto",
+        "Layout of the source folders; what they call FAKE is left out.",
+        choices=("auto", "faceforensics", "celeb-df", "dfdc", "folder"),
+    )
+    frames: int = setting(8, "Frames sampled from each source for crops, evenly in time.", low=1)
+    face_px: int = setting(224, "Side of the crops written, pixels.", low=32, high=1024)
+    crop_rule: str = setting("dfdc", "How the square around a face is framed.", choices=("dfdc", "tight", "margin"))
+    seconds: float = setting(5.0, "Longest clip written, seconds; a still is filmed for as long.", low=0.1)
+    val_share: float = setting(0.1, "Share of the sources that go to val.", low=0, high=1)
+    test_share: float = setting(0.1, "Share of the sources that go to test.", low=0, high=1)
+    seed: int = setting(0, "Seed of everything that is drawn.", low=0)
+    detector: str = setting("mtcnn", "Face detector.", choices=("mtcnn", "mtcnn-torch"))
+    device: str = setting("auto", "Where a PyTorch face detector runs.", choices=DEVICES)
+
+    def check(self) -> None:
+        """Refuse shares that leave nothing to train on."""
+        if self.val_share + self.test_share >= 1:
+            raise ConfigError("--val-share and --test-share leave nothing for training; their sum must be below 1")
+
+
+@dataclass(frozen=True)
 class DetectConfig(Config):
     """`deepkd detect`: clips to verdicts."""
 

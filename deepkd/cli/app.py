@@ -14,7 +14,7 @@ from deepkd import __version__
 from deepkd.errors import DeepKDError
 
 COMMANDS = (
-    "extract", "train", "distill", "export", "evaluate", "detect", "benchmark", "doctor",
+    "extract", "forge", "train", "distill", "export", "evaluate", "detect", "benchmark", "doctor",
 )  # fmt: skip
 
 

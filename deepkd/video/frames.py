@@ -120,6 +120,21 @@ def read_frames(
                 warn(sentence)
 
 
+def every_frame(path: Path, *, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[float, Image]]:
+    """Every frame of a video that decodes, RGB uint8 and upright, with its time in seconds.
+
+    Raises:
+        VideoError: it cannot be opened, or a frame is too large.
+    """
+    check_file(path)
+    with opened(path, max_pixels=max_pixels) as video:
+        while video.climb(0.0):
+            pass  # up to the level that leaves nothing out
+        for sample in video.decoded():
+            check_size(path, sample.picture, max_pixels)
+            yield sample.t_s, upright(sample.picture)
+
+
 def _sampled(video: Decoder, duration_s: float, frames: int) -> Iterator[Sample]:
     """The frame nearest to the middle of each of `frames` equal parts of the duration, each frame once."""
     part_s = duration_s / frames
