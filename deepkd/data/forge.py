@@ -85,7 +85,7 @@ def _claim(out: Path, *, overwrite: bool) -> None:
         return
     if not (out / SETTINGS_NAME).exists():
         raise OutputError(f"{out}: holds other files; choose an empty folder")
-    if not overwrite:
+    if not overwrite and any((out / name).exists() for name in (INDEX_NAME, LIST_NAME)):
         raise OutputError(f"{out}: holds forgeries already; choose another folder, or --overwrite them")
     try:
         for name in OWN_NAMES:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from deepkd.data.camera import FPS, SIZE, film
 from deepkd.data.clips import FAKE, REAL, Clip
 from deepkd.data.extract import crop_folders
-from deepkd.data.forgeries import METHODS, Forged, Portrait, Progress, chance, check_people, variant
+from deepkd.data.forgeries import METHODS, Forged, Portrait, Progress, chance, check_people, donor_of, variant
 from deepkd.data.forgery import Landmarks, face_scale
 from deepkd.errors import InputError, OutputError
 from deepkd.outputs import writing
@@ -168,8 +168,8 @@ def _forger(
     """What forges a frame of the scene: each time with the same draws, whatever the frame."""
     method, side, donor = METHODS[config.method], scene.side_px, None
     if method.needs_donor:
-        others = [other for other in scenes if other.clip.original != scene.clip.original]
-        donor = others[chance(config.seed, "donor", scene.clip.video, number).integers(len(others))].face
+        by_original = {other.clip.original: other.face for other in scenes}
+        donor = by_original[donor_of(scene.clip.original, by_original, number, config)]
 
     def forged(image: Image, landmarks: Landmarks) -> Image:
         left, top, right, bottom = _window(image, landmarks, side)

@@ -11,7 +11,7 @@ import numpy as np
 from deepkd.data.clips import FAKE, Clip
 from deepkd.data.extract import crop_folders, crop_rows
 from deepkd.data.extractor import PARTS_DIR, ClipExtractor, Task
-from deepkd.data.forgeries import METHODS, Forged, Portrait, Progress, chance, check_people, variant
+from deepkd.data.forgeries import METHODS, Forged, Portrait, Progress, chance, check_people, donor_of, variant
 from deepkd.errors import OutputError
 from deepkd.settings import ExtractConfig, ForgeConfig
 from deepkd.video.crops import INDEX_NAME, CropRow, write_index
@@ -62,9 +62,9 @@ def _forged_crop(
     method = METHODS[config.method]
     donor = None
     if method.needs_donor:
-        rng = chance(config.seed, "donor", row.video, number)
-        others = people[str(rng.choice(sorted(people.keys() - {row.original})))]
-        donor = _portrait(made.out, others[rng.integers(len(others))])
+        others = people[donor_of(row.original, people, number, config)]
+        place = chance(config.seed, "face", row.file, number).integers(len(others))
+        donor = _portrait(made.out, others[place])
     rng = chance(config.seed, "crop", row.file, number)
     image = method.apply(_portrait(made.out, row), donor, rng, False)
     name = variant(config, number)

@@ -1,7 +1,7 @@
 """What all forging shares: the methods, the drawing of chance, and the tally of what was made."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,7 +57,7 @@ class Forged:
 
 
 def check_people(people: int, config: ForgeConfig, made: Forged) -> None:
-    """Refuse to go on without a face, or to swap one without a second.
+    """Refuse to go on without a face, or to swap faces without so many others.
 
     Raises:
         DataError: naming what the first sources lack.
@@ -65,11 +65,25 @@ def check_people(people: int, config: ForgeConfig, made: Forged) -> None:
     if not people:
         reasons = "; ".join(f"{name}: {why}" for name, why in [*made.failed, *made.no_face][:3])
         raise DataError(f"no face to forge: {reasons}")
-    if METHODS[config.method].needs_donor and people < 2:
+    needed = 1 + config.count * METHODS[config.method].needs_donor
+    if people < needed:
         raise DataError(
-            f"method {config.method} needs faces of two sources, and only one shows one; add another, "
-            "or use --method self-blend"
+            f"--method {config.method} --count {config.count} needs the faces of {needed} sources, and {people} show one; "
+            "add others, or take --method self-blend"
         )
+
+
+def donor_of(original: str, originals: Iterable[str], number: int, config: ForgeConfig) -> str:
+    """The original whose face the forgery `number` (from 0) of another one gets: a different one each time.
+
+    Args:
+        original: the one that is forged.
+        originals: all with a face.
+        number: of the forgery.
+        config: its seed decides.
+    """
+    others = sorted({*originals} - {original})
+    return str(chance(config.seed, "donor", original).permutation(others)[number % len(others)])
 
 
 def variant(config: ForgeConfig, number: int) -> str:
