@@ -68,8 +68,8 @@ def check_people(people: int, config: ForgeConfig, made: Forged) -> None:
     needed = 1 + config.count * METHODS[config.method].needs_donor
     if people < needed:
         raise DataError(
-            f"--method {config.method} --count {config.count} needs the faces of {needed} sources, and {people} show one; "
-            "add others, or take --method self-blend"
+            f"--method {config.method} --count {config.count} needs the faces of {needed} sources, and {people} show "
+            "one; add others, or take --method self-blend"
         )
 
 
