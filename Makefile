@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 VIDEOS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types format bench pipeline clean
+.PHONY: help setup demo test check lint types format docs bench pipeline clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ types: $(VENV)/.done ## Check the types
 format: $(VENV)/.done ## Put the code into the project's format
 	$(BIN)/ruff check --fix deepkd tests scripts benchmarks examples
 	$(BIN)/ruff format deepkd tests scripts benchmarks examples
+
+docs: $(VENV)/.done ## Write the list of options into docs/detect.md
+	$(BIN)/python scripts/help_pages.py
 
 bench: $(VENV)/.done ## Derive the README's figures again
 	$(BIN)/python benchmarks/headline.py

@@ -1,38 +1,38 @@
 """Detect: video -> frames -> faces -> tracks -> crops -> scores -> verdict."""
 
-import math
-import signal
-import threading
-import time
 import traceback
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import cv2
 import numpy as np
 
-from deepkd.errors import DeepKDError, VideoError
+from deepkd.errors import DeepKDError
 from deepkd.scoring.evidence import flaw
-from deepkd.scoring.model import BATCH, CalibratedModel, InputFormat, Scorer
-from deepkd.scoring.verdict import Criteria, FrameScore, Label, Thresholds, Verdict, judge
+from deepkd.scoring.model import CalibratedModel, InputFormat, Scorer
+from deepkd.scoring.verdict import Criteria, FrameScore, Label, Thresholds, Verdict, judge, odd_frames
 from deepkd.settings import DetectConfig
+from deepkd.timing import Stopwatch, time_limit, too_slow
 from deepkd.video.crops import Crop, crop_face
 from deepkd.video.faces import FaceDetector, load_detector
-from deepkd.video.frames import Frame, VideoInfo, probe, read_frames
+from deepkd.video.frames import Frame, Moments, Plan, VideoInfo, evenly
+from deepkd.video.readahead import ReadAhead
 from deepkd.video.sources import Source
-from deepkd.video.tracks import Tracker
+from deepkd.video.tracks import Tracker, same_person
 
 THUMBNAIL_PX, THUMBNAIL_QUALITY = 112, 85
 SHOWN = 3
 """Most suspicious and least suspicious faces of a person that keep their thumbnail, each."""
-
-T = TypeVar("T")
+TOGETHER = 8
+"""Crops scored in one call."""
+SPOTS, CLOSER_STEP_S, CLOSER_S = 3, 0.2, 1.0
+"""A closer look is taken at so many moments of a clip at most, with a frame every so many seconds, from the sample
+before to the sample after, but no farther than so many seconds."""
 
 
 def detect(
@@ -43,8 +43,9 @@ def detect(
     *,
     thumbnails: bool = False,
     threads: int = 0,
+    video: ReadAhead | None = None,
 ) -> Verdict:
-    """Judge one video or still image.
+    """Judge one video or still image. It is decoded in a thread while faces are found and scored here.
 
     Args:
         path: the file; it is only read.
@@ -53,27 +54,101 @@ def detect(
         config: frames, rule, thresholds, time limit.
         thumbnails: keep small pictures of each person's most and least suspicious faces.
         threads: decoder threads, 0 for one per core.
+        video: `path`, where its decoding has begun already; it is closed in any case.
 
     Raises:
         VideoError, ImageError: it cannot be decoded, or takes longer than `config.timeout_s`.
     """
     config = config or DetectConfig()
-    watch, warnings = Stopwatch(), list[str]()
-    with time_limit(path, config.timeout_s), watch.stage("decode"):
-        info = probe(path)
-        video = read_frames(path, frames=_frame_count(info, config), info=info, threads=threads, warn=warnings.append)
-        frames = watch.each("decode", _in_time(video, path, config.timeout_s, watch))
-        crops = watch.each("faces", find_people(frames, detector, scorer.format))
-        scores = watch.each("score", score_crops(crops, scorer, thumbnails=thumbnails))
-        people: dict[int, list[FrameScore]] = defaultdict(list)
-        for person, score in scores:
-            people[person].append(score)
-    judgement = judge(people, _criteria(scorer, config, info), rule=config.rule)
+    look = _Look(path, scorer, detector, config, thumbnails, threads)
+    with video or ReadAhead(path, evenly(config.samples), threads=threads) as video, time_limit(path, config.timeout_s):
+        with look.watch.stage("decode"):
+            info = video.info
+        criteria = _criteria(scorer, config, info)
+        people = look.everywhere(video)
+        look.closer(people, criteria, info.duration_s)
+    judgement = judge(people, criteria, rule=config.rule)
     verdict = Verdict(
         **vars(judgement), path=path, duration_s=info.duration_s, fps=info.fps,
-        frames_sampled=watch.count["decode"], timing_ms=watch.timing_ms(), warnings=(*info.warnings, *warnings),
+        frames_sampled=look.watch.count["decode"], timing_ms=look.watch.timing_ms(),
+        warnings=(*info.warnings, *video.warnings),
     )  # fmt: skip
     return _explained(_with_few_thumbnails(verdict))
+
+
+@dataclass
+class _Look:
+    """Looks at one input: frames, faces, scores."""
+
+    path: Path
+    scorer: CalibratedModel
+    detector: FaceDetector
+    config: DetectConfig
+    thumbnails: bool
+    threads: int
+    watch: Stopwatch = field(default_factory=Stopwatch)
+
+    def everywhere(self, video: ReadAhead) -> dict[int, list[FrameScore]]:
+        """Everybody's faces in the sampled frames: number of the person -> in order of time."""
+        people: dict[int, list[FrameScore]] = defaultdict(list)
+        for person, score in self._scores(find_people(self._frames(video), self.detector, self.scorer.format)):
+            people[person].append(score)
+        return people
+
+    def closer(self, people: dict[int, list[FrameScore]], criteria: Criteria, duration_s: float) -> None:
+        """Look closer where a single frame looks forged, and add what is seen to the person's frames.
+
+        One odd frame is no verdict, but it may be all that the samples show of a short forgery.
+        """
+        gap_s = min(CLOSER_S, duration_s / self.config.samples(duration_s))
+        if self.config.single_look or self.config.rule == "upstream" or gap_s <= CLOSER_STEP_S:
+            return
+        for person, spot in _spots(people, criteria, gap_s):
+            known = {frame.t_s for frame in people[person]}
+            with ReadAhead(self.path, around(spot.t_s, gap_s), threads=self.threads) as video:
+                crops = ((person, crop) for crop in self._follow(spot, video) if crop.t_s not in known)
+                people[person] += [replace(score, is_closer=True) for _, score in self._scores(crops)]
+            people[person].sort(key=lambda frame: frame.t_s)
+
+    def _follow(self, spot: FrameScore, video: ReadAhead) -> Iterator[Crop]:
+        """The crops of one person near the moment when they were seen."""
+        for frame in self._frames(video):
+            faces = self.detector.detect(frame.image)
+            found = same_person(spot.t_s, spot.box, frame.t_s, [face.box for face in faces])
+            if found is not None:
+                yield crop_face(frame, faces[found], face_px=self.scorer.format.size, rule=self.scorer.format.crop)
+
+    def _scores(self, crops: Iterable[tuple[int, Crop]]) -> Iterator[tuple[int, FrameScore]]:
+        crops = self.watch.each("faces", crops)
+        return self.watch.each("score", score_crops(crops, self.scorer, thumbnails=self.thumbnails))
+
+    def _frames(self, video: ReadAhead) -> Iterator[Frame]:
+        """The frames, as long as the time limit allows: for where no alarm clock can ring (see `time_limit`)."""
+        limit_s = self.config.timeout_s
+        for frame in self.watch.each("decode", video):
+            if limit_s and self.watch.elapsed_s() > limit_s:
+                raise too_slow(self.path, limit_s)
+            yield frame
+
+
+def _spots(people: dict[int, list[FrameScore]], criteria: Criteria, gap_s: float) -> Iterator[tuple[int, FrameScore]]:
+    """The few most suspicious frames, with their person, no two of a person from one place."""
+    odd = [(person, frame) for person, frames in people.items() for frame in odd_frames(frames, criteria)]
+    chosen: list[tuple[int, FrameScore]] = []
+    for person, frame in sorted(odd, key=lambda one: -one[1].logit):
+        if all(person != other or abs(frame.t_s - spot.t_s) > gap_s for other, spot in chosen):
+            chosen.append((person, frame))
+    yield from chosen[:SPOTS]
+
+
+def around(t_s: float, gap_s: float) -> Plan:
+    """The plan of a closer look: close together, from `gap_s` before a time to as long after it."""
+
+    def plan(duration_s: float) -> Moments:
+        start_s, end_s = max(0.0, t_s - gap_s), min(duration_s, t_s + gap_s)
+        return Moments(np.arange(start_s, end_s, CLOSER_STEP_S).tolist() or [t_s], CLOSER_STEP_S)
+
+    return plan
 
 
 def find_people(frames: Iterable[Frame], detector: FaceDetector, format: InputFormat) -> Iterator[tuple[int, Crop]]:
@@ -88,20 +163,22 @@ def find_people(frames: Iterable[Frame], detector: FaceDetector, format: InputFo
 def score_crops(
     crops: Iterable[tuple[int, Crop]], scorer: CalibratedModel, *, thumbnails: bool = False
 ) -> Iterator[tuple[int, FrameScore]]:
-    """The scores of crops, in the same order; `BATCH` crops at a time, so that memory stays flat."""
+    """The scores of crops, in the same order; `TOGETHER` at a time, so that memory stays flat."""
     crops = iter(crops)
-    while batch := list(islice(crops, BATCH)):
-        logits = scorer.logits([crop.image for _, crop in batch])
+    while batch := list(islice(crops, TOGETHER)):
+        images = [crop.image for _, crop in batch]
+        places: Iterable[Any] = repeat(None)
+        if thumbnails and isinstance(scorer, Scorer) and scorer.has_evidence:
+            logits, places = scorer.evidence(images)
+        else:
+            logits = scorer.logits(images)
         scores = scorer.calibration.probability(logits)
-        for (person, crop), logit, score in zip(batch, logits, scores, strict=True):
+        for (person, crop), logit, score, place in zip(batch, logits, scores, places, strict=False):
             yield person, FrameScore(
                 t_s=crop.t_s, box=crop.face.box, logit=float(logit), score=float(score),
-                face_probability=crop.face.probability, flaw=flaw(crop), thumbnail=_jpeg(crop) if thumbnails else b"",
+                face_probability=crop.face.probability, flaw=flaw(crop),
+                thumbnail=_jpeg(crop) if thumbnails else b"", evidence=place,
             )  # fmt: skip
-
-
-def _frame_count(info: VideoInfo, config: DetectConfig) -> int:
-    return max(config.frames, math.ceil(info.duration_s / config.every_s) if config.every_s else 0)
 
 
 def _criteria(scorer: CalibratedModel, config: DetectConfig, info: VideoInfo) -> Criteria:
@@ -111,18 +188,6 @@ def _criteria(scorer: CalibratedModel, config: DetectConfig, info: VideoInfo) ->
 
 def _thresholds(scorer: CalibratedModel, config: DetectConfig) -> Thresholds:
     return scorer.thresholds.replace(real=config.threshold_real, fake=config.threshold_fake)
-
-
-def _in_time(frames: Iterable[Frame], path: Path, limit_s: float, watch: "Stopwatch") -> Iterator[Frame]:
-    """The frames, as long as the time limit allows: for where no alarm clock can ring (see `time_limit`)."""
-    for frame in frames:
-        if limit_s and watch.elapsed_s() > limit_s:
-            raise _too_slow(path, limit_s)
-        yield frame
-
-
-def _too_slow(path: Path, limit_s: float) -> VideoError:
-    return VideoError(f"{path}: took longer than {limit_s:g} s; raise --timeout, or lower --frames")
 
 
 def _explained(verdict: Verdict) -> Verdict:
@@ -146,81 +211,11 @@ def _with_few_thumbnails(verdict: Verdict) -> Verdict:
         ranked = sorted(track.frames, key=lambda frame: (frame.flaw is not None, frame.logit))
         usable = [frame for frame in ranked if frame.flaw is None] or ranked
         shown = {id(frame) for frame in (*usable[:SHOWN], *usable[-SHOWN:])}
-        frames = (frame if id(frame) in shown else replace(frame, thumbnail=b"") for frame in track.frames)
+        frames = (
+            frame if id(frame) in shown else replace(frame, thumbnail=b"", evidence=None) for frame in track.frames
+        )
         tracks.append(replace(track, frames=tuple(frames)))
     return replace(verdict, tracks=tuple(tracks))
-
-
-class Stopwatch:
-    """How long each stage of nested generators takes, without what the stages inside it take."""
-
-    def __init__(self) -> None:
-        self.count: Counter[str] = Counter()
-        """Items that each stage gave."""
-        self._ms: Counter[str] = Counter()
-        self._stack: list[str] = []
-        self._start = self._mark = time.perf_counter()
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time spent inside belongs to the stage `name`, unless an inner stage takes it."""
-        self._lap()
-        self._stack.append(name)
-        try:
-            yield
-        finally:
-            self._lap()
-            self._stack.pop()
-
-    def each(self, name: str, items: Iterable[T]) -> Iterator[T]:
-        """The items; the time to make them belongs to the stage `name`."""
-        iterator = iter(items)
-        while True:
-            with self.stage(name):
-                try:
-                    item = next(iterator)
-                except StopIteration:
-                    return
-            self.count[name] += 1
-            yield item
-
-    def elapsed_s(self) -> float:
-        """Seconds since the start."""
-        return time.perf_counter() - self._start
-
-    def timing_ms(self) -> dict[str, float]:
-        """Milliseconds per stage, and `total` since the start."""
-        return {**dict(sorted(self._ms.items())), "total": self.elapsed_s() * 1000}
-
-    def _lap(self) -> None:
-        now = time.perf_counter()
-        if self._stack:
-            self._ms[self._stack[-1]] += (now - self._mark) * 1000  # type: ignore[assignment]
-        self._mark = now
-
-
-@contextmanager
-def time_limit(path: Path, seconds: float) -> Iterator[None]:
-    """Raise a `VideoError` once the body has taken so long; 0 is no limit.
-
-    An alarm clock rings even between two sampled frames that lie far apart. It exists in the main thread of a Unix
-    process only; elsewhere the body has to look at the time itself.
-    """
-    main = threading.current_thread() is threading.main_thread()
-    if not seconds or not main or not hasattr(signal, "setitimer"):
-        yield
-        return
-
-    def ring(*_: object) -> None:
-        raise _too_slow(path, seconds)
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 @dataclass
@@ -250,11 +245,17 @@ class Bench:
         """What decides: the model's thresholds, or those that were asked for."""
         return _thresholds(self.scorer, self.config)
 
-    def judge(self, source: Source) -> Verdict:
-        """The verdict on one input; whatever goes wrong with it is a verdict too (ERROR)."""
+    def judge(self, source: Source, video: ReadAhead | None = None) -> Verdict:
+        """The verdict on one input; whatever goes wrong with it is a verdict too (ERROR).
+
+        Args:
+            source: the input.
+            video: the same, where its decoding has begun already.
+        """
         return judge_source(
-            source, self.scorer, self.detector, self.config, thumbnails=self.thumbnails, threads=self.threads
-        )
+            source, self.scorer, self.detector, self.config,
+            thumbnails=self.thumbnails, threads=self.threads, video=video,
+        )  # fmt: skip
 
 
 def judge_source(
@@ -265,12 +266,13 @@ def judge_source(
     *,
     thumbnails: bool = False,
     threads: int = 0,
+    video: ReadAhead | None = None,
 ) -> Verdict:
-    """The verdict of `detect` on one input; whatever goes wrong with it is a verdict too (ERROR)."""
+    """The verdict of `detect`, whose arguments these are, on one input; what goes wrong is a verdict too (ERROR)."""
     if source.problem:
         return Verdict.failed(source.path, source.problem)
     try:
-        return detect(source.path, scorer, detector, config, thumbnails=thumbnails, threads=threads)
+        return detect(source.path, scorer, detector, config, thumbnails=thumbnails, threads=threads, video=video)
     except DeepKDError as error:
         return Verdict.failed(source.path, str(error).removeprefix(f"{source.path}: "))
     except Exception as error:  # A hostile file may trip any library; it must not take the batch with it.
@@ -280,7 +282,11 @@ def judge_source(
 
 
 def detect_all(
-    sources: Iterable[Source], config: DetectConfig | None = None, *, bench: Bench | None = None
+    sources: Iterable[Source],
+    config: DetectConfig | None = None,
+    *,
+    bench: Bench | None = None,
+    begun: ReadAhead | None = None,
 ) -> Iterator[Verdict]:
     """A verdict for every input, in the order of the inputs, each as soon as it is known.
 
@@ -290,6 +296,7 @@ def detect_all(
         sources: the inputs, see `deepkd.video.sources.find_sources`.
         config: how to judge.
         bench: what is loaded already; made from `config` when left out.
+        begun: the first input, where its decoding has begun already; the caller closes it.
 
     Raises:
         ModelError: a model file is missing, damaged, of another kind, or untrained.
@@ -299,7 +306,9 @@ def detect_all(
     if bench.config.workers:
         yield from _in_processes(sources, bench, bench.config.workers)
     else:
-        yield from map(bench.judge, sources)
+        for source in sources:
+            yield bench.judge(source, begun)
+            begun = None
 
 
 def _in_processes(sources: Iterable[Source], bench: Bench, workers: int) -> Iterator[Verdict]:

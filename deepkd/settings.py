@@ -1,5 +1,6 @@
 """The settings of every command. Light on purpose: `--help` reads it and nothing heavier."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -8,6 +9,8 @@ from deepkd.config import Config, setting
 from deepkd.errors import ConfigError
 
 DEVICES = ("auto", "cpu", "cuda")
+EVERY_S, MOST_FRAMES = 0.8, 1500
+"""How `detect` samples long clips: a frame at least every so many seconds, up to so many frames (20 minutes)."""
 
 
 @dataclass(frozen=True)
@@ -104,10 +107,14 @@ class DetectConfig(Config):
     command: ClassVar[str] = "detect"
 
     model: str = setting("deepkd-nano", "A shipped model by its name, or an ONNX file by its path.")
-    frames: int = setting(16, "Frames sampled from each clip, evenly in time.", low=1)
-    every_s: float = setting(
-        0.0, "Sample at least every so many seconds, so that a short forgery in a long clip is seen; 0: do not.", low=0
+    frames: int = setting(16, "Frames sampled from each clip at least, evenly in time.", low=1)
+    every_s: float | None = setting(
+        None,
+        f"Seconds between two sampled frames at most, so that a short forgery in a long clip is seen; 0 for no such "
+        f"limit. By default {EVERY_S}, and more where that gave over {MOST_FRAMES} frames.",
+        low=0,
     )
+    single_look: bool = setting(False, "Do not look closer where single frames look forged.")
     min_frames: int = setting(3, "Frames that must show a person well before a verdict; a still is one.", low=1)
     rule: str = setting("mean-logit", "How frame scores become a verdict.", choices=("mean-logit", "upstream"))
     threshold_fake: float | None = setting(
@@ -121,6 +128,12 @@ class DetectConfig(Config):
     workers: int = setting(0, "Processes that judge clips side by side; 0 for none but this one.", low=0)
     timeout_s: float = setting(600.0, "Seconds that one input may take before it is an ERROR; 0 for no limit.", low=0)
     format: str = setting("table", "What to print.", choices=("table", "json", "jsonl", "csv", "html"))
+
+    def samples(self, duration_s: float) -> int:
+        """How many frames to sample of a clip so long, seconds."""
+        every_s = EVERY_S if self.every_s is None else self.every_s
+        count = math.ceil(duration_s / every_s) if every_s else 0
+        return max(self.frames, count if self.every_s else min(count, MOST_FRAMES))
 
     def check(self) -> None:
         """Refuse thresholds that cross."""
@@ -138,16 +151,18 @@ class EvaluateConfig(Config):
     command: ClassVar[str] = "evaluate"
 
     data: Path | None = setting(
-        None, "Folder of crops with its index.csv, or of videos: a data set, folders real and fake, a list (CSV)."
+        None,
+        "Folder of crops with its index.csv, of pictures in SPLIT/CLASS/, or of videos: a data set, folders real and "
+        "fake, a list (CSV).",
     )
     dataset: str = setting(
         "auto",
-        "Layout of a folder of videos.",
+        "Layout of a folder of videos; any but auto takes pictures without an index for stills, as detect would.",
         choices=("auto", "faceforensics", "celeb-df", "dfdc", "folder"),
     )
     split: str = setting("test", "Split to evaluate on, as the index or data set has it; `all` takes everything.")
     limit: int | None = setting(None, "Evaluate on about so many crops or videos, whole families.", low=1)
-    frames: int = setting(16, "Frames sampled from each video, evenly in time.", low=1)
+    frames: int = setting(16, "Frames sampled from each video at least, evenly in time.", low=1)
     perturb: str | None = setting(
         None, "Measure robustness too: damage the crops in graded levels; `all`, or names parted by commas."
     )
@@ -163,7 +178,8 @@ class EvaluateConfig(Config):
     )
     batch: int = setting(64, "Crops decoded and scored together.", low=1)
     resamples: int = setting(1000, "Bootstrap resamples behind the 95% intervals; 0 leaves them out.", low=0)
-    seed: int = setting(0, "Seed of the resampling.", low=0)
+    features_limit: int = setting(1000, "Crops at most, drawn at random, whose features --features draws.", low=5)
+    seed: int = setting(0, "Seed of the resampling, and of what --features draws.", low=0)
     device: str = setting("auto", "Where PyTorch models run.", choices=DEVICES)
     format: str = setting("table", "What to print.", choices=("table", "json", "csv"))
 
@@ -241,6 +257,17 @@ class TrainConfig(TrainingConfig):
     command: ClassVar[str] = "train"
 
     model: str = setting("cross-efficient-vit", "Model to train: a name of the registry or of timm.")
+    subclasses: str = setting(
+        "none",
+        "Give the model an output for each forgery method that the index names, as a teacher for subclass_kd needs.",
+        choices=("none", "method"),
+    )
+
+    def check(self) -> None:
+        """A forgery made from the real crop itself is of no method of the index."""
+        super().check()
+        if self.self_blend and self.subclasses != "none":
+            raise ConfigError(f"self_blend={self.self_blend} and subclasses={self.subclasses} exclude each other")
 
 
 @dataclass(frozen=True)
@@ -250,7 +277,9 @@ class DistillConfig(TrainingConfig):
     command: ClassVar[str] = "distill"
 
     student: str = setting("nano", "Student to train: a name of the registry or of timm.")
-    loss: str = setting("kd", "Loss between the student's and the teacher's logits.", choices=("kd", "logit_mse"))
+    loss: str = setting(
+        "kd", "Loss between the student's and the teacher's logits.", choices=("kd", "logit_mse", "subclass_kd")
+    )
     temperature: float = setting(3.0, "Temperature of the soft term.", low=0.01)
     alpha: float = setting(0.7, "Weight of the soft term; the hard labels get the rest.", low=0, high=1)
     hint: float = setting(0.0, "Weight of the feature hint between --hint-student and --hint-teacher.", low=0)

@@ -14,12 +14,20 @@ SPLITS = ("train", "train", "train", "val", "test")
 
 
 def write_crops(
-    folder: Path, *, families: int = 10, px: int = 64, shards: int = 0, unlabelled: int = 0, tint: int = 0
+    folder: Path,
+    *,
+    families: int = 10,
+    px: int = 64,
+    shards: int = 0,
+    unlabelled: int = 0,
+    tint: int = 0,
+    methods: tuple[str, ...] = ("",),
 ) -> Path:
     """Write `families` x (REAL, FAKE) crops as JPEG files, or into tar shards, with their index.
 
     Families alternate between the two faces and are moved and lit differently; the last `unlabelled` rows lose
-    their label. A `tint` makes the forgeries greener, so that the smallest model learns them in seconds.
+    their label. A `tint` makes the forgeries greener, so that the smallest model learns them in seconds; those of every
+    second one of the `methods`, which families take in turn, bluer.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
@@ -35,12 +43,14 @@ def write_crops(
         original = f"family-{family}.mp4"
         for label, image in (("REAL", person.image), ("FAKE", forged_portrait(name))):
             crop = cv2.resize(image[top : top + side, left : left + side], (px, px), interpolation=cv2.INTER_AREA)
-            crop = crop + np.array([0, tint if label == "FAKE" else 0, 0])
+            turn = family // len(SPLITS) % len(methods)
+            crop = crop + np.roll([0, tint if label == "FAKE" else 0, 0], turn % 2)
             crop = np.clip(crop * light, 0, 255).astype(np.uint8)
             file = f"{family}-{label.lower()}.jpg"
             files[file] = cv2.imencode(".jpg", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR))[1].tobytes()
             shard = f"crops-{family % shards}.tar" if shards else ""
-            rows.append(CropRow(file, label, original if label == "REAL" else file, original, split=split, shard=shard))
+            video, method = (original, "") if label == "REAL" else (file, methods[turn])
+            rows.append(CropRow(file, label, video, original, method=method, split=split, shard=shard))
     for index in range(len(rows) - unlabelled, len(rows)):
         rows[index] = CropRow(rows[index].file, "", rows[index].video, rows[index].original, split="train")
     _write_files(folder, rows, files)

@@ -37,21 +37,34 @@ def metadata(**changes: Any) -> dict[str, Any]:
 
 
 def write_scorer(
-    path: Path, *, weights: Sequence[float] = (-50.0, 100.0, -50.0), bias: float = -1.5, **changes: Any
+    path: Path,
+    *,
+    weights: Sequence[float] = (-50.0, 100.0, -50.0),
+    bias: float = -1.5,
+    evidence: bool = False,
+    **changes: Any,
 ) -> Path:
-    """An ONNX model of the contract: `crops` uint8 (N, S, S, 3) -> `logit` (N,), linear in the mean colour."""
+    """An ONNX model of the contract: `crops` uint8 (N, S, S, 3) -> `logit` (N,), linear in the mean colour.
+
+    With `evidence` it also gives the logit of each pixel, (N, S, S).
+    """
     nodes = [
         helper.make_node("Cast", ["crops"], ["pixels"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["pixels"], ["color"], axes=[1, 2], keepdims=0),
         helper.make_node("MatMul", ["color", "weights"], ["sum"]),
         helper.make_node("Add", ["sum", "bias"], ["logit"]),
     ]
+    outputs = [helper.make_tensor_value_info("logit", TensorProto.FLOAT, ["n"])]
+    if evidence:
+        nodes.append(helper.make_node("MatMul", ["pixels", "weights"], ["sums"]))
+        nodes.append(helper.make_node("Add", ["sums", "bias"], ["evidence"]))
+        outputs.append(helper.make_tensor_value_info("evidence", TensorProto.FLOAT, ["n", SIDE, SIDE]))
     values = {"weights": np.asarray(weights, np.float32) / 255, "bias": np.asarray(bias, np.float32)}
     graph = helper.make_graph(
         nodes,
         "green",
         [helper.make_tensor_value_info("crops", TensorProto.UINT8, ["n", SIDE, SIDE, 3])],
-        [helper.make_tensor_value_info("logit", TensorProto.FLOAT, ["n"])],
+        outputs,
         [numpy_helper.from_array(value, name) for name, value in values.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)

@@ -13,11 +13,12 @@ import pytest
 from media import Media
 from scorer_factory import tinted_clip, write_scorer
 
-from deepkd.detect import SHOWN, Bench, Stopwatch, detect, detect_all, time_limit
+from deepkd.detect import SHOWN, Bench, detect, detect_all
 from deepkd.errors import ModelError, VideoError
 from deepkd.report import Provenance, open_report
 from deepkd.scoring.verdict import Label, Verdict
 from deepkd.settings import DetectConfig
+from deepkd.timing import Stopwatch, time_limit
 from deepkd.video.sources import Source
 
 
@@ -87,6 +88,18 @@ def test_few_thumbnails_are_kept(verdict: Verdict, model: str, two: Path):
     assert not any(frame.thumbnail for track in plain.tracks for frame in track.frames)
 
 
+def test_evidence_is_kept_for_the_faces_shown(folder: Path, two: Path):
+    config = DetectConfig(model=str(write_scorer(folder / "located.onnx", evidence=True)))
+    shown = Bench.load(config, thumbnails=True, threads=2).judge(Source(two))
+    for track in shown.tracks:
+        assert all((frame.evidence is not None) == bool(frame.thumbnail) for frame in track.frames)
+        kept = [frame for frame in track.frames if frame.evidence is not None]
+        assert [frame.evidence.mean() for frame in kept] == pytest.approx([f.logit for f in kept], abs=1e-3)
+    plain = Bench.load(config, threads=2).judge(Source(two))
+    assert said([plain]) == said([shown])
+    assert all(frame.evidence is None for track in plain.tracks for frame in track.frames)
+
+
 NUMBER = (int, float)
 FRAME = {"t_s": NUMBER, "box": [NUMBER], "score": NUMBER, "face_probability": NUMBER}
 TRACK = {"id": int, "verdict": str, "score": (*NUMBER, None), "first_s": NUMBER, "last_s": NUMBER, "frames": [FRAME]}
@@ -135,7 +148,9 @@ def test_json_is_of_the_schema(bench: Bench, verdict: Verdict, media: Media):
         ({"threshold_fake": 0.9999, "threshold_real": 0.001}, Label.INCONCLUSIVE),
         ({"threshold_fake": 1.0, "threshold_real": 0.9999}, Label.REAL),
         ({"rule": "upstream"}, Label.REAL),
-        ({"frames": 2}, Label.REAL),
+        ({"frames": 2}, Label.FAKE),
+        ({"frames": 2, "single_look": True}, Label.REAL),
+        ({"frames": 2, "every_s": 0.0}, Label.REAL),
         ({"min_frames": 40, "frames": 40}, Label.INCONCLUSIVE),
     ],
 )
@@ -145,11 +160,66 @@ def test_settings_are_obeyed(settings: dict, verdict: Label, bench: Bench, two: 
 
 
 def test_every_so_many_seconds(bench: Bench, two: Path):
-    counts = [
-        detect(two, bench.scorer, bench.detector, bench.config.replace(frames=2, every_s=every_s)).frames_sampled
-        for every_s in (0.0, 0.5)
-    ]
-    assert counts == [2, 6]
+    config = bench.config.replace(frames=2, single_look=True)
+    configs = [config.replace(every_s=every_s) for every_s in (0.0, 0.5, None)]
+    counts = [detect(two, bench.scorer, bench.detector, config).frames_sampled for config in configs]
+    assert counts == [2, 6, 4]
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "settings", "count"),
+    [
+        (10, {}, 16), (60, {}, 75), (600, {}, 750), (1200, {}, 1500), (36_000, {}, 1500), (0, {}, 16),
+        (60, {"every_s": 0.0}, 16), (3600, {"every_s": 1.0}, 3600), (10, {"frames": 40}, 40),
+    ],
+)  # fmt: skip
+def test_how_many_frames(duration_s: float, settings: dict, count: int):
+    assert DetectConfig(**settings).samples(duration_s) == count
+
+
+@pytest.fixture(scope="module")
+def long(folder: Path) -> Path:
+    """30 s of which one second, between two samples of the middle, is forged."""
+    return tinted_clip(folder / "long.mp4", seconds=30, fps=10, green=lambda t_s: 17.1 <= t_s < 18.1)
+
+
+def test_a_forged_second_in_a_long_clip_is_found(bench: Bench, long: Path):
+    answer = bench.judge(Source(long))
+    assert answer.verdict is Label.FAKE
+    start, end = answer.tracks[0].forged_s
+    assert 17.1 <= start < end <= 18.1
+    closer = [frame for frame in answer.tracks[0].frames if frame.is_closer]
+    assert 3 <= len(closer) <= 20 and all(16 < frame.t_s < 19.2 for frame in closer)
+    assert len(times := [frame.t_s for frame in answer.tracks[0].frames]) <= answer.frames_sampled <= 38 + 30
+    assert times == sorted(set(times))
+
+
+def test_without_a_closer_look_it_is_missed(bench: Bench, long: Path):
+    config = bench.config.replace(single_look=True)
+    assert detect(long, bench.scorer, bench.detector, config).verdict is Label.REAL
+
+
+def test_a_closer_look_at_one_odd_frame_is_no_verdict(bench: Bench, folder: Path):
+    clip = tinted_clip(folder / "odd.mp4", seconds=12, fps=10, green=lambda t_s: 5.85 <= t_s < 6.15)
+    every = bench.config.replace(frames=int(12 / 0.1), single_look=True)
+    suspicious = [f.t_s for f in detect(clip, bench.scorer, bench.detector, every).tracks[0].frames if f.score > 0.9]
+    assert 1 <= len(suspicious) <= 4
+    config = bench.config.replace(frames=15 * 2 - 1)
+    answer = detect(clip, bench.scorer, bench.detector, config)
+    assert answer.verdict is Label.REAL
+
+
+def test_a_closer_look_follows_the_person(bench: Bench, folder: Path):
+    people = ("astronaut", "grace_hopper")
+    clip = tinted_clip(
+        folder / "pair.mp4", faces=people, size=(480, 240), seconds=12, right_only=True,
+        green=lambda t_s: 5.5 <= t_s < 6.5,
+    )  # fmt: skip
+    left, right = bench.judge(Source(clip)).tracks
+    assert (left.verdict, right.verdict) == (Label.REAL, Label.FAKE)
+    assert not any(frame.is_closer for frame in left.frames)
+    assert all(frame.box[0] >= 240 for frame in right.frames)
+    assert [frame for frame in right.frames if frame.is_closer]
 
 
 def test_too_slow_is_an_error_and_the_next_input_is_judged(model: str, bench: Bench, media: Media):

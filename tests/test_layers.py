@@ -23,7 +23,15 @@ LAYERS = (
     {"deepkd.data", "deepkd.models"},
     {"deepkd.scoring"},
     {"deepkd.video"},
-    {"deepkd.config", "deepkd.settings", "deepkd.errors", "deepkd.shipped", "deepkd.outputs", "deepkd"},
+    {
+        "deepkd.config",
+        "deepkd.settings",
+        "deepkd.errors",
+        "deepkd.shipped",
+        "deepkd.outputs",
+        "deepkd.timing",
+        "deepkd",
+    },
 )
 """From top to bottom; a module may import from its own layer and from those below."""
 

@@ -3,6 +3,8 @@
 import importlib
 import os
 import sys
+from collections.abc import Iterable
+from functools import cache
 from typing import Annotated, Any
 
 import typer
@@ -50,23 +52,12 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape", "replace").decode() for c in text)
 
 
-app = typer.Typer(
-    cls=_Group,
-    name="deepkd",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
 def _version(shown: bool) -> None:
     if shown:
         typer.echo(f"deepkd {__version__}")
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
@@ -75,14 +66,38 @@ def _root(
     """Judge whether the faces in a video are forged; train and shrink the model that judges."""
 
 
-for _name in COMMANDS:
-    _module = importlib.import_module(f"deepkd.cli.{_name}")
-    app.command(_name)(getattr(_module, _name))
+def build(names: Iterable[str] = COMMANDS) -> typer.Typer:
+    """The program with these of its commands; each takes time to describe itself, so one is started with that alone."""
+    program = typer.Typer(
+        cls=_Group,
+        name="deepkd",
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    program.callback()(_root)
+    for name in names:
+        program.command(name)(getattr(importlib.import_module(f"deepkd.cli.{name}"), name))
+    return program
+
+
+@cache
+def _whole() -> typer.Typer:
+    return build()
+
+
+def __getattr__(name: str) -> typer.Typer:
+    """`app`: the program with all of its commands, made when first asked for."""
+    if name == "app":
+        return _whole()
+    raise AttributeError(name)
 
 
 def main() -> None:
     """Run the command line."""
-    app()
+    asked = sys.argv[1:2]
+    (build(asked) if asked and asked[0] in COMMANDS else _whole())()
 
 
 if __name__ == "__main__":

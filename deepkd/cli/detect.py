@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from deepkd.detect import Bench
     from deepkd.report import Report
     from deepkd.scoring.verdict import Verdict
+    from deepkd.video.readahead import ReadAhead
     from deepkd.video.sources import Source
 
 SHOWN_ERRORS = 20
@@ -61,17 +62,20 @@ def detect(
     Exit codes: 0 all were judged; 1 nothing could be judged; 2 wrong usage; 3 some inputs failed;
     4 a FAKE was found (with --fail-on-fake only).
     """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy has no need of threads that take time to start
     config = load_config(DetectConfig, config_file, **settings)
-    from deepkd.detect import Bench
     from deepkd.video.sources import find_sources
 
     inputs: Iterable[Source] = find_sources(sources, stdin=sys.stdin.buffer)
     if save_video or "-" not in sources:
         inputs = list(inputs)
     _check_outputs(report, save_video, inputs, overwrite=overwrite)
-    bench = Bench.load(config, thumbnails=report is not None or config.format == "html")
-    with _reports(bench, report) as reports, _video(save_video) as film:
-        outcome = _judge(inputs, bench, [*reports, *film], quiet=quiet, verbose=verbose)
+    with _begun(inputs, config) as first:
+        from deepkd.detect import Bench
+
+        bench = Bench.load(config, thumbnails=report is not None or config.format == "html")
+        with _reports(bench, report) as reports, _video(save_video) as film:
+            outcome = _judge(inputs, bench, [*reports, *film], first=first, quiet=quiet, verbose=verbose)
     if not quiet and not (config.format == "table" and sys.stdout.isatty()):
         _name_failed(outcome.failed)
     if outcome.interrupted:
@@ -111,6 +115,20 @@ def _check_outputs(report: Path | None, video: Path | None, inputs: Iterable["So
     if video.suffix.lower() != ".webm":
         raise UsageError(f"--save-video {video}: writes WebM; give a name that ends in .webm")
     check_output(video, overwrite=overwrite)
+
+
+@contextmanager
+def _begun(inputs: Iterable["Source"], config: DetectConfig) -> Iterator["ReadAhead | None"]:
+    """The first input, already being decoded while the models are loaded; None where processes share the work."""
+    first = next(iter(inputs), None) if isinstance(inputs, list) and not config.workers else None
+    if first is None or first.problem:
+        yield None
+        return
+    from deepkd.video.frames import evenly
+    from deepkd.video.readahead import ReadAhead
+
+    with ReadAhead(first.path, evenly(config.samples)) as video:
+        yield video
 
 
 @contextmanager
@@ -164,14 +182,20 @@ def _video(file: Path | None) -> Iterator[list["Report"]]:
 
 
 def _judge(
-    inputs: Iterable["Source"], bench: "Bench", reports: Sequence["Report"], *, quiet: bool, verbose: bool
+    inputs: Iterable["Source"],
+    bench: "Bench",
+    reports: Sequence["Report"],
+    *,
+    first: "ReadAhead | None",
+    quiet: bool,
+    verbose: bool,
 ) -> _Outcome:
     """Hand every verdict to every report. Ctrl-C ends it early, with what is done."""
     from deepkd.detect import detect_all
 
     outcome = _Outcome()
     try:
-        for verdict in _with_progress(detect_all(inputs, bench=bench), inputs, quiet=quiet):
+        for verdict in _with_progress(detect_all(inputs, bench=bench, begun=first), inputs, quiet=quiet):
             outcome.tally[verdict.verdict] += 1
             if verdict.verdict == "ERROR":
                 outcome.failed.append(f"{verdict.path}: {verdict.reason}")

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,13 +21,22 @@ Models = Annotated[
 ]
 Scores = Annotated[Path | None, typer.Option(help="Write every score here: a CSV of file,label,score.")]
 Plots = Annotated[Path | None, typer.Option(help="Write ROC, reliability, score and robustness plots (PNG) here.")]
+FeaturesFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="Write t-SNE of each model's penultimate features on crops (PNG, a panel per model with its V-score) "
+        "here; takes PyTorch models only."
+    ),
+]
 Out = Annotated[
     Path | None,
     typer.Option(
         help="Folder for the figures (JSON, CSV). What --perturb has finished stays in it: run again to go on."
     ),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing --scores file or --out results.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace existing --scores and --features files and --out results.")
+]
 
 
 @takes_settings(EvaluateConfig)
@@ -36,6 +45,7 @@ def evaluate(
     *,
     scores: Scores = None,
     plots: Plots = None,
+    features: FeaturesFile = None,
     out: Out = None,
     overwrite: Overwrite = False,
     config_file: ConfigFile = None,
@@ -43,8 +53,9 @@ def evaluate(
 ) -> None:
     """Measure how right models are on labelled crops or videos, side by side, with 95% intervals.
 
-    Crops come with an index (deepkd extract); videos are judged as deepkd detect does. With --perturb the crops are
-    damaged too, by codecs, noise, blur and more, in graded levels. A model is not evaluated on its own training data.
+    Crops come with an index (deepkd extract) or in SPLIT/CLASS/; videos are judged as deepkd detect does. With
+    --perturb the crops are damaged too, by codecs, noise, blur and more, in graded levels. A model is not evaluated on
+    its own training data.
     """
     config = load_config(EvaluateConfig, config_file, **settings)
     from deepkd.cli.progress import progress
@@ -52,9 +63,9 @@ def evaluate(
     from deepkd.evaluation.evaluation import write_scores
     from deepkd.report.evaluation import FORMATS
 
-    _check_outputs(scores, plots, out, overwrite=overwrite)
+    _check_outputs((scores, features), plots, out, overwrite=overwrite)
     with progress("evaluate", "scored") as show:
-        found = evaluate_files(models, config, out=out, progress=show)
+        found = evaluate_files(models, config, features=features is not None, out=out, progress=show)
     document = to_document(found, config)
     _warn(found)
     if scores:
@@ -63,22 +74,24 @@ def evaluate(
     if plots:
         _draw(plots, found, document)
         config.save(plots / "config.json")
+    if features:
+        _draw_features(features, found)
+        config.save(features.with_suffix(".config.json"))
     if out:
         _write(out, document)
         config.save(out / "config.json")
     FORMATS[config.format](document)
 
 
-def _check_outputs(scores: Path | None, plots: Path | None, out: Path | None, *, overwrite: bool) -> None:
+def _check_outputs(files: Iterable[Path | None], plots: Path | None, out: Path | None, *, overwrite: bool) -> None:
     """Refuse what cannot be written before any work is done."""
     from deepkd.evaluation.robustness import KEPT_NAME
     from deepkd.outputs import check_folder, check_output
 
-    if scores:
-        check_output(scores, overwrite=overwrite)
-    for folder in (plots, out):
-        if folder:
-            check_folder(folder)
+    for file in filter(None, files):
+        check_output(file, overwrite=overwrite)
+    for folder in filter(None, (plots, out)):
+        check_folder(folder)
     if out and overwrite:
         (out / KEPT_NAME).unlink(missing_ok=True)
 
@@ -128,3 +141,10 @@ def _draw(folder: Path, found: "list[Evaluation]", document: Mapping[str, Any]) 
     )
     if document["models"][0]["robustness"]:
         draw_robustness(folder / "robustness.png", document)
+
+
+def _draw_features(path: Path, found: "list[Evaluation]") -> None:
+    from deepkd.report.plots import Panel, draw_features
+
+    seen = [(one.name, one.features) for one in found if one.features]
+    draw_features(path, [Panel(name, each.labels, each.points, each.v_score) for name, each in seen])

@@ -9,7 +9,13 @@ from deepkd.cli.options import ConfigFile, takes_settings
 from deepkd.config import load_config
 from deepkd.settings import TrainConfig
 
-Data = Annotated[Path, typer.Option(help="Crops to train on: a folder with index.csv whose splits are train and val.")]
+Data = Annotated[
+    Path,
+    typer.Option(
+        help="Crops to train on: a folder with index.csv whose splits are train and val, or pictures in train/CLASS/ "
+        "and val/CLASS/, where CLASS is real or fake or one of any two names."
+    ),
+]
 Run = Annotated[Path, typer.Option(help="Folder of the run: weights, metrics, curves, settings.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out where it stopped.")]
 

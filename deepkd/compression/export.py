@@ -31,12 +31,51 @@ class Folded(nn.Module):
 
     def forward(self, crops: Tensor) -> Tensor:
         """(N, S, S, 3) uint8 -> (N,) float32."""
-        views = crops.permute(0, 3, 1, 2).float() / 255
-        return self.module(normalise(views, self.format)).flatten()
+        return self.module(self.views(crops)).flatten()
+
+    def views(self, crops: Tensor) -> Tensor:
+        """(N, S, S, 3) uint8 -> what the model expects, (N, 3, S, S) float32."""
+        return normalise(crops.permute(0, 3, 1, 2).float() / 255, self.format)
+
+
+class Located(Folded):
+    """Likewise, and where it comes from: the logit of each place of the crop, (N, h, w), whose mean is the logit.
+
+    For models that end in a map of features, its mean and a linear layer: there the two may change places. (Zhou et
+    al., Learning Deep Features for Discriminative Localization, 2016: the class activation map.)
+    """
+
+    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        """(N, S, S, 3) uint8 -> logit (N,), evidence (N, h, w), float32."""
+        module: Any = self.module
+        features = module.forward_features(self.views(crops))
+        last = module.get_classifier()
+        evidence = nn.functional.conv2d(features, last.weight[:, :, None, None], last.bias)
+        return module.forward_head(features).flatten(), evidence[:, 0]
+
+
+def folded(model: TorchModel, example: Tensor) -> Folded:
+    """The model as it is exported: with its evidence where its mean over the places is the logit, within 1e-4.
+
+    Args:
+        model: what to export.
+        example: crops to find that out with, (N, S, S, 3) uint8.
+    """
+    plain = Folded(model.module, model.format).to("cpu")
+    located = Located(model.module, model.format).to("cpu")
+    with evaluating(plain), torch.inference_mode():
+        try:
+            logit, evidence = located(example)
+            difference = (evidence.mean((1, 2)) - plain(example)).abs().max()
+        except (AttributeError, TypeError, RuntimeError, IndexError):  # a model of another build
+            return plain
+    return located if logit.shape == example.shape[:1] and difference <= TOLERANCE else plain
 
 
 def export_onnx(model: TorchModel, path: Path, *, verify: bool = True) -> Path:
     """Write `model` as ONNX with dynamic batch and its metadata, whole or not at all.
+
+    Its outputs are `logit` and, for models whose build allows it (see `Located`), `evidence`.
 
     Args:
         model: trained, or untrained to measure its speed only: a `Scorer` refuses to load such a file.
@@ -49,23 +88,24 @@ def export_onnx(model: TorchModel, path: Path, *, verify: bool = True) -> Path:
     """
     size = model.format.size
     example = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, size, size, 3), np.uint8))
-    folded = Folded(model.module, model.format).to("cpu")
+    network = folded(model, example)
+    outputs = ["logit", "evidence"] if isinstance(network, Located) else ["logit"]
     with writing(path) as beside:
-        with evaluating(folded), warnings.catch_warnings():
+        with evaluating(network), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the tracer's remarks on constants that are constant
             torch.onnx.export(
-                folded,
+                network,
                 (example,),
                 str(beside),
                 dynamo=False,
                 opset_version=OPSET,
                 input_names=["crops"],
-                output_names=["logit"],
-                dynamic_axes={"crops": {0: "batch"}, "logit": {0: "batch"}},
+                output_names=outputs,
+                dynamic_axes={name: {0: "batch"} for name in ["crops", *outputs]},
             )
         _describe(beside, onnx_metadata(model))
         if verify and model.trained:
-            _verify(beside, folded, example)
+            _verify(beside, network, example)
     return path
 
 
@@ -93,9 +133,12 @@ def _describe(path: Path, metadata: dict[str, Any]) -> None:
     onnx.save(graph, path)
 
 
-def _verify(path: Path, folded: Folded, example: Tensor) -> None:
-    with evaluating(folded), torch.inference_mode():
-        expected = folded(example).numpy()
-    difference = float(np.abs(Scorer.load(path).logits(list(example.numpy())) - expected).max())
+def _verify(path: Path, network: Folded, example: Tensor) -> None:
+    with evaluating(network), torch.inference_mode():
+        expected = Folded.forward(network, example).numpy()
+    scorer, crops = Scorer.load(path), list(example.numpy())
+    difference = float(np.abs(scorer.logits(crops) - expected).max())
+    if scorer.has_evidence:
+        difference = max(difference, float(np.abs(scorer.evidence(crops)[1].mean((1, 2)) - expected).max()))
     if not difference <= TOLERANCE:
         raise ModelError(f"export refused: ONNX Runtime's logits differ from torch's by {difference:.1e} > {TOLERANCE}")

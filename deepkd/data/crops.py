@@ -16,12 +16,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from deepkd.data.folders import is_image_folder, read_image_folder
 from deepkd.data.forgery import self_blend
 from deepkd.data.landmarks import LandmarkFinder
 from deepkd.data.transforms import Augment, seeded
 from deepkd.errors import DataError
 from deepkd.scoring.model import Image
-from deepkd.video.crops import CropRow, read_index
+from deepkd.video.crops import INDEX_NAME, CropRow, read_index
 
 
 class Shards:
@@ -106,10 +107,10 @@ class CropSet:
 
 
 def load_crops(data_dir: Path, split: str | None = None, *, limit: int | None = None) -> CropSet:
-    """The crops of an index (a folder with `index.csv`, or that file), all files known to exist.
+    """The crops of an index (a folder with `index.csv`, or that file) or of an image folder, all files known to exist.
 
     Args:
-        data_dir: the folder, or its index file.
+        data_dir: the folder, or its index file; without an index, pictures in SPLIT/CLASS/ (see `read_image_folder`).
         split: keep only rows of this split; None keeps all.
         limit: keep about this many rows, whole families (an original with its forgeries) in a fixed order.
 
@@ -117,7 +118,8 @@ def load_crops(data_dir: Path, split: str | None = None, *, limit: int | None = 
         DataError: no index, a bad row (with its line), a missing file, or nothing left.
     """
     root = data_dir if data_dir.is_dir() else data_dir.parent
-    rows = read_index(data_dir)
+    indexed = not data_dir.is_dir() or (data_dir / INDEX_NAME).exists() or not is_image_folder(data_dir)
+    rows = read_index(data_dir) if indexed else read_image_folder(data_dir)
     crops = CropSet(root, rows)
     _check_files(crops)
     if split is not None:

@@ -27,7 +27,8 @@ class LandmarkFinder:
             return np.array(row.landmarks, np.float32).reshape(5, 2)
         side = image.shape[0]
         border = round(BORDER * side)
-        padded = np.asarray(cv2.copyMakeBorder(image, *[border] * 4, cv2.BORDER_REFLECT_101), np.uint8)
+        bordered = cv2.copyMakeBorder(image, border, border, border, border, cv2.BORDER_REFLECT_101)
+        padded = np.asarray(bordered, np.uint8)
         faces = self._detector(max(12, round(SMALLEST * side))).detect(padded)
         return faces[0].landmarks - np.float32(border) if faces else None
 

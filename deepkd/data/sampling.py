@@ -39,7 +39,9 @@ def paired(crops: CropSet, rng: np.random.Generator) -> Draw:
         )
     both = sorted(real.keys() & fake.keys())
     if not both:
-        raise DataError("paired sampling needs originals with a forgery each, and there are none; use balanced")
+        raise DataError(
+            "paired sampling needs originals with a forgery each, and there are none; use --sampling balanced"
+        )
     return [(int(rng.choice(real[both[i]])), int(rng.choice(fake[both[i]]))) for i in rng.permutation(len(both))]
 
 

@@ -2,8 +2,10 @@
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +17,36 @@ from deepkd.distillation.modifiers import confidence, mixed, noisy, with_labels_
 from deepkd.distillation.taps import Tap, TapReader
 from deepkd.distillation.terms import taps_of, terms_of
 from deepkd.errors import ConfigError, DataError
+from deepkd.models.devices import pick_device
 from deepkd.models.registry import TorchModel, evaluating, normalise
+from deepkd.models.subclasses import Subclassed, names_of, network_of, outputs_and_logit
 from deepkd.scoring.model import InputFormat
 from deepkd.settings import DistillConfig, TrainConfig, TrainingConfig
 from deepkd.training.engine import Objective, Progress, fit
 from deepkd.training.supervised import start_model
+
+SUBCLASS_LOSS = "subclass_kd"
+"""The loss that compares a logit per subclass."""
+
+
+class Spoken(NamedTuple):
+    """What a network says of a batch."""
+
+    outputs: Tensor
+    """Its logits, (N, subclasses); (N, 1) for a network without subclasses."""
+    logit: Tensor
+    """The forgery logit, (N, 1)."""
+
+    @classmethod
+    def of(cls, module: nn.Module, format: InputFormat, views: Tensor) -> "Spoken":
+        """Of views (N, 3, view_px, view_px) in [0, 1], brought to the network's own input format."""
+        return cls(*(said.float() for said in outputs_and_logit(module, seen_by(views, format))))
+
+    @classmethod
+    def mean(cls, several: Sequence["Spoken"]) -> "Spoken":
+        """The mean of several networks' logits; with differing subclasses their outputs are those of the first."""
+        outputs = [one.outputs for one in several if one.outputs.shape == several[0].outputs.shape]
+        return cls(torch.stack(outputs).mean(0), torch.stack([one.logit for one in several]).mean(0))
 
 
 class Distillation(Objective):
@@ -27,7 +54,8 @@ class Distillation(Objective):
 
     By default `(1 - alpha) bce(student, labels) + alpha soft(student, teacher)`. Each network gets the view in its own
     size, colour order and normalisation (the same view for all: Beyer et al. 2022, arXiv:2106.05237). Several teachers
-    speak with the mean of their logits; features are compared with the first. Teachers are in eval mode, get no
+    speak with the mean of their logits; features are compared with the first. `subclass_kd` compares a logit per
+    subclass, every other loss the forgery logit that these make. Teachers are in eval mode, get no
     gradient and are not part of the objective's state. Samples without a label (NaN) take the soft terms only.
     """
 
@@ -40,28 +68,33 @@ class Distillation(Objective):
         face_probability: Tensor | None = None,
     ) -> None:
         super().__init__()
+        self.terms = terms_of(config)
+        if any(term.name == SUBCLASS_LOSS for term in self.terms):
+            _check_subclasses(student, teachers)
         self.module = student.module
         self.format = student.format
         self.view_px = max(model.format.size for model in (student, *teachers))
         # In a tuple, so that teachers are neither trained nor saved.
         self._teachers = tuple((_frozen(teacher.module), teacher.format) for teacher in teachers)
         self.config = config
-        self.terms = terms_of(config)
         self.face_probability = face_probability
         self.adapters = nn.ModuleDict()
         self._taps: dict[str, tuple[TapReader, TapReader]] = {}
         self._open_taps()
+        if not self._taps and pick_device(config.device).type == "cpu":
+            self._teachers = tuple((_folded(teacher, format), format) for teacher, format in self._teachers)
 
     def _open_taps(self) -> None:
         """Find the taps that terms use, see their shapes in one small forward pass, and make the hints' adapters."""
         sides = taps_of(self.config)
+        student_network, teacher_network = (network_of(module) for module in (self.module, self._teachers[0][0]))
         for name in {term.tap for term in self.terms if term.tap}:
             student, teacher = (Tap.parse(side) for side in sides[name])
-            self._taps[name] = (TapReader(self.module, student), TapReader(self._teachers[0][0], teacher))
+            self._taps[name] = (TapReader(student_network, student), TapReader(teacher_network, teacher))
         if not self._taps:
             return
         with evaluating(self.module), torch.no_grad():
-            self._student_and_teacher(torch.zeros(1, 3, self.view_px, self.view_px))
+            self._spoken(torch.zeros(1, 3, self.view_px, self.view_px))
         for name, pair in self._taps.items():
             student_map, teacher_map = (tap.take() for tap in pair)
             if student_map.ndim != 4 or teacher_map.ndim != 4:
@@ -70,11 +103,11 @@ class Distillation(Objective):
             if any(term.name == "hint" and term.tap == name for term in self.terms):
                 self.adapters[name] = _adapter(name, student_map, teacher_map)
 
-    def _student_and_teacher(self, views: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (N, 1) of the student, and the mean of the teachers'."""
+    def _spoken(self, views: Tensor) -> tuple[Spoken, Spoken]:
+        """What the student says, and the mean of what the teachers say."""
         with torch.no_grad():
-            spoken = [teacher.to(views.device)(seen_by(views, format)).float() for teacher, format in self._teachers]
-        return self.module(seen_by(views, self.format)).float(), torch.stack(spoken).mean(0)
+            teachers = [Spoken.of(module.to(views.device), format, views) for module, format in self._teachers]
+        return Spoken.of(self.module, self.format, views), Spoken.mean(teachers)
 
     def forward(self, views: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
         """Views (N, 3, view_px, view_px) in [0, 1], labels (N,), NaN for none, rows (N,) -> `total` and its terms."""
@@ -96,22 +129,24 @@ class Distillation(Objective):
         config = self.config
         if config.mixup:
             views, labels = mixed(views, labels, config.mixup)
-        student, teacher = self._student_and_teacher(views)
-        weight = self._soft_weight(teacher, rows)
+        student, teacher = self._spoken(views)
+        weight = self._soft_weight(teacher.logit, rows)
         if config.teacher_noise:
-            teacher = noisy(teacher, config.teacher_noise, config.noise_share)
+            teacher = Spoken(*(noisy(said, config.teacher_noise, config.noise_share) for said in teacher))
         features = {name: tuple(tap.take() for tap in pair) for name, pair in self._taps.items()}
         found = {}
         for term in self.terms:
             loss = term.loss_at(self.progress)
             if term.name == "bce":
-                value = loss(student, labels.nan_to_num(0.5), weight=labels.isfinite().float())
+                value = loss(student.logit, labels.nan_to_num(0.5), weight=labels.isfinite().float())
             elif term.tap:
                 mine, its = features[term.tap]
                 mine = self.adapters[term.tap](mine) if term.name == "hint" else mine
                 value = loss(mine, its, weight=weight)
+            elif term.name == SUBCLASS_LOSS:
+                value = loss(student.outputs, teacher.outputs, weight=weight)
             else:
-                value = loss(student, teacher, weight=weight)
+                value = loss(student.logit, teacher.logit, weight=weight)
             found[term.label] = (value, term.weight_at(self.progress))
         return found
 
@@ -124,8 +159,46 @@ class Distillation(Objective):
         return None
 
 
+def _check_subclasses(student: TorchModel, teachers: Sequence[TorchModel]) -> None:
+    wanted = shared_subclasses(teachers)
+    if names_of(student.module) != wanted:
+        known = ", ".join(names_of(student.module)) or "none"
+        raise ConfigError(f"{SUBCLASS_LOSS}: the student's subclasses are {known}, the teacher's {', '.join(wanted)}")
+
+
+def shared_subclasses(teachers: Sequence[TorchModel]) -> tuple[str, ...]:
+    """The subclasses that all teachers tell apart.
+
+    Raises:
+        ConfigError: a teacher has none, or they differ.
+    """
+    names = {names_of(teacher.module) for teacher in teachers}
+    if len(names) > 1 or () in names:
+        shown = "; ".join(f"{teacher.name}: {', '.join(names_of(teacher.module)) or 'none'}" for teacher in teachers)
+        advice = "train every teacher with 'deepkd train --subclasses method' on the same index"
+        raise ConfigError(f"{SUBCLASS_LOSS} needs the same subclasses of all teachers ({shown}); {advice}")
+    return names.pop()
+
+
 def _frozen(module: nn.Module) -> nn.Module:
     return module.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+def _folded(teacher: nn.Module, format: InputFormat) -> nn.Module:
+    """A frozen teacher traced with its batch norms folded into its convolutions: about twice as fast on a CPU.
+
+    Only without taps, which need the modules. A network that cannot be traced, or has subclasses, stays as it is.
+    """
+    if isinstance(teacher, Subclassed):
+        return teacher
+    example = torch.zeros(2, 3, format.size, format.size).contiguous(memory_format=torch.channels_last)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the tracer's remarks on constants that are constant
+            traced = torch.jit.trace(teacher, example, check_trace=False)
+            return cast(nn.Module, torch.jit.optimize_for_inference(torch.jit.freeze(traced)))
+    except RuntimeError:
+        return teacher
 
 
 def _adapter(name: str, student: Tensor, teacher: Tensor) -> nn.Module:
@@ -163,7 +236,8 @@ def distill(
     if config.labelled_share < 1:
         train_crops = with_labels_hidden(train_crops, config.labelled_share)
     val_crops = load_crops(data, "val", limit=config.val_limit)
-    student = start_model(config.student, config)
+    with_subclasses = any(term.name == SUBCLASS_LOSS for term in terms_of(config))
+    student = start_model(config.student, config, subclasses=shared_subclasses(teachers) if with_subclasses else ())
     named = ", ".join(teacher.name for teacher in teachers)
     student.metadata["recipe"] = {**config.recipe(), "teacher": named, **training_record(train_crops)}
     objective = Distillation(student, teachers, config, face_probability=_face_probability(train_crops, config))

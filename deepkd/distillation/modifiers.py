@@ -40,7 +40,7 @@ def with_labels_hidden(crops: CropSet, labelled_share: float) -> CropSet:
     The others are transfer data: they take the soft terms only (Bucila et al. 2006).
     """
     rows = [row if _place(row.original) < labelled_share else dataclasses.replace(row, label="") for row in crops.rows]
-    return CropSet(crops.root, rows)
+    return dataclasses.replace(crops, rows=rows)
 
 
 def _place(name: str) -> float:

@@ -118,7 +118,7 @@ def taps_of(config: DistillConfig) -> dict[str, tuple[str, str]]:
 
 
 def _from_flags(config: DistillConfig) -> list[Term]:
-    options: dict[str, Schedule] = {"temperature": config.temperature} if config.loss == "kd" else {}
+    options: dict[str, Schedule] = {"temperature": config.temperature} if config.loss != "logit_mse" else {}
     terms = [
         Term("bce", 1 - config.alpha, options={"label_smoothing": config.label_smoothing}),
         Term(config.loss, config.alpha, options=options),

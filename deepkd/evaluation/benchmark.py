@@ -273,7 +273,7 @@ def _end_to_end(
 
     say(f"timing {config.video.name} from decoding to verdict")
     detector = load_detector("mtcnn", threads=threads)
-    how = DetectConfig(frames=config.frames)
+    how = DetectConfig(frames=config.frames, single_look=True)  # the same frames for both
     found: dict[str, list[dict[str, float]]] = {role: [] for role in ("teacher", "student") if role in deployed}
     for turn in range(1 + config.video_runs):
         for role, timings in found.items():

@@ -10,9 +10,11 @@ from deepkd.data.clips import Clip
 from deepkd.data.crops import CropSet, load_crops, whole_families
 from deepkd.data.datasets import find_clips
 from deepkd.data.families import known_families
+from deepkd.data.folders import holds_videos, is_image_folder
 from deepkd.errors import DataError, UsageError
 from deepkd.evaluation.clips import evaluate_clips
 from deepkd.evaluation.evaluation import Evaluation, distinct_names, evaluate_rows
+from deepkd.evaluation.features import check_features, features_of
 from deepkd.evaluation.perturbations import PERTURBATIONS, parse_names
 from deepkd.evaluation.robustness import measure_robustness
 from deepkd.evaluation.scores import Crops, Progress, logits_of
@@ -62,6 +64,7 @@ def evaluate_files(
     arguments: Sequence[str],
     config: EvaluateConfig,
     *,
+    features: bool = False,
     out: Path | None = None,
     progress: Progress | None = None,
 ) -> list[Evaluation]:
@@ -70,12 +73,15 @@ def evaluate_files(
     Args:
         arguments: the models.
         config: all settings.
+        features: also look at the models' penultimate features.
         out: where finished perturbations are kept, and where a second run finds them; None keeps nothing.
         progress: told after each batch of crops, or each video.
 
     Raises:
-        UsageError: no data folder is set, videos are to be perturbed, or a CUDA device is asked for and there is none.
-        ModelError, DataError: a model or the data cannot be used, or a model was trained on the data.
+        UsageError: no data folder is set, crops are needed and the data is videos, or a CUDA device is asked for and
+            there is none.
+        ModelError, DataError: a model or the data cannot be used, a model was trained on the data, or features are
+            asked of an ONNX file.
         OutputError: `out` holds the results of something else, or cannot be written.
     """
     if config.data is None:
@@ -86,22 +92,43 @@ def evaluate_files(
 
     device = str(pick_device(config.device))
     models = [load_model(argument, device=device) for argument in arguments]
+    if features:
+        check_features(models)
     names = distinct_names([model.name for model in models], arguments)
     data = _load(config.data, config)
-    rows = data.rows if isinstance(data, CropSet) else data
+    if not isinstance(data, CropSet) and (perturbations or features):
+        asked = "--perturb damages" if perturbations else "--features looks at"
+        raise UsageError(f"{asked} crops, and {config.data} holds videos; extract crops first")
     shares = [_training_share(name, model, data, config) for name, model in zip(names, models, strict=True)]
-    if not isinstance(data, CropSet):
-        if perturbations:
-            raise UsageError(f"--perturb damages crops, and {config.data} holds videos; extract crops first")
-        found = evaluate_clips(models, data, config, names=names, progress=progress)
+    if isinstance(data, CropSet):
+        found = _evaluate_crops(models, names, data, perturbations, config, features=features, out=out, tell=progress)
     else:
-        count = sum(1 for row in rows if row.label)
-        total = count * (1 + sum(len(PERTURBATIONS[name].levels) for name in perturbations))
-        found = evaluate(models, data, config, names=names, progress=_within(progress, 0, total))
-        told = _within(progress, count, total)
-        harmed = measure_robustness(models, data, perturbations, config, folder=out, progress=told)
-        found = [replace(one, perturbed=conditions) for one, conditions in zip(found, harmed, strict=True)]
+        found = evaluate_clips(models, data, config, names=names, progress=progress)
     return [replace(one, training_data=share) for one, share in zip(found, shares, strict=True)]
+
+
+def _evaluate_crops(
+    models: Sequence[CropModel],
+    names: Sequence[str],
+    crops: CropSet,
+    perturbations: Sequence[str],
+    config: EvaluateConfig,
+    *,
+    features: bool,
+    out: Path | None,
+    tell: Progress | None,
+) -> list[Evaluation]:
+    """The figures of clean crops, of damaged ones, and the features."""
+    count = sum(1 for row in crops.rows if row.label)
+    total = count * (1 + sum(len(PERTURBATIONS[name].levels) for name in perturbations))
+    found = evaluate(models, crops, config, names=names, progress=_within(tell, 0, total))
+    told = _within(tell, count, total)
+    harmed = measure_robustness(models, crops, perturbations, config, folder=out, progress=told)
+    found = [replace(one, perturbed=conditions) for one, conditions in zip(found, harmed, strict=True)]
+    if not features:
+        return found
+    seen = features_of(models, crops, limit=config.features_limit, seed=config.seed, batch=config.batch)
+    return [replace(one, features=its) for one, its in zip(found, seen, strict=True)]
 
 
 def _within(progress: Progress | None, before: int, total: int) -> Progress | None:
@@ -110,9 +137,9 @@ def _within(progress: Progress | None, before: int, total: int) -> Progress | No
 
 
 def _load(data: Path, config: EvaluateConfig) -> CropSet | list[Clip]:
-    """The crops of an index, or else the clips of a data set, of the split that is asked for."""
+    """The crops of an index or an image folder, or else the clips of a data set, of the split that is asked for."""
     split = None if config.split == "all" else config.split
-    if not data.exists() or _has_index(data):
+    if not data.exists() or _has_index(data) or _is_of_crops(data, config):
         return load_crops(data, split, limit=config.limit)
     clips = find_clips([str(data)], dataset=config.dataset)
     kept = [clip for clip in clips if split in (None, clip.split)]
@@ -130,6 +157,11 @@ def _has_index(data: Path) -> bool:
         return False
     with data.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         return "path" not in next(csv.reader(file), [])
+
+
+def _is_of_crops(data: Path, config: EvaluateConfig) -> bool:
+    """Whether this is an image folder, and not clips in the same folders or stills to find faces in."""
+    return config.dataset == "auto" and is_image_folder(data) and not holds_videos(data)
 
 
 def _training_share(name: str, model: Any, data: CropSet | list[Clip], config: EvaluateConfig) -> float | None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from deepkd.evaluation.features import Features
 from deepkd.evaluation.metrics import Array, Metrics, measure
 from deepkd.outputs import writing
 from deepkd.scoring.calibration import Calibration
@@ -70,6 +71,8 @@ class Evaluation:
     unjudged: tuple[tuple[CropRow, str], ...] = ()
     """Videos without a score, and the answer that they got: INCONCLUSIVE, NO_FACE or ERROR."""
     perturbed: tuple[Condition, ...] = ()
+    features: Features | None = None
+    """Of some of the crops, where they were asked for."""
     training_data: float | None = 0.0
     """Share of the originals that the model was trained on; None where it does not say."""
 
@@ -92,6 +95,7 @@ class Evaluation:
             "videos": self.videos.to_dict() if self.videos else None,
             "unjudged": dict(Counter(answer for _, answer in self.unjudged)),
             "robustness": [condition.to_dict() for condition in self.perturbed],
+            "v_score": round(self.features.v_score, 6) if self.features else None,
         }
 
 

@@ -110,7 +110,10 @@ def _built(path: Path, header: dict[str, Any]) -> TorchModel:
     known = {"schema", "name", "architecture", "shape", "trained", "input"}
     try:
         model = build_model(
-            header["architecture"], format=InputFormat.from_dict(header["input"]), shape=header["shape"]
+            header["architecture"],
+            format=InputFormat.from_dict(header["input"]),
+            shape=header["shape"],
+            subclasses=header.get("subclasses", ()),
         )
     except ConfigError as error:
         raise ModelError(f"{path}: {error}") from error

@@ -159,17 +159,17 @@ class MultiScaleEncoder(nn.Module):
 class CrossEfficientViT(nn.Module):
     """The published configuration: 101,377,610 parameters, image 224, one logit."""
 
-    def __init__(self) -> None:
+    def __init__(self, outputs: int = 1) -> None:
         super().__init__()
         sm_dim, lg_dim = 192, 384
         self.sm_image_embedder = ImageEmbedder(sm_dim, patch=7, channels=1280, blocks=None)
         self.lg_image_embedder = ImageEmbedder(lg_dim, patch=56, channels=24, blocks=LARGE_TAP_BLOCKS)
         self.multi_scale_encoder = MultiScaleEncoder(sm_dim, lg_dim, depth=4, sm_depth=2, lg_depth=3, cross_depth=2)
-        self.sm_mlp_head = nn.Sequential(nn.LayerNorm(sm_dim), nn.Linear(sm_dim, 1))
-        self.lg_mlp_head = nn.Sequential(nn.LayerNorm(lg_dim), nn.Linear(lg_dim, 1))
+        self.sm_mlp_head = nn.Sequential(nn.LayerNorm(sm_dim), nn.Linear(sm_dim, outputs))
+        self.lg_mlp_head = nn.Sequential(nn.LayerNorm(lg_dim), nn.Linear(lg_dim, outputs))
 
     def forward(self, image: Tensor) -> Tensor:
-        """(N, 3, 224, 224) in the checkpoint's own input format -> forgery logit (N, 1)."""
+        """(N, 3, 224, 224) in the checkpoint's own input format -> logits (N, outputs)."""
         sm_tokens = self.sm_image_embedder(image)
         lg_tokens = self.lg_image_embedder(image)
         sm_tokens, lg_tokens = self.multi_scale_encoder(sm_tokens, lg_tokens)

@@ -40,7 +40,7 @@ class EfficientViT(nn.Module):
     row 0, as in a published batch of one, so that a score does not depend on what else is in the batch.
     """
 
-    def __init__(self, dim: int = 1024, depth: int = 6, mlp_dim: int = 2048) -> None:
+    def __init__(self, dim: int = 1024, depth: int = 6, mlp_dim: int = 2048, outputs: int = 1) -> None:
         super().__init__()
         self.efficient_net = EfficientNet.from_name("efficientnet-b0")
         self.efficient_net.set_swish(memory_efficient=False)
@@ -49,10 +49,10 @@ class EfficientViT(nn.Module):
         self.cls_token = nn.Parameter(torch.randn(1, 1, dim))
         self.dropout = nn.Dropout(DROPOUT)
         self.transformer = Encoder(dim, depth, mlp_dim)
-        self.mlp_head = nn.Sequential(nn.Linear(dim, mlp_dim), nn.ReLU(), nn.Linear(mlp_dim, 1))
+        self.mlp_head = nn.Sequential(nn.Linear(dim, mlp_dim), nn.ReLU(), nn.Linear(mlp_dim, outputs))
 
     def forward(self, image: Tensor) -> Tensor:
-        """(N, 3, 224, 224) in the checkpoint's own input format -> forgery logit (N, 1)."""
+        """(N, 3, 224, 224) in the checkpoint's own input format -> logits (N, outputs)."""
         tokens = self.patch_to_embedding(patches(self.efficient_net.extract_features(image), PATCH))
         tokens = torch.cat((self.cls_token.expand(tokens.shape[0], -1, -1), tokens), dim=1)
         tokens = self.transformer(self.dropout(tokens + self.pos_embedding[:1]))

@@ -19,7 +19,7 @@ HIDDEN, DROPOUT, SLOPE = 16, 0.5, 0.1
 class Meso4(nn.Module):
     """The published Meso-4 with 27,977 parameters, and a logit in place of its sigmoid."""
 
-    def __init__(self) -> None:
+    def __init__(self, outputs: int = 1) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for channels, width, kernel, pool in STAGES:
@@ -33,18 +33,18 @@ class Meso4(nn.Module):
         self.hidden = nn.Linear(STAGES[-1][1] * (SIDE_PX // 32) ** 2, HIDDEN)
         self.dropout = nn.Dropout(DROPOUT)
         self.activation = nn.LeakyReLU(SLOPE)
-        self.classifier = nn.Linear(HIDDEN, 1)
+        self.classifier = nn.Linear(HIDDEN, outputs)
 
     def get_classifier(self) -> nn.Linear:
         """The last layer."""
         return self.classifier
 
     def forward(self, image: Tensor) -> Tensor:
-        """(N, 3, 256, 256), RGB, 0 to 1 -> forgery logit (N, 1)."""
+        """(N, 3, 256, 256), RGB, 0 to 1 -> logits (N, outputs)."""
         hidden = self.hidden(self.dropout(torch.flatten(self.features(image), 1)))
         return self.classifier(self.dropout(self.activation(hidden)))
 
 
-def build_meso4() -> nn.Module:
+def build_meso4(outputs: int = 1) -> nn.Module:
     """An untrained Meso-4 that starts at logit 0 for every crop."""
-    return undecided(Meso4())
+    return undecided(Meso4(outputs))

@@ -21,6 +21,8 @@ from deepkd.models.cross_efficient_vit import CrossEfficientViT
 from deepkd.models.efficient_vit import EfficientViT
 from deepkd.models.meso import SIDE_PX, build_meso4
 from deepkd.models.students import STUDENTS, LiteShape, build_student, undecided
+from deepkd.models.subclasses import Subclassed
+from deepkd.models.widths import Widths, resize
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import BATCH, Image, InputFormat
 from deepkd.scoring.verdict import Thresholds
@@ -42,8 +44,8 @@ PUBLISHED_FORMAT = InputFormat(
 class ModelSpec:
     """One entry of the registry."""
 
-    build: Callable[[], nn.Module]
-    """An untrained module: normalised float32 (N, 3, S, S) -> forgery logit (N, 1)."""
+    build: Callable[..., nn.Module]
+    """`build(outputs=1)`: an untrained module, normalised float32 (N, 3, S, S) -> logits (N, outputs)."""
     format: InputFormat
     """The input format of models trained by deepkd; a checkpoint's own overrides it."""
 
@@ -72,8 +74,8 @@ def model_spec(name: str) -> ModelSpec:
     raise ConfigError(f"unknown model '{name}'{hint}; choose from {', '.join(MODELS)}, or any timm classifier")
 
 
-def _build_timm(name: str) -> nn.Module:
-    return undecided(timm.create_model(name, pretrained=False, num_classes=1))
+def _build_timm(name: str, outputs: int = 1) -> nn.Module:
+    return undecided(timm.create_model(name, pretrained=False, num_classes=outputs))
 
 
 def _timm_format(name: str) -> InputFormat:
@@ -91,7 +93,7 @@ class TorchModel:
     module: nn.Module
     format: InputFormat
     shape: dict[str, Any] | None = None
-    """A student's widths, so that it can be built again; None where the architecture says it all."""
+    """A student's shape and a pruned network's widths, to build it again; None where the architecture says it all."""
     trained: bool = False
     metadata: dict[str, Any] = field(default_factory=dict)
     """Calibration, thresholds, recipe and metrics of a trained model, as in its checkpoint."""
@@ -169,6 +171,7 @@ def build_model(
     format: InputFormat | None = None,
     image_size: int | None = None,
     shape: dict[str, Any] | None = None,
+    subclasses: Sequence[str] = (),
 ) -> TorchModel:
     """An untrained model of the registry (or of timm), in eval mode.
 
@@ -176,16 +179,28 @@ def build_model(
         name: a key of `MODELS` or a timm classifier.
         format: what it shall expect to see; None takes the registry's.
         image_size: another input side, pixels.
-        shape: a student's own widths, as its checkpoint recorded them; None takes the registry's.
+        shape: a student's own shape and a pruned network's `widths`, as the checkpoint recorded them.
+        subclasses: names of REAL and FAKE subclasses that it shall tell apart; () gives one logit. See `Subclassed`.
 
     Raises:
-        ConfigError: an unknown name.
+        ConfigError: an unknown name, or subclasses that are not of both labels.
+        ModelError: the widths are those of another architecture.
     """
     spec = model_spec(name)
     chosen = format or spec.format
     if image_size is not None:
         chosen = dataclasses.replace(chosen, size=image_size)
-    if name in STUDENTS:
-        student = LiteShape(**shape) if shape else STUDENTS[name]
-        return TorchModel(name, name, build_student(student).eval(), chosen, shape=dataclasses.asdict(student))
-    return TorchModel(name, name, spec.build().eval(), chosen)
+    widths = {key: (out, into) for key, (out, into) in (shape or {}).get("widths", {}).items()}
+    form = {key: value for key, value in (shape or {}).items() if key != "widths"}
+    student = (LiteShape(**form) if form else STUDENTS[name]) if name in STUDENTS else None
+    outputs = len(subclasses) or 1
+    network = build_student(student, outputs) if student else spec.build(outputs=outputs)
+    module = Subclassed(network, subclasses) if subclasses else network
+    resize(module, widths)
+    kept = (dataclasses.asdict(student) if student else {}) | ({"widths": _lists(widths)} if widths else {})
+    metadata = {"subclasses": list(subclasses)} if subclasses else {}
+    return TorchModel(name, name, module.eval(), chosen, shape=kept or None, metadata=metadata)
+
+
+def _lists(widths: Widths) -> dict[str, list[int]]:
+    return {name: list(width) for name, width in widths.items()}

@@ -45,12 +45,12 @@ STUDENTS = {
 }
 
 
-def build_student(shape: LiteShape) -> nn.Module:
-    """An untrained student: (N, 3, S, S) -> forgery logit (N, 1), any S that is a multiple of 32."""
+def build_student(shape: LiteShape, outputs: int = 1) -> nn.Module:
+    """An untrained student: (N, 3, S, S) -> logits (N, outputs), any S that is a multiple of 32."""
     student = EfficientNet(
         block_args=decode_arch_def([list(stage) for stage in LITE_STAGES], shape.depth, fix_first_last=True),
         num_features=shape.head,
-        num_classes=1,
+        num_classes=outputs,
         stem_size=shape.stem,
         fix_stem=True,
         round_chs_fn=partial(round_channels, multiplier=shape.width, divisor=8),

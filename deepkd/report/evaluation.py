@@ -54,6 +54,9 @@ def evaluation_table(document: Mapping[str, Any]) -> Group:
             table.add_row(f"  {_titled(title, models[0][level])}", *(shown(model[level][figure]) for model in models))
     for parts, title in (("methods", "AUC, method against all real"), ("datasets", "AUC, data set")):
         _add_parts(table, models, parts, title)
+    if any(model["v_score"] is not None for model in models):
+        table.add_section()
+        table.add_row("V-score of the features", *(f"{model['v_score']:.4f}" for model in models))
     harmed = [robustness_table(model) for model in models if model["robustness"]]
     notes = [Text(HARM_NOTE, style="dim")] if harmed else []
     return Group(

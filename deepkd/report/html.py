@@ -14,6 +14,7 @@ from deepkd.detect import SHOWN
 from deepkd.report import Provenance
 from deepkd.report.console import percent
 from deepkd.report.escape import visible
+from deepkd.report.heat import heat_png, strongest
 from deepkd.report.timeline import timeline
 from deepkd.scoring.verdict import FrameScore, Label, TrackVerdict, Verdict, clock
 
@@ -84,7 +85,7 @@ def _facts(verdict: Verdict) -> str:
 
 
 def _person(track: TrackVerdict, verdict: Verdict, thresholds: Any) -> dict[str, Any]:
-    seen = partial(_face, track)
+    seen = partial(_face, track, strongest(track.frames))
     shown = sorted((frame for frame in track.frames if frame.thumbnail), key=lambda frame: -frame.logit)
     half = min(SHOWN, (len(shown) + 1) // 2)
     return {
@@ -95,13 +96,16 @@ def _person(track: TrackVerdict, verdict: Verdict, thresholds: Any) -> dict[str,
         "timeline": timeline(track, verdict.duration_s or 0.0, thresholds) if len(track.frames) > 1 else "",
         "most": [seen(frame) for frame in shown[:half]],
         "least": [seen(frame) for frame in shown[half:]],
+        "is_located": any(frame.evidence is not None for frame in shown),
         "frames": [(clock(frame.t_s), percent(frame.score), frame.flaw or "") for frame in track.frames],
     }
 
 
-def _face(track: TrackVerdict, frame: FrameScore) -> dict[str, str]:
+def _face(track: TrackVerdict, limit: float, frame: FrameScore) -> dict[str, str]:
+    heat = b"" if frame.evidence is None else heat_png(frame.evidence, limit)
     return {
         "data": base64.b64encode(frame.thumbnail).decode(),
+        "heat": base64.b64encode(heat).decode(),
         "time": clock(frame.t_s),
         "score": percent(frame.score),
         "flaw": frame.flaw or "",

@@ -50,6 +50,19 @@ class Curves:
     auc: float | None
 
 
+@dataclass(frozen=True)
+class Panel:
+    """What the plot of features shows of one model."""
+
+    name: str
+    labels: Array
+    """1 is FAKE, 0 is REAL, (N,)."""
+    points: Array
+    """Where each crop lies in the plane, (N, 2), without a unit."""
+    v_score: float
+    """How far clusters of the features are the labels, 0 to 1."""
+
+
 def draw_training(metrics: Path, path: Path) -> None:
     """Loss, validation AUC and learning rate over the epochs of a run, from its `metrics.jsonl`.
 
@@ -181,6 +194,21 @@ def draw_scores(path: Path, curves: Sequence[Curves]) -> None:
         panels[0].legend()
 
     _save(path, draw, width=4.6 * len(curves), height=3.4)
+
+
+def draw_features(path: Path, panels: Sequence[Panel]) -> None:
+    """Features of crops in the plane, real and forged ones apart, a panel per model with its V-score."""
+
+    def draw(figure: Any) -> None:
+        for axes, one in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+            for label, name, hue in ((0, "REAL", REAL), (1, "FAKE", FAKE)):
+                x, y = one.points[one.labels == label].T
+                axes.scatter(x, y, s=12, color=hue, alpha=0.65, linewidths=0, label=f"{name} ({len(x):,})")
+            axes.set(title=f"{_plain(one.name)}\nV-score {one.v_score:.3f}", xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+            axes.legend(loc="upper left", bbox_to_anchor=(0, 0), ncols=2, borderaxespad=0)
+
+    _save(path, draw, width=4.6 * len(panels), height=4.9)
 
 
 EVALUATION_PLOTS: dict[str, Callable[[Path, Sequence[Curves]], None]] = {

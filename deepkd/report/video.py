@@ -11,6 +11,7 @@ import numpy as np
 
 from deepkd.errors import OutputError
 from deepkd.report.console import percent
+from deepkd.report.sound import Sound
 from deepkd.scoring.verdict import Box, FrameScore, Label, TrackVerdict, Verdict
 from deepkd.video.frames import Image, every_frame
 
@@ -49,23 +50,25 @@ class VideoReport:
 
 
 def annotate(verdict: Verdict, out: Path) -> None:
-    """Write every frame of the clip at its own time to `out`, with what the verdict says drawn in; no sound."""
+    """Write every frame of the clip at its own time to `out`, with what the verdict says drawn in, and its sound."""
     with out.open("wb") as file, av.open(file, "w", format="webm") as container:
-        stream = None
+        stream, sound, t_s, last = None, None, 0.0, -1
         for t_s, image in every_frame(verdict.path):
             image = drawn(image, t_s, verdict)
-            if stream is None:
+            if stream is None or sound is None:
                 stream = container.add_stream("libvpx-vp9", rate=_rate(verdict.fps), options=OPTIONS)
                 stream.height, stream.width = image.shape[:2]
                 stream.pix_fmt = "yuv420p"
                 stream.codec_context.time_base = Fraction(1, TICKS)
-                last = -1
+                sound = Sound(verdict.path, container)
             picture = av.VideoFrame.from_ndarray(image, format="rgb24")
             last = picture.pts = max(round(t_s * TICKS), last + 1)
             picture.time_base = Fraction(1, TICKS)
             container.mux(stream.encode(picture))
-        if stream is not None:
+            sound.up_to(t_s)
+        if stream is not None and sound is not None:
             container.mux(stream.encode())
+            sound.close(t_s + 1 / (verdict.fps or 25))
 
 
 def _rate(fps: float | None) -> Fraction:

@@ -126,6 +126,8 @@ class Scorer:
         self.format = InputFormat.from_dict(self.metadata["input"])
         self.calibration = Calibration.from_dict(self.metadata["calibration"])
         self.thresholds = Thresholds.from_dict(self.metadata["thresholds"])
+        self.has_evidence = "evidence" in {output.name for output in self._session.get_outputs()}
+        """Whether the model tells where in a crop its logit comes from."""
         self.sha256 = hashlib.sha256(content).hexdigest()
         self.bytes = len(content)
 
@@ -152,11 +154,25 @@ class Scorer:
 
     def logits(self, crops: Sequence[Image]) -> npt.NDArray[np.float32]:
         """One forgery logit per crop (RGB, uint8, any size), (N,), before calibration."""
+        if not crops:
+            return np.zeros(0, np.float32)
+        return self._run(["logit"], crops)[0].reshape(-1)
+
+    def evidence(self, crops: Sequence[Image]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """The logits as above, and the logit of each place of the crops, (N, h, w), whose mean is the crop's logit.
+
+        Only for at least one crop, and for models that have evidence.
+        """
+        logits, places = self._run(["logit", "evidence"], crops)
+        return logits.reshape(-1), places
+
+    def _run(self, names: list[str], crops: Sequence[Image]) -> list[npt.NDArray[np.float32]]:
+        """The named outputs for at least one crop, `BATCH` crops at a time."""
         parts = [
-            self._session.run(["logit"], {"crops": self.format.batch(crops[start : start + BATCH])})[0]
+            self._session.run(names, {"crops": self.format.batch(crops[start : start + BATCH])})
             for start in range(0, len(crops), BATCH)
         ]
-        return np.concatenate(parts).astype(np.float32).reshape(-1) if parts else np.zeros(0, np.float32)
+        return [np.concatenate(part).astype(np.float32) for part in zip(*parts, strict=True)]
 
     def probabilities(self, crops: Sequence[Image]) -> npt.NDArray[np.float64]:
         """Calibrated probability of forgery per crop, (N,)."""
@@ -176,6 +192,8 @@ def _open_session(path: Path, content: bytes, threads: int | None) -> tuple[dict
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = threads or 0
+    # Waiting threads would spin, and take the cores from what decodes and finds faces meanwhile.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         raw = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)

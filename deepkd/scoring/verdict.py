@@ -18,13 +18,15 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from deepkd.errors import ConfigError, ModelError
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.evidence import MIN_PROBABILITY
 
-MIN_RUN = 3
-"""Frames in a row that must look forged before a part of a person's time is called forged."""
+MIN_RUN, MIN_RUN_S = 3, 0.5
+"""Frames in a row that must look forged before a part of a person's time is called forged; in a closer look, where
+frames lie close together and so look alike, they must also last so many seconds."""
 ODD_RUN, SURE_RUN = 0.9, 0.98
 """How probable forgery must be in such a run to make a person INCONCLUSIVE or FAKE whose mean says otherwise. The
 best of many runs looks worse than it is: at 0.9 for FAKE, one of 21 real FaceForensics++ clips was a false alarm."""
@@ -106,6 +108,10 @@ class FrameScore:
     """Why this face does not count as evidence ("too small"); None when it does."""
     thumbnail: bytes = dataclasses.field(default=b"", repr=False)
     """The face as a small JPEG; empty where no report wants it."""
+    evidence: npt.NDArray[np.float32] | None = dataclasses.field(default=None, repr=False, compare=False)
+    """The logit of each place of the face, (h, w), whose mean is `logit`; None where the model does not tell."""
+    is_closer: bool = False
+    """From a closer look at a moment that seemed forged: it tells of that moment, not of the whole."""
 
     def to_dict(self) -> dict[str, Any]:
         """The frame of schema deepkd.detect/1."""
@@ -255,9 +261,9 @@ def mean_logit(faces: Mapping[int, Sequence[FrameScore]], criteria: Criteria) ->
 
 def _judge_track(id: int, frames: tuple[FrameScore, ...], criteria: Criteria) -> TrackVerdict:
     usable = [frame for frame in frames if frame.flaw is None]
-    if len(usable) < criteria.min_frames:
+    if sum(not frame.is_closer for frame in usable) < criteria.min_frames:
         return TrackVerdict(id, frames, Label.INCONCLUSIVE, None, _too_little(frames, criteria))
-    score = _mean_score(usable, criteria)
+    score = _mean_score([frame for frame in usable if not frame.is_closer] or usable, criteria)
     label = criteria.thresholds.label(score)
     run = forged_run(usable, criteria)
     is_part = 0 < len(run) < WHOLE * len(usable)
@@ -292,11 +298,25 @@ def forged_run(frames: Sequence[FrameScore], criteria: Criteria) -> list[FrameSc
     smooth = np.sort([padded[:-2], padded[1:-1], padded[2:]], axis=0)[1]
     over = criteria.calibration.probability(smooth) >= criteria.thresholds.fake
     edges = np.flatnonzero(np.diff(np.r_[False, over, False]))
-    runs = [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a >= MIN_RUN]
+    runs = [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if _is_run(frames[a:b])]
     if not runs:
         return []
     start, end = max(runs, key=lambda run: float(logits[run[0] : run[1]].mean()))
     return list(frames[start:end])
+
+
+def _is_run(frames: Sequence[FrameScore]) -> bool:
+    is_closer = any(frame.is_closer for frame in frames)
+    return len(frames) >= MIN_RUN and (not is_closer or frames[-1].t_s - frames[0].t_s >= MIN_RUN_S)
+
+
+def odd_frames(frames: Sequence[FrameScore], criteria: Criteria) -> list[FrameScore]:
+    """The single frames of a person that look forged although the person does not; the most suspicious first."""
+    usable = [frame for frame in frames if frame.flaw is None]
+    if len(usable) < criteria.min_frames or _judge_track(0, tuple(frames), criteria).verdict is Label.FAKE:
+        return []
+    limit = max(ODD_RUN, criteria.thresholds.fake)
+    return sorted((frame for frame in usable if frame.score >= limit), key=lambda frame: -frame.logit)
 
 
 def _too_little(frames: Sequence[FrameScore], criteria: Criteria) -> str:

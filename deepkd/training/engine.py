@@ -210,8 +210,14 @@ class _Trainer:
 
     def _batches(self, epoch: int) -> list[list[SampleKey]]:
         config = self.config
-        shape = {"batch": config.batch, "seed": config.seed, "self_blend": config.self_blend}
-        return epoch_batches(self.train_crops, config.sampling, epoch=epoch, **shape)
+        return epoch_batches(
+            self.train_crops,
+            config.sampling,
+            batch=config.batch,
+            seed=config.seed,
+            epoch=epoch,
+            self_blend=config.self_blend,
+        )
 
     def _loader(self, batches: list[list[SampleKey]]) -> Iterator[Batch]:
         parts = []

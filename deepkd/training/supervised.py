@@ -1,36 +1,45 @@
 """Training on labels alone: what a teacher gets, and a student without one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from deepkd.data.crops import load_crops
+from deepkd.data.crops import CropSet, load_crops
 from deepkd.data.families import training_record
-from deepkd.errors import ModelError
+from deepkd.errors import DataError, ModelError
 from deepkd.models.checkpoints import load_checkpoint
 from deepkd.models.registry import TorchModel, build_model, normalise
+from deepkd.models.subclasses import REAL_SUBCLASS, Subclassed, fake_subclass, names_of, outputs_and_logit
 from deepkd.settings import TrainConfig, TrainingConfig
 from deepkd.training.engine import Objective, Progress, fit
 
 
 class Supervised(Objective):
-    """Binary cross-entropy with label smoothing on the model's own input format."""
+    """Binary cross-entropy with label smoothing on the model's own input format.
 
-    def __init__(self, model: TorchModel, label_smoothing: float) -> None:
+    With subclasses, also `-log P(method | FAKE)` of the forgeries whose method is known.
+    """
+
+    def __init__(self, model: TorchModel, label_smoothing: float, *, columns: Tensor | None = None) -> None:
+        """Take each row's subclass, (rows,), -1 where it is unknown or REAL, for a model that has subclasses."""
         super().__init__()
         self.module = model.module
         self.format = model.format
         self.view_px = model.format.size
         self.label_smoothing = label_smoothing
+        self.columns = columns
 
     def forward(self, views: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
-        """Views (N, 3, view_px, view_px) in [0, 1], labels (N,) -> `total`, `bce`."""
-        logits = self.module(normalise(views, self.format)).flatten().float()
-        bce = F.binary_cross_entropy_with_logits(logits, smoothed(labels, self.label_smoothing))
-        return {"total": bce, "bce": bce}
+        """Views (N, 3, view_px, view_px) in [0, 1], labels (N,), rows (N,) -> `total`, `bce`, perhaps `subclass`."""
+        outputs, logits = outputs_and_logit(self.module, normalise(views, self.format))
+        bce = F.binary_cross_entropy_with_logits(logits.flatten().float(), smoothed(labels, self.label_smoothing))
+        if self.columns is None or not isinstance(self.module, Subclassed):
+            return {"total": bce, "bce": bce}
+        within = self.module.within_fake(outputs, self.columns[rows].to(outputs.device))
+        return {"total": bce + within, "bce": bce, "subclass": within}
 
 
 def smoothed(labels: Tensor, share: float) -> Tensor:
@@ -38,23 +47,48 @@ def smoothed(labels: Tensor, share: float) -> Tensor:
     return labels * (1 - share) + 0.5 * share
 
 
-def start_model(name: str, config: TrainingConfig) -> TorchModel:
-    """The model to train: fresh, or with the weights and input format of `config.init`.
+def start_model(name: str, config: TrainingConfig, *, subclasses: Sequence[str] = ()) -> TorchModel:
+    """The model to train, with these subclasses: fresh, or with the weights and input format of `config.init`.
 
     Raises:
         ConfigError: an unknown model.
-        ModelError: `init` is not a checkpoint of that architecture.
+        ModelError: `init` is not a checkpoint of that architecture, or tells other subclasses apart.
     """
     torch.manual_seed(config.seed)
     if not config.init:
-        return build_model(name, image_size=config.image_size)
+        return build_model(name, image_size=config.image_size, subclasses=subclasses)
     source = load_checkpoint(config.init, allow_untrained=True)
-    model = build_model(name, format=source.format, image_size=config.image_size)
-    if source.architecture != model.architecture:
-        found, wanted = source.architecture, model.architecture
-        raise ModelError(f"{config.init}: holds a {found}, not a {wanted}; give a checkpoint of the same model")
+    if source.architecture != name:
+        found = source.architecture
+        raise ModelError(f"{config.init}: holds a {found}, not a {name}; give a checkpoint of the same model")
+    if names_of(source.module) != tuple(subclasses):
+        known, wanted = (", ".join(names) or "none" for names in (names_of(source.module), subclasses))
+        raise ModelError(f"{config.init}: its subclasses are {known}, not {wanted}; start from another checkpoint")
+    size, shape = config.image_size, source.shape
+    model = build_model(name, format=source.format, image_size=size, shape=shape, subclasses=subclasses)
     model.module.load_state_dict(source.module.state_dict())
     return model
+
+
+def subclasses_in(crops: CropSet) -> tuple[str, ...]:
+    """REAL, and one subclass for each forgery method that the FAKE rows name, in alphabetical order.
+
+    Raises:
+        DataError: no FAKE row names its method.
+    """
+    methods = sorted({row.method for row in crops.rows if row.label == "FAKE" and row.method})
+    if not methods:
+        raise DataError(
+            "subclasses=method, but no FAKE row of the index names its method; fill that column or leave it"
+        )
+    return (REAL_SUBCLASS, *map(fake_subclass, methods))
+
+
+def subclass_columns(crops: CropSet, subclasses: Sequence[str]) -> Tensor:
+    """Each row's place among the subclasses, (rows,), int64; -1 for REAL and for forgeries of unknown method."""
+    places = {name: column for column, name in enumerate(subclasses)}
+    named = [fake_subclass(row.method) if row.label == "FAKE" else "" for row in crops.rows]
+    return torch.tensor([places.get(name, -1) for name in named])
 
 
 def train(
@@ -68,12 +102,13 @@ def train(
     """Train a model on the split `train` of an index, choosing weights by the AUC on its split `val`.
 
     Raises:
-        DataError: the index or a split is wrong.
+        DataError: the index or a split is wrong, or names no method where the settings ask for subclasses.
         ConfigError, ModelError, OutputError, TrainingError: see `start_model` and `fit`.
     """
     train_crops = load_crops(data, "train", limit=config.limit)
     val_crops = load_crops(data, "val", limit=config.val_limit)
-    model = start_model(config.model, config)
+    subclasses = subclasses_in(train_crops) if config.subclasses == "method" else ()
+    model = start_model(config.model, config, subclasses=subclasses)
     model.metadata["recipe"] = {**config.recipe(), **training_record(train_crops)}
-    objective = Supervised(model, config.label_smoothing)
+    objective = Supervised(model, config.label_smoothing, columns=subclass_columns(train_crops, subclasses))
     return fit(model, objective, train_crops, val_crops, config, run, resume=resume, report=report)

@@ -1,9 +1,10 @@
 """Decoder: one open video that decodes forward, seeks, and finds the frame nearest to a time."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol
 
@@ -30,6 +31,9 @@ without these the pictures are damaged (25 to 35 dB in the clips measured)."""
 SEEK_S = 10.0
 """A sample farther ahead than this is reached by seeking; encoders put keyframes closer than this."""
 
+INDEX_ERROR_S = 0.2
+"""How far the time of a keyframe in a file's index, a decoding time, may lie from the time at which it is shown."""
+
 GUESSED_FPS = 25.0
 """For streams that carry neither timestamps nor a frame rate."""
 
@@ -41,6 +45,15 @@ class Sample:
     picture: VideoFrame
     t_s: float
     """Time since the start of the video stream, seconds."""
+
+
+class Stopped(Exception):
+    """Whoever wanted the frames wants no more."""
+
+
+def never() -> bool:
+    """What is asked where nobody stops a decoder."""
+    return False
 
 
 class _Sized(Protocol):
@@ -57,7 +70,9 @@ class Decoder:
     _ahead: Sample | None
     _coming: Iterator[Sample]
 
-    def __init__(self, path: Path, file: BinaryIO, *, max_pixels: int, threads: int = 0) -> None:
+    def __init__(
+        self, path: Path, file: BinaryIO, *, max_pixels: int, threads: int = 0, stop: Callable[[], bool] = never
+    ) -> None:
         self.path = path
         self.damaged = 0
         """Packets and frames left out."""
@@ -66,7 +81,7 @@ class Decoder:
         self.end_s: float | None = None
         """Time of the last frame, once it was reached with every frame decoded."""
         self._file, self._max_pixels, self._threads = file, max_pixels, threads
-        self._level = 0
+        self._level, self._stop = 0, stop
         self._open()
         self._start = self._stream.start_time or 0
         self._tick_s = self._stream.time_base or Fraction(0)
@@ -87,6 +102,27 @@ class Decoder:
             return float(self._stream.duration * self._tick_s)
         whole = self._container.duration
         return whole / av.time_base if whole and whole > 0 and self._is_timed else None
+
+    def first(self) -> Sample | None:
+        """The first frame, which is not taken away from those to come; None where not one decodes."""
+        if self._ahead is None:
+            self._ahead = next(self._coming, None)
+        return self._ahead
+
+    def begin(self, target_s: float, within_s: float) -> None:
+        """Start a level higher where the file's index shows that no keyframe lies within a time of the first target.
+
+        That is what `nearest` and `climb` would find out by decoding. To be called before any frame is decoded.
+        """
+        entries: Any = getattr(self._stream, "index_entries", ())
+        if not self._is_timed or not len(entries) == self._stream.frames > 0:
+            return
+        margin_s, start = within_s + INDEX_ERROR_S, entries[0].timestamp
+        times = ((float((entry.timestamp - start) * self._tick_s), entry.is_keyframe) for entry in entries)
+        early = takewhile(lambda entry: entry[0] <= target_s + margin_s, times)
+        if not any(is_key and t_s >= target_s - margin_s for t_s, is_key in early):
+            self._level += 1
+            self._stream.codec_context.skip_frame = SKIPS[self._level]
 
     def measured_s(self) -> float:
         """Length of the video stream, seconds, by reading on to the end without decoding."""
@@ -139,7 +175,7 @@ class Decoder:
 
     def _open(self) -> None:
         self._file.seek(0)
-        self._container = _container(self.path, self._file, self._max_pixels)
+        self._container = open_container(self.path, self._file, self._max_pixels)
         try:
             self._stream = _video_stream(self.path, self._container)
             check_size(self.path, self._stream.codec_context, self._max_pixels)
@@ -176,7 +212,10 @@ class Decoder:
 
     def _packets(self) -> Iterator[Any]:
         try:
-            yield from self._container.demux(self._stream)
+            for packet in self._container.demux(self._stream):
+                if self._stop():
+                    raise Stopped
+                yield packet
         except (av.FFmpegError, OSError) as error:
             self.error = str(error.strerror)
         except IndexError:
@@ -192,15 +231,16 @@ class Decoder:
 
 
 @contextmanager
-def opened(path: Path, *, max_pixels: int, threads: int = 0) -> Iterator[Decoder]:
+def opened(path: Path, *, max_pixels: int, threads: int = 0, stop: Callable[[], bool] = never) -> Iterator[Decoder]:
     """The decoder of a file's first video stream; closed at the end, whatever happens.
 
     Raises:
         VideoError: it is no video, holds no video stream, or its frames are larger than `max_pixels`.
+        Stopped: while decoding, once `stop` says so.
     """
     # A file object, not its name: names may hold any bytes, and FFmpeg takes some for a protocol or a pattern.
     with path.open("rb") as file:
-        video = Decoder(path, file, max_pixels=max_pixels, threads=threads)
+        video = Decoder(path, file, max_pixels=max_pixels, threads=threads, stop=stop)
         try:
             yield video
         finally:
@@ -218,7 +258,12 @@ def check_size(path: Path, picture: _Sized, max_pixels: int) -> None:
         raise VideoError(f"{path}: frames of {size} exceed the limit of {max_pixels} px; scale the video down first")
 
 
-def _container(path: Path, file: BinaryIO, max_pixels: int) -> InputContainer:
+def open_container(path: Path, file: BinaryIO, max_pixels: int) -> InputContainer:
+    """A file as FFmpeg may read it: known containers only, and nothing that a file refers to.
+
+    Raises:
+        VideoError: it is none of them.
+    """
     try:
         container: InputContainer = av.open(
             file,

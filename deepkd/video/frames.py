@@ -1,15 +1,18 @@
 """Frames: a video or a still image as upright pictures, evenly sampled in time, with exact timestamps."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
 
 from deepkd.errors import VideoError
-from deepkd.video.decoder import Decoder, Sample, check_size, opened
+from deepkd.video.decoder import Decoder, Sample, check_size, never, opened
 from deepkd.video.stills import check_file, read_still, still_kind
 
 Image = npt.NDArray[np.uint8]
@@ -55,34 +58,88 @@ class Frame:
     """0, 1, 2 ... in the order sampled."""
 
 
+@dataclass(frozen=True)
+class Moments:
+    """Which frames to take of a video."""
+
+    times_s: Sequence[float]
+    """The times wanted, seconds, in order; the frame nearest to each is taken."""
+    part_s: float
+    """What one frame stands for, seconds: it lies as near to its time as a share of this (`MAX_SHIFT`) asks for."""
+
+
+Plan = Callable[[float], Moments]
+"""From the length of a video, seconds, to the moments to look at."""
+
+
+def evenly(count: Callable[[float], int]) -> Plan:
+    """The plan that cuts a video into equal parts, so many for its length in seconds, and takes the middle of each."""
+
+    def plan(duration_s: float) -> Moments:
+        parts = count(duration_s)
+        part_s = duration_s / parts
+        return Moments([(number + 0.5) * part_s for number in range(parts)], part_s)
+
+    return plan
+
+
+class Reading(Protocol):
+    """An open video or still image: what it is, and then its frames."""
+
+    @property
+    def info(self) -> VideoInfo:
+        """What the file holds, found by decoding its first frame."""
+        ...
+
+    def frames(self, warn: Callable[[str], None] | None = None) -> Iterator[Frame]:
+        """The frames, see `read_frames`; to be called once."""
+        ...
+
+
+@contextmanager
+def reading(
+    path: Path,
+    plan: Plan,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    threads: int = 0,
+    stop: Callable[[], bool] = never,
+) -> Iterator[Reading]:
+    """Open a video or an image, and keep it open for a `with` block.
+
+    Args:
+        path: a video or an image.
+        plan: which frames of a video to take; an image has but one.
+        max_pixels: larger frames are refused.
+        threads: decoder threads, 0 for as many as there are cores.
+        stop: asked between packets; where it says so, `Stopped` is raised.
+
+    Raises:
+        VideoError, ImageError: it cannot be opened, or not one frame decodes.
+    """
+    kind = still_kind(check_file(path))
+    if kind:
+        yield _Still(path, kind, read_still(path, max_pixels=max_pixels))
+        return
+    with opened(path, max_pixels=max_pixels, threads=threads, stop=stop) as video:
+        duration_s = _duration_s(path, video, stop)
+        yield _Moving(path, video, max_pixels, duration_s, plan(duration_s))
+
+
 def probe(path: Path, *, max_pixels: int = MAX_PIXELS) -> VideoInfo:
     """What the file holds, found by decoding its first frame.
 
     Raises:
         VideoError, ImageError: it cannot be opened or decoded.
     """
-    kind = still_kind(check_file(path))
-    if kind:
-        height, width = read_still(path, max_pixels=max_pixels).shape[:2]
-        return VideoInfo(path, width, height, 0, 0.0, 0.0, kind, is_image=True)
-    with opened(path, max_pixels=max_pixels) as video:
-        first = next(video.decoded(), None)
-        if first is None:
-            raise _undecodable(path, video)
-        check_size(path, first.picture, max_pixels)
-        turns = _quarter_turns(first.picture)
-        size = (first.picture.width, first.picture.height)
-        width, height = reversed(size) if turns % 2 else size
-        duration_s = _duration_s(path, video)
-    warnings = (f"{video.others} more video streams are ignored",) if video.others else ()
-    return VideoInfo(path, width, height, turns * 90, video.fps, duration_s, video.codec, False, warnings)
+    with reading(path, evenly(lambda duration_s: 1), max_pixels=max_pixels) as file:
+        return file.info
 
 
 def read_frames(
     path: Path,
     *,
     frames: int,
-    info: VideoInfo | None = None,
     max_pixels: int = MAX_PIXELS,
     threads: int = 0,
     warn: Callable[[str], None] | None = None,
@@ -96,7 +153,6 @@ def read_frames(
     Args:
         path: a video or an image.
         frames: how many to sample; a shorter video gives all that it has.
-        info: what `probe` gave, to save measuring the duration again.
         max_pixels: larger frames are refused.
         threads: decoder threads, 0 for as many as there are cores.
         warn: takes a sentence about each thing wrong with a video that still decodes.
@@ -104,19 +160,53 @@ def read_frames(
     Raises:
         VideoError, ImageError: it cannot be opened, or not one frame decodes.
     """
-    if still_kind(check_file(path)):
-        yield Frame(read_still(path, max_pixels=max_pixels), 0.0, 0)
-        return
-    with opened(path, max_pixels=max_pixels, threads=threads) as video:
-        duration_s = info.duration_s if info else _duration_s(path, video)
+    with reading(path, evenly(lambda duration_s: frames), max_pixels=max_pixels, threads=threads) as file:
+        yield from file.frames(warn)
+
+
+class _Still:
+    """A `Reading` of an image."""
+
+    def __init__(self, path: Path, kind: str, image: Image) -> None:
+        height, width = image.shape[:2]
+        self.info = VideoInfo(path, width, height, 0, 0.0, 0.0, kind, is_image=True)
+        self._image = image
+
+    def frames(self, warn: Callable[[str], None] | None = None) -> Iterator[Frame]:
+        yield Frame(self._image, 0.0, 0)
+
+
+class _Moving:
+    """A `Reading` of a video, decoded once."""
+
+    def __init__(self, path: Path, video: Decoder, max_pixels: int, duration_s: float, moments: Moments) -> None:
+        self.path, self._video, self._max_pixels = path, video, max_pixels
+        self._duration_s, self._moments = duration_s, moments
+        video.begin(moments.times_s[0], MAX_SHIFT * moments.part_s)
+
+    @cached_property
+    def info(self) -> VideoInfo:
+        video, first = self._video, self._video.first()
+        if first is None:
+            raise _undecodable(self.path, video)
+        check_size(self.path, first.picture, self._max_pixels)
+        turns = _quarter_turns(first.picture)
+        size = (first.picture.width, first.picture.height)
+        width, height = reversed(size) if turns % 2 else size
+        warnings = (f"{video.others} more video streams are ignored",) if video.others else ()
+        return VideoInfo(
+            self.path, width, height, turns * 90, video.fps, self._duration_s, video.codec, False, warnings
+        )
+
+    def frames(self, warn: Callable[[str], None] | None = None) -> Iterator[Frame]:
         index = -1
-        for index, sample in enumerate(_sampled(video, duration_s, frames)):
-            check_size(path, sample.picture, max_pixels)
+        for index, sample in enumerate(_sampled(self._video, self._moments)):
+            check_size(self.path, sample.picture, self._max_pixels)
             yield Frame(upright(sample.picture), sample.t_s, index)
         if index < 0:
-            raise _undecodable(path, video)
+            raise _undecodable(self.path, self._video)
         if warn:
-            for sentence in _complaints(video, duration_s, frames):
+            for sentence in _complaints(self._video, self._duration_s, self._moments.part_s):
                 warn(sentence)
 
 
@@ -135,14 +225,12 @@ def every_frame(path: Path, *, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[f
             yield sample.t_s, upright(sample.picture)
 
 
-def _sampled(video: Decoder, duration_s: float, frames: int) -> Iterator[Sample]:
-    """The frame nearest to the middle of each of `frames` equal parts of the duration, each frame once."""
-    part_s = duration_s / frames
+def _sampled(video: Decoder, moments: Moments) -> Iterator[Sample]:
+    """The frame nearest to each moment, each frame once."""
     last_s = float("-inf")
-    for number in range(frames):
-        target_s = (number + 0.5) * part_s
+    for target_s in moments.times_s:
         found = video.nearest(target_s)
-        while _is_far(found, target_s, part_s) and video.climb(target_s):
+        while _is_far(found, target_s, moments.part_s) and video.climb(target_s):
             found = video.nearest(target_s)
         if found and found.t_s > last_s:
             last_s = found.t_s
@@ -153,21 +241,20 @@ def _is_far(found: Sample | None, target_s: float, part_s: float) -> bool:
     return found is None or abs(found.t_s - target_s) > MAX_SHIFT * part_s
 
 
-def _complaints(video: Decoder, duration_s: float, frames: int) -> Iterator[str]:
+def _complaints(video: Decoder, duration_s: float, part_s: float) -> Iterator[str]:
     """What was wrong with a video that still decoded."""
     if video.damaged:
         yield f"{video.damaged} damaged pieces were left out ({video.error or 'incomplete frames'})"
-    part_s = duration_s / frames
     missing_s = duration_s - part_s - video.end_s if video.end_s is not None else 0.0
     if missing_s > (1 / video.fps if video.fps else 0.1):
         yield f"it ends at {video.end_s:.1f} s of the {duration_s:.1f} s declared, and is judged on those"
 
 
-def _duration_s(path: Path, video: Decoder) -> float:
+def _duration_s(path: Path, video: Decoder, stop: Callable[[], bool]) -> float:
     """The declared length of the video stream, else the measured one."""
     if video.declared_s is not None:
         return video.declared_s
-    with opened(path, max_pixels=MAX_PIXELS) as again:
+    with opened(path, max_pixels=MAX_PIXELS, stop=stop) as again:
         return again.measured_s()
 
 

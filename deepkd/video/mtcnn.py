@@ -103,7 +103,8 @@ class Mtcnn:
 def _session(name: str, threads: int | None) -> ort.InferenceSession:
     path = shipped_file(name)
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads or min(MAX_THREADS, os.cpu_count() or 1)
+    # Half of the cores: the others decode meanwhile.
+    options.intra_op_num_threads = threads or max(1, min(MAX_THREADS, (os.cpu_count() or 1) // 2))
     options.inter_op_num_threads = 1
     # Waiting threads would spin: four times the processor time, and slow as soon as anything else runs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

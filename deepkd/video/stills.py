@@ -5,7 +5,6 @@ import struct
 import zlib
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -64,6 +63,8 @@ def read_still(path: Path, *, max_pixels: int) -> Image:
     image = _decoded(data)
     if image is None:
         raise ImageError(f"{path}: the image is cut off or damaged; copy or save it again")
+    import cv2  # not above: a video is to be decoded before it is loaded
+
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
@@ -71,6 +72,8 @@ def _decoded(data: bytes) -> Image | None:
     """The picture as BGR, without a word on standard error; None where it is damaged."""
     if still_kind(data[:30]) == "png" and not _is_whole_png(data):
         return None
+    import cv2
+
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:

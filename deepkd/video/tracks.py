@@ -1,6 +1,7 @@
 """Tracks: which face is the same person as a face before."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deepkd.video.faces import Face
@@ -96,6 +97,14 @@ class _Track:
             dx, dy = _minus(_center(box), _center(self.box))
             self.velocity = ((self.velocity[0] + dx / elapsed) / 2, (self.velocity[1] + dy / elapsed) / 2)
         self.t_s, self.box = t_s, box
+
+
+def same_person(t_s: float, box: Box, later_s: float, boxes: Sequence[Box]) -> int | None:
+    """Which of the boxes at another time, before or after, continues a box; None where none does."""
+    track = _Track(0, 0.0, box)
+    costs = [track.cost(abs(later_s - t_s), other) for other in boxes]
+    best = min(range(len(boxes)), key=costs.__getitem__, default=None)
+    return None if best is None or math.isinf(costs[best]) else best
 
 
 def cheapest_columns(costs: list[list[float]]) -> list[int]:

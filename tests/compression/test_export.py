@@ -103,3 +103,26 @@ def test_truncated_and_missing_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"not an \.onnx file"):
         (tmp_path / "m.bin").write_bytes(b"x")
         Scorer.load(tmp_path / "m.bin")
+
+
+def test_the_evidence_is_a_map_whose_mean_is_the_logit(tmp_path: Path) -> None:
+    scorer = Scorer.load(export_onnx(trained(), tmp_path / "m.onnx"))
+    assert scorer.has_evidence
+    logits, places = scorer.evidence(CROPS)
+    assert places.shape == (len(CROPS), 2, 2) and np.ptp(places, (1, 2)).min() > 0.01
+    np.testing.assert_allclose(places.mean((1, 2)), logits, atol=1e-4)
+    np.testing.assert_allclose(scorer.logits(CROPS), logits, atol=1e-5)
+
+
+def test_a_model_of_another_build_has_no_evidence(tmp_path: Path) -> None:
+    model = trained()
+    model.module = nn.Sequential(model.module, nn.Tanh())
+    assert not Scorer.load(export_onnx(model, tmp_path / "m.onnx")).has_evidence
+
+
+@pytest.mark.parametrize(("name", "located"), [("resnet10t", True), ("mobilenetv3_small_050", False)])
+def test_other_classifiers(name: str, located: bool, tmp_path: Path) -> None:
+    model = build_model(name, image_size=64)
+    nn.init.normal_(model.module.get_classifier().weight)
+    model.trained = True
+    assert Scorer.load(export_onnx(model, tmp_path / "m.onnx")).has_evidence == located

@@ -80,7 +80,7 @@ def test_sampling_names_the_label_that_is_missing(tmp_path: Path) -> None:
     only_real = crops.subset([i for i, row in enumerate(crops.rows) if row.label == "REAL"])
     with pytest.raises(DataError, match="all REAL"):
         epoch_batches(only_real, "balanced", batch=4, seed=0, epoch=0)
-    with pytest.raises(DataError, match="use balanced"):
+    with pytest.raises(DataError, match="use --sampling balanced"):
         epoch_batches(only_real, "paired", batch=4, seed=0, epoch=0)
 
 

@@ -19,7 +19,7 @@ SOFT = [name for name in LOGIT_LOSSES if name != "bce"]
 def pair(name: str, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
     """Inputs of the right kind for the loss `name`: the student's and its target."""
     generator = torch.Generator().manual_seed(0)
-    shape = (6, 1) if name in LOGIT_LOSSES else (6, 4, 5, 5)
+    shape = (6, 3) if name == "subclass_kd" else (6, 1) if name in LOGIT_LOSSES else (6, 4, 5, 5)
     student, teacher = (torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype) for _ in range(2))
     return student, (teacher > 0).to(dtype) if name == "bce" else teacher
 

@@ -14,16 +14,17 @@ from deepkd.distillation.modifiers import confidence, mixed, munge, noisy, with_
 from deepkd.distillation.terms import Term, terms_of
 from deepkd.errors import ConfigError, DataError
 from deepkd.models.registry import TorchModel, build_model
+from deepkd.models.subclasses import network_of
 from deepkd.settings import DistillConfig
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
 ROWS = torch.arange(4)
 
 
-def small(name: str) -> TorchModel:
+def small(name: str, subclasses: tuple[str, ...] = ()) -> TorchModel:
     torch.manual_seed(1)
-    model = build_model(name, image_size=64)
-    torch.nn.init.normal_(model.module.classifier.weight)
+    model = build_model(name, image_size=64, subclasses=subclasses)
+    torch.nn.init.normal_(network_of(model.module).classifier.weight)
     model.trained = True
     return model
 
@@ -42,18 +43,20 @@ def test_every_recipe_trains(recipe: Path, crops: Path, tmp_path: Path) -> None:
     config = load_config(
         DistillConfig, recipe, student="pico", image_size=64, batch=8, epochs=1, workers=0, augment="none", ema=0.0
     )
-    student = distill([small("nano")], crops, tmp_path, config)
+    with_subclasses = any(term.name == "subclass_kd" for term in terms_of(config))
+    teacher = small("nano", ("REAL", "FAKE/lips", "FAKE/swap") if with_subclasses else ())
+    student = distill([teacher], crops, tmp_path, config)
     line = json.loads((tmp_path / "metrics.jsonl").read_text())
     labels = {f"train_{term.label}" for term in terms_of(config)}
     assert labels <= line.keys() and all(line[label] > 0 for label in labels)
     assert student.metadata["recipe"]["losses"] == [dict(table) for table in config.losses]
-    assert distill([small("nano")], crops, tmp_path, config, resume=True).params == student.params
+    assert distill([teacher], crops, tmp_path, config, resume=True).params == student.params
 
 
 def test_there_is_a_recipe_for_each_method() -> None:
     assert len(RECIPES) >= 8
     assert {term.name for recipe in RECIPES for term in terms_of(load_config(DistillConfig, recipe))} >= {
-        "bce", "kd", "logit_mse", "attention_transfer", "amd", "similarity"
+        "bce", "kd", "logit_mse", "attention_transfer", "amd", "similarity", "subclass_kd"
     }  # fmt: skip
 
 
@@ -108,8 +111,8 @@ def test_several_teachers_speak_with_the_mean_of_their_logits() -> None:
     views = torch.rand(4, 3, 64, 64)
     together = Distillation(student, [first, second], config).eval()
     with torch.no_grad():
-        mean = together._student_and_teacher(views)[1]
-        apart = [Distillation(student, [one], config)._student_and_teacher(views)[1] for one in (first, second)]
+        mean = together._spoken(views)[1].logit
+        apart = [Distillation(student, [one], config)._spoken(views)[1].logit for one in (first, second)]
     torch.testing.assert_close(mean, (apart[0] + apart[1]) / 2)
 
 
@@ -120,7 +123,7 @@ def test_samples_are_weighed_by_the_teachers_confidence_or_the_face() -> None:
     face = torch.tensor([1.0, 0.0, 0.0, 0.0])
     with torch.no_grad():
         one = objective(DistillConfig(losses=table, sample_weight="face_probability"), face_probability=face)
-        student, teacher = one._student_and_teacher(views)
+        student, teacher = (said.logit for said in one._spoken(views))
         total = one(views, torch.ones(4), ROWS)["total"]
     assert float(total) == pytest.approx(float((student[0] - teacher[0]).square() / 2), rel=1e-4)
 

@@ -1,6 +1,8 @@
 """Every report over every kind of verdict; what a program reads is checked as a program reads it."""
 
+import base64
 import csv
+import dataclasses
 import json
 from html.parser import HTMLParser
 from io import StringIO
@@ -15,6 +17,7 @@ from deepkd.report import REPORTS, Provenance, open_report, report_name
 from deepkd.report.console import percent
 from deepkd.report.csv import COLUMNS, cell
 from deepkd.report.escape import visible
+from deepkd.report.heat import FORGED, GENUINE, OPACITY, SIDE_PX
 from deepkd.report.html import DETAILED
 from deepkd.report.timeline import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, timeline
 from deepkd.scoring.calibration import Calibration, sigmoid
@@ -213,7 +216,8 @@ def test_the_page_is_whole_and_asks_nothing_of_the_network(page: Page):
     for tag, attrs in page.elements:
         assert not [name for name in attrs if name.startswith("on")], tag
         for name in ("src", "href", "srcset", "action", "data"):
-            assert (attrs.get(name) or "#").startswith(("#", "data:image/jpeg;base64,")), (tag, attrs)
+            inside = ("#", "data:image/jpeg;base64,", "data:image/png;base64,")
+            assert (attrs.get(name) or "#").startswith(inside), (tag, attrs)
     policy = next(attrs["content"] for attrs in page.all("meta") if attrs.get("http-equiv"))
     assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     assert "url(" not in page.text and "@import" not in page.text
@@ -231,7 +235,7 @@ def test_the_page_shows_the_evidence(page: Page):
 
 def test_the_page_can_be_read_aloud(page: Page):
     assert page.all("html")[0]["lang"] == "en"
-    assert all(attrs["alt"] for attrs in page.all("img"))
+    assert all(attrs["alt"] for attrs in page.all("img")), "only a face shown a second time, under its heat, has none"
     drawings = page.all("svg")
     assert all(
         attrs["role"] == "img" and "Probability of forgery of person" in attrs["aria-label"] for attrs in drawings
@@ -275,3 +279,26 @@ def test_the_suffix_names_the_report(name: str, kind: str):
 def test_other_suffixes_are_refused(name: str):
     with pytest.raises(OutputError, match=r"choose from \.json, \.jsonl, \.csv, \.html"):
         report_name(Path(name))
+
+
+def located(evidence: np.ndarray) -> Verdict:
+    plain = verdict([-3.0] * 4)
+    frames = tuple(dataclasses.replace(frame, evidence=evidence) for frame in plain.tracks[0].frames)
+    return dataclasses.replace(plain, tracks=(dataclasses.replace(plain.tracks[0], frames=frames),))
+
+
+def test_the_page_shows_where_the_model_looked():
+    one = located(np.array([[2.0, -1.0], [0.0, 0.0]], np.float32))
+    heats = [a for a in Page(written("html", one)).all("img") if a["src"].startswith("data:image/png")]
+    assert len(heats) == 4 and all(attrs["alt"].startswith("Where the model looked") for attrs in heats)
+    picture = cv2.imdecode(np.frombuffer(base64.b64decode(heats[0]["src"].split(",")[1]), np.uint8), -1)
+    assert picture.shape == (SIDE_PX, SIDE_PX, 4)
+    assert (*picture[5, 5, 2::-1],) == FORGED and (*picture[5, -5, 2::-1],) == GENUINE
+    opacity = picture[..., 3] / 255
+    assert opacity[5, 5] == pytest.approx(OPACITY, abs=0.01) and opacity[5, -5] == pytest.approx(OPACITY / 2, abs=0.01)
+    assert opacity[-5].max() == 0
+
+
+def test_the_page_says_where_the_model_does_not_tell():
+    assert "does not tell which places" in written("html", ALL[Label.REAL])
+    assert "does not tell which places" not in written("html", located(np.ones((2, 2), np.float32)))

@@ -90,3 +90,62 @@ def test_large_pictures_are_shrunk_with_their_boxes():
 def test_without_a_clip_nothing_is_drawn(answer: Verdict, message: str, tmp_path: Path):
     with pytest.raises(OutputError, match=message):
         VideoReport(tmp_path / "out.webm").add(answer)
+
+
+def sounding(media: Media, *, delay_s: float = 0.0, seconds: float = 2.0) -> Path:
+    """A clip of 2 s with a tone that begins with it, or later, and a click of silence at 1 s."""
+    rate, path = 16_000, media.path("sounding.mp4")
+    clip = media.clip("silent.mp4", faces=(), seconds=2, size=(64, 48))
+    with av.open(str(clip)) as source, av.open(str(path), "w") as target:
+        pictures = target.add_stream_from_template(source.streams.video[0])
+        sound = target.add_stream("aac", rate=rate, layout="mono")
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = pictures
+                target.mux(packet)
+        moments = np.arange(int(seconds * rate)) / rate
+        wave = 0.5 * np.sin(2 * np.pi * 440 * moments) * (np.abs(moments + delay_s - 1.0) > 0.1)
+        frame = av.AudioFrame.from_ndarray(wave.astype(np.float32)[None], format="fltp", layout="mono")
+        frame.sample_rate, frame.pts = rate, int(delay_s * rate)
+        target.mux(sound.encode(frame))
+        target.mux(sound.encode())
+    return path
+
+
+def loudness(path: Path, step_s: float = 0.05) -> np.ndarray:
+    """How loud each twentieth of a second is, by the times in the file."""
+    with av.open(str(path)) as container:
+        found = np.zeros(100)
+        for frame in container.decode(audio=0):
+            samples = frame.to_ndarray().astype(float).mean(0)
+            at = ((frame.time + np.arange(frame.samples) / frame.sample_rate) / step_s).astype(int)
+            np.add.at(found, at[(at >= 0) & (at < 100)], np.abs(samples[(at >= 0) & (at < 100)]))
+    return found > 0.1 * found.max()
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.5])
+def test_sound_is_carried_over_at_its_time(delay_s: float, media: Media):
+    clip, out = sounding(media, delay_s=delay_s, seconds=2 - delay_s), media.path("out.webm")
+    annotate(verdict(clip, duration_s=2.0), out)
+    times, _, _ = decoded(out)
+    assert times == pytest.approx([i / 10 for i in range(20)], abs=0.001)
+    heard, expected = loudness(out)[:39], loudness(clip)[:39]
+    assert expected[int(delay_s / 0.05) + 2 : 17].all() and not expected[19:21].any()
+    assert (heard == expected).mean() > 0.9
+
+
+def test_sound_ends_with_the_pictures(media: Media):
+    clip, out = sounding(media, seconds=5.0), media.path("out.webm")
+    annotate(verdict(clip, duration_s=2.0), out)
+    with av.open(str(out)) as container:
+        assert 1.9 < max(frame.time for frame in container.decode(audio=0)) < 2.2
+
+
+def test_damaged_sound_does_not_spoil_the_pictures(media: Media):
+    clip, out = sounding(media), media.path("out.webm")
+    data = bytearray(clip.read_bytes())
+    start = data.index(b"mdat")
+    data[start + len(data[start:]) // 2 : start + len(data[start:]) * 3 // 4] = bytes(len(data[start:]) // 4)
+    clip.write_bytes(data)
+    annotate(verdict(clip, duration_s=2.0), out)
+    assert len(decoded(out)[0]) >= 1

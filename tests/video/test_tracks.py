@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from deepkd.video.faces import Face
-from deepkd.video.tracks import NEW_COST, Tracker, cheapest_columns
+from deepkd.video.tracks import NEW_COST, Tracker, cheapest_columns, same_person
 
 
 def face(x: float, y: float = 0.0, size: float = 100.0) -> Face:
@@ -95,3 +95,18 @@ def test_cheapest_columns_against_all_permutations():
                     for order in itertools.permutations(range(tracks + rows), rows))  # fmt: skip
         assert len(set(found)) == rows
         assert sum(costs[i][j] for i, j in enumerate(found)) == pytest.approx(least)
+
+
+@pytest.mark.parametrize(
+    ("later_s", "xs", "found"),
+    [
+        (5.2, [10, 400], 0),
+        (4.8, [400, 10], 1),
+        (5.2, [400], None),
+        (5.2, [], None),
+        (4.0, [120], 0),
+        (5.0, [120], None),
+    ],
+)
+def test_who_is_the_same_before_and_after(later_s: float, xs: list[float], found: int | None):
+    assert same_person(5.0, face(0).box, later_s, [face(x).box for x in xs]) == found

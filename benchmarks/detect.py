@@ -1,0 +1,205 @@
+"""How fast `deepkd detect` judges a clip: `python benchmarks/detect.py [CLIP] --help`.
+
+Whole processes are timed, as a user starts them: `deepkd detect CLIP`, and OpenCV reading the same clip to its end,
+in turn, so that the ratio holds on a machine whose speed drifts. Prints a table, or JSON with `--json`.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+
+ROOT = Path(__file__).resolve().parents[1]
+CLIP = ROOT / "data" / "samples" / "real.mp4"
+READ_ALL = """
+import cv2, sys
+video = cv2.VideoCapture(sys.argv[1])
+while video.read()[0]: pass
+"""
+PEAK = """
+import resource, sys
+from deepkd.cli.app import main
+try: main()
+finally: print("PEAK", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+"""
+STAGES = ("decode", "faces", "score", "total")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished process."""
+
+    wall_s: float
+    cpu_s: float
+    out: str
+    err: str
+
+
+def main() -> None:
+    args = arguments()
+    with tempfile.TemporaryDirectory() as folder:
+        document = {
+            "clip": {"name": args.clip.name, **about(args.clip)},
+            "machine": {"cores": cores(), "load": round(os.getloadavg()[0], 2)},
+            "against_opencv": against_opencv(args.clip, args.runs),
+            "batch": batch(args.clip, args.copies, args.workers, Path(folder)),
+            "memory": memory(args.clip, args.lengths, Path(folder)),
+        }
+    print(json.dumps(document, indent=2) if args.json else "\n".join(table(document)))
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Time and memory of `deepkd detect` as whole processes.")
+    parser.add_argument("clip", nargs="?", type=Path, default=CLIP, help="clip (default: data/samples/real.mp4)")
+    parser.add_argument("--runs", type=int, default=7, help="timed pairs of processes (default: 7)")
+    parser.add_argument("--copies", type=int, default=8, help="copies of the clip judged as a folder; 0: none")
+    parser.add_argument("--workers", type=int, nargs="*", default=[0, 1, 2], help="processes tried on the folder")
+    parser.add_argument("--lengths", type=float, nargs="*", default=[10, 60, 600], help="seconds of the looped clips")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser.parse_args()
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def about(clip: Path) -> dict[str, Any]:
+    with av.open(str(clip)) as container:
+        stream = container.streams.video[0]
+        codec = stream.codec_context
+        length_s = float((stream.duration or 0) * (stream.time_base or 0))
+        return {"codec": codec.name, "width": codec.width, "height": codec.height, "length_s": round(length_s, 2)}
+
+
+def run(*words: str) -> Run:
+    """Run Python in the checkout; standard error is shown where it fails."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    before, start = os.times(), time.perf_counter()
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, env=environment, check=False)
+    wall_s, after = time.perf_counter() - start, os.times()
+    if done.returncode:
+        sys.exit(f"failed: {' '.join(words)}\n{done.stderr}")
+    cpu_s = after.children_user + after.children_system - before.children_user - before.children_system
+    return Run(wall_s, cpu_s, done.stdout, done.stderr)
+
+
+def against_opencv(clip: Path, runs: int) -> dict[str, Any]:
+    """Pairs of cold processes in turn, after one of each that does not count; the median of each and of the ratios."""
+    command = ("-m", "deepkd", "detect", str(clip), "--format", "json")
+    pairs = [(run(*command), run("-c", READ_ALL, str(clip))) for _ in range(1 + runs)][1:]
+    timings = [json.loads(ours.out)["videos"][0]["timing_ms"] for ours, _ in pairs]
+    return {
+        "runs": runs,
+        "deepkd": {"wall_s": median(a.wall_s for a, _ in pairs), "cpu_s": median(a.cpu_s for a, _ in pairs)},
+        "opencv": {"wall_s": median(b.wall_s for _, b in pairs), "cpu_s": median(b.cpu_s for _, b in pairs)},
+        "wall_ratio": median(a.wall_s / b.wall_s for a, b in pairs),
+        "cpu_ratio": median(a.cpu_s / b.cpu_s for a, b in pairs),
+        "stages_ms": {stage: median(timing[stage] for timing in timings) for stage in STAGES},
+        "starting_ms": median(1000 * a.wall_s - timing["total"] for (a, _), timing in zip(pairs, timings, strict=True)),
+    }
+
+
+def batch(clip: Path, copies: int, workers: Sequence[int], folder: Path) -> list[dict[str, Any]]:
+    """Clips per minute of a folder of copies, for each number of worker processes."""
+    if not copies:
+        return []
+    clips = folder / "clips"
+    clips.mkdir()
+    for number in range(copies):
+        shutil.copy(clip, clips / f"{number:03}{clip.suffix}")
+    rows = []
+    for count in workers:
+        done = run("-m", "deepkd", "detect", str(clips), "--format", "jsonl", "--quiet", "--workers", str(count))
+        per_minute = 60 * copies / done.wall_s
+        rows.append({"workers": count, "clips": copies, "clips_per_minute": per_minute})
+        rows[-1]["clips_per_minute_and_core"] = per_minute / cores()
+    return rows
+
+
+def memory(clip: Path, lengths_s: Sequence[float], folder: Path) -> list[dict[str, Any]]:
+    """Peak memory and time of the clip repeated to each length."""
+    rows = []
+    for length_s in lengths_s:
+        long = loop(clip, folder / f"long-{length_s:g}.mp4", length_s)
+        done = run("-c", PEAK, "detect", str(long), "--format", "json")
+        peak = int(next(line for line in done.err.splitlines() if line.startswith("PEAK")).split()[1])
+        video = json.loads(done.out)["videos"][0]
+        peak_mb = peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+        rows.append(
+            {
+                "length_s": round(video["duration_s"], 1), "frames": video["frames_sampled"], "peak_mb": peak_mb,
+                **{key: asdict(done)[key] for key in ("wall_s", "cpu_s")},
+            }
+        )  # fmt: skip
+        long.unlink()
+    return rows
+
+
+def loop(clip: Path, out: Path, length_s: float) -> Path:
+    """The clip's video repeated, packet by packet, until it is about so long."""
+    with av.open(str(out), "w") as target:
+        with av.open(str(clip)) as source:
+            stream = target.add_stream_from_template(source.streams.video[0])
+        offset = 0
+        while True:
+            with av.open(str(clip)) as source:
+                own = source.streams.video[0]
+                end = offset
+                for packet in source.demux(own):
+                    if packet.dts is None:
+                        continue
+                    if float((offset + packet.dts) * own.time_base) >= length_s:
+                        return out
+                    packet.pts, packet.dts = packet.pts + offset, packet.dts + offset
+                    end = max(end, packet.pts + packet.duration)
+                    packet.stream = stream
+                    target.mux(packet)
+                offset = end
+
+
+def median(values: Any) -> float:
+    return round(statistics.median(values), 3)
+
+
+def table(document: Mapping[str, Any]) -> list[str]:
+    clip, at, pair = document["clip"], document["machine"], document["against_opencv"]
+    size = f"{clip['width']}x{clip['height']} {clip['codec']}"
+    lines = [
+        f"{clip['name']}: {clip['length_s']} s, {size}; {at['cores']} cores, load {at['load']} before the run",
+        f"\ncold processes in turn, median of {pair['runs']}:",
+        f"| | wall s | CPU s |\n|---|---:|---:|\n{row('deepkd detect', pair['deepkd'])}",
+        row("OpenCV, decoding all", pair["opencv"]),
+        f"| ratio | {pair['wall_ratio']:.2f} | {pair['cpu_ratio']:.2f} |",
+        f"\nstarting {pair['starting_ms']:.0f} ms; "
+        + ", ".join(f"{stage} {ms:.0f} ms" for stage, ms in pair["stages_ms"].items())
+        + " (decode: what faces and scores had to wait for)",
+    ]
+    if document["batch"]:
+        lines.append("\n| --workers | clips per minute | per core |\n|---:|---:|---:|")
+    for one in document["batch"]:
+        lines.append(f"| {one['workers']} | {one['clips_per_minute']:.1f} | {one['clips_per_minute_and_core']:.1f} |")
+    if document["memory"]:
+        lines.append("\n| length s | frames | peak MB | wall s | CPU s |\n|---:|---:|---:|---:|---:|")
+    for one in document["memory"]:
+        times = f"{one['wall_s']:.1f} | {one['cpu_s']:.1f}"
+        lines.append(f"| {one['length_s']:.0f} | {one['frames']} | {one['peak_mb']:.0f} | {times} |")
+    return lines
+
+
+def row(name: str, times: Mapping[str, float]) -> str:
+    return f"| {name} | {times['wall_s']:.2f} | {times['cpu_s']:.2f} |"
+
+
+if __name__ == "__main__":
+    main()

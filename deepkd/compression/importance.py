@@ -1,0 +1,107 @@
+"""CRITERIA: what a channel is worth to a network, before it is pruned.
+
+Each gives one number per channel for each batch norm of the network, whose outputs are its feature maps; a group of
+channels that can only go together is worth the sum of theirs.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deepkd.data.crops import CropSet
+from deepkd.data.sampling import SAMPLINGS
+from deepkd.models.registry import TorchModel, evaluating, normalise
+from deepkd.scoring.model import BATCH, InputFormat
+
+Importance = dict[str, Tensor]
+"""Name of a batch norm -> importance of each of its channels, float64, (C,)."""
+Samples = tuple[Tensor, Tensor]
+"""Crops (N, S, S, 3) uint8 in the model's own size, and their labels (N,) float32."""
+
+
+def drawn(crops: CropSet, format: InputFormat, count: int, *, seed: int = 0) -> Iterator[Samples]:
+    """About `count` labelled crops of a set, as many real as forged, in batches of up to 32."""
+    draw = SAMPLINGS["balanced"](crops, np.random.default_rng(seed))
+    rows = [row for sample in draw for row in sample][:count]
+    for start in range(0, len(rows), BATCH):
+        part = rows[start : start + BATCH]
+        images = format.batch([crops.image(row) for row in part])
+        yield torch.from_numpy(images), torch.from_numpy(crops.labels[part])
+
+
+def taylor(model: TorchModel, samples: Iterator[Samples]) -> Importance:
+    """The first-order change of the loss when a feature map is set to zero (Molchanov et al. 2017, arXiv:1611.06440).
+
+    Eq. 8: `|1/M sum_m (dC/dz_m) z_m|` over the M places of a map, averaged over samples; C is the cross-entropy.
+    """
+    totals: Importance = {}
+    with evaluating(model.module), _watched(model.module, totals):
+        for crops, labels in samples:
+            views = normalise(crops.permute(0, 3, 1, 2).float().div(255), model.format)
+            logits = model.module(views).flatten()
+            F.binary_cross_entropy_with_logits(logits, labels, reduction="sum").backward()
+    model.module.zero_grad(set_to_none=True)
+    return totals
+
+
+@contextmanager
+def _watched(module: nn.Module, totals: Importance) -> Iterator[None]:
+    """Add up the criterion of every batch norm's output while gradients flow back through it."""
+
+    def watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        def forward(_: nn.Module, __: tuple[Tensor, ...], maps: Tensor) -> None:
+            def backward(gradient: Tensor) -> None:
+                change = (gradient * maps.detach()).mean((2, 3)).abs().double().sum(0)
+                totals[name] = totals.get(name, torch.zeros_like(change)) + change
+
+            maps.register_hook(backward)
+
+        return forward
+
+    hooks = [layer.register_forward_hook(watch(name)) for name, layer in _norms(module)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def bn_scale(model: TorchModel, samples: Iterator[Samples]) -> Importance:
+    """The absolute scale of the batch norm (Liu et al. 2017, "Network Slimming", arXiv:1708.06519)."""
+    return {name: layer.weight.detach().abs().double() for name, layer in _norms(model.module)}
+
+
+def magnitude(model: TorchModel, samples: Iterator[Samples]) -> Importance:
+    """The L2 norm of the filter that makes the channel (after Li et al. 2017, arXiv:1608.08710, there L1)."""
+    found: Importance = {}
+    last = None
+    norms = dict(_norms(model.module))
+    for name, layer in model.module.named_modules():
+        if isinstance(layer, nn.Conv2d):
+            last = layer
+        elif name in norms and last is not None and last.out_channels == layer.num_features:
+            found[name] = last.weight.detach().double().flatten(1).norm(dim=1)
+    return found
+
+
+def chance(model: TorchModel, samples: Iterator[Samples]) -> Importance:
+    """Random numbers from torch's generator: what a criterion must beat."""
+    return {name: torch.rand(layer.num_features, dtype=torch.float64) for name, layer in _norms(model.module)}
+
+
+def _norms(module: nn.Module) -> Iterator[tuple[str, nn.BatchNorm2d]]:
+    for name, layer in module.named_modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            yield name, layer
+
+
+CRITERIA: dict[str, Callable[[TorchModel, Iterator[Samples]], Importance]] = {
+    "taylor": taylor,
+    "magnitude": magnitude,
+    "bn-scale": bn_scale,
+    "random": chance,
+}

@@ -1,0 +1,166 @@
+"""Pruning: take away the channels that a network misses least, until it is small enough.
+
+Channels that can only go together (through additions and depthwise convolutions) form a group; Torch-Pruning's
+dependency graph (Fang et al. 2023, arXiv:2301.12900) finds the groups. Per layer, importances are divided by their L2
+norm, so that layers can be compared (Molchanov et al. 2017, arXiv:1611.06440, eq. 11). Groups shrink in blocks of 8
+channels: CPUs compute widths in between no faster.
+"""
+
+import copy
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import torch_pruning
+from torch import Tensor, nn
+
+from deepkd.compression.importance import Importance
+from deepkd.errors import ConfigError, ModelError
+from deepkd.models.registry import TorchModel, evaluating
+from deepkd.models.widths import widths_of
+
+BLOCK = 8
+"""Channels taken at once; widths end as multiples of it."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the pruned network must not exceed; None where it does not matter."""
+
+    params: int | None = None
+    macs: int | None = None
+
+    def excess(self, params: int, macs: int) -> float:
+        """How many times too large a network is; at most 1 when it fits."""
+        ratios = [have / want for have, want in ((params, self.params), (macs, self.macs)) if want]
+        return max(ratios, default=0.0)
+
+
+@dataclass
+class _Group:
+    """Channels that go together: the convolution that names them, the batch norms that they pass, their worth."""
+
+    root: nn.Conv2d
+    worth: Tensor
+    """Of each channel that is left, (C,)."""
+
+    def block(self) -> tuple[float, list[int]]:
+        """Mean worth and numbers of the channels to take next: the least worthy that leave a multiple of 8."""
+        count = len(self.worth) % BLOCK or BLOCK
+        chosen = self.worth.argsort()[:count]
+        return float(self.worth[chosen].mean()), chosen.tolist()
+
+    def take(self, channels: list[int]) -> None:
+        kept = torch.ones(len(self.worth), dtype=torch.bool)
+        kept[channels] = False
+        self.worth = self.worth[kept]
+
+
+def prune(
+    model: TorchModel,
+    importance: Importance,
+    target: Target,
+    *,
+    penalty: float = 0.0,
+    report: Callable[[int, int], None] = lambda params, macs: None,
+) -> TorchModel:
+    """A copy of `model` without its least important channels, within `target`; it needs fine-tuning afterwards.
+
+    Args:
+        model: a network of convolutions and batch norms. Layers that the graph cannot follow stay as they are.
+        importance: of the channels, from `CRITERIA`.
+        target: what must be reached.
+        penalty: lambda of Molchanov et al. (sect. 2.2): a channel's worth less `penalty` times the million
+            multiply-accumulates that it costs.
+        report: called with parameters and multiply-accumulates after each block.
+
+    Raises:
+        ModelError: nothing in the network can be pruned.
+        ConfigError: the target cannot be reached; the message says how small the network can get.
+    """
+    module = copy.deepcopy(model.module).cpu().eval()
+    example = torch.zeros(1, 3, model.format.size, model.format.size)
+    places = _places(module, example)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        graph = torch_pruning.DependencyGraph().build_dependency(module, example_inputs=example)
+    groups = _groups(graph, module, importance, places, penalty)
+    if not groups:
+        raise ModelError(f"{model.name}: no channels that can be pruned; it needs convolutions with batch norms")
+    size = _size(module, places)
+    while target.excess(*size) > 1:
+        open_groups = [group for group in groups if len(group.worth) > BLOCK]
+        if not open_groups:
+            at_least = f"{size[0]:,} parameters and {size[1] / 1e6:.1f} M multiply-accumulates"
+            raise ConfigError(f"the target cannot be reached by pruning: at the least, {model.name} has {at_least}")
+        group = min(open_groups, key=lambda group: group.block()[0])
+        channels = group.block()[1]
+        graph.get_pruning_group(group.root, torch_pruning.prune_conv_out_channels, channels).prune()
+        group.take(channels)
+        size = _size(module, places)
+        report(*size)
+    widths = {name: list(width) for name, width in widths_of(module).items()}
+    return replace(model, module=module, shape={**(model.shape or {}), "widths": widths})
+
+
+def _groups(
+    graph: Any, module: nn.Module, importance: Importance, places: dict[nn.Module, int], penalty: float
+) -> list[_Group]:
+    """Every group that ends in no output of the network and whose channels have a known worth."""
+    names = {layer: name for name, layer in module.named_modules()}
+    heads = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
+    found = []
+    for group in graph.get_all_groups(ignored_layers=heads, root_module_types=[nn.Conv2d]):
+        root = group[0].dep.target.module
+        layers = {item.dep.target.module for item in group}
+        norms = [names[layer] for layer in layers if names.get(layer) in importance]
+        known = [importance[name] for name in norms if len(importance[name]) == root.out_channels]
+        if known:
+            worth = torch.stack([values / values.norm().clamp_min(1e-12) for values in known]).sum(0)
+            cost = _channel_macs(layers, places) / 1e6
+            found.append(_Group(root, worth - penalty * cost))
+    return found
+
+
+def _channel_macs(layers: set[nn.Module], places: dict[nn.Module, int]) -> float:
+    """Multiply-accumulates of one channel in the layers that it passes."""
+    total = 0.0
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d):
+            share = max(layer.out_channels, layer.in_channels) if layer.groups == 1 else layer.out_channels
+            total += _convolution_macs(layer, places) / share
+    return total
+
+
+def _convolution_macs(layer: nn.Conv2d, places: dict[nn.Module, int]) -> int:
+    return layer.weight.numel() * places.get(layer, 0)
+
+
+def _size(module: nn.Module, places: dict[nn.Module, int]) -> tuple[int, int]:
+    """Parameters, and multiply-accumulates of the convolutions and linear layers."""
+    macs = 0
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            macs += _convolution_macs(layer, places)
+        elif isinstance(layer, nn.Linear):
+            macs += layer.weight.numel() * places.get(layer, 0)
+    return sum(parameter.numel() for parameter in module.parameters()), macs
+
+
+def _places(module: nn.Module, example: Tensor) -> dict[nn.Module, int]:
+    """At how many places of its output each convolution and linear layer is computed, for one crop."""
+    found: dict[nn.Module, int] = {}
+
+    def note(layer: nn.Module, _: object, output: Tensor) -> None:
+        area = output.shape[2] * output.shape[3] if isinstance(layer, nn.Conv2d) else output[0, ..., 0].numel()
+        found[layer] = found.get(layer, 0) + area
+
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    hooks = [layer.register_forward_hook(note) for layer in layers]
+    with evaluating(module), torch.no_grad():
+        module(example)
+    for hook in hooks:
+        hook.remove()
+    return found

@@ -1,0 +1,68 @@
+"""Image folders: `SPLIT/CLASS/` with pictures below, read in place of an index."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from deepkd.data.clips import FAKE, FOLDER_LABELS, REAL, SPLITS
+from deepkd.errors import DataError
+from deepkd.video.crops import CropRow
+from deepkd.video.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_sources
+
+
+def is_image_folder(root: Path) -> bool:
+    """Whether `root` holds a folder of the name of a split; looks at names only."""
+    return root.is_dir() and any(entry.name.lower() in SPLITS and entry.is_dir() for entry in root.iterdir())
+
+
+def holds_videos(root: Path) -> bool:
+    """Whether there is a video in `root` or below: then its folders are those of clips; looks at names only."""
+    return any(source.path.suffix.lower() in VIDEO_SUFFIXES for source in find_sources([str(root)]))
+
+
+def read_image_folder(root: Path) -> list[CropRow]:
+    """The pictures of `root/SPLIT/CLASS/` and below as rows of an index.
+
+    A split is called train, val, test or the like. A class is called real or original, fake or manipulated; any other
+    two names are taken as REAL and FAKE in alphabetical order. A folder between the class and the picture names the
+    forgery's method. A forgery with the file name of a real picture of the same split counts as made from it.
+
+    Raises:
+        DataError: there are no pictures, or the folders do not name two classes.
+    """
+    names = [path for path in _pictures(root) if len(path.parts) > 2 and path.parts[0].lower() in SPLITS]
+    if not names:
+        raise DataError(f"{root}: has no pictures in SPLIT/CLASS/, such as train/real/1.png, and no index.csv")
+    labels = _labels(root, {path.parts[1] for path in names})
+    rows = [_row(path, labels[path.parts[1]]) for path in names]
+    return list(_linked(rows))
+
+
+def _pictures(root: Path) -> Iterator[PurePosixPath]:
+    for source in find_sources([str(root)]):
+        if source.path.suffix.lower() in IMAGE_SUFFIXES and not source.problem:
+            yield PurePosixPath(source.path.relative_to(root))
+
+
+def _labels(root: Path, classes: set[str]) -> dict[str, str]:
+    """Name of a class's folder -> REAL or FAKE."""
+    if all(name.lower() in FOLDER_LABELS for name in classes):
+        return {name: FOLDER_LABELS[name.lower()] for name in classes}
+    if len(classes) != 2 or any(name.lower() in FOLDER_LABELS for name in classes):
+        known = f"{', '.join(sorted(classes)[:8])}{', ...' if len(classes) > 8 else ''}"
+        advice = "rename them real and fake; with more classes, see examples/cifar.py"
+        raise DataError(f"{root}: has the classes {known}; it takes two, e.g. real and fake: {advice}")
+    return dict(zip(sorted(classes), (REAL, FAKE), strict=True))
+
+
+def _row(path: PurePosixPath, label: str) -> CropRow:
+    method = "/".join(path.parts[2:-1]) if label == FAKE else ""
+    name = str(path)
+    return CropRow(name, label, name, name, method=method, split=SPLITS[path.parts[0].lower()])
+
+
+def _linked(rows: Sequence[CropRow]) -> Iterator[CropRow]:
+    """Rows whose forgeries know the real picture of the same name and split."""
+    reals = {(row.split, Path(row.file).stem): row.file for row in rows if row.label == REAL}
+    for row in rows:
+        yield row if row.label == REAL else replace(row, original=reals.get((row.split, Path(row.file).stem), row.file))
