@@ -10,6 +10,8 @@ from deepkd.detect import Bench
 from deepkd.errors import DataError, UsageError
 from deepkd.evaluation.clips import Remembering
 from deepkd.evaluation.evaluate import evaluate_files, to_document
+from deepkd.models.checkpoints import save_model
+from deepkd.models.registry import build_model
 from deepkd.settings import DetectConfig, EvaluateConfig
 from deepkd.video.sources import Source
 
@@ -96,6 +98,27 @@ def test_refusals(model, videos, tmp_path):
     Media(tmp_path).clip("dull/real/1.mp4", faces=())
     with pytest.raises(DataError, match="none of the 1 videos could be judged"):
         evaluate_files([str(model)], config(tmp_path / "dull"))
+
+
+def test_features_need_crops(videos, tmp_path):
+    model = build_model("pico", image_size=32)
+    model.trained = True
+    save_model(model, tmp_path / "pico.safetensors")
+    with pytest.raises(UsageError, match="--features looks at crops"):
+        evaluate_files([str(tmp_path / "pico.safetensors")], config(videos), features=True)
+
+
+def test_folders_of_splits_hold_pictures_or_clips(model, tmp_path):
+    media = Media(tmp_path)
+    for label in ("real", "fake"):
+        media.still(f"test/{label}/1.png")
+    (found,) = evaluate_files([str(model)], config(tmp_path, split="test"))
+    assert found.crops.rows == 2 and found.unjudged == ()
+    (found,) = evaluate_files([str(model)], config(tmp_path, split="test", dataset="folder"))
+    assert found.crops is None and len(found.rows) + len(found.unjudged) == 2
+    tinted_clip(media.path("test/fake/2.mp4"), seconds=0.8)
+    (found,) = evaluate_files([str(model)], config(tmp_path, split="test"))
+    assert found.crops is None and len(found.rows) + len(found.unjudged) == 3
 
 
 def test_limits_keep_whole_families(model, videos):

@@ -70,6 +70,8 @@ def test_meso4_has_the_published_parameters_and_one_logit() -> None:
     assert model.logits(crops).tolist() == [0.0, 0.0], "undecided before training"
     widths = [tuple(part.weight.shape) for part in model.module.modules() if isinstance(part, torch.nn.Conv2d)]
     assert widths == [(8, 3, 3, 3), (8, 8, 5, 5), (16, 8, 5, 5), (16, 16, 5, 5)]
+    several = build_model("meso4", subclasses=("REAL", "FAKE/a", "FAKE/b"))
+    assert several.logits(crops) == pytest.approx(np.log([2, 2])), "one of three undecided columns is REAL"
 
 
 def test_students_keep_their_budget() -> None:
