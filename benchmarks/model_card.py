@@ -8,7 +8,8 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-from deepkd.evaluation.evaluate import Evaluation, evaluate_files
+from deepkd.evaluation.evaluate import evaluate_files
+from deepkd.evaluation.evaluation import Evaluation
 from deepkd.evaluation.metrics import Measure, Metrics
 from deepkd.models.checkpoints import load_model
 from deepkd.scoring.verdict import Label, Thresholds

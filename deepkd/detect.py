@@ -14,7 +14,7 @@ import numpy as np
 
 from deepkd.errors import DeepKDError
 from deepkd.scoring.evidence import flaw
-from deepkd.scoring.model import InputFormat, Scorer
+from deepkd.scoring.model import CalibratedModel, InputFormat, Scorer
 from deepkd.scoring.verdict import Criteria, FrameScore, Label, Thresholds, Verdict, judge, odd_frames
 from deepkd.settings import DetectConfig
 from deepkd.timing import Stopwatch, time_limit, too_slow
@@ -37,7 +37,7 @@ before to the sample after, but no farther than so many seconds."""
 
 def detect(
     path: Path,
-    scorer: Scorer,
+    scorer: CalibratedModel,
     detector: FaceDetector,
     config: DetectConfig | None = None,
     *,
@@ -81,7 +81,7 @@ class _Look:
     """Looks at one input: frames, faces, scores."""
 
     path: Path
-    scorer: Scorer
+    scorer: CalibratedModel
     detector: FaceDetector
     config: DetectConfig
     thumbnails: bool
@@ -161,14 +161,14 @@ def find_people(frames: Iterable[Frame], detector: FaceDetector, format: InputFo
 
 
 def score_crops(
-    crops: Iterable[tuple[int, Crop]], scorer: Scorer, *, thumbnails: bool = False
+    crops: Iterable[tuple[int, Crop]], scorer: CalibratedModel, *, thumbnails: bool = False
 ) -> Iterator[tuple[int, FrameScore]]:
     """The scores of crops, in the same order; `TOGETHER` at a time, so that memory stays flat."""
     crops = iter(crops)
     while batch := list(islice(crops, TOGETHER)):
         images = [crop.image for _, crop in batch]
         places: Iterable[Any] = repeat(None)
-        if thumbnails and scorer.has_evidence:
+        if thumbnails and isinstance(scorer, Scorer) and scorer.has_evidence:
             logits, places = scorer.evidence(images)
         else:
             logits = scorer.logits(images)
@@ -181,12 +181,12 @@ def score_crops(
             )  # fmt: skip
 
 
-def _criteria(scorer: Scorer, config: DetectConfig, info: VideoInfo) -> Criteria:
+def _criteria(scorer: CalibratedModel, config: DetectConfig, info: VideoInfo) -> Criteria:
     min_frames = 1 if info.is_image else min(config.min_frames, config.frames)
     return Criteria(scorer.calibration, _thresholds(scorer, config), min_frames)
 
 
-def _thresholds(scorer: Scorer, config: DetectConfig) -> Thresholds:
+def _thresholds(scorer: CalibratedModel, config: DetectConfig) -> Thresholds:
     return scorer.thresholds.replace(real=config.threshold_real, fake=config.threshold_fake)
 
 
@@ -252,19 +252,33 @@ class Bench:
             source: the input.
             video: the same, where its decoding has begun already.
         """
-        if source.problem:
-            return Verdict.failed(source.path, source.problem)
-        try:
-            return detect(
-                source.path, self.scorer, self.detector, self.config,
-                thumbnails=self.thumbnails, threads=self.threads, video=video,
-            )  # fmt: skip
-        except DeepKDError as error:
-            return Verdict.failed(source.path, str(error).removeprefix(f"{source.path}: "))
-        except Exception as error:  # A hostile file may trip any library; it must not take the batch with it.
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            at = f"{Path(where.filename).name}:{where.lineno}"
-            return Verdict.failed(source.path, f"not judged, {type(error).__name__} at {at}: {error}")
+        return judge_source(
+            source, self.scorer, self.detector, self.config,
+            thumbnails=self.thumbnails, threads=self.threads, video=video,
+        )  # fmt: skip
+
+
+def judge_source(
+    source: Source,
+    scorer: CalibratedModel,
+    detector: FaceDetector,
+    config: DetectConfig,
+    *,
+    thumbnails: bool = False,
+    threads: int = 0,
+    video: ReadAhead | None = None,
+) -> Verdict:
+    """The verdict of `detect`, whose arguments these are, on one input; what goes wrong is a verdict too (ERROR)."""
+    if source.problem:
+        return Verdict.failed(source.path, source.problem)
+    try:
+        return detect(source.path, scorer, detector, config, thumbnails=thumbnails, threads=threads, video=video)
+    except DeepKDError as error:
+        return Verdict.failed(source.path, str(error).removeprefix(f"{source.path}: "))
+    except Exception as error:  # A hostile file may trip any library; it must not take the batch with it.
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        at = f"{Path(where.filename).name}:{where.lineno}"
+        return Verdict.failed(source.path, f"not judged, {type(error).__name__} at {at}: {error}")
 
 
 def detect_all(

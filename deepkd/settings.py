@@ -67,6 +67,40 @@ class ExtractConfig(Config):
 
 
 @dataclass(frozen=True)
+class ForgeConfig(Config):
+    """`deepkd forge`: real faces to labelled forgeries."""
+
+    command: ClassVar[str] = "forge"
+
+    kind: str = setting("crops", "What to write: crops with an index, or clips.", choices=("crops", "clips"))
+    method: str = setting(
+        "self-blend",
+        "A face blended with a changed copy of itself, or with the face of another source.",
+        choices=("self-blend", "face-swap"),
+    )
+    count: int = setting(1, "Forgeries made of each crop or clip.", low=1)
+    dataset: str = setting(
+        "auto",
+        "Layout of the source folders; what they call FAKE is left out.",
+        choices=("auto", "faceforensics", "celeb-df", "dfdc", "folder"),
+    )
+    frames: int = setting(8, "Frames sampled from each source for crops, evenly in time.", low=1)
+    face_px: int = setting(224, "Side of the crops written, pixels.", low=32, high=1024)
+    crop_rule: str = setting("dfdc", "How the square around a face is framed.", choices=("dfdc", "tight", "margin"))
+    seconds: float = setting(5.0, "Longest clip written, seconds; a still is filmed for as long.", low=0.1)
+    val_share: float = setting(0.1, "Share of the sources that go to val.", low=0, high=1)
+    test_share: float = setting(0.1, "Share of the sources that go to test.", low=0, high=1)
+    seed: int = setting(0, "Seed of everything that is drawn.", low=0)
+    detector: str = setting("mtcnn", "Face detector.", choices=("mtcnn", "mtcnn-torch"))
+    device: str = setting("auto", "Where a PyTorch face detector runs.", choices=DEVICES)
+
+    def check(self) -> None:
+        """Refuse shares that leave nothing to train on."""
+        if self.val_share + self.test_share >= 1:
+            raise ConfigError("--val-share and --test-share leave nothing for training; their sum must be below 1")
+
+
+@dataclass(frozen=True)
 class DetectConfig(Config):
     """`deepkd detect`: clips to verdicts."""
 
@@ -112,20 +146,35 @@ class DetectConfig(Config):
 
 @dataclass(frozen=True)
 class EvaluateConfig(Config):
-    """`deepkd evaluate`: models on a labelled index of crops."""
+    """`deepkd evaluate`: models on labelled crops or videos."""
 
     command: ClassVar[str] = "evaluate"
 
     data: Path | None = setting(
-        None, "Folder of crops with its index.csv (folder or tar shards), or of pictures in SPLIT/CLASS/."
+        None,
+        "Folder of crops with its index.csv, of pictures in SPLIT/CLASS/, or of videos: a data set, folders real and "
+        "fake, a list (CSV).",
     )
-    split: str = setting("test", "Split of the index to evaluate on; `all` takes every row.")
-    limit: int | None = setting(None, "Evaluate on about so many crops, whole families.", low=1)
+    dataset: str = setting(
+        "auto",
+        "Layout of a folder of videos; any but auto takes pictures without an index for stills, as detect would.",
+        choices=("auto", "faceforensics", "celeb-df", "dfdc", "folder"),
+    )
+    split: str = setting("test", "Split to evaluate on, as the index or data set has it; `all` takes everything.")
+    limit: int | None = setting(None, "Evaluate on about so many crops or videos, whole families.", low=1)
+    frames: int = setting(16, "Frames sampled from each video at least, evenly in time.", low=1)
+    perturb: str | None = setting(
+        None, "Measure robustness too: damage the crops in graded levels; `all`, or names parted by commas."
+    )
+    allow_training_data: bool = setting(False, "Evaluate even on what a model was trained on; the report says so.")
     threshold: float | None = setting(
         None,
-        "Probability from which a crop counts as FAKE, for the accuracy; by default each model's own.",
+        "Probability from which a crop or video counts as FAKE; by default each model's own.",
         low=0,
         high=1,
+    )
+    prevalence: float = setting(
+        0.01, "Share of forgeries among what a user meets, which the precision supposes.", low=0, high=1
     )
     batch: int = setting(64, "Crops decoded and scored together.", low=1)
     resamples: int = setting(1000, "Bootstrap resamples behind the 95% intervals; 0 leaves them out.", low=0)

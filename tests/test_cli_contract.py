@@ -16,10 +16,11 @@ from deepkd.cli.app import COMMANDS, app, printable
 ROOT = Path(__file__).parents[1]
 CONTRACT = {
     "extract": "--out --dataset --frames --face-px --margin --detector --device --workers --resume",
+    "forge": "--out --kind --method --count --frames --seed --overwrite",
     "train": "--data --out --model --epochs --config --resume",
     "distill": "--data --teacher --out --student --loss --temperature --alpha --config --resume",
     "export": "--out",
-    "evaluate": "--data --split --scores",
+    "evaluate": "--data --split --scores --perturb --out --allow-training-data",
     "detect": "--model --format --report --save-video --frames --fail-on-fake",
     "benchmark": "--teacher --student --data --video --format --out",
     "doctor": "--format",

@@ -37,6 +37,7 @@ SMALL = {
     },
     "DEEPKD_DISTILL_IMAGE_SIZE": "64",
     "DEEPKD_EVALUATE_FORMAT": "json",
+    "DEEPKD_FORGE_FACE_PX": "96",
     "DEEPKD_BENCHMARK_FORMAT": "json",
     "DEEPKD_BENCHMARK_RUNS": "3",
     "DEEPKD_DETECT_FORMAT": "json",
@@ -101,8 +102,9 @@ def test_the_readmes_way_to_a_verdict(place: Path) -> None:
 
 def test_the_readmes_way_to_a_model(place: Path) -> None:
     lines = commands("Make a model")
-    printed = {shlex.split(line)[1]: run(line, place) for line in lines}
-    assert printed.keys() == {"extract", "train", "distill", "evaluate", "export", "benchmark", "detect"}
+    printed = {" ".join(shlex.split(line)[1:3]): run(line, place) for line in lines}
+    printed |= {name.split()[0]: text for name, text in reversed(printed.items())}  # the first of each command
+    assert {"extract", "train", "distill", "evaluate", "export", "forge", "benchmark", "detect"} <= printed.keys()
     rows = read_index(place / "crops")
     assert {row.split for row in rows} == {"train", "val", "test"} and {row.label for row in rows} == {"REAL", "FAKE"}
     for file in ("model.safetensors", "metrics.jsonl", "curves.png", "config.json"):
@@ -110,6 +112,8 @@ def test_the_readmes_way_to_a_model(place: Path) -> None:
     assert load_checkpoint(place / "runs" / "student").metadata["recipe"]["teacher"] == "cross-efficient-vit"
     assert Scorer.load(place / "student.onnx").sha256 == json.loads(printed["detect"])["model"]["sha256"]
     assert len(json.loads(printed["evaluate"])["models"]) == 2
+    assert len(json.loads(printed["evaluate student.onnx"])["models"][0]["robustness"]) == 10
+    assert {row.method for row in read_index(place / "forged")} == {"", "self-blend"}
     assert json.loads(printed["benchmark"])["reduction"]["params_pct"] > 99.5
     assert json.loads(printed["detect"])["videos"][0]["tracks"]
 

@@ -1,5 +1,8 @@
-"""`deepkd evaluate`: models on a labelled index of crops."""
+"""`deepkd evaluate`: models on labelled crops or videos."""
 
+import json
+import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,63 +13,118 @@ from deepkd.config import load_config
 from deepkd.settings import EvaluateConfig
 
 if TYPE_CHECKING:
-    from deepkd.evaluation.evaluate import Evaluation
+    from deepkd.evaluation.evaluation import Evaluation
+
+Models = Annotated[
+    list[str],
+    typer.Argument(metavar="MODEL...", help="Run folders, .safetensors, .pth or .onnx files, or shipped names."),
+]
+Scores = Annotated[Path | None, typer.Option(help="Write every score here: a CSV of file,label,score.")]
+Plots = Annotated[Path | None, typer.Option(help="Write ROC, reliability, score and robustness plots (PNG) here.")]
+FeaturesFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="Write t-SNE of each model's penultimate features on crops (PNG, a panel per model with its V-score) "
+        "here; takes PyTorch models only."
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder for the figures (JSON, CSV). What --perturb has finished stays in it: run again to go on."
+    ),
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace existing --scores and --features files and --out results.")
+]
 
 
 @takes_settings(EvaluateConfig)
 def evaluate(
-    models: Annotated[
-        list[str],
-        typer.Argument(metavar="MODEL...", help="Run folders, .safetensors, .pth or .onnx files, or shipped names."),
-    ],
+    models: Models,
     *,
-    scores: Annotated[
-        Path | None, typer.Option(help="Write every crop's score here: a CSV of file,label,score.")
-    ] = None,
-    plots: Annotated[
-        Path | None, typer.Option(help="Write ROC, reliability and score plots (PNG) to this folder.")
-    ] = None,
-    features: Annotated[
-        Path | None,
-        typer.Option(
-            help="Write t-SNE of each model's penultimate features (PNG, a panel per model with its V-score) here; "
-            "takes PyTorch models only."
-        ),
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace existing --scores and --features files.")
-    ] = False,
+    scores: Scores = None,
+    plots: Plots = None,
+    features: FeaturesFile = None,
+    out: Out = None,
+    overwrite: Overwrite = False,
     config_file: ConfigFile = None,
     **settings: Any,
 ) -> None:
-    """Measure how right models are on labelled crops, side by side, with 95% intervals, per crop and per video."""
+    """Measure how right models are on labelled crops or videos, side by side, with 95% intervals.
+
+    Crops come with an index (deepkd extract) or in SPLIT/CLASS/; videos are judged as deepkd detect does. With
+    --perturb the crops are damaged too, by codecs, noise, blur and more, in graded levels. A model is not evaluated on
+    its own training data.
+    """
     config = load_config(EvaluateConfig, config_file, **settings)
     from deepkd.cli.progress import progress
-    from deepkd.evaluation.evaluate import evaluate_files, to_document, write_scores
-    from deepkd.outputs import check_folder, check_output
+    from deepkd.evaluation.evaluate import evaluate_files, to_document
+    from deepkd.evaluation.evaluation import write_scores
     from deepkd.report.evaluation import FORMATS
 
-    for file in filter(None, (scores, features)):
-        check_output(file, overwrite=overwrite)
-    if plots:
-        check_folder(plots)
-    with progress("evaluate", "crops") as show:
-        found = evaluate_files(models, config, features=features is not None, progress=show)
+    _check_outputs((scores, features), plots, out, overwrite=overwrite)
+    with progress("evaluate", "scored") as show:
+        found = evaluate_files(models, config, features=features is not None, out=out, progress=show)
+    document = to_document(found, config)
+    _warn(found)
     if scores:
         write_scores(scores, found)
         config.save(scores.with_suffix(".config.json"))
     if plots:
-        _draw(plots, found)
+        _draw(plots, found, document)
         config.save(plots / "config.json")
     if features:
         _draw_features(features, found)
         config.save(features.with_suffix(".config.json"))
-    FORMATS[config.format](to_document(found, config))
+    if out:
+        _write(out, document)
+        config.save(out / "config.json")
+    FORMATS[config.format](document)
 
 
-def _draw(folder: Path, found: "list[Evaluation]") -> None:
+def _check_outputs(files: Iterable[Path | None], plots: Path | None, out: Path | None, *, overwrite: bool) -> None:
+    """Refuse what cannot be written before any work is done."""
+    from deepkd.evaluation.robustness import KEPT_NAME
+    from deepkd.outputs import check_folder, check_output
+
+    for file in filter(None, files):
+        check_output(file, overwrite=overwrite)
+    for folder in filter(None, (plots, out)):
+        check_folder(folder)
+    if out and overwrite:
+        (out / KEPT_NAME).unlink(missing_ok=True)
+
+
+def _warn(found: "list[Evaluation]") -> None:
+    """Say which models do not tell what they were trained on."""
+    from deepkd.report.escape import visible
+
+    for one in found:
+        if one.training_data is None:
+            name = visible(one.name)
+            print(
+                f"warning: {name} does not list its training data; make sure that none of it is here", file=sys.stderr
+            )
+
+
+def _write(folder: Path, document: Mapping[str, Any]) -> None:
+    """`evaluation.json`, `evaluation.csv`, and the heat map where there is one."""
+    from deepkd.outputs import writing
+    from deepkd.report.evaluation import evaluation_csv
+    from deepkd.report.plots import draw_robustness
+
+    texts = {"evaluation.json": json.dumps(document, indent=2) + "\n", "evaluation.csv": evaluation_csv(document)}
+    for name, text in texts.items():
+        with writing(folder / name) as beside:
+            beside.write_text(text)
+    if document["models"][0]["robustness"]:
+        draw_robustness(folder / "robustness.png", document)
+
+
+def _draw(folder: Path, found: "list[Evaluation]", document: Mapping[str, Any]) -> None:
     from deepkd.evaluation.metrics import roc_points
-    from deepkd.report.plots import Curves, draw_evaluation
+    from deepkd.report.plots import Curves, draw_evaluation, draw_robustness
 
     draw_evaluation(
         folder,
@@ -75,12 +133,14 @@ def _draw(folder: Path, found: "list[Evaluation]") -> None:
                 name=one.name,
                 labels=one.labels,
                 probabilities=one.probabilities,
-                roc=None if one.crops.auc.value is None else roc_points(one.labels, one.logits),
-                auc=one.crops.auc.value,
+                roc=None if one.whole.auc.value is None else roc_points(one.labels, one.logits),
+                auc=one.whole.auc.value,
             )
             for one in found
         ],
     )
+    if document["models"][0]["robustness"]:
+        draw_robustness(folder / "robustness.png", document)
 
 
 def _draw_features(path: Path, found: "list[Evaluation]") -> None:

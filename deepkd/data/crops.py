@@ -3,10 +3,11 @@
 import hashlib
 import os
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -127,7 +128,7 @@ def load_crops(data_dir: Path, split: str | None = None, *, limit: int | None = 
             known = ", ".join(sorted({row.split or "(none)" for row in rows}))
             raise DataError(f"{data_dir}: split '{split}' has no rows; its splits are {known}")
     if limit is not None and limit < len(crops):
-        crops = CropSet(root, list(_families(crops.rows, limit)))
+        crops = CropSet(root, list(whole_families(crops.rows, limit)))
     return crops
 
 
@@ -139,10 +140,23 @@ def _check_files(crops: CropSet) -> None:
             raise DataError(f"{crops.root / 'index.csv'}:{line}: {row.file} is not in {where}; extract again")
 
 
-def _families(rows: list[CropRow], limit: int) -> Iterator[CropRow]:
-    families: dict[str, list[CropRow]] = {}
-    for row in rows:
-        families.setdefault(row.original, []).append(row)
+class OfFamily(Protocol):
+    """A crop or a clip that knows the real video it comes from."""
+
+    @property
+    def original(self) -> str:
+        """The real video."""
+        ...
+
+
+Member = TypeVar("Member", bound=OfFamily)
+
+
+def whole_families(members: Iterable[Member], limit: int) -> Iterator[Member]:
+    """About `limit` of the members: whole families (an original with its forgeries), always the same ones."""
+    families: dict[str, list[Member]] = {}
+    for member in members:
+        families.setdefault(member.original, []).append(member)
     taken = 0
     for name in sorted(families, key=lambda original: hashlib.sha256(original.encode("utf-8", "replace")).digest()):
         if taken >= limit:

@@ -263,21 +263,26 @@ class _Run:
         tally.with_faces += 1
         tally.crops += len(record.crops)
         self.summary.crops_by_split[(clip.split, clip.label)] += len(record.crops)
-        for crop in record.crops:
-            yield CropRow(
-                file=f"{CROPS_DIR}/{record.folder}/{crop.name}",
-                label=clip.label,
-                video=clip.video,
-                original=clip.original,
-                dataset=clip.dataset,
-                method=clip.method,
-                split=clip.split,
-                t_s=crop.t_s,
-                face_px=crop.face_px,
-                track=crop.track,
-                face_probability=crop.probability,
-                landmarks=crop.landmarks,
-            )
+        yield from crop_rows(clip, record)
+
+
+def crop_rows(clip: Clip, record: Record) -> Iterator[CropRow]:
+    """The rows of the crops that were cut out of one clip."""
+    for crop in record.crops:
+        yield CropRow(
+            file=f"{CROPS_DIR}/{record.folder}/{crop.name}",
+            label=clip.label,
+            video=clip.video,
+            original=clip.original,
+            dataset=clip.dataset,
+            method=clip.method,
+            split=clip.split,
+            t_s=crop.t_s,
+            face_px=crop.face_px,
+            track=crop.track,
+            face_probability=crop.probability,
+            landmarks=crop.landmarks,
+        )
 
 
 def crop_folders(videos: Sequence[str]) -> list[str]:

@@ -7,12 +7,17 @@ from pathlib import Path, PurePosixPath
 from deepkd.data.clips import FAKE, FOLDER_LABELS, REAL, SPLITS
 from deepkd.errors import DataError
 from deepkd.video.crops import CropRow
-from deepkd.video.sources import IMAGE_SUFFIXES, find_sources
+from deepkd.video.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_sources
 
 
 def is_image_folder(root: Path) -> bool:
     """Whether `root` holds a folder of the name of a split; looks at names only."""
     return root.is_dir() and any(entry.name.lower() in SPLITS and entry.is_dir() for entry in root.iterdir())
+
+
+def holds_videos(root: Path) -> bool:
+    """Whether there is a video in `root` or below: then its folders are those of clips; looks at names only."""
+    return any(source.path.suffix.lower() in VIDEO_SUFFIXES for source in find_sources([str(root)]))
 
 
 def read_image_folder(root: Path) -> list[CropRow]:

@@ -140,17 +140,25 @@ def blend(source: Image, target: Image, mask: Plane) -> Image:
     return np.round(weight * source + (1 - weight) * target).astype(np.uint8)
 
 
-def self_blend(image: Image, landmarks: Landmarks, rng: np.random.Generator) -> Image:
+def self_blend(
+    image: Image, landmarks: Landmarks, rng: np.random.Generator, *, keep_surroundings: bool = False
+) -> Image:
     """A forgery of the face with itself: the marks of blending without another face.
 
     One of two copies is changed in colour and sharpness, the source copy is moved and scaled a little, and both are
     blended along a randomly deformed mask of the face with a random strength.
 
+    Args:
+        image: a real face.
+        landmarks: its five landmarks.
+        rng: what is drawn comes from here; the same draws on another frame of the same shape make the same forgery.
+        keep_surroundings: change the copy that gives the face, never the one around it.
+
     Returns:
         RGB, uint8, the image's shape.
     """
     source, target = image, image
-    if rng.random() < 0.5:
+    if rng.random() < 0.5 or keep_surroundings:
         source = _change_sharpness(_change_colours(source, rng), rng)
     else:
         target = _change_sharpness(_change_colours(target, rng), rng)

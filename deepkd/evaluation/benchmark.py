@@ -21,8 +21,10 @@ import numpy as np
 
 from deepkd import __version__
 from deepkd.evaluation.contenders import STUDENT, TEACHER, Contender, open_contenders
-from deepkd.evaluation.evaluate import Progress, calibration_of, distinct_names, evaluate, thresholds_of
+from deepkd.evaluation.evaluate import evaluate
+from deepkd.evaluation.evaluation import calibration_of, distinct_names, thresholds_of
 from deepkd.evaluation.memory import peak_rss_mb
+from deepkd.evaluation.scores import Progress
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import CropModel, Image, InputFormat
 from deepkd.scoring.verdict import Thresholds, as_text
@@ -239,7 +241,7 @@ def _areas(config: BenchmarkConfig, contenders: Sequence[Contender], say: Say) -
     crops = load_crops(config.data, None if config.split == "all" else config.split, limit=config.limit)
     say(f"measuring AUC on {len(crops):,} crops")
     found = evaluate([contender.model for contender in judged], crops, EvaluateConfig(resamples=0))
-    areas = {id(contender): one.crops.auc.value for contender, one in zip(judged, found, strict=True)}
+    areas = {id(contender): one.whole.auc.value for contender, one in zip(judged, found, strict=True)}
     return [areas.get(id(contender)) for contender in contenders]
 
 

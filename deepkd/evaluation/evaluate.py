@@ -1,77 +1,29 @@
-"""Evaluate: every model on the same labelled crops, crop by crop, method by method, video by video."""
+"""Evaluate: every model on the same labelled crops or videos, by method, data set and video, clean and damaged."""
 
 import csv
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from deepkd.errors import DataError, ModelError, UsageError
-from deepkd.evaluation.features import Features, check_features, features_of
-from deepkd.evaluation.metrics import Array, Metrics, measure
-from deepkd.outputs import writing
-from deepkd.scoring.calibration import Calibration
-from deepkd.scoring.model import CropModel, Image
-from deepkd.scoring.verdict import Thresholds, as_text
+from deepkd.data.clips import Clip
+from deepkd.data.crops import CropSet, load_crops, whole_families
+from deepkd.data.datasets import find_clips
+from deepkd.data.families import known_families
+from deepkd.data.folders import holds_videos, is_image_folder
+from deepkd.errors import DataError, UsageError
+from deepkd.evaluation.clips import evaluate_clips
+from deepkd.evaluation.evaluation import Evaluation, distinct_names, evaluate_rows
+from deepkd.evaluation.features import check_features, features_of
+from deepkd.evaluation.perturbations import PERTURBATIONS, parse_names
+from deepkd.evaluation.robustness import measure_robustness
+from deepkd.evaluation.scores import Crops, Progress, logits_of
+from deepkd.scoring.model import CropModel
+from deepkd.scoring.verdict import as_text
 from deepkd.settings import EvaluateConfig
-from deepkd.video.crops import CropRow
+from deepkd.video.crops import INDEX_NAME
 
 SCHEMA = "deepkd.evaluate/1"
-Names = npt.NDArray[np.str_]
-Progress = Callable[[int, int], None]
-"""Called with how many are done and how many there are."""
-
-
-class Crops(Protocol):
-    """What is evaluated: rows of an index and their images, decoded on demand (a `CropSet`)."""
-
-    rows: list[CropRow]
-
-    def image(self, index: int) -> Image:
-        """RGB, uint8, (height, width, 3)."""
-        ...
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """One model on one set of labelled crops."""
-
-    name: str
-    params: int
-    rows: tuple[CropRow, ...]
-    """The labelled rows, in the order of the index."""
-    unlabelled: int
-    """Rows left out because nobody labelled them."""
-    labels: Array
-    """1 is FAKE, 0 is REAL, (N,)."""
-    logits: Array
-    """(N,), before calibration."""
-    probabilities: Array
-    """Calibrated probability of forgery, (N,)."""
-    crops: Metrics
-    methods: dict[str, Metrics]
-    """Forgery method -> its crops against every real crop; empty where the index names no method."""
-    videos: Metrics | None
-    """Mean logit of each video's crops; None where every video has one crop."""
-    features: Features | None = None
-    """Of some of the crops, where they were asked for."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """The figures, without the scores, as plain values for JSON."""
-        return {
-            "name": self.name,
-            "params": self.params,
-            "crops": self.crops.to_dict(),
-            "methods": {name: metrics.to_dict() for name, metrics in self.methods.items()},
-            "videos": self.videos.to_dict() if self.videos else None,
-            "v_score": round(self.features.v_score, 6) if self.features else None,
-        }
 
 
 def evaluate(
@@ -98,34 +50,43 @@ def evaluate(
     labelled = [index for index, row in enumerate(crops.rows) if row.label]
     if not labelled:
         raise DataError(f"none of the {len(crops.rows)} crops has a label; evaluation needs REAL and FAKE rows")
-    logits = _score(models, crops, labelled, config.batch, progress)
+    logits = logits_of(models, crops, labelled, batch=config.batch, progress=progress)
     rows = tuple(crops.rows[index] for index in labelled)
     called = names or distinct_names([model.name for model in models])
     left_out = len(crops.rows) - len(rows)
     return [
-        _measured(name, model, rows, found, config, unlabelled=left_out)
+        evaluate_rows(name, model, rows, found, config, unlabelled=left_out)
         for name, model, found in zip(called, models, logits, strict=True)
     ]
 
 
 def evaluate_files(
-    arguments: Sequence[str], config: EvaluateConfig, *, features: bool = False, progress: Progress | None = None
+    arguments: Sequence[str],
+    config: EvaluateConfig,
+    *,
+    features: bool = False,
+    out: Path | None = None,
+    progress: Progress | None = None,
 ) -> list[Evaluation]:
-    """Load models (run folders, checkpoints, ONNX files, shipped names) and crops, and evaluate.
+    """Load models (run folders, checkpoints, ONNX files, shipped names) and crops or videos, and evaluate.
 
     Args:
         arguments: the models.
-        config: data, split, and what `evaluate` and `features_of` take.
+        config: all settings.
         features: also look at the models' penultimate features.
-        progress: told after each batch.
+        out: where finished perturbations are kept, and where a second run finds them; None keeps nothing.
+        progress: told after each batch of crops, or each video.
 
     Raises:
-        UsageError: no data folder is set, or a CUDA device is asked for and there is none.
-        ModelError, DataError: a model or the crops cannot be used, or features are asked of an ONNX file.
+        UsageError: no data folder is set, crops are needed and the data is videos, or a CUDA device is asked for and
+            there is none.
+        ModelError, DataError: a model or the data cannot be used, a model was trained on the data, or features are
+            asked of an ONNX file.
+        OutputError: `out` holds the results of something else, or cannot be written.
     """
     if config.data is None:
-        raise UsageError("--data is missing; give the folder of crops that `deepkd extract` wrote")
-    from deepkd.data.crops import load_crops
+        raise UsageError("--data is missing; give the folder of crops that `deepkd extract` wrote, or one of videos")
+    perturbations = parse_names(config.perturb) if config.perturb else []
     from deepkd.models.checkpoints import load_model
     from deepkd.models.devices import pick_device
 
@@ -133,13 +94,94 @@ def evaluate_files(
     models = [load_model(argument, device=device) for argument in arguments]
     if features:
         check_features(models)
-    crops = load_crops(config.data, None if config.split == "all" else config.split, limit=config.limit)
     names = distinct_names([model.name for model in models], arguments)
-    found = evaluate(models, crops, config, names=names, progress=progress)
+    data = _load(config.data, config)
+    if not isinstance(data, CropSet) and (perturbations or features):
+        asked = "--perturb damages" if perturbations else "--features looks at"
+        raise UsageError(f"{asked} crops, and {config.data} holds videos; extract crops first")
+    shares = [_training_share(name, model, data, config) for name, model in zip(names, models, strict=True)]
+    if isinstance(data, CropSet):
+        found = _evaluate_crops(models, names, data, perturbations, config, features=features, out=out, tell=progress)
+    else:
+        found = evaluate_clips(models, data, config, names=names, progress=progress)
+    return [replace(one, training_data=share) for one, share in zip(found, shares, strict=True)]
+
+
+def _evaluate_crops(
+    models: Sequence[CropModel],
+    names: Sequence[str],
+    crops: CropSet,
+    perturbations: Sequence[str],
+    config: EvaluateConfig,
+    *,
+    features: bool,
+    out: Path | None,
+    tell: Progress | None,
+) -> list[Evaluation]:
+    """The figures of clean crops, of damaged ones, and the features."""
+    count = sum(1 for row in crops.rows if row.label)
+    total = count * (1 + sum(len(PERTURBATIONS[name].levels) for name in perturbations))
+    found = evaluate(models, crops, config, names=names, progress=_within(tell, 0, total))
+    told = _within(tell, count, total)
+    harmed = measure_robustness(models, crops, perturbations, config, folder=out, progress=told)
+    found = [replace(one, perturbed=conditions) for one, conditions in zip(found, harmed, strict=True)]
     if not features:
         return found
     seen = features_of(models, crops, limit=config.features_limit, seed=config.seed, batch=config.batch)
     return [replace(one, features=its) for one, its in zip(found, seen, strict=True)]
+
+
+def _within(progress: Progress | None, before: int, total: int) -> Progress | None:
+    """Progress of a part as progress of the whole."""
+    return None if progress is None else lambda done, _: progress(before + done, total)
+
+
+def _load(data: Path, config: EvaluateConfig) -> CropSet | list[Clip]:
+    """The crops of an index or an image folder, or else the clips of a data set, of the split that is asked for."""
+    split = None if config.split == "all" else config.split
+    if not data.exists() or _has_index(data) or _is_of_crops(data, config):
+        return load_crops(data, split, limit=config.limit)
+    clips = find_clips([str(data)], dataset=config.dataset)
+    kept = [clip for clip in clips if split in (None, clip.split)]
+    if not kept:
+        known = ", ".join(sorted({clip.split or "(none)" for clip in clips}))
+        raise DataError(f"{data}: split '{split}' has no videos; its splits are {known}; --split all takes every video")
+    return kept if config.limit is None else list(whole_families(kept, config.limit))
+
+
+def _has_index(data: Path) -> bool:
+    """Whether this is an index of crops, or a folder with one; a list of videos has a column `path` instead."""
+    if data.is_dir():
+        return (data / INDEX_NAME).exists()
+    if data.suffix.lower() != ".csv":
+        return False
+    with data.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+        return "path" not in next(csv.reader(file), [])
+
+
+def _is_of_crops(data: Path, config: EvaluateConfig) -> bool:
+    """Whether this is an image folder, and not clips in the same folders or stills to find faces in."""
+    return config.dataset == "auto" and is_image_folder(data) and not holds_videos(data)
+
+
+def _training_share(name: str, model: Any, data: CropSet | list[Clip], config: EvaluateConfig) -> float | None:
+    """The share of the originals that the model was trained on; None where it does not say.
+
+    Raises:
+        DataError: there are some, and the settings do not allow it.
+    """
+    rows = data.rows if isinstance(data, CropSet) else data
+    recipe = getattr(model, "metadata", {}).get("recipe") or {}
+    originals = {row.original for row in rows}
+    known = known_families(recipe, originals)
+    if known is None and isinstance(data, CropSet) and recipe.get("index_sha256") == data.index_sha256():
+        known = sorted(originals)
+    if known and not config.allow_training_data:
+        raise DataError(
+            f"{name} was trained on {len(known)} of these {len(originals)} originals, e.g. {known[0]}, so its figures "
+            "would say nothing about new ones; choose another --split or --data, or add --allow-training-data"
+        )
+    return None if known is None else len(known) / len(originals)
 
 
 def to_document(evaluations: Sequence[Evaluation], config: EvaluateConfig) -> dict[str, Any]:
@@ -151,172 +193,3 @@ def to_document(evaluations: Sequence[Evaluation], config: EvaluateConfig) -> di
         "unlabelled": evaluations[0].unlabelled,
         "models": [found.to_dict() for found in evaluations],
     }
-
-
-def distinct_names(names: Sequence[str], paths: Sequence[str] | None = None) -> list[str]:
-    """Names with those that occur twice told apart: by the nearest folder that differs, else by number.
-
-    Args:
-        names: of the models.
-        paths: where they come from, same length.
-    """
-    known = list(zip(names, paths or [""] * len(names), strict=True))
-    shown = [f"{name}{_mark(path, [p for n, p in known if n == name])}" for name, path in known]
-    total, seen = Counter(shown), Counter[str]()
-    numbered = []
-    for name in shown:
-        seen[name] += 1
-        numbered.append(f"{name} #{seen[name]}" if total[name] > 1 else name)
-    return numbered
-
-
-def _mark(path: str, rivals: Sequence[str]) -> str:
-    """The last part of `path` that none of its rivals has, in brackets; empty where it has no rival."""
-    own = (part for part in reversed(Path(path).parts) if sum(part in Path(rival).parts for rival in rivals) == 1)
-    part = next(own, "") if len(rivals) > 1 else ""
-    return f" ({part})" if part else ""
-
-
-def write_scores(path: Path, evaluations: Sequence[Evaluation]) -> None:
-    """Write `file,label,score` per crop (score: calibrated probability of forgery), beside, then renamed.
-
-    With several models the rows of each follow one another, and a fourth column, `model`, names it.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
-    several = len(evaluations) > 1
-    with writing(path) as beside, beside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        write = csv.writer(file, lineterminator="\n").writerow
-        write(["file", "label", "score", *(["model"] if several else [])])
-        for found in evaluations:
-            for row, score in zip(found.rows, found.probabilities, strict=True):
-                write([row.file, row.label, f"{score:.6g}", *([found.name] if several else [])])
-
-
-def calibration_of(model: CropModel) -> Calibration:
-    """The calibration that a model carries; the identity for one that carries none."""
-    own = getattr(model, "calibration", None)
-    stored = getattr(model, "metadata", {}).get("calibration")
-    return own or (Calibration.from_dict(stored) if stored else Calibration())
-
-
-def thresholds_of(model: CropModel) -> Thresholds:
-    """The thresholds that a model carries; 0.5 for one that carries none."""
-    own = getattr(model, "thresholds", None)
-    stored = getattr(model, "metadata", {}).get("thresholds")
-    return own or (Thresholds.from_dict(stored) if stored else Thresholds())
-
-
-def _score(
-    models: Sequence[CropModel], crops: Crops, indices: Sequence[int], batch: int, progress: Progress | None
-) -> list[Array]:
-    """Logits of every model, (N,) each; memory holds two batches of images whatever N is."""
-    parts: list[list[Array]] = [[] for _ in models]
-    done = 0
-    for images in _batches(crops, indices, batch):
-        for part, model in zip(parts, models, strict=True):
-            part.append(np.asarray(model.logits(images), float))
-        done += len(images)
-        if progress:
-            progress(done, len(indices))
-    found = [np.concatenate(part) for part in parts]
-    for model, logits in zip(models, found, strict=True):
-        _check_finite(model, logits, crops, indices)
-    return found
-
-
-def _batches(crops: Crops, indices: Sequence[int], batch: int) -> Iterator[list[Image]]:
-    """Decoded images of `indices` in order; the next batch is decoded while this one is scored."""
-
-    def decode(part: Sequence[int]) -> list[Image]:
-        return [crops.image(index) for index in part]
-
-    starts = range(0, len(indices), batch)
-    with ThreadPoolExecutor(max_workers=1) as decoder:
-        coming = decoder.submit(decode, indices[:batch])
-        for start in starts:
-            images = coming.result()
-            following = indices[start + batch : start + 2 * batch]
-            coming = decoder.submit(decode, following)
-            yield images
-
-
-def _check_finite(model: CropModel, logits: Array, crops: Crops, indices: Sequence[int]) -> None:
-    wrong = np.flatnonzero(~np.isfinite(logits))
-    if len(wrong):
-        first = crops.rows[indices[wrong[0]]].file
-        raise ModelError(
-            f"{model.name}: {len(wrong)} of {len(logits)} scores are not finite, first for {first}; "
-            "the model is damaged or did not train"
-        )
-
-
-def _measured(
-    name: str,
-    model: CropModel,
-    rows: tuple[CropRow, ...],
-    logits: Array,
-    config: EvaluateConfig,
-    *,
-    unlabelled: int,
-) -> Evaluation:
-    calibration = calibration_of(model)
-    threshold = thresholds_of(model).fake if config.threshold is None else config.threshold
-    measured = partial(_figures, calibration=calibration, threshold=threshold, config=config)
-    labels = np.array([float(row.label == "FAKE") for row in rows])
-    sources = np.array([row.original or row.video or row.file for row in rows])
-    methods = {}
-    for method in sorted({row.method for row in rows if row.label == "FAKE" and row.method}):
-        kept = np.array([row.label == "REAL" or row.method == method for row in rows])
-        methods[method] = measured(labels[kept], logits[kept], sources[kept])
-    videos = _by_video(rows)
-    return Evaluation(
-        name=name,
-        params=model.params,
-        rows=rows,
-        unlabelled=unlabelled,
-        labels=labels,
-        logits=logits,
-        probabilities=calibration.probability(logits),
-        crops=measured(labels, logits, sources),
-        methods=methods,
-        videos=measured(*_video_means(videos, labels, logits, sources)) if len(videos) < len(rows) else None,
-    )
-
-
-def _figures(
-    labels: Array,
-    logits: Array,
-    sources: Names,
-    *,
-    calibration: Calibration,
-    threshold: float,
-    config: EvaluateConfig,
-) -> Metrics:
-    return measure(
-        labels,
-        logits,
-        probabilities=calibration.probability(logits),
-        sources=sources.tolist(),
-        threshold=threshold,
-        resamples=config.resamples,
-        seed=config.seed,
-    )
-
-
-def _by_video(rows: Sequence[CropRow]) -> list[list[int]]:
-    """Row numbers of each video; equal names in two data sets stay two videos."""
-    groups: dict[tuple[str, str], list[int]] = {}
-    for index, row in enumerate(rows):
-        groups.setdefault((row.dataset, row.video or row.file), []).append(index)
-    return list(groups.values())
-
-
-def _video_means(videos: list[list[int]], labels: Array, logits: Array, sources: Names) -> tuple[Array, Array, Names]:
-    """One row per video: FAKE if any of its crops is, the mean of its logits, its source."""
-    return (
-        np.array([labels[video].max() for video in videos]),
-        np.array([logits[video].mean() for video in videos]),
-        np.array([sources[video[0]] for video in videos]),
-    )

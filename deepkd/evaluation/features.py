@@ -10,7 +10,7 @@ import numpy.typing as npt
 from deepkd.errors import DataError, ModelError
 
 if TYPE_CHECKING:
-    from deepkd.evaluation.evaluate import Crops
+    from deepkd.evaluation.scores import Crops
     from deepkd.models.registry import TorchModel
     from deepkd.scoring.model import CropModel
 

@@ -20,9 +20,15 @@ from deepkd.scoring.calibration import sigmoid
 Array = npt.NDArray[np.float64]
 """Float64, one value per row, (N,), unless its docstring gives another shape."""
 
-FIGURES = ("auc", "average_precision", "log_loss", "eer", "accuracy", "ece", "fpr_at_95_tpr")
+RANKING = ("auc", "average_precision", "eer", "fpr_at_95_tpr")
+"""Figures that hang on the order of the scores alone; they need rows of both classes."""
+DECIDED = ("false_alarms", "detected", "inconclusive", "precision")
+"""Figures that hang on the answers FAKE, REAL and INCONCLUSIVE alone."""
+FIGURES = ("auc", "average_precision", "log_loss", "eer", "accuracy", "ece", "fpr_at_95_tpr", *DECIDED)
 """The fields of `Metrics` that are measures."""
-NEEDS_BOTH_CLASSES = ("auc", "average_precision", "eer", "fpr_at_95_tpr")
+NEEDS_BOTH_CLASSES = (*RANKING, "precision")
+PREVALENCE = 0.01
+"""Share of forgeries that `precision` supposes, unless another is given: few of the clips that anybody meets."""
 ECE_BINS = 15
 _CELLS = 2_000_000
 """Weights held at once: resamples in one chunk times rows."""
@@ -46,7 +52,11 @@ class Metrics:
     fake: int
     sources: int
     threshold: float
-    """Probability from which a row counts as FAKE, for the accuracy."""
+    """Probability from which a row counts as FAKE."""
+    threshold_real: float
+    """Probability up to which a row counts as REAL; between the two it is INCONCLUSIVE."""
+    prevalence: float
+    """Share of forgeries that `precision` supposes."""
     auc: Measure
     average_precision: Measure
     log_loss: Measure
@@ -57,6 +67,15 @@ class Metrics:
     """Mean distance between the probability of forgery and the share of forgeries, over 15 equal bins."""
     fpr_at_95_tpr: Measure
     """Share of real rows called FAKE when the threshold finds at least 95% of the forgeries."""
+    false_alarms: Measure
+    """Share of real rows called FAKE at the threshold; None without real rows."""
+    detected: Measure
+    """Share of forged rows called FAKE at the threshold; None without forged rows."""
+    inconclusive: Measure
+    """Share of rows called neither REAL nor FAKE."""
+    precision: Measure
+    """Share of forgeries among what is called FAKE, where `prevalence` of all are forged; None where no real row is
+    called FAKE, since nobody then knows how rare a false alarm is."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -93,6 +112,9 @@ def measure(
     probabilities: npt.ArrayLike | None = None,
     sources: Sequence[str] | None = None,
     threshold: float = 0.5,
+    threshold_real: float | None = None,
+    answers: npt.ArrayLike | None = None,
+    prevalence: float = PREVALENCE,
     resamples: int = 1000,
     seed: int = 0,
 ) -> Metrics:
@@ -104,6 +126,9 @@ def measure(
         probabilities: calibrated probability of forgery, (N,); the sigmoid of `logits` when not given.
         sources: original video of each row, (N,); the bootstrap draws these. Each row its own when not given.
         threshold: probability from which a row counts as FAKE.
+        threshold_real: probability up to which a row counts as REAL; `threshold` when not given.
+        answers: 1 FAKE, 0 REAL, NaN INCONCLUSIVE, (N,), where more than the thresholds decided them.
+        prevalence: share of forgeries that the precision supposes, 0 to 1.
         resamples: bootstrap resamples; 0 leaves the intervals out.
         seed: of the resampling.
 
@@ -112,12 +137,13 @@ def measure(
         DataError: no rows, other labels than 0 and 1, or lengths that differ.
     """
     y, z = _checked(labels, logits)
-    p = sigmoid(z) if probabilities is None else _checked(labels, probabilities)[1]
+    p = sigmoid(z) if probabilities is None else _checked(y, probabilities)[1]
     if sources is not None and len(sources) != len(y):
         raise DataError(f"{len(sources)} sources for {len(y)} rows; give one source per row")
     _, source = np.unique(np.arange(len(y)) if sources is None else np.asarray(sources), return_inverse=True)
-    rows = _Rows(y, z, p, threshold)
-    values = rows.point()
+    real = threshold if threshold_real is None else threshold_real
+    given = np.where(p >= threshold, 1.0, np.where(p <= real, 0.0, np.nan)) if answers is None else answers
+    values = (rows := _Rows(y, z, p, threshold, np.asarray(given, float), prevalence)).point()
     intervals = _intervals(rows, source, resamples, seed) if resamples else {}
     return Metrics(
         rows=len(y),
@@ -125,8 +151,14 @@ def measure(
         fake=int((y == 1).sum()),
         sources=int(source.max()) + 1,
         threshold=threshold,
-        **{name: Measure(values[name], *intervals.get(name, (None, None))) for name in FIGURES},
+        threshold_real=real,
+        prevalence=prevalence,
+        **{name: _measure(values[name], intervals.get(name)) for name in FIGURES},
     )
+
+
+def _measure(value: float | None, interval: tuple[float, float] | None) -> Measure:
+    return Measure(value, *(interval or (None, None))) if value is not None else Measure(None)
 
 
 def roc_points(labels: npt.ArrayLike, logits: npt.ArrayLike) -> tuple[Array, Array]:
@@ -146,7 +178,15 @@ def roc_points(labels: npt.ArrayLike, logits: npt.ArrayLike) -> tuple[Array, Arr
 class _Rows:
     """The rows of one evaluation, sorted once, so that any weighting is a few cumulative sums away."""
 
-    def __init__(self, y: Array, z: Array, p: Array, threshold: float) -> None:
+    def __init__(
+        self,
+        y: Array,
+        z: Array,
+        p: Array,
+        threshold: float,
+        answers: Array | None = None,
+        prevalence: float = PREVALENCE,
+    ) -> None:
         self.order = np.argsort(-z, kind="stable")
         falling = z[self.order]
         self.ends = np.append(np.flatnonzero(np.diff(falling)), len(z) - 1)  # the last row of each run of ties
@@ -155,6 +195,8 @@ class _Rows:
         self.losses = _losses(y, _logit(p))
         self.right = ((p >= threshold) == (y == 1)).astype(float)
         self.bins = _bins(p)
+        self.answers = (p >= threshold).astype(float) if answers is None else answers
+        self.prevalence = prevalence
 
     def point(self) -> dict[str, float | None]:
         """The figures of the rows as they are, by scikit-learn where it has them."""
@@ -167,6 +209,8 @@ class _Rows:
         if _both(self.y):
             values["auc"] = float(sk.roc_auc_score(self.y, self.z))
             values["average_precision"] = float(sk.average_precision_score(self.y, self.z))
+        if not values["false_alarms"]:
+            values["precision"] = None
         values["accuracy"] = float(sk.accuracy_score(self.y == 1, self.p >= self.threshold))
         return values
 
@@ -187,7 +231,20 @@ class _Rows:
             "log_loss": weights @ self.losses / total,
             "accuracy": weights @ self.right / total,
             "ece": self._ece(weights) / total,
+            **self._decided(weights),
         }
+
+    def _decided(self, weights: Array) -> dict[str, Array]:
+        """The shares of the answers; precision = TPR share / (TPR share + FPR (1 - share)), by Bayes' rule."""
+        alarm, share = self.answers == 1, self.prevalence
+        with np.errstate(invalid="ignore", divide="ignore"):
+            false, true = ((weights @ (alarm & of)) / (weights @ of) for of in (self.y == 0, self.y == 1))
+            return {
+                "false_alarms": false,
+                "detected": true,
+                "inconclusive": weights @ np.isnan(self.answers) / weights.sum(axis=1),
+                "precision": true * share / (true * share + false * (1 - share)),
+            }
 
     def _ece(self, weights: Array) -> Array:
         member = np.eye(ECE_BINS)[self.bins]

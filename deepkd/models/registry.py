@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -18,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from deepkd.errors import ConfigError
 from deepkd.models.cross_efficient_vit import CrossEfficientViT
 from deepkd.models.efficient_vit import EfficientViT
+from deepkd.models.meso import SIDE_PX, build_meso4
 from deepkd.models.students import STUDENTS, LiteShape, build_student, undecided
 from deepkd.models.subclasses import Subclassed
 from deepkd.models.widths import Widths, resize
@@ -51,6 +53,7 @@ class ModelSpec:
 MODELS: dict[str, ModelSpec] = {
     "cross-efficient-vit": ModelSpec(CrossEfficientViT, InputFormat(size=224)),
     "efficient-vit": ModelSpec(EfficientViT, InputFormat(size=224)),
+    "meso4": ModelSpec(build_meso4, InputFormat(size=SIDE_PX, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))),
     **{name: ModelSpec(partial(build_student, shape), InputFormat(size=160)) for name, shape in STUDENTS.items()},
 }
 """Besides these, any classifier of timm is known by its timm name."""
@@ -107,6 +110,14 @@ class TorchModel:
         with evaluating(self.module), torch.no_grad(), FlopCounterMode(display=False) as counter:
             self.module(torch.zeros(1, 3, self.format.size, self.format.size, device=device))
         return int(counter.get_total_flops() // 2)
+
+    @cached_property
+    def sha256(self) -> str:
+        """A hash of the weights, as they are when it is first asked for."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.module.state_dict().items()):
+            digest.update(name.encode() + tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        return digest.hexdigest()
 
     @property
     def calibration(self) -> Calibration:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.markup import escape
 from rich.table import Table
@@ -14,11 +15,13 @@ from rich.text import Text
 from deepkd.report.csv import cell
 from deepkd.report.escape import visible
 
-LEVELS = {"crops": "Crops", "videos": "Videos (mean logit of their crops)"}
+LEVELS = {"crops": "Crops", "videos": "Videos"}
 NOTE = (
     "In brackets: 95% intervals of a bootstrap over source videos. The index names no people; where the same ones "
-    "recur in training and test, every figure is flattered."
+    "recur in training and test, every figure is flattered. FAKE and REAL are called at each model's own thresholds. "
+    "Precision is what the other figures mean where forgeries are as rare as it says."
 )
+HARM_NOTE = "Above: AUC; below: share of real crops called FAKE. Levels go from mild to severe, each on all the crops."
 
 FIGURES = {
     "auc": "AUC",
@@ -26,16 +29,20 @@ FIGURES = {
     "log_loss": "Log loss",
     "eer": "Equal error rate",
     "accuracy": "Accuracy",
-    "ece": "Calibration error (ECE)",
+    "ece": "Calibration error",
     "fpr_at_95_tpr": "FPR at 95% TPR",
+    "false_alarms": "Real called FAKE",
+    "detected": "Forged called FAKE",
+    "inconclusive": "INCONCLUSIVE",
+    "precision": "Precision",
 }
 """Key of a figure in the document -> the name that people read."""
 
 
 def evaluation_table(document: Mapping[str, Any]) -> Group:
-    """What was evaluated, then figures as rows with models side by side as columns."""
+    """What was evaluated, then figures as rows with models side by side as columns; then what damage does to them."""
     models = document["models"]
-    table = Table("Figure")
+    table = Table("Figure", box=SIMPLE_HEAD, pad_edge=False)
     for model in models:
         table.add_column(f"{escape(visible(model['name']))}\n{model['params']:,} parameters", justify="right")
     for level, name in LEVELS.items():
@@ -44,20 +51,69 @@ def evaluation_table(document: Mapping[str, Any]) -> Group:
         table.add_section()
         table.add_row(f"[bold]{name}[/]", *(_counted(model[level]) for model in models))
         for figure, title in FIGURES.items():
-            table.add_row(f"  {title}", *(shown(model[level][figure]) for model in models))
-    _add_methods(table, models)
+            table.add_row(f"  {_titled(title, models[0][level])}", *(shown(model[level][figure]) for model in models))
+    for parts, title in (("methods", "AUC, method against all real"), ("datasets", "AUC, data set")):
+        _add_parts(table, models, parts, title)
     if any(model["v_score"] is not None for model in models):
         table.add_section()
         table.add_row("V-score of the features", *(f"{model['v_score']:.4f}" for model in models))
-    return Group(Text(visible(_title(document))), table, Text(NOTE, style="dim"))
+    harmed = [robustness_table(model) for model in models if model["robustness"]]
+    notes = [Text(HARM_NOTE, style="dim")] if harmed else []
+    return Group(
+        Text(visible(_title(document))), *map(Text, _remarks(models)), table, Text(NOTE, style="dim"), *harmed, *notes
+    )
 
 
-def _add_methods(table: Table, models: list[Any]) -> None:
-    if models[0]["methods"]:
+def _titled(title: str, metrics: Mapping[str, Any]) -> str:
+    return f"{title}, {metrics['prevalence']:.3%} forged".replace(".000%", "%") if title == "Precision" else title
+
+
+def _add_parts(table: Table, models: list[Any], parts: str, title: str) -> None:
+    if models[0][parts]:
         table.add_section()
-        table.add_row("[bold]AUC of each method against all real crops[/]")
-    for method in models[0]["methods"]:
-        table.add_row(f"  {escape(visible(method))}", *(shown(model["methods"][method]["auc"]) for model in models))
+        table.add_row(f"[bold]{title}[/]")
+    for name in models[0][parts]:
+        cells = (shown(model[parts][name]["auc"]) if name in model[parts] else "-" for model in models)
+        table.add_row(f"  {escape(visible(name))}", *cells)
+
+
+def _remarks(models: list[Any]) -> Iterator[str]:
+    """What a reader has to know before the figures."""
+    for model in models:
+        name = visible(model["name"])
+        if model["training_data"]:
+            share = model["training_data"]
+            yield f"{name} was TRAINED on {share:.1%} of these originals; its figures say nothing about new ones."
+        if model["unjudged"]:
+            counts = ", ".join(f"{count} {answer}" for answer, count in model["unjudged"].items())
+            yield f"{name} gave no score to {counts}; they are in no figure."
+
+
+def robustness_table(model: Mapping[str, Any]) -> Table:
+    """A row per perturbation, a column per level, AUC over the share of real crops called FAKE; 80 columns wide."""
+    rows = harmed_rows(model)
+    widest = max(len(cells) for _, cells in rows)
+    title = Text(f"{visible(model['name'])} on damaged crops", style="bold")
+    table = Table("", "Clean", title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for number in range(1, widest + 1):
+        table.add_column(str(number), justify="right", min_width=5, no_wrap=True)
+    clean = _pair(model["crops"])
+    for place, (name, cells) in enumerate(rows):
+        table.add_row(name, "" if place else clean, *map(_pair, cells))
+    return table
+
+
+def harmed_rows(model: Mapping[str, Any]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    """(title of a perturbation, the figures of its levels from mild to severe), in the order of the document."""
+    rows: dict[str, list[Mapping[str, Any]]] = {}
+    for condition in model["robustness"]:
+        rows.setdefault(condition["title"], []).append(condition["crops"])
+    return list(rows.items())
+
+
+def _pair(metrics: Mapping[str, Any]) -> str:
+    area, alarms = metrics["auc"]["value"], metrics["false_alarms"]["value"]
+    return f"{'-' if area is None else f'{area:.3f}'}\n{'-' if alarms is None else f'{alarms:.1%}'}"
 
 
 def shown(measure: Mapping[str, float | None]) -> str:
@@ -69,10 +125,11 @@ def shown(measure: Mapping[str, float | None]) -> str:
 
 
 def _title(document: Mapping[str, Any]) -> str:
-    counts = document["models"][0]["crops"]
+    level = next(name for name in LEVELS if document["models"][0][name] is not None)
+    counts = document["models"][0][level]
     unlabelled = f", {document['unlabelled']:,} without a label left out" if document["unlabelled"] else ""
     return (
-        f"{document['data']}, split {document['split']}: {counts['rows']:,} crops of {counts['sources']:,} sources "
+        f"{document['data']}, split {document['split']}: {counts['rows']:,} {level} of {counts['sources']:,} sources "
         f"({counts['real']:,} REAL, {counts['fake']:,} FAKE{unlabelled})"
     )
 
@@ -97,6 +154,12 @@ def evaluation_csv(document: Mapping[str, Any]) -> str:
 def _levels(model: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     yield from ((level, model[level]) for level in LEVELS if model[level] is not None)
     yield from ((f"method:{method}", metrics) for method, metrics in model["methods"].items())
+    yield from ((f"dataset:{name}", metrics) for name, metrics in model["datasets"].items())
+    for condition in model["robustness"]:
+        name = f"{condition['perturbation']}:{condition['level']:g}"
+        yield f"perturbed:{name}", condition["crops"]
+        if condition["videos"]:
+            yield f"perturbed:{name}:videos", condition["videos"]
 
 
 def _print_table(document: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from deepkd.errors import DataError, UsageError
 from deepkd.outputs import writing
 from deepkd.report.escape import visible
+from deepkd.report.evaluation import harmed_rows
 from deepkd.scoring.calibration import reliability
 
 Array = npt.NDArray[np.float64]
@@ -216,6 +217,52 @@ EVALUATION_PLOTS: dict[str, Callable[[Path, Sequence[Curves]], None]] = {
     "scores": draw_scores,
 }
 """File stem -> what draws it."""
+
+
+def draw_robustness(path: Path, document: Mapping[str, Any]) -> None:
+    """Heat maps of AUC and of false alarms under damage, from a document of schema deepkd.evaluate/1, a row per model.
+
+    Raises:
+        OutputError: the plot cannot be written.
+    """
+    models = document["models"]
+
+    def draw(figure: Any) -> None:
+        panels = figure.subplots(len(models), 2, squeeze=False, sharey=True)
+        for row, model in zip(panels, models, strict=True):
+            for axes, (key, title, span, colours) in zip(row, HEAT, strict=True):
+                _heat(axes, model, key, span, colours)
+                axes.set_title(f"{_plain(model['name'])}: {title}")
+
+    height = 0.9 + 0.34 * len(harmed_rows(models[0]))
+    _save(path, draw, width=10, height=height * len(models))
+
+
+HEAT = (
+    ("auc", "AUC", (0.5, 1.0), "viridis"),
+    ("false_alarms", "real crops called FAKE", (0.0, 0.5), "magma_r"),
+)
+"""Figure, title, span of the colours, colours of each panel of the robustness plot."""
+
+
+def _heat(axes: Any, model: Mapping[str, Any], key: str, span: tuple[float, float], colours: str) -> None:
+    """A cell per perturbation and level, the clean figure first, each with its number."""
+    rows = harmed_rows(model)
+    grid = np.full((len(rows), 1 + max(len(cells) for _, cells in rows)), np.nan)
+    for number, (_, cells) in enumerate(rows):
+        values = [cell[key]["value"] for cell in (model["crops"], *cells)]
+        grid[number, : len(values)] = [math.nan if value is None else value for value in values]
+    picture = axes.imshow(grid, vmin=span[0], vmax=span[1], cmap=colours, aspect="auto")
+    for (y, x), value in np.ndenumerate(grid):
+        if not math.isnan(value):
+            red, green, blue, _ = picture.cmap(picture.norm(value))
+            dark = 0.3 * red + 0.6 * green + 0.1 * blue < 0.5
+            axes.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=8, color="white" if dark else "black")
+    axes.set_xticks(range(grid.shape[1]), ["clean", *map(str, range(1, grid.shape[1]))])
+    axes.set_yticks(range(len(rows)), [title for title, _ in rows])
+    axes.set_xlabel("level of damage")
+    axes.grid(visible=False)
+    axes.tick_params(length=0)
 
 
 def _colored(curves: Sequence[Curves]) -> list[tuple[Curves, str]]:

@@ -2,7 +2,6 @@
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,8 +13,7 @@ from deepkd.errors import OutputError
 from deepkd.report.console import percent
 from deepkd.report.sound import Sound
 from deepkd.scoring.verdict import Box, FrameScore, Label, TrackVerdict, Verdict
-from deepkd.video.decoder import opened
-from deepkd.video.frames import MAX_PIXELS, Image, upright
+from deepkd.video.frames import Image, every_frame
 
 MAX_SIDE_PX = 1920
 """Larger pictures are shrunk: they are to look at, not to judge."""
@@ -55,7 +53,7 @@ def annotate(verdict: Verdict, out: Path) -> None:
     """Write every frame of the clip at its own time to `out`, with what the verdict says drawn in, and its sound."""
     with out.open("wb") as file, av.open(file, "w", format="webm") as container:
         stream, sound, t_s, last = None, None, 0.0, -1
-        for t_s, image in _frames(verdict.path):
+        for t_s, image in every_frame(verdict.path):
             image = drawn(image, t_s, verdict)
             if stream is None or sound is None:
                 stream = container.add_stream("libvpx-vp9", rate=_rate(verdict.fps), options=OPTIONS)
@@ -75,15 +73,6 @@ def annotate(verdict: Verdict, out: Path) -> None:
 
 def _rate(fps: float | None) -> Fraction:
     return Fraction(fps or 25).limit_denominator(1001)
-
-
-def _frames(path: Path) -> Iterator[tuple[float, Image]]:
-    """Every frame, RGB uint8 and upright, with its time in seconds."""
-    with opened(path, max_pixels=MAX_PIXELS) as video:
-        while video.climb(0.0):
-            pass  # up to the level that leaves nothing out
-        for sample in video.decoded():
-            yield sample.t_s, upright(sample.picture)
 
 
 def _fitted(image: Image) -> Image:

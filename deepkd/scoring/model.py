@@ -100,6 +100,20 @@ class CropModel(Protocol):
         ...
 
 
+class CalibratedModel(CropModel, Protocol):
+    """A model that says what its logits are worth, and from where on it answers REAL or FAKE."""
+
+    @property
+    def calibration(self) -> Calibration:
+        """From logits to probabilities."""
+        ...
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """From probabilities to answers."""
+        ...
+
+
 class Scorer:
     """A trained ONNX model, checked before use: uint8 RGB crops in, forgery logits out. It is a `CropModel`."""
 

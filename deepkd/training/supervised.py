@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deepkd.data.crops import CropSet, load_crops
+from deepkd.data.families import training_record
 from deepkd.errors import DataError, ModelError
 from deepkd.models.checkpoints import load_checkpoint
 from deepkd.models.registry import TorchModel, build_model, normalise
@@ -108,6 +109,6 @@ def train(
     val_crops = load_crops(data, "val", limit=config.val_limit)
     subclasses = subclasses_in(train_crops) if config.subclasses == "method" else ()
     model = start_model(config.model, config, subclasses=subclasses)
-    model.metadata["recipe"] = {**config.recipe(), "index_sha256": train_crops.index_sha256()}
+    model.metadata["recipe"] = {**config.recipe(), **training_record(train_crops)}
     objective = Supervised(model, config.label_smoothing, columns=subclass_columns(train_crops, subclasses))
     return fit(model, objective, train_crops, val_crops, config, run, resume=resume, report=report)

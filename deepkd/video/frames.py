@@ -210,6 +210,21 @@ class _Moving:
                 warn(sentence)
 
 
+def every_frame(path: Path, *, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[float, Image]]:
+    """Every frame of a video that decodes, RGB uint8 and upright, with its time in seconds.
+
+    Raises:
+        VideoError: it cannot be opened, or a frame is too large.
+    """
+    check_file(path)
+    with opened(path, max_pixels=max_pixels) as video:
+        while video.climb(0.0):
+            pass  # up to the level that leaves nothing out
+        for sample in video.decoded():
+            check_size(path, sample.picture, max_pixels)
+            yield sample.t_s, upright(sample.picture)
+
+
 def _sampled(video: Decoder, moments: Moments) -> Iterator[Sample]:
     """The frame nearest to each moment, each frame once."""
     last_s = float("-inf")

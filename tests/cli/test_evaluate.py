@@ -6,10 +6,14 @@ import json
 
 import pytest
 from crop_factory import write_crops
+from rich.console import Console
 from scorer_factory import write_scorer
 from typer.testing import CliRunner
 
 from deepkd.cli.app import app
+from deepkd.data.crops import load_crops
+from deepkd.data.families import training_record
+from deepkd.report.evaluation import evaluation_table
 
 ALL = ("--split", "all")
 
@@ -50,10 +54,11 @@ def test_csv_has_a_line_per_figure(model, data):
     result = run(model, "--data", data, *ALL, "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(result.stdout)))
     assert [row["figure"] for row in rows] == [
-        *("auc", "average_precision", "log_loss", "eer", "accuracy", "ece", "fpr_at_95_tpr")
+        *("auc", "average_precision", "log_loss", "eer", "accuracy", "ece", "fpr_at_95_tpr"),
+        *("false_alarms", "detected", "inconclusive", "precision"),
     ]
     assert {row["level"] for row in rows} == {"crops"}
-    assert all(float(row["value"]) >= 0 for row in rows)
+    assert all(float(row["value"] or 0) >= 0 for row in rows)
 
 
 def test_one_class_is_null_and_a_dash(model, data, tmp_path):
@@ -112,3 +117,49 @@ def test_refusals(arguments, code, words, model, data):
     assert result.exit_code == code, result.stderr
     assert words in result.stderr
     assert result.stdout == ""
+
+
+def test_damage_is_reported_kept_and_drawn(model, data, tmp_path):
+    out = tmp_path / "out"
+    command = (model, "--data", data, *ALL, "--perturb", "jpeg,downscale", "--resamples", 20, "--out", out)
+    result = run(*command)
+    assert result.exit_code == 0, result.stderr
+    assert "green on damaged crops" in result.stdout and "JPEG, quality 90 to 10" in result.stdout
+    document = json.loads((out / "evaluation.json").read_text())
+    conditions = document["models"][0]["robustness"]
+    assert [condition["perturbation"] for condition in conditions] == ["jpeg"] * 5 + ["downscale"] * 2
+    levels = {row["level"] for row in csv.DictReader(io.StringIO((out / "evaluation.csv").read_text()))}
+    assert levels == {"crops", *(f"perturbed:jpeg:{q}" for q in (90, 70, 50, 30, 10)),
+                      "perturbed:downscale:0.5", "perturbed:downscale:0.25"}  # fmt: skip
+    names = sorted(path.name for path in out.iterdir())
+    assert names == ["config.json", "evaluation.csv", "evaluation.json", "robustness.jsonl", "robustness.png"]
+    kept = (out / "robustness.jsonl").read_text()
+    assert run(*command).exit_code == 0 and (out / "robustness.jsonl").read_text() == kept
+    assert "other models, crops or settings" in run(*command, "--seed", 1).stderr
+    assert run(*command, "--seed", 1, "--overwrite").exit_code == 0
+    unknown = run(model, "--data", data, *ALL, "--perturb", "jpg")
+    assert unknown.exit_code == 2 and "choose from all, saturation" in unknown.stderr
+
+
+def test_the_table_fits_80_columns(model, data):
+    document = json.loads(run(model, model, "--data", data, *ALL, "--perturb", "all", "--format", "json").stdout)
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(evaluation_table(document | {"data": "crops"}))
+    rows = console.export_text().splitlines()
+    assert max(len(row.rstrip()) for row in rows if row.startswith(" ")) <= 80
+
+
+def test_training_data_is_refused_or_named(data, tmp_path):
+    record = training_record(load_crops(data, "train"))
+    trained = write_scorer(tmp_path / "trained.onnx", recipe=record)
+    result = run(trained, "--data", data, *ALL)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "green was trained on 3 of these 5 originals" in result.stderr and "--allow-training-data" in result.stderr
+    allowed = run(trained, "--data", data, *ALL, "--allow-training-data")
+    assert allowed.exit_code == 0 and "green was TRAINED on 60.0% of these originals" in allowed.stdout
+    clean = run(trained, "--data", data)
+    assert clean.exit_code == 0 and "TRAINED" not in clean.stdout and "warning" not in clean.stderr
+
+
+def test_an_old_model_is_warned_of(model, data):
+    assert "green does not list its training data" in run(model, "--data", data).stderr

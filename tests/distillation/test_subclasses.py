@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from deepkd.compression.export import export_onnx
 from deepkd.data.crops import load_crops
+from deepkd.data.families import known_families
 from deepkd.distillation.distiller import Distillation, distill
 from deepkd.distillation.losses.logits import KD
 from deepkd.distillation.losses.subclasses import SubclassKD
@@ -183,6 +184,9 @@ def test_a_student_distilled_on_subclasses_is_exported_and_scored(
     assert names_of(again.module) == names_of(student.module) == NAMES
     scorer = Scorer.load(export_onnx(again, tmp_path / "student.onnx"))
     assert scorer.metadata["subclasses"] == list(NAMES)
+    originals = {row.original for row in load_crops(crops, "train").rows}
+    for recipe in (teacher.metadata["recipe"], scorer.metadata["recipe"]):
+        assert known_families(recipe, originals | {"strange.mp4"}) == sorted(originals)
     torch_found, onnx_found = evaluate([again, scorer], load_crops(crops), EvaluateConfig(resamples=0))
     np.testing.assert_allclose(torch_found.logits, onnx_found.logits, atol=1e-4)
     assert torch_found.crops.auc.value is not None and torch_found.crops.auc.value > 0.8

@@ -12,6 +12,7 @@ from deepkd.evaluation.metrics import (
     ECE_BINS,
     FIGURES,
     NEEDS_BOTH_CLASSES,
+    RANKING,
     Metrics,
     _Rows,
     auc,
@@ -73,6 +74,27 @@ def test_calibration_error_by_hand():
     assert found == pytest.approx(calibration_error(reliability(probabilities, labels, bins=ECE_BINS)))
 
 
+def test_answers_by_hand():
+    # Of five real rows one is called FAKE and one nothing; of two forged ones, one is found and one called nothing.
+    labels, probabilities = [0, 0, 0, 0, 0, 1, 1], [0.1, 0.2, 0.3, 0.5, 0.9, 0.5, 0.95]
+    options = {"probabilities": probabilities, "threshold": 0.9, "threshold_real": 0.3, "resamples": 0}
+    found = measure(labels, probabilities, **options, prevalence=0.01)
+    assert (found.false_alarms.value, found.detected.value) == (1 / 5, 1 / 2)
+    assert found.inconclusive.value == pytest.approx(2 / 7)
+    assert found.precision.value == pytest.approx(0.5 * 0.01 / (0.5 * 0.01 + 0.2 * 0.99))
+    assert measure(labels, probabilities, **options, prevalence=0.5).precision.value == pytest.approx(0.5 / 0.7)
+    assert (found.threshold, found.threshold_real, found.prevalence) == (0.9, 0.3, 0.01)
+
+
+def test_answers_may_come_from_elsewhere():
+    found = measure([0, 0, 1, 1], [0.0] * 4, answers=[1, 0, math.nan, 1], resamples=0)
+    assert (found.false_alarms.value, found.detected.value, found.inconclusive.value) == (0.5, 0.5, 0.25)
+
+
+def test_no_alarm_has_no_precision():
+    assert measure([0, 1], [-9.0, -8.0], resamples=0).precision.value is None
+
+
 @pytest.mark.parametrize("decimals", [0, 1, 6], ids=["many ties", "some ties", "no ties"])
 def test_scikit_learn_agrees(decimals):
     labels, logits, _ = _noisy(decimals=decimals)
@@ -115,7 +137,7 @@ def test_weighting_a_row_is_repeating_it(figure):
 def test_only_the_order_of_logits_matters_to_ranking(change):
     labels, logits, _ = _noisy()
     before, after = (measure(labels, z, resamples=0) for z in (logits, change(logits)))
-    for name in NEEDS_BOTH_CLASSES:
+    for name in RANKING:
         assert getattr(after, name) == getattr(before, name), name
 
 
@@ -142,7 +164,8 @@ def test_one_class_has_no_ranking_figures(label):
     found = measure([label] * 6, [-1.0, 0.5, 2.0, -3.0, 0.1, 1.0], resamples=20)
     for name in FIGURES:
         missing = getattr(found, name).value is None
-        assert missing == (name in NEEDS_BOTH_CLASSES), name
+        lacking = "detected" if label == 0 else "false_alarms"
+        assert missing == (name in NEEDS_BOTH_CLASSES or name == lacking), name
         assert (getattr(found, name).low is None) == missing, name
     assert auc([label] * 3, [1.0, 2.0, 3.0]) is None
     assert log_loss([label], [0.0]) == pytest.approx(LN(2))
@@ -151,12 +174,13 @@ def test_one_class_has_no_ranking_figures(label):
 @pytest.mark.parametrize("figure", FIGURES)
 def test_interval_holds_the_value_and_is_repeatable(figure):
     labels, logits, sources = _noisy(rows=1000)
-    first, again = (measure(labels, logits, sources=sources, resamples=200, seed=5) for _ in range(2))
+    options = {"sources": sources, "resamples": 200, "threshold": 0.6, "threshold_real": 0.4}
+    first, again = (measure(labels, logits, **options, seed=5) for _ in range(2))
     found = getattr(first, figure)
     assert found == getattr(again, figure)
     # Calibration error is biased upwards by resampling; its interval may lie just above the value.
     assert found.low <= found.value + (0.02 if figure == "ece" else 0) and found.value <= found.high
-    other = measure(labels, logits, sources=sources, resamples=200, seed=6)
+    other = measure(labels, logits, **options, seed=6)
     assert getattr(other, figure) != found
 
 

@@ -62,6 +62,18 @@ def test_students_and_timm_classifiers_give_one_logit(name: str) -> None:
     assert model.macs > 0 and model.format.size == 64
 
 
+def test_meso4_has_the_published_parameters_and_one_logit() -> None:
+    model = build_model("meso4")
+    assert model.params == 27_977
+    assert (model.format.size, model.format.mean, model.format.std) == (256, (0, 0, 0), (1, 1, 1))
+    crops = list(np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), np.uint8))
+    assert model.logits(crops).tolist() == [0.0, 0.0], "undecided before training"
+    widths = [tuple(part.weight.shape) for part in model.module.modules() if isinstance(part, torch.nn.Conv2d)]
+    assert widths == [(8, 3, 3, 3), (8, 8, 5, 5), (16, 8, 5, 5), (16, 16, 5, 5)]
+    several = build_model("meso4", subclasses=("REAL", "FAKE/a", "FAKE/b"))
+    assert several.logits(crops) == pytest.approx(np.log([2, 2])), "one of three undecided columns is REAL"
+
+
 def test_students_keep_their_budget() -> None:
     assert build_model("pico").params < 200_000
     assert build_model("nano").params <= BUDGET

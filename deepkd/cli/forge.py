@@ -1,0 +1,61 @@
+"""`deepkd forge`: real faces to labelled forgeries."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from deepkd.cli.options import ConfigFile, takes_settings
+from deepkd.config import load_config
+from deepkd.settings import ForgeConfig
+
+SHOWN = 20
+"""Sources and warnings named at most under each heading."""
+
+Sources = Annotated[
+    list[str],
+    typer.Argument(metavar="SOURCE...", help="Folders, files or globs of real faces, .csv lists, or - (stdin)."),
+]
+Out = Annotated[Path, typer.Option(help="Folder for the forgeries and what lists them; empty or new.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the forgeries in --out.")]
+
+
+@takes_settings(ForgeConfig)
+def forge(
+    sources: Sources,
+    *,
+    out: Out,
+    overwrite: Overwrite = False,
+    config_file: ConfigFile = None,
+    **settings: Any,
+) -> None:
+    """Make labelled forgeries from real faces: crops to train on and test with, or clips.
+
+    Crops come with an index.csv that train and evaluate take, clips with a clips.csv that extract and evaluate take;
+    both hold the real faces too. Exit codes: 0 done; 1 nothing could be made; 2 wrong usage; 3 some sources failed.
+    """
+    config = load_config(ForgeConfig, config_file, **settings)
+    from deepkd.cli.progress import progress
+    from deepkd.data.forge import forge as make
+    from deepkd.data.forge_clips import LIST_NAME
+    from deepkd.video.crops import INDEX_NAME
+
+    with progress("forge", "sources") as show:
+        made = make(sources, out, config, overwrite=overwrite, stdin=sys.stdin.buffer, progress=show)
+    listing = INDEX_NAME if config.kind == "crops" else LIST_NAME
+    typer.echo(f"{made.real} real and {made.fake} forged {config.kind}: {out}/{listing}")
+    _name("no face", [f"{video}: {why}" for video, why in made.no_face])
+    _name("failed", [f"{video}: {why}" for video, why in made.failed])
+    _name("warning", made.warnings)
+    raise typer.Exit(made.exit_code)
+
+
+def _name(heading: str, texts: Sequence[str]) -> None:
+    from deepkd.report.escape import visible
+
+    for text in texts[:SHOWN]:
+        print(f"{heading}: {visible(text)}", file=sys.stderr)
+    if len(texts) > SHOWN:
+        print(f"{heading}: {len(texts) - SHOWN} more", file=sys.stderr)

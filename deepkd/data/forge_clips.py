@@ -1,0 +1,205 @@
+"""Forged clips: one person followed through a clip, and the same forgery of the face in every frame."""
+
+import csv
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from deepkd.data.camera import FPS, SIZE, film
+from deepkd.data.clips import FAKE, REAL, Clip
+from deepkd.data.extract import crop_folders
+from deepkd.data.forgeries import METHODS, Forged, Portrait, Progress, chance, check_people, donor_of, variant
+from deepkd.data.forgery import Landmarks, face_scale
+from deepkd.errors import InputError, OutputError
+from deepkd.outputs import writing
+from deepkd.settings import ForgeConfig
+from deepkd.video.encoder import write_clip
+from deepkd.video.faces import Face, FaceDetector, load_detector
+from deepkd.video.frames import Image, every_frame, probe, read_frames
+from deepkd.video.tracks import Tracker
+
+LIST_NAME = "clips.csv"
+SMOOTH_FRAMES = 2.0
+"""Standard deviation of the smoothing of landmarks over time, frames."""
+SEEN = 0.5
+"""Share of the frames in which a person has to be found; between them the landmarks are interpolated."""
+WINDOW = 6.0
+"""Side of the square around the face in which it is forged, in units of the face's scale."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A source with one person followed through it."""
+
+    clip: Clip
+    name: str
+    """Of the files that are written."""
+    fps: float
+    landmarks: npt.NDArray[np.float32]
+    """Smoothed, of every frame, (frames, 5, 2), pixels; of a still, (1, 5, 2)."""
+    is_still: bool
+    face: Portrait
+    """The person's face when it was first seen, for others to wear."""
+
+    @property
+    def side_px(self) -> int:
+        """Of the window in which the face is forged: one for the whole clip, so that what is drawn stays the same."""
+        scales = [face_scale(points) for points in self.landmarks]
+        return math.ceil(WINDOW * float(np.median(scales)))
+
+
+def forge_clips(clips: Sequence[Clip], config: ForgeConfig, made: Forged, progress: Progress) -> None:
+    """Write each clip anew as it is, and with the face of its largest person forged; and the list of all."""
+    detector = load_detector(config.detector, device=config.device)
+    scenes = []
+    for number, (clip, name) in enumerate(zip(clips, crop_folders([clip.video for clip in clips]), strict=True), 1):
+        try:
+            scene = None if clip.problem else follow(clip, name, detector, config.seconds)
+        except InputError as error:
+            made.failed.append((clip.video, str(error).removeprefix(f"{clip.path}: ")))
+        else:
+            if clip.problem:
+                made.failed.append((clip.video, clip.problem))
+            elif scene is None:
+                made.no_face.append((clip.video, f"nobody is seen in {SEEN:.0%} of the frames"))
+            else:
+                scenes.append(scene)
+        progress(number, 2 * len(clips))
+    check_people(len({scene.clip.original for scene in scenes}), config, made)
+    lines = []
+    for number, scene in enumerate(scenes, 1):
+        lines += _write(scene, scenes, config, made)
+        progress(len(clips) + number, len(clips) + len(scenes))
+    _write_list(made.out / LIST_NAME, lines)
+
+
+def follow(clip: Clip, name: str, detector: FaceDetector, seconds: float) -> Scene | None:
+    """The person with the most picture over the time of a clip; None where nobody is seen often enough.
+
+    Args:
+        clip: a video or a still.
+        name: of the files to write.
+        detector: finds the faces, in every frame.
+        seconds: how far into the clip to go.
+
+    Raises:
+        VideoError, ImageError: it cannot be decoded.
+    """
+    info = probe(clip.path)
+    tracker = Tracker()
+    people: dict[int, dict[int, Face]] = {}
+    faces_of: dict[int, Portrait] = {}
+    count = 0
+    for count, (t_s, image) in enumerate(_source(clip.path, info.is_image, seconds), 1):
+        faces = detector.detect(image)
+        for person, face in zip(tracker.update(t_s, faces), faces, strict=True):
+            people.setdefault(person, {})[count - 1] = face
+            if person not in faces_of:
+                faces_of[person] = _cut_out(Portrait(image, face.landmarks))
+    chosen = max(people, key=lambda person: sum(_area(face) for face in people[person].values()), default=-1)
+    seen = people.get(chosen, {})
+    if not seen or len(seen) < SEEN * count:
+        return None
+    landmarks = smoothed({number: face.landmarks for number, face in seen.items()}, count)
+    return Scene(clip, name, info.fps or FPS, landmarks, info.is_image, faces_of[chosen])
+
+
+def _area(face: Face) -> float:
+    return face.box[2] * face.box[3]
+
+
+def _source(path: Path, is_still: bool, seconds: float) -> Iterator[tuple[float, Image]]:
+    if is_still:
+        yield from ((frame.t_s, frame.image) for frame in read_frames(path, frames=1))
+    else:
+        yield from takewhile(lambda frame: frame[0] < seconds, every_frame(path))
+
+
+def smoothed(found: dict[int, Landmarks], frames: int) -> npt.NDArray[np.float32]:
+    """Landmarks of every frame, (frames, 5, 2), from those of some: interpolated, then smoothed over time."""
+    known = sorted(found)
+    table = np.stack([found[number].ravel() for number in known])
+    every = [np.interp(range(frames), known, column) for column in table.T]
+    whole = np.stack(every, axis=1).astype(np.float32)
+    reach = 2 * math.ceil(3 * SMOOTH_FRAMES) + 1
+    smooth = cv2.GaussianBlur(whole, (1, reach), 1.0, sigmaY=SMOOTH_FRAMES, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(smooth, np.float32).reshape(frames, 5, 2)
+
+
+def _cut_out(portrait: Portrait) -> Portrait:
+    """The face with little around it, so that many fit into memory."""
+    side = math.ceil(WINDOW * face_scale(portrait.landmarks))
+    x, y, right, bottom = _window(portrait.image, portrait.landmarks, side)
+    return Portrait(portrait.image[y:bottom, x:right].copy(), portrait.landmarks - np.array((x, y), np.float32))
+
+
+def _window(image: Image, landmarks: Landmarks, side: int) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of the square of that side about the face, moved and cut to lie in the image."""
+    height, width = image.shape[:2]
+    across, down = min(side, width), min(side, height)
+    x, y = (round(float(value)) for value in landmarks.mean(axis=0))
+    left, top = min(max(0, x - across // 2), width - across), min(max(0, y - down // 2), height - down)
+    return left, top, left + across, top + down
+
+
+def _write(scene: Scene, scenes: Sequence[Scene], config: ForgeConfig, made: Forged) -> list[tuple[str, ...]]:
+    """Write the clips of one scene; their lines of the list."""
+    real = f"real/{scene.name}.mp4"
+    lines: list[tuple[str, ...]] = [(real, REAL, real, scene.clip.split, "")]
+    _write_one(made.out / real, scene, config.seconds, lambda image, points: image)
+    made.real += 1
+    for number in range(config.count):
+        fake = f"fake/{variant(config, number)}/{scene.name}.mp4"
+        _write_one(made.out / fake, scene, config.seconds, _forger(scene, scenes, config, number))
+        lines.append((fake, FAKE, real, scene.clip.split, config.method))
+        made.fake += 1
+    return lines
+
+
+def _forger(
+    scene: Scene, scenes: Sequence[Scene], config: ForgeConfig, number: int
+) -> Callable[[Image, Landmarks], Image]:
+    """What forges a frame of the scene: each time with the same draws, whatever the frame."""
+    method, side, donor = METHODS[config.method], scene.side_px, None
+    if method.needs_donor:
+        by_original = {other.clip.original: other.face for other in scenes}
+        donor = by_original[donor_of(scene.clip.original, by_original, number, config)]
+
+    def forged(image: Image, landmarks: Landmarks) -> Image:
+        left, top, right, bottom = _window(image, landmarks, side)
+        rng = chance(config.seed, "clip", scene.clip.video, number)
+        piece = np.ascontiguousarray(image[top:bottom, left:right])
+        result = image.copy()
+        face = Portrait(piece, landmarks - np.array((left, top), np.float32))
+        result[top:bottom, left:right] = method.apply(face, donor, rng, True)
+        return result
+
+    return forged
+
+
+def _write_one(path: Path, scene: Scene, seconds: float, change: Callable[[Image, Landmarks], Image]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path.parent}: cannot be made ({error.strerror}); make room there") from error
+    frames = (image for _, image in _source(scene.clip.path, scene.is_still, seconds))
+    changed: Iterator[Image] = (change(image, points) for image, points in zip(frames, scene.landmarks, strict=False))
+    if scene.is_still:
+        x, y = (float(value) for value in scene.landmarks[0].mean(axis=0))
+        still = next(changed)
+        window_px = min(still.shape[1], still.shape[0] * SIZE[0] / SIZE[1], 1.6 * scene.side_px)
+        changed = film(still, max(1, round(seconds * FPS)), centre=(x, y), window_px=window_px)
+    write_clip(path, changed, fps=scene.fps)
+
+
+def _write_list(path: Path, lines: Sequence[tuple[str, ...]]) -> None:
+    with writing(path) as beside, beside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("path", "label", "original", "split", "method"))
+        writer.writerows(lines)

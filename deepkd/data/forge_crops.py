@@ -1,0 +1,83 @@
+"""Forged crops: the faces of the largest person of each clip, and forgeries of each of them, in one index."""
+
+import dataclasses
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from deepkd.data.clips import FAKE, Clip
+from deepkd.data.extract import crop_folders, crop_rows
+from deepkd.data.extractor import PARTS_DIR, ClipExtractor, Task
+from deepkd.data.forgeries import METHODS, Forged, Portrait, Progress, chance, check_people, donor_of, variant
+from deepkd.errors import OutputError
+from deepkd.settings import ExtractConfig, ForgeConfig
+from deepkd.video.crops import INDEX_NAME, CropRow, write_index
+
+
+def forge_crops(clips: Sequence[Clip], config: ForgeConfig, made: Forged, progress: Progress) -> None:
+    """Cut out the faces of the largest person of each clip, and forge each of them."""
+    rows = list(_real_rows(clips, config, made, progress))
+    by_original: dict[str, list[CropRow]] = {}
+    for row in rows:
+        by_original.setdefault(row.original, []).append(row)
+    check_people(len(by_original), config, made)
+    fakes = [_forged_crop(row, number, by_original, config, made) for row in rows for number in range(config.count)]
+    shutil.rmtree(made.out / PARTS_DIR, ignore_errors=True)
+    write_index(made.out / INDEX_NAME, [*rows, *fakes])
+    made.real, made.fake = len(rows), len(fakes)
+
+
+def _real_rows(clips: Sequence[Clip], config: ForgeConfig, made: Forged, progress: Progress) -> Iterator[CropRow]:
+    settings = ExtractConfig(
+        frames=config.frames,
+        face_px=config.face_px,
+        crop_rule=config.crop_rule,
+        people="largest",
+        image_format="png",
+        detector=config.detector,
+        device=config.device,
+    )
+    extractor = ClipExtractor(settings, made.out, 0)
+    folders = crop_folders([clip.video for clip in clips])
+    for done, (clip, folder) in enumerate(zip(clips, folders, strict=True), 1):
+        if clip.problem:
+            made.failed.append((clip.video, clip.problem))
+        else:
+            record = extractor(Task(clip.video, clip.path, "", folder))
+            made.warnings += [f"{clip.video}: {warning}" for warning in record.warnings]
+            if record.error:
+                made.failed.append((clip.video, record.error.removeprefix(f"{clip.path}: ")))
+            elif not record.crops:
+                made.no_face.append((clip.video, record.reason))
+            yield from crop_rows(clip, record)
+        progress(done, len(clips))
+
+
+def _forged_crop(
+    row: CropRow, number: int, people: dict[str, list[CropRow]], config: ForgeConfig, made: Forged
+) -> CropRow:
+    method = METHODS[config.method]
+    donor = None
+    if method.needs_donor:
+        others = people[donor_of(row.original, people, number, config)]
+        place = chance(config.seed, "face", row.file, number).integers(len(others))
+        donor = _portrait(made.out, others[place])
+    rng = chance(config.seed, "crop", row.file, number)
+    image = method.apply(_portrait(made.out, row), donor, rng, False)
+    name = variant(config, number)
+    file = f"{row.file.removesuffix('.png')}_{name}.png"
+    data = cv2.imencode(".png", np.ascontiguousarray(image[..., ::-1]))[1].tobytes()
+    try:
+        (made.out / file).write_bytes(data)
+    except OSError as error:
+        raise OutputError(f"{made.out / file}: cannot be written ({error.strerror}); make room there") from error
+    return dataclasses.replace(row, file=file, label=FAKE, video=f"{name}/{row.video}", method=config.method)
+
+
+def _portrait(out: Path, row: CropRow) -> Portrait:
+    picture = cv2.imdecode(np.frombuffer((out / row.file).read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    image = np.ascontiguousarray(np.asarray(picture, np.uint8)[..., ::-1])
+    return Portrait(image, np.array(row.landmarks, np.float32).reshape(5, 2))

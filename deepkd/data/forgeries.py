@@ -1,0 +1,111 @@
+"""What all forging shares: the methods, the drawing of chance, and the tally of what was made."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from deepkd.data.forgery import Landmarks, self_blend, swap_face
+from deepkd.errors import DataError
+from deepkd.settings import ForgeConfig
+from deepkd.video.frames import Image
+
+Progress = Callable[[int, int], None]
+"""Called with how many sources are done and how many there are."""
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """A face and where it is."""
+
+    image: Image
+    """RGB, uint8, (height, width, 3)."""
+    landmarks: Landmarks
+    """(5, 2), pixels."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to forge a face."""
+
+    needs_donor: bool
+    """Whether it takes the face of another source."""
+    apply: Callable[[Portrait, Portrait | None, np.random.Generator, bool], Image]
+    """(face, donor, source of chance, whether all around the face has to stay) -> the forged picture."""
+
+
+@dataclass
+class Forged:
+    """What a run has made."""
+
+    out: Path
+    real: int = 0
+    """Crops or clips labelled REAL."""
+    fake: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    """(source, why it could not be read)."""
+    no_face: list[tuple[str, str]] = field(default_factory=list)
+    """(source, why there was no face to forge)."""
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """0: all sources were read; 3: some were not."""
+        return 3 if self.failed else 0
+
+
+def check_people(people: int, config: ForgeConfig, made: Forged) -> None:
+    """Refuse to go on without a face, or to swap faces without so many others.
+
+    Raises:
+        DataError: naming what the first sources lack.
+    """
+    if not people:
+        reasons = "; ".join(f"{name}: {why}" for name, why in [*made.failed, *made.no_face][:3])
+        raise DataError(f"no face to forge: {reasons}")
+    needed = 1 + config.count * METHODS[config.method].needs_donor
+    if people < needed:
+        raise DataError(
+            f"--method {config.method} --count {config.count} needs the faces of {needed} sources, and {people} show "
+            "one; add others, or take --method self-blend"
+        )
+
+
+def donor_of(original: str, originals: Iterable[str], number: int, config: ForgeConfig) -> str:
+    """The original whose face the forgery `number` (from 0) of another one gets: a different one each time.
+
+    Args:
+        original: the one that is forged.
+        originals: all with a face.
+        number: of the forgery.
+        config: its seed decides.
+    """
+    others = sorted({*originals} - {original})
+    return str(chance(config.seed, "donor", original).permutation(others)[number % len(others)])
+
+
+def variant(config: ForgeConfig, number: int) -> str:
+    """What the forgeries of one pass are called: the method, with a number from the second on."""
+    return config.method if number == 0 else f"{config.method}-{number + 1}"
+
+
+def chance(seed: int, *what: object) -> np.random.Generator:
+    """A source of chance that hangs on its arguments alone."""
+    text = "\0".join(map(str, (seed, *what)))
+    digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+    return np.random.default_rng(int.from_bytes(digest[:16]))
+
+
+def _self_blend(face: Portrait, donor: Portrait | None, rng: np.random.Generator, keep: bool) -> Image:
+    return self_blend(face.image, face.landmarks, rng, keep_surroundings=keep)
+
+
+def _face_swap(face: Portrait, donor: Portrait | None, rng: np.random.Generator, keep: bool) -> Image:
+    assert donor is not None
+    return swap_face(donor.image, donor.landmarks, face.image, face.landmarks)
+
+
+METHODS = {"self-blend": Method(False, _self_blend), "face-swap": Method(True, _face_swap)}
+"""Name -> how a face is forged."""

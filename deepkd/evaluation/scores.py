@@ -1,0 +1,89 @@
+"""Scores: the logits of several models on the same crops, each crop decoded once."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+import numpy as np
+
+from deepkd.errors import ModelError
+from deepkd.evaluation.metrics import Array
+from deepkd.scoring.model import CropModel, Image
+from deepkd.video.crops import CropRow
+
+Progress = Callable[[int, int], None]
+"""Called with how many are done and how many there are."""
+
+
+class Crops(Protocol):
+    """What is evaluated: rows of an index and their images, decoded on demand (a `CropSet`)."""
+
+    @property
+    def rows(self) -> list[CropRow]:
+        """What is known of each crop."""
+        ...
+
+    def image(self, index: int) -> Image:
+        """RGB, uint8, (height, width, 3)."""
+        ...
+
+
+def logits_of(
+    models: Sequence[CropModel],
+    crops: Crops,
+    indices: Sequence[int],
+    *,
+    batch: int,
+    progress: Progress | None = None,
+) -> list[Array]:
+    """Logits of every model, (N,) each; memory holds two batches of images whatever N is.
+
+    Args:
+        models: each sees the crops in its own input format.
+        crops: where the images come from.
+        indices: of the rows to score, in this order.
+        batch: crops decoded and scored together.
+        progress: told after each batch.
+
+    Raises:
+        DataError: a crop cannot be read.
+        ModelError: a model gives a logit that is not finite.
+    """
+    parts: list[list[Array]] = [[] for _ in models]
+    done = 0
+    for images in _batches(crops, indices, batch):
+        for part, model in zip(parts, models, strict=True):
+            part.append(np.asarray(model.logits(images), float))
+        done += len(images)
+        if progress:
+            progress(done, len(indices))
+    found = [np.concatenate(part) for part in parts]
+    for model, logits in zip(models, found, strict=True):
+        _check_finite(model, logits, crops, indices)
+    return found
+
+
+def _batches(crops: Crops, indices: Sequence[int], batch: int) -> Iterator[list[Image]]:
+    """Decoded images of `indices` in order; the next batch is decoded while this one is scored."""
+
+    def decode(part: Sequence[int]) -> list[Image]:
+        return [crops.image(index) for index in part]
+
+    starts = range(0, len(indices), batch)
+    with ThreadPoolExecutor(max_workers=1) as decoder:
+        coming = decoder.submit(decode, indices[:batch])
+        for start in starts:
+            images = coming.result()
+            following = indices[start + batch : start + 2 * batch]
+            coming = decoder.submit(decode, following)
+            yield images
+
+
+def _check_finite(model: CropModel, logits: Array, crops: Crops, indices: Sequence[int]) -> None:
+    wrong = np.flatnonzero(~np.isfinite(logits))
+    if len(wrong):
+        first = crops.rows[indices[wrong[0]]].file
+        raise ModelError(
+            f"{model.name}: {len(wrong)} of {len(logits)} scores are not finite, first for {first}; "
+            "the model is damaged or did not train"
+        )

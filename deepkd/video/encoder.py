@@ -1,0 +1,49 @@
+"""Clips written as H.264, as phones and web sites write them."""
+
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from deepkd.outputs import writing
+from deepkd.video.frames import Image
+
+CRF = 24
+"""Constant rate factor: visibly compressed, as clips on web sites are."""
+OPTIONS = {"crf": f"{CRF}", "preset": "slow", "g": "50", "bf": "3", "threads": "1"}
+"""With B-frames; one thread, so that the bytes are the same each time."""
+
+
+def write_clip(path: Path, frames: Iterable[Image], *, fps: float) -> int:
+    """Write an MP4 without sound, whole or not at all.
+
+    Args:
+        path: where to.
+        frames: RGB, uint8, all of one shape; an odd last row or column is cut off.
+        fps: frames per second.
+
+    Returns:
+        How many frames were written.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    count = 0
+    with (
+        writing(path) as beside,
+        beside.open("wb") as file,
+        av.open(file, "w", format="mp4", options={"movflags": "faststart"}) as container,
+    ):
+        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=OPTIONS)
+        stream.pix_fmt = "yuv420p"
+        for image in frames:
+            height, width = (side - side % 2 for side in image.shape[:2])
+            if not count:
+                stream.width, stream.height = width, height
+            picture = np.ascontiguousarray(image[:height, :width])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            count += 1
+        container.mux(stream.encode())
+    return count

@@ -1,0 +1,146 @@
+"""Perturbations: what they do to a picture, that chance repeats, and that a run goes on where it stopped."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from crop_factory import write_crops
+from scorer_factory import write_scorer
+
+from deepkd.data.crops import load_crops
+from deepkd.errors import ConfigError, OutputError
+from deepkd.evaluation.perturbations import BLOCK_PX, DISTORTIONS, PERTURBATIONS, parse_names, perturb
+from deepkd.evaluation.robustness import KEPT_NAME, Perturbed, measure_robustness
+from deepkd.evaluation.scores import logits_of
+from deepkd.scoring.model import Scorer
+from deepkd.settings import EvaluateConfig
+
+CONFIG = EvaluateConfig(resamples=0, batch=4)
+LEVELS = [(name, level) for name, kind in PERTURBATIONS.items() for level in kind.levels]
+
+
+@pytest.fixture(scope="module")
+def crops(tmp_path_factory):
+    return load_crops(write_crops(tmp_path_factory.mktemp("crops"), families=3))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return Scorer.load(write_scorer(tmp_path_factory.mktemp("model") / "green.onnx"), threads=1)
+
+
+def damaged(image, name, level, key="a", seed=0):
+    return perturb(image, name, level, seed=seed, key=key)
+
+
+def error(image, other):
+    return float(np.abs(image.astype(int) - other).mean())
+
+
+@pytest.mark.parametrize(("name", "level"), LEVELS)
+def test_each_level_keeps_the_shape_changes_the_picture_and_repeats(name, level, astronaut):
+    image = astronaut[40:240, 130:330]
+    before = image.copy()
+    first = damaged(image, name, level)
+    assert (first.shape, first.dtype) == (image.shape, np.uint8)
+    assert np.array_equal(image, before)
+    assert error(first, image) > 0.3
+    assert np.array_equal(first, damaged(image, name, level))
+
+
+@pytest.mark.parametrize("name", [name for name in PERTURBATIONS if name not in ("mixed", "blocks")])
+def test_levels_get_worse(name, astronaut):
+    image = astronaut[40:240, 130:330]
+    errors = [error(damaged(image, name, level), image) for level in PERTURBATIONS[name].levels]
+    assert errors == sorted(errors)
+
+
+@pytest.mark.parametrize("name", PERTURBATIONS)
+@pytest.mark.parametrize("shape", [(33, 57), (5, 4), (1, 1)])
+def test_odd_and_tiny_crops_are_taken(name, shape):
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    assert damaged(image, name, PERTURBATIONS[name].levels[-1]).shape == image.shape
+
+
+@pytest.mark.parametrize("name", ["noise", "blocks", "mixed"])
+def test_chance_hangs_on_the_crop_and_the_seed(name, astronaut):
+    image, level = astronaut[40:140, 130:230], PERTURBATIONS[name].levels[0]
+    one = damaged(image, name, level)
+    assert not np.array_equal(one, damaged(image, name, level, key="b"))
+    assert not np.array_equal(one, damaged(image, name, level, seed=1))
+
+
+def test_distortions_by_hand():
+    image = np.full((64, 64, 3), (200, 100, 50), np.uint8)
+    grey = round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)
+    assert np.abs(damaged(image, "saturation", 0.0).astype(int) - grey).max() <= 1
+    assert damaged(image, "contrast", 0.5)[0, 0].tolist() == [100, 50, 25]
+    blocks = damaged(image, "blocks", 1) == 128
+    assert blocks.all(axis=2).sum() == BLOCK_PX**2
+    noise = damaged(np.full((256, 256, 3), 128, np.uint8), "noise", 0.001).astype(float)
+    luma = noise @ (0.299, 0.587, 0.114)
+    assert luma.std() == pytest.approx(0.001**0.5 * 255 * 255 / 219, rel=0.03)
+    assert len(DISTORTIONS) == 7
+
+
+def test_names_are_parsed():
+    assert parse_names("all") == list(PERTURBATIONS)
+    assert parse_names("jpeg, blur") == ["blur", "jpeg"]
+    for text in ("jpg", "", ","):
+        with pytest.raises(ConfigError, match=r"unknown perturbation .*choose from all, saturation"):
+            parse_names(text)
+
+
+def test_neither_order_nor_batch_matters(crops, model):
+    noisy = Perturbed(crops, "noise", 0.05, 0)
+    straight = logits_of([model], noisy, range(len(crops)), batch=64)[0]
+    backwards = logits_of([model], noisy, range(len(crops))[::-1], batch=1)[0]
+    assert backwards[::-1].tolist() == pytest.approx(straight.tolist(), abs=1e-5)
+
+
+def test_conditions_of_each_model_in_order(crops, model):
+    seen = []
+    found = measure_robustness(
+        [model, model], crops, ["jpeg", "downscale"], CONFIG, progress=lambda done, total: seen.append((done, total))
+    )
+    assert [(c.perturbation, c.level) for c in found[0]] == [
+        *(("jpeg", level) for level in (90, 70, 50, 30, 10)), ("downscale", 0.5), ("downscale", 0.25)
+    ]  # fmt: skip
+    assert found[0] == found[1]
+    assert all(condition.crops.rows == 6 and condition.videos is None for condition in found[0])
+    assert seen[-1] == (42, 42)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+def test_a_second_run_goes_on(crops, model, tmp_path, monkeypatch):
+    whole = measure_robustness([model], crops, ["jpeg"], CONFIG, folder=tmp_path)
+    path = tmp_path / KEPT_NAME
+    lines = path.read_text().splitlines(keepends=True)
+    assert len(lines) == 6
+    path.write_text("".join(lines[:3]) + lines[3][:20])  # killed within the third level
+    scored = []
+    monkeypatch.setattr(
+        "deepkd.evaluation.robustness.logits_of",
+        lambda models, damaged, *args, **kwargs: (
+            scored.append(damaged.level) or logits_of(models, damaged, *args, **kwargs)
+        ),
+    )
+    assert measure_robustness([model], crops, ["jpeg"], CONFIG, folder=tmp_path) == whole
+    assert scored == [50, 30, 10]
+    assert path.read_text() == "".join(lines)
+    assert len(json.loads(lines[1])["logits"][0]) == 6
+
+
+def test_results_of_something_else_are_refused(crops, model, tmp_path):
+    measure_robustness([model], crops, ["downscale"], CONFIG, folder=tmp_path)
+    for models, data, config in (
+        ([model, model], crops, CONFIG),
+        ([model], crops.subset([0, 1]), CONFIG),
+        ([model], crops, dataclasses.replace(CONFIG, seed=1)),
+    ):
+        with pytest.raises(OutputError, match="other models, crops or settings"):
+            measure_robustness(models, data, ["downscale"], config, folder=tmp_path)
+    (tmp_path / KEPT_NAME).write_text("no JSON\n")
+    with pytest.raises(OutputError, match="or is damaged"):
+        measure_robustness([model], crops, ["downscale"], CONFIG, folder=tmp_path)
