@@ -22,6 +22,7 @@ FIGURES = {
     "log_loss": "log loss",
     "eer": "equal error rate",
     "ece": "calibration error (ECE)",
+    "ece_even": "calibration error at even odds",
     "fpr_at_95_tpr": "false alarms where 95% of the forgeries are found",
 }
 

@@ -24,9 +24,9 @@ RANKING = ("auc", "average_precision", "eer", "fpr_at_95_tpr")
 """Figures that hang on the order of the scores alone; they need rows of both classes."""
 DECIDED = ("false_alarms", "detected", "inconclusive", "precision")
 """Figures that hang on the answers FAKE, REAL and INCONCLUSIVE alone."""
-FIGURES = ("auc", "average_precision", "log_loss", "eer", "accuracy", "ece", "fpr_at_95_tpr", *DECIDED)
+FIGURES = ("auc", "average_precision", "log_loss", "eer", "accuracy", "ece", "ece_even", "fpr_at_95_tpr", *DECIDED)
 """The fields of `Metrics` that are measures."""
-NEEDS_BOTH_CLASSES = (*RANKING, "precision")
+NEEDS_BOTH_CLASSES = (*RANKING, "ece_even", "precision")
 PREVALENCE = 0.01
 """Share of forgeries that `precision` supposes, unless another is given: few of the clips that anybody meets."""
 ECE_BINS = 15
@@ -65,6 +65,8 @@ class Metrics:
     accuracy: Measure
     ece: Measure
     """Mean distance between the probability of forgery and the share of forgeries, over 15 equal bins."""
+    ece_even: Measure
+    """The same with both classes weighing one half: what deepkd calibrates for, whatever a data set's share of fakes."""
     fpr_at_95_tpr: Measure
     """Share of real rows called FAKE when the threshold finds at least 95% of the forgeries."""
     false_alarms: Measure
@@ -231,6 +233,7 @@ class _Rows:
             "log_loss": weights @ self.losses / total,
             "accuracy": weights @ self.right / total,
             "ece": self._ece(weights) / total,
+            "ece_even": self._ece(self._evened(weights)),
             **self._decided(weights),
         }
 
@@ -245,6 +248,12 @@ class _Rows:
                 "inconclusive": weights @ np.isnan(self.answers) / weights.sum(axis=1),
                 "precision": true * share / (true * share + false * (1 - share)),
             }
+
+    def _evened(self, weights: Array) -> Array:
+        """The weights with both classes scaled to one half; NaN where a class has none."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            halves = [weights * of / (2 * (weights @ of)[:, None]) for of in (self.y, 1 - self.y)]
+        return np.asarray(halves[0] + halves[1])
 
     def _ece(self, weights: Array) -> Array:
         member = np.eye(ECE_BINS)[self.bins]

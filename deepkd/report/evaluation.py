@@ -30,6 +30,7 @@ FIGURES = {
     "eer": "Equal error rate",
     "accuracy": "Accuracy",
     "ece": "Calibration error",
+    "ece_even": "... at even odds",
     "fpr_at_95_tpr": "FPR at 95% TPR",
     "false_alarms": "Real called FAKE",
     "detected": "Forged called FAKE",

@@ -74,6 +74,16 @@ def test_calibration_error_by_hand():
     assert found == pytest.approx(calibration_error(reliability(probabilities, labels, bins=ECE_BINS)))
 
 
+def test_calibration_error_at_even_odds_by_hand():
+    # One forged row of three weighs one half: the bin of 0.5 holds 0.25 + 0.5 of the weight, its share of fakes 2/3.
+    probabilities, labels = [0.05, 0.5, 0.5], [0, 0, 1]
+    found = measure(labels, [0.0] * 3, probabilities=probabilities, resamples=0).ece_even.value
+    assert found == pytest.approx(0.25 * 0.05 + 0.75 * abs(0.5 - 2 / 3))
+    repeated = measure([0, 0, 1, 1, 1, 1], [0.0] * 6, probabilities=[0.05, 0.5, *[0.5] * 4], resamples=0)
+    assert repeated.ece_even.value == pytest.approx(found)
+    assert measure([1, 1], [0.0] * 2, probabilities=[0.5, 0.5], resamples=0).ece_even.value is None
+
+
 def test_answers_by_hand():
     # Of five real rows one is called FAKE and one nothing; of two forged ones, one is found and one called nothing.
     labels, probabilities = [0, 0, 0, 0, 0, 1, 1], [0.1, 0.2, 0.3, 0.5, 0.9, 0.5, 0.95]
