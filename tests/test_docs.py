@@ -36,6 +36,9 @@ SMALL = {
         for key, value in {"EPOCHS": "1", "BATCH": "8", "WORKERS": "0", "EMA": "0.9", "SAMPLING": "balanced"}.items()
     },
     "DEEPKD_DISTILL_IMAGE_SIZE": "64",
+    "DEEPKD_PRUNE_BATCH": "8",
+    "DEEPKD_PRUNE_WORKERS": "0",
+    "DEEPKD_PRUNE_SAMPLING": "balanced",
     "DEEPKD_EVALUATE_FORMAT": "json",
     "DEEPKD_FORGE_FACE_PX": "96",
     "DEEPKD_BENCHMARK_FORMAT": "json",
@@ -111,6 +114,7 @@ def test_the_readmes_way_to_a_model(place: Path) -> None:
         assert (place / "runs" / "teacher" / file).stat().st_size > 0
     assert load_checkpoint(place / "runs" / "student").metadata["recipe"]["teacher"] == "cross-efficient-vit"
     assert Scorer.load(place / "student.onnx").sha256 == json.loads(printed["detect"])["model"]["sha256"]
+    assert load_checkpoint(place / "runs" / "small").params <= 300_000
     assert len(json.loads(printed["evaluate"])["models"]) == 2
     assert len(json.loads(printed["evaluate student.onnx"])["models"][0]["robustness"]) == 10
     assert {row.method for row in read_index(place / "forged")} == {"", "self-blend"}

@@ -67,6 +67,7 @@ def _fine_tuned(
         epochs=config.epochs,
         batch=config.batch,
         lr=config.lr,
+        sampling=config.sampling,
         self_blend=config.self_blend,
         limit=config.limit,
         val_limit=config.val_limit,

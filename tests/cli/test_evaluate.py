@@ -54,7 +54,7 @@ def test_csv_has_a_line_per_figure(model, data):
     result = run(model, "--data", data, *ALL, "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(result.stdout)))
     assert [row["figure"] for row in rows] == [
-        *("auc", "average_precision", "log_loss", "eer", "accuracy", "ece", "fpr_at_95_tpr"),
+        *("auc", "average_precision", "log_loss", "eer", "accuracy", "ece", "ece_even", "fpr_at_95_tpr"),
         *("false_alarms", "detected", "inconclusive", "precision"),
     ]
     assert {row["level"] for row in rows} == {"crops"}
