@@ -19,6 +19,7 @@ CONTRACT = {
     "forge": "--out --kind --method --count --frames --seed --overwrite",
     "train": "--data --out --model --epochs --config --resume",
     "distill": "--data --teacher --out --student --loss --temperature --alpha --config --resume",
+    "prune": "--data --out --params --macs-m --criterion --steps --epochs --config",
     "export": "--out",
     "evaluate": "--data --split --scores --perturb --out --allow-training-data",
     "detect": "--model --format --report --save-video --frames --fail-on-fake",
