@@ -31,7 +31,7 @@ def distill(
     also trained without the teacher on the same schedule (in OUT/alone), to show what the teacher brings.
     """
     config = load_config(DistillConfig, config_file, **settings)
-    from deepkd.cli.training import following
+    from deepkd.cli.training import following, leads
     from deepkd.compression.export import export_onnx
     from deepkd.distillation.comparison import compare
     from deepkd.distillation.distiller import alone
@@ -51,5 +51,7 @@ def distill(
     if config.alone:
         with following(out / "alone", "train alone") as report:
             contenders["student alone"] = train(data, out / "alone", alone(config), resume=resume, report=report)
+    if not leads():
+        return
     export_onnx(student, out / "model.onnx")
     show(compare(contenders, data, split="val", limit=config.val_limit, out=out))

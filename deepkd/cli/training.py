@@ -24,11 +24,10 @@ def following(run: Path, what: str) -> Iterator[Callable[["Progress"], None]]:
     from deepkd.report.plots import draw_training
 
     console = Console(stderr=True)
-    leads = os.environ.get("RANK", "0") == "0"
     with progress(what, "steps") as show:
 
         def report(now: "Progress") -> None:
-            if not leads:
+            if not leads():
                 return
             if now.validation is None:
                 show(now.step, now.steps)
@@ -44,9 +43,14 @@ def following(run: Path, what: str) -> Iterator[Callable[["Progress"], None]]:
                     console.print(f"[yellow]warning:[/] {advice}", highlight=False)
 
         yield report
-    if leads:
+    if leads():
         draw_training(run / "metrics.jsonl", run / "curves.png")
         console.print(f"wrote {run}", highlight=False, markup=False)
+
+
+def leads() -> bool:
+    """Whether this process speaks for all that train together."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def drowning(figures: Mapping[str, Any]) -> dict[str, float]:
