@@ -66,7 +66,7 @@ class Metrics:
     ece: Measure
     """Mean distance between the probability of forgery and the share of forgeries, over 15 equal bins."""
     ece_even: Measure
-    """The same with both classes weighing one half: what deepkd calibrates for, whatever a data set's share of fakes."""
+    """The same with both classes weighing one half: what deepkd calibrates for, however many fakes a data set has."""
     fpr_at_95_tpr: Measure
     """Share of real rows called FAKE when the threshold finds at least 95% of the forgeries."""
     false_alarms: Measure
