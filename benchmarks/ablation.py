@@ -52,6 +52,8 @@ class Method:
     recipe: str | None
     tenth: bool = False
     hidden: bool = False
+    noise: float = 0.0
+    """Of the teacher, on half of the samples; a recipe may have its own."""
 
 
 METHODS = (
@@ -61,7 +63,8 @@ METHODS = (
     Method("kd + attention transfer", "attention-transfer"),
     Method("kd + amd", "amd-global"),
     Method("kd + similarity", "similarity"),
-    Method("noisy teacher", "noisy-teacher"),
+    Method("logit_mse + noise", "noisy-teacher"),
+    Method("kd + noise", "hinton", noise=0.5),
     Method("alone, tenth", None, tenth=True),
     Method("kd, tenth", "hinton", tenth=True),
     Method("kd + unlabelled", "hinton", hidden=True),
@@ -95,6 +98,8 @@ class Lesson:
         config = load_config(DistillConfig, recipe, student=args.student, init=args.init, seed=seed, labelled_share=1.0)
         if recipe is None:
             config = dataclasses.replace(config, losses=({"name": "bce"},))
+        if method.noise:
+            config = dataclasses.replace(config, teacher_noise=method.noise)
         taps = {name: [student, f"network.{its}"] for name, (student, its) in (config.taps or {}).items()}
         config = dataclasses.replace(config, taps=taps or None, device="cpu")
         self.student = start_model(args.student, config)
@@ -135,6 +140,7 @@ def main() -> None:
     run.add_argument("--batch", type=int, default=32)
     run.add_argument("--lr", type=float, default=2e-3)
     run.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    run.add_argument("--methods", nargs="+", default=[m.name for m in METHODS], help="only these rows of the table")
     run.add_argument("--limit", type=int, help="train on about so many crops, whole families")
     run.add_argument("--val-limit", type=int, help="validate on about so many crops, whole families")
     table = verbs.add_parser("table", help="print what the runs show, as Markdown")
@@ -159,13 +165,15 @@ def run_seed(args: argparse.Namespace, seed: int) -> None:
     memory: Remembering = teacher.module
     train, val = load_crops(args.data, "train", limit=args.limit), load_crops(args.data, "val", limit=args.val_limit)
     hidden = with_labels_hidden(train, TENTH)
+    chosen = [method for method in METHODS if method.name in args.methods]
     few = CropSet(train.root, [row for row in hidden.rows if row.label])
     lessons: dict[Method, Lesson] = {}
-    for method in METHODS:
+    for method in chosen:
         memory.answer = None
         lessons[method] = Lesson(method, teacher, args, seed)
     steps, view_px = args.views // args.batch, teacher.format.size
-    streams = [(train, [m for m in METHODS if not m.tenth]), (few, [m for m in METHODS if m.tenth])]
+    streams = [(train, [m for m in chosen if not m.tenth]), (few, [m for m in chosen if m.tenth])]
+    streams = [(crops, methods) for crops, methods in streams if methods]
     draws = [batches(crops, view_px, args, seed, steps) for crops, _ in streams]
     started = time.monotonic()
     for step, drawn in enumerate(zip(*draws, strict=True)):
@@ -180,7 +188,7 @@ def run_seed(args: argparse.Namespace, seed: int) -> None:
     found = {method.name: lesson.logits(val) for method, lesson in lessons.items()}
     found["teacher"] = crop_logits(load_checkpoint(args.teacher), val)
     about = {key: getattr(args, key) for key in ("student", "views", "batch", "lr")}
-    about |= {"params": lessons[METHODS[0]].student.params, "crops": len(train), "labelled": len(few)}
+    about |= {"params": lessons[chosen[0]].student.params, "crops": len(train), "labelled": len(few)}
     about |= {"teacher": teacher.name, "started": "pruned" if args.init else "from scratch"}
     originals = np.array([row.original for row in val.rows])
     with writing(target) as beside, beside.open("wb") as file:
