@@ -182,23 +182,26 @@ class Batch:
     views: Tensor
     labels: Tensor
     rows: Tensor
+    clean: Tensor | None = None
+    """The views before photometric augmentation, where they are asked for."""
 
 
 class CropDataset(Dataset[Batch]):
     """Augmented views of a crop set, drawn by `SampleKey`; the same key gives the same view in any process."""
 
-    def __init__(self, crops: CropSet, augment: Augment) -> None:
+    def __init__(self, crops: CropSet, augment: Augment, *, with_clean: bool = False) -> None:
         self.crops = crops
         self.augment = augment
+        self.with_clean = with_clean
         self.landmarks = LandmarkFinder()
 
     def __getitem__(self, key: SampleKey) -> Batch:
         pictures = self._blended(key) if key.blend else [self.crops.image(row) for row in key.rows]
         images = [torch.from_numpy(picture).permute(2, 0, 1) for picture in pictures]
         with seeded(key.seed):
-            views = self.augment(images)
+            views, clean = self.augment.with_clean(images)
         labels = torch.from_numpy(self.crops.labels[list(key.rows)])
-        return Batch(views, labels, torch.tensor(key.rows))
+        return Batch(views, labels, torch.tensor(key.rows), clean if self.with_clean else None)
 
     def _blended(self, key: SampleKey) -> list[Image]:
         """A real crop and a forgery of it with itself; the data set's own forgery where no landmarks are found."""
@@ -212,4 +215,6 @@ class CropDataset(Dataset[Batch]):
 
 def collate(samples: list[Batch]) -> Batch:
     """Samples of one or more crops each, joined."""
-    return Batch(*(torch.cat([getattr(s, name) for s in samples]) for name in ("views", "labels", "rows")))
+    views, labels, rows = (torch.cat([getattr(s, name) for s in samples]) for name in ("views", "labels", "rows"))
+    clean = [sample.clean for sample in samples if sample.clean is not None]
+    return Batch(views, labels, rows, torch.cat(clean) if clean else None)

@@ -131,10 +131,14 @@ class Augment:
 
     def __call__(self, images: Sequence[Tensor]) -> Tensor:
         """Images (3, H, W) uint8, RGB."""
+        return self.with_clean(images)[0]
+
+    def with_clean(self, images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """The views, and the same views before anything photometric was done to them."""
         moved = self._move(torch.stack([self._sized(image) for image in images]))
         if self.photometric is None:
-            return moved
-        return torch.stack([self.photometric(view) for view in moved])
+            return moved, moved
+        return torch.stack([self.photometric(view) for view in moved]), moved
 
     def _sized(self, image: Tensor) -> Tensor:
         side = [self.view_px, self.view_px]

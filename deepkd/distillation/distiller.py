@@ -53,10 +53,12 @@ class Distillation(Objective):
     """The weighted sum of the terms that a recipe lists, between a student and one or more frozen teachers.
 
     By default `(1 - alpha) bce(student, labels) + alpha soft(student, teacher)`. Each network gets the view in its own
-    size, colour order and normalisation (the same view for all: Beyer et al. 2022, arXiv:2106.05237). Several teachers
-    speak with the mean of their logits; features are compared with the first. `subclass_kd` compares a logit per
-    subclass, every other loss the forgery logit that these make. Teachers are in eval mode, get no
-    gradient and are not part of the objective's state. Samples without a label (NaN) take the soft terms only.
+    size, colour order and normalisation: the same view for all (Beyer et al. 2022, arXiv:2106.05237), or with
+    `teacher_view=clean` the teachers get it before photometric augmentation, so that the student learns to say of a
+    damaged crop what its teachers say of the sound one. Several teachers speak with the mean of their logits; features
+    are compared with the first. `subclass_kd` compares a logit per subclass, every other loss the forgery logit that
+    these make. Teachers are in eval mode, get no gradient and are not part of the objective's state. Samples without a
+    label (NaN) take the soft terms only.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Distillation(Objective):
         self.module = student.module
         self.format = student.format
         self.view_px = max(model.format.size for model in (student, *teachers))
+        self.wants_clean = config.teacher_view == "clean"
         # In a tuple, so that teachers are neither trained nor saved.
         self._teachers = tuple((_frozen(teacher.module), teacher.format) for teacher in teachers)
         self.config = config
@@ -103,33 +106,38 @@ class Distillation(Objective):
             if any(term.name == "hint" and term.tap == name for term in self.terms):
                 self.adapters[name] = _adapter(name, student_map, teacher_map)
 
-    def _spoken(self, views: Tensor) -> tuple[Spoken, Spoken]:
-        """What the student says, and the mean of what the teachers say."""
+    def _spoken(self, views: Tensor, clean: Tensor | None = None) -> tuple[Spoken, Spoken]:
+        """What the student says of the views, and the mean of what the teachers say of them, or of the clean ones."""
+        shown = views if clean is None else clean
         with torch.no_grad():
-            teachers = [Spoken.of(module.to(views.device), format, views) for module, format in self._teachers]
+            teachers = [Spoken.of(module.to(views.device), format, shown) for module, format in self._teachers]
         return Spoken.of(self.module, self.format, views), Spoken.mean(teachers)
 
-    def forward(self, views: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
+    def forward(self, views: Tensor, labels: Tensor, rows: Tensor, clean: Tensor | None = None) -> dict[str, Tensor]:
         """Views (N, 3, view_px, view_px) in [0, 1], labels (N,), NaN for none, rows (N,) -> `total` and its terms."""
-        terms = self._terms(views, labels, rows)
+        terms = self._terms(views, labels, rows, clean)
         total = sum((weight * value for value, weight in terms.values()), views.new_zeros(()))
         return {"total": total, **{label: value for label, (value, _) in terms.items()}}
 
-    def gradient_norms(self, views: Tensor, labels: Tensor, rows: Tensor) -> dict[str, float]:
+    def gradient_norms(
+        self, views: Tensor, labels: Tensor, rows: Tensor, clean: Tensor | None = None
+    ) -> dict[str, float]:
         """Length of each weighted term's gradient on the student's parameters; arguments as in `forward`."""
         parameters = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
         norms = {}
-        for label, (value, weight) in self._terms(views, labels, rows).items():
+        for label, (value, weight) in self._terms(views, labels, rows, clean).items():
             slopes = torch.autograd.grad(weight * value, parameters, retain_graph=True, allow_unused=True)
             norms[label] = math.sqrt(sum(float(slope.square().sum()) for slope in slopes if slope is not None))
         return norms
 
-    def _terms(self, views: Tensor, labels: Tensor, rows: Tensor) -> dict[str, tuple[Tensor, float]]:
+    def _terms(
+        self, views: Tensor, labels: Tensor, rows: Tensor, clean: Tensor | None = None
+    ) -> dict[str, tuple[Tensor, float]]:
         """Label -> (value, weight) of each term."""
         config = self.config
         if config.mixup:
             views, labels = mixed(views, labels, config.mixup)
-        student, teacher = self._spoken(views)
+        student, teacher = self._spoken(views, clean)
         weight = self._soft_weight(teacher.logit, rows)
         if config.teacher_noise:
             teacher = Spoken(*(noisy(said, config.teacher_noise, config.noise_share) for said in teacher))

@@ -32,7 +32,7 @@ from deepkd.training.schedule import adamw, averaged, warmup_cosine
 STATE_FILE = "last.pt"
 METRICS_FILE = "metrics.jsonl"
 CONFIG_FILE = "config.json"
-FREE_TO_CHANGE = {"device", "workers", "checkpoint_every", "precision"}
+FREE_TO_CHANGE = {"device", "workers", "checkpoint_every", "precision", "compile"}
 """Settings that may differ when a run is resumed."""
 GRADIENT_NORM = 5.0
 """Gradients longer than this are shortened to it."""
@@ -43,15 +43,18 @@ class Objective(nn.Module):
 
     `forward(views, labels, rows)` takes views (N, 3, view_px, view_px) in [0, 1], RGB, labels (N,) float with NaN where
     there is none, and the samples' rows of the crop set (N,). It returns scalars by name: `total`, which is minimised,
-    and each term of it.
+    and each term of it. Where `wants_clean`, the views before photometric augmentation come as a fourth argument.
     """
 
     view_px: int
     """Side of the views that it takes, pixels."""
+    wants_clean: bool = False
     progress: float = 0.0
     """Share of the training that is done, 0 to 1; for what is scheduled."""
 
-    def gradient_norms(self, views: Tensor, labels: Tensor, rows: Tensor) -> dict[str, float]:
+    def gradient_norms(
+        self, views: Tensor, labels: Tensor, rows: Tensor, clean: Tensor | None = None
+    ) -> dict[str, float]:
         """Length of each weighted term's gradient, where there are several; arguments as in `forward`."""
         return {}
 
@@ -136,8 +139,11 @@ class _Trainer:
         self.objective = objective.to(place.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.parallel = DistributedDataParallel(objective, find_unused_parameters=True) if place.world > 1 else None
         self.average = averaged(model.module, config.ema) if config.ema else None
+        if config.compile:
+            model.module.compile()
         self.optimiser = adamw(self.objective, config.lr, config.weight_decay)
-        self.dataset = CropDataset(train, Augment(config.augment, objective.view_px))
+        augment = Augment(config.augment, objective.view_px)
+        self.dataset = CropDataset(train, augment, with_clean=objective.wants_clean)
         self.batches_per_epoch = len(self._batches(0))
         self.steps = self.batches_per_epoch * config.epochs
         self.state = State()
@@ -186,10 +192,14 @@ class _Trainer:
         self.state.batch += 1
         return total
 
-    def _placed(self, part: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Views in [0, 1], labels and rows, on this process's device."""
-        views = part.views.to(self.place.device, non_blocking=True).float().div(255)
-        return views.contiguous(memory_format=torch.channels_last), part.labels.to(self.place.device), part.rows
+    def _placed(self, part: Batch) -> tuple[Tensor, ...]:
+        """Views in [0, 1], labels and rows, on this process's device; and the clean views, where there are."""
+        placed = self._pixels(part.views), part.labels.to(self.place.device), part.rows
+        return placed if part.clean is None else (*placed, self._pixels(part.clean))
+
+    def _pixels(self, views: Tensor) -> Tensor:
+        pixels = views.to(self.place.device, non_blocking=True).float().div(255)
+        return pixels.contiguous(memory_format=torch.channels_last)
 
     def _measure_gradients(self, part: Batch) -> None:
         """Note how strongly each term pulls, without leaving a trace in the training."""

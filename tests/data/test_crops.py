@@ -97,7 +97,14 @@ def test_a_seed_fixes_a_view(tmp_path: Path, name: str) -> None:
     assert torch.equal(first.labels, torch.tensor([0.0, 1.0]))
     other = dataset[SampleKey((0, 1), seed=8)]
     assert torch.equal(first.views, other.views) == (name == "none")
+    assert first.clean is None
+    both = CropDataset(crops, Augment(name, 48), with_clean=True)[key]
+    assert both.clean is not None and torch.equal(both.views, first.views)
+    pure = Augment(name, 48)
+    pure.photometric = None
+    assert torch.equal(both.clean, CropDataset(crops, pure)[key].views), "the same geometry, and nothing else"
     joined = collate([first, other])
+    assert joined.clean is None and collate([both, both]).clean.shape == (4, 3, 48, 48)
     assert joined.views.shape[0] == joined.labels.shape[0] == joined.rows.shape[0] == 4
 
 

@@ -13,6 +13,7 @@ from torch import nn
 from deepkd.cli.training import drowning
 from deepkd.distillation.comparison import compare
 from deepkd.distillation.distiller import Distillation, alone, distill, seen_by
+from deepkd.distillation.losses import LOSSES
 from deepkd.distillation.taps import Tap, TapReader
 from deepkd.errors import ConfigError
 from deepkd.models.checkpoints import load_checkpoint
@@ -89,6 +90,25 @@ def test_each_network_gets_the_view_in_its_own_format(teacher: TorchModel) -> No
     torch.testing.assert_close(seen, normalise(small, bgr))
     student = build_model("pico", image_size=64)
     assert Distillation(student, [teacher], TINY.replace(hint=0.0)).view_px == 64
+
+
+def test_a_teacher_may_see_the_clean_view(crops: Path, teacher: TorchModel, tmp_path: Path) -> None:
+    config = TINY.replace(hint=0.0, alpha=1.0, teacher_view="clean")
+    objective = Distillation(build_model("pico", image_size=32), [teacher], config).eval()
+    views, labels = batch()
+    clean = torch.rand(4, 3, 32, 32)
+    objective.module.classifier.weight.data.normal_()
+    with torch.no_grad():
+        damaged, sound = objective(views, labels, ROWS, clean)["kd"], objective(clean, labels, ROWS, clean)["kd"]
+        student = objective.module(normalise(views, objective.format))
+        said = teacher.module(normalise(clean, teacher.format))
+        expected = LOSSES["kd"](temperature=config.temperature)(student, said)
+    assert float(damaged) == pytest.approx(float(expected), rel=1e-4) and float(damaged) != float(sound)
+    assert not Distillation(build_model("pico", image_size=32), [teacher], TINY).wants_clean
+    trained = distill([teacher], crops, tmp_path / "run", config.replace(augment="standard"))
+    assert trained.metadata["recipe"]["teacher_view"] == "clean"
+    with pytest.raises(ConfigError, match="mixup and teacher_view=clean"):
+        TINY.replace(mixup=0.2, teacher_view="clean")
 
 
 def test_a_distilled_student_agrees_with_its_teacher(crops: Path, teacher: TorchModel, tmp_path: Path) -> None:

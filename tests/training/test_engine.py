@@ -80,6 +80,30 @@ def test_workers_and_accumulation_do_not_change_the_samples(crops: Path, tmp_pat
     assert steps[0] == steps[1]
 
 
+def test_a_compiled_model_trains_and_loads_as_any_other(
+    crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[torch.nn.Module] = []
+    real = torch.nn.Module.compile
+
+    def quickly(module: torch.nn.Module) -> None:
+        compiled.append(module)
+        real(module, backend="eager")  # without the C++ compiler, whose start takes a minute
+
+    monkeypatch.setattr(torch.nn.Module, "compile", quickly)
+    train(crops, tmp_path / "plain", TINY)
+    assert not compiled
+    train(crops, tmp_path / "compiled", TINY.replace(epochs=1, compile=True))
+    assert len(compiled) == 1
+    plain, mine = weights(tmp_path / "plain"), weights(tmp_path / "compiled")
+    assert plain.keys() == mine.keys()
+    train(crops, tmp_path / "compiled", TINY.replace(epochs=1), resume=True)
+    changed = tmp_path / "again"
+    train(crops, changed, TINY.replace(compile=True))
+    mine = weights(changed)
+    assert all(torch.allclose(plain[name].float(), mine[name].float(), atol=1e-4) for name in plain)
+
+
 def test_it_stops_early(crops: Path, tmp_path: Path) -> None:
     train(crops, tmp_path, TINY.replace(epochs=30, patience=2, lr=0.0))
     assert len((tmp_path / METRICS_FILE).read_text().splitlines()) == 3

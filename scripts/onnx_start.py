@@ -1,0 +1,82 @@
+"""Turn an exported student back into a checkpoint, to go on training it.
+
+    python scripts/onnx_start.py weights/deepkd-nano.onnx --data CROPS --out start
+    deepkd distill --data CROPS --teacher RUN --student mobilenetv2_100 --init start.safetensors --out runs/nano
+
+An export has its batch norms folded into the convolutions. They are rebuilt as `imagenet_start.py` does, from one
+forward pass over real crops, so that the checkpoint says what the export says and trains on from statistics that fit.
+Widths are read from the weights. Only plain stacks of convolution and norm with one linear classifier have this form.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from imagenet_start import fill, rebuild_norms
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from deepkd.data.crops import load_crops
+from deepkd.models.checkpoints import save_model
+from deepkd.models.registry import TorchModel, build_model
+from deepkd.scoring.model import Scorer
+
+
+def layers_of(path: Path) -> list[tuple[Tensor, Tensor]]:
+    """Weight and bias of each convolution in the order they run, and last those of the classifier."""
+    graph = onnx.load(path).graph
+    values = {item.name: torch.from_numpy(numpy_helper.to_array(item).copy()) for item in graph.initializer}
+    folded = [tuple(values[name] for name in node.input[1:3]) for node in graph.node if node.op_type == "Conv"]
+    weight = next(value for name, value in values.items() if name.endswith("classifier.weight"))
+    bias = next(value for name, value in values.items() if name.endswith("classifier.bias"))
+    return [*folded[: len(folded) - any(output.name == "evidence" for output in graph.output)], (weight, bias)]
+
+
+def rebuilt(scorer: Scorer, layers: list[tuple[Tensor, Tensor]]) -> TorchModel:
+    """The architecture of the export with its widths and weights; the norms only add the folded biases."""
+    architecture = scorer.metadata["architecture"]
+    plain = build_model(architecture, format=scorer.format).module
+    widths: dict[str, tuple[int, int]] = {}
+    convolutions = iter(layers[:-1])
+    for name, layer in plain.named_modules():
+        if isinstance(layer, nn.Conv2d):
+            weight = next(convolutions)[0]
+            depthwise = layer.groups > 1
+            widths[name] = (weight.shape[0], weight.shape[0] if depthwise else weight.shape[1])
+        elif isinstance(layer, nn.BatchNorm2d):
+            widths[name] = (weight.shape[0], weight.shape[0])
+        elif isinstance(layer, nn.Linear):
+            widths[name] = tuple(layers[-1][0].shape)
+    model = build_model(architecture, format=scorer.format, shape={"widths": widths})
+    fill(model.module, layers)
+    model.module.classifier.weight.copy_(layers[-1][0])
+    model.module.classifier.bias.copy_(layers[-1][1])
+    return model
+
+
+def main() -> None:
+    """Read the command line, write the checkpoint, and say how far its logits are from the export's."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("onnx", type=Path)
+    parser.add_argument("--data", type=Path, required=True, help="crop index whose training split gives statistics")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--crops", type=int, default=256, help="crops for the statistics")
+    args = parser.parse_args()
+
+    scorer = Scorer.load(args.onnx)
+    crops = load_crops(args.data, "train", limit=4 * args.crops)
+    with torch.no_grad():
+        model = rebuilt(scorer, layers_of(args.onnx))
+        rebuild_norms(model, crops, args.crops)
+    some = [crops.image(i) for i in range(8)]
+    print(f"largest difference of a logit: {np.abs(model.logits(some) - scorer.logits(some)).max():.1e}")
+    model.name = scorer.metadata["name"]
+    model.trained = True
+    model.metadata = {"recipe": {"from": scorer.metadata["name"]}}
+    print(f"wrote {save_model(model, args.out.with_suffix('.safetensors'))}")
+
+
+if __name__ == "__main__":
+    main()
