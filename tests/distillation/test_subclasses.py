@@ -28,7 +28,7 @@ from deepkd.settings import DistillConfig, EvaluateConfig, TrainConfig
 from deepkd.training.supervised import start_model, subclass_columns, subclasses_in, train
 
 NAMES = ("REAL", "FAKE/lips", "FAKE/swap")
-TINY = {"image_size": 32, "batch": 8, "workers": 0, "augment": "light", "ema": 0.9, "lr": 2e-2}
+TINY = {"image_size": 32, "batch": 16, "workers": 0, "augment": "light", "ema": 0.9, "lr": 2e-2}
 
 
 def logits(seed: int, columns: int = 4) -> Tensor:
@@ -38,13 +38,13 @@ def logits(seed: int, columns: int = 4) -> Tensor:
 @pytest.fixture(scope="module")
 def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("crops")
-    return write_crops(folder, families=30, px=48, tint=60, methods=("swap", "lips"))
+    return write_crops(folder, families=90, px=48, tint=90, methods=("swap", "lips"))
 
 
 @pytest.fixture(scope="module")
 def teacher(crops: Path, tmp_path_factory: pytest.TempPathFactory) -> TorchModel:
     run = tmp_path_factory.mktemp("teacher") / "run"
-    return train(crops, run, TrainConfig(model="nano", subclasses="method", epochs=10, **TINY))
+    return train(crops, run, TrainConfig(model="nano", subclasses="method", epochs=12, **TINY))
 
 
 # -- the loss ----------------------------------------------------------------------------------------------------------
