@@ -91,6 +91,18 @@ class Augmentation:
 AUGMENTATIONS = {
     "none": Augmentation(0.0, 0.0, (1.0, 1.0), 0.0, ()),
     "light": Augmentation(4.0, 0.03, (0.95, 1.1), 0.5, (_sometimes(0.3, Jpeg((60, 100))),)),
+    "moderate": Augmentation(
+        8.0,
+        0.06,
+        (0.85, 1.25),
+        0.5,
+        (
+            _sometimes(0.3, v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2)),
+            v2.RandomGrayscale(0.05),
+            _sometimes(0.1, Shrink(2.0)),
+            _sometimes(0.3, Jpeg((60, 100))),
+        ),
+    ),
     "standard": Augmentation(
         8.0,
         0.06,
