@@ -120,14 +120,18 @@ def _check_outputs(report: Path | None, video: Path | None, inputs: Iterable["So
 @contextmanager
 def _begun(inputs: Iterable["Source"], config: DetectConfig) -> Iterator["ReadAhead | None"]:
     """The first input, already being decoded while the models are loaded; None where processes share the work."""
+    from deepkd.cli.start import begun
+
     first = next(iter(inputs), None) if isinstance(inputs, list) and not config.workers else None
-    if first is None or first.problem:
+    path = None if first is None or first.problem else first.path
+    early = begun(path, config)
+    if path is None:
         yield None
         return
     from deepkd.video.frames import evenly
     from deepkd.video.readahead import ReadAhead
 
-    with ReadAhead(first.path, evenly(config.samples)) as video:
+    with early or ReadAhead(path, evenly(config.samples)) as video:
         yield video
 
 
