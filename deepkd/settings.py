@@ -219,7 +219,9 @@ class TrainingConfig(Config):
         0.1, "Share of the steps that the learning rate rises for, before its cosine.", low=0, high=1
     )
     sampling: str = setting("paired", "How batches are drawn.", choices=("paired", "balanced", "shuffled"))
-    augment: str = setting("standard", "How far views stray from the crops.", choices=("none", "light", "moderate", "standard"))
+    augment: str = setting(
+        "standard", "How far views stray from the crops.", choices=("none", "light", "moderate", "standard")
+    )
     self_blend: float = setting(
         0.0, "Share of the pairs whose forgery is made from the real crop itself (self-blended images).", low=0, high=1
     )

@@ -221,6 +221,7 @@ def _with_progress(verdicts: Iterator["Verdict"], inputs: Iterable["Source"], *,
     from deepkd.cli.progress import progress
 
     with progress("Judging", "inputs") as show:
+        show(0, total)
         for done, verdict in enumerate(verdicts, 1):
             yield verdict
             show(done, total)
@@ -229,8 +230,10 @@ def _with_progress(verdicts: Iterator["Verdict"], inputs: Iterable["Source"], *,
 def _tell(verdict: "Verdict") -> None:
     from deepkd.report.escape import visible
 
+    count = verdict.frames_sampled
     stages = ", ".join(f"{stage} {ms:.0f} ms" for stage, ms in verdict.timing_ms.items())
-    print(f"{visible(verdict.path)}: {verdict.frames_sampled} frames; {stages}", file=sys.stderr)
+    looked = f"{count} frame{'' if count == 1 else 's'}; {stages}" if stages else "could not be judged"
+    print(f"{visible(verdict.path)}: {looked}", file=sys.stderr)
 
 
 def _name_failed(failed: Sequence[str]) -> None:
