@@ -202,7 +202,8 @@ def table(document: Mapping[str, Any]) -> list[str]:
         f"| | wall s | CPU s |\n|---|---:|---:|\n{row('deepkd detect', pair['deepkd'])}",
         row("OpenCV, decoding all", pair["opencv"]),
         f"| ratio | {pair['wall_ratio']:.2f} | {pair['cpu_ratio']:.2f} |",
-        f"\nfirst frame decoded after {pair['first_frame_ms']:.0f} ms; judging begins after {pair['starting_ms']:.0f} ms: "
+        f"\nfirst frame decoded after {pair['first_frame_ms']:.0f} ms; "
+        f"judging begins after {pair['starting_ms']:.0f} ms: "
         + ", ".join(f"{stage} {ms:.0f} ms" for stage, ms in pair["stages_ms"].items())
         + " (decode: what faces and scores had to wait for)",
     ]

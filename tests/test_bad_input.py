@@ -133,7 +133,7 @@ ROWS = {
     "tiny face": Row(lambda m: m.clip(face_share=0.16), "INCONCLUSIVE", "the face is too small (under 40 pixels)"),
     "blurred": Row(pictures(lambda image: cv2.GaussianBlur(image, (0, 0), 5)), "INCONCLUSIVE", "too blurred"),
     "dark": Row(pictures(lambda image: image * 0.1), "INCONCLUSIVE", "too dark"),
-    "hidden": Row(pictures(hidden), "NO_FACE", "no face was found"),
+    "hidden": Row(pictures(hidden), "INCONCLUSIVE", "judge"),
     "a real face": Row(lambda m: m.clip(), "REAL", "1 person, who shows no sign of forgery in"),
     "a forged face": Row(lambda m: tinted_clip(m.path("clip.mp4")), "FAKE", "1 person, who looks forged"),
     "a still": Row(lambda m: m.still(), "REAL", "in 1 frame"),
