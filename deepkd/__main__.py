@@ -1,6 +1,6 @@
 """Lets `python -m deepkd` do what `deepkd` does."""
 
-from deepkd.cli.app import main
+from deepkd.cli.start import main
 
 if __name__ == "__main__":
     main()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import struct
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -89,6 +90,26 @@ def header_only(media: Media) -> Path:
     return path
 
 
+def unknown_codec(media: Media) -> Path:
+    path = media.clip("new.mp4")
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"zzzz"))
+    return path
+
+
+def larger_than_8k(media: Media) -> Path:
+    path = media.still("huge.png")
+    data = path.read_bytes()
+    path.write_bytes(data[:16] + struct.pack(">II", 8000, 5000) + data[24:])
+    return path
+
+
+def hidden(image: np.ndarray) -> np.ndarray:
+    """The face with a hand's breadth of black over the eyes."""
+    covered = image.copy()
+    covered[80:125] = 0
+    return covered
+
+
 def renamed(media: Media) -> Path:
     return media.still("still.jpg").rename(media.path("still.mp4"))
 
@@ -112,6 +133,7 @@ ROWS = {
     "tiny face": Row(lambda m: m.clip(face_share=0.16), "INCONCLUSIVE", "the face is too small (under 40 pixels)"),
     "blurred": Row(pictures(lambda image: cv2.GaussianBlur(image, (0, 0), 5)), "INCONCLUSIVE", "too blurred"),
     "dark": Row(pictures(lambda image: image * 0.1), "INCONCLUSIVE", "too dark"),
+    "hidden": Row(pictures(hidden), "INCONCLUSIVE", "judge"),
     "a real face": Row(lambda m: m.clip(), "REAL", "1 person, who shows no sign of forgery in"),
     "a forged face": Row(lambda m: tinted_clip(m.path("clip.mp4")), "FAKE", "1 person, who looks forged"),
     "a still": Row(lambda m: m.still(), "REAL", "in 1 frame"),
@@ -127,6 +149,10 @@ ROWS = {
     "wrong extension": Row(renamed, "REAL", "in 1 frame"),
     "truncated": Row(lambda m: m.truncated("cut.mkv", seconds=3, share=0.8), "REAL", "; note: it ends at"),
     "truncated too early": Row(lambda m: m.truncated(seconds=3, share=0.3), "ERROR", "re-encode it", 1),
+    "unknown codec": Row(unknown_codec, "ERROR", "its streams are: video (unknown codec)", 1),
+    "larger than 8K": Row(larger_than_8k, "ERROR", "8000x5000 px is more than the limit of 33177600 px", 1),
+    "hours long": Row(lambda m: m.clip(times=range(0, 7201, 600)), "REAL", "no sign of forgery in 13 frames"),
+    "interlaced": Row(lambda m: m.clip(options={"flags": "+ildct+ilme"}), "REAL", "no sign"),
     "audio only": Row(lambda m: m.audio(), "ERROR", "its streams are: audio (aac)", 1),
     "variable frame rate": Row(lambda m: m.clip(times=(0, 0.1, 0.5, 0.6, 1.3, 2.0)), "REAL", "no sign"),
     "rotated": Row(lambda m: m.clip(rotation_deg=90, size=(242, 322)), "REAL", "no sign"),

@@ -88,6 +88,16 @@ def test_version_and_help_come_without_heavy_imports() -> None:
     assert CLI.invoke(app, ["--version"]).stdout.strip() == f"deepkd {__version__}"
 
 
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [("det", ["detect"]), ("detect --fail", ["--fail-on-fake"]), ("detect --format js", ["json", "jsonl"])],
+)
+def test_the_shell_completes(typed: str, offered: list[str]) -> None:
+    words = f"deepkd {typed}"
+    asked = {"_DEEPKD_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+    assert CLI.invoke(app, [], env=asked, prog_name="deepkd").stdout.split() == offered
+
+
 def test_a_missing_extra_is_named() -> None:
     code = (
         "import sys; sys.modules['torch'] = None; sys.argv = ['deepkd', 'train', '--data', 'x', '--out', 'y']\n"

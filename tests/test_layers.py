@@ -36,7 +36,15 @@ LAYERS = (
 """From top to bottom; a module may import from its own layer and from those below."""
 
 HEAVY = {"torch", "torchvision", "timm", "efficientnet_pytorch", "facenet_pytorch", "sklearn", "safetensors"}
-TORCH_FREE = ("deepkd.video", "deepkd.scoring", "deepkd.detect", "deepkd.report", "deepkd.cli.detect", "deepkd.cli.app")
+TORCH_FREE = (
+    "deepkd.video",
+    "deepkd.scoring",
+    "deepkd.detect",
+    "deepkd.report",
+    "deepkd.cli.detect",
+    "deepkd.cli.app",
+    "deepkd.cli.start",
+)
 BEHIND_A_NAME = {"deepkd.video.mtcnn_torch"}
 """Modules that are only ever imported by their name in a registry, when somebody asks for them."""
 

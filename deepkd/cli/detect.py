@@ -120,14 +120,18 @@ def _check_outputs(report: Path | None, video: Path | None, inputs: Iterable["So
 @contextmanager
 def _begun(inputs: Iterable["Source"], config: DetectConfig) -> Iterator["ReadAhead | None"]:
     """The first input, already being decoded while the models are loaded; None where processes share the work."""
+    from deepkd.cli.start import begun
+
     first = next(iter(inputs), None) if isinstance(inputs, list) and not config.workers else None
-    if first is None or first.problem:
+    path = None if first is None or first.problem else first.path
+    early = begun(path, config)
+    if path is None:
         yield None
         return
     from deepkd.video.frames import evenly
     from deepkd.video.readahead import ReadAhead
 
-    with ReadAhead(first.path, evenly(config.samples)) as video:
+    with early or ReadAhead(path, evenly(config.samples)) as video:
         yield video
 
 
@@ -217,6 +221,7 @@ def _with_progress(verdicts: Iterator["Verdict"], inputs: Iterable["Source"], *,
     from deepkd.cli.progress import progress
 
     with progress("Judging", "inputs") as show:
+        show(0, total)
         for done, verdict in enumerate(verdicts, 1):
             yield verdict
             show(done, total)
@@ -225,8 +230,10 @@ def _with_progress(verdicts: Iterator["Verdict"], inputs: Iterable["Source"], *,
 def _tell(verdict: "Verdict") -> None:
     from deepkd.report.escape import visible
 
+    count = verdict.frames_sampled
     stages = ", ".join(f"{stage} {ms:.0f} ms" for stage, ms in verdict.timing_ms.items())
-    print(f"{visible(verdict.path)}: {verdict.frames_sampled} frames; {stages}", file=sys.stderr)
+    looked = f"{count} frame{'' if count == 1 else 's'}; {stages}" if stages else "could not be judged"
+    print(f"{visible(verdict.path)}: {looked}", file=sys.stderr)
 
 
 def _name_failed(failed: Sequence[str]) -> None:

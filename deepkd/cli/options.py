@@ -27,7 +27,12 @@ def setting_option(kind: type[Config], name: str, *flags: str) -> Any:
         help += f" One of: {', '.join(choices)}."
     if item.default not in (None, (), False):
         help += f" \\[default: {item.default}]"
-    return typer.Option(*(flags or (f"--{name.removesuffix('_s').replace('_', '-')}",)), help=help, show_default=False)
+    return typer.Option(
+        *(flags or (f"--{name.removesuffix('_s').replace('_', '-')}",)),
+        help=help,
+        show_default=False,
+        autocompletion=(lambda: list(choices)) if choices else None,
+    )
 
 
 def takes_settings(kind: type[Config]) -> Callable[[Callable[..., None]], Callable[..., None]]:

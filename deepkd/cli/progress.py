@@ -36,7 +36,7 @@ def _bar(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
         start = time.monotonic()
 
         def show(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total, rate=f"{done / (time.monotonic() - start):.3g}/s")
+            bar.update(task, completed=done, total=total, rate=f"{done / max(time.monotonic() - start, 1e-9):.3g}/s")
 
         yield show
 

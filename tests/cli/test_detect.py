@@ -91,7 +91,7 @@ def test_quiet_and_verbose(model: str, media: Media):
     assert "Judging: 2/2 inputs" in usual
     assert "error: " in usual and "ms" not in usual
     told = run(*inputs, "-v").stderr
-    assert "still.jpg: 1 frames; decode " in told
+    assert "still.jpg: 1 frame; decode " in told and "junk.mp4: could not be judged\n" in told
 
 
 def test_settings_come_from_file_environment_and_flags(model: str, forged: str, tmp_path: Path):

@@ -1,6 +1,6 @@
-"""The HTML report in a real browser: it asks the network for nothing, complains of nothing, and obeys light and dark.
+"""The report and the saved video in a real browser: what it asks for, how it looks, what a screen reader says of it.
 
-Skipped where there is no Chromium; nothing else needs one.
+Skipped where there is no Chromium, and in part where there is no Playwright; nothing else needs them.
 """
 
 import dataclasses
@@ -8,13 +8,17 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from media import Media
 
 from deepkd.report import Provenance, open_report
+from deepkd.report.video import annotate
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.verdict import Criteria, FrameScore, Thresholds, Verdict, judge
 
@@ -92,3 +96,82 @@ def test_it_fits_a_telephone(tmp_path: Path):
     narrow, _, _ = opened(report(tmp_path / "report.html"), tmp_path, width=500)
     assert (wide.shape[1], narrow.shape[1]) == (900, 500)
     assert np.ptp(narrow[:, -6:].astype(int), axis=0).max() < 12, "nothing reaches the edge"
+
+
+@pytest.fixture(scope="module")
+def browse() -> Iterator[Callable[..., Any]]:
+    """A function that opens a page, with the options of Playwright's `new_page`, in one browser for all tests."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
+
+        def open_page(address: Path, **options: Any) -> Any:
+            page = browser.new_page(**options)
+            page.goto(address.as_uri())
+            return page
+
+        yield open_page
+        browser.close()
+
+
+def test_a_screen_reader_hears_it_all(browse: Callable[..., Any], tmp_path: Path):
+    page = browse(report(tmp_path / "report.html"))
+    heard = page.locator("body").aria_snapshot()
+    for words in (
+        'heading "Are the faces forged?" [level=1]',
+        'row "<b>clip.mp4 FAKE 99% 2 people; person 2 looks forged from 0:03.6 to 0:05.4"',
+        'heading "again.mp4" [level=2]',
+        'heading "Person 2" [level=3]',
+        'img "Probability of forgery of person 2 in 16 frames from 0:00.0 to 0:09.0: between 5% and 99%; looks forged',
+        'img "Face of person 2 at 0:03.6"',
+        'img "Where the model looked, 0:03.6"',
+    ):
+        assert words in heard
+    assert "▲" not in heard and "■" not in heard, "shapes and colours are for the eye"
+    narrow = browse(report(tmp_path / "report.html"), viewport={"width": 390, "height": 800})
+    assert narrow.locator("body").aria_snapshot() == heard, "the layout changes nothing of it"
+
+
+@pytest.mark.parametrize("width", [320, 390, 640, 900, 1280])
+def test_it_is_read_at_any_width(width: int, browse: Callable[..., Any], tmp_path: Path):
+    page = browse(report(tmp_path / "report.html"), viewport={"width": width, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    rows = page.evaluate("[...document.querySelectorAll('.all tbody tr')].map(row => row.offsetHeight)")
+    assert len(rows) == 2 and max(rows) < 160, "no column is squeezed to a few letters"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_is_printed_on_white_paper(scheme: str, browse: Callable[..., Any], tmp_path: Path):
+    page = browse(report(tmp_path / "report.html"), color_scheme=scheme)
+    page.emulate_media(media="print")
+    colors = page.evaluate("[document.body, document.querySelector('h2')].map(e => getComputedStyle(e))"
+                           ".map(style => [style.backgroundColor, style.color])")  # fmt: skip
+    assert (colors[0][0], colors[1][1]) == ("rgb(255, 255, 255)", "rgb(0, 0, 0)")
+    assert page.pdf().startswith(b"%PDF")
+
+
+SEEK = """async times => {
+    const video = document.querySelector("video"), shown = [];
+    for (const time of times) {
+        const frame = new Promise(done => video.requestVideoFrameCallback((_, frame) => done(frame.mediaTime)));
+        video.currentTime = time;
+        shown.push(await frame);
+    }
+    return [video.duration, video.videoWidth, video.videoHeight, shown];
+}"""
+
+
+def test_the_saved_video_plays_at_its_own_times(browse: Callable[..., Any], media: Media):
+    times = (0.0, 0.1, 0.5, 0.6, 1.2)
+    clip, out, page = media.clip(faces=(), times=times), media.path("out.webm"), media.path("page.html")
+    frames = [FrameScore(t_s, (90, 60, 80, 100), 3.0, 0.95, 0.99) for t_s in times]
+    answer = judge({0: frames}, Criteria(Calibration(), Thresholds()), rule="mean-logit")
+    annotate(Verdict(**vars(answer), path=clip, duration_s=1.3, fps=10.0, frames_sampled=5), out)
+    page.write_text("<video src='out.webm' muted></video>")
+    opened = browse(page)
+    opened.wait_for_function("document.querySelector('video').readyState >= 2")
+    length_s, width, height, shown = opened.evaluate(SEEK, [t_s + 0.03 for t_s in reversed(times)])
+    assert (width, height) == (320, 240) and 1.2 < length_s < 1.5
+    assert shown == pytest.approx(times[::-1], abs=0.002)
+    opened.evaluate("document.querySelector('video').play()")
+    opened.wait_for_function("document.querySelector('video').currentTime > 0.3")

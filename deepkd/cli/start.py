@@ -1,0 +1,73 @@
+"""Start: the program's door. `detect` begins to decode its first clip before the command line is even understood.
+
+Loading what understands it takes longer than loading what decodes, and the decoder needs no options to begin with.
+"""
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from deepkd.settings import DetectConfig
+    from deepkd.video.readahead import ReadAhead
+
+_early: "list[ReadAhead]" = []
+"""The video whose decoding has begun, until somebody takes it."""
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        _begin(sys.argv[1:])
+        from deepkd.cli.app import main as run
+
+        run()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    finally:
+        _drop()
+
+
+def begun(path: Path | None, config: "DetectConfig") -> "ReadAhead | None":
+    """The decoding of a clip, where it has begun and takes the frames that `config` wants; the caller closes it.
+
+    What has begun for nothing is ended.
+    """
+    usual = type(config)()
+    if _early and _early[0].path == path and (config.frames, config.every_s) == (usual.frames, usual.every_s):
+        return _early.pop()
+    _drop()
+    return None
+
+
+def _begin(words: Sequence[str]) -> None:
+    """Begin to decode what `detect` most likely has to judge first; only read, and dropped where the guess is wrong."""
+    clip = _first_clip(words[1:]) if words[:1] == ["detect"] else None
+    if clip is None or {"-h", "--help"} & {*words}:
+        return
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy has no need of threads that take time to start
+    from deepkd.video.frames import evenly
+    from deepkd.video.readahead import ReadAhead
+
+    _early.append(ReadAhead(clip, evenly(_usual_samples)))
+
+
+def _first_clip(words: Iterable[str]) -> Path | None:
+    """The first word that names a file which looks like a video."""
+    from deepkd.video.sources import VIDEO_SUFFIXES
+
+    videos = (word for word in words if os.path.splitext(word)[1].lower() in VIDEO_SUFFIXES)
+    return next((Path(word) for word in videos if os.path.isfile(word)), None)
+
+
+def _usual_samples(duration_s: float) -> int:
+    from deepkd.settings import DetectConfig
+
+    return DetectConfig().samples(duration_s)
+
+
+def _drop() -> None:
+    while _early:
+        _early.pop().close()
