@@ -11,11 +11,11 @@ from deepkd.data.crops import CropSet, load_crops, whole_families
 from deepkd.data.datasets import find_clips
 from deepkd.data.families import known_families
 from deepkd.data.folders import holds_videos, is_image_folder
+from deepkd.data.perturbations import PERTURBATIONS, parse_names
 from deepkd.errors import DataError, UsageError
 from deepkd.evaluation.clips import evaluate_clips
 from deepkd.evaluation.evaluation import Evaluation, distinct_names, evaluate_rows
 from deepkd.evaluation.features import check_features, features_of
-from deepkd.evaluation.perturbations import PERTURBATIONS, parse_names
 from deepkd.evaluation.robustness import measure_robustness
 from deepkd.evaluation.scores import Crops, Progress, logits_of
 from deepkd.scoring.model import CropModel
@@ -74,19 +74,21 @@ def evaluate_files(
         arguments: the models.
         config: all settings.
         features: also look at the models' penultimate features.
-        out: where finished perturbations are kept, and where a second run finds them; None keeps nothing.
+        out: where finished perturbations and verdicts on videos are kept, and where a second run finds them; None keeps
+            nothing.
         progress: told after each batch of crops, or each video.
 
     Raises:
-        UsageError: no data folder is set, crops are needed and the data is videos, or a CUDA device is asked for and
-            there is none.
+        UsageError: no data folder is set, a perturbation is unknown or of clips only and the data is crops, crops are
+            needed and the data is videos, or a CUDA device is asked for and there is none.
         ModelError, DataError: a model or the data cannot be used, a model was trained on the data, or features are
             asked of an ONNX file.
         OutputError: `out` holds the results of something else, or cannot be written.
     """
     if config.data is None:
         raise UsageError("--data is missing; give the folder of crops that `deepkd extract` wrote, or one of videos")
-    perturbations = parse_names(config.perturb) if config.perturb else []
+    if config.perturb:
+        parse_names(config.perturb, crops=False)  # before anything is loaded
     from deepkd.models.checkpoints import load_model
     from deepkd.models.devices import pick_device
 
@@ -96,14 +98,17 @@ def evaluate_files(
         check_features(models)
     names = distinct_names([model.name for model in models], arguments)
     data = _load(config.data, config)
-    if not isinstance(data, CropSet) and (perturbations or features):
-        asked = "--perturb damages" if perturbations else "--features looks at"
-        raise UsageError(f"{asked} crops, and {config.data} holds videos; extract crops first")
+    is_crops = isinstance(data, CropSet)
+    perturbations = parse_names(config.perturb, crops=is_crops) if config.perturb else []
+    if features and not is_crops:
+        raise UsageError(f"--features looks at crops, and {config.data} holds videos; extract crops first")
     shares = [_training_share(name, model, data, config) for name, model in zip(names, models, strict=True)]
     if isinstance(data, CropSet):
         found = _evaluate_crops(models, names, data, perturbations, config, features=features, out=out, tell=progress)
     else:
-        found = evaluate_clips(models, data, config, names=names, progress=progress)
+        found = evaluate_clips(
+            models, data, config, names=names, perturbations=perturbations, folder=out, progress=progress
+        )
     return [replace(one, training_data=share) for one, share in zip(found, shares, strict=True)]
 
 
