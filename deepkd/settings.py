@@ -220,7 +220,9 @@ class TrainingConfig(Config):
     )
     sampling: str = setting("paired", "How batches are drawn.", choices=("paired", "balanced", "shuffled"))
     augment: str = setting(
-        "standard", "How far views stray from the crops.", choices=("none", "light", "moderate", "standard")
+        "standard",
+        "How far views stray from the crops; robust draws from what `evaluate --perturb` measures, too.",
+        choices=("none", "light", "moderate", "standard", "robust"),
     )
     self_blend: float = setting(
         0.0, "Share of the pairs whose forgery is made from the real crop itself (self-blended images).", low=0, high=1
