@@ -243,7 +243,9 @@ def _subject(clips: Sequence[Clip], config: EvaluateConfig) -> dict[str, Any]:
 
 def _row(clip: Clip) -> CropRow:
     path = str(clip.path)
-    return CropRow(path, clip.label, path, clip.original, clip.dataset, clip.method, clip.split)
+    return CropRow(
+        path, clip.label, path, clip.original, clip.dataset, clip.method, clip.split, identities=clip.identities
+    )
 
 
 def _logits(model: CalibratedModel, probabilities: Array) -> Array:

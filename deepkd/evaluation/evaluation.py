@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from deepkd.evaluation.features import Features
 from deepkd.evaluation.metrics import Array, Metrics, measure
+from deepkd.evaluation.overlaps import Overlap
 from deepkd.outputs import writing
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import CropModel
@@ -82,6 +83,8 @@ class Evaluation:
     """Of some of the crops, where they were asked for."""
     training_data: float | None = 0.0
     """Share of the originals that the model was trained on; None where it does not say."""
+    overlaps: tuple[Overlap, ...] = ()
+    """Originals and people that the other splits of the data hold too, and those that the model was trained on."""
 
     @property
     def whole(self) -> Metrics:
@@ -96,6 +99,7 @@ class Evaluation:
             "name": self.name,
             "params": self.params,
             "training_data": self.training_data,
+            "overlaps": [overlap.to_dict() for overlap in self.overlaps],
             "crops": self.crops.to_dict() if self.crops else None,
             "methods": {name: metrics.to_dict() for name, metrics in self.methods.items()},
             "datasets": {name: metrics.to_dict() for name, metrics in self.datasets.items()},

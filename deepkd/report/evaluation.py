@@ -18,10 +18,11 @@ from deepkd.report.robustness import harm_note, robustness_table
 
 LEVELS = {"crops": "Crops", "videos": "Videos"}
 NOTE = (
-    "In brackets: 95% intervals of a bootstrap over source videos. The index names no people; where the same ones "
-    "recur in training and test, every figure is flattered. FAKE and REAL are called at each model's own thresholds. "
-    "Precision is what the other figures mean where forgeries are as rare as it says."
+    "In brackets: 95% intervals of a bootstrap over source videos. Where the same people recur in training and test, "
+    "every figure is flattered, and nobody knows unless the data names them. FAKE and REAL are called at each model's "
+    "own thresholds. Precision is what the other figures mean where forgeries are as rare as it says."
 )
+
 FIGURES = {
     "auc": "AUC",
     "average_precision": "Average precision",
@@ -77,9 +78,23 @@ def _add_parts(table: Table, models: list[Any], parts: str, title: str) -> None:
         table.add_row(f"  {escape(visible(name))}", *cells)
 
 
+def _overlaps(overlaps: list[Any]) -> Iterator[str]:
+    """Such as `split train: 0 of 250 originals, 12 of 40 people`, one for each place."""
+    places: dict[str, list[str]] = {}
+    for found in overlaps:
+        unknown = f"{found['kind']} not known"
+        said = unknown if found["shared"] is None else f"{found['shared']:,} of {found['here']:,} {found['kind']}"
+        places.setdefault(found["place"], []).append(said)
+    yield from (f"{visible(place)}: {', '.join(said)}" for place, said in places.items())
+
+
 def _remarks(models: list[Any]) -> Iterator[str]:
     """What a reader has to know before the figures."""
+    elsewhere = [found for found in models[0]["overlaps"] if found["place"] != "training"]
+    yield from (f"Of these, also in {sentence}." for sentence in _overlaps(elsewhere))
     for model in models:
+        trained = [found for found in model["overlaps"] if found["place"] == "training"]
+        yield from (f"Of these, also in {visible(model['name'])}'s {sentence}." for sentence in _overlaps(trained))
         name = visible(model["name"])
         if model["training_data"]:
             share = model["training_data"]
