@@ -30,6 +30,7 @@ SHOWN = 3
 """Most suspicious and least suspicious faces of a person that keep their thumbnail, each."""
 TOGETHER = 8
 """Crops scored in one call."""
+Alter = Callable[[Frame], Frame]
 SPOTS, CLOSER_STEP_S, CLOSER_S = 3, 0.2, 1.0
 """A closer look is taken at so many moments of a clip at most, with a frame every so many seconds, from the sample
 before to the sample after, but no farther than so many seconds."""
@@ -44,6 +45,7 @@ def detect(
     thumbnails: bool = False,
     threads: int = 0,
     video: ReadAhead | None = None,
+    alter: Alter | None = None,
 ) -> Verdict:
     """Judge one video or still image. It is decoded in a thread while faces are found and scored here.
 
@@ -55,12 +57,13 @@ def detect(
         thumbnails: keep small pictures of each person's most and least suspicious faces.
         threads: decoder threads, 0 for one per core.
         video: `path`, where its decoding has begun already; it is closed in any case.
+        alter: what is done to each frame before anybody looks at it, to see what damage does to a verdict.
 
     Raises:
         VideoError, ImageError: it cannot be decoded, or takes longer than `config.timeout_s`.
     """
     config = config or DetectConfig()
-    look = _Look(path, scorer, detector, config, thumbnails, threads)
+    look = _Look(path, scorer, detector, config, thumbnails, threads, alter)
     with video or ReadAhead(path, evenly(config.samples), threads=threads) as video, time_limit(path, config.timeout_s):
         with look.watch.stage("decode"):
             info = video.info
@@ -86,6 +89,7 @@ class _Look:
     config: DetectConfig
     thumbnails: bool
     threads: int
+    alter: Alter | None
     watch: Stopwatch = field(default_factory=Stopwatch)
 
     def everywhere(self, video: ReadAhead) -> dict[int, list[FrameScore]]:
@@ -128,7 +132,7 @@ class _Look:
         for frame in self.watch.each("decode", video):
             if limit_s and self.watch.elapsed_s() > limit_s:
                 raise too_slow(self.path, limit_s)
-            yield frame
+            yield self.alter(frame) if self.alter else frame
 
 
 def _spots(people: dict[int, list[FrameScore]], criteria: Criteria, gap_s: float) -> Iterator[tuple[int, FrameScore]]:
@@ -267,12 +271,16 @@ def judge_source(
     thumbnails: bool = False,
     threads: int = 0,
     video: ReadAhead | None = None,
+    alter: Alter | None = None,
 ) -> Verdict:
     """The verdict of `detect`, whose arguments these are, on one input; what goes wrong is a verdict too (ERROR)."""
     if source.problem:
         return Verdict.failed(source.path, source.problem)
     try:
-        return detect(source.path, scorer, detector, config, thumbnails=thumbnails, threads=threads, video=video)
+        return detect(
+            source.path, scorer, detector, config,
+            thumbnails=thumbnails, threads=threads, video=video, alter=alter,
+        )  # fmt: skip
     except DeepKDError as error:
         return Verdict.failed(source.path, str(error).removeprefix(f"{source.path}: "))
     except Exception as error:  # A hostile file may trip any library; it must not take the batch with it.

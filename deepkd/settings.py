@@ -164,7 +164,7 @@ class EvaluateConfig(Config):
     limit: int | None = setting(None, "Evaluate on about so many crops or videos, whole families.", low=1)
     frames: int = setting(16, "Frames sampled from each video at least, evenly in time.", low=1)
     perturb: str | None = setting(
-        None, "Measure robustness too: damage the crops in graded levels; `all`, or names parted by commas."
+        None, "Measure robustness too: damage the crops or videos in graded levels; `all`, or names parted by commas."
     )
     allow_training_data: bool = setting(False, "Evaluate even on what a model was trained on; the report says so.")
     threshold: float | None = setting(
@@ -220,7 +220,9 @@ class TrainingConfig(Config):
     )
     sampling: str = setting("paired", "How batches are drawn.", choices=("paired", "balanced", "shuffled"))
     augment: str = setting(
-        "standard", "How far views stray from the crops.", choices=("none", "light", "moderate", "standard")
+        "standard",
+        "How far views stray from the crops; robust draws from what `evaluate --perturb` measures, too.",
+        choices=("none", "light", "moderate", "standard", "robust"),
     )
     self_blend: float = setting(
         0.0, "Share of the pairs whose forgery is made from the real crop itself (self-blended images).", low=0, high=1

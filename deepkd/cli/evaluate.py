@@ -20,7 +20,9 @@ Models = Annotated[
     typer.Argument(metavar="MODEL...", help="Run folders, .safetensors, .pth or .onnx files, or shipped names."),
 ]
 Scores = Annotated[Path | None, typer.Option(help="Write every score here: a CSV of file,label,score.")]
-Plots = Annotated[Path | None, typer.Option(help="Write ROC, reliability, score and robustness plots (PNG) here.")]
+Plots = Annotated[
+    Path | None, typer.Option(help="Write ROC, precision-recall, reliability, score and robustness plots (PNG) here.")
+]
 FeaturesFile = Annotated[
     Path | None,
     typer.Option(
@@ -31,7 +33,8 @@ FeaturesFile = Annotated[
 Out = Annotated[
     Path | None,
     typer.Option(
-        help="Folder for the figures (JSON, CSV). What --perturb has finished stays in it: run again to go on."
+        help="Folder for the figures (JSON, CSV). What is finished of --perturb, and of videos, stays in it: run again "
+        "to go on, also with further models."
     ),
 ]
 Overwrite = Annotated[
@@ -54,8 +57,8 @@ def evaluate(
     """Measure how right models are on labelled crops or videos, side by side, with 95% intervals.
 
     Crops come with an index (deepkd extract) or in SPLIT/CLASS/; videos are judged as deepkd detect does. With
-    --perturb the crops are damaged too, by codecs, noise, blur and more, in graded levels. A model is not evaluated on
-    its own training data.
+    --perturb they are damaged too, by codecs, noise, blur and more, in graded levels; videos before faces are looked
+    for. A model is not evaluated on its own training data.
     """
     config = load_config(EvaluateConfig, config_file, **settings)
     from deepkd.cli.progress import progress
@@ -85,7 +88,7 @@ def evaluate(
 
 def _check_outputs(files: Iterable[Path | None], plots: Path | None, out: Path | None, *, overwrite: bool) -> None:
     """Refuse what cannot be written before any work is done."""
-    from deepkd.evaluation.robustness import KEPT_NAME
+    from deepkd.evaluation.kept import KEPT_NAME
     from deepkd.outputs import check_folder, check_output
 
     for file in filter(None, files):
@@ -112,7 +115,7 @@ def _write(folder: Path, document: Mapping[str, Any]) -> None:
     """`evaluation.json`, `evaluation.csv`, and the heat map where there is one."""
     from deepkd.outputs import writing
     from deepkd.report.evaluation import evaluation_csv
-    from deepkd.report.plots import draw_robustness
+    from deepkd.report.robustness import draw_robustness
 
     texts = {"evaluation.json": json.dumps(document, indent=2) + "\n", "evaluation.csv": evaluation_csv(document)}
     for name, text in texts.items():
@@ -123,8 +126,9 @@ def _write(folder: Path, document: Mapping[str, Any]) -> None:
 
 
 def _draw(folder: Path, found: "list[Evaluation]", document: Mapping[str, Any]) -> None:
-    from deepkd.evaluation.metrics import roc_points
-    from deepkd.report.plots import Curves, draw_evaluation, draw_robustness
+    from deepkd.evaluation.metrics import precision_points, roc_points
+    from deepkd.report.plots import Curves, draw_evaluation
+    from deepkd.report.robustness import draw_robustness
 
     draw_evaluation(
         folder,
@@ -135,6 +139,8 @@ def _draw(folder: Path, found: "list[Evaluation]", document: Mapping[str, Any]) 
                 probabilities=one.probabilities,
                 roc=None if one.whole.auc.value is None else roc_points(one.labels, one.logits),
                 auc=one.whole.auc.value,
+                precision=None if one.whole.auc.value is None else precision_points(one.labels, one.logits),
+                average_precision=one.whole.average_precision.value,
             )
             for one in found
         ],

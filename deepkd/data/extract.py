@@ -282,6 +282,7 @@ def crop_rows(clip: Clip, record: Record) -> Iterator[CropRow]:
             track=crop.track,
             face_probability=crop.probability,
             landmarks=crop.landmarks,
+            identities=clip.identities,
         )
 
 

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from deepkd.data.camera import FPS, SIZE, film
+from deepkd.data.chance import chance
 from deepkd.data.clips import FAKE, REAL, Clip
 from deepkd.data.extract import crop_folders
-from deepkd.data.forgeries import METHODS, Forged, Portrait, Progress, chance, check_people, donor_of, variant
+from deepkd.data.forgeries import METHODS, Forged, Portrait, Progress, check_people, donor_of, variant
 from deepkd.data.forgery import Landmarks, face_scale
 from deepkd.errors import InputError, OutputError
 from deepkd.outputs import writing

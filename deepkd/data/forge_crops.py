@@ -8,10 +8,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from deepkd.data.chance import chance
 from deepkd.data.clips import FAKE, Clip
 from deepkd.data.extract import crop_folders, crop_rows
 from deepkd.data.extractor import PARTS_DIR, ClipExtractor, Task
-from deepkd.data.forgeries import METHODS, Forged, Portrait, Progress, chance, check_people, donor_of, variant
+from deepkd.data.forgeries import METHODS, Forged, Portrait, Progress, check_people, donor_of, variant
 from deepkd.errors import OutputError
 from deepkd.settings import ExtractConfig, ForgeConfig
 from deepkd.video.crops import INDEX_NAME, CropRow, write_index

@@ -1,12 +1,12 @@
-"""What all forging shares: the methods, the drawing of chance, and the tally of what was made."""
+"""What all forging shares: the methods, the donors, and the tally of what was made."""
 
-import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from deepkd.data.chance import chance
 from deepkd.data.forgery import Landmarks, self_blend, swap_face
 from deepkd.errors import DataError
 from deepkd.settings import ForgeConfig
@@ -89,13 +89,6 @@ def donor_of(original: str, originals: Iterable[str], number: int, config: Forge
 def variant(config: ForgeConfig, number: int) -> str:
     """What the forgeries of one pass are called: the method, with a number from the second on."""
     return config.method if number == 0 else f"{config.method}-{number + 1}"
-
-
-def chance(seed: int, *what: object) -> np.random.Generator:
-    """A source of chance that hangs on its arguments alone."""
-    text = "\0".join(map(str, (seed, *what)))
-    digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
-    return np.random.default_rng(int.from_bytes(digest[:16]))
 
 
 def _self_blend(face: Portrait, donor: Portrait | None, rng: np.random.Generator, keep: bool) -> Image:

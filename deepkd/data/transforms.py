@@ -3,12 +3,14 @@
 The geometry is shared by all crops of a sample (a real and a forgery of it are moved alike, so that only the forgery
 tells them apart); everything photometric is drawn for each crop. Probabilities follow the DFDC winner's recipe (JPEG,
 noise, blur, grey) and the Self-Blended Images paper (JPEG range); shrinking and enlarging stands for re-encoded clips.
+`robust` adds what `deepkd evaluate --perturb` measures, H.264 by the real encoder: a model trained with it has seen
+these kinds of damage, and its robustness to them says less about others.
 All randomness comes from torch's generator, so that a seed fixes a view.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -16,6 +18,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
+
+from deepkd.data.perturbations import PERTURBATIONS
 
 BLACK = 0
 
@@ -72,6 +76,24 @@ class Jpeg(v2.Transform):
         return torch.from_numpy(np.ascontiguousarray(decoded[..., ::-1])).permute(2, 0, 1)
 
 
+class Damage(v2.Transform):
+    """A perturbation of the evaluation's suite at a random level, drawn evenly in its logarithm (or itself, to 0)."""
+
+    def __init__(self, name: str, mild: float, harsh: float) -> None:
+        super().__init__()
+        self.name, self.mild, self.harsh = name, mild, harsh
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(3, H, W) uint8 -> the same."""
+        share, seed = torch.rand(()).item(), int(torch.randint(2**62, ()))
+        level = self.mild + (self.harsh - self.mild) * share
+        if self.mild * self.harsh > 0:
+            level = self.mild * (self.harsh / self.mild) ** share
+        pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
+        damaged = PERTURBATIONS[self.name].apply(pixels, level, np.random.default_rng(seed))
+        return torch.from_numpy(np.ascontiguousarray(damaged)).permute(2, 0, 1)
+
+
 def _sometimes(probability: float, transform: v2.Transform) -> v2.Transform:
     return v2.RandomApply([transform], p=probability)
 
@@ -87,6 +109,21 @@ class Augmentation:
     flip: float
     photometric: tuple[v2.Transform, ...]
 
+
+_SUITE = {
+    Damage("h264", 23, 40): 5,
+    Damage("double-compression", 23, 38): 2,
+    Damage("downscale", 0.6, 0.2): 3,
+    Damage("jpeg", 60, 10): 2,
+    Damage("blur", 3, 21): 2,
+    Damage("pixelation", 1.5, 6): 1,
+    Damage("noise", 0.0005, 0.05): 2,
+    Damage("blocks", 8, 80): 1,
+    Damage("saturation", 0.8, 0.0): 1,
+    Damage("contrast", 0.95, 0.35): 1,
+}
+"""What `robust` draws one of -> how often, in proportion."""
+_DAMAGE = v2.RandomChoice(list(_SUITE), p=[float(weight) for weight in _SUITE.values()])
 
 AUGMENTATIONS = {
     "none": Augmentation(0.0, 0.0, (1.0, 1.0), 0.0, ()),
@@ -119,6 +156,10 @@ AUGMENTATIONS = {
         ),
     ),
 }
+_STANDARD = AUGMENTATIONS["standard"]
+AUGMENTATIONS["robust"] = replace(
+    _STANDARD, photometric=(*_STANDARD.photometric, _sometimes(0.5, _DAMAGE), _sometimes(0.2, _DAMAGE))
+)
 
 
 class Augment:

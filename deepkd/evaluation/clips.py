@@ -1,24 +1,40 @@
-"""Videos, judged whole: the verdicts of `detect` against the labels of a data set."""
+"""Videos, judged whole: the verdicts of `detect` against the labels of a data set, of clean and of damaged clips."""
 
+import dataclasses
+import hashlib
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+import deepkd
 from deepkd.data.clips import Clip
-from deepkd.detect import judge_source
+from deepkd.data.perturbations import PERTURBATIONS
+from deepkd.detect import Alter, judge_source
 from deepkd.errors import DataError
-from deepkd.evaluation.evaluation import Evaluation, by_dataset, by_method, figures_of, labels_of, sources_of
+from deepkd.evaluation.evaluation import Condition, Evaluation, by_dataset, by_method, figures_of, labels_of, sources_of
+from deepkd.evaluation.harm import harmed
+from deepkd.evaluation.kept import KEPT_NAME, Kept
 from deepkd.evaluation.metrics import Array
+from deepkd.evaluation.robustness import conditions_of, identities
 from deepkd.evaluation.scores import Progress
 from deepkd.scoring.model import CalibratedModel, Image
-from deepkd.scoring.verdict import Label, Verdict
+from deepkd.scoring.verdict import Label
 from deepkd.settings import DetectConfig, EvaluateConfig
 from deepkd.video.crops import CropRow
 from deepkd.video.faces import Face, FaceDetector, load_detector
 from deepkd.video.sources import Source
 
-ANSWERS = {Label.FAKE: 1.0, Label.REAL: 0.0, Label.INCONCLUSIVE: np.nan}
+CALLED = {Label.FAKE: 1.0, Label.REAL: 0.0, Label.INCONCLUSIVE: np.nan}
+CLEAN = "clean"
+"""In place of a perturbation's name: the clips as they are."""
+KEYS = ("model", "clip", "perturbation", "level")
+"""What tells one kept verdict from another."""
 
 
 class Remembering:
@@ -40,15 +56,63 @@ class Remembering:
         self._found.clear()
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What `detect` said about one clip."""
+
+    verdict: Label
+    score: float | None
+    """Calibrated probability of forgery; None where nobody could be judged."""
+    reason: str
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Models that judge clips as `detect` does, and remember what they said."""
+
+    models: Sequence[CalibratedModel]
+    detector: Remembering
+    config: EvaluateConfig
+    kept: Kept
+
+    def answers(self, clip: Clip, name: str, level: float) -> list[Answer]:
+        """What each model says about a clip under one perturbation (or `CLEAN`); it is damaged once for all of them."""
+        keys = [(model, str(clip.path), name, level) for model in map(_identity, self.models)]
+        if any(key not in self.kept.found for key in keys):
+            with self._source(clip, name, level) as (source, alter):
+                for key, model in zip(keys, self.models, strict=True):
+                    if key not in self.kept.found:
+                        self.kept.add(*key, result=self._judge(source, model, alter))
+            self.detector.forget()
+        return [
+            Answer(Label(verdict), score, reason) for verdict, score, reason in map(self.kept.found.__getitem__, keys)
+        ]
+
+    @contextmanager
+    def _source(self, clip: Clip, name: str, level: float) -> Iterator[tuple[Source, Alter | None]]:
+        if name == CLEAN:
+            yield Source(clip.path, clip.problem), None
+            return
+        with harmed(clip, name, level, seed=self.config.seed) as (source, alter):
+            yield source, alter
+
+    def _judge(self, source: Source, model: CalibratedModel, alter: Alter | None) -> tuple[str, float | None, str]:
+        judge = DetectConfig(frames=self.config.frames, threshold_fake=self.config.threshold)
+        verdict = judge_source(source, model, self.detector, judge, alter=alter)
+        return str(verdict.verdict), verdict.score, verdict.reason
+
+
 def evaluate_clips(
     models: Sequence[CalibratedModel],
     clips: Sequence[Clip],
     config: EvaluateConfig,
     *,
     names: Sequence[str],
+    perturbations: Sequence[str] = (),
+    folder: Path | None = None,
     progress: Progress | None = None,
 ) -> list[Evaluation]:
-    """Judge every labelled clip with every model as `detect` does, and measure the verdicts.
+    """Judge every labelled clip with every model as `detect` does, as it is and damaged, and measure the verdicts.
 
     A clip without a score (no face, nothing usable, not readable) is in no figure; it is counted as unjudged.
 
@@ -57,10 +121,14 @@ def evaluate_clips(
         clips: those without a label are left out. Each is known by its path: equal names stay apart.
         config: frames, threshold, resamples, seed.
         names: how to call the models.
-        progress: told after each clip.
+        perturbations: of `PERTURBATIONS`; each clip is judged again under every level of them.
+        folder: where verdicts are kept as they come, and where a second run finds them; None keeps nothing.
+        progress: told after each clip and level.
 
     Raises:
         DataError: no labelled clip, or none with a score.
+        OutputError: the folder holds the results of other clips or settings, or cannot be written, or a damaged clip
+            cannot be.
     """
     labelled = [clip for clip in clips if clip.label]
     if not labelled:
@@ -68,60 +136,116 @@ def evaluate_clips(
             f"none of the {len(clips)} videos has a label; give a data set's own folder, folders named real and fake, "
             "a list (path,label), or crops with their index.csv"
         )
-    judge = DetectConfig(frames=config.frames, threshold_fake=config.threshold)
-    detector = Remembering(load_detector(judge.detector, device=config.device))
-    verdicts: list[list[Verdict]] = [[] for _ in models]
-    for done, clip in enumerate(labelled, 1):
-        source = Source(clip.path, clip.problem)
-        for model, found in zip(models, verdicts, strict=True):
-            found.append(judge_source(source, model, detector, judge))
-        detector.forget()
+    detector = Remembering(load_detector(DetectConfig().detector, device=config.device))
+    kept = Kept(folder / KEPT_NAME if folder else None, _subject(labelled, config), KEYS)
+    panel = Panel(models, detector, config, kept)
+    conditions = [(CLEAN, 0.0), *conditions_of(perturbations)]
+    said: dict[tuple[str, float], list[list[Answer]]] = {condition: [] for condition in conditions}
+    for done, (clip, condition) in enumerate(product(labelled, conditions), 1):
+        said[condition].append(panel.answers(clip, *condition))
         if progress:
-            progress(done, len(labelled))
-    left_out = len(clips) - len(labelled)
+            progress(done, len(labelled) * len(conditions))
+    rows, left_out = [_row(clip) for clip in labelled], len(clips) - len(labelled)
     return [
-        _evaluated(name, model, labelled, found, config, left_out)
-        for name, model, found in zip(names, models, verdicts, strict=True)
-    ]
+        _measured(name, model, rows, {key: [answers[place] for answers in each] for key, each in said.items()}, config,
+                  left_out)
+        for place, (name, model) in enumerate(zip(names, models, strict=True))
+    ]  # fmt: skip
+
+
+def _measured(
+    name: str,
+    model: CalibratedModel,
+    rows: Sequence[CropRow],
+    said: dict[tuple[str, float], list[Answer]],
+    config: EvaluateConfig,
+    unlabelled: int,
+) -> Evaluation:
+    """The figures of what one model said under each condition."""
+    clean, *harms = said.items()
+    conditions = tuple(_condition(model, rows, answers, config, *key) for key, answers in harms)
+    return dataclasses.replace(_evaluated(name, model, rows, clean[1], config, unlabelled), perturbed=conditions)
 
 
 def _evaluated(
     name: str,
     model: CalibratedModel,
-    clips: Sequence[Clip],
-    verdicts: Sequence[Verdict],
+    rows: Sequence[CropRow],
+    answers: Sequence[Answer],
     config: EvaluateConfig,
     unlabelled: int,
 ) -> Evaluation:
-    pairs = list(zip(map(_row, clips), verdicts, strict=True))
-    judged = [(row, verdict, verdict.score) for row, verdict in pairs if verdict.score is not None]
-    if not judged:
-        reasons = "; ".join(f"{row.file}: {verdict.reason}" for row, verdict in pairs[:3])
-        raise DataError(f"none of the {len(pairs)} videos could be judged: {reasons}")
-    rows = tuple(row for row, _, _ in judged)
-    probabilities = np.array([score for _, _, score in judged])
-    answers = np.array([ANSWERS[verdict.verdict] for _, verdict, _ in judged])
-    logits = _logits(model, probabilities)
+    scored, logits, called = _scored(model, rows, answers)
+    if not scored:
+        reasons = "; ".join(f"{row.file}: {answer.reason}" for row, answer in zip(rows[:3], answers, strict=False))
+        raise DataError(f"none of the {len(rows)} videos could be judged: {reasons}")
     figures = figures_of(model, config)
     return Evaluation(
         name=name,
         params=model.params,
-        rows=rows,
+        rows=scored,
         unlabelled=unlabelled,
-        labels=labels_of(rows),
+        labels=labels_of(scored),
         logits=logits,
-        probabilities=probabilities,
+        probabilities=np.array([answer.score for answer in answers if answer.score is not None]),
         crops=None,
-        methods=by_method(rows, logits, figures, answers),
-        datasets=by_dataset(rows, logits, figures, answers),
-        videos=figures(labels_of(rows), logits, sources_of(rows), answers=answers),
-        unjudged=tuple((row, str(verdict.verdict)) for row, verdict in pairs if verdict.score is None),
+        methods=by_method(scored, logits, figures, called),
+        datasets=by_dataset(scored, logits, figures, called),
+        videos=figures(labels_of(scored), logits, sources_of(scored), answers=called),
+        unjudged=tuple(
+            (row, str(answer.verdict)) for row, answer in zip(rows, answers, strict=True) if answer.score is None
+        ),
     )
+
+
+def _condition(
+    model: CalibratedModel,
+    rows: Sequence[CropRow],
+    answers: Sequence[Answer],
+    config: EvaluateConfig,
+    name: str,
+    level: float,
+) -> Condition:
+    scored, logits, called = _scored(model, rows, answers)
+    videos = None
+    if scored:
+        videos = figures_of(model, config)(labels_of(scored), logits, sources_of(scored), answers=called)
+    return Condition(name, PERTURBATIONS[name].title, level, None, videos, len(rows) - len(scored))
+
+
+def _scored(
+    model: CalibratedModel, rows: Sequence[CropRow], answers: Sequence[Answer]
+) -> tuple[tuple[CropRow, ...], Array, Array]:
+    """The rows with a score, their logits, and what they are called: 1 FAKE, 0 REAL, NaN INCONCLUSIVE."""
+    kept = [(row, answer.score, CALLED[answer.verdict]) for row, answer in zip(rows, answers, strict=True)
+            if answer.score is not None]  # fmt: skip
+    logits = _logits(model, np.array([score for _, score, _ in kept]))
+    return tuple(row for row, _, _ in kept), logits, np.array([called for _, _, called in kept])
+
+
+def _identity(model: CalibratedModel) -> str:
+    """What tells a model's verdicts from another's: its weights, its calibration, its thresholds."""
+    parts = (*identities([model]), repr(model.calibration), repr(model.thresholds))
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _subject(clips: Sequence[Clip], config: EvaluateConfig) -> dict[str, Any]:
+    """What the kept verdicts belong to."""
+    names = "\n".join(f"{clip.path},{clip.label}" for clip in clips)
+    return {
+        "deepkd": deepkd.__version__,
+        "videos": hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest(),
+        "frames": config.frames,
+        "threshold": config.threshold,
+        "seed": config.seed,
+    }
 
 
 def _row(clip: Clip) -> CropRow:
     path = str(clip.path)
-    return CropRow(path, clip.label, path, clip.original, clip.dataset, clip.method, clip.split)
+    return CropRow(
+        path, clip.label, path, clip.original, clip.dataset, clip.method, clip.split, identities=clip.identities
+    )
 
 
 def _logits(model: CalibratedModel, probabilities: Array) -> Array:

@@ -10,18 +10,19 @@ from deepkd.data.clips import Clip
 from deepkd.data.crops import CropSet, load_crops, whole_families
 from deepkd.data.datasets import find_clips
 from deepkd.data.families import known_families
-from deepkd.data.folders import holds_videos, is_image_folder
+from deepkd.data.folders import holds_videos, is_image_folder, read_image_folder
+from deepkd.data.perturbations import PERTURBATIONS, parse_names
 from deepkd.errors import DataError, UsageError
 from deepkd.evaluation.clips import evaluate_clips
 from deepkd.evaluation.evaluation import Evaluation, distinct_names, evaluate_rows
 from deepkd.evaluation.features import check_features, features_of
-from deepkd.evaluation.perturbations import PERTURBATIONS, parse_names
+from deepkd.evaluation.overlaps import overlaps_with_splits, overlaps_with_training
 from deepkd.evaluation.robustness import measure_robustness
 from deepkd.evaluation.scores import Crops, Progress, logits_of
 from deepkd.scoring.model import CropModel
 from deepkd.scoring.verdict import as_text
 from deepkd.settings import EvaluateConfig
-from deepkd.video.crops import INDEX_NAME
+from deepkd.video.crops import INDEX_NAME, CropRow, read_index
 
 SCHEMA = "deepkd.evaluate/1"
 
@@ -74,19 +75,21 @@ def evaluate_files(
         arguments: the models.
         config: all settings.
         features: also look at the models' penultimate features.
-        out: where finished perturbations are kept, and where a second run finds them; None keeps nothing.
+        out: where finished perturbations and verdicts on videos are kept, and where a second run finds them; None keeps
+            nothing.
         progress: told after each batch of crops, or each video.
 
     Raises:
-        UsageError: no data folder is set, crops are needed and the data is videos, or a CUDA device is asked for and
-            there is none.
+        UsageError: no data folder is set, a perturbation is unknown or of clips only and the data is crops, crops are
+            needed and the data is videos, or a CUDA device is asked for and there is none.
         ModelError, DataError: a model or the data cannot be used, a model was trained on the data, or features are
             asked of an ONNX file.
         OutputError: `out` holds the results of something else, or cannot be written.
     """
     if config.data is None:
         raise UsageError("--data is missing; give the folder of crops that `deepkd extract` wrote, or one of videos")
-    perturbations = parse_names(config.perturb) if config.perturb else []
+    if config.perturb:
+        parse_names(config.perturb, crops=False)  # before anything is loaded
     from deepkd.models.checkpoints import load_model
     from deepkd.models.devices import pick_device
 
@@ -95,16 +98,24 @@ def evaluate_files(
     if features:
         check_features(models)
     names = distinct_names([model.name for model in models], arguments)
-    data = _load(config.data, config)
-    if not isinstance(data, CropSet) and (perturbations or features):
-        asked = "--perturb damages" if perturbations else "--features looks at"
-        raise UsageError(f"{asked} crops, and {config.data} holds videos; extract crops first")
+    data, everything = _load(config.data, config)
+    is_crops = isinstance(data, CropSet)
+    perturbations = parse_names(config.perturb, crops=is_crops) if config.perturb else []
+    if features and not is_crops:
+        raise UsageError(f"--features looks at crops, and {config.data} holds videos; extract crops first")
     shares = [_training_share(name, model, data, config) for name, model in zip(names, models, strict=True)]
     if isinstance(data, CropSet):
         found = _evaluate_crops(models, names, data, perturbations, config, features=features, out=out, tell=progress)
     else:
-        found = evaluate_clips(models, data, config, names=names, progress=progress)
-    return [replace(one, training_data=share) for one, share in zip(found, shares, strict=True)]
+        found = evaluate_clips(
+            models, data, config, names=names, perturbations=perturbations, folder=out, progress=progress
+        )
+    elsewhere = overlaps_with_splits(_rows(data), everything, config.split)
+    trained = [overlaps_with_training(recipe_of(model), _rows(data)) for model in models]
+    return [
+        replace(one, training_data=share, overlaps=(*elsewhere, *its))
+        for one, share, its in zip(found, shares, trained, strict=True)
+    ]
 
 
 def _evaluate_crops(
@@ -136,17 +147,19 @@ def _within(progress: Progress | None, before: int, total: int) -> Progress | No
     return None if progress is None else lambda done, _: progress(before + done, total)
 
 
-def _load(data: Path, config: EvaluateConfig) -> CropSet | list[Clip]:
-    """The crops of an index or an image folder, or else the clips of a data set, of the split that is asked for."""
+def _load(data: Path, config: EvaluateConfig) -> tuple[CropSet | list[Clip], Sequence[CropRow] | list[Clip]]:
+    """The crops of an index or an image folder, or else the clips of a data set, of one split, and what all have."""
     split = None if config.split == "all" else config.split
     if not data.exists() or _has_index(data) or _is_of_crops(data, config):
-        return load_crops(data, split, limit=config.limit)
+        crops = load_crops(data, split, limit=config.limit)
+        indexed = _has_index(data) or not is_image_folder(data)
+        return crops, read_index(data) if indexed else read_image_folder(data)
     clips = find_clips([str(data)], dataset=config.dataset)
     kept = [clip for clip in clips if split in (None, clip.split)]
     if not kept:
         known = ", ".join(sorted({clip.split or "(none)" for clip in clips}))
         raise DataError(f"{data}: split '{split}' has no videos; its splits are {known}; --split all takes every video")
-    return kept if config.limit is None else list(whole_families(kept, config.limit))
+    return kept if config.limit is None else list(whole_families(kept, config.limit)), clips
 
 
 def _has_index(data: Path) -> bool:
@@ -170,9 +183,8 @@ def _training_share(name: str, model: Any, data: CropSet | list[Clip], config: E
     Raises:
         DataError: there are some, and the settings do not allow it.
     """
-    rows = data.rows if isinstance(data, CropSet) else data
-    recipe = getattr(model, "metadata", {}).get("recipe") or {}
-    originals = {row.original for row in rows}
+    recipe = recipe_of(model)
+    originals = {row.original for row in _rows(data)}
     known = known_families(recipe, originals)
     if known is None and isinstance(data, CropSet) and recipe.get("index_sha256") == data.index_sha256():
         known = sorted(originals)
@@ -182,6 +194,15 @@ def _training_share(name: str, model: Any, data: CropSet | list[Clip], config: E
             "would say nothing about new ones; choose another --split or --data, or add --allow-training-data"
         )
     return None if known is None else len(known) / len(originals)
+
+
+def _rows(data: CropSet | list[Clip]) -> Sequence[CropRow] | Sequence[Clip]:
+    return data.rows if isinstance(data, CropSet) else data
+
+
+def recipe_of(model: Any) -> dict[str, Any]:
+    """What a model says of its training; empty where it says nothing."""
+    return getattr(model, "metadata", {}).get("recipe") or {}
 
 
 def to_document(evaluations: Sequence[Evaluation], config: EvaluateConfig) -> dict[str, Any]:

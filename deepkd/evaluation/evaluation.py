@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from deepkd.evaluation.features import Features
 from deepkd.evaluation.metrics import Array, Metrics, measure
+from deepkd.evaluation.overlaps import Overlap
 from deepkd.outputs import writing
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import CropModel
@@ -24,14 +25,20 @@ Names = npt.NDArray[np.str_]
 
 @dataclass(frozen=True)
 class Condition:
-    """A model's figures on the same crops, all damaged alike."""
+    """A model's figures on the same crops or videos, all damaged alike."""
 
     perturbation: str
     """A name of `PERTURBATIONS`."""
     title: str
     level: float
-    crops: Metrics
+    crops: Metrics | None
+    """None where whole videos were judged."""
     videos: Metrics | None
+    """None where every video has one crop, or none of them got a score."""
+    unjudged: int = 0
+    """Videos without a score, which are in no figure."""
+    logits: Array | None = field(default=None, compare=False, repr=False)
+    """Of the crops, in the order of the index, (N,)."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -39,8 +46,9 @@ class Condition:
             "perturbation": self.perturbation,
             "title": self.title,
             "level": self.level,
-            "crops": self.crops.to_dict(),
+            "crops": self.crops.to_dict() if self.crops else None,
             "videos": self.videos.to_dict() if self.videos else None,
+            "unjudged": self.unjudged,
         }
 
 
@@ -75,6 +83,8 @@ class Evaluation:
     """Of some of the crops, where they were asked for."""
     training_data: float | None = 0.0
     """Share of the originals that the model was trained on; None where it does not say."""
+    overlaps: tuple[Overlap, ...] = ()
+    """Originals and people that the other splits of the data hold too, and those that the model was trained on."""
 
     @property
     def whole(self) -> Metrics:
@@ -89,6 +99,7 @@ class Evaluation:
             "name": self.name,
             "params": self.params,
             "training_data": self.training_data,
+            "overlaps": [overlap.to_dict() for overlap in self.overlaps],
             "crops": self.crops.to_dict() if self.crops else None,
             "methods": {name: metrics.to_dict() for name, metrics in self.methods.items()},
             "datasets": {name: metrics.to_dict() for name, metrics in self.datasets.items()},
@@ -169,7 +180,7 @@ def labels_of(rows: Sequence[CropRow]) -> Array:
 
 def sources_of(rows: Sequence[CropRow]) -> Names:
     """The original of each row, (N,): what the bootstrap draws."""
-    return np.array([f"{row.dataset}/{row.original or row.video or row.file}" for row in rows])
+    return np.array([f"{row.dataset}/{row.original or row.video or f'{row.shard}/{row.file}'}" for row in rows])
 
 
 def by_method(
@@ -207,7 +218,7 @@ def _by_video(rows: Sequence[CropRow]) -> list[list[int]]:
     """Row numbers of each video; equal names in two data sets stay two videos."""
     groups: dict[tuple[str, str], list[int]] = {}
     for index, row in enumerate(rows):
-        groups.setdefault((row.dataset, row.video or row.file), []).append(index)
+        groups.setdefault((row.dataset, row.video or f"{row.shard}/{row.file}"), []).append(index)
     return list(groups.values())
 
 

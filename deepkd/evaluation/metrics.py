@@ -177,6 +177,33 @@ def roc_points(labels: npt.ArrayLike, logits: npt.ArrayLike) -> tuple[Array, Arr
     return false[0] / false[0, -1], true[0] / true[0, -1]
 
 
+def precision_points(labels: npt.ArrayLike, logits: npt.ArrayLike) -> tuple[Array, Array]:
+    """Recall (share of the forgeries found) and precision at each threshold, from the highest down, each (points,).
+
+    Arguments and errors as in `roc_points`.
+    """
+    y, z = _checked(labels, logits)
+    if not _both(y):
+        raise DataError("a precision-recall curve needs REAL and FAKE rows; this split has one class only")
+    false, true = _Rows(y, z, sigmoid(z), 0.5).curve(np.ones((1, len(y))))
+    found = true[0, 1:]
+    return found / found[-1], found / (found + false[0, 1:])
+
+
+def auc_resamples(
+    labels: npt.ArrayLike, logits: npt.ArrayLike, sources: Sequence[str], *, resamples: int = 1000, seed: int = 0
+) -> Array:
+    """The AUC of each bootstrap resample of the sources, (resamples,); NaN where a class is missing.
+
+    The same sources and seed draw the same resamples, so that the differences of two calls on the same rows (another
+    model, damaged crops) are paired, and their percentiles an interval of the difference.
+    """
+    y, z = _checked(labels, logits)
+    _, source = np.unique(np.asarray(sources), return_inverse=True)
+    rows = _Rows(y, z, sigmoid(z), 0.5)
+    return np.concatenate([rows.weighted(weights)["auc"] for weights in _resamples(source, resamples, seed)])
+
+
 class _Rows:
     """The rows of one evaluation, sorted once, so that any weighting is a few cumulative sums away."""
 

@@ -1,9 +1,7 @@
 """Robustness: the same crops once more for every perturbation and level, kept as they come, so that a run can go on."""
 
 import hashlib
-import json
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,17 +9,17 @@ from typing import Any
 import numpy as np
 
 import deepkd
-from deepkd.errors import OutputError
+from deepkd.data.perturbations import PERTURBATIONS, perturb
 from deepkd.evaluation.evaluation import Condition, crops_and_videos, figures_of
+from deepkd.evaluation.kept import KEPT_NAME, Kept
 from deepkd.evaluation.metrics import Array
-from deepkd.evaluation.perturbations import PERTURBATIONS, perturb
 from deepkd.evaluation.scores import Crops, Progress, logits_of
 from deepkd.scoring.model import CropModel, Image
 from deepkd.settings import EvaluateConfig
 from deepkd.video.crops import CropRow
 
-KEPT_NAME = "robustness.jsonl"
-"""In the output folder: a line that tells what is evaluated, then a line per finished perturbation and level."""
+KEYS = ("model", "perturbation", "level")
+"""What tells one kept part from another: its result is the logits of all crops."""
 
 
 @dataclass
@@ -45,64 +43,9 @@ class Perturbed:
         return perturb(self.crops.image(index), self.name, self.level, seed=self.seed, key=key)
 
 
-class Kept:
-    """The logits of finished conditions, in a file of the output folder, or in memory only."""
-
-    def __init__(self, path: Path | None, subject: dict[str, Any]) -> None:
-        """Open the file, or begin it.
-
-        Args:
-            path: the file; None keeps nothing.
-            subject: what is evaluated, plain values; a file of another subject is refused.
-
-        Raises:
-            OutputError: it belongs to other models, crops or settings, or cannot be written.
-        """
-        self.path = path
-        self.found: dict[tuple[str, float], list[Array]] = {}
-        if path is None:
-            return
-        try:
-            lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-            whole = [line for line in lines if line.endswith(b"\n")]
-            if whole:
-                self._load(path, whole, subject)
-                if len(whole) < len(lines):  # a kill cut the last line short
-                    path.write_bytes(b"".join(whole))
-            else:
-                path.write_text(json.dumps(subject) + "\n")
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another --out") from error
-
-    def _load(self, path: Path, lines: list[bytes], subject: dict[str, Any]) -> None:
-        with suppress(ValueError, KeyError, TypeError):
-            if json.loads(lines[0]) == subject:
-                for line in lines[1:]:
-                    entry = json.loads(line)
-                    key = (entry["perturbation"], float(entry["level"]))
-                    self.found[key] = [np.array(logits, float) for logits in entry["logits"]]
-                return
-        raise OutputError(
-            f"{path}: was begun with other models, crops or settings, or is damaged; choose another --out, "
-            "or --overwrite it"
-        )
-
-    def add(self, name: str, level: float, logits: list[Array]) -> None:
-        """Keep the logits of one condition, (N,) per model.
-
-        Raises:
-            OutputError: the file cannot be written.
-        """
-        self.found[name, level] = logits
-        if self.path is None:
-            return
-        entry = {"perturbation": name, "level": level, "logits": [values.tolist() for values in logits]}
-        try:
-            with self.path.open("a") as file:
-                file.write(json.dumps(entry, separators=(",", ":")) + "\n")
-        except OSError as error:
-            why = f"cannot be written ({error.strerror})"
-            raise OutputError(f"{self.path}: {why}; make room, then run the same command again") from error
+def conditions_of(names: Sequence[str]) -> list[tuple[str, float]]:
+    """(perturbation, level) of every level of some perturbations, in the order of the registry."""
+    return [(name, float(level)) for name in names for level in PERTURBATIONS[name].levels]
 
 
 def measure_robustness(
@@ -116,12 +59,15 @@ def measure_robustness(
 ) -> list[tuple[Condition, ...]]:
     """Score every labelled crop with every model under every level of some perturbations.
 
+    A crop is perturbed once for all models that have not been scored on it yet.
+
     Args:
         models: each sees the crops in its own input format.
         crops: rows without a label are left out.
         names: perturbations of `PERTURBATIONS`.
         config: batch, threshold, resamples, seed.
-        folder: where finished conditions are kept, and where a second run finds them; None keeps nothing.
+        folder: where finished conditions of each model are kept, and where a second run, also one with further models,
+            finds them; None keeps nothing.
         progress: told (crops done, crops in all) over all conditions.
 
     Returns:
@@ -129,28 +75,37 @@ def measure_robustness(
 
     Raises:
         DataError, ModelError: as `logits_of`.
-        OutputError: the folder holds the results of other models, crops or settings, or cannot be written.
+        OutputError: the folder holds the results of other crops or settings, or cannot be written.
     """
     indices = [index for index, row in enumerate(crops.rows) if row.label]
-    kept = Kept(folder / KEPT_NAME if folder else None, _subject(models, crops, indices, config))
-    conditions = [(name, float(level)) for name in names for level in PERTURBATIONS[name].levels]
+    kept = Kept(folder / KEPT_NAME if folder else None, _subject(crops, indices, config), KEYS)
+    shas = identities(models)
+    conditions = conditions_of(names)
     for number, (name, level) in enumerate(conditions):
-        if (name, level) not in kept.found:
+        waiting = {sha: model for sha, model in zip(shas, models, strict=True) if (sha, name, level) not in kept.found}
+        if waiting:
             told = _shifted(progress, number * len(indices), len(conditions) * len(indices))
             damaged = Perturbed(crops, name, level, config.seed)
-            kept.add(name, level, logits_of(models, damaged, indices, batch=config.batch, progress=told))
+            found = logits_of([*waiting.values()], damaged, indices, batch=config.batch, progress=told)
+            for sha, logits in zip(waiting, found, strict=True):
+                kept.add(sha, name, level, result=logits.tolist())
     rows = tuple(crops.rows[index] for index in indices)
     return [
-        tuple(_condition(model, rows, *key, kept.found[key][place], config) for key in conditions)
-        for place, model in enumerate(models)
+        tuple(_condition(model, rows, *key, np.array(kept.found[sha, *key], float), config) for key in conditions)
+        for sha, model in zip(shas, models, strict=True)
     ]
+
+
+def identities(models: Sequence[CropModel]) -> list[str]:
+    """What tells the models from others: the hash of the weights where there is one, else the name."""
+    return [str(getattr(model, "sha256", model.name)) for model in models]
 
 
 def _condition(
     model: CropModel, rows: tuple[CropRow, ...], name: str, level: float, logits: Array, config: EvaluateConfig
 ) -> Condition:
-    found = crops_and_videos(rows, logits, figures_of(model, config))
-    return Condition(name, PERTURBATIONS[name].title, level, *found)
+    crops, videos = crops_and_videos(rows, logits, figures_of(model, config))
+    return Condition(name, PERTURBATIONS[name].title, level, crops, videos, logits=logits)
 
 
 def _shifted(progress: Progress | None, before: int, total: int) -> Progress | None:
@@ -158,14 +113,11 @@ def _shifted(progress: Progress | None, before: int, total: int) -> Progress | N
     return None if progress is None else lambda done, _: progress(before + done, total)
 
 
-def _subject(
-    models: Sequence[CropModel], crops: Crops, indices: Sequence[int], config: EvaluateConfig
-) -> dict[str, Any]:
+def _subject(crops: Crops, indices: Sequence[int], config: EvaluateConfig) -> dict[str, Any]:
     """What the kept logits belong to."""
     names = "\n".join(f"{row.shard},{row.file},{row.label}" for row in (crops.rows[index] for index in indices))
     return {
         "deepkd": deepkd.__version__,
-        "models": [str(getattr(model, "sha256", model.name)) for model in models],
         "crops": hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest(),
         "seed": config.seed,
     }

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
+from deepkd.data.workers import cores
 from deepkd.errors import ModelError
 from deepkd.evaluation.metrics import Array
 from deepkd.scoring.model import CropModel, Image
@@ -64,18 +65,13 @@ def logits_of(
 
 
 def _batches(crops: Crops, indices: Sequence[int], batch: int) -> Iterator[list[Image]]:
-    """Decoded images of `indices` in order; the next batch is decoded while this one is scored."""
-
-    def decode(part: Sequence[int]) -> list[Image]:
-        return [crops.image(index) for index in part]
-
-    starts = range(0, len(indices), batch)
-    with ThreadPoolExecutor(max_workers=1) as decoder:
-        coming = decoder.submit(decode, indices[:batch])
-        for start in starts:
-            images = coming.result()
-            following = indices[start + batch : start + 2 * batch]
-            coming = decoder.submit(decode, following)
+    """Decoded images of `indices` in order; the next batch is decoded, on all cores, while this one is scored."""
+    parts = [indices[start : start + batch] for start in range(0, len(indices), batch)]
+    with ThreadPoolExecutor(max_workers=cores()) as decoders:
+        coming = [decoders.submit(crops.image, index) for index in parts[0]]
+        for following in [*parts[1:], []]:
+            images = [image.result() for image in coming]
+            coming = [decoders.submit(crops.image, index) for index in following]
             yield images
 
 

@@ -14,14 +14,14 @@ from rich.text import Text
 
 from deepkd.report.csv import cell
 from deepkd.report.escape import visible
+from deepkd.report.robustness import harm_note, robustness_table
 
 LEVELS = {"crops": "Crops", "videos": "Videos"}
 NOTE = (
-    "In brackets: 95% intervals of a bootstrap over source videos. The index names no people; where the same ones "
-    "recur in training and test, every figure is flattered. FAKE and REAL are called at each model's own thresholds. "
-    "Precision is what the other figures mean where forgeries are as rare as it says."
+    "In brackets: 95% intervals of a bootstrap over source videos. Where the same people recur in training and test, "
+    "every figure is flattered, and nobody knows unless the data names them. FAKE and REAL are called at each model's "
+    "own thresholds. Precision is what the other figures mean where forgeries are as rare as it says."
 )
-HARM_NOTE = "Above: AUC; below: share of real crops called FAKE. Levels go from mild to severe, each on all the crops."
 
 FIGURES = {
     "auc": "AUC",
@@ -59,7 +59,7 @@ def evaluation_table(document: Mapping[str, Any]) -> Group:
         table.add_section()
         table.add_row("V-score of the features", *(f"{model['v_score']:.4f}" for model in models))
     harmed = [robustness_table(model) for model in models if model["robustness"]]
-    notes = [Text(HARM_NOTE, style="dim")] if harmed else []
+    notes = [Text(harm_note(models), style="dim")] if harmed else []
     return Group(
         Text(visible(_title(document))), *map(Text, _remarks(models)), table, Text(NOTE, style="dim"), *harmed, *notes
     )
@@ -78,9 +78,23 @@ def _add_parts(table: Table, models: list[Any], parts: str, title: str) -> None:
         table.add_row(f"  {escape(visible(name))}", *cells)
 
 
+def _overlaps(overlaps: list[Any]) -> Iterator[str]:
+    """Such as `split train: 0 of 250 originals, 12 of 40 people`, one for each place."""
+    places: dict[str, list[str]] = {}
+    for found in overlaps:
+        unknown = f"{found['kind']} not known"
+        said = unknown if found["shared"] is None else f"{found['shared']:,} of {found['here']:,} {found['kind']}"
+        places.setdefault(found["place"], []).append(said)
+    yield from (f"{visible(place)}: {', '.join(said)}" for place, said in places.items())
+
+
 def _remarks(models: list[Any]) -> Iterator[str]:
     """What a reader has to know before the figures."""
+    elsewhere = [found for found in models[0]["overlaps"] if found["place"] != "training"]
+    yield from (f"Of these, also in {sentence}." for sentence in _overlaps(elsewhere))
     for model in models:
+        trained = [found for found in model["overlaps"] if found["place"] == "training"]
+        yield from (f"Of these, also in {visible(model['name'])}'s {sentence}." for sentence in _overlaps(trained))
         name = visible(model["name"])
         if model["training_data"]:
             share = model["training_data"]
@@ -88,33 +102,6 @@ def _remarks(models: list[Any]) -> Iterator[str]:
         if model["unjudged"]:
             counts = ", ".join(f"{count} {answer}" for answer, count in model["unjudged"].items())
             yield f"{name} gave no score to {counts}; they are in no figure."
-
-
-def robustness_table(model: Mapping[str, Any]) -> Table:
-    """A row per perturbation, a column per level, AUC over the share of real crops called FAKE; 80 columns wide."""
-    rows = harmed_rows(model)
-    widest = max(len(cells) for _, cells in rows)
-    title = Text(f"{visible(model['name'])} on damaged crops", style="bold")
-    table = Table("", "Clean", title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    for number in range(1, widest + 1):
-        table.add_column(str(number), justify="right", min_width=5, no_wrap=True)
-    clean = _pair(model["crops"])
-    for place, (name, cells) in enumerate(rows):
-        table.add_row(name, "" if place else clean, *map(_pair, cells))
-    return table
-
-
-def harmed_rows(model: Mapping[str, Any]) -> list[tuple[str, list[Mapping[str, Any]]]]:
-    """(title of a perturbation, the figures of its levels from mild to severe), in the order of the document."""
-    rows: dict[str, list[Mapping[str, Any]]] = {}
-    for condition in model["robustness"]:
-        rows.setdefault(condition["title"], []).append(condition["crops"])
-    return list(rows.items())
-
-
-def _pair(metrics: Mapping[str, Any]) -> str:
-    area, alarms = metrics["auc"]["value"], metrics["false_alarms"]["value"]
-    return f"{'-' if area is None else f'{area:.3f}'}\n{'-' if alarms is None else f'{alarms:.1%}'}"
 
 
 def shown(measure: Mapping[str, float | None]) -> str:
@@ -158,7 +145,8 @@ def _levels(model: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]
     yield from ((f"dataset:{name}", metrics) for name, metrics in model["datasets"].items())
     for condition in model["robustness"]:
         name = f"{condition['perturbation']}:{condition['level']:g}"
-        yield f"perturbed:{name}", condition["crops"]
+        if condition["crops"]:
+            yield f"perturbed:{name}", condition["crops"]
         if condition["videos"]:
             yield f"perturbed:{name}:videos", condition["videos"]
 

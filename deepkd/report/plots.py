@@ -13,7 +13,6 @@ import numpy.typing as npt
 from deepkd.errors import DataError, UsageError
 from deepkd.outputs import writing
 from deepkd.report.escape import visible
-from deepkd.report.evaluation import harmed_rows
 from deepkd.scoring.calibration import reliability
 
 Array = npt.NDArray[np.float64]
@@ -48,6 +47,9 @@ class Curves:
     roc: tuple[Array, Array] | None
     """False and true positive rates, (points,) each; None with one class only."""
     auc: float | None
+    precision: tuple[Array, Array] | None = None
+    """Recall and precision, (points,) each; None with one class only."""
+    average_precision: float | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def draw_training(metrics: Path, path: Path) -> None:
             axes.xaxis.get_major_locator().set_params(integer=True)
         losses.legend()
 
-    _save(path, draw, width=11, height=3.2)
+    save(path, draw, width=11, height=3.2)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -126,14 +128,17 @@ def _mark_best(axes: Any, lines: Sequence[Mapping[str, Any]]) -> None:
 
 
 def draw_evaluation(folder: Path, curves: Sequence[Curves]) -> list[Path]:
-    """Write `roc.png` (where both classes are there), `reliability.png` and `scores.png`; the files written.
+    """Write `roc.png` and `precision-recall.png` (where both classes are there), `reliability.png` and `scores.png`.
+
+    Returns:
+        The files written.
 
     Raises:
         OutputError: a plot cannot be written.
     """
     paths = []
     for name, draw in EVALUATION_PLOTS.items():
-        if name == "roc" and not any(one.roc for one in curves):
+        if name in NEED_BOTH_CLASSES and not any(one.roc for one in curves):
             continue
         paths.append(folder / f"{name}.png")
         draw(paths[-1], curves)
@@ -148,16 +153,33 @@ def draw_roc(path: Path, curves: Sequence[Curves]) -> None:
         axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle=":")
         for one, hue in _colored(curves):
             if one.roc:
-                axes.plot(*one.roc, color=hue, label=f"{_plain(one.name)}  AUC {one.auc:.4f}")
-        axes.set(title="ROC", xlabel="share of real crops called FAKE", ylabel="share of forged crops called FAKE")
+                axes.plot(*one.roc, color=hue, label=f"{plain(one.name)}  AUC {one.auc:.4f}")
+        axes.set(title="ROC", xlabel="share of the real called FAKE", ylabel="share of the forged called FAKE")
         axes.set(aspect="equal", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
         axes.legend(loc="lower right")
 
-    _save(path, draw, width=5, height=5)
+    save(path, draw, width=5, height=5)
+
+
+def draw_precision(path: Path, curves: Sequence[Curves]) -> None:
+    """Precision against recall of every model, over the share of forgeries that the data has."""
+
+    def draw(figure: Any) -> None:
+        axes = figure.subplots()
+        share = float(np.mean(curves[0].labels))
+        axes.axhline(share, color="#999999", linewidth=0.8, linestyle=":", label=f"share of forgeries {share:.3f}")
+        for one, hue in _colored(curves):
+            if one.precision:
+                axes.plot(*one.precision, color=hue, label=f"{plain(one.name)}  AP {one.average_precision:.4f}")
+        axes.set(title="Precision and recall", xlabel="share of the forged called FAKE (recall)")
+        axes.set(ylabel="share of the forged among those called FAKE (precision)", xlim=(-0.01, 1.01), ylim=(0, 1.01))
+        axes.legend(loc="lower left")
+
+    save(path, draw, width=5, height=5)
 
 
 def draw_reliability(path: Path, curves: Sequence[Curves]) -> None:
-    """How often a probability of forgery is right: the share of forgeries among crops of similar probability."""
+    """How often a probability of forgery is right: the share of forgeries among those of similar probability."""
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()
@@ -167,18 +189,18 @@ def draw_reliability(path: Path, curves: Sequence[Curves]) -> None:
             x, y = [b.mean_probability for b in bins], [b.fake_share for b in bins]
             axes.plot(x, y, color=hue, alpha=0.6)
             size = [10 + 150 * b.count / len(one.labels) for b in bins]
-            axes.scatter(x, y, s=size, color=hue, label=_plain(one.name), clip_on=False, zorder=3)
-        axes.set(title="Reliability (area of a dot: number of crops)", aspect="equal", xlim=(0, 1), ylim=(0, 1))
+            axes.scatter(x, y, s=size, color=hue, label=plain(one.name), clip_on=False, zorder=3)
+        axes.set(title="Reliability (area of a dot: how many)", aspect="equal", xlim=(0, 1), ylim=(0, 1))
         axes.set(xlabel="probability of forgery", ylabel="share of forgeries")
         legend = axes.legend(loc="upper left")
         for handle in legend.legend_handles[1:]:
             handle.set_sizes([30])
 
-    _save(path, draw, width=5, height=5)
+    save(path, draw, width=5, height=5)
 
 
 def draw_scores(path: Path, curves: Sequence[Curves]) -> None:
-    """Histogram of the probability of forgery, real and forged crops apart, a panel per model."""
+    """Histogram of the probability of forgery, real and forged apart, a panel per model."""
 
     def draw(figure: Any) -> None:
         panels = figure.subplots(1, len(curves), sharey=True, squeeze=False)[0]
@@ -189,11 +211,11 @@ def draw_scores(path: Path, curves: Sequence[Curves]) -> None:
                 if len(values):
                     share = np.full(len(values), 1 / len(values))
                     axes.hist(values, edges, weights=share, color=hue, alpha=0.55, label=f"{name} ({len(values):,})")
-            axes.set(title=_plain(one.name), xlabel="probability of forgery", xlim=(0, 1))
+            axes.set(title=plain(one.name), xlabel="probability of forgery", xlim=(0, 1))
         panels[0].set_ylabel("share of the class")
         panels[0].legend()
 
-    _save(path, draw, width=4.6 * len(curves), height=3.4)
+    save(path, draw, width=4.6 * len(curves), height=3.4)
 
 
 def draw_features(path: Path, panels: Sequence[Panel]) -> None:
@@ -204,65 +226,21 @@ def draw_features(path: Path, panels: Sequence[Panel]) -> None:
             for label, name, hue in ((0, "REAL", REAL), (1, "FAKE", FAKE)):
                 x, y = one.points[one.labels == label].T
                 axes.scatter(x, y, s=12, color=hue, alpha=0.65, linewidths=0, label=f"{name} ({len(x):,})")
-            axes.set(title=f"{_plain(one.name)}\nV-score {one.v_score:.3f}", xticks=[], yticks=[])
+            axes.set(title=f"{plain(one.name)}\nV-score {one.v_score:.3f}", xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
             axes.legend(loc="upper left", bbox_to_anchor=(0, 0), ncols=2, borderaxespad=0)
 
-    _save(path, draw, width=4.6 * len(panels), height=4.9)
+    save(path, draw, width=4.6 * len(panels), height=4.9)
 
 
 EVALUATION_PLOTS: dict[str, Callable[[Path, Sequence[Curves]], None]] = {
     "roc": draw_roc,
+    "precision-recall": draw_precision,
     "reliability": draw_reliability,
     "scores": draw_scores,
 }
 """File stem -> what draws it."""
-
-
-def draw_robustness(path: Path, document: Mapping[str, Any]) -> None:
-    """Heat maps of AUC and of false alarms under damage, from a document of schema deepkd.evaluate/1, a row per model.
-
-    Raises:
-        OutputError: the plot cannot be written.
-    """
-    models = document["models"]
-
-    def draw(figure: Any) -> None:
-        panels = figure.subplots(len(models), 2, squeeze=False, sharey=True)
-        for row, model in zip(panels, models, strict=True):
-            for axes, (key, title, span, colours) in zip(row, HEAT, strict=True):
-                _heat(axes, model, key, span, colours)
-                axes.set_title(f"{_plain(model['name'])}: {title}")
-
-    height = 0.9 + 0.34 * len(harmed_rows(models[0]))
-    _save(path, draw, width=10, height=height * len(models))
-
-
-HEAT = (
-    ("auc", "AUC", (0.5, 1.0), "viridis"),
-    ("false_alarms", "real crops called FAKE", (0.0, 0.5), "magma_r"),
-)
-"""Figure, title, span of the colours, colours of each panel of the robustness plot."""
-
-
-def _heat(axes: Any, model: Mapping[str, Any], key: str, span: tuple[float, float], colours: str) -> None:
-    """A cell per perturbation and level, the clean figure first, each with its number."""
-    rows = harmed_rows(model)
-    grid = np.full((len(rows), 1 + max(len(cells) for _, cells in rows)), np.nan)
-    for number, (_, cells) in enumerate(rows):
-        values = [cell[key]["value"] for cell in (model["crops"], *cells)]
-        grid[number, : len(values)] = [math.nan if value is None else value for value in values]
-    picture = axes.imshow(grid, vmin=span[0], vmax=span[1], cmap=colours, aspect="auto")
-    for (y, x), value in np.ndenumerate(grid):
-        if not math.isnan(value):
-            red, green, blue, _ = picture.cmap(picture.norm(value))
-            dark = 0.3 * red + 0.6 * green + 0.1 * blue < 0.5
-            axes.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=8, color="white" if dark else "black")
-    axes.set_xticks(range(grid.shape[1]), ["clean", *map(str, range(1, grid.shape[1]))])
-    axes.set_yticks(range(len(rows)), [title for title, _ in rows])
-    axes.set_xlabel("level of damage")
-    axes.grid(visible=False)
-    axes.tick_params(length=0)
+NEED_BOTH_CLASSES = ("roc", "precision-recall")
 
 
 def _colored(curves: Sequence[Curves]) -> list[tuple[Curves, str]]:
@@ -311,7 +289,7 @@ def draw_bars(path: Path, document: Mapping[str, Any]) -> None:
             if axes.get_subplotspec().colspan.start:
                 axes.tick_params(labelleft=False)
 
-    _save(path, draw, width=12, height=1.2 + 1.0 * len(rows))
+    save(path, draw, width=12, height=1.2 + 1.0 * len(rows))
 
 
 def draw_size_latency(path: Path, document: Mapping[str, Any]) -> None:
@@ -329,14 +307,14 @@ def draw_size_latency(path: Path, document: Mapping[str, Any]) -> None:
         axes.set(xlabel="parameters", ylabel="latency of one crop, median (ms)")
         axes.margins(x=0.35, y=0.2)
 
-    _save(path, draw, width=6.5, height=4.2)
+    save(path, draw, width=6.5, height=4.2)
 
 
 def _row_name(row: Mapping[str, Any]) -> str:
-    return f"{_plain(row['name'])}\n{ {'torch': 'PyTorch', 'onnxruntime': 'ONNX Runtime'}[row['runtime']] }"
+    return f"{plain(row['name'])}\n{ {'torch': 'PyTorch', 'onnxruntime': 'ONNX Runtime'}[row['runtime']] }"
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """A name as text: nothing acts in it, and no dollar sign begins a formula."""
     return visible(name).replace("$", r"\$")
 
@@ -345,7 +323,7 @@ def _role_color(row: Mapping[str, Any]) -> str:
     return {"teacher": COLORS[0], "student": COLORS[1]}.get(row["role"], COLORS[2])
 
 
-def _save(path: Path, draw: Callable[[Any], None], *, width: float, height: float) -> None:
+def save(path: Path, draw: Callable[[Any], None], *, width: float, height: float) -> None:
     """Let `draw` fill a new figure of (width, height) inches and write it, whole or not at all."""
     try:
         import matplotlib

@@ -113,6 +113,8 @@ class CropRow:
     face_probability: float | None = None
     landmarks: tuple[float, ...] | None = None
     """x, y of the eyes, the nose and the corners of the mouth, pixels of the crop: ten numbers."""
+    identities: tuple[str, ...] = ()
+    """The people in the clip, where known; parted by semicolons in the index."""
 
 
 _NUMBERS = {"t_s": float, "face_px": float, "track": int, "face_probability": float}
@@ -168,9 +170,10 @@ def _row(values: dict[str, str | None], where: str) -> CropRow:
         raise DataError(f"{where}: unknown label '{known['label']}'; choose from REAL, FAKE or nothing")
     video = known["video"] or Path(known["file"]).stem
     numbers = {name: _number(known[name], name, kind, where) for name, kind in _NUMBERS.items()}
-    points = {"landmarks": _landmarks(known["landmarks"], where)}
+    people = tuple(name.strip() for name in known["identities"].split(";") if name.strip())
+    lists = {"landmarks": _landmarks(known["landmarks"], where), "identities": people}
     texts = known | {"label": known["label"].upper(), "video": video, "original": known["original"] or video}
-    return CropRow(**(texts | numbers | points))  # type: ignore[arg-type]
+    return CropRow(**(texts | numbers | lists))  # type: ignore[arg-type]
 
 
 def _landmarks(text: str, where: str) -> tuple[float, ...] | None:
@@ -216,7 +219,9 @@ def write_index(path: Path, rows: Iterable[CropRow]) -> None:
 
 
 def _cell(value: object) -> object:
-    return " ".join(f"{number:g}" for number in value) if isinstance(value, tuple) else value
+    if not isinstance(value, tuple):
+        return value
+    return ";".join(value) if value and isinstance(value[0], str) else " ".join(f"{number:g}" for number in value)
 
 
 CROP_RULES = {

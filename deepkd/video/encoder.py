@@ -1,6 +1,6 @@
 """Clips written as H.264, as phones and web sites write them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,13 +16,14 @@ OPTIONS = {"crf": f"{CRF}", "preset": "slow", "g": "50", "bf": "3", "threads": "
 """With B-frames; one thread, so that the bytes are the same each time."""
 
 
-def write_clip(path: Path, frames: Iterable[Image], *, fps: float) -> int:
+def write_clip(path: Path, frames: Iterable[Image], *, fps: float, options: Mapping[str, str] = OPTIONS) -> int:
     """Write an MP4 without sound, whole or not at all.
 
     Args:
         path: where to.
         frames: RGB, uint8, all of one shape; an odd last row or column is cut off.
         fps: frames per second.
+        options: of x264.
 
     Returns:
         How many frames were written.
@@ -36,7 +37,7 @@ def write_clip(path: Path, frames: Iterable[Image], *, fps: float) -> int:
         beside.open("wb") as file,
         av.open(file, "w", format="mp4", options={"movflags": "faststart"}) as container,
     ):
-        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=OPTIONS)
+        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=dict(options))
         stream.pix_fmt = "yuv420p"
         for image in frames:
             height, width = (side - side % 2 for side in image.shape[:2])

@@ -71,7 +71,7 @@ def test_one_class_is_null_and_a_dash(model, data, tmp_path):
     assert crops["log_loss"]["value"] > 0
     table = run(model, "--data", alone, *ALL, "--plots", tmp_path / "plots")
     assert table.exit_code == 0, table.stderr
-    assert not (tmp_path / "plots" / "roc.png").exists()
+    assert sorted(path.name for path in (tmp_path / "plots").glob("*.png")) == ["reliability.png", "scores.png"]
 
 
 def test_scores_and_plots_lie_beside_their_settings(model, data, tmp_path):
@@ -82,7 +82,7 @@ def test_scores_and_plots_lie_beside_their_settings(model, data, tmp_path):
     assert len(scores.read_text().splitlines()) == 11
     assert json.loads((tmp_path / "deep" / "scores.config.json").read_text())["split"] == "all"
     names = sorted(path.name for path in plots.iterdir())
-    assert names == ["config.json", "reliability.png", "roc.png", "scores.png"]
+    assert names == ["config.json", "precision-recall.png", "reliability.png", "roc.png", "scores.png"]
     again = run(model, "--data", data, *ALL, "--scores", scores)
     assert again.exit_code == 1
     assert "--overwrite" in again.stderr
@@ -135,7 +135,7 @@ def test_damage_is_reported_kept_and_drawn(model, data, tmp_path):
     assert names == ["config.json", "evaluation.csv", "evaluation.json", "robustness.jsonl", "robustness.png"]
     kept = (out / "robustness.jsonl").read_text()
     assert run(*command).exit_code == 0 and (out / "robustness.jsonl").read_text() == kept
-    assert "other models, crops or settings" in run(*command, "--seed", 1).stderr
+    assert "other data or settings" in run(*command, "--seed", 1).stderr
     assert run(*command, "--seed", 1, "--overwrite").exit_code == 0
     unknown = run(model, "--data", data, *ALL, "--perturb", "jpg")
     assert unknown.exit_code == 2 and "choose from all, saturation" in unknown.stderr

@@ -11,8 +11,9 @@ from crop_factory import write_crops
 
 from deepkd.data.crops import CropDataset, SampleKey, collate, load_crops
 from deepkd.data.landmarks import LandmarkFinder
+from deepkd.data.perturbations import PERTURBATIONS
 from deepkd.data.sampling import SAMPLINGS, epoch_batches, paired
-from deepkd.data.transforms import AUGMENTATIONS, Augment
+from deepkd.data.transforms import AUGMENTATIONS, Augment, Damage, seeded
 from deepkd.errors import DataError
 from deepkd.video.crops import CropRow, read_index, write_index
 
@@ -168,3 +169,34 @@ def test_landmarks_survive_the_index(tmp_path: Path) -> None:
     (tmp_path / "index.csv").write_text("file,label,landmarks\na.jpg,REAL,1 2 3\n")
     with pytest.raises(DataError, match=r"index.csv:2: landmarks='1 2 3' are not ten numbers"):
         read_index(tmp_path)
+
+
+def test_robust_views_are_damaged_more_than_standard_ones(astronaut: np.ndarray) -> None:
+    image = torch.from_numpy(np.ascontiguousarray(astronaut[40:200, 130:290])).permute(2, 0, 1)
+    lost = {}
+    for name in ("standard", "robust"):
+        augment = Augment(name, 160)
+        with seeded(0):
+            views = [augment.photometric(image) for _ in range(40)]
+        lost[name] = np.mean([(view.int() - image.int()).abs().float().mean() for view in views])
+    assert lost["robust"] > 1.2 * lost["standard"]
+
+
+@pytest.mark.parametrize(
+    ("name", "mild", "harsh"), [("h264", 23, 40), ("noise", 0.0005, 0.05), ("saturation", 0.8, 0.0)]
+)
+def test_damage_is_a_perturbation_between_two_levels(
+    name: str, mild: float, harsh: float, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = torch.from_numpy(np.ascontiguousarray(astronaut[40:140, 130:230])).permute(2, 0, 1)
+    levels, apply = [], PERTURBATIONS[name].apply
+    noted = dataclasses.replace(
+        PERTURBATIONS[name], apply=lambda picture, level, rng: levels.append(level) or apply(picture, level, rng)
+    )
+    monkeypatch.setitem(PERTURBATIONS, name, noted)
+    with seeded(1):
+        views = [Damage(name, mild, harsh)(image) for _ in range(20)]
+    low, high = sorted((mild, harsh))
+    assert all(low <= level <= high for level in levels) and max(levels) - min(levels) > (high - low) / 3
+    assert all(view.shape == image.shape and view.dtype == torch.uint8 for view in views)
+    assert len({view.numpy().tobytes() for view in views}) == 20

@@ -1,16 +1,21 @@
 """The list of training families that travels with a model, and the refusal to evaluate on them."""
 
 import base64
+import dataclasses
+import io
 
 import pytest
 from crop_factory import write_crops
+from rich.console import Console
 from scorer_factory import write_scorer
 
 from deepkd.data.crops import load_crops
 from deepkd.data.families import HASH_BYTES, known_families, training_record
 from deepkd.errors import DataError, ModelError
-from deepkd.evaluation.evaluate import evaluate_files
+from deepkd.evaluation.evaluate import evaluate_files, to_document
+from deepkd.report.evaluation import evaluation_table
 from deepkd.settings import EvaluateConfig
+from deepkd.video.crops import read_index, write_index
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +62,38 @@ def test_an_old_model_is_known_by_its_whole_index_only(data, record, tmp_path):
         evaluate_files([model], config(data, split="train"))
     assert evaluate_files([model], config(data, split="all"))[0].training_data is None
     assert evaluate_files([str(write_scorer(tmp_path / "m.onnx"))], config(data))[0].training_data is None
+
+
+def test_overlaps_by_original_and_by_person_are_counted(tmp_path):
+    data = write_crops(tmp_path / "crops", families=10)
+    people = ("ann", "bob", "cid", "dan", "eve")  # the families take turns, so everybody is in one split, but for:
+    rows = [
+        dataclasses.replace(row, identities=(people[int(row.file[0]) % 5], *(["ann"] if row.split == "test" else [])))
+        for row in read_index(data)
+    ]
+    moved = [dataclasses.replace(row, split="val") if row.file == "4-fake.jpg" else row for row in rows]
+    write_index(data, moved)
+    assert read_index(data) == moved
+    record = training_record(load_crops(data, "train"))
+    model = str(write_scorer(tmp_path / "model.onnx", recipe=record))
+    (found,) = evaluate_files([model], config(data))
+    assert [(one.kind, one.place, one.here, one.shared) for one in found.overlaps] == [
+        ("originals", "split train", 2, 0), ("people", "split train", 2, 1),
+        ("originals", "split val", 2, 1), ("people", "split val", 2, 2),
+        ("originals", "training", 2, 0), ("people", "training", 2, 1),
+    ]  # fmt: skip
+    shown = Console(width=120, record=True, file=io.StringIO())
+    shown.print(evaluation_table(to_document([found], config(data))))
+    text = shown.export_text()
+    assert "Of these, also in split val: 1 of 2 originals, 2 of 2 people." in text
+    assert "Of these, also in green's training: 0 of 2 originals, 1 of 2 people." in text
+
+
+def test_where_nobody_is_named_nobody_is_counted(data, record, tmp_path):
+    assert "people" not in record
+    model = str(write_scorer(tmp_path / "model.onnx", recipe=record))
+    (found,) = evaluate_files([model], config(data))
+    assert {one.shared for one in found.overlaps if one.kind == "people"} == {None}
+    assert len(found.overlaps) == 2 * 3
+    (whole,) = evaluate_files([model], config(data, split="all", allow_training_data=True))
+    assert [(one.kind, one.shared) for one in whole.overlaps] == [("originals", 6), ("people", None)]

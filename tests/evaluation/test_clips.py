@@ -1,18 +1,28 @@
 """Videos judged whole: verdicts against labels, each video by its own path."""
 
+import io
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 from media import Media
+from rich.console import Console
 from scorer_factory import tinted_clip, write_scorer
 
+from deepkd.data.clips import Clip
 from deepkd.data.datasets import find_clips
+from deepkd.data.perturbations import PERTURBATIONS
 from deepkd.detect import Bench
-from deepkd.errors import DataError, UsageError
+from deepkd.errors import ConfigError, DataError, OutputError, UsageError
 from deepkd.evaluation.clips import Remembering
 from deepkd.evaluation.evaluate import evaluate_files, to_document
+from deepkd.evaluation.harm import harmed, steps_of
+from deepkd.evaluation.kept import KEPT_NAME
 from deepkd.models.checkpoints import save_model
 from deepkd.models.registry import build_model
+from deepkd.report.evaluation import evaluation_csv, evaluation_table
 from deepkd.settings import DetectConfig, EvaluateConfig
+from deepkd.video.frames import Frame, every_frame, probe
 from deepkd.video.sources import Source
 
 
@@ -34,6 +44,17 @@ def videos(tmp_path_factory):
     media.clip("real/noise.mp4", faces=())
     media.junk("fake/junk.mp4")
     return folder
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """A real clip, a forged one, and one that cannot be read."""
+    folder = tmp_path_factory.mktemp("pair")
+    tinted_clip(folder / "real.mp4", green=lambda t_s: False, seconds=0.6)
+    tinted_clip(folder / "fake.mp4", seconds=0.6)
+    Media(folder).junk("junk.mp4")
+    (folder / "list.csv").write_text("path,label\nreal.mp4,REAL\nfake.mp4,FAKE\njunk.mp4,FAKE\n")
+    return folder / "list.csv"
 
 
 def config(videos, **changes):
@@ -90,8 +111,8 @@ def test_faces_are_looked_for_once_for_all_models():
 def test_refusals(model, videos, tmp_path):
     with pytest.raises(DataError, match="split 'test' has no videos; its splits are"):
         evaluate_files([str(model)], config(videos, split="test"))
-    with pytest.raises(UsageError, match="--perturb damages crops"):
-        evaluate_files([str(model)], config(videos, perturb="jpeg"))
+    with pytest.raises(ConfigError, match="unknown perturbation 'jpg'"):
+        evaluate_files([str(model)], config(videos, perturb="jpg"))
     Media(tmp_path).clip("plain/1.mp4")
     with pytest.raises(DataError, match="none of the 1 videos has a label"):
         evaluate_files([str(model)], config(tmp_path / "plain"))
@@ -126,3 +147,106 @@ def test_limits_keep_whole_families(model, videos):
     (found,) = evaluate_files([str(model)], config(videos, limit=1))
     kept = {row.original for row in found.rows}
     assert len(kept) == 1 and len(found.rows) + len(found.unjudged) < len(clips)
+
+
+def noted(monkeypatch):
+    """What is judged from now on: (perturbation and level, clip) of each source that `harmed` makes."""
+    made = []
+
+    @contextmanager
+    def note(clip, name, level, *, seed):
+        made.append((name, level, clip.path.name))
+        with harmed(clip, name, level, seed=seed) as found:
+            yield found
+
+    monkeypatch.setattr("deepkd.evaluation.clips.harmed", note)
+    return made
+
+
+def test_damage_falls_on_whole_clips_before_faces_are_looked_for(model, pair):
+    steps = []
+    (found,) = evaluate_files(
+        [str(model)],
+        config(pair, perturb="saturation,frame-rate"),
+        progress=lambda done, total: steps.append((done, total)),
+    )
+    grey, fewer = found.perturbed[4], found.perturbed[5]
+    assert (grey.perturbation, grey.level, fewer.perturbation, fewer.level) == ("saturation", 0.0, "frame-rate", 15.0)
+    assert (fewer.videos.auc.value, fewer.videos.false_alarms.value) == (1.0, 0.0)
+    assert found.videos.detected.value == 1.0 and grey.videos.detected.value < 1.0, "without colour nothing is green"
+    assert (grey.crops, grey.unjudged, fewer.unjudged) == (None, 1, 1)
+    assert steps[-1] == (3 * 7, 3 * 7)
+    document = to_document([found], config(pair))
+    text = Console(width=200, record=True, file=io.StringIO())
+    text.print(evaluation_table(document))
+    shown = text.export_text()
+    assert "green on damaged videos" in shown and "At most 15 frames/s" in shown and "videos that got no score" in shown
+    assert "perturbed:frame-rate:15:videos" in evaluation_csv(document)
+
+
+def test_damaged_clips_are_kept_one_by_one(model, pair, tmp_path, monkeypatch):
+    whole = evaluate_files([str(model)], config(pair, perturb="downscale"), out=tmp_path)
+    lines = (tmp_path / KEPT_NAME).read_text().splitlines(keepends=True)
+    assert len(lines) == 1 + 3 * 3
+    (tmp_path / KEPT_NAME).write_text("".join(lines[:-2]) + lines[-2][:30])
+    made = noted(monkeypatch)
+    again = evaluate_files([str(model)], config(pair, perturb="downscale"), out=tmp_path)
+    assert [name for name, _, _ in made] == ["downscale", "downscale"]
+    assert again[0].perturbed == whole[0].perturbed
+    assert again[0].probabilities.tolist() == whole[0].probabilities.tolist()
+    with pytest.raises(OutputError, match="other data or settings"):
+        evaluate_files([str(model)], config(pair, perturb="downscale", frames=5), out=tmp_path)
+
+
+def clip_of(path, video="v"):
+    return Clip(path, "REAL", video, video)
+
+
+@pytest.mark.parametrize(("name", "level"), [("h264", 40), ("double-compression", 38), ("frame-rate", 15)])
+def test_encodings_write_the_whole_clip_anew(name, level, tmp_path):
+    path = tinted_clip(tmp_path / "a.mp4", seconds=1.0, fps=30, size=(161, 121))
+    with harmed(clip_of(path), name, level, seed=0) as (source, alter):
+        frames = [image for _, image in every_frame(source.path)]
+        info = probe(source.path)
+        kept = source.path.read_bytes()
+    assert not source.path.exists()
+    side = {"double-compression": 0.75}.get(name, 1)
+    assert (info.codec, len(frames)) == ("h264", 15 if name == "frame-rate" else 30)
+    assert (info.width, info.height) == pytest.approx((160 * side, 120 * side), abs=2)
+    assert info.duration_s == pytest.approx(1.0, abs=0.05)
+    with harmed(clip_of(path), name, level, seed=0) as (source, _):
+        assert source.path.read_bytes() == kept, "the same bytes each time"
+    frame = Frame(frames[0], 0.0, 0)
+    assert alter(frame).image is frames[0]
+
+
+def test_stronger_compression_is_worse(tmp_path):
+    path = tinted_clip(tmp_path / "a.mp4", seconds=0.3)
+    original = next(image for _, image in every_frame(path)).astype(int)
+    errors = []
+    for level in PERTURBATIONS["h264"].levels:
+        with harmed(clip_of(path), "h264", level, seed=0) as (source, _):
+            errors.append(np.abs(next(image for _, image in every_frame(source.path)) - original).mean())
+    assert errors == sorted(errors) and errors[-1] > errors[0]
+
+
+def test_mixed_damage_falls_in_its_order_around_the_encoding(tmp_path):
+    path = tinted_clip(tmp_path / "a.mp4", seconds=0.3)
+    drawn = {f"v{n}": steps_of("mixed", 3, seed=0, video=f"v{n}") for n in range(400)}
+    video, steps = next((v, s) for v, s in drawn.items() if [name for name, _ in s][:2] == ["contrast", "h264"])
+    with harmed(clip_of(path, video), "mixed", 3, seed=0) as (source, alter):
+        image = next(image for _, image in every_frame(source.path))
+        assert alter(Frame(image, 0.0, 0)).image.tolist() != image.tolist(), f"{steps[2]} falls after the encoding"
+    plain = next(image for _, image in every_frame(path))
+    assert image.mean() == pytest.approx(steps[0][1] * plain.mean(), rel=0.1), "the contrast falls before it"
+
+
+def test_stills_and_what_cannot_be_decoded(tmp_path):
+    media = Media(tmp_path)
+    still = media.still("a.png")
+    with harmed(clip_of(still), "h264", 40, seed=0) as (source, alter):
+        assert source == Source(still)
+        image = np.full((16, 16, 3), 100, np.uint8) + np.arange(16, dtype=np.uint8)[:, None]
+        assert alter(Frame(image, 0.0, 0)).image.tolist() != image.tolist()
+    with harmed(clip_of(media.junk("b.mp4")), "h264", 40, seed=0) as (source, _):
+        assert source.path.name == "b.mp4" and "not a video" in source.problem

@@ -16,8 +16,10 @@ from deepkd.evaluation.metrics import (
     Metrics,
     _Rows,
     auc,
+    auc_resamples,
     log_loss,
     measure,
+    precision_points,
     roc_points,
 )
 from deepkd.scoring.calibration import calibration_error, reliability
@@ -272,3 +274,22 @@ def test_metrics_are_plain_for_json():
     values = measure([0, 1], [0.0, 1.0], resamples=0).to_dict()
     assert values["auc"] == {"value": 1.0, "low": None, "high": None}
     assert set(values) == {field.name for field in dataclasses.fields(Metrics)}
+
+
+def test_precision_points_are_those_of_each_threshold():
+    found, precision = precision_points([1, 0, 1], [3.0, 2.0, 1.0])
+    assert (found.tolist(), precision.tolist()) == ([0.5, 0.5, 1.0], [1.0, 0.5, pytest.approx(2 / 3)])
+    with pytest.raises(DataError, match="one class"):
+        precision_points([1, 1], [0.0, 1.0])
+
+
+def test_resamples_of_two_score_sets_are_paired():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 60)
+    sources = [f"s{n // 3}" for n in range(60)]
+    logits = labels + rng.normal(0, 1, 60)
+    drawn = auc_resamples(labels, logits, sources, resamples=200, seed=3)
+    assert drawn.shape == (200,) and drawn.std() > 0.01
+    assert np.array_equal(drawn, auc_resamples(labels, 2 * logits + 1, sources, resamples=200, seed=3))
+    found = measure(labels, logits, sources=sources, resamples=200, seed=3).auc
+    assert np.percentile(drawn, [2.5, 97.5]) == pytest.approx([found.low, found.high])

@@ -9,15 +9,17 @@ from crop_factory import write_crops
 from scorer_factory import write_scorer
 
 from deepkd.data.crops import load_crops
+from deepkd.data.perturbations import BLOCK_PX, DISTORTIONS, PERTURBATIONS, draw_mixed, parse_names, perturb
 from deepkd.errors import ConfigError, OutputError
-from deepkd.evaluation.perturbations import BLOCK_PX, DISTORTIONS, PERTURBATIONS, parse_names, perturb
-from deepkd.evaluation.robustness import KEPT_NAME, Perturbed, measure_robustness
+from deepkd.evaluation.kept import KEPT_NAME
+from deepkd.evaluation.robustness import Perturbed, measure_robustness
 from deepkd.evaluation.scores import logits_of
 from deepkd.scoring.model import Scorer
 from deepkd.settings import EvaluateConfig
 
 CONFIG = EvaluateConfig(resamples=0, batch=4)
-LEVELS = [(name, level) for name, kind in PERTURBATIONS.items() for level in kind.levels]
+ON_CROPS = [name for name, kind in PERTURBATIONS.items() if not kind.only_clips]
+LEVELS = [(name, level) for name in ON_CROPS for level in PERTURBATIONS[name].levels]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,7 @@ def test_each_level_keeps_the_shape_changes_the_picture_and_repeats(name, level,
     assert np.array_equal(first, damaged(image, name, level))
 
 
-@pytest.mark.parametrize("name", [name for name in PERTURBATIONS if name not in ("mixed", "blocks")])
+@pytest.mark.parametrize("name", [name for name in ON_CROPS if name not in ("mixed", "blocks")])
 def test_levels_get_worse(name, astronaut):
     image = astronaut[40:240, 130:330]
     errors = [error(damaged(image, name, level), image) for level in PERTURBATIONS[name].levels]
@@ -85,11 +87,40 @@ def test_distortions_by_hand():
 
 
 def test_names_are_parsed():
-    assert parse_names("all") == list(PERTURBATIONS)
-    assert parse_names("jpeg, blur") == ["blur", "jpeg"]
+    assert parse_names("all", crops=False) == list(PERTURBATIONS)
+    assert parse_names("all", crops=True) == ON_CROPS == [name for name in PERTURBATIONS if name != "frame-rate"]
+    assert parse_names("jpeg, blur", crops=True) == ["blur", "jpeg"]
     for text in ("jpg", "", ","):
         with pytest.raises(ConfigError, match=r"unknown perturbation .*choose from all, saturation"):
-            parse_names(text)
+            parse_names(text, crops=True)
+    with pytest.raises(ConfigError, match="'frame-rate' does nothing to crops"):
+        parse_names("jpeg,frame-rate", crops=True)
+
+
+def test_the_suite_is_the_published_one():
+    assert {name: kind.levels for name, kind in PERTURBATIONS.items()} == {
+        "saturation": (0.4, 0.3, 0.2, 0.1, 0.0),
+        "contrast": (0.85, 0.725, 0.6, 0.475, 0.35),
+        "blocks": (16, 32, 48, 64, 80),
+        "noise": (0.001, 0.002, 0.005, 0.01, 0.05),
+        "blur": (7, 9, 13, 17, 21),
+        "pixelation": (2, 3, 4, 5, 6),
+        "h264": (30, 32, 35, 38, 40),
+        "jpeg": (90, 70, 50, 30, 10),
+        "downscale": (0.5, 0.25),
+        "frame-rate": (15,),
+        "double-compression": (23, 28, 33, 38),
+        "mixed": (2, 3, 4),
+    }
+    assert DISTORTIONS == ("saturation", "contrast", "blocks", "noise", "blur", "pixelation", "h264")
+
+
+def test_a_mixture_is_of_different_distortions_at_their_levels():
+    for seed in range(20):
+        steps = draw_mixed(3, np.random.default_rng(seed))
+        names = [name for name, _ in steps]
+        assert len(set(names)) == 3 and set(names) <= set(DISTORTIONS)
+        assert all(level in PERTURBATIONS[name].levels for name, level in steps)
 
 
 def test_neither_order_nor_batch_matters(crops, model):
@@ -129,17 +160,30 @@ def test_a_second_run_goes_on(crops, model, tmp_path, monkeypatch):
     assert measure_robustness([model], crops, ["jpeg"], CONFIG, folder=tmp_path) == whole
     assert scored == [50, 30, 10]
     assert path.read_text() == "".join(lines)
-    assert len(json.loads(lines[1])["logits"][0]) == 6
+    assert len(json.loads(lines[1])["result"]) == 6
+
+
+def test_a_second_run_with_another_model_scores_only_that(crops, model, tmp_path, monkeypatch):
+    other = Scorer.load(write_scorer(tmp_path / "other.onnx", bias=0.5), threads=1)
+    alone = measure_robustness([model], crops, ["downscale"], CONFIG, folder=tmp_path)
+    scored = []
+    monkeypatch.setattr(
+        "deepkd.evaluation.robustness.logits_of",
+        lambda models, *args, **kwargs: scored.append([*models]) or logits_of(models, *args, **kwargs),
+    )
+    both = measure_robustness([other, model], crops, ["downscale"], CONFIG, folder=tmp_path)
+    assert scored == [[other], [other]]
+    assert both[1:] == alone and both[0] != both[1]
+    assert all(len(condition.logits) == 6 for condition in both[0])
 
 
 def test_results_of_something_else_are_refused(crops, model, tmp_path):
     measure_robustness([model], crops, ["downscale"], CONFIG, folder=tmp_path)
     for models, data, config in (
-        ([model, model], crops, CONFIG),
         ([model], crops.subset([0, 1]), CONFIG),
         ([model], crops, dataclasses.replace(CONFIG, seed=1)),
     ):
-        with pytest.raises(OutputError, match="other models, crops or settings"):
+        with pytest.raises(OutputError, match="other data or settings"):
             measure_robustness(models, data, ["downscale"], config, folder=tmp_path)
     (tmp_path / KEPT_NAME).write_text("no JSON\n")
     with pytest.raises(OutputError, match="or is damaged"):

@@ -21,8 +21,11 @@ ONE_CLASS = [{**line, "val_auc": None} for line in EPOCHS]
 
 def curves(name="nano", *, one_class=False):
     labels = np.array([1.0, 1.0, 1.0] if one_class else [0.0, 1.0, 1.0])
-    roc = None if one_class else (np.array([0.0, 0.0, 1.0]), np.array([0.0, 0.5, 1.0]))
-    return Curves(name, labels, np.array([0.3, 0.2, 0.9]), roc, None if one_class else 0.5)
+    roc = (np.array([0.0, 0.0, 1.0]), np.array([0.0, 0.5, 1.0]))
+    if one_class:
+        return Curves(name, labels, np.array([0.3, 0.2, 0.9]), None, None)
+    precision = (np.array([0.5, 0.5, 1.0]), np.array([1.0, 0.5, 2 / 3]))
+    return Curves(name, labels, np.array([0.3, 0.2, 0.9]), roc, 0.5, precision, 5 / 6)
 
 
 def row(name, role, runtime, **changes):
@@ -95,10 +98,11 @@ def test_metrics_that_are_none(content, words, tmp_path):
 @pytest.mark.parametrize("models", [["nano"], ["teacher", "nano"], [f"m{i}" for i in range(9)]])
 def test_evaluation_plots_of_some_models(models, tmp_path, drawn):
     paths = draw_evaluation(tmp_path, [curves(name) for name in models])
-    assert [path.name for path in paths] == ["roc.png", "reliability.png", "scores.png"]
+    assert [path.name for path in paths] == ["roc.png", "precision-recall.png", "reliability.png", "scores.png"]
     for path in paths:
         picture(path)
-    assert {f"{name}  AUC 0.5000" for name in models} <= set(drawn)
+    assert {f"{name}  {area}" for name in models for area in ("AUC 0.5000", "AP 0.8333")} <= set(drawn)
+    assert "share of forgeries 0.667" in drawn
 
 
 def test_one_class_has_no_roc(tmp_path):

@@ -1,13 +1,13 @@
-"""Perturbations: what happens to a crop on its way through cameras, codecs and web sites, in graded levels.
+"""Perturbations: what happens to a picture on its way through cameras, codecs and web sites, in graded levels.
 
 The first seven are the distortions of DeeperForensics-1.0 (Jiang et al., CVPR 2020) with its five levels each, written
-anew. There they fall on whole frames; here on the pixels of the crop as it is stored, which for an enlarged face is
-milder in blur and compression and harsher in blocks. Levels go from mild to severe.
+anew. There they fall on whole frames, and so they do here where clips are judged (`deepkd.evaluation.harm`). On crops
+they fall on the pixels of the crop as it is stored, which for an enlarged face is milder in blur and compression and
+harsher in blocks. Levels go from mild to severe.
 
 Images are RGB, uint8, (height, width, 3); an image keeps its shape.
 """
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,6 +16,7 @@ import av
 import cv2
 import numpy as np
 
+from deepkd.data.chance import chance
 from deepkd.errors import ConfigError
 from deepkd.scoring.model import Image
 
@@ -36,6 +37,8 @@ class Perturbation:
     """From mild to severe."""
     apply: Callable[[Image, float, np.random.Generator], Image]
     """(image, level, source of chance) -> the damaged image, of the same shape."""
+    only_clips: bool = False
+    """Whether it does nothing to a single picture."""
 
 
 def perturb(image: Image, name: str, level: float, *, seed: int, key: str) -> Image:
@@ -50,22 +53,28 @@ def perturb(image: Image, name: str, level: float, *, seed: int, key: str) -> Im
         seed: of the whole evaluation.
         key: tells this image from the others, such as its file name.
     """
-    text = f"{seed}\0{name}\0{level:g}\0{key}"
-    digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
-    return PERTURBATIONS[name].apply(image, level, np.random.default_rng(int.from_bytes(digest[:16])))
+    return PERTURBATIONS[name].apply(image, level, chance(seed, name, f"{level:g}", key))
 
 
-def parse_names(text: str) -> list[str]:
+def parse_names(text: str, *, crops: bool) -> list[str]:
     """The perturbations behind `all` or `NAME[,NAME]`, in the order of the registry.
 
+    Args:
+        text: what the user gave.
+        crops: whether they shall fall on crops; `all` then leaves out what only clips can suffer.
+
     Raises:
-        ConfigError: an unknown name, or none.
+        ConfigError: an unknown name, none, or one that does nothing to crops.
     """
     names = {name.strip() for name in text.split(",") if name.strip()}
     unknown = sorted(names - PERTURBATIONS.keys() - {"all"})
     if unknown or not names:
         raise ConfigError(f"unknown perturbation '{', '.join(unknown)}'; choose from all, {', '.join(PERTURBATIONS)}")
-    return [name for name in PERTURBATIONS if name in names or "all" in names]
+    fit = [name for name, kind in PERTURBATIONS.items() if not (crops and kind.only_clips)]
+    useless = sorted(names - {*fit, "all"})
+    if useless:
+        raise ConfigError(f"perturbation '{', '.join(useless)}' does nothing to crops; leave it out, or evaluate clips")
+    return [name for name in fit if name in names or "all" in names]
 
 
 def _saturation(image: Image, level: float, rng: np.random.Generator) -> Image:
@@ -98,8 +107,8 @@ def _noise(image: Image, level: float, rng: np.random.Generator) -> Image:
 
 
 def _blur(image: Image, level: float, rng: np.random.Generator) -> Image:
-    """Gaussian blur with a window of `level` pixels, standard deviation a sixth of that."""
-    side = round(level)
+    """Gaussian blur with a window of `level` pixels (odd), standard deviation a sixth of that."""
+    side = round(level) | 1
     return np.asarray(cv2.GaussianBlur(image, (side, side), level / 6), np.uint8)
 
 
@@ -153,9 +162,19 @@ def _double(image: Image, level: float, rng: np.random.Generator) -> Image:
 
 def _mixed(image: Image, level: float, rng: np.random.Generator) -> Image:
     """`level` different ones of the seven distortions, drawn with their levels and order for each image."""
-    for name in rng.permutation(DISTORTIONS)[: round(level)]:
-        chosen = PERTURBATIONS[str(name)]
-        image = chosen.apply(image, float(rng.choice(chosen.levels)), rng)
+    for name, its in draw_mixed(level, rng):
+        image = PERTURBATIONS[name].apply(image, its, rng)
+    return image
+
+
+def draw_mixed(level: float, rng: np.random.Generator) -> list[tuple[str, float]]:
+    """(name, level) of `level` different ones of the seven distortions, in the order in which they fall."""
+    names = [str(name) for name in rng.permutation(DISTORTIONS)[: round(level)]]
+    return [(name, float(rng.choice(PERTURBATIONS[name].levels))) for name in names]
+
+
+def _none(image: Image, level: float, rng: np.random.Generator) -> Image:
+    """The image as it is."""
     return image
 
 
@@ -179,6 +198,7 @@ PERTURBATIONS = {
     "h264": Perturbation("H.264, CRF 30 to 40", (30, 32, 35, 38, 40), _h264),
     "jpeg": Perturbation("JPEG, quality 90 to 10", (90, 70, 50, 30, 10), _jpeg),
     "downscale": Perturbation("Downscale to 1/2, 1/4", (0.5, 0.25), _downscale),
+    "frame-rate": Perturbation("At most 15 frames/s", (15,), _none, only_clips=True),
     "double-compression": Perturbation("H.264 twice, CRF 23-38", (23, 28, 33, 38), _double),
     "mixed": Perturbation("2, 3, 4 of the first seven", (2, 3, 4), _mixed),
 }

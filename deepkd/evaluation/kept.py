@@ -1,0 +1,71 @@
+"""Kept: the finished parts of a long evaluation, in a file of its output folder, so that a second run goes on."""
+
+import json
+from collections.abc import Hashable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from deepkd.errors import OutputError
+
+KEPT_NAME = "robustness.jsonl"
+"""In the output folder: a line that tells what is evaluated, then a line per finished part."""
+
+
+class Kept:
+    """Finished parts, each known by a key, in a file or in memory only."""
+
+    def __init__(self, path: Path | None, subject: dict[str, Any], keys: Sequence[str]) -> None:
+        """Open the file, or begin it.
+
+        Args:
+            path: the file; None keeps nothing beyond this run.
+            subject: what is evaluated, plain values; a file of another subject is refused.
+            keys: names of the values that tell one part from another.
+
+        Raises:
+            OutputError: it belongs to other data or settings, is damaged, or cannot be written.
+        """
+        self.path, self.keys = path, tuple(keys)
+        self.found: dict[tuple[Hashable, ...], Any] = {}
+        if path is None:
+            return
+        try:
+            lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+            whole = [line for line in lines if line.endswith(b"\n")]
+            if whole:
+                self._load(path, whole, subject)
+                if len(whole) < len(lines):  # a kill cut the last line short
+                    path.write_bytes(b"".join(whole))
+            else:
+                path.write_text(json.dumps(subject) + "\n")
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another --out") from error
+
+    def _load(self, path: Path, lines: list[bytes], subject: dict[str, Any]) -> None:
+        with suppress(ValueError, KeyError, TypeError):
+            if json.loads(lines[0]) == subject:
+                for line in lines[1:]:
+                    entry = json.loads(line)
+                    self.found[tuple(entry[key] for key in self.keys)] = entry["result"]
+                return
+        raise OutputError(
+            f"{path}: was begun with other data or settings, or is damaged; choose another --out, or --overwrite it"
+        )
+
+    def add(self, *key: Hashable, result: Any) -> None:
+        """Keep the result of one part, plain values; its key as the names in `keys`.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        self.found[key] = result
+        if self.path is None:
+            return
+        entry = {**dict(zip(self.keys, key, strict=True)), "result": result}
+        try:
+            with self.path.open("a") as file:
+                file.write(json.dumps(entry, separators=(",", ":")) + "\n")
+        except OSError as error:
+            why = f"cannot be written ({error.strerror})"
+            raise OutputError(f"{self.path}: {why}; make room, then run the same command again") from error
