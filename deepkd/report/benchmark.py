@@ -15,9 +15,8 @@ from rich.text import Text
 from deepkd.outputs import writing
 from deepkd.report.csv import cell
 from deepkd.report.escape import visible
-from deepkd.report.plots import draw_benchmark
+from deepkd.report.plots import RUNTIMES, draw_benchmark
 
-RUNTIMES = {"torch": "PyTorch", "onnxruntime": "ONNX Runtime"}
 ROWS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "Runtime": lambda row: RUNTIMES[row["runtime"]],
     "Parameters": lambda row: f"{row['params']:,}",
@@ -33,7 +32,7 @@ REDUCTIONS = {
     "params_pct": "parameters",
     "size_pct": "file size",
     "latency_pct": "latency, each as deployed",
-    "latency_same_runtime_pct": "latency, both in ONNX Runtime",
+    "latency_same_runtime_pct": "latency, both as ONNX files",
 }
 UNTRAINED = "(untrained)"
 BUSY = 0.5
@@ -81,7 +80,7 @@ def _clip(clip: Mapping[str, Any]) -> Table:
 def _notes(document: Mapping[str, Any]) -> Text:
     at = document["machine"]
     runs = document["models"][0]["latency_ms"]["runs"]
-    versions = ", ".join(f"{name} {at[name]}" for name in ("torch", "onnxruntime") if at[name])
+    versions = ", ".join(f"{name} {at[name]}" for name in ("torch", "onnxruntime", "openvino") if at[name])
     lines = [
         f"{at['cpu']}, {at['threads']} of {at['cores']} cores, {versions}; models in turn in one process, "
         f"{runs} runs, throughput in batches of {at['throughput_batch']}, memory in a process per model."

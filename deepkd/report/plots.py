@@ -18,6 +18,7 @@ from deepkd.scoring.calibration import reliability
 
 Array = npt.NDArray[np.float64]
 
+RUNTIMES = {"torch": "PyTorch", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's palette: told apart by colour-blind readers too."""
 REAL, FAKE = COLORS[0], COLORS[1]
@@ -85,7 +86,7 @@ def draw_training(metrics: Path, path: Path) -> None:
             axes.xaxis.get_major_locator().set_params(integer=True)
         losses.legend()
 
-    _save(path, draw, width=11, height=3.2)
+    save_plot(path, draw, width=11, height=3.2)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -148,12 +149,12 @@ def draw_roc(path: Path, curves: Sequence[Curves]) -> None:
         axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle=":")
         for one, hue in _colored(curves):
             if one.roc:
-                axes.plot(*one.roc, color=hue, label=f"{_plain(one.name)}  AUC {one.auc:.4f}")
+                axes.plot(*one.roc, color=hue, label=f"{plain(one.name)}  AUC {one.auc:.4f}")
         axes.set(title="ROC", xlabel="share of real crops called FAKE", ylabel="share of forged crops called FAKE")
         axes.set(aspect="equal", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
         axes.legend(loc="lower right")
 
-    _save(path, draw, width=5, height=5)
+    save_plot(path, draw, width=5, height=5)
 
 
 def draw_reliability(path: Path, curves: Sequence[Curves]) -> None:
@@ -167,14 +168,14 @@ def draw_reliability(path: Path, curves: Sequence[Curves]) -> None:
             x, y = [b.mean_probability for b in bins], [b.fake_share for b in bins]
             axes.plot(x, y, color=hue, alpha=0.6)
             size = [10 + 150 * b.count / len(one.labels) for b in bins]
-            axes.scatter(x, y, s=size, color=hue, label=_plain(one.name), clip_on=False, zorder=3)
+            axes.scatter(x, y, s=size, color=hue, label=plain(one.name), clip_on=False, zorder=3)
         axes.set(title="Reliability (area of a dot: number of crops)", aspect="equal", xlim=(0, 1), ylim=(0, 1))
         axes.set(xlabel="probability of forgery", ylabel="share of forgeries")
         legend = axes.legend(loc="upper left")
         for handle in legend.legend_handles[1:]:
             handle.set_sizes([30])
 
-    _save(path, draw, width=5, height=5)
+    save_plot(path, draw, width=5, height=5)
 
 
 def draw_scores(path: Path, curves: Sequence[Curves]) -> None:
@@ -189,11 +190,11 @@ def draw_scores(path: Path, curves: Sequence[Curves]) -> None:
                 if len(values):
                     share = np.full(len(values), 1 / len(values))
                     axes.hist(values, edges, weights=share, color=hue, alpha=0.55, label=f"{name} ({len(values):,})")
-            axes.set(title=_plain(one.name), xlabel="probability of forgery", xlim=(0, 1))
+            axes.set(title=plain(one.name), xlabel="probability of forgery", xlim=(0, 1))
         panels[0].set_ylabel("share of the class")
         panels[0].legend()
 
-    _save(path, draw, width=4.6 * len(curves), height=3.4)
+    save_plot(path, draw, width=4.6 * len(curves), height=3.4)
 
 
 def draw_features(path: Path, panels: Sequence[Panel]) -> None:
@@ -204,11 +205,11 @@ def draw_features(path: Path, panels: Sequence[Panel]) -> None:
             for label, name, hue in ((0, "REAL", REAL), (1, "FAKE", FAKE)):
                 x, y = one.points[one.labels == label].T
                 axes.scatter(x, y, s=12, color=hue, alpha=0.65, linewidths=0, label=f"{name} ({len(x):,})")
-            axes.set(title=f"{_plain(one.name)}\nV-score {one.v_score:.3f}", xticks=[], yticks=[])
+            axes.set(title=f"{plain(one.name)}\nV-score {one.v_score:.3f}", xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
             axes.legend(loc="upper left", bbox_to_anchor=(0, 0), ncols=2, borderaxespad=0)
 
-    _save(path, draw, width=4.6 * len(panels), height=4.9)
+    save_plot(path, draw, width=4.6 * len(panels), height=4.9)
 
 
 EVALUATION_PLOTS: dict[str, Callable[[Path, Sequence[Curves]], None]] = {
@@ -232,10 +233,10 @@ def draw_robustness(path: Path, document: Mapping[str, Any]) -> None:
         for row, model in zip(panels, models, strict=True):
             for axes, (key, title, span, colours) in zip(row, HEAT, strict=True):
                 _heat(axes, model, key, span, colours)
-                axes.set_title(f"{_plain(model['name'])}: {title}")
+                axes.set_title(f"{plain(model['name'])}: {title}")
 
     height = 0.9 + 0.34 * len(harmed_rows(models[0]))
-    _save(path, draw, width=10, height=height * len(models))
+    save_plot(path, draw, width=10, height=height * len(models))
 
 
 HEAT = (
@@ -311,7 +312,7 @@ def draw_bars(path: Path, document: Mapping[str, Any]) -> None:
             if axes.get_subplotspec().colspan.start:
                 axes.tick_params(labelleft=False)
 
-    _save(path, draw, width=12, height=1.2 + 1.0 * len(rows))
+    save_plot(path, draw, width=12, height=1.2 + 1.0 * len(rows))
 
 
 def draw_size_latency(path: Path, document: Mapping[str, Any]) -> None:
@@ -329,14 +330,14 @@ def draw_size_latency(path: Path, document: Mapping[str, Any]) -> None:
         axes.set(xlabel="parameters", ylabel="latency of one crop, median (ms)")
         axes.margins(x=0.35, y=0.2)
 
-    _save(path, draw, width=6.5, height=4.2)
+    save_plot(path, draw, width=6.5, height=4.2)
 
 
 def _row_name(row: Mapping[str, Any]) -> str:
-    return f"{_plain(row['name'])}\n{ {'torch': 'PyTorch', 'onnxruntime': 'ONNX Runtime'}[row['runtime']] }"
+    return f"{plain(row['name'])}\n{RUNTIMES[row['runtime']]}"
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """A name as text: nothing acts in it, and no dollar sign begins a formula."""
     return visible(name).replace("$", r"\$")
 
@@ -345,7 +346,7 @@ def _role_color(row: Mapping[str, Any]) -> str:
     return {"teacher": COLORS[0], "student": COLORS[1]}.get(row["role"], COLORS[2])
 
 
-def _save(path: Path, draw: Callable[[Any], None], *, width: float, height: float) -> None:
+def save_plot(path: Path, draw: Callable[[Any], None], *, width: float, height: float) -> None:
     """Let `draw` fill a new figure of (width, height) inches and write it, whole or not at all."""
     try:
         import matplotlib
