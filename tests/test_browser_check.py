@@ -4,7 +4,11 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from functools import partial
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 
@@ -38,21 +42,14 @@ def test_only_what_is_meant_is_served(tmp_path: Path) -> None:
     (tmp_path / "dist" / "a.mjs").write_text("1")
     (tmp_path / "secret").write_text("2")
     found: dict = {}
-    handler = browser_check.partial(
-        browser_check.Site,
-        files={"/": b"page"},
-        web=tmp_path / "dist",
-        found=found,
-        done=browser_check.threading.Event(),
-    )
-    from urllib.error import HTTPError
-    from urllib.request import urlopen
-
+    told = threading.Event()
+    handler = partial(browser_check.Site, files={"/": b"page"}, web=tmp_path / "dist", found=found, done=told)
     with browser_check.served(handler) as address:
-        assert urlopen(address).read() == b"page"
-        reply = urlopen(address + "ort/a.mjs")
-        assert (reply.read(), reply.headers["Content-Type"]) == (b"1", "text/javascript")
-        with pytest.raises(HTTPError):
+        with urlopen(address) as page, urlopen(address + "ort/a.mjs") as module:
+            assert (page.read(), module.read()) == (b"page", b"1")
+            assert module.headers["Content-Type"] == "text/javascript"
+        with pytest.raises(HTTPError) as refused:
             urlopen(address + "ort/../../secret")
-        urlopen(address + "result", data=json.dumps({"one": [1.0]}).encode())
-    assert found == {"one": [1.0]}
+        refused.value.close()
+        urlopen(address + "result", data=json.dumps({"one": [1.0]}).encode()).close()
+    assert found == {"one": [1.0]} and told.is_set()

@@ -71,7 +71,7 @@ def test_usage_errors_exit_with_2(words: list[str], message: str) -> None:
         (["train", "--data", "nowhere", "--out", "y"], "nowhere"),
         (["distill", "--data", "x", "--teacher", "nowhere", "--out", "o"], "no such model"),
         (["export", "nowhere", "--out", "o.onnx"], "no such model"),
-        (["quantize", "nowhere.onnx", "--data", str(ROOT / "tests"), "--out", "o.onnx"], "no index.csv"),
+        (["quantize", "nowhere.onnx", "--data", "x", "--out", "o.onnx"], "no such model"),
         (["evaluate", "nowhere.onnx", "--data", "x"], "no such"),
     ],
 )

@@ -89,9 +89,9 @@ def quantize(
     """
     threads = config.threads or cores()
     where = machine(threads)
-    shown, judged = _crops(data, config)
     with tempfile.TemporaryDirectory(prefix="deepkd-") as folder:
         source = as_onnx(argument, Path(folder))
+        shown, judged = _crops(data, config)
         files, distances = _converted(source, shown, config, Path(folder), say)
         scorers = {name: Scorer.load(path, threads=threads) for name, path in {FLOAT32: source, **files}.items()}
         say(f"timing {len(scorers)} models in turn, {config.runs} runs each")

@@ -85,11 +85,7 @@ def _notes(document: Mapping[str, Any]) -> Text:
         f"{at['cpu']}, {at['threads']} of {at['cores']} cores, {versions}; models in turn in one process, "
         f"{runs} runs, throughput in batches of {at['throughput_batch']}, memory in a process per model."
     ]
-    if (at["load"] or 0) > BUSY * at["cores"]:
-        lines.append(
-            f"The machine was busy (load {at['load']} on {at['cores']} cores): times are too long, PyTorch's on "
-            "several threads most of all; measure again when it is idle, or with --threads 1."
-        )
+    lines += busy(at)
     if any(UNTRAINED in row["name"] for row in document["models"]):
         lines.append(
             "untrained: an architecture as it is built; its size and speed are those of a trained one, and it has "
@@ -98,6 +94,16 @@ def _notes(document: Mapping[str, Any]) -> Text:
     if any(row["auc"] is not None for row in document["models"]):
         lines.append("AUC: people may recur across splits (the index names none), which flatters it.")
     return Text("\n".join(lines), style="dim")
+
+
+def busy(at: Mapping[str, Any]) -> list[str]:
+    """A warning where the machine of a document had more to do than to measure; [] where it had not."""
+    if (at["load"] or 0) <= BUSY * at["cores"]:
+        return []
+    return [
+        f"The machine was busy (load {at['load']} on {at['cores']} cores): times are too long, PyTorch's on "
+        "several threads most of all; measure again when it is idle, or with --threads 1."
+    ]
 
 
 def benchmark_csv(document: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deepkd.outputs import writing
+from deepkd.report.benchmark import busy
 from deepkd.report.csv import cell
 from deepkd.report.escape import visible
 from deepkd.report.plots import COLORS, RUNTIMES, plain, save_plot
@@ -67,6 +68,7 @@ def notes(document: Document) -> str:
         f"{at['load']} before the run; models in turn in one process, median of {document['runs']} runs, milliseconds "
         "of one crop, alone and in a batch."
     ]
+    lines += busy(at)
     if data:
         lines.append(
             f"AUC on {data['crops']:,} crops of {visible(data['name'])}, split {data['split']}, with the 95% interval "

@@ -8,6 +8,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from deepkd.report.benchmark import busy
 from deepkd.report.escape import visible
 
 
@@ -55,6 +56,7 @@ def notes(document: Mapping[str, Any]) -> list[str]:
         "may recur across splits.",
         f"{at['cpu']}, {at['threads']} of {at['cores']} cores, load {at['load']}, onnxruntime {at['onnxruntime']}; "
         "models in turn in one process, median of single crops.",
+        *busy(at),
     ]
 
 
