@@ -54,6 +54,9 @@ def weights_only(source: Path, out: Path) -> None:
         if tensor.name not in done:
             done[tensor.name] = _stored_as_int8(graph, node, tensor)
         node.input[1] = done[tensor.name]
+    used = {name for node in graph.graph.node for name in node.input}
+    for tensor in [tensor for tensor in graph.graph.initializer if tensor.name not in used]:
+        graph.graph.initializer.remove(tensor)
     _save(graph, source, out, "weights")
 
 
@@ -67,7 +70,6 @@ def _stored_as_int8(graph: Any, node: Any, tensor: Any) -> str:
     ]
     for step in reversed(steps):
         graph.graph.node.insert(0, step)
-    graph.graph.initializer.remove(tensor)
     values = {"int8": whole, "scale": scale}
     graph.graph.initializer.extend(numpy_helper.from_array(value, names[part]) for part, value in values.items())
     return names["float"]

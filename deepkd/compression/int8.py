@@ -73,7 +73,8 @@ def to_int8(
     batches = [scorer.format.batch(crops[start : start + FEED]) for start in range(0, len(crops), FEED)]
     with tempfile.TemporaryDirectory(prefix="deepkd-") as folder:
         prepared = prepare(source, Path(folder))
-        distances, files = {}, {}
+        distances: dict[str, float] = {}
+        files: dict[str, Path] = {}
         for name in names:
             say(f"int8, {name}")
             files[name] = Path(folder) / f"{name}.onnx"
@@ -131,7 +132,7 @@ def _reader(batches: Sequence[Image]) -> object:
 def kept_in_float(prepared: Path, recipe: Recipe, crops: Sequence[Image]) -> list[str]:
     """The names of the layers that a recipe leaves in float32."""
     layers = [node.name for node, _ in weighted_layers(onnx.load(prepared))]
-    kept = {*layers[:1], *_last_layers(prepared)} if recipe.float_ends else set()
+    kept: set[str] = {*layers[:1], *_last_layers(prepared)} if recipe.float_ends else set()
     if recipe.float_sensitive:
         harm = sensitivity(prepared, [name for name in layers if name not in kept], crops[:SENSING])
         kept |= set(sorted(harm, key=lambda name: -harm[name])[: recipe.float_sensitive])
@@ -143,7 +144,8 @@ def _last_layers(prepared: Path) -> set[str]:
     graph = onnx.load(prepared)
     layers = {node.name for node, _ in weighted_layers(graph)}
     makers = {output: node for node in graph.graph.node for output in node.output}
-    waiting, found = [output.name for output in graph.graph.output], set()
+    waiting = [output.name for output in graph.graph.output]
+    found: set[str] = set()
     while waiting:
         node = makers.get(waiting.pop())
         if node is not None and node.name in layers:

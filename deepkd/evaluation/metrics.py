@@ -132,9 +132,13 @@ def auc_change(
         _ranked(*both[0].curve(weights))["auc"] - _ranked(*both[1].curve(weights))["auc"]
         for weights in _resamples(source, resamples, seed)
     ]
-    drawn = np.concatenate(changes) if changes else np.zeros(0)
+    drawn = np.concatenate([np.zeros(0), *changes])
     drawn = drawn[~np.isnan(drawn)]
-    return Measure(values[0] - values[1], *(map(float, np.percentile(drawn, [2.5, 97.5])) if len(drawn) else ()))
+    change = values[0] - values[1]
+    if not len(drawn):
+        return Measure(change)
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return Measure(change, float(low), float(high))
 
 
 def log_loss(labels: npt.ArrayLike, logits: npt.ArrayLike) -> float:

@@ -115,7 +115,8 @@ def _opened(
     teacher = config.teacher or TEACHER
     asked = [(teacher, "teacher", True), *((model, "student", True) for model in models)]
     asked += [(str(path), "student", False) for path in find_models(folder) if not _is_of(path, teacher)]
-    entries, left_out = [], []
+    entries: list[Entry] = []
+    left_out: list[dict[str, str]] = []
     for number, (argument, role, named) in enumerate(asked):
         own = exports / str(number)
         own.mkdir()
@@ -144,8 +145,10 @@ def _again(contender: Contender, threads: int) -> CropModel:
     """The same ONNX file with another number of threads."""
     if contender.trained:
         return Scorer.load(contender.source, threads=threads, runtime=contender.runtime)
-    own = {"name": contender.name, "format": contender.model.format, "params": contender.params}
-    return Session(Path(contender.source), **own, threads=threads, runtime=contender.runtime)
+    return Session(
+        Path(contender.source), name=contender.name, format=contender.model.format, params=contender.params,
+        threads=threads, runtime=contender.runtime,
+    )  # fmt: skip
 
 
 def _areas(

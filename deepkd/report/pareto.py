@@ -122,20 +122,21 @@ def _panel(axes: Any, name: str, rows: list[Mapping[str, Any]]) -> None:
     best = [row for row in judged if name in row["front"]]
     x, y = [place(row) for row in best], [row["auc"]["value"] for row in best]
     axes.plot(x, y, color=COLORS[1], drawstyle="steps-post", label="front", zorder=2)
-    for row in judged:
+    for index, row in enumerate(judged):
         hue = COLORS[1] if row in best else "#888888"
         axes.scatter(place(row), row["auc"]["value"], s=44, color=hue, zorder=3)
-        up = 7 if row in best else -7
+        side = 1 if index % 2 else -1  # neighbours are named on either side
         axes.annotate(
-            plain(row["name"]), (place(row), row["auc"]["value"]), xytext=(0, up), textcoords="offset points",
-            ha="center", va="bottom" if up > 0 else "top", fontsize=8, color=hue,
+            plain(row["name"]), (place(row), row["auc"]["value"]), xytext=(7 * side, 4), textcoords="offset points",
+            ha="left" if side > 0 else "right", fontsize=8, color=hue,
         )  # fmt: skip
     for row in rows:
         if row["auc"] is None:
             axes.axvline(place(row), color=COLORS[0], linestyle=":", label=f"{plain(row['name'])}, no AUC")
     axes.set(xscale="log", xlabel=title, title=f"AUC against {title.split()[0]}")
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.margins(x=0.25, y=0.2)
-    axes.legend(loc="lower right")
+    axes.legend(loc="lower right", frameon=True, edgecolor="none")
 
 
 def write_pareto(folder: Path, document: Document) -> None:
