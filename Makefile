@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 VIDEOS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types format docs bench pipeline clean
+.PHONY: help setup demo test check lint types format docs bench browser pipeline clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,11 @@ docs: $(VENV)/.done ## Write the list of options into docs/detect.md
 
 bench: $(VENV)/.done ## Derive the README's figures again
 	$(BIN)/python benchmarks/headline.py
+
+browser: $(VENV)/.done ## Run the shipped student in onnxruntime-web (takes npm and a Chromium)
+	mkdir -p build/onnxruntime-web
+	test -d build/onnxruntime-web/package || { cd build/onnxruntime-web && npm pack --silent onnxruntime-web && tar -xzf *.tgz; }
+	$(BIN)/python scripts/browser_check.py
 
 pipeline: $(VENV)/.done ## Run every command once on real data: make pipeline DATA=crops [VIDEOS=clips]
 	@test -n "$(DATA)" || { echo "usage: make pipeline DATA=<folder with a crop index> [VIDEOS=<folder of clips>]"; exit 2; }

@@ -239,8 +239,9 @@ class Bench:
 
         Raises:
             ModelError: a model file is missing, damaged, of another kind, or untrained.
+            UsageError: the runtime is not installed.
         """
-        scorer = Scorer.load(config.model, threads=threads or None)
+        scorer = Scorer.load(config.model, threads=threads or None, runtime=config.runtime)
         detector = load_detector(config.detector, device=config.device, threads=threads or None)
         return cls(scorer, detector, config, thumbnails, threads)
 

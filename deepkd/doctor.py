@@ -74,6 +74,10 @@ def _versions() -> Iterator[Check]:
     yield Check("versions", "python", True, True, f"{platform.python_version()}, {platform.platform()}")
     for module, package in CORE.items():
         yield _attempt("versions", package, True, partial(_imported, module, package))
+    runtime = _version("openvino")
+    yield Check(
+        "versions", "openvino", runtime is not None, False, runtime or "not installed (pip install 'deepkd[openvino]')"
+    )
     for package in TRAINING:
         found = _version(package)
         yield Check(

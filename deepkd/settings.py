@@ -9,6 +9,7 @@ from deepkd.config import Config, setting
 from deepkd.errors import ConfigError
 
 DEVICES = ("auto", "cpu", "cuda")
+RUNTIMES = ("onnxruntime", "openvino")
 EVERY_S, MOST_FRAMES = 0.8, 1500
 """How `detect` samples long clips: a frame at least every so many seconds, up to so many frames (20 minutes)."""
 
@@ -107,6 +108,9 @@ class DetectConfig(Config):
     command: ClassVar[str] = "detect"
 
     model: str = setting("deepkd-nano", "A shipped model by its name, or an ONNX file by its path.")
+    runtime: str = setting(
+        "onnxruntime", "What computes the model; openvino takes the extra deepkd[openvino].", choices=RUNTIMES
+    )
     frames: int = setting(16, "Frames sampled from each clip at least, evenly in time.", low=1)
     every_s: float | None = setting(
         None,
@@ -197,6 +201,9 @@ class BenchmarkConfig(Config):
     runs: int = setting(50, "Timed runs of each model, in turn.", low=3)
     batch: int = setting(32, "Crops per call when throughput is measured.", low=1)
     threads: int | None = setting(None, "CPU threads of every runtime; by default all cores.", low=1)
+    runtime: str = setting(
+        "onnxruntime", "What computes ONNX files; openvino takes the extra deepkd[openvino].", choices=RUNTIMES
+    )
     data: Path | None = setting(None, "Folder of labelled crops to measure AUC on.")
     split: str = setting("test", "Split of the index that AUC is measured on; `all` takes every row.")
     limit: int | None = setting(None, "Measure AUC on about so many crops, whole families.", low=1)
@@ -335,6 +342,9 @@ class PruneConfig(Config):
     macs_m: float | None = setting(
         None, "Million multiply-accumulates of one crop that it may have at most.", low=0.001
     )
+    latency_ms: float | None = setting(
+        None, "Milliseconds that one crop may take at most here, in ONNX Runtime on all cores.", low=0.001
+    )
     criterion: str = setting(
         "taylor", "What a channel is worth.", choices=("taylor", "magnitude", "bn-scale", "random")
     )
@@ -354,7 +364,35 @@ class PruneConfig(Config):
 
     def check(self) -> None:
         """Something must be reached, and steps in between are worth nothing without fine-tuning."""
-        if self.params is None and self.macs_m is None:
-            raise ConfigError("nothing to reach; give --params, --macs-m or both")
+        if self.params is None and self.macs_m is None and self.latency_ms is None:
+            raise ConfigError("nothing to reach; give --params, --macs-m, --latency-ms or several")
         if self.steps > 1 and not self.epochs:
             raise ConfigError(f"steps={self.steps} without fine-tuning is the same as one; give --epochs")
+
+
+@dataclass(frozen=True)
+class QuantizeConfig(Config):
+    """`deepkd quantize`: a model in cheaper arithmetic, measured against float32."""
+
+    command: ClassVar[str] = "quantize"
+
+    keep: str = setting(
+        "auto",
+        "Variant to write: auto is the fastest that may replace float32, or none; a name writes it whatever it costs.",
+        choices=("auto", "int8", "fp16", "weights"),
+    )
+    max_drop: float = setting(0.002, "AUC that a variant may lose against float32.", low=0, high=1)
+    int8: str = setting(
+        "auto",
+        "How int8 is made; auto tries all ways and takes the one whose logits stay closest to float32's.",
+        choices=("auto", "plain", "reduced-range", "percentile", "entropy", "float-ends", "float-sensitive"),
+    )
+    calibrate_on: str = setting("train", "Split whose crops show the ranges of int8.", choices=("train", "val"))
+    samples: int = setting(128, "Crops that show the ranges, as many real as forged.", low=2)
+    split: str = setting("val", "Split that AUC is measured on; `all` takes every row.")
+    limit: int | None = setting(None, "Measure AUC on about so many crops, whole families.", low=1)
+    resamples: int = setting(1000, "Bootstrap resamples behind the interval of the AUC's change.", low=0)
+    runs: int = setting(100, "Timed runs of each variant, in turn.", low=3)
+    threads: int | None = setting(None, "Threads of the runtime; by default all cores.", low=1)
+    seed: int = setting(0, "Seed of the draws.", low=0)
+    format: str = setting("table", "What to print.", choices=("table", "json"))

@@ -33,15 +33,20 @@ def portraits() -> dict[str, Image]:
     return {"astronaut": skimage.data.astronaut(), "grace_hopper": np.ascontiguousarray(hopper[..., ::-1])}
 
 
-def golden_logits(scorer: Scorer) -> dict[str, float]:
-    """The logit of each portrait's face, found and framed as `deepkd detect` does."""
+def golden_crops(scorer: Scorer) -> dict[str, Image]:
+    """The face of each portrait, found and framed as `deepkd detect` does: RGB, uint8, (size, size, 3)."""
     detector = load_detector("mtcnn", device="cpu")
-    logits = {}
+    crops = {}
     for name, image in portraits().items():
         face = detector.detect(image)[0]
         crop = crop_face(Frame(image, 0.0, 0), face, face_px=scorer.format.size, rule=scorer.format.crop)
-        logits[name] = round(float(scorer.logits([crop.image])[0]), 4)
-    return logits
+        crops[name] = crop.image
+    return crops
+
+
+def golden_logits(scorer: Scorer) -> dict[str, float]:
+    """The logit of each portrait's face."""
+    return {name: round(float(scorer.logits([crop])[0]), 4) for name, crop in golden_crops(scorer).items()}
 
 
 def main() -> None:

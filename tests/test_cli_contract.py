@@ -19,11 +19,12 @@ CONTRACT = {
     "forge": "--out --kind --method --count --frames --seed --overwrite",
     "train": "--data --out --model --epochs --config --resume",
     "distill": "--data --teacher --out --student --loss --temperature --alpha --config --resume",
-    "prune": "--data --out --params --macs-m --criterion --steps --epochs --config",
-    "export": "--out",
+    "prune": "--data --out --params --macs-m --latency-ms --criterion --steps --epochs --config",
+    "quantize": "--data --out --keep --max-drop --int8 --format --overwrite --config",
+    "export": "--out --format",
     "evaluate": "--data --split --scores --perturb --out --allow-training-data",
-    "detect": "--model --format --report --save-video --frames --fail-on-fake",
-    "benchmark": "--teacher --student --data --video --format --out",
+    "detect": "--model --runtime --format --report --save-video --frames --fail-on-fake",
+    "benchmark": "--teacher --student --runtime --data --video --pareto --format --out",
     "doctor": "--format",
 }
 """Command -> the options that others rely on."""
@@ -70,6 +71,7 @@ def test_usage_errors_exit_with_2(words: list[str], message: str) -> None:
         (["train", "--data", "nowhere", "--out", "y"], "nowhere"),
         (["distill", "--data", "x", "--teacher", "nowhere", "--out", "o"], "no such model"),
         (["export", "nowhere", "--out", "o.onnx"], "no such model"),
+        (["quantize", "nowhere.onnx", "--data", "x", "--out", "o.onnx"], "no such model"),
         (["evaluate", "nowhere.onnx", "--data", "x"], "no such"),
     ],
 )

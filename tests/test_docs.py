@@ -39,6 +39,10 @@ SMALL = {
     "DEEPKD_PRUNE_BATCH": "8",
     "DEEPKD_PRUNE_WORKERS": "0",
     "DEEPKD_PRUNE_SAMPLING": "balanced",
+    "DEEPKD_QUANTIZE_INT8": "plain",
+    "DEEPKD_QUANTIZE_SAMPLES": "4",
+    "DEEPKD_QUANTIZE_RUNS": "3",
+    "DEEPKD_QUANTIZE_FORMAT": "json",
     "DEEPKD_EVALUATE_FORMAT": "json",
     "DEEPKD_FORGE_FACE_PX": "96",
     "DEEPKD_BENCHMARK_FORMAT": "json",
@@ -107,7 +111,17 @@ def test_the_readmes_way_to_a_model(place: Path) -> None:
     lines = commands("Make a model")
     printed = {" ".join(shlex.split(line)[1:3]): run(line, place) for line in lines}
     printed |= {name.split()[0]: text for name, text in reversed(printed.items())}  # the first of each command
-    assert {"extract", "train", "distill", "evaluate", "export", "forge", "benchmark", "detect"} <= printed.keys()
+    assert {
+        "extract",
+        "train",
+        "distill",
+        "evaluate",
+        "export",
+        "quantize",
+        "forge",
+        "benchmark",
+        "detect",
+    } <= printed.keys()
     rows = read_index(place / "crops")
     assert {row.split for row in rows} == {"train", "val", "test"} and {row.label for row in rows} == {"REAL", "FAKE"}
     for file in ("model.safetensors", "metrics.jsonl", "curves.png", "config.json"):
@@ -115,6 +129,7 @@ def test_the_readmes_way_to_a_model(place: Path) -> None:
     assert load_checkpoint(place / "runs" / "student").metadata["recipe"]["teacher"] == "cross-efficient-vit"
     assert Scorer.load(place / "student.onnx").sha256 == json.loads(printed["detect"])["model"]["sha256"]
     assert load_checkpoint(place / "runs" / "small").params <= 300_000
+    assert Scorer.load(place / "student-int8.onnx").sha256 == json.loads(printed["quantize"])["models"][1]["sha256"]
     assert len(json.loads(printed["evaluate"])["models"]) == 2
     assert len(json.loads(printed["evaluate student.onnx"])["models"][0]["robustness"]) == 10
     assert {row.method for row in read_index(place / "forged")} == {"", "self-blend"}

@@ -16,7 +16,7 @@ from deepkd import __version__
 from deepkd.errors import DeepKDError
 
 COMMANDS = (
-    "extract", "forge", "train", "distill", "prune", "export", "evaluate", "detect", "benchmark", "doctor",
+    "extract", "forge", "train", "distill", "prune", "quantize", "export", "evaluate", "detect", "benchmark", "doctor",
 )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ def benchmark(
     ] = None,
     teacher: Annotated[str | None, setting_option(BenchmarkConfig, "teacher")] = None,
     student: Annotated[str | None, setting_option(BenchmarkConfig, "student")] = None,
+    runtime: Annotated[str | None, setting_option(BenchmarkConfig, "runtime")] = None,
     data: Annotated[Path | None, setting_option(BenchmarkConfig, "data")] = None,
     split: Annotated[str | None, setting_option(BenchmarkConfig, "split")] = None,
     limit: Annotated[int | None, setting_option(BenchmarkConfig, "limit")] = None,
@@ -29,9 +30,17 @@ def benchmark(
     runs: Annotated[int | None, setting_option(BenchmarkConfig, "runs")] = None,
     batch: Annotated[int | None, setting_option(BenchmarkConfig, "batch")] = None,
     threads: Annotated[int | None, setting_option(BenchmarkConfig, "threads")] = None,
+    pareto: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Measure every model of this folder (ONNX files, run folders) and the teacher instead, as ONNX files, "
+            "on 1 and 2 threads, and mark the Pareto front of AUC against time and size.",
+        ),
+    ] = None,
     format: Annotated[str | None, setting_option(BenchmarkConfig, "format")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Write benchmark.json, benchmark.csv and the plots to this folder.")
+        Path | None, typer.Option(help="Write the figures (JSON, CSV) and the plots to this folder.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier benchmark in --out.")] = False,
     config_file: Annotated[Path | None, typer.Option("--config", help="TOML file with these settings.")] = None,
@@ -45,8 +54,12 @@ def benchmark(
         config_file,
         **{"teacher": teacher, "student": student, "data": data, "split": split, "limit": limit, "video": video},
         **{"video_runs": video_runs, "frames": frames, "runs": runs, "batch": batch, "threads": threads},
+        runtime=runtime,
         format=format,
     )
+    if pareto:
+        _pareto(pareto, config, models or [], out, overwrite=overwrite)
+        return
     from deepkd.cli.progress import progress, say
     from deepkd.evaluation.benchmark import benchmark as measure
     from deepkd.outputs import check_output
@@ -58,5 +71,26 @@ def benchmark(
         document = measure(config, models or [], say=lambda text: say(f"benchmark: {text}"), progress=show)
     if out:
         write_benchmark(out, document)
+        config.save(out / "config.json")
+    FORMATS[config.format](document)
+
+
+def _pareto(folder: Path, config: BenchmarkConfig, models: list[str], out: Path | None, *, overwrite: bool) -> None:
+    """Every model of a folder, in place of a teacher and a student."""
+    from deepkd.cli.progress import progress, say
+    from deepkd.errors import UsageError
+    from deepkd.evaluation.pareto import pareto as measure
+    from deepkd.outputs import check_output
+    from deepkd.report.pareto import FORMATS, write_pareto
+
+    for name in ("video", "student"):
+        if getattr(config, name):
+            raise UsageError(f"--pareto measures crops with every model of a folder; leave out --{name}")
+    if out:
+        check_output(out / "pareto.json", overwrite=overwrite)
+    with progress("benchmark", "turns") as show:
+        document = measure(folder, config, models, say=lambda text: say(f"benchmark: {text}"), progress=show)
+    if out:
+        write_pareto(out, document)
         config.save(out / "config.json")
     FORMATS[config.format](document)

@@ -33,4 +33,6 @@ def prune(
 
     pruned = prune_in_steps(load_checkpoint(run), data, out, config, follow=following)
     size = f"{pruned.params:,} parameters, {pruned.macs / 1e6:.1f} M multiply-accumulates"
+    taken_ms = pruned.metadata["pruned"]["measured_ms"]
+    size += "" if taken_ms is None else f", {taken_ms:.3g} ms for one crop when it was pruned"
     Console(stderr=True).print(f"wrote {out}: {size}", highlight=False, markup=False)

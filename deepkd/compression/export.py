@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,24 @@ def export_onnx(model: TorchModel, path: Path, *, verify: bool = True) -> Path:
     return path
 
 
+def export_torchscript(model: TorchModel, path: Path) -> Path:
+    """Write `model` as TorchScript with dynamic batch, whole or not at all; its metadata is the extra file `deepkd`.
+
+    Raises:
+        ModelError: the logits differ by more than 1e-4.
+        OutputError: it cannot be written.
+    """
+    size = model.format.size
+    example = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, size, size, 3), np.uint8))
+    network = Folded(model.module, model.format).to("cpu")
+    with writing(path) as beside, evaluating(network), torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the tracer's remarks; and torch would rather have its newer format
+        traced = torch.jit.trace(network, example[:2])
+        torch.jit.save(traced, beside, _extra_files={METADATA_KEY: json.dumps(onnx_metadata(model))})
+        _refuse((torch.jit.load(beside)(example) - network(example)).abs().max().item(), "TorchScript")
+    return path
+
+
 def onnx_metadata(model: TorchModel) -> dict[str, Any]:
     """What an exported file says of itself."""
     return {
@@ -140,5 +159,14 @@ def _verify(path: Path, network: Folded, example: Tensor) -> None:
     difference = float(np.abs(scorer.logits(crops) - expected).max())
     if scorer.has_evidence:
         difference = max(difference, float(np.abs(scorer.evidence(crops)[1].mean((1, 2)) - expected).max()))
+    _refuse(difference, "ONNX Runtime")
+
+
+def _refuse(difference: float, what: str) -> None:
+    """Raise unless the difference is a number and small."""
     if not difference <= TOLERANCE:
-        raise ModelError(f"export refused: ONNX Runtime's logits differ from torch's by {difference:.1e} > {TOLERANCE}")
+        raise ModelError(f"export refused: {what}'s logits differ from torch's by {difference:.1e} > {TOLERANCE}")
+
+
+FORMATS: dict[str, Callable[[TorchModel, Path], Path]] = {"onnx": export_onnx, "torchscript": export_torchscript}
+"""`--format` -> what writes the file; `deepkd detect` takes ONNX."""

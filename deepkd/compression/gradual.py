@@ -4,7 +4,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from deepkd.compression.importance import CRITERIA, drawn
+from deepkd.compression.importance import CRITERIA, Importance, drawn
+from deepkd.compression.latency import latency_ms, prune_to_latency
 from deepkd.compression.prune import Target, prune
 from deepkd.data.crops import load_crops
 from deepkd.distillation.distiller import distill
@@ -32,11 +33,13 @@ def prune_in_steps(model: TorchModel, data: Path, out: Path, config: PruneConfig
     check_folder(out)
     crops = load_crops(data, "train", limit=config.limit)
     current = model
-    for number, target in enumerate(_targets(model, config), start=1):
+    steps = zip(_targets(model, config), _limits_ms(model, config), strict=True)
+    for number, (target, limit_ms) in enumerate(steps, start=1):
         samples = drawn(crops, current.format, config.samples, seed=config.seed)
         worth = CRITERIA[config.criterion](current, samples)
-        current = prune(current, worth, target, penalty=config.penalty)
-        current.metadata = {**current.metadata, "pruned": {**config.recipe(), "from": model.name}}
+        current, taken_ms = _shrunk(current, worth, target, limit_ms, config)
+        about = {**config.recipe(), "from": model.name, "measured_ms": taken_ms}
+        current.metadata = {**current.metadata, "pruned": about}
         if config.epochs:
             current = _fine_tuned(current, model, data, out / f"step-{number}", config, follow)
     if not config.epochs:
@@ -55,6 +58,25 @@ def _targets(model: TorchModel, config: PruneConfig) -> list[Target]:
     shares = [step / config.steps for step in range(1, config.steps + 1)]
     wanted_macs = None if config.macs_m is None else config.macs_m * 1e6
     return [Target(at(model.params, config.params, share), at(model.macs, wanted_macs, share)) for share in shares]
+
+
+def _limits_ms(model: TorchModel, config: PruneConfig) -> list[float | None]:
+    """Likewise for the milliseconds of one crop; None where they do not matter."""
+    if config.latency_ms is None:
+        return [None] * config.steps
+    have = latency_ms(model)
+    less = min(1.0, config.latency_ms / have)
+    return [*(have * less ** (step / config.steps) for step in range(1, config.steps)), config.latency_ms]
+
+
+def _shrunk(
+    model: TorchModel, worth: Importance, target: Target, limit_ms: float | None, config: PruneConfig
+) -> tuple[TorchModel, float | None]:
+    """The model within its target, and the milliseconds that it takes where they were measured."""
+    if limit_ms is None:
+        return prune(model, worth, target, penalty=config.penalty), None
+    pruned, taken_ms = prune_to_latency(model, worth, target, limit_ms, penalty=config.penalty)
+    return pruned, round(taken_ms, 4)
 
 
 def _fine_tuned(
@@ -76,6 +98,4 @@ def _fine_tuned(
         workers=config.workers,
     )
     with follow(run, f"distill {run.name}") as report:
-        tuned = distill([teacher], data, run, tuning, report=report)
-    tuned.metadata["pruned"] = pruned.metadata["pruned"]
-    return tuned
+        return distill([teacher], data, run, tuning, report=report)

@@ -25,12 +25,17 @@ Samples = tuple[Tensor, Tensor]
 
 def drawn(crops: CropSet, format: InputFormat, count: int, *, seed: int = 0) -> Iterator[Samples]:
     """About `count` labelled crops of a set, as many real as forged, in batches of up to 32."""
-    draw = SAMPLINGS["balanced"](crops, np.random.default_rng(seed))
-    rows = [row for sample in draw for row in sample][:count]
+    rows = drawn_rows(crops, count, seed=seed)
     for start in range(0, len(rows), BATCH):
         part = rows[start : start + BATCH]
         images = format.batch([crops.image(row) for row in part])
         yield torch.from_numpy(images), torch.from_numpy(crops.labels[part])
+
+
+def drawn_rows(crops: CropSet, count: int, *, seed: int = 0) -> list[int]:
+    """About `count` labelled rows of a set, as many real as forged."""
+    draw = SAMPLINGS["balanced"](crops, np.random.default_rng(seed))
+    return [row for sample in draw for row in sample][:count]
 
 
 def taylor(model: TorchModel, samples: Iterator[Samples]) -> Importance:

@@ -72,10 +72,10 @@ def benchmark(
         DataError, VideoError: the crops or the clip cannot be used.
     """
     threads = config.threads or cores()
-    where = machine(threads, config)
+    where = {**machine(threads), "throughput_batch": config.batch}
     with tempfile.TemporaryDirectory(prefix="deepkd-") as folder:
         say("opening the models")
-        contenders = _open(chosen(config, models), Path(folder), threads)
+        contenders = _open(chosen(config, models), Path(folder), threads, config.runtime)
         say(f"timing {len(contenders)} models in turn, {config.runs} runs each")
         compared = [contender.model for contender in contenders]
         timings = take_turns(compared, runs=config.runs, batch=config.batch, progress=progress)
@@ -108,10 +108,11 @@ def chosen(config: BenchmarkConfig, models: Sequence[str] = ()) -> list[tuple[st
     return [(argument, role) for argument, role in asked if argument is not None]
 
 
-def _open(asked: Sequence[tuple[str, str]], folder: Path, threads: int) -> list[Contender]:
+def _open(asked: Sequence[tuple[str, str]], folder: Path, threads: int, runtime: str) -> list[Contender]:
     contenders = []
     for argument, role in asked:
-        contenders += [(argument, one) for one in open_contenders(argument, role, folder, threads=threads)]
+        found = open_contenders(argument, role, folder, threads=threads, runtime=runtime)
+        contenders += [(argument, one) for one in found]
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(threads)
     own = [(argument, contender) for argument, contender in contenders if not contender.twin]
@@ -172,7 +173,7 @@ def _row(contender: Contender, timing: Timing, memory_mb: float, auc: float | No
 def reduction(rows: Sequence[dict[str, Any]]) -> dict[str, float | None]:
     """How much smaller and faster the student is, per cent of the teacher; None without both.
 
-    The first row of a role is the model as it is deployed; `latency_same_runtime_pct` compares rows of ONNX Runtime.
+    The first row of a role is the model as it is deployed; `latency_same_runtime_pct` compares both as ONNX files.
     """
     teachers = [row for row in rows if row["role"] == "teacher"]
     students = [row for row in rows if row["role"] == "student"]
@@ -196,10 +197,10 @@ def _saved(teachers: Sequence[dict[str, Any]], students: Sequence[dict[str, Any]
 
 
 def _in_ort(row: dict[str, Any]) -> bool:
-    return bool(row["runtime"] == "onnxruntime")
+    return bool(row["runtime"] != "torch")
 
 
-def machine(threads: int, config: BenchmarkConfig) -> dict[str, Any]:
+def machine(threads: int) -> dict[str, Any]:
     """Where and how it is measured; `load` is the number of processes that wanted a core in the minute before."""
     return {
         "cpu": _cpu(),
@@ -211,7 +212,7 @@ def machine(threads: int, config: BenchmarkConfig) -> dict[str, Any]:
         "deepkd": __version__,
         "torch": package_version("torch"),
         "onnxruntime": package_version("onnxruntime"),
-        "throughput_batch": config.batch,
+        "openvino": package_version("openvino"),
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from deepkd.errors import ConfigError, ModelError
 from deepkd.scoring.model import CropModel, Image, InputFormat, Scorer, is_onnx
+from deepkd.scoring.runtimes import RUNTIMES
 from deepkd.shipped import shipped_students
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Contender:
     role: str
     """`teacher`, `student` or `other`."""
     runtime: str
-    """`torch` or `onnxruntime`."""
+    """`torch`, or one of `RUNTIMES`."""
     model: CropModel
     source: str
     """What to open again for the measure of memory: a path, or a name of the registry."""
@@ -45,20 +46,25 @@ class Contender:
 class Session:
     """An ONNX file run as it is, for its speed alone: an untrained network has no place in a `Scorer`."""
 
-    def __init__(self, path: Path, *, name: str, format: InputFormat, params: int, threads: int) -> None:
-        import onnxruntime as ort
-
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
+    def __init__(
+        self,
+        path: Path,
+        *,
+        name: str,
+        format: InputFormat,
+        params: int,
+        threads: int,
+        runtime: str = "onnxruntime",
+    ) -> None:
         self.name, self.format, self.params = name, format, params
-        self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self._session = RUNTIMES[runtime](path.read_bytes(), threads)
 
     def logits(self, crops: Sequence[Image]) -> npt.NDArray[np.float32]:
         """One logit per crop, (N,), that means nothing."""
-        return np.asarray(self._session.run(["logit"], {"crops": self.format.batch(crops)})[0]).reshape(-1)
+        return np.asarray(self._session.run(["logit"], self.format.batch(crops))[0]).reshape(-1)
 
 
-def open_model(argument: str, *, threads: int) -> "TorchModel | Scorer":
+def open_model(argument: str, *, threads: int, runtime: str = "onnxruntime") -> "TorchModel | Scorer":
     """A trained model from a run folder, a file or a shipped name; else an untrained one of the registry.
 
     Raises:
@@ -66,7 +72,7 @@ def open_model(argument: str, *, threads: int) -> "TorchModel | Scorer":
     """
     path = Path(argument)
     if is_onnx(argument):
-        return Scorer.load(argument, threads=threads)
+        return Scorer.load(argument, threads=threads, runtime=runtime)
     from deepkd.models.checkpoints import load_checkpoint
     from deepkd.models.registry import MODELS, build_model
 
@@ -79,27 +85,30 @@ def open_model(argument: str, *, threads: int) -> "TorchModel | Scorer":
         raise ModelError(f"{argument}: no such file or model; choose from {names}, or any timm classifier") from error
 
 
-def open_contenders(argument: str, role: str, folder: Path, *, threads: int) -> list[Contender]:
-    """A model as it is deployed, and a teacher that is a torch model in ONNX Runtime too.
+def open_contenders(
+    argument: str, role: str, folder: Path, *, threads: int, runtime: str = "onnxruntime"
+) -> list[Contender]:
+    """A model as it is deployed, and a teacher that is a torch model as an ONNX file too.
 
     Args:
         argument: run folder, file, shipped name or registry name; a student's run folder stands for its ONNX file.
-        role: `teacher`, `student` or `other`; a student is deployed in ONNX Runtime, whatever it is given as.
+        role: `teacher`, `student` or `other`; a student is deployed as an ONNX file, whatever it is given as.
         folder: where exports go that are made for the measurement only.
-        threads: of ONNX Runtime.
+        threads: of the runtime.
+        runtime: what computes ONNX files.
 
     Raises:
         ModelError: nothing of that name, or a file that cannot be used.
     """
-    exported = sorted(Path(argument).glob("*.onnx")) if role == "student" and Path(argument).is_dir() else []
-    argument = str(exported[0]) if exported else argument
-    model = open_model(argument, threads=threads)
+    files = sorted(Path(argument).glob("*.onnx")) if role == "student" and Path(argument).is_dir() else []
+    argument = str(files[0]) if files else argument
+    model = open_model(argument, threads=threads, runtime=runtime)
     if isinstance(model, Scorer):
         return [_from_scorer(model, role)]
     deployed = _from_torch(model, argument, role)
     if role == "other":
         return [deployed]
-    twin = _exported(deployed, folder, threads=threads)
+    twin = exported(deployed, folder, threads=threads, runtime=runtime)
     return [replace(twin, twin=False)] if role == "student" else [deployed, twin]
 
 
@@ -107,7 +116,7 @@ def _from_scorer(model: Scorer, role: str) -> Contender:
     return Contender(
         name=model.name,
         role=role,
-        runtime="onnxruntime",
+        runtime=model.runtime,
         model=model,
         source=str(model.path),
         params=model.params,
@@ -140,17 +149,18 @@ def _bytes_of(model: "TorchModel", path: Path) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in model.module.state_dict().values())
 
 
-def _exported(contender: Contender, folder: Path, *, threads: int) -> Contender:
-    """The same torch model as an ONNX file in ONNX Runtime."""
+def exported(contender: Contender, folder: Path, *, threads: int, runtime: str = "onnxruntime") -> Contender:
+    """The same torch model as an ONNX file."""
     from deepkd.compression.export import export_onnx
 
     torch_model: Any = contender.model
     path = export_onnx(torch_model, folder / f"{contender.role}.onnx")
     if contender.trained:
-        model: CropModel = Scorer.load(path, threads=threads)
+        model: CropModel = Scorer.load(path, threads=threads, runtime=runtime)
     else:
-        format, params = torch_model.format, contender.params
-        model = Session(path, name=contender.name, format=format, params=params, threads=threads)
-    return replace(
-        contender, runtime="onnxruntime", model=model, source=str(path), bytes=path.stat().st_size, twin=True
-    )
+        model = Session(
+            path, name=contender.name, format=torch_model.format, params=contender.params, threads=threads,
+            runtime=runtime,
+        )  # fmt: skip
+    size = path.stat().st_size
+    return replace(contender, runtime=runtime, model=model, source=str(path), bytes=size, twin=True)

@@ -20,7 +20,7 @@ def peak_rss_mb(runtime: str, source: str, *, threads: int) -> float:
     """Peak resident memory, MB (1e6 bytes), of a fresh process that opens a model and scores crops.
 
     Args:
-        runtime: `torch` or `onnxruntime`.
+        runtime: `torch`, or one of `RUNTIMES`.
         source: path of the model, or a name of the registry (torch only).
         threads: of the runtime.
 
@@ -46,14 +46,14 @@ def _score_some(runtime: str, source: str, threads: int) -> None:
         for _ in range(CROPS):
             model.logits([np.zeros((model.format.size, model.format.size, 3), np.uint8)])
         return
-    import onnxruntime as ort
+    from deepkd.scoring.runtimes import RUNTIMES, OnnxRuntime
 
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = ort.InferenceSession(Path(source), options, providers=["CPUExecutionProvider"])
-    _, height, width, channels = session.get_inputs()[0].shape
+    content = Path(source).read_bytes()
+    session = OnnxRuntime(content, threads)
+    _, height, width, channels = session.session.get_inputs()[0].shape
+    chosen = session if runtime == "onnxruntime" else RUNTIMES[runtime](content, threads)
     for _ in range(CROPS):
-        session.run(["logit"], {"crops": np.zeros((1, height, width, channels), np.uint8)})
+        chosen.run(["logit"], np.zeros((1, height, width, channels), np.uint8))
 
 
 def _own_peak_mb() -> float:

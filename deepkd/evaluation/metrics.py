@@ -101,6 +101,46 @@ def auc(labels: npt.ArrayLike, logits: npt.ArrayLike) -> float | None:
     return float(roc_auc_score(y, z)) if _both(y) else None
 
 
+def auc_change(
+    labels: npt.ArrayLike,
+    before: npt.ArrayLike,
+    after: npt.ArrayLike,
+    *,
+    sources: Sequence[str],
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Measure:
+    """AUC of one model less that of another on the same rows, with the interval over the same resamples of both.
+
+    Args:
+        labels: 1 is FAKE, 0 is REAL, (N,).
+        before: logits of the other, (N,).
+        after: logits of the one, (N,).
+        sources: original video of each row, (N,).
+        resamples: of the sources; 0 leaves the interval out.
+        seed: of the resampling.
+
+    Raises:
+        ModelError, DataError: as `auc`.
+    """
+    values = auc(labels, after), auc(labels, before)
+    if values[0] is None or values[1] is None:
+        return Measure(None)
+    source = np.unique(np.asarray(sources), return_inverse=True)[1]
+    both = [_Rows(*_checked(labels, logits), np.zeros(len(source)), 0.5) for logits in (after, before)]
+    changes = [
+        _ranked(*both[0].curve(weights))["auc"] - _ranked(*both[1].curve(weights))["auc"]
+        for weights in _resamples(source, resamples, seed)
+    ]
+    drawn = np.concatenate([np.zeros(0), *changes])
+    drawn = drawn[~np.isnan(drawn)]
+    change = values[0] - values[1]
+    if not len(drawn):
+        return Measure(change)
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return Measure(change, float(low), float(high))
+
+
 def log_loss(labels: npt.ArrayLike, logits: npt.ArrayLike) -> float:
     """Mean binary cross-entropy in nats, exact for logits of any size; arguments and errors as in `auc`."""
     y, z = _checked(labels, logits)

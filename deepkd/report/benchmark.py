@@ -15,9 +15,8 @@ from rich.text import Text
 from deepkd.outputs import writing
 from deepkd.report.csv import cell
 from deepkd.report.escape import visible
-from deepkd.report.plots import draw_benchmark
+from deepkd.report.plots import RUNTIMES, draw_benchmark
 
-RUNTIMES = {"torch": "PyTorch", "onnxruntime": "ONNX Runtime"}
 ROWS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "Runtime": lambda row: RUNTIMES[row["runtime"]],
     "Parameters": lambda row: f"{row['params']:,}",
@@ -33,7 +32,7 @@ REDUCTIONS = {
     "params_pct": "parameters",
     "size_pct": "file size",
     "latency_pct": "latency, each as deployed",
-    "latency_same_runtime_pct": "latency, both in ONNX Runtime",
+    "latency_same_runtime_pct": "latency, both as ONNX files",
 }
 UNTRAINED = "(untrained)"
 BUSY = 0.5
@@ -81,16 +80,12 @@ def _clip(clip: Mapping[str, Any]) -> Table:
 def _notes(document: Mapping[str, Any]) -> Text:
     at = document["machine"]
     runs = document["models"][0]["latency_ms"]["runs"]
-    versions = ", ".join(f"{name} {at[name]}" for name in ("torch", "onnxruntime") if at[name])
+    versions = ", ".join(f"{name} {at[name]}" for name in ("torch", "onnxruntime", "openvino") if at[name])
     lines = [
         f"{at['cpu']}, {at['threads']} of {at['cores']} cores, {versions}; models in turn in one process, "
         f"{runs} runs, throughput in batches of {at['throughput_batch']}, memory in a process per model."
     ]
-    if (at["load"] or 0) > BUSY * at["cores"]:
-        lines.append(
-            f"The machine was busy (load {at['load']} on {at['cores']} cores): times are too long, PyTorch's on "
-            "several threads most of all; measure again when it is idle, or with --threads 1."
-        )
+    lines += busy(at)
     if any(UNTRAINED in row["name"] for row in document["models"]):
         lines.append(
             "untrained: an architecture as it is built; its size and speed are those of a trained one, and it has "
@@ -99,6 +94,16 @@ def _notes(document: Mapping[str, Any]) -> Text:
     if any(row["auc"] is not None for row in document["models"]):
         lines.append("AUC: people may recur across splits (the index names none), which flatters it.")
     return Text("\n".join(lines), style="dim")
+
+
+def busy(at: Mapping[str, Any]) -> list[str]:
+    """A warning where the machine of a document had more to do than to measure; [] where it had not."""
+    if (at["load"] or 0) <= BUSY * at["cores"]:
+        return []
+    return [
+        f"The machine was busy (load {at['load']} on {at['cores']} cores): times are too long, PyTorch's on "
+        "several threads most of all; measure again when it is idle, or with --threads 1."
+    ]
 
 
 def benchmark_csv(document: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from deepkd.scoring.calibration import reliability
 
 Array = npt.NDArray[np.float64]
 
+RUNTIMES = {"torch": "PyTorch", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's palette: told apart by colour-blind readers too."""
 REAL, FAKE = COLORS[0], COLORS[1]
@@ -87,7 +88,7 @@ def draw_training(metrics: Path, path: Path) -> None:
             axes.xaxis.get_major_locator().set_params(integer=True)
         losses.legend()
 
-    save(path, draw, width=11, height=3.2)
+    save_plot(path, draw, width=11, height=3.2)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -158,7 +159,7 @@ def draw_roc(path: Path, curves: Sequence[Curves]) -> None:
         axes.set(aspect="equal", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
         axes.legend(loc="lower right")
 
-    save(path, draw, width=5, height=5)
+    save_plot(path, draw, width=5, height=5)
 
 
 def draw_precision(path: Path, curves: Sequence[Curves]) -> None:
@@ -175,7 +176,7 @@ def draw_precision(path: Path, curves: Sequence[Curves]) -> None:
         axes.set(ylabel="share of the forged among those called FAKE (precision)", xlim=(-0.01, 1.01), ylim=(0, 1.01))
         axes.legend(loc="lower left")
 
-    save(path, draw, width=5, height=5)
+    save_plot(path, draw, width=5, height=5)
 
 
 def draw_reliability(path: Path, curves: Sequence[Curves]) -> None:
@@ -196,7 +197,7 @@ def draw_reliability(path: Path, curves: Sequence[Curves]) -> None:
         for handle in legend.legend_handles[1:]:
             handle.set_sizes([30])
 
-    save(path, draw, width=5, height=5)
+    save_plot(path, draw, width=5, height=5)
 
 
 def draw_scores(path: Path, curves: Sequence[Curves]) -> None:
@@ -215,7 +216,7 @@ def draw_scores(path: Path, curves: Sequence[Curves]) -> None:
         panels[0].set_ylabel("share of the class")
         panels[0].legend()
 
-    save(path, draw, width=4.6 * len(curves), height=3.4)
+    save_plot(path, draw, width=4.6 * len(curves), height=3.4)
 
 
 def draw_features(path: Path, panels: Sequence[Panel]) -> None:
@@ -230,7 +231,7 @@ def draw_features(path: Path, panels: Sequence[Panel]) -> None:
             axes.spines[:].set_visible(False)
             axes.legend(loc="upper left", bbox_to_anchor=(0, 0), ncols=2, borderaxespad=0)
 
-    save(path, draw, width=4.6 * len(panels), height=4.9)
+    save_plot(path, draw, width=4.6 * len(panels), height=4.9)
 
 
 EVALUATION_PLOTS: dict[str, Callable[[Path, Sequence[Curves]], None]] = {
@@ -289,7 +290,7 @@ def draw_bars(path: Path, document: Mapping[str, Any]) -> None:
             if axes.get_subplotspec().colspan.start:
                 axes.tick_params(labelleft=False)
 
-    save(path, draw, width=12, height=1.2 + 1.0 * len(rows))
+    save_plot(path, draw, width=12, height=1.2 + 1.0 * len(rows))
 
 
 def draw_size_latency(path: Path, document: Mapping[str, Any]) -> None:
@@ -307,11 +308,11 @@ def draw_size_latency(path: Path, document: Mapping[str, Any]) -> None:
         axes.set(xlabel="parameters", ylabel="latency of one crop, median (ms)")
         axes.margins(x=0.35, y=0.2)
 
-    save(path, draw, width=6.5, height=4.2)
+    save_plot(path, draw, width=6.5, height=4.2)
 
 
 def _row_name(row: Mapping[str, Any]) -> str:
-    return f"{plain(row['name'])}\n{ {'torch': 'PyTorch', 'onnxruntime': 'ONNX Runtime'}[row['runtime']] }"
+    return f"{plain(row['name'])}\n{RUNTIMES[row['runtime']]}"
 
 
 def plain(name: str) -> str:
@@ -323,7 +324,7 @@ def _role_color(row: Mapping[str, Any]) -> str:
     return {"teacher": COLORS[0], "student": COLORS[1]}.get(row["role"], COLORS[2])
 
 
-def save(path: Path, draw: Callable[[Any], None], *, width: float, height: float) -> None:
+def save_plot(path: Path, draw: Callable[[Any], None], *, width: float, height: float) -> None:
     """Let `draw` fill a new figure of (width, height) inches and write it, whole or not at all."""
     try:
         import matplotlib

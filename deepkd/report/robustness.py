@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deepkd.report.escape import visible
-from deepkd.report.plots import plain, save
+from deepkd.report.plots import plain, save_plot
 
 Metrics = Mapping[str, Any]
 """Figures of crops or videos in a document of schema deepkd.evaluate/1."""
@@ -85,7 +85,7 @@ def draw_robustness(path: Path, document: Mapping[str, Any]) -> None:
                 axes.set_title(f"{plain(model['name'])}: {title}")
 
     height = 0.9 + 0.34 * len(harmed_rows(models[0]))
-    save(path, draw, width=10, height=height * len(models))
+    save_plot(path, draw, width=10, height=height * len(models))
 
 
 HEAT = (

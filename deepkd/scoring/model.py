@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from deepkd.errors import ModelError
 from deepkd.scoring.calibration import Calibration
+from deepkd.scoring.runtimes import RUNTIMES, OnnxRuntime, Runtime
 from deepkd.scoring.verdict import Thresholds
 from deepkd.shipped import checksums, shipped_file, shipped_students
 from deepkd.video.crops import CROP_RULES, CropRule
@@ -117,30 +118,33 @@ class CalibratedModel(CropModel, Protocol):
 class Scorer:
     """A trained ONNX model, checked before use: uint8 RGB crops in, forgery logits out. It is a `CropModel`."""
 
-    def __init__(self, path: Path, content: bytes, *, threads: int | None = None) -> None:
+    def __init__(self, path: Path, content: bytes, *, threads: int | None = None, runtime: str = "onnxruntime") -> None:
         self.path = path
-        self.metadata, self._session = _open_session(path, content, threads)
+        self.runtime = runtime
+        self.metadata, outputs, self._session = _opened(path, content, threads, runtime)
         self.name = str(self.metadata["name"])
         self.params = int(self.metadata["params"])
         self.macs = int(self.metadata["macs"])
         self.format = InputFormat.from_dict(self.metadata["input"])
         self.calibration = Calibration.from_dict(self.metadata["calibration"])
         self.thresholds = Thresholds.from_dict(self.metadata["thresholds"])
-        self.has_evidence = "evidence" in {output.name for output in self._session.get_outputs()}
+        self.has_evidence = "evidence" in outputs
         """Whether the model tells where in a crop its logit comes from."""
         self.sha256 = hashlib.sha256(content).hexdigest()
         self.bytes = len(content)
 
     @classmethod
-    def load(cls, name_or_path: str | Path, *, threads: int | None = None) -> "Scorer":
+    def load(cls, name_or_path: str | Path, *, threads: int | None = None, runtime: str = "onnxruntime") -> "Scorer":
         """A shipped model by its name, or an ONNX file by its path.
 
         Args:
             name_or_path: such as `deepkd-nano` or `runs/nano/model.onnx`.
             threads: runtime threads; None takes all cores.
+            runtime: what computes, of `RUNTIMES`.
 
         Raises:
             ModelError: it is missing, damaged, of another kind, or was never trained.
+            UsageError: the runtime is not installed.
         """
         name = f"{name_or_path}.onnx"
         if name in checksums():
@@ -150,7 +154,7 @@ class Scorer:
             if not path.is_file():
                 names = ", ".join(shipped_students())
                 raise ModelError(f"{path}: no such model; give an .onnx file or one of {names}")
-        return cls(path, path.read_bytes(), threads=threads)
+        return cls(path, path.read_bytes(), threads=threads, runtime=runtime)
 
     def logits(self, crops: Sequence[Image]) -> npt.NDArray[np.float32]:
         """One forgery logit per crop (RGB, uint8, any size), (N,), before calibration."""
@@ -169,7 +173,7 @@ class Scorer:
     def _run(self, names: list[str], crops: Sequence[Image]) -> list[npt.NDArray[np.float32]]:
         """The named outputs for at least one crop, `BATCH` crops at a time."""
         parts = [
-            self._session.run(names, {"crops": self.format.batch(crops[start : start + BATCH])})
+            self._session.run(names, self.format.batch(crops[start : start + BATCH]))
             for start in range(0, len(crops), BATCH)
         ]
         return [np.concatenate(part).astype(np.float32) for part in zip(*parts, strict=True)]
@@ -184,25 +188,22 @@ def is_onnx(name_or_path: str | Path) -> bool:
     return Path(name_or_path).suffix == ".onnx" or f"{name_or_path}.onnx" in checksums()
 
 
-def _open_session(path: Path, content: bytes, threads: int | None) -> tuple[dict[str, Any], Any]:
-    import onnxruntime as ort
-
+def _opened(path: Path, content: bytes, threads: int | None, runtime: str) -> tuple[dict[str, Any], set[str], Runtime]:
+    """The metadata of a file that is deepkd's, the names of its outputs, and what computes them."""
     if path.suffix != ".onnx":
         raise ModelError(f"{path}: not an .onnx file; make one with 'deepkd export RUN --out model.onnx'")
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = threads or 0
-    # Waiting threads would spin, and take the cores from what decodes and finds faces meanwhile.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    own = runtime == "onnxruntime"
     try:
-        session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        raw = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        opened = OnnxRuntime(content, threads, optimise=own)  # another runtime's file is looked at with it, too
+        raw = opened.session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     except Exception as error:  # the runtime raises its own unrelated classes, some straight from C++
         raise ModelError(f"{path}: damaged or not an ONNX model; export it again") from error
-    inputs = {item.name: item.type for item in session.get_inputs()}
-    if raw is None or inputs != {"crops": "tensor(uint8)"} or "logit" not in {o.name for o in session.get_outputs()}:
+    inputs = {item.name: item.type for item in opened.session.get_inputs()}
+    outputs = {item.name for item in opened.session.get_outputs()}
+    if raw is None or inputs != {"crops": "tensor(uint8)"} or "logit" not in outputs:
         raise ModelError(f"{path}: an ONNX model, but not one of deepkd's; make one with 'deepkd export'")
-    return _checked_metadata(path, raw), session
+    metadata = _checked_metadata(path, raw)
+    return metadata, outputs, opened if own else RUNTIMES[runtime](content, threads)
 
 
 def _checked_metadata(path: Path, raw: str) -> dict[str, Any]:

@@ -67,6 +67,7 @@ def start_model(name: str, config: TrainingConfig, *, subclasses: Sequence[str] 
     size, shape = config.image_size, source.shape
     model = build_model(name, format=source.format, image_size=size, shape=shape, subclasses=subclasses)
     model.module.load_state_dict(source.module.state_dict())
+    model.metadata |= {key: source.metadata[key] for key in ("pruned",) if key in source.metadata}
     return model
 
 

@@ -1,6 +1,7 @@
 """An exported file gives torch's logits, says what it is, and is refused when it cannot be trusted."""
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,13 @@ import onnx
 import pytest
 import torch
 from torch import nn
+from typer.testing import CliRunner
 
+from deepkd.cli.app import app
 from deepkd.compression import export
 from deepkd.compression.export import export_onnx
 from deepkd.errors import ModelError, OutputError
+from deepkd.models.checkpoints import save_model
 from deepkd.models.registry import PUBLISHED_FORMAT, TorchModel, build_model
 from deepkd.scoring.model import METADATA_KEY, InputFormat, Scorer
 
@@ -126,3 +130,33 @@ def test_other_classifiers(name: str, located: bool, tmp_path: Path) -> None:
     nn.init.normal_(model.module.get_classifier().weight)
     model.trained = True
     assert Scorer.load(export_onnx(model, tmp_path / "m.onnx")).has_evidence == located
+
+
+def test_torchscript_gives_the_same_logits_and_says_what_it_is(tmp_path: Path) -> None:
+    model = trained()
+    path = export.FORMATS["torchscript"](model, tmp_path / "m.pt")
+    said = {METADATA_KEY: ""}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        loaded = torch.jit.load(path, _extra_files=said)
+    for count in (1, 5):
+        crops = model.format.batch(CROPS[:count])
+        found = loaded(torch.from_numpy(crops)).detach().numpy()
+        np.testing.assert_allclose(found, model.logits(CROPS[:count]), atol=1e-4)
+    assert json.loads(said[METADATA_KEY])["input"] == model.format.to_dict()
+
+
+def test_torchscript_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "TOLERANCE", -1.0)
+    with pytest.raises(ModelError, match="export refused: TorchScript's logits"):
+        export.export_torchscript(trained(), tmp_path / "m.pt")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_writes_either_and_refuses_others(tmp_path: Path) -> None:
+    run = save_model(trained(), tmp_path / "m.safetensors")
+    words = ["export", str(run), "--out", str(tmp_path / "m.pt"), "--format"]
+    assert CliRunner().invoke(app, [*words, "torchscript"]).exit_code == 0
+    assert (tmp_path / "m.pt").stat().st_size > 100_000
+    refused = CliRunner().invoke(app, [*words, "tflite"])
+    assert refused.exit_code == 2 and "choose from onnx, torchscript" in refused.stderr

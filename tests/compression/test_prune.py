@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 import torch
 from crop_factory import write_crops
+from model_factory import random_model
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from deepkd.cli.app import app
+from deepkd.compression import gradual, latency
 from deepkd.compression.export import export_onnx
 from deepkd.compression.importance import CRITERIA, Importance, drawn, taylor
+from deepkd.compression.latency import prune_to_latency
 from deepkd.compression.prune import BLOCK, Target, prune
 from deepkd.data.crops import load_crops
 from deepkd.errors import ConfigError, ModelError
@@ -22,18 +25,6 @@ from deepkd.scoring.model import InputFormat, Scorer
 
 CROPS = list(np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8))
 LABELS = torch.tensor([0.0, 1.0, 1.0, 0.0])
-
-
-def random_model(name: str = "nano") -> TorchModel:
-    torch.manual_seed(0)
-    model = build_model(name, image_size=64)
-    for layer in model.module.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            nn.init.uniform_(layer.weight, 0.5, 1.5)
-            nn.init.normal_(layer.bias, 0, 0.2)
-    nn.init.normal_(model.module.get_classifier().weight, 0, 0.2)  # type: ignore[operator]
-    model.trained = True
-    return model
 
 
 def samples(model: TorchModel) -> "list[tuple[Tensor, Tensor]]":
@@ -113,6 +104,51 @@ def test_the_penalty_takes_what_is_dear_first(model: TorchModel) -> None:
     target = Target(params=round(0.8 * model.params))
     plain, thrifty = prune(model, importance, target), prune(model, importance, target, penalty=10.0)
     assert thrifty.macs < plain.macs
+
+
+def milliseconds(model: TorchModel) -> float:
+    """A clock that does not depend on the machine: one for a million multiply-accumulates."""
+    return model.macs / 1e6
+
+
+def test_a_latency_is_reached_and_not_by_more_than_needed(model: TorchModel) -> None:
+    importance = CRITERIA["bn-scale"](model, iter(()))
+    limit = 0.6 * milliseconds(model)
+    pruned, taken = prune_to_latency(model, importance, Target(), limit, measure=milliseconds)
+    assert taken == milliseconds(pruned) and 0.9 * limit < taken <= limit
+    small = Target(params=model.params // 3)
+    both, _ = prune_to_latency(model, importance, small, limit, measure=milliseconds)
+    assert both.params <= model.params // 3
+    same, taken = prune_to_latency(model, importance, Target(), 2 * milliseconds(model), measure=milliseconds)
+    assert (same.params, taken) == (model.params, milliseconds(model))
+    with pytest.raises(ConfigError, match=r"latency_ms=0.001: cannot be reached by pruning nano; the fastest took \d"):
+        prune_to_latency(model, importance, Target(), 0.001, measure=milliseconds)
+
+
+def test_the_command_prunes_to_a_latency_in_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = []
+
+    def clock(model: TorchModel) -> float:
+        measured.append(milliseconds(model))
+        return measured[-1]
+
+    for module in (latency, gradual):
+        monkeypatch.setattr(module, "latency_ms", clock)
+    data = write_crops(tmp_path / "crops", tint=40)
+    source = save_model(random_model("pico"), tmp_path / "source.safetensors")
+    limit = 0.5 * milliseconds(load_checkpoint(source))
+    words = ["prune", str(source), "--data", str(data), "--out", str(tmp_path / "out"), "--samples", "8"]
+    words += ["--latency-ms", str(limit), "--steps", "2", "--epochs", "1", "--batch", "4", "--workers", "0"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    first, last = (load_checkpoint(tmp_path / "out" / name) for name in ("step-1", "."))
+    assert measured[0] > milliseconds(first) > limit >= milliseconds(last)
+    assert last.metadata["pruned"]["measured_ms"] == pytest.approx(milliseconds(last), abs=1e-4)
+    assert first.metadata["pruned"]["from"] == "pico"
+
+
+def test_the_clock_is_that_of_the_exported_network() -> None:
+    assert 0 < latency.latency_ms(random_model("pico")) < 10_000
 
 
 def test_what_cannot_be_reached_is_said(model: TorchModel) -> None:

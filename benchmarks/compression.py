@@ -1,0 +1,192 @@
+"""Derive the figures of `docs/compression.md`: `python benchmarks/compression.py --models DIR --data CROPS`.
+
+DIR holds the models to compare, ONNX files and run folders: whatever is there gets a row. Each part is measured by the
+functions behind `deepkd benchmark --pareto`, `deepkd quantize`, `deepkd detect --runtime` and
+`scripts/browser_check.py`, kept as JSON in OUT, and written between its two marks in the document; `--only` measures
+some parts again and leaves the others as they are. Measure on an idle machine.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deepkd.compression.quantize import as_onnx, quantize
+from deepkd.errors import UsageError
+from deepkd.evaluation.benchmark import cores, machine, take_turns
+from deepkd.evaluation.pareto import pareto
+from deepkd.report import pareto as pareto_report
+from deepkd.report import quantize as quantize_report
+from deepkd.report.plots import RUNTIMES
+from deepkd.scoring.model import Scorer
+from deepkd.settings import BenchmarkConfig, QuantizeConfig
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import browser_check  # noqa: E402
+
+NOISE = 32
+"""Crops on which two runtimes are compared."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the document: what measures it, and what writes its figures as Markdown."""
+
+    measure: Callable[[argparse.Namespace], dict[str, Any]]
+    show: Callable[[Mapping[str, Any]], str]
+
+
+def say(text: str) -> None:
+    print(f"compression: {text}", file=sys.stderr, flush=True)
+
+
+def measure_models(args: argparse.Namespace) -> dict[str, Any]:
+    config = BenchmarkConfig(
+        teacher=args.teacher, runs=args.runs, threads=args.threads, data=args.data, split=args.split, limit=args.limit
+    )
+    document = pareto(args.models, config, say=say)
+    pareto_report.write_pareto(args.out / "pareto", document)
+    shutil.copyfile(args.out / "pareto" / "pareto.png", args.document.with_suffix(".png"))
+    return document
+
+
+def show_models(document: Mapping[str, Any]) -> str:
+    titles = pareto_report.titles(document)
+    lines = [pareto_report.cells(row, document["batch"]) for row in document["models"]]
+    return f"{markdown(titles, lines, left=2)}\n\n{pareto_report.notes(document)}"
+
+
+def measure_quantized(args: argparse.Namespace) -> dict[str, Any]:
+    config = QuantizeConfig(runs=2 * args.runs, threads=args.threads, limit=args.limit)
+    document = quantize(args.student, args.data, args.out / "quantized.onnx", config, say=say)
+    if document["written"]:
+        document["written"]["path"] = Path(document["written"]["path"]).name
+    return document
+
+
+def show_quantized(document: Mapping[str, Any]) -> str:
+    titles = ["variant", "file", "AUC", "its change", "latency", "of float32's", "replaces float32"]
+    lines = [[row["variant"], *quantize_report.cells(row)] for row in document["models"]]
+    notes = "\n".join([quantize_report.outcome(document), *quantize_report.notes(document)])
+    return f"{markdown(titles, lines)}\n\n{notes}"
+
+
+def measure_runtimes(args: argparse.Namespace) -> dict[str, Any]:
+    threads = args.threads or cores()
+    path = as_onnx(args.student, args.out)
+    try:
+        scorers = [Scorer.load(path, threads=threads, runtime=name) for name in ("onnxruntime", "openvino")]
+    except UsageError as error:
+        return {"missing": str(error)}
+    size = scorers[0].format.size
+    crops = list(np.random.default_rng(0).integers(0, 256, (NOISE, size, size, 3), np.uint8))
+    logits = [scorer.logits(crops) for scorer in scorers]
+    where = machine(threads)
+    timings = take_turns(scorers, runs=2 * args.runs, batch=32)
+    rows = [
+        {
+            "runtime": scorer.runtime,
+            "single_ms": float(np.median(timing.single)) * 1000,
+            "batch_ms": float(np.median(timing.batch)) * 1000 / 32,
+        }
+        for scorer, timing in zip(scorers, timings, strict=True)
+    ]
+    return {"machine": where, "difference": float(np.abs(logits[0] - logits[1]).max()), "runtimes": rows}
+
+
+def show_runtimes(document: Mapping[str, Any]) -> str:
+    if "missing" in document:
+        return f"Not measured: {document['missing']}."
+    at = document["machine"]
+    lines = [
+        [f"{RUNTIMES[row['runtime']]} {at[row['runtime']]}", f"{row['single_ms']:.3f}", f"{row['batch_ms']:.3f}"]
+        for row in document["runtimes"]
+    ]
+    table = markdown(["runtime", "ms, one crop", "ms per crop in 32s"], lines)
+    return (
+        f"{table}\n\n{at['cpu']}, {at['threads']} threads, load {at['load']} before the run, both in turn in one "
+        f"process. Largest difference of two logits on {NOISE} crops of noise: {document['difference']:.1e}."
+    )
+
+
+def measure_browser(args: argparse.Namespace) -> dict[str, Any]:
+    lacking = browser_check.missing(args.ort_web)
+    path = as_onnx(args.student, args.out)
+    return {"missing": lacking} if lacking else browser_check.check(str(path), args.ort_web)
+
+
+def show_browser(document: Mapping[str, Any]) -> str:
+    if "missing" in document:
+        return "Not measured: there was no Chromium or no onnxruntime-web."
+    pairs = zip(document["logits"]["browser"], document["logits"]["here"], strict=True)
+    names = ["astronaut", "grace_hopper", *(f"noise {number}" for number in (1, 2, 3))]
+    lines = [[name, f"{there:.6f}", f"{here:.6f}"] for name, (there, here) in zip(names, pairs, strict=True)]
+    return (
+        f"{markdown(['crop', 'logit in the browser', 'logit in ONNX Runtime'], lines)}\n\n"
+        f"`{document['model']}` in onnxruntime-web {document['onnxruntime_web']}, {document['browser']}, headless, one "
+        f"thread of WebAssembly: the largest difference of two logits is {document['difference']:.1e}; one crop takes "
+        f"{document['ms']:.1f} ms (median of {browser_check.RUNS})."
+    )
+
+
+def markdown(titles: list[str], lines: list[list[str]], *, left: int = 1) -> str:
+    """A Markdown table with its first columns to the left."""
+    rule = ["---"] * left + ["---:"] * (len(titles) - left)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (titles, rule, *lines))
+
+
+def filled(text: str, name: str, content: str) -> str:
+    """The document with what stands between the marks of a part replaced.
+
+    Raises:
+        SystemExit: the marks are missing.
+    """
+    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    if start not in text or end not in text:
+        raise SystemExit(f"the document lacks the marks {start} and {end}")
+    before, after = text.split(start, 1)[0], text.split(end, 1)[1]
+    return f"{before}{start}\n{content}\n{end}{after}"
+
+
+PARTS = {
+    "models": Part(measure_models, show_models),
+    "quantized": Part(measure_quantized, show_quantized),
+    "runtimes": Part(measure_runtimes, show_runtimes),
+    "browser": Part(measure_browser, show_browser),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=Path, required=True, help="folder of the models to compare")
+    parser.add_argument("--data", type=Path, required=True, help="labelled crops with the splits train, val and test")
+    parser.add_argument("--teacher", help="run folder, file or name (default: the published architecture, untrained)")
+    parser.add_argument("--student", default="deepkd-nano", help="model that is quantized and run elsewhere")
+    parser.add_argument("--split", default="test", help="split that the models are compared on")
+    parser.add_argument("--limit", type=int, help="measure AUC on about so many crops, whole families")
+    parser.add_argument("--runs", type=int, default=50, help="timed runs of each model")
+    parser.add_argument("--threads", type=int, help="only so many threads (default: 1 and 2; all cores elsewhere)")
+    parser.add_argument("--ort-web", type=Path, help="folder of the unpacked onnxruntime-web")
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "compression-figures", help="where JSON is kept")
+    parser.add_argument("--document", type=Path, default=ROOT / "docs" / "compression.md")
+    parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS), help="parts to measure")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    for name in args.only:
+        say(name)
+        found = PARTS[name].measure(args)
+        (args.out / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
+        args.document.write_text(filled(args.document.read_text(), name, PARTS[name].show(found)))
+    say(f"wrote {args.document}")
+
+
+if __name__ == "__main__":
+    main()

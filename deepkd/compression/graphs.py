@@ -1,0 +1,119 @@
+"""Graphs: an exported ONNX file in other arithmetic, which still says of itself what the original says."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from deepkd.scoring.model import METADATA_KEY
+
+LAYERS = ("Conv", "Gemm", "MatMul")
+"""Operators whose second input may be weights."""
+CHANNELS_LAST = "MatMul"
+"""The one among them whose output channels are the last axis of its weights."""
+Floats = npt.NDArray[np.float32]
+
+
+def weighted_layers(graph: onnx.ModelProto) -> Iterator[tuple[Any, Any]]:
+    """Every layer with weights of its own, and these, in the order of the graph."""
+    known = {tensor.name: tensor for tensor in graph.graph.initializer}
+    for node in graph.graph.node:
+        if node.op_type in LAYERS and node.input[1] in known:
+            yield node, known[node.input[1]]
+
+
+def is_depthwise(weights: Any) -> bool:
+    """Whether these are a convolution's with one input channel per filter."""
+    return len(weights.dims) == 4 and weights.dims[1] == 1
+
+
+def rounded(node: Any, weights: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
+    """Weights as int8, and the scale of each output channel in a shape that multiplies them back, symmetric."""
+    axis = weights.ndim - 1 if node.op_type == CHANNELS_LAST else 0
+    others = tuple(index for index in range(weights.ndim) if index != axis)
+    scale = np.abs(weights).max(others, keepdims=True) / 127
+    scale[scale == 0] = 1
+    return np.round(weights / scale).astype(np.int8), scale.astype(np.float32)
+
+
+def weights_only(source: Path, out: Path) -> None:
+    """The weights as int8 with a scale per channel, which the runtime multiplies back when it loads the file.
+
+    Arithmetic stays float32. Depthwise convolutions stay as they are: they hold few weights and suffer most.
+    """
+    graph = onnx.load(source)
+    done: dict[str, str] = {}
+    for node, tensor in list(weighted_layers(graph)):
+        if is_depthwise(tensor):
+            continue
+        if tensor.name not in done:
+            done[tensor.name] = _stored_as_int8(graph, node, tensor)
+        node.input[1] = done[tensor.name]
+    used = {name for node in graph.graph.node for name in node.input}
+    for tensor in [tensor for tensor in graph.graph.initializer if tensor.name not in used]:
+        graph.graph.initializer.remove(tensor)
+    _save(graph, source, out, "weights")
+
+
+def _stored_as_int8(graph: Any, node: Any, tensor: Any) -> str:
+    """Put int8 weights, their scales and their product into the graph; the name of the product."""
+    whole, scale = rounded(node, numpy_helper.to_array(tensor))
+    names = {part: f"{tensor.name}_{part}" for part in ("int8", "scale", "cast", "float")}
+    steps = [
+        helper.make_node("Cast", [names["int8"]], [names["cast"]], to=TensorProto.FLOAT),
+        helper.make_node("Mul", [names["cast"], names["scale"]], [names["float"]]),
+    ]
+    for step in reversed(steps):
+        graph.graph.node.insert(0, step)
+    values = {"int8": whole, "scale": scale}
+    graph.graph.initializer.extend(numpy_helper.from_array(value, names[part]) for part, value in values.items())
+    return names["float"]
+
+
+def half(source: Path, out: Path) -> None:
+    """Weights and arithmetic in float16; crops go in and logits come out as before."""
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    graph = convert_float_to_float16(onnx.load(source), keep_io_types=True)
+    _save(graph, source, out, "fp16")
+
+
+def disturbed(source: Path, layer: str) -> bytes:
+    """The same graph with the weights of one layer rounded to int8 and back."""
+    graph = onnx.load(source)
+    node, tensor = next(pair for pair in weighted_layers(graph) if pair[0].name == layer)
+    whole, scale = rounded(node, numpy_helper.to_array(tensor))
+    tensor.CopyFrom(numpy_helper.from_array(whole * scale, tensor.name))
+    return bytes(graph.SerializeToString())
+
+
+def finish(path: Path, source: Path, variant: str, **about: Any) -> None:
+    """Let a converted file, in place, say what its source says of itself, and what was done to it."""
+    _save(onnx.load(path), source, path, variant, **about)
+
+
+def _save(graph: Any, source: Path, out: Path, variant: str, **about: Any) -> None:
+    metadata = metadata_of(source)
+    metadata["name"] = f"{metadata['name']}-{variant}"
+    metadata["quantized"] = {"variant": variant, **about}
+    kept = [entry for entry in graph.metadata_props if entry.key != METADATA_KEY]
+    del graph.metadata_props[:]
+    graph.metadata_props.extend(kept)
+    entry = graph.metadata_props.add()
+    entry.key, entry.value = METADATA_KEY, json.dumps(metadata)
+    onnx.save(graph, out)
+
+
+def metadata_of(path: Path) -> dict[str, Any]:
+    """What an exported file says of itself."""
+    entries = onnx.load(path, load_external_data=False).metadata_props
+    return dict(json.loads(next(entry.value for entry in entries if entry.key == METADATA_KEY)))
+
+
+CONVERSIONS: dict[str, Callable[[Path, Path], None]] = {"fp16": half, "weights": weights_only}
+"""Variant that needs no crops -> what makes its file out of the float32 file."""

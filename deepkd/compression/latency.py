@@ -1,0 +1,80 @@
+"""Latency: how long a network takes here, as it is deployed, and the largest pruned one that is fast enough."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from deepkd.compression.export import export_onnx
+from deepkd.compression.importance import Importance
+from deepkd.compression.prune import Target, prune
+from deepkd.errors import ConfigError
+from deepkd.evaluation.benchmark import cores, take_turns
+from deepkd.models.registry import TorchModel
+from deepkd.scoring.model import Scorer
+
+RUNS = 40
+"""Timed crops of each candidate; their median counts."""
+ROUNDS = 6
+"""Candidates after the first: the size is found to a part in 2 to the power of this."""
+
+
+def latency_ms(model: TorchModel) -> float:
+    """Median milliseconds of one crop in ONNX Runtime on all cores, after a warm-up."""
+    with tempfile.TemporaryDirectory(prefix="deepkd-") as folder:
+        scorer = Scorer.load(export_onnx(model, Path(folder) / "m.onnx", verify=False), threads=cores())
+        (timing,) = take_turns([scorer], runs=RUNS, batch=1)
+    return float(np.median(timing.single)) * 1000
+
+
+def prune_to_latency(
+    model: TorchModel,
+    importance: Importance,
+    target: Target,
+    limit_ms: float,
+    *,
+    penalty: float = 0.0,
+    measure: Callable[[TorchModel], float] | None = None,
+) -> tuple[TorchModel, float]:
+    """The largest network found on the way of pruning that takes at most `limit_ms`, and what it takes.
+
+    Candidates of fewer and fewer multiply-accumulates are exported and timed; each round halves the range in which the
+    largest fast enough one must lie.
+
+    Args:
+        model: what to prune.
+        importance: of its channels, from `CRITERIA`.
+        target: what must be reached besides.
+        limit_ms: milliseconds of one crop.
+        penalty: see `prune`.
+        measure: milliseconds of a network; `latency_ms` unless given.
+
+    Raises:
+        ModelError: as `prune`.
+        ConfigError: no network is fast enough; the message says how fast the fastest was.
+    """
+    measure = measure or latency_ms
+    best = prune(model, importance, target, penalty=penalty)
+    taken = fastest = measure(best)
+    if taken <= limit_ms:
+        return best, taken
+    found, low, high = None, 0.0, float(best.macs)
+    for _ in range(ROUNDS):
+        middle = (low + high) / 2
+        try:
+            candidate = prune(model, importance, Target(target.params, round(middle)), penalty=penalty)
+        except ConfigError:  # so small it cannot get
+            low = middle
+            continue
+        taken = measure(candidate)
+        fastest = min(fastest, taken)
+        if taken <= limit_ms:
+            found, low = (candidate, taken), middle
+        else:
+            high = middle
+    if found is None:
+        raise ConfigError(
+            f"latency_ms={limit_ms:g}: cannot be reached by pruning {model.name}; the fastest took {fastest:.3g} ms"
+        )
+    return found

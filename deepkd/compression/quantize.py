@@ -1,0 +1,207 @@
+"""Quantize: a model in int8, in float16 and with int8 weights, each measured against float32 before it may replace it.
+
+AUC is paired (the same crops, the same resamples of their originals), latency is taken in turn in one process. A
+variant replaces float32 when it is faster here and its AUC falls by no more than is allowed; else the report says why
+not.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from deepkd.compression.export import export_onnx
+from deepkd.compression.graphs import CONVERSIONS
+from deepkd.compression.importance import drawn_rows
+from deepkd.compression.int8 import RECIPES, to_int8
+from deepkd.data.crops import CropSet, load_crops
+from deepkd.errors import DataError
+from deepkd.evaluation.benchmark import cores, machine, take_turns
+from deepkd.evaluation.metrics import Measure, auc, auc_change
+from deepkd.evaluation.scores import Progress, logits_of
+from deepkd.models.checkpoints import load_checkpoint
+from deepkd.outputs import writing
+from deepkd.scoring.model import Scorer, is_onnx
+from deepkd.settings import QuantizeConfig
+
+SCHEMA = "deepkd.quantize/1"
+FLOAT32 = "float32"
+VARIANTS = ("int8", *CONVERSIONS)
+"""int8 weights and activations; float16, for GPUs; int8 weights only, for size."""
+SCORED_TOGETHER = 64
+"""Crops decoded and scored at once."""
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One variant beside float32."""
+
+    scorer: Scorer
+    auc: float
+    change: Measure
+    """AUC less float32's, with its interval."""
+    latency_ms: float
+    ratio: Measure
+    """Latency divided by float32's, with its interval."""
+
+    def objections(self, max_drop: float) -> list[str]:
+        """Why it must not replace float32; [] when it may."""
+        found = []
+        if self.ratio.high is None or self.ratio.high >= 1:
+            found.append(f"not faster here ({shown_ratio(self.ratio)} of float32's time)")
+        if (self.change.value or 0.0) < -max_drop:
+            found.append(f"AUC falls by {-(self.change.value or 0.0):.4f}, more than {max_drop:g}")
+        return found
+
+
+def quantize(
+    argument: str,
+    data: Path,
+    out: Path,
+    config: QuantizeConfig,
+    *,
+    say: Say = lambda _: None,
+    progress: Progress = lambda _done, _total: None,
+) -> dict[str, Any]:
+    """Make and measure every variant; write to `out` the fastest that may replace float32, or the one asked for.
+
+    Args:
+        argument: a run folder, a checkpoint, an ONNX file or a shipped name.
+        data: labelled crops.
+        out: ONNX file to write; it is left alone where no variant may replace float32.
+        config: crops, runs, limits, which variant to keep.
+        say: told what happens next.
+        progress: told after each turn of the timing.
+
+    Returns:
+        A document of schema deepkd.quantize/1.
+
+    Raises:
+        ModelError: the model cannot be used.
+        DataError: the crops cannot be used, or are of one class.
+        OutputError: the file cannot be written.
+    """
+    threads = config.threads or cores()
+    where = machine(threads)
+    with tempfile.TemporaryDirectory(prefix="deepkd-") as folder:
+        source = as_onnx(argument, Path(folder))
+        shown, judged = _crops(data, config)
+        files, distances = _converted(source, shown, config, Path(folder), say)
+        scorers = {name: Scorer.load(path, threads=threads) for name, path in {FLOAT32: source, **files}.items()}
+        say(f"timing {len(scorers)} models in turn, {config.runs} runs each")
+        timings = take_turns(list(scorers.values()), runs=config.runs, batch=1, progress=progress)
+        seconds = {name: np.array(one.single) for name, one in zip(scorers, timings, strict=True)}
+        say(f"measuring AUC on {len(judged):,} crops")
+        trials = _trials(scorers, seconds, judged, config)
+        chosen = _chosen(trials, config)
+        if chosen:
+            with writing(out) as beside:
+                shutil.copyfile(files[chosen], beside)
+    return {
+        "schema": SCHEMA,
+        "machine": where,
+        "calibration": {"split": config.calibrate_on, "crops": len(shown), "distances": distances},
+        "data": {"split": config.split, "crops": len(judged)},
+        "max_drop": config.max_drop,
+        "models": [_row(name, trial, config) for name, trial in trials.items()],
+        "written": {"variant": chosen, "path": str(out), "asked": config.keep != "auto"} if chosen else None,
+    }
+
+
+def as_onnx(argument: str, folder: Path) -> Path:
+    """The ONNX file of a model: its own, or one exported to `folder`."""
+    if is_onnx(argument):
+        return Scorer.load(argument).path
+    return export_onnx(load_checkpoint(Path(argument)), folder / "float32.onnx")
+
+
+def _crops(data: Path, config: QuantizeConfig) -> tuple[CropSet, CropSet]:
+    """The crops that show ranges, and the labelled ones that judge."""
+    shown = load_crops(data, config.calibrate_on)
+    split = None if config.split == "all" else config.split
+    judged = load_crops(data, split, limit=config.limit)
+    judged = judged.subset([index for index, row in enumerate(judged.rows) if row.label])
+    if len({row.label for row in judged.rows}) < 2:
+        raise DataError(f"{data}: split '{config.split}' needs REAL and FAKE rows to measure AUC on; give --split")
+    return shown.subset(drawn_rows(shown, config.samples, seed=config.seed)), judged
+
+
+def _converted(
+    source: Path, shown: CropSet, config: QuantizeConfig, folder: Path, say: Say
+) -> tuple[dict[str, Path], dict[str, float]]:
+    """A file of each variant, and the distances of the int8 recipes that were tried."""
+    files = {name: folder / f"{name}.onnx" for name in VARIANTS}
+    images = [shown.image(index) for index in range(len(shown))]
+    names = list(RECIPES) if config.int8 == "auto" else [config.int8]
+    distances = to_int8(source, files["int8"], images, names, threads=config.threads, say=say)
+    for name, convert in CONVERSIONS.items():
+        say(name)
+        convert(source, files[name])
+    return files, {name: round(value, 4) for name, value in distances.items()}
+
+
+def _trials(
+    scorers: dict[str, Scorer], seconds: dict[str, npt.NDArray[np.float64]], judged: CropSet, config: QuantizeConfig
+) -> dict[str, Trial]:
+    logits = logits_of(list(scorers.values()), judged, range(len(judged)), batch=SCORED_TOGETHER)
+    labels, sources = judged.labels, [row.original for row in judged.rows]
+    trials = {}
+    for (name, scorer), found in zip(scorers.items(), logits, strict=True):
+        change = auc_change(labels, logits[0], found, sources=sources, resamples=config.resamples, seed=config.seed)
+        ratio = paired_ratio(seconds[name], seconds[FLOAT32], seed=config.seed)
+        median = float(np.median(seconds[name])) * 1000
+        trials[name] = Trial(scorer, float(auc(labels, found) or 0.0), change, median, ratio)
+    return trials
+
+
+def paired_ratio(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64], *, seed: int = 0) -> Measure:
+    """The median over turns of one time divided by the other, with its 95% bootstrap interval.
+
+    Args:
+        one: seconds of each turn, (T,).
+        other: of the same turns, (T,).
+        seed: of the resampling.
+    """
+    ratios = one / other
+    drawn = np.random.default_rng(seed).integers(0, len(ratios), (1000, len(ratios)))
+    low, high = np.percentile(np.median(ratios[drawn], axis=1), [2.5, 97.5])
+    return Measure(float(np.median(ratios)), float(low), float(high))
+
+
+def shown_ratio(ratio: Measure) -> str:
+    """`0.62 [0.61, 0.64]`."""
+    return f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
+
+
+def _chosen(trials: dict[str, Trial], config: QuantizeConfig) -> str | None:
+    """The variant to write: the one asked for, else the fastest without an objection."""
+    if config.keep != "auto":
+        return config.keep
+    allowed = [name for name in VARIANTS if not trials[name].objections(config.max_drop)]
+    return min(allowed, key=lambda name: trials[name].ratio.value or 1.0, default=None)
+
+
+def _row(name: str, trial: Trial, config: QuantizeConfig) -> dict[str, Any]:
+    """One model of the document; float32 has nothing to be accepted as."""
+    scorer = trial.scorer
+    objections = None if name == FLOAT32 else trial.objections(config.max_drop)
+    return {
+        "variant": name,
+        "name": scorer.name,
+        "made": scorer.metadata.get("quantized"),
+        "params": scorer.params,
+        "bytes": scorer.bytes,
+        "sha256": scorer.sha256,
+        "auc": round(trial.auc, 6),
+        "auc_change": {key: None if value is None else round(value, 6) for key, value in vars(trial.change).items()},
+        "latency_ms": round(trial.latency_ms, 4),
+        "latency_ratio": {key: round(value, 4) for key, value in vars(trial.ratio).items()},
+        "accepted": None if objections is None else not objections,
+        "objections": objections or [],
+    }

@@ -1,0 +1,213 @@
+"""Pareto: every model of a folder side by side in one runtime, and which of them no other beats in AUC and cost.
+
+Checkpoints are exported first. On each number of threads all models take turns, so that their ratios hold.
+"""
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deepkd.errors import ModelError
+from deepkd.evaluation.benchmark import Say, Timing, machine, take_turns
+from deepkd.evaluation.contenders import TEACHER, Contender, Session, open_contenders
+from deepkd.evaluation.evaluate import evaluate
+from deepkd.evaluation.evaluation import distinct_names
+from deepkd.evaluation.metrics import Measure
+from deepkd.evaluation.scores import Progress
+from deepkd.models.checkpoints import WEIGHTS_FILE
+from deepkd.scoring.model import CropModel, Scorer
+from deepkd.settings import BenchmarkConfig, EvaluateConfig
+
+SCHEMA = "deepkd.pareto/1"
+THREADS = (1, 2)
+"""Of the runtime; with `config.threads`, that number alone."""
+COSTS: dict[str, Callable[[Mapping[str, Any]], float]] = {
+    "latency": lambda row: float(row["latency_ms"][-1]["single"]),
+    "bytes": lambda row: float(row["bytes"]),
+}
+"""What a front weighs AUC against -> its value in a row: milliseconds of one crop on most threads; bytes."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model of the folder as an ONNX file, opened once for each number of threads."""
+
+    path: str
+    """What was found."""
+    contender: Contender
+    opened: dict[int, CropModel]
+
+
+def pareto(
+    folder: Path,
+    config: BenchmarkConfig,
+    models: Sequence[str] = (),
+    *,
+    say: Say = lambda _: None,
+    progress: Progress = lambda _done, _total: None,
+) -> dict[str, Any]:
+    """Measure every model of a folder and the teacher; one document of schema deepkd.pareto/1.
+
+    Args:
+        folder: ONNX files and run folders, at any depth; files that are no model of deepkd's are left out and named.
+        config: teacher (its architecture, untrained, unless one is named), runs, batch, threads, runtime, data.
+        models: further models: paths or shipped names.
+        say: told what happens next.
+        progress: told after each turn.
+
+    Raises:
+        ModelError: the folder holds no model, or one that was named cannot be opened.
+        DataError: the crops cannot be used.
+    """
+    threads = (config.threads,) if config.threads else THREADS
+    where = machine(threads[-1])
+    with tempfile.TemporaryDirectory(prefix="deepkd-") as exports:
+        say("opening the models")
+        entries, left_out = _opened(folder, models, config, Path(exports), threads)
+        timings = {}
+        for count in threads:
+            say(f"timing {len(entries)} models in turn on {count} threads, {config.runs} runs each")
+            compared = [entry.opened[count] for entry in entries]
+            timings[count] = take_turns(compared, runs=config.runs, batch=config.batch, progress=progress)
+        areas, data = _areas(entries, config, say)
+        rows = [
+            _row(entry, {count: timings[count][index] for count in threads}, areas.get(index))
+            for index, entry in enumerate(entries)
+        ]
+    for name, cost in COSTS.items():
+        for index in front(rows, cost):
+            rows[index]["front"].append(name)
+    rows.sort(key=lambda row: (row["role"] != "teacher", -row["params"], -row["bytes"]))
+    return {
+        "schema": SCHEMA,
+        "machine": where,
+        "runtime": config.runtime,
+        "runs": config.runs,
+        "batch": config.batch,
+        "data": data,
+        "models": rows,
+        "left_out": left_out,
+    }
+
+
+def find_models(folder: Path) -> list[Path]:
+    """ONNX files and checkpoints of runs that have none, under a folder; steps of a pruning are left out.
+
+    Raises:
+        ModelError: there is none.
+    """
+    checkpoints = {*folder.rglob(WEIGHTS_FILE), *folder.glob("*.safetensors")}
+    found = {*folder.rglob("*.onnx"), *(path for path in checkpoints if not path.with_suffix(".onnx").exists())}
+    kept = [path for path in sorted(found) if "step-" not in str(path.relative_to(folder).parent)]
+    if not kept:
+        raise ModelError(f"{folder}: holds no .onnx file and no run folder; give the folder that runs are written to")
+    return kept
+
+
+def _opened(
+    folder: Path, models: Sequence[str], config: BenchmarkConfig, exports: Path, threads: Sequence[int]
+) -> tuple[list[Entry], list[dict[str, str]]]:
+    """The teacher, the models named and those found; and what was found that is no model."""
+    teacher = config.teacher or TEACHER
+    asked = [(teacher, "teacher", True), *((model, "student", True) for model in models)]
+    asked += [(str(path), "student", False) for path in find_models(folder) if not _is_of(path, teacher)]
+    entries: list[Entry] = []
+    left_out: list[dict[str, str]] = []
+    for number, (argument, role, named) in enumerate(asked):
+        own = exports / str(number)
+        own.mkdir()
+        try:
+            contender = open_contenders(argument, role, own, threads=threads[0], runtime=config.runtime)[-1]
+        except ModelError as error:
+            if named:
+                raise
+            left_out.append({"path": str(Path(argument).relative_to(folder)), "reason": str(error)})
+            continue
+        opened = {count: _again(contender, count) for count in threads}
+        entries.append(Entry(argument, contender, opened))
+    names = distinct_names([entry.contender.name for entry in entries], [entry.path for entry in entries])
+    return [
+        replace(entry, contender=replace(entry.contender, name=name))
+        for entry, name in zip(entries, names, strict=True)
+    ], left_out
+
+
+def _is_of(path: Path, teacher: str) -> bool:
+    """Whether a checkpoint is the teacher's, given as a file or as its run folder."""
+    return Path(teacher).exists() and Path(teacher).resolve() in (path.resolve(), path.parent.resolve())
+
+
+def _again(contender: Contender, threads: int) -> CropModel:
+    """The same ONNX file with another number of threads."""
+    if contender.trained:
+        return Scorer.load(contender.source, threads=threads, runtime=contender.runtime)
+    return Session(
+        Path(contender.source), name=contender.name, format=contender.model.format, params=contender.params,
+        threads=threads, runtime=contender.runtime,
+    )  # fmt: skip
+
+
+def _areas(
+    entries: Sequence[Entry], config: BenchmarkConfig, say: Say
+) -> tuple[dict[int, Measure], dict[str, Any] | None]:
+    """Number of each trained entry -> its AUC, and what it was measured on; nothing without data."""
+    judged = {index: next(iter(e.opened.values())) for index, e in enumerate(entries) if e.contender.trained}
+    if config.data is None or not judged:
+        return {}, None
+    from deepkd.data.crops import load_crops
+
+    crops = load_crops(config.data, None if config.split == "all" else config.split, limit=config.limit)
+    say(f"measuring AUC on {len(crops):,} crops")
+    found = evaluate(list(judged.values()), crops, EvaluateConfig())
+    areas = {index: one.whole.auc for index, one in zip(judged, found, strict=True)}
+    return areas, {"name": config.data.name, "split": config.split, "crops": len(found[0].rows)}
+
+
+def _row(entry: Entry, timings: Mapping[int, Timing], area: Measure | None) -> dict[str, Any]:
+    contender = entry.contender
+    return {
+        "name": contender.name,
+        "role": contender.role,
+        "made": made(getattr(contender.model, "metadata", {})),
+        "params": contender.params,
+        "macs": contender.macs,
+        "bytes": contender.bytes,
+        "latency_ms": [
+            {"threads": threads, "single": _median_ms(timing.single), "batch": _median_ms(timing.batch)}
+            for threads, timing in timings.items()
+        ],
+        "auc": None if area is None or area.value is None else {k: round(v, 6) for k, v in vars(area).items()},
+        "front": [],
+    }
+
+
+def _median_ms(seconds: Sequence[float]) -> float:
+    return round(float(np.median(seconds)) * 1000, 4)
+
+
+def made(metadata: Mapping[str, Any]) -> list[str]:
+    """How a model came to be, as far as its file says: `distilled` or `labels alone`, `pruned`, `int8`, ..."""
+    recipe = metadata.get("recipe") or {}
+    steps = ["distilled" if "teacher" in recipe else "labels alone"] if recipe else []
+    steps += ["pruned"] if metadata.get("pruned") else []
+    quantized = metadata.get("quantized") or {}
+    return [*steps, *([quantized["variant"]] if quantized else [])]
+
+
+def front(rows: Sequence[Mapping[str, Any]], cost: Callable[[Mapping[str, Any]], float]) -> list[int]:
+    """The rows with an AUC that no other row beats: none costs less and is as right, or costs as little and is more so.
+
+    Args:
+        rows: of the document.
+        cost: what a row costs; less is better.
+    """
+    known = [(index, cost(row), row["auc"]["value"]) for index, row in enumerate(rows) if row["auc"]]
+    return [
+        index
+        for index, price, area in known
+        if not any((p <= price and a >= area and (p, a) != (price, area)) for _, p, a in known)
+    ]

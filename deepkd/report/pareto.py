@@ -1,0 +1,169 @@
+"""The models of a folder for people and programs: a document of schema deepkd.pareto/1 as a table, JSON, CSV, plots."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from deepkd.outputs import writing
+from deepkd.report.benchmark import busy
+from deepkd.report.csv import cell
+from deepkd.report.escape import visible
+from deepkd.report.plots import COLORS, RUNTIMES, plain, save_plot
+
+FRONTS = {"latency": "fast", "bytes": "small"}
+"""Front -> what a model on it is called: none is as right and faster, or smaller."""
+Document = Mapping[str, Any]
+
+
+def pareto_tables(document: Document) -> Group:
+    """A row per model, what was left out, and how it was measured."""
+    table = Table(title="Models", title_justify="left")
+    for index, title in enumerate(titles(document)):
+        table.add_column(title, justify="left" if index < 2 else "right")
+    for row in document["models"]:
+        table.add_row(*(escape(text) for text in cells(row, document["batch"])))
+    parts: list[RenderableType] = [table]
+    parts += [Text(visible(f"left out: {one['reason']}"), style="dim") for one in document["left_out"]]
+    return Group(*parts, Text(notes(document), style="dim"))
+
+
+def titles(document: Document) -> list[str]:
+    """The heads of the columns."""
+    counts = [each["threads"] for each in document["models"][0]["latency_ms"]]
+    single = [f"ms, {count} thread{'s' * (count > 1)}" for count in counts]
+    batch = [f"ms in {document['batch']}s, {count} thread{'s' * (count > 1)}" for count in counts]
+    return ["Model", "Made", "Parameters", "MMACs", "MB", *single, *batch, "AUC", "Front"]
+
+
+def cells(row: Mapping[str, Any], batch: int) -> list[str]:
+    """A row's figures as text; milliseconds are always those of one crop."""
+    area = row["auc"]
+    span = "" if not area or area["low"] is None else f" [{area['low']:.3f}, {area['high']:.3f}]"
+    return [
+        visible(row["name"]),
+        ", ".join(row["made"]) or "-",
+        f"{row['params']:,}",
+        f"{row['macs'] / 1e6:,.1f}",
+        f"{row['bytes'] / 1e6:,.2f}",
+        *(f"{each['single']:,.2f}" for each in row["latency_ms"]),
+        *(f"{each['batch'] / batch:,.2f}" for each in row["latency_ms"]),
+        f"{area['value']:.4f}{span}" if area else "-",
+        ", ".join(FRONTS[name] for name in row["front"]) or "-",
+    ]
+
+
+def notes(document: Document) -> str:
+    """How it was measured, in a line or two."""
+    at, data = document["machine"], document["data"]
+    lines = [
+        f"{RUNTIMES[document['runtime']]} {at[document['runtime']]}, {at['cpu']}, {at['cores']} cores, load "
+        f"{at['load']} before the run; models in turn in one process, median of {document['runs']} runs, milliseconds "
+        "of one crop, alone and in a batch."
+    ]
+    lines += busy(at)
+    if data:
+        lines.append(
+            f"AUC on {data['crops']:,} crops of {visible(data['name'])}, split {data['split']}, with the 95% interval "
+            "over originals; people may recur across splits. Front: no other model is as right and faster (on most "
+            "threads), or smaller."
+        )
+    return "\n".join(lines)
+
+
+def pareto_csv(document: Document) -> str:
+    """One line per model; an empty cell is no value."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    counts = [each["threads"] for each in document["models"][0]["latency_ms"]]
+    times = [f"latency_ms_{kind}_{count}" for kind in ("single", "batch") for count in counts]
+    keys = ["name", "role", "made", "params", "macs", "bytes"]
+    writer.writerow([*keys, *times, "auc", "auc_low", "auc_high", "front"])
+    for row in document["models"]:
+        timed = [each[kind] for kind in ("single", "batch") for each in row["latency_ms"]]
+        area = row["auc"] or {"value": None, "low": None, "high": None}
+        about = [cell(row["name"]), row["role"], " ".join(row["made"]), row["params"], row["macs"], row["bytes"]]
+        writer.writerow([*about, *timed, *area.values(), " ".join(row["front"])])
+    return text.getvalue()
+
+
+PANELS: dict[str, tuple[str, Callable[[Mapping[str, Any]], float]]] = {
+    "latency": ("milliseconds of one crop", lambda row: float(row["latency_ms"][-1]["single"])),
+    "bytes": ("megabytes of the file", lambda row: float(row["bytes"]) / 1e6),
+}
+"""Front -> the axis that it is drawn along, and a row's place on it."""
+
+
+def draw_pareto(path: Path, document: Document) -> None:
+    """AUC against milliseconds and megabytes, each front a line; PNG or SVG, by the ending of `path`.
+
+    Raises:
+        OutputError: the plot cannot be written.
+    """
+
+    def draw(figure: Any) -> None:
+        for axes, name in zip(figure.subplots(1, len(PANELS), sharey=True), PANELS, strict=True):
+            _panel(axes, name, document["models"])
+        figure.axes[0].set_ylabel("AUC")
+
+    save_plot(path, draw, width=12, height=5)
+
+
+def _panel(axes: Any, name: str, rows: list[Mapping[str, Any]]) -> None:
+    title, place = PANELS[name]
+    judged = sorted((row for row in rows if row["auc"]), key=place)
+    best = [row for row in judged if name in row["front"]]
+    x, y = [place(row) for row in best], [row["auc"]["value"] for row in best]
+    axes.plot(x, y, color=COLORS[1], drawstyle="steps-post", label="front", zorder=2)
+    for index, row in enumerate(judged):
+        hue = COLORS[1] if row in best else "#888888"
+        axes.scatter(place(row), row["auc"]["value"], s=44, color=hue, zorder=3)
+        side = 1 if index % 2 else -1  # neighbours are named on either side
+        axes.annotate(
+            plain(row["name"]), (place(row), row["auc"]["value"]), xytext=(7 * side, 4), textcoords="offset points",
+            ha="left" if side > 0 else "right", fontsize=8, color=hue,
+        )  # fmt: skip
+    for row in rows:
+        if row["auc"] is None:
+            axes.axvline(place(row), color=COLORS[0], linestyle=":", label=f"{plain(row['name'])}, no AUC")
+    axes.set(xscale="log", xlabel=title, title=f"AUC against {title.split()[0]}")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.margins(x=0.25, y=0.2)
+    axes.legend(loc="lower right", frameon=True, edgecolor="none")
+
+
+def write_pareto(folder: Path, document: Document) -> None:
+    """Write `pareto.json` and `pareto.csv`; where AUC is known `pareto.png` and `pareto.svg`. Each whole or not at all.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    if any(row["auc"] for row in document["models"]):
+        for name in ("pareto.png", "pareto.svg"):
+            draw_pareto(folder / name, document)
+    for name, text in {
+        "pareto.csv": pareto_csv(document),
+        "pareto.json": json.dumps(document, indent=2) + "\n",
+    }.items():
+        with writing(folder / name) as beside:
+            beside.write_text(text)
+
+
+def _print_tables(document: Document) -> None:
+    console = Console()
+    Console(width=None if console.is_terminal else 200).print(pareto_tables(document))
+
+
+FORMATS: dict[str, Callable[[Document], None]] = {
+    "table": _print_tables,
+    "json": lambda document: print(json.dumps(document, indent=2)),
+    "csv": lambda document: print(pareto_csv(document), end=""),
+}
+"""`--format` -> what prints the document to standard output."""

@@ -1,0 +1,72 @@
+"""A quantisation for people and programs: a document of schema deepkd.quantize/1 as a table or JSON."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from deepkd.report.benchmark import busy
+from deepkd.report.escape import visible
+
+
+def quantize_tables(document: Mapping[str, Any]) -> Group:
+    """The variants beside float32, what was written or why nothing was, and how it was measured."""
+    table = Table(title="Variants", title_justify="left")
+    table.add_column("")
+    for name in ("File", "AUC", "Change of AUC", "Latency", "of float32's", "Replaces float32"):
+        table.add_column(name, justify="right")
+    for row in document["models"]:
+        table.add_row(row["variant"], *cells(row))
+    return Group(table, Text("\n".join([outcome(document), *notes(document)]), style="dim"))
+
+
+def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """File, AUC, its change, latency, its ratio, verdict of one row, as text."""
+    plain = (f"{row['bytes'] / 1e6:,.2f} MB", f"{row['auc']:.4f}")
+    latency = f"{row['latency_ms']:,.3f} ms"
+    if row["accepted"] is None:
+        return *plain, "", latency, "", ""
+    change, ratio = row["auc_change"], row["latency_ratio"]
+    span = "" if change["low"] is None else f" [{change['low']:+.4f}, {change['high']:+.4f}]"
+    times = f"{ratio['value']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]"
+    verdict = "yes" if row["accepted"] else "no: " + "; ".join(row["objections"])
+    return *plain, f"{change['value']:+.4f}{span}", latency, times, verdict
+
+
+def outcome(document: Mapping[str, Any]) -> str:
+    """What was written, or that float32 stays."""
+    written = document["written"]
+    if written is None:
+        return "No variant may replace float32 here, so nothing was written; --keep NAME writes one all the same."
+    why = "as --keep asks" if written["asked"] else "the fastest that may replace float32"
+    return f"Wrote {written['variant']} to {visible(written['path'])}, {why}."
+
+
+def notes(document: Mapping[str, Any]) -> list[str]:
+    """How it was measured: a line each for int8, AUC and time."""
+    at, shown, data = document["machine"], document["calibration"], document["data"]
+    distances = ", ".join(f"{name} {value:g}" for name, value in shown["distances"].items())
+    return [
+        f"int8: distance of the logits from float32's (RMS) on {shown['crops']:,} crops of '{shown['split']}' that "
+        f"showed the ranges: {distances}.",
+        f"AUC on {data['crops']:,} crops of '{data['split']}', its change with the 95% interval over originals; people "
+        "may recur across splits.",
+        f"{at['cpu']}, {at['threads']} of {at['cores']} cores, load {at['load']}, onnxruntime {at['onnxruntime']}; "
+        "models in turn in one process, median of single crops.",
+        *busy(at),
+    ]
+
+
+def _print_tables(document: Mapping[str, Any]) -> None:
+    console = Console()
+    Console(width=None if console.is_terminal else 160).print(quantize_tables(document))
+
+
+FORMATS: dict[str, Callable[[Mapping[str, Any]], None]] = {
+    "table": _print_tables,
+    "json": lambda document: print(json.dumps(document, indent=2)),
+}
+"""`--format` -> what prints the document to standard output."""

@@ -1,0 +1,66 @@
+"""RUNTIMES: what computes an ONNX file's outputs. ONNX Runtime comes with deepkd, OpenVINO with its extra."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from deepkd.errors import UsageError
+
+Array = npt.NDArray[Any]
+
+
+class Runtime(Protocol):
+    """An ONNX file, ready to compute."""
+
+    def run(self, names: Sequence[str], crops: npt.NDArray[np.uint8]) -> list[Array]:
+        """The named outputs for crops (N, S, S, 3), each (N, ...)."""
+        ...
+
+
+class OnnxRuntime:
+    """ONNX Runtime on the CPU; `session` also tells what is in the file."""
+
+    def __init__(self, content: bytes, threads: int | None, *, optimise: bool = True) -> None:
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.log_severity_level = 4
+        options.intra_op_num_threads = threads or 0
+        if not optimise:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        # Waiting threads would spin, and take the cores from what decodes and finds faces meanwhile.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self.session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+    def run(self, names: Sequence[str], crops: npt.NDArray[np.uint8]) -> list[Array]:
+        """The named outputs for crops (N, S, S, 3), each (N, ...)."""
+        return list(self.session.run(list(names), {"crops": crops}))
+
+
+class OpenVino:
+    """OpenVINO on the CPU, in float32, so that its scores are ONNX Runtime's."""
+
+    def __init__(self, content: bytes, threads: int | None) -> None:
+        try:
+            import openvino
+        except ImportError as error:
+            raise UsageError(
+                "the runtime openvino is not installed; pip install 'deepkd[openvino]', or take onnxruntime"
+            ) from error
+        settings = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",
+            **({"INFERENCE_NUM_THREADS": threads} if threads else {}),
+        }
+        core = openvino.Core()
+        self._request = core.compile_model(core.read_model(content), "CPU", settings).create_infer_request()
+
+    def run(self, names: Sequence[str], crops: npt.NDArray[np.uint8]) -> list[Array]:
+        """The named outputs for crops (N, S, S, 3), each (N, ...)."""
+        found = self._request.infer({"crops": crops})
+        return [np.array(found[name]) for name in names]
+
+
+RUNTIMES: dict[str, Callable[[bytes, int | None], Runtime]] = {"onnxruntime": OnnxRuntime, "openvino": OpenVino}

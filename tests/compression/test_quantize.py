@@ -1,0 +1,216 @@
+"""Cheaper arithmetic: what is written still is the model, and replaces float32 only where it pays."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from crop_factory import write_crops
+from model_factory import random_model
+from rich.console import Console
+from scorer_factory import write_scorer
+from typer.testing import CliRunner
+
+from deepkd.cli.app import app
+from deepkd.compression.export import export_onnx
+from deepkd.compression.graphs import CONVERSIONS, rounded, weighted_layers, weights_only
+from deepkd.compression.int8 import RECIPES, Recipe, kept_in_float, prepare, sensitivity, to_int8
+from deepkd.compression.quantize import Trial, paired_ratio, quantize
+from deepkd.errors import DataError
+from deepkd.evaluation.metrics import Measure, auc, auc_change
+from deepkd.models.checkpoints import save_model
+from deepkd.report.quantize import outcome, quantize_tables
+from deepkd.scoring.model import Scorer
+from deepkd.settings import QuantizeConfig
+
+RANDOM = np.random.default_rng(0)
+CROPS = [
+    (np.full((64, 64, 3), color) + RANDOM.integers(-20, 20, (64, 64, 3))).astype(np.uint8)
+    for color in RANDOM.integers(20, 236, (12, 3))
+]
+"""Noise on plain colours: a random network tells the colours apart."""
+QUICK = QuantizeConfig(samples=4, runs=3, int8="plain", resamples=20, threads=1)
+SAME = ("params", "macs", "format", "calibration", "thresholds")
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    model = random_model("pico")
+    model.metadata = {
+        "calibration": {"temperature": 1.7, "bias": -0.2},
+        "thresholds": {"real": 0.2, "fake": 0.9},
+        "recipe": {"teacher": "large", "epochs": 3},
+    }
+    return export_onnx(model, tmp_path_factory.mktemp("float32") / "m.onnx")
+
+
+def check(path: Path, source: Path, *, alike: float) -> None:
+    """It says of itself what the source says, its logits go along with the source's, and its evidence makes them."""
+    before, after = Scorer.load(source, threads=1), Scorer.load(path, threads=1)
+    assert all(getattr(after, name) == getattr(before, name) for name in SAME)
+    assert after.metadata["recipe"] == before.metadata["recipe"]
+    assert after.name == f"pico-{after.metadata['quantized']['variant']}"
+    logits, places = after.evidence(CROPS)
+    assert np.corrcoef(logits, before.logits(CROPS))[0, 1] > alike
+    assert places.shape == before.evidence(CROPS)[1].shape
+    assert np.corrcoef(places.mean((1, 2)), logits)[0, 1] > 0.99
+    np.testing.assert_allclose(after.logits(CROPS[:1]), logits[:1], atol=0.05 * np.ptp(logits))
+    assert after.bytes < before.bytes
+
+
+@pytest.mark.parametrize("name", CONVERSIONS)
+def test_a_conversion_is_still_the_model(name: str, source: Path, tmp_path: Path) -> None:
+    CONVERSIONS[name](source, tmp_path / "m.onnx")
+    check(tmp_path / "m.onnx", source, alike=0.999)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_int8_is_still_the_model(name: str, source: Path, tmp_path: Path) -> None:
+    distances = to_int8(source, tmp_path / "m.onnx", CROPS, [name], threads=1)
+    assert distances.keys() == {name} and distances[name] > 0
+    check(tmp_path / "m.onnx", source, alike=0.9)
+    assert Scorer.load(tmp_path / "m.onnx").metadata["quantized"] == {"variant": "int8", "recipe": name, "crops": 12}
+
+
+def test_the_settings_offer_every_recipe() -> None:
+    (field,) = (field for field in QuantizeConfig.__dataclass_fields__.values() if field.name == "int8")
+    assert field.metadata["choices"] == ("auto", *RECIPES)
+
+
+def test_the_closest_recipe_is_taken(source: Path, tmp_path: Path) -> None:
+    distances = to_int8(source, tmp_path / "m.onnx", CROPS, ["plain", "reduced-range"], threads=1)
+    made = Scorer.load(tmp_path / "m.onnx").metadata["quantized"]["recipe"]
+    assert distances[made] == min(distances.values())
+
+
+def test_sensitive_layers_and_ends_are_left_in_float(source: Path, tmp_path: Path) -> None:
+    prepared = prepare(source, tmp_path)
+    ends = kept_in_float(prepared, Recipe(float_ends=True), CROPS)
+    assert len(ends) == 3, "the first convolution, the classifier, the evidence"
+    harm = sensitivity(prepared, ends, CROPS)
+    assert harm[ends[0]] == 0 < min(harm[name] for name in ends[1:]), "the evidence does not touch the logit"
+    more = kept_in_float(prepared, Recipe(float_ends=True, float_sensitive=2), CROPS)
+    assert set(ends) < set(more) and len(more) == 5
+
+
+def test_no_weight_moves_by_more_than_half_a_step(source: Path, tmp_path: Path) -> None:
+    for node, tensor in weighted_layers(onnx.load(source)):
+        weights = onnx.numpy_helper.to_array(tensor)
+        whole, scale = rounded(node, weights)
+        assert scale.size == weights.shape[0] and np.abs(whole.astype(int)).max() == 127
+        assert (np.abs(whole * scale - weights) <= 0.5001 * scale).all()
+    weights_only(source, tmp_path / "m.onnx")
+    kept = {name for node, _ in weighted_layers(onnx.load(tmp_path / "m.onnx")) for name in [node.input[1]]}
+    assert len(kept) > 3, "depthwise convolutions"
+
+
+def trial(change: float, low: float, high: float) -> Trial:
+    ratio = Measure((low + high) / 2, low, high)
+    return Trial(None, 0.9, Measure(change), 1.0, ratio)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("found", "objections"),
+    [
+        (trial(-0.001, 0.5, 0.6), []),
+        (trial(+0.01, 0.5, 0.99), []),
+        (trial(-0.001, 0.9, 1.1), ["not faster here (1.00 [0.90, 1.10] of float32's time)"]),
+        (trial(-0.0021, 0.5, 0.6), ["AUC falls by 0.0021, more than 0.002"]),
+        (trial(-0.1, 2.0, 2.0), ["not faster", "AUC falls"]),
+    ],
+)
+def test_objections(found: Trial, objections: list[str]) -> None:
+    given = found.objections(0.002)
+    assert len(given) == len(objections)
+    assert all(text.startswith(start) for text, start in zip(given, objections, strict=True))
+
+
+def test_a_ratio_is_paired() -> None:
+    drift = np.linspace(1, 3, 50)
+    found = paired_ratio(0.5 * drift, drift)
+    assert vars(found) == {"value": 0.5, "low": 0.5, "high": 0.5}
+
+
+def test_the_change_of_auc_is_paired() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.arange(200) % 2
+    before = rng.normal(labels, 1)
+    sources = [str(index // 4) for index in range(200)]
+    assert vars(auc_change(labels, before, 2 * before + 1, sources=sources)) == {"value": 0, "low": 0, "high": 0}
+    after = before + rng.normal(0, 0.3, 200)
+    found = auc_change(labels, before, after, sources=sources, resamples=100)
+    assert found.value == pytest.approx(auc(labels, after) - auc(labels, before))
+    assert found.low < found.value < found.high and found.high - found.low < 0.1
+    assert auc_change(np.ones(200), before, after, sources=sources) == Measure(None)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_crops(tmp_path_factory.mktemp("data") / "crops", tint=40)
+
+
+def test_the_document_says_what_was_measured_and_keeps_what_is_asked_for(
+    source: Path, data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "small.onnx"
+    document = quantize(str(source), data, out, QUICK.replace(keep="weights"))
+    assert json.loads(json.dumps(document)) == document
+    assert document["schema"] == "deepkd.quantize/1"
+    assert [row["variant"] for row in document["models"]] == ["float32", "int8", "fp16", "weights"]
+    assert document["calibration"]["split"] == "train" and document["calibration"]["crops"] == 4
+    assert document["written"] == {"variant": "weights", "path": str(out), "asked": True}
+    plain, *variants = document["models"]
+    assert plain["accepted"] is None and plain["latency_ratio"]["value"] == 1
+    for row in variants:
+        assert row["accepted"] == (not row["objections"])
+        assert row["auc_change"]["value"] == pytest.approx(row["auc"] - plain["auc"], abs=2e-6)
+    kept = Scorer.load(out)
+    assert (kept.sha256, kept.bytes) == (variants[2]["sha256"], variants[2]["bytes"])
+
+
+def test_nothing_is_written_where_nothing_pays(
+    source: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Trial, "objections", lambda self, max_drop: ["it rains"])
+    document = quantize(str(source), data, tmp_path / "m.onnx", QUICK)
+    assert document["written"] is None and not (tmp_path / "m.onnx").exists()
+    monkeypatch.setattr(Trial, "objections", lambda self, max_drop: [])
+    document = quantize(str(source), data, tmp_path / "m.onnx", QUICK)
+    fastest = min(document["models"][1:], key=lambda row: row["latency_ratio"]["value"])
+    assert document["written"]["variant"] == fastest["variant"] and (tmp_path / "m.onnx").exists()
+
+
+def test_one_class_is_refused(source: Path, tmp_path: Path) -> None:
+    data = write_crops(tmp_path / "crops")
+    index = data / "index.csv"
+    index.write_text(
+        "\n".join(line for line in index.read_text().splitlines() if not ("FAKE" in line and "val" in line))
+    )
+    with pytest.raises(DataError, match="needs REAL and FAKE rows"):
+        quantize(str(source), data, tmp_path / "m.onnx", QUICK)
+
+
+def test_the_command_takes_a_checkpoint_and_prints_table_or_json(data: Path, tmp_path: Path) -> None:
+    run = save_model(random_model("pico"), tmp_path / "m.safetensors")
+    words = ["quantize", str(run), "--data", str(data), "--out", str(tmp_path / "m.onnx"), "--keep", "int8"]
+    words += ["--int8", "plain", "--samples", "4", "--runs", "3", "--resamples", "20", "--threads", "1"]
+    printed = CliRunner().invoke(app, [*words, "--format", "json"])
+    assert printed.exit_code == 0, printed.stderr
+    document = json.loads(printed.stdout)
+    assert document["written"]["variant"] == "int8"
+    again = CliRunner().invoke(app, words)
+    assert again.exit_code == 1 and "--overwrite" in again.stderr
+    console = Console(record=True, width=200, file=io.StringIO())
+    console.print(quantize_tables(document))
+    shown = console.export_text()
+    assert "Wrote int8 to" in shown and f"{document['models'][0]['auc']:.4f}" in shown
+    nothing = outcome({**document, "written": None})
+    assert "nothing was written" in nothing and "--keep" in nothing
+
+
+def test_a_file_of_another_kind_is_refused(data: Path, tmp_path: Path) -> None:
+    path = write_scorer(tmp_path / "green.onnx", schema="other/1")
+    result = CliRunner().invoke(app, ["quantize", str(path), "--data", str(data), "--out", str(tmp_path / "m.onnx")])
+    assert result.exit_code == 1 and "not of schema" in result.stderr

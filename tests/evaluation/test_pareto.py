@@ -1,0 +1,165 @@
+"""The models of a folder: all are found and measured, the front is right, and every report shows it."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import cv2
+import pytest
+from crop_factory import write_crops
+from model_factory import random_model
+from rich.console import Console
+from scorer_factory import write_scorer
+from typer.testing import CliRunner
+
+from deepkd.cli.app import app
+from deepkd.compression.export import export_onnx
+from deepkd.errors import ModelError
+from deepkd.evaluation.evaluate import evaluate_files
+from deepkd.evaluation.pareto import COSTS, find_models, front, made
+from deepkd.models.checkpoints import save_model
+from deepkd.models.registry import build_model
+from deepkd.report.pareto import PANELS, pareto_tables
+from deepkd.settings import EvaluateConfig
+
+QUICK = ["--runs", "3", "--batch", "2", "--teacher", "pico"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`models/` with two ONNX files, a run with one and a run without, a step, a file of another kind; `crops/`."""
+    folder = tmp_path_factory.mktemp("pareto")
+    models = folder / "models"
+    for name in ("alone", "both", "pruned/step-1"):
+        (models / name).mkdir(parents=True)
+    write_scorer(models / "green.onnx", recipe={"teacher": "large"})
+    write_scorer(models / "blind.onnx", name="blind", weights=(0.0, 0.0, 0.0), params=9)
+    model = random_model("pico")
+    model.name, model.metadata = "a run", {"recipe": {"epochs": 3}, "pruned": {"from": "nano"}}
+    save_model(model, models / "alone" / "model.safetensors")
+    save_model(model, models / "pruned" / "step-1" / "model.safetensors")
+    save_model(model, models / "both" / "model.safetensors")
+    export_onnx(model, models / "both" / "model.onnx")
+    (models / "mtcnn.onnx").write_bytes(b"junk")
+    write_crops(folder / "crops", tint=40)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def measured(place: Path) -> tuple[dict, Path]:
+    out = place / "out"
+    words = ["benchmark", "--pareto", str(place / "models"), *QUICK, "--data", str(place / "crops"), "--split", "all"]
+    result = CliRunner().invoke(app, [*words, "--format", "json", "--out", str(out)])
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout), out
+
+
+def test_what_is_found(place: Path, tmp_path: Path) -> None:
+    found = [str(path.relative_to(place / "models")) for path in find_models(place / "models")]
+    assert found == ["alone/model.safetensors", "blind.onnx", "both/model.onnx", "green.onnx", "mtcnn.onnx"]
+    with pytest.raises(ModelError, match=r"holds no \.onnx file and no run folder"):
+        find_models(tmp_path)
+
+
+def test_every_model_is_measured_the_teachers_architecture_too(measured: tuple[dict, Path], place: Path) -> None:
+    document, _ = measured
+    assert document["schema"] == "deepkd.pareto/1"
+    rows = {row["name"]: row for row in document["models"]}
+    assert list(rows) == ["pico (untrained)", "a run (alone)", "a run (both)", "blind", "green"]
+    assert document["models"][0]["role"] == "teacher" and rows["pico (untrained)"]["auc"] is None
+    assert rows["a run (alone)"]["params"] == build_model("pico").params == rows["pico (untrained)"]["params"]
+    assert rows["a run (alone)"]["made"] == ["labels alone", "pruned"] and rows["green"]["made"] == ["distilled"]
+    for row in rows.values():
+        assert [each["threads"] for each in row["latency_ms"]] == [1, 2]
+        assert all(each["single"] > 0 and each["batch"] > 0 for each in row["latency_ms"])
+        assert row["bytes"] > 0 and row["macs"] > 0
+    (left_out,) = document["left_out"]
+    assert left_out["path"] == "mtcnn.onnx" and "damaged" in left_out["reason"]
+    config = EvaluateConfig(data=place / "crops", split="all", resamples=0)
+    (expected,) = evaluate_files([str(place / "models" / "green.onnx")], config)
+    assert rows["green"]["auc"]["value"] == pytest.approx(expected.crops.auc.value, abs=1e-6)
+    assert rows["blind"]["auc"]["value"] == 0.5
+    assert document["data"] == {"name": "crops", "split": "all", "crops": 20}
+
+
+def test_the_fronts_follow_from_the_rows(measured: tuple[dict, Path]) -> None:
+    document, _ = measured
+    for name, cost in COSTS.items():
+        expected = {document["models"][index]["name"] for index in front(document["models"], cost)}
+        assert {row["name"] for row in document["models"] if name in row["front"]} == expected != set()
+
+
+@pytest.mark.parametrize(
+    ("points", "best"),
+    [
+        ([(1, 0.9)], [0]),
+        ([(1, 0.8), (2, 0.9), (3, 0.85)], [0, 1]),
+        ([(1, 0.9), (2, 0.9), (1, 0.8)], [0]),
+        ([(1, 0.9), (1, 0.9)], [0, 1]),
+        ([(1, None), (5, 0.6)], [1]),
+        ([], []),
+    ],
+)
+def test_front_worked_by_hand(points: list, best: list[int]) -> None:
+    rows = [{"auc": None if area is None else {"value": area}, "bytes": cost} for cost, area in points]
+    assert front(rows, COSTS["bytes"]) == best
+
+
+@pytest.mark.parametrize(
+    ("metadata", "expected"),
+    [
+        ({}, []),
+        ({"recipe": {"epochs": 1}}, ["labels alone"]),
+        ({"recipe": {"teacher": "x"}, "pruned": {"params": 9}}, ["distilled", "pruned"]),
+        ({"recipe": {"teacher": "x"}, "quantized": {"variant": "int8"}}, ["distilled", "int8"]),
+    ],
+)
+def test_how_a_model_was_made(metadata: dict, expected: list[str]) -> None:
+    assert made(metadata) == expected
+
+
+def test_out_holds_the_document_the_rows_and_the_plots(measured: tuple[dict, Path]) -> None:
+    document, out = measured
+    assert json.loads((out / "pareto.json").read_text()) == document
+    names = sorted(path.name for path in out.iterdir())
+    assert names == ["config.json", "pareto.csv", "pareto.json", "pareto.png", "pareto.svg"]
+    rows = list(csv.DictReader(io.StringIO((out / "pareto.csv").read_text())))
+    assert [row["name"] for row in rows] == [row["name"] for row in document["models"]]
+    assert float(rows[-1]["latency_ms_single_2"]) == document["models"][-1]["latency_ms"][1]["single"]
+    assert rows[0]["auc"] == "" and rows[1]["made"] == "labels alone pruned"
+    picture = cv2.imread(str(out / "pareto.png"))
+    assert picture.shape[0] > 500 and picture.std() > 5
+    assert "</svg>" in (out / "pareto.svg").read_text()
+    assert PANELS.keys() == COSTS.keys()
+
+
+def test_the_table_shows_every_figure(measured: tuple[dict, Path]) -> None:
+    document, _ = measured
+    console = Console(record=True, width=220, file=io.StringIO())
+    console.print(pareto_tables(document))
+    shown = console.export_text()
+    for row in document["models"]:
+        assert row["name"] in shown and f"{row['params']:,}" in shown
+    assert "left out" in shown and "ms in 2s, 1 thread" in shown
+
+
+def test_without_data_there_is_no_front(place: Path) -> None:
+    words = ["benchmark", "--pareto", str(place / "models" / "both"), *QUICK, "--threads", "1", "--format", "csv"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.stderr
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert [row["front"] for row in rows] == ["", ""] and "latency_ms_single_2" not in rows[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--video", "clip.mp4"], 2, "leave out --video"),
+        (["--student", "deepkd-nano"], 2, "leave out --student"),
+        ([], 1, "holds no .onnx file"),
+    ],
+)
+def test_refusals(words: list[str], code: int, message: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["benchmark", "--pareto", str(tmp_path), *words], env={"COLUMNS": "200"})
+    assert result.exit_code == code and message in result.stderr and not result.stdout

@@ -1,0 +1,19 @@
+"""Small untrained networks that behave like trained ones: every layer matters, and logits differ from crop to crop."""
+
+import torch
+from torch import nn
+
+from deepkd.models.registry import TorchModel, build_model
+
+
+def random_model(name: str = "nano") -> TorchModel:
+    """A student at 64 pixels with random batch norms and classifier, called trained."""
+    torch.manual_seed(0)
+    model = build_model(name, image_size=64)
+    for layer in model.module.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.uniform_(layer.weight, 0.5, 1.5)
+            nn.init.normal_(layer.bias, 0, 0.2)
+    nn.init.normal_(model.module.get_classifier().weight, 0, 0.2)  # type: ignore[operator]
+    model.trained = True
+    return model

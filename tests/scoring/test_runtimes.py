@@ -1,0 +1,48 @@
+"""Another runtime gives the same scores, or says how to get it."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scorer_factory import tinted_clip, write_scorer
+from typer.testing import CliRunner
+
+from deepkd import settings
+from deepkd.cli.app import app
+from deepkd.errors import ModelError, UsageError
+from deepkd.scoring.model import Scorer
+from deepkd.scoring.runtimes import RUNTIMES
+
+CROPS = list(np.random.default_rng(0).integers(0, 256, (5, 160, 160, 3), np.uint8))
+
+
+def test_the_settings_offer_every_runtime() -> None:
+    assert tuple(RUNTIMES) == settings.RUNTIMES
+
+
+def test_openvino_gives_the_same_scores() -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed (pip install 'deepkd[openvino]')")
+    plain, other = (Scorer.load("deepkd-nano", threads=1, runtime=name) for name in ("onnxruntime", "openvino"))
+    assert (other.name, other.sha256, other.metadata) == (plain.name, plain.sha256, plain.metadata)
+    for count in (1, 5):
+        np.testing.assert_allclose(other.logits(CROPS[:count]), plain.logits(CROPS[:count]), atol=1e-4)
+    for ours, theirs in zip(other.evidence(CROPS), plain.evidence(CROPS), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_file_that_is_no_model_is_refused_in_every_runtime(runtime: str, tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(b"junk")
+    with pytest.raises(ModelError, match="damaged or not an ONNX model"):
+        Scorer.load(tmp_path / "m.onnx", runtime=runtime)
+
+
+def test_without_the_extra_its_name_is_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(UsageError, match=r"pip install 'deepkd\[openvino\]'"):
+        Scorer.load("deepkd-nano", runtime="openvino")
+    model, clip = write_scorer(tmp_path / "green.onnx"), tinted_clip(tmp_path / "clip.mp4", seconds=0.3)
+    words = ["detect", str(clip), "--model", str(model), "--runtime", "openvino"]
+    result = CliRunner().invoke(app, words, env={"COLUMNS": "200"})
+    assert result.exit_code == 2 and "deepkd[openvino]" in result.stderr and not result.stdout
