@@ -1,62 +1,48 @@
 """`deepkd benchmark`: size and speed of models, side by side."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from deepkd.cli.options import setting_option
+from deepkd.cli.options import ConfigFile, takes_settings
 from deepkd.config import load_config
 from deepkd.settings import BenchmarkConfig
 
+Models = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[MODEL...]",
+        help="Further models: run folders, .safetensors, .pth or .onnx files, shipped or registry names.",
+    ),
+]
+Pareto = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Measure every model of this folder (ONNX files, run folders) and the teacher instead, as ONNX files, "
+        "on 1 and 2 threads, and mark the Pareto front of AUC against time and size.",
+    ),
+]
+Out = Annotated[Path | None, typer.Option(help="Write the figures (JSON, CSV) and the plots to this folder.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier benchmark in --out.")]
 
+
+@takes_settings(BenchmarkConfig)
 def benchmark(
-    models: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[MODEL...]",
-            help="Further models: run folders, .safetensors, .pth or .onnx files, shipped or registry names.",
-        ),
-    ] = None,
-    teacher: Annotated[str | None, setting_option(BenchmarkConfig, "teacher")] = None,
-    student: Annotated[str | None, setting_option(BenchmarkConfig, "student")] = None,
-    runtime: Annotated[str | None, setting_option(BenchmarkConfig, "runtime")] = None,
-    data: Annotated[Path | None, setting_option(BenchmarkConfig, "data")] = None,
-    split: Annotated[str | None, setting_option(BenchmarkConfig, "split")] = None,
-    limit: Annotated[int | None, setting_option(BenchmarkConfig, "limit")] = None,
-    video: Annotated[Path | None, setting_option(BenchmarkConfig, "video")] = None,
-    video_runs: Annotated[int | None, setting_option(BenchmarkConfig, "video_runs")] = None,
-    frames: Annotated[int | None, setting_option(BenchmarkConfig, "frames")] = None,
-    runs: Annotated[int | None, setting_option(BenchmarkConfig, "runs")] = None,
-    batch: Annotated[int | None, setting_option(BenchmarkConfig, "batch")] = None,
-    threads: Annotated[int | None, setting_option(BenchmarkConfig, "threads")] = None,
-    pareto: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Measure every model of this folder (ONNX files, run folders) and the teacher instead, as ONNX files, "
-            "on 1 and 2 threads, and mark the Pareto front of AUC against time and size.",
-        ),
-    ] = None,
-    format: Annotated[str | None, setting_option(BenchmarkConfig, "format")] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Write the figures (JSON, CSV) and the plots to this folder.")
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier benchmark in --out.")] = False,
-    config_file: Annotated[Path | None, typer.Option("--config", help="TOML file with these settings.")] = None,
+    models: Models = None,
+    *,
+    pareto: Pareto = None,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    config_file: ConfigFile = None,
+    **settings: Any,
 ) -> None:
     """Measure a teacher and a student in turn: parameters, MACs, bytes, latency, throughput, memory, and AUC.
 
     Without any model named it compares cross-efficient-vit (untrained, for its size and speed) with deepkd-nano.
     """
-    config = load_config(
-        BenchmarkConfig,
-        config_file,
-        **{"teacher": teacher, "student": student, "data": data, "split": split, "limit": limit, "video": video},
-        **{"video_runs": video_runs, "frames": frames, "runs": runs, "batch": batch, "threads": threads},
-        runtime=runtime,
-        format=format,
-    )
+    config = load_config(BenchmarkConfig, config_file, **settings)
     if pareto:
         _pareto(pareto, config, models or [], out, overwrite=overwrite)
         return
