@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-SIZE = (900, 1000)
-"""Of the window, pixels; the picture ends with the first card."""
+SIZE, PAGE_PX = (1200, 1300), 960
+"""Of the window, pixels; the picture ends with the first card. The page is no wider than the second."""
 
 
 def main() -> None:
@@ -41,7 +41,8 @@ def main() -> None:
 
 def first_card(image: "np.ndarray") -> "np.ndarray":
     """The top of the page, down to the end of the first card: where its coloured edge ends."""
-    edge = np.flatnonzero(np.ptp(image[:, 18].astype(int), axis=1) > 40)
+    left = max(0, image.shape[1] - PAGE_PX) // 2 + 18
+    edge = np.flatnonzero(np.ptp(image[:, left].astype(int), axis=1) > 40)
     return image[: int(edge[-1]) + 16] if len(edge) else image
 
 
