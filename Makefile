@@ -29,8 +29,8 @@ demo: $(LIGHT)/.done ## Install the light core and judge the two sample clips
 	$(LIGHT)/bin/deepkd detect data/samples/real.mp4 data/samples/forged.mp4 --report demo/report.html
 	@echo "The evidence is in demo/report.html"
 
-test: $(VENV)/.done ## Run the tests
-	$(BIN)/python -m pytest
+test: $(VENV)/.done ## Run the tests, in two processes
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: lint types test ## Lint, types and tests
 

@@ -4,8 +4,10 @@ import os
 import sys
 from pathlib import Path
 
+THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
+"""Of each library: processes that test side by side have a core each, and more threads would wait for each other."""
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_name, "2")
+    os.environ.setdefault(_name, str(THREADS))
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]  # tests import `media`, and deepkd from the checkout
 
@@ -13,7 +15,7 @@ import cv2  # noqa: E402
 import pytest  # noqa: E402
 from media import Image, Media, Portrait, portraits  # noqa: E402
 
-cv2.setNumThreads(2)
+cv2.setNumThreads(THREADS)
 
 
 @pytest.fixture(scope="session")
