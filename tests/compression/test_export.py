@@ -143,7 +143,7 @@ def test_torchscript_gives_the_same_logits_and_says_what_it_is(tmp_path: Path) -
         crops = model.format.batch(CROPS[:count])
         found = loaded(torch.from_numpy(crops)).detach().numpy()
         np.testing.assert_allclose(found, model.logits(CROPS[:count]), atol=1e-4)
-    assert json.loads(said[METADATA_KEY])["input"] == model.format.to_dict()
+    assert InputFormat.from_dict(json.loads(said[METADATA_KEY])["input"]) == model.format
 
 
 def test_torchscript_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
