@@ -136,6 +136,7 @@ def test_the_command_prunes_to_a_latency_in_steps(tmp_path: Path, monkeypatch: p
 
     for module in (latency, gradual):
         monkeypatch.setattr(module, "latency_ms", clock)
+    monkeypatch.setattr(latency, "ROUNDS", 3)
     data = write_crops(tmp_path / "crops", tint=40)
     source = save_model(random_model("pico"), tmp_path / "source.safetensors")
     limit = 0.5 * milliseconds(load_checkpoint(source))
