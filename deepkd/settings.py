@@ -214,8 +214,8 @@ class BenchmarkConfig(Config):
 
 
 @dataclass(frozen=True)
-class TrainingConfig(Config):
-    """What every training takes."""
+class FittingConfig(Config):
+    """What everything that fits weights takes."""
 
     epochs: int = setting(10, "Passes over the drawn samples.", low=1)
     batch: int = setting(32, "Crops per optimiser step, over all processes.", low=2)
@@ -239,8 +239,6 @@ class TrainingConfig(Config):
         0.999, "Decay of the averaged weights that are validated and kept; 0 turns it off.", low=0, high=1
     )
     patience: int = setting(0, "Stop after so many epochs without a better validation AUC; 0 never stops early.", low=0)
-    image_size: int | None = setting(None, "Side of the model's input, pixels; the registry's unless given.", low=32)
-    init: Path | None = setting(None, "Checkpoint to start from; its classifier may differ.")
     limit: int | None = setting(None, "Train on about so many crops, whole families.", low=2)
     val_limit: int | None = setting(None, "Validate on about so many crops, whole families.", low=2)
     seed: int = setting(0, "Seed of everything that is drawn.", low=0)
@@ -262,6 +260,14 @@ class TrainingConfig(Config):
             )
         if self.self_blend and self.sampling != "paired":
             raise ConfigError(f"self_blend={self.self_blend} needs sampling=paired, not {self.sampling}")
+
+
+@dataclass(frozen=True)
+class TrainingConfig(FittingConfig):
+    """What every training takes that chooses its network."""
+
+    image_size: int | None = setting(None, "Side of the model's input, pixels; the registry's unless given.", low=32)
+    init: Path | None = setting(None, "Checkpoint to start from; its classifier may differ.")
 
 
 @dataclass(frozen=True)
@@ -333,7 +339,7 @@ class DistillConfig(TrainingConfig):
 
 
 @dataclass(frozen=True)
-class PruneConfig(Config):
+class PruneConfig(FittingConfig):
     """`deepkd prune`: a smaller network out of a trained one."""
 
     command: ClassVar[str] = "prune"
@@ -351,19 +357,14 @@ class PruneConfig(Config):
     penalty: float = setting(0.0, "Taken off a channel's worth for each million multiply-accumulates it costs.", low=0)
     samples: int = setting(512, "Labelled crops of the split train that show what channels are worth.", low=2)
     steps: int = setting(1, "Steps in which the network shrinks, each the same share, fine-tuned after each.", low=1)
-    epochs: int = setting(0, "Epochs of distillation from the unpruned network after each step; 0 only prunes.", low=0)
-    batch: int = setting(32, "Crops per optimiser step.", low=2)
-    lr: float = setting(5e-4, "Peak learning rate of the fine-tuning.", low=0)
-    sampling: str = setting("paired", "How its batches are drawn.", choices=("paired", "balanced", "shuffled"))
-    self_blend: float = setting(0.0, "Share of self-blended forgeries in it; needs paired.", low=0, high=1)
-    limit: int | None = setting(None, "Use about so many crops, whole families.", low=2)
-    val_limit: int | None = setting(None, "Validate on about so many crops, whole families.", low=2)
-    seed: int = setting(0, "Seed of everything that is drawn.", low=0)
-    device: str = setting("auto", "Where to fine-tune.", choices=DEVICES)
-    workers: int = setting(2, "Processes that read and augment crops.", low=0)
+    epochs: int = setting(0, "Epochs of distillation after each step; 0 only prunes.", low=0)
+    teacher_view: str = setting(
+        "same", "What the teachers see: the pruned network's view, or that view clean.", choices=("same", "clean")
+    )
 
     def check(self) -> None:
         """Something must be reached, and steps in between are worth nothing without fine-tuning."""
+        super().check()
         if self.params is None and self.macs_m is None and self.latency_ms is None:
             raise ConfigError("nothing to reach; give --params, --macs-m, --latency-ms or several")
         if self.steps > 1 and not self.epochs:

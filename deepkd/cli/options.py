@@ -36,7 +36,10 @@ def setting_option(kind: type[Config], name: str, *flags: str) -> Any:
 
 
 def takes_settings(kind: type[Config]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command one option per setting of `kind`, in place of its `**settings`; what is not given is None."""
+    """Give a command one option per setting of `kind`, in place of its `**settings`; what is not given is None.
+
+    Its own settings come before those that it shares with other commands.
+    """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         hints = typing.get_type_hints(kind)
@@ -47,7 +50,7 @@ def takes_settings(kind: type[Config]) -> Callable[[Callable[..., None]], Callab
                 default=None,
                 annotation=Annotated[hints[item.name] | None, setting_option(kind, item.name)],
             )
-            for item in dataclasses.fields(kind)
+            for item in sorted(dataclasses.fields(kind), key=lambda item: item.name not in kind.__annotations__)
             if not item.metadata["table"]
         ]
         signature = inspect.signature(command, eval_str=True)

@@ -16,13 +16,20 @@ def prune(
     *,
     data: Annotated[Path, typer.Option(help="Crops that show what channels are worth, and to fine-tune on.")],
     out: Annotated[Path, typer.Option(help="Folder of the pruned model.")],
+    teacher: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="What teaches after each step, as in distill; several speak with their mean. RUN unless given."
+        ),
+    ] = None,
     config_file: ConfigFile = None,
     **settings: Any,
 ) -> None:
     """Take away the channels that a network misses least, until it is small enough.
 
-    With --epochs the unpruned network teaches the pruned one after each step. Without, go on with
-    `deepkd distill --student NAME --init OUT --teacher RUN`. Widths stay multiples of 8 and travel with the weights.
+    With --epochs the unpruned network, or each --teacher, teaches the pruned one after each step. Without, go on with
+    `deepkd distill --student NAME --init OUT --teacher RUN`, or on labels alone with `deepkd train --model NAME --init
+    OUT`. Widths stay multiples of 8 and travel with the weights.
     """
     config = load_config(PruneConfig, config_file, **settings)
     from rich.console import Console
@@ -31,7 +38,8 @@ def prune(
     from deepkd.compression.gradual import prune_in_steps
     from deepkd.models.checkpoints import load_checkpoint
 
-    pruned = prune_in_steps(load_checkpoint(run), data, out, config, follow=following)
+    teachers = [load_checkpoint(path) for path in teacher or []]
+    pruned = prune_in_steps(load_checkpoint(run), data, out, config, follow=following, teachers=teachers)
     size = f"{pruned.params:,} parameters, {pruned.macs / 1e6:.1f} M multiply-accumulates"
     taken_ms = pruned.metadata["pruned"]["measured_ms"]
     size += "" if taken_ms is None else f", {taken_ms:.3g} ms for one crop when it was pruned"

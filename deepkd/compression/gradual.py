@@ -1,6 +1,7 @@
-"""Pruning in steps: shrink a little, let the unpruned network teach what is left, shrink again."""
+"""Pruning in steps: shrink a little, let the unpruned network or others teach what is left, shrink again."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -9,25 +10,43 @@ from deepkd.compression.latency import latency_ms, prune_to_latency
 from deepkd.compression.prune import Target, prune
 from deepkd.data.crops import load_crops
 from deepkd.distillation.distiller import distill
-from deepkd.errors import OutputError
+from deepkd.errors import ConfigError, OutputError
 from deepkd.models.checkpoints import WEIGHTS_FILE, save_model
 from deepkd.models.registry import TorchModel
 from deepkd.outputs import check_folder
-from deepkd.settings import DistillConfig, PruneConfig
+from deepkd.settings import DistillConfig, FittingConfig, PruneConfig
 from deepkd.training.engine import CONFIG_FILE, Progress, calibrate
 
 Follow = Callable[[Path, str], AbstractContextManager[Callable[[Progress], None]]]
 """Given a run folder and what happens there: what to report the training's progress to."""
 
 
-def prune_in_steps(model: TorchModel, data: Path, out: Path, config: PruneConfig, *, follow: Follow) -> TorchModel:
+def prune_in_steps(
+    model: TorchModel,
+    data: Path,
+    out: Path,
+    config: PruneConfig,
+    *,
+    follow: Follow,
+    teachers: Sequence[TorchModel] = (),
+) -> TorchModel:
     """The pruned model, written to `out`; with `config.epochs` each step is a run in `out/step-N`.
+
+    Args:
+        model: what to prune.
+        data: crops that show what channels are worth, and to fine-tune on.
+        out: folder.
+        config: target, criterion, fine-tuning.
+        follow: see `Follow`.
+        teachers: they teach what is left after each step with their mean; `model` itself unless given.
 
     Raises:
         DataError: the crops cannot be used.
-        ModelError, ConfigError: as `prune`.
+        ModelError, ConfigError: as `prune`; or teachers are given and no epochs to teach in.
         OutputError: `out` holds a model already, or cannot be written.
     """
+    if teachers and not config.epochs:
+        raise ConfigError("epochs=0 leaves a teacher nothing to teach; give --epochs, or leave --teacher out")
     if (out / WEIGHTS_FILE).exists():
         raise OutputError(f"{out}: holds a model already; give another --out")
     check_folder(out)
@@ -41,7 +60,7 @@ def prune_in_steps(model: TorchModel, data: Path, out: Path, config: PruneConfig
         about = {**config.recipe(), "from": model.name, "measured_ms": taken_ms}
         current.metadata = {**current.metadata, "pruned": about}
         if config.epochs:
-            current = _fine_tuned(current, model, data, out / f"step-{number}", config, follow)
+            current = _fine_tuned(current, teachers or [model], data, out / f"step-{number}", config, follow)
     if not config.epochs:
         calibrate(current, load_crops(data, "val", limit=config.val_limit))
     save_model(current, out / WEIGHTS_FILE)
@@ -80,22 +99,10 @@ def _shrunk(
 
 
 def _fine_tuned(
-    pruned: TorchModel, teacher: TorchModel, data: Path, run: Path, config: PruneConfig, follow: Follow
+    pruned: TorchModel, teachers: Sequence[TorchModel], data: Path, run: Path, config: PruneConfig, follow: Follow
 ) -> TorchModel:
     start = save_model(pruned, run.with_suffix(".safetensors"))
-    tuning = DistillConfig(
-        student=pruned.architecture,
-        init=start,
-        epochs=config.epochs,
-        batch=config.batch,
-        lr=config.lr,
-        sampling=config.sampling,
-        self_blend=config.self_blend,
-        limit=config.limit,
-        val_limit=config.val_limit,
-        seed=config.seed,
-        device=config.device,
-        workers=config.workers,
-    )
+    shared = {item.name: getattr(config, item.name) for item in dataclasses.fields(FittingConfig)}
+    tuning = DistillConfig(student=pruned.architecture, init=start, teacher_view=config.teacher_view, **shared)
     with follow(run, f"distill {run.name}") as report:
-        return distill([teacher], data, run, tuning, report=report)
+        return distill(teachers, data, run, tuning, report=report)

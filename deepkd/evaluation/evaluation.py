@@ -249,10 +249,20 @@ def distinct_names(names: Sequence[str], paths: Sequence[str] | None = None) -> 
 
 
 def _mark(path: str, rivals: Sequence[str]) -> str:
-    """The last part of `path` that none of its rivals has, in brackets; empty where it has no rival."""
-    own = (part for part in reversed(Path(path).parts) if sum(part in Path(rival).parts for rival in rivals) == 1)
-    part = next(own, "") if len(rivals) > 1 else ""
+    """The nearest folder from which on no rival's folders read the same, else the file's name; empty where none is."""
+    if len(rivals) < 2:
+        return ""
+    own = _folders(path)
+    endings = (own[-count:] for count in range(1, len(own) + 1))
+    apart = (ending[0] for ending in endings if sum(_folders(rival)[-len(ending) :] == ending for rival in rivals) == 1)
+    alone = [Path(rival).name for rival in rivals].count(Path(path).name) == 1
+    part = next(apart, Path(path).name if alone else "")
     return f" ({part})" if part else ""
+
+
+def _folders(path: str) -> tuple[str, ...]:
+    """The parts of a path without a file's name; a name without an ending is a run folder's, or a shipped model's."""
+    return (Path(path).parent if Path(path).suffix else Path(path)).parts
 
 
 def write_scores(path: Path, evaluations: Sequence[Evaluation]) -> None:

@@ -112,33 +112,14 @@ def auc_change(
 ) -> Measure:
     """AUC of one model less that of another on the same rows, with the interval over the same resamples of both.
 
-    Args:
-        labels: 1 is FAKE, 0 is REAL, (N,).
-        before: logits of the other, (N,).
-        after: logits of the one, (N,).
-        sources: original video of each row, (N,).
-        resamples: of the sources; 0 leaves the interval out.
-        seed: of the resampling.
-
-    Raises:
-        ModelError, DataError: as `auc`.
+    Logits of the other `before`, of the one `after`, and labels as in `auc`; sources are the original videos of the
+    rows, (N,). Without resamples there is no interval. Raises as `auc`.
     """
     values = auc(labels, after), auc(labels, before)
     if values[0] is None or values[1] is None:
         return Measure(None)
-    source = np.unique(np.asarray(sources), return_inverse=True)[1]
-    both = [_Rows(*_checked(labels, logits), np.zeros(len(source)), 0.5) for logits in (after, before)]
-    changes = [
-        _ranked(*both[0].curve(weights))["auc"] - _ranked(*both[1].curve(weights))["auc"]
-        for weights in _resamples(source, resamples, seed)
-    ]
-    drawn = np.concatenate([np.zeros(0), *changes])
-    drawn = drawn[~np.isnan(drawn)]
-    change = values[0] - values[1]
-    if not len(drawn):
-        return Measure(change)
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return Measure(change, float(low), float(high))
+    drawn = [auc_resamples(labels, logits, sources, resamples=resamples, seed=seed) for logits in (after, before)]
+    return _measure(values[0] - values[1], _interval(drawn[0] - drawn[1]))
 
 
 def log_loss(labels: npt.ArrayLike, logits: npt.ArrayLike) -> float:
@@ -241,7 +222,8 @@ def auc_resamples(
     y, z = _checked(labels, logits)
     _, source = np.unique(np.asarray(sources), return_inverse=True)
     rows = _Rows(y, z, sigmoid(z), 0.5)
-    return np.concatenate([rows.weighted(weights)["auc"] for weights in _resamples(source, resamples, seed)])
+    drawn = [_ranked(*rows.curve(weights))["auc"] for weights in _resamples(source, resamples, seed)]
+    return np.concatenate([np.zeros(0), *drawn])
 
 
 class _Rows:
@@ -353,21 +335,24 @@ def _equal_error(fpr: Array, tpr: Array) -> Array:
 
 
 def _intervals(rows: _Rows, source: npt.NDArray[np.intp], resamples: int, seed: int) -> dict[str, tuple[float, float]]:
-    """2.5% and 97.5% percentiles over the resamples that give the figure; none with one source."""
+    """The interval of each figure that some resample gives; none with one source."""
     if source.max() == 0:
         return {}
     drawn: dict[str, list[Array]] = {name: [] for name in FIGURES}
     for weights in _resamples(source, resamples, seed):
         for name, values in rows.weighted(weights).items():
             drawn[name].append(values)
-    intervals = {}
-    for name, parts in drawn.items():
-        values = np.concatenate(parts)
-        values = values[~np.isnan(values)]
-        if len(values):
-            low, high = np.percentile(values, [2.5, 97.5])
-            intervals[name] = (float(low), float(high))
-    return intervals
+    intervals = {name: _interval(np.concatenate(parts)) for name, parts in drawn.items()}
+    return {name: interval for name, interval in intervals.items() if interval}
+
+
+def _interval(drawn: Array) -> tuple[float, float] | None:
+    """2.5% and 97.5% percentiles of a figure over the resamples that give it; None where none does."""
+    known = drawn[~np.isnan(drawn)]
+    if not len(known):
+        return None
+    low, high = np.percentile(known, [2.5, 97.5])
+    return float(low), float(high)
 
 
 def _resamples(source: npt.NDArray[np.intp], resamples: int, seed: int) -> Iterator[Array]:

@@ -3,10 +3,12 @@
 import csv
 import io
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
@@ -99,21 +101,32 @@ PANELS: dict[str, tuple[str, Callable[[Mapping[str, Any]], float]]] = {
     "bytes": ("megabytes of the file", lambda row: float(row["bytes"]) / 1e6),
 }
 """Front -> the axis that it is drawn along, and a row's place on it."""
+KEYS_IN_A_LINE = 4
+"""Names beside one another under the plot."""
+BEATEN = "#888888"
+SIDES = tuple(10 * np.array((math.sin(angle), math.cos(angle))) for angle in np.linspace(0, 2 * math.pi, 16, False))
+"""Where a number may stand, from its point: 16 directions, in points of 1/72 inch."""
 
 
 def draw_pareto(path: Path, document: Document) -> None:
-    """AUC against milliseconds and megabytes, each front a line; PNG or SVG, by the ending of `path`.
+    """AUC against milliseconds and megabytes, each front a line, models by number; PNG or SVG, by its ending.
 
     Raises:
         OutputError: the plot cannot be written.
     """
+    rows = document["models"]
+    lines_of_key = math.ceil((len(rows) + 1) / KEYS_IN_A_LINE)
 
     def draw(figure: Any) -> None:
         for axes, name in zip(figure.subplots(1, len(PANELS), sharey=True), PANELS, strict=True):
-            _panel(axes, name, document["models"])
+            _panel(axes, name, rows)
         figure.axes[0].set_ylabel("AUC")
+        figure.legend(*_key(figure.axes[0], rows), loc="outside lower left", ncols=KEYS_IN_A_LINE, handlelength=1.6)
+        figure.draw_without_rendering()  # numbers are placed between points whose places on paper are known
+        for axes, name in zip(figure.axes, PANELS, strict=True):
+            _number(axes, name, rows)
 
-    save_plot(path, draw, width=12, height=5)
+    save_plot(path, draw, width=12, height=4.6 + 0.2 * lines_of_key)
 
 
 def _panel(axes: Any, name: str, rows: list[Mapping[str, Any]]) -> None:
@@ -122,21 +135,40 @@ def _panel(axes: Any, name: str, rows: list[Mapping[str, Any]]) -> None:
     best = [row for row in judged if name in row["front"]]
     x, y = [place(row) for row in best], [row["auc"]["value"] for row in best]
     axes.plot(x, y, color=COLORS[1], drawstyle="steps-post", label="front", zorder=2)
-    for index, row in enumerate(judged):
-        hue = COLORS[1] if row in best else "#888888"
-        axes.scatter(place(row), row["auc"]["value"], s=44, color=hue, zorder=3)
-        side = 1 if index % 2 else -1  # neighbours are named on either side
-        axes.annotate(
-            plain(row["name"]), (place(row), row["auc"]["value"]), xytext=(7 * side, 4), textcoords="offset points",
-            ha="left" if side > 0 else "right", fontsize=8, color=hue,
-        )  # fmt: skip
+    for row in judged:
+        axes.scatter(place(row), row["auc"]["value"], s=30, color=COLORS[1] if row in best else BEATEN, zorder=3)
     for row in rows:
         if row["auc"] is None:
             axes.axvline(place(row), color=COLORS[0], linestyle=":", label=f"{plain(row['name'])}, no AUC")
     axes.set(xscale="log", xlabel=title, title=f"AUC against {title.split()[0]}")
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.margins(x=0.25, y=0.2)
-    axes.legend(loc="lower right", frameon=True, edgecolor="none")
+    axes.margins(x=0.1, y=0.12)
+
+
+def _key(axes: Any, rows: list[Mapping[str, Any]]) -> tuple[list[Any], list[str]]:
+    """What the lines and the numbers stand for: handles and words."""
+    from matplotlib.lines import Line2D
+
+    handles, words = axes.get_legend_handles_labels()
+    for number, row in enumerate(rows, start=1):
+        if row["auc"]:
+            handles.append(Line2D([], [], linestyle="none", marker=f"${number}$", markeredgewidth=0, color="black"))
+            words.append(plain(row["name"]))
+    return handles, words
+
+
+def _number(axes: Any, name: str, rows: list[Mapping[str, Any]]) -> None:
+    """Write each model's number beside its point, on that side where other points and numbers are farthest."""
+    spots = {number: (PANELS[name][1](row), row["auc"]["value"]) for number, row in enumerate(rows, 1) if row["auc"]}
+    points = {number: axes.transData.transform(spot) * 72 / axes.figure.dpi for number, spot in spots.items()}
+    taken = list(points.values())
+    for number, point in points.items():
+        best = max((point + side for side in SIDES), key=lambda at: min(np.hypot(*(at - other)) for other in taken))
+        taken.append(best)
+        axes.annotate(
+            str(number), spots[number], xytext=best - point, textcoords="offset points", ha="center", va="center",
+            fontsize=8, zorder=4,
+        )  # fmt: skip
 
 
 def write_pareto(folder: Path, document: Document) -> None:

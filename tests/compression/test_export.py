@@ -60,6 +60,28 @@ def test_an_export_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.M
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("shift", "refused"), [(5e-5, False), (2e-4, True), (float("nan"), True)])
+def test_a_written_file_whose_logits_moved_is_refused(
+    shift: float, refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    describe = export._describe
+
+    def spoil(path: Path, metadata: dict) -> None:
+        describe(path, metadata)
+        graph = onnx.load(path)
+        bias = next(one for one in graph.graph.initializer if one.name.endswith("classifier.bias"))
+        bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + np.float32(shift), bias.name))
+        onnx.save(graph, path)
+
+    monkeypatch.setattr(export, "_describe", spoil)
+    if not refused:
+        assert export_onnx(trained(), tmp_path / "m.onnx").exists()
+        return
+    with pytest.raises(ModelError, match=r"export refused|not finite"):
+        export_onnx(trained(), tmp_path / "m.onnx")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_that_is_missing_is_an_output_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot be written"):
         export_onnx(trained(), tmp_path / "no" / "m.onnx")
@@ -143,7 +165,7 @@ def test_torchscript_gives_the_same_logits_and_says_what_it_is(tmp_path: Path) -
         crops = model.format.batch(CROPS[:count])
         found = loaded(torch.from_numpy(crops)).detach().numpy()
         np.testing.assert_allclose(found, model.logits(CROPS[:count]), atol=1e-4)
-    assert json.loads(said[METADATA_KEY])["input"] == model.format.to_dict()
+    assert InputFormat.from_dict(json.loads(said[METADATA_KEY])["input"]) == model.format
 
 
 def test_torchscript_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from deepkd.cli.app import app
+from deepkd.cli.training import following
 from deepkd.compression import gradual, latency
 from deepkd.compression.export import export_onnx
 from deepkd.compression.importance import CRITERIA, Importance, drawn, taylor
@@ -22,6 +23,7 @@ from deepkd.models.checkpoints import load_checkpoint, save_model
 from deepkd.models.registry import TorchModel, build_model, evaluating
 from deepkd.models.widths import resize, widths_of
 from deepkd.scoring.model import InputFormat, Scorer
+from deepkd.settings import PruneConfig
 
 CROPS = list(np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8))
 LABELS = torch.tensor([0.0, 1.0, 1.0, 0.0])
@@ -134,17 +136,31 @@ def test_the_command_prunes_to_a_latency_in_steps(tmp_path: Path, monkeypatch: p
 
     for module in (latency, gradual):
         monkeypatch.setattr(module, "latency_ms", clock)
+    monkeypatch.setattr(latency, "ROUNDS", 3)
     data = write_crops(tmp_path / "crops", tint=40)
     source = save_model(random_model("pico"), tmp_path / "source.safetensors")
     limit = 0.5 * milliseconds(load_checkpoint(source))
     words = ["prune", str(source), "--data", str(data), "--out", str(tmp_path / "out"), "--samples", "8"]
     words += ["--latency-ms", str(limit), "--steps", "2", "--epochs", "1", "--batch", "4", "--workers", "0"]
+    other = random_model("pico")
+    other.name = "other"
+    words += ["--teacher", str(source), "--teacher", str(save_model(other, tmp_path / "other.safetensors"))]
+    words += ["--augment", "light", "--teacher-view", "clean"]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
     first, last = (load_checkpoint(tmp_path / "out" / name) for name in ("step-1", "."))
     assert measured[0] > milliseconds(first) > limit >= milliseconds(last)
     assert last.metadata["pruned"]["measured_ms"] == pytest.approx(milliseconds(last), abs=1e-4)
     assert first.metadata["pruned"]["from"] == "pico"
+    recipe = last.metadata["recipe"]
+    assert (recipe["teacher"], recipe["augment"], recipe["teacher_view"]) == ("pico, other", "light", "clean")
+
+
+def test_teachers_need_epochs_to_teach_in(model: TorchModel, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="epochs=0 leaves a teacher nothing to teach"):
+        gradual.prune_in_steps(
+            model, tmp_path, tmp_path / "out", PruneConfig(params=9), follow=following, teachers=[model]
+        )
 
 
 def test_the_clock_is_that_of_the_exported_network() -> None:
@@ -189,6 +205,7 @@ def test_the_command_prunes_in_steps_and_keeps_its_place_in_the_pipeline(tmp_pat
     first, second = (load_checkpoint(tmp_path / "steps" / f"step-{number}") for number in (1, 2))
     assert load_checkpoint(source).params > first.params > second.params
     assert second.params == load_checkpoint(tmp_path / "steps").params <= 120_000
+    assert second.metadata["recipe"]["teacher"] == "pico", "the unpruned network"
     again = run(app, ["prune", str(source), "--data", str(data), "--out", str(tmp_path / "plain"), *sizes])
     assert again.exit_code == 1
     assert "holds a model already" in again.stderr
