@@ -9,7 +9,7 @@ from typing import Any
 from deepkd.data.clips import Clip
 from deepkd.data.crops import CropSet, load_crops, whole_families
 from deepkd.data.datasets import find_clips
-from deepkd.data.families import known_families
+from deepkd.data.families import UNLISTED_KEY, known_families
 from deepkd.data.folders import holds_videos, is_image_folder, read_image_folder
 from deepkd.data.perturbations import PERTURBATIONS, parse_names
 from deepkd.errors import DataError, UsageError
@@ -178,7 +178,7 @@ def _is_of_crops(data: Path, config: EvaluateConfig) -> bool:
 
 
 def _training_share(name: str, model: Any, data: CropSet | list[Clip], config: EvaluateConfig) -> float | None:
-    """The share of the originals that the model was trained on; None where it does not say.
+    """The share of the originals that the model was trained on; None where it does not say, or not all.
 
     Raises:
         DataError: there are some, and the settings do not allow it.
@@ -193,7 +193,7 @@ def _training_share(name: str, model: Any, data: CropSet | list[Clip], config: E
             f"{name} was trained on {len(known)} of these {len(originals)} originals, e.g. {known[0]}, so its figures "
             "would say nothing about new ones; choose another --split or --data, or add --allow-training-data"
         )
-    return None if known is None else len(known) / len(originals)
+    return None if known is None or (not known and UNLISTED_KEY in recipe) else len(known) / len(originals)
 
 
 def _rows(data: CropSet | list[Clip]) -> Sequence[CropRow] | Sequence[Clip]:

@@ -162,4 +162,4 @@ def test_training_data_is_refused_or_named(data, tmp_path):
 
 
 def test_an_old_model_is_warned_of(model, data):
-    assert "green does not list its training data" in run(model, "--data", data).stderr
+    assert "green does not list all of its training data" in run(model, "--data", data).stderr
