@@ -286,7 +286,7 @@ def show_clips(document: Mapping[str, Any]) -> str:
     conditions = [("none", [model["videos"] for model in models])]
     for place, one in enumerate(models[0]["robustness"]):
         these = [model["robustness"][place]["videos"] for model in models]
-        conditions.append((f"{one['title']}: {one['level']:g}", these))
+        conditions.append((damage(one), these))
     named = [(title, *pair) for title, these in conditions for pair in zip(ROLES.values(), these, strict=True)]
     lines = [[title, name, *clip_cells(one)] for title, name, one in named]
     whole = models[0]["videos"]
@@ -299,6 +299,11 @@ def show_clips(document: Mapping[str, Any]) -> str:
         "\n\nSo few clips show that the whole path holds under damage, not how right a model is."
     )  # fmt: skip
     return f"{counted}\n\n{markdown(titles, lines, left=2)}{few}"
+
+
+def damage(condition: Mapping[str, Any]) -> str:
+    """A perturbation and its level, as `--perturb` takes them."""
+    return f"`{condition['perturbation']}:{condition['level']:g}`"
 
 
 def clip_cells(metrics: Mapping[str, Any] | None) -> list[str]:
@@ -321,7 +326,7 @@ def measure_peers(args: argparse.Namespace) -> dict[str, Any]:
     where = machine(threads)
     timings = take_turns(scorers(paths, args.out, threads), runs=args.runs, batch=32)
     rows = [
-        {"name": name, "params": one.params, **one.to_dict(), "single_ms": 1000 * float(np.median(timing.single)),
+        {**one.to_dict(), "name": name, "single_ms": 1000 * float(np.median(timing.single)),
          "batch_ms": 1000 * float(np.median(timing.batch)) / 32}
         for name, one, timing in zip(names, found, timings, strict=True)
     ]  # fmt: skip
@@ -343,8 +348,9 @@ def show_peers(document: Mapping[str, Any]) -> str:
     lines = [["parameters", *(f"{row['params']:,}" for row in rows)]]
     lines += [[FIGURES[key], *(interval(row["crops"][key]) for row in rows)] for key in TABLE]
     for place, condition in enumerate(rows[0]["robustness"]):
-        name = f"AUC, {condition['title']}: {condition['level']:g}"
-        lines.append([name, *(interval(row["robustness"][place]["crops"]["auc"]) for row in rows)])
+        lines.append(
+            [f"AUC under {damage(condition)}", *(interval(row["robustness"][place]["crops"]["auc"]) for row in rows)]
+        )
     lines += [["ms, one crop", *(f"{row['single_ms']:.2f}" for row in rows)]]
     lines += [["ms per crop in 32s", *(f"{row['batch_ms']:.2f}" for row in rows)]]
     counts = rows[0]["crops"]
