@@ -7,15 +7,14 @@ some parts again and leaves the others as they are. Measure on an idle machine.
 """
 
 import argparse
-import json
 import shutil
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from documents import Part, markdown, say, write_parts
 
 from deepkd.compression.quantize import as_onnx, quantize
 from deepkd.errors import UsageError
@@ -34,18 +33,6 @@ import browser_check  # noqa: E402
 
 NOISE = 32
 """Crops on which two runtimes are compared."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part of the document: what measures it, and what writes its figures as Markdown."""
-
-    measure: Callable[[argparse.Namespace], dict[str, Any]]
-    show: Callable[[Mapping[str, Any]], str]
-
-
-def say(text: str) -> None:
-    print(f"compression: {text}", file=sys.stderr, flush=True)
 
 
 def measure_models(args: argparse.Namespace) -> dict[str, Any]:
@@ -137,25 +124,6 @@ def show_browser(document: Mapping[str, Any]) -> str:
     )
 
 
-def markdown(titles: list[str], lines: list[list[str]], *, left: int = 1) -> str:
-    """A Markdown table with its first columns to the left."""
-    rule = ["---"] * left + ["---:"] * (len(titles) - left)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (titles, rule, *lines))
-
-
-def filled(text: str, name: str, content: str) -> str:
-    """The document with what stands between the marks of a part replaced.
-
-    Raises:
-        SystemExit: the marks are missing.
-    """
-    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    if start not in text or end not in text:
-        raise SystemExit(f"the document lacks the marks {start} and {end}")
-    before, after = text.split(start, 1)[0], text.split(end, 1)[1]
-    return f"{before}{start}\n{content}\n{end}{after}"
-
-
 PARTS = {
     "models": Part(measure_models, show_models),
     "quantized": Part(measure_quantized, show_quantized),
@@ -179,13 +147,7 @@ def main() -> None:
     parser.add_argument("--document", type=Path, default=ROOT / "docs" / "compression.md")
     parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS), help="parts to measure")
     args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
-    for name in args.only:
-        say(name)
-        found = PARTS[name].measure(args)
-        (args.out / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
-        args.document.write_text(filled(args.document.read_text(), name, PARTS[name].show(found)))
-    say(f"wrote {args.document}")
+    write_parts(PARTS, args)
 
 
 if __name__ == "__main__":

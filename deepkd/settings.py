@@ -168,7 +168,7 @@ class EvaluateConfig(Config):
     limit: int | None = setting(None, "Evaluate on about so many crops or videos, whole families.", low=1)
     frames: int = setting(16, "Frames sampled from each video at least, evenly in time.", low=1)
     perturb: str | None = setting(
-        None, "Measure robustness too: damage the crops or videos in graded levels; `all`, or names parted by commas."
+        None, "Measure robustness too, on damaged crops or videos: `all`, or NAME or NAME:LEVEL, parted by commas."
     )
     allow_training_data: bool = setting(False, "Evaluate even on what a model was trained on; the report says so.")
     threshold: float | None = setting(

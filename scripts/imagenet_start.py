@@ -4,9 +4,7 @@
     deepkd train --data CROPS --out runs/helper --model mobilenetv2_100 --init start.safetensors --image-size 160
 
 The file holds int8 weights with the batch norms folded into them. Weights become `scale * (q - zero_point)`. Each batch
-norm is then rebuilt from one forward pass over real crops: with mean m and variance v of its input it gets running
-statistics (m, v), weight sqrt(v + eps) and bias b + m, where b is the folded bias. In eval mode the network computes
-what the folded one did; in training mode it starts from statistics that fit. Needs `pip install tflite`.
+norm is then rebuilt from one forward pass over real crops (`scripts/folded_norms.py`). Needs `pip install tflite`.
 """
 
 import argparse
@@ -16,11 +14,12 @@ from pathlib import Path
 import numpy as np
 import tflite
 import torch
-from torch import Tensor, nn
+from folded_norms import fill, rebuild_norms
+from torch import Tensor
 
-from deepkd.data.crops import CropSet, load_crops
+from deepkd.data.crops import load_crops
 from deepkd.models.checkpoints import save_model
-from deepkd.models.registry import TorchModel, build_model
+from deepkd.models.registry import build_model
 
 CONVOLUTIONS = {tflite.BuiltinOperator.CONV_2D, tflite.BuiltinOperator.DEPTHWISE_CONV_2D}
 HALF = (0.5, 0.5, 0.5)
@@ -50,47 +49,6 @@ def convolutions(path: Path) -> list[tuple[Tensor, Tensor]]:
             order = (3, 0, 1, 2) if kind == tflite.BuiltinOperator.DEPTHWISE_CONV_2D else (0, 3, 1, 2)
             found.append((torch.from_numpy(weight.transpose(order).copy()), torch.from_numpy(bias)))
     return found
-
-
-def fill(module: nn.Module, layers: list[tuple[Tensor, Tensor]]) -> None:
-    """Copy the folded weights in; the batch norms only add the folded bias."""
-    convs = [m for m in module.modules() if isinstance(m, nn.Conv2d)]
-    norms = [m for m in module.modules() if isinstance(m, nn.BatchNorm2d)]
-    if len(convs) != len(norms) or len(layers) != len(convs) + 1:  # the last convolution is ImageNet's classifier
-        raise SystemExit(f"expected {len(convs) + 1} convolutions in the file, found {len(layers)}")
-    for conv, norm, (weight, bias) in zip(convs, norms, layers, strict=False):
-        conv.weight.data.copy_(weight)
-        norm.running_mean.zero_()
-        norm.running_var.fill_(1 - norm.eps)
-        norm.weight.data.fill_(1)
-        norm.bias.data.copy_(bias)
-
-
-def rebuild_norms(model: TorchModel, crops: CropSet, count: int) -> None:
-    """Give each batch norm the statistics of its own input over `count` crops, without changing the network."""
-    norms = [m for m in model.module.modules() if isinstance(m, nn.BatchNorm2d)]
-    sums = {norm: [torch.zeros_like(norm.running_mean, dtype=torch.float64) for _ in range(2)] + [0] for norm in norms}
-
-    def collect(norm: nn.BatchNorm2d, inputs: tuple[Tensor]) -> None:
-        values = inputs[0].double()
-        first, second, seen = sums[norm]
-        sums[norm] = [
-            first + values.sum((0, 2, 3)),
-            second + values.square().sum((0, 2, 3)),
-            seen + values[:, 0].numel(),
-        ]
-
-    hooks = [norm.register_forward_pre_hook(collect) for norm in norms]
-    model.logits([crops.image(int(i)) for i in np.linspace(0, len(crops) - 1, count)])
-    for hook in hooks:
-        hook.remove()
-    for norm, (first, second, seen) in sums.items():
-        mean = first / seen
-        variance = second / seen - mean.square()
-        norm.running_mean.copy_(mean)
-        norm.running_var.copy_(variance)
-        norm.weight.data.copy_((variance + norm.eps).sqrt())
-        norm.bias.data.add_(mean)
 
 
 def main() -> None:

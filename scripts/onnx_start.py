@@ -3,9 +3,11 @@
     python scripts/onnx_start.py weights/deepkd-nano.onnx --data CROPS --out start
     deepkd distill --data CROPS --teacher RUN --student mobilenetv2_100 --init start.safetensors --out runs/nano
 
-An export has its batch norms folded into the convolutions. They are rebuilt as `imagenet_start.py` does, from one
+An export has its batch norms folded into the convolutions. They are rebuilt (`scripts/folded_norms.py`) from one
 forward pass over real crops, so that the checkpoint says what the export says and trains on from statistics that fit.
 Widths are read from the weights. Only plain stacks of convolution and norm with one linear classifier have this form.
+What the export knows of itself goes along: its calibration, and which originals it was trained on, so that
+`deepkd evaluate` refuses those for all that is trained further from it, too.
 """
 
 import argparse
@@ -14,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from imagenet_start import fill, rebuild_norms
+from folded_norms import fill, rebuild_norms
 from onnx import numpy_helper
 from torch import Tensor, nn
 
@@ -22,6 +24,9 @@ from deepkd.data.crops import load_crops
 from deepkd.models.checkpoints import save_model
 from deepkd.models.registry import TorchModel, build_model
 from deepkd.scoring.model import Scorer
+
+OF_THE_FILE = {"schema", "name", "architecture", "params", "macs", "trained", "input", "deepkd"}
+"""Metadata that a checkpoint writes of its own accord."""
 
 
 def layers_of(path: Path) -> list[tuple[Tensor, Tensor]]:
@@ -74,7 +79,7 @@ def main() -> None:
     print(f"largest difference of a logit: {np.abs(model.logits(some) - scorer.logits(some)).max():.1e}")
     model.name = scorer.metadata["name"]
     model.trained = True
-    model.metadata = {"recipe": {"from": scorer.metadata["name"]}}
+    model.metadata = {key: value for key, value in scorer.metadata.items() if key not in OF_THE_FILE}
     print(f"wrote {save_model(model, args.out.with_suffix('.safetensors'))}")
 
 

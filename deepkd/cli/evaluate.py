@@ -107,7 +107,8 @@ def _warn(found: "list[Evaluation]") -> None:
         if one.training_data is None:
             name = visible(one.name)
             print(
-                f"warning: {name} does not list its training data; make sure that none of it is here", file=sys.stderr
+                f"warning: {name} does not list all of its training data; make sure that none of it is here",
+                file=sys.stderr,
             )
 
 

@@ -4,13 +4,16 @@ A family is an original with its forgeries: the unit of splitting, so that one c
 the training data is enough. Its name, as the index gives it, is hashed to 40 bits: 8,000 families take 40 kB (54 kB
 as text), where hashes of 27,000 files would take more than three times that. A test set of 1,000 strange families
 looks partly familiar by accident once in 140,000 times; a Bloom filter of the same odds is hardly smaller.
+
+What a model starts from and who teaches it have seen data of their own. Their lists are joined to its own, and where
+one of them has none, its name is kept, so that nobody takes the list for complete.
 """
 
 import base64
 import binascii
 import hashlib
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
 
 from deepkd.data.crops import CropSet
 from deepkd.errors import ModelError
@@ -21,18 +24,50 @@ FAMILIES_KEY = "families"
 PEOPLE_KEY = "people"
 """Likewise those of the people in its training data, where the index names any."""
 
+UNLISTED_KEY = "unlisted"
+"""Names of the starts and teachers whose training data nobody listed; absent where there is none."""
 
-def training_record(crops: CropSet) -> dict[str, str]:
-    """What a model's recipe says of the crops it was trained on: hashes of the whole, of each family and person."""
+
+class Known(Protocol):
+    """A model with what is known of it."""
+
+    name: str
+    trained: bool
+    metadata: dict[str, Any]
+
+
+def training_record(crops: CropSet, earlier: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """What a model's recipe says of what it was trained on: hashes of the whole, of each family and person.
+
+    Args:
+        crops: its own training data.
+        earlier: `inherited` from its start and its teachers, whose families and people are joined to its own.
+
+    Raises:
+        ModelError: an earlier list is damaged.
+    """
     people = {name for row in crops.rows for name in row.identities}
+    own = {FAMILIES_KEY: _hashes({row.original for row in crops.rows}), PEOPLE_KEY: _hashes(people)}
+    before = list(earlier)
+    lists = {key: hashes.union(*(_seen(record, key) for record in before)) for key, hashes in own.items()}
+    unlisted = sorted({name for record in before for name in record.get(UNLISTED_KEY, ())})
     return {
         "index_sha256": crops.index_sha256(),
-        FAMILIES_KEY: _joined({row.original for row in crops.rows}),
-        **({PEOPLE_KEY: _joined(people)} if people else {}),
+        **{key: _joined(hashes) for key, hashes in lists.items() if hashes},
+        **({UNLISTED_KEY: unlisted} if unlisted else {}),
     }
 
 
-def known_families(recipe: dict[str, Any], originals: Iterable[str]) -> list[str] | None:
+def inherited(model: Known) -> dict[str, Any]:
+    """What is known of the data that a start or a teacher has seen; nothing for weights that saw no labelled faces."""
+    recipe = model.metadata.get("recipe") or {}
+    listed = {key: recipe[key] for key in (FAMILIES_KEY, PEOPLE_KEY, UNLISTED_KEY) if key in recipe}
+    if model.trained and FAMILIES_KEY not in listed:
+        listed[UNLISTED_KEY] = [*listed.get(UNLISTED_KEY, ()), model.name]
+    return listed
+
+
+def known_families(recipe: Mapping[str, Any], originals: Iterable[str]) -> list[str] | None:
     """Those of the originals that a model was trained on, sorted; None where its recipe does not list them.
 
     Raises:
@@ -41,7 +76,7 @@ def known_families(recipe: dict[str, Any], originals: Iterable[str]) -> list[str
     return _known(recipe, FAMILIES_KEY, originals)
 
 
-def known_people(recipe: dict[str, Any], people: Iterable[str]) -> list[str] | None:
+def known_people(recipe: Mapping[str, Any], people: Iterable[str]) -> list[str] | None:
     """Those of the people whom a model saw in its training, sorted; None where its recipe lists nobody.
 
     Raises:
@@ -50,21 +85,29 @@ def known_people(recipe: dict[str, Any], people: Iterable[str]) -> list[str] | N
     return _known(recipe, PEOPLE_KEY, people)
 
 
-def _known(recipe: dict[str, Any], key: str, names: Iterable[str]) -> list[str] | None:
-    listed = recipe.get(key)
-    if listed is None:
+def _known(recipe: Mapping[str, Any], key: str, names: Iterable[str]) -> list[str] | None:
+    if recipe.get(key) is None:
         return None
-    try:
-        data = base64.b64decode(listed, validate=True)
-    except (TypeError, ValueError, binascii.Error) as error:
-        raise ModelError(f"the model's list of training {key} is damaged ({error}); train or export again") from error
-    seen = {data[start : start + HASH_BYTES] for start in range(0, len(data), HASH_BYTES)}
+    seen = _seen(recipe, key)
     return sorted(name for name in set(names) if _hash(name) in seen)
 
 
-def _joined(names: Iterable[str]) -> str:
-    """The sorted hashes of the names, in base64."""
-    return base64.b64encode(b"".join(sorted({_hash(name) for name in names}))).decode("ascii")
+def _seen(recipe: Mapping[str, Any], key: str) -> set[bytes]:
+    """The hashes of a list."""
+    try:
+        data = base64.b64decode(recipe.get(key, ""), validate=True)
+    except (TypeError, ValueError, binascii.Error) as error:
+        raise ModelError(f"the model's list of training {key} is damaged ({error}); train or export again") from error
+    return {data[start : start + HASH_BYTES] for start in range(0, len(data), HASH_BYTES)}
+
+
+def _joined(hashes: set[bytes]) -> str:
+    """The hashes sorted, in base64."""
+    return base64.b64encode(b"".join(sorted(hashes))).decode("ascii")
+
+
+def _hashes(names: Iterable[str]) -> set[bytes]:
+    return {_hash(name) for name in names}
 
 
 def _hash(name: str) -> bytes:

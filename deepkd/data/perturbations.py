@@ -8,7 +8,7 @@ harsher in blocks. Levels go from mild to severe.
 Images are RGB, uint8, (height, width, 3); an image keeps its shape.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -20,6 +20,8 @@ from deepkd.data.chance import chance
 from deepkd.errors import ConfigError
 from deepkd.scoring.model import Image
 
+Step = tuple[str, float]
+"""A perturbation and its level."""
 BLOCK_PX, GREY = 8, 128
 STUDIO = np.array([255 / 219, 255 / 224, 255 / 224], np.float32)
 """Video levels of luma and chroma (16 to 235, 16 to 240) stretched to the full range."""
@@ -56,25 +58,50 @@ def perturb(image: Image, name: str, level: float, *, seed: int, key: str) -> Im
     return PERTURBATIONS[name].apply(image, level, chance(seed, name, f"{level:g}", key))
 
 
-def parse_names(text: str, *, crops: bool) -> list[str]:
-    """The perturbations behind `all` or `NAME[,NAME]`, in the order of the registry.
+def conditions_of(names: Iterable[str]) -> list[Step]:
+    """Every level of some perturbations, from mild to severe."""
+    return [(name, float(level)) for name in names for level in PERTURBATIONS[name].levels]
+
+
+def parse_conditions(text: str, *, crops: bool) -> list[Step]:
+    """The perturbations and levels behind `all` or `NAME[:LEVEL][,...]`, in the order of the registry.
 
     Args:
-        text: what the user gave.
+        text: what the user gave; a name without a level stands for all of its levels.
         crops: whether they shall fall on crops; `all` then leaves out what only clips can suffer.
 
     Raises:
-        ConfigError: an unknown name, none, or one that does nothing to crops.
+        ConfigError: an unknown name or level, none, or one that does nothing to crops.
     """
-    names = {name.strip() for name in text.split(",") if name.strip()}
-    unknown = sorted(names - PERTURBATIONS.keys() - {"all"})
-    if unknown or not names:
+    parts = [part.strip().partition(":") for part in text.split(",") if part.strip()]
+    unknown = sorted({name for name, _, _ in parts} - {*PERTURBATIONS, "all"})
+    if unknown or not parts:
         raise ConfigError(f"unknown perturbation '{', '.join(unknown)}'; choose from all, {', '.join(PERTURBATIONS)}")
     fit = [name for name, kind in PERTURBATIONS.items() if not (crops and kind.only_clips)]
-    useless = sorted(names - {*fit, "all"})
+    useless = sorted({name for name, _, _ in parts} - {*fit, "all"})
     if useless:
         raise ConfigError(f"perturbation '{', '.join(useless)}' does nothing to crops; leave it out, or evaluate clips")
-    return [name for name in fit if name in names or "all" in names]
+    wanted = {step for name, _, level in parts for step in _named(name, level, fit)}
+    return [step for step in conditions_of(fit) if step in wanted]
+
+
+def _named(name: str, level: str, fit: Iterable[str]) -> list[Step]:
+    """The conditions that one `NAME[:LEVEL]` stands for."""
+    every = conditions_of(fit if name == "all" else [name])
+    found = [step for step in every if not level or step[1] == _number(level)]
+    if name == "all" and level:
+        raise ConfigError(f"all:{level}: each perturbation has its own levels; name one, such as jpeg:50")
+    if not found:
+        levels = ", ".join(f"{step[1]:g}" for step in every)
+        raise ConfigError(f"perturbation '{name}' has no level '{level}'; choose from {levels}")
+    return found
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _saturation(image: Image, level: float, rng: np.random.Generator) -> Image:
@@ -167,7 +194,7 @@ def _mixed(image: Image, level: float, rng: np.random.Generator) -> Image:
     return image
 
 
-def draw_mixed(level: float, rng: np.random.Generator) -> list[tuple[str, float]]:
+def draw_mixed(level: float, rng: np.random.Generator) -> list[Step]:
     """(name, level) of `level` different ones of the seven distortions, in the order in which they fall."""
     names = [str(name) for name in rng.permutation(DISTORTIONS)[: round(level)]]
     return [(name, float(rng.choice(PERTURBATIONS[name].levels))) for name in names]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deepkd.data.crops import CropSet, load_crops
-from deepkd.data.families import training_record
+from deepkd.data.families import inherited, training_record
 from deepkd.distillation.modifiers import confidence, mixed, noisy, with_labels_hidden
 from deepkd.distillation.taps import Tap, TapReader
 from deepkd.distillation.terms import taps_of, terms_of
@@ -247,7 +247,8 @@ def distill(
     with_subclasses = any(term.name == SUBCLASS_LOSS for term in terms_of(config))
     student = start_model(config.student, config, subclasses=shared_subclasses(teachers) if with_subclasses else ())
     named = ", ".join(teacher.name for teacher in teachers)
-    student.metadata["recipe"] = {**config.recipe(), "teacher": named, **training_record(train_crops)}
+    record = training_record(train_crops, [student.metadata.get("recipe", {}), *map(inherited, teachers)])
+    student.metadata["recipe"] = {**config.recipe(), "teacher": named, **record}
     objective = Distillation(student, teachers, config, face_probability=_face_probability(train_crops, config))
     return fit(student, objective, train_crops, val_crops, config, run, resume=resume, report=report)
 

@@ -14,14 +14,14 @@ import numpy as np
 
 import deepkd
 from deepkd.data.clips import Clip
-from deepkd.data.perturbations import PERTURBATIONS
+from deepkd.data.perturbations import Step
 from deepkd.detect import Alter, judge_source
 from deepkd.errors import DataError
 from deepkd.evaluation.evaluation import Condition, Evaluation, by_dataset, by_method, figures_of, labels_of, sources_of
 from deepkd.evaluation.harm import harmed
 from deepkd.evaluation.kept import KEPT_NAME, Kept
 from deepkd.evaluation.metrics import Array
-from deepkd.evaluation.robustness import conditions_of, identities
+from deepkd.evaluation.robustness import identities
 from deepkd.evaluation.scores import Progress
 from deepkd.scoring.model import CalibratedModel, Image
 from deepkd.scoring.verdict import Label
@@ -108,7 +108,7 @@ def evaluate_clips(
     config: EvaluateConfig,
     *,
     names: Sequence[str],
-    perturbations: Sequence[str] = (),
+    conditions: Sequence[Step] = (),
     folder: Path | None = None,
     progress: Progress | None = None,
 ) -> list[Evaluation]:
@@ -121,7 +121,7 @@ def evaluate_clips(
         clips: those without a label are left out. Each is known by its path: equal names stay apart.
         config: frames, threshold, resamples, seed.
         names: how to call the models.
-        perturbations: of `PERTURBATIONS`; each clip is judged again under every level of them.
+        conditions: perturbations of `PERTURBATIONS` and their levels; each clip is judged again under each.
         folder: where verdicts are kept as they come, and where a second run finds them; None keeps nothing.
         progress: told after each clip and level.
 
@@ -139,7 +139,7 @@ def evaluate_clips(
     detector = Remembering(load_detector(DetectConfig().detector, device=config.device))
     kept = Kept(folder / KEPT_NAME if folder else None, _subject(labelled, config), KEYS)
     panel = Panel(models, detector, config, kept)
-    conditions = [(CLEAN, 0.0), *conditions_of(perturbations)]
+    conditions = [(CLEAN, 0.0), *conditions]
     said: dict[tuple[str, float], list[list[Answer]]] = {condition: [] for condition in conditions}
     for done, (clip, condition) in enumerate(product(labelled, conditions), 1):
         said[condition].append(panel.answers(clip, *condition))
@@ -210,7 +210,7 @@ def _condition(
     videos = None
     if scored:
         videos = figures_of(model, config)(labels_of(scored), logits, sources_of(scored), answers=called)
-    return Condition(name, PERTURBATIONS[name].title, level, None, videos, len(rows) - len(scored))
+    return Condition(name, level, None, videos, len(rows) - len(scored))
 
 
 def _scored(

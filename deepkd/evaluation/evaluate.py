@@ -9,9 +9,9 @@ from typing import Any
 from deepkd.data.clips import Clip
 from deepkd.data.crops import CropSet, load_crops, whole_families
 from deepkd.data.datasets import find_clips
-from deepkd.data.families import known_families
+from deepkd.data.families import UNLISTED_KEY, known_families
 from deepkd.data.folders import holds_videos, is_image_folder, read_image_folder
-from deepkd.data.perturbations import PERTURBATIONS, parse_names
+from deepkd.data.perturbations import Step, parse_conditions
 from deepkd.errors import DataError, UsageError
 from deepkd.evaluation.clips import evaluate_clips
 from deepkd.evaluation.evaluation import Evaluation, distinct_names, evaluate_rows
@@ -80,8 +80,8 @@ def evaluate_files(
         progress: told after each batch of crops, or each video.
 
     Raises:
-        UsageError: no data folder is set, a perturbation is unknown or of clips only and the data is crops, crops are
-            needed and the data is videos, or a CUDA device is asked for and there is none.
+        UsageError: no data folder is set, a perturbation or level is unknown, or of clips only and the data is crops,
+            crops are needed and the data is videos, or a CUDA device is asked for and there is none.
         ModelError, DataError: a model or the data cannot be used, a model was trained on the data, or features are
             asked of an ONNX file.
         OutputError: `out` holds the results of something else, or cannot be written.
@@ -89,7 +89,7 @@ def evaluate_files(
     if config.data is None:
         raise UsageError("--data is missing; give the folder of crops that `deepkd extract` wrote, or one of videos")
     if config.perturb:
-        parse_names(config.perturb, crops=False)  # before anything is loaded
+        parse_conditions(config.perturb, crops=False)  # before anything is loaded
     from deepkd.models.checkpoints import load_model
     from deepkd.models.devices import pick_device
 
@@ -100,16 +100,14 @@ def evaluate_files(
     names = distinct_names([model.name for model in models], arguments)
     data, everything = _load(config.data, config)
     is_crops = isinstance(data, CropSet)
-    perturbations = parse_names(config.perturb, crops=is_crops) if config.perturb else []
+    conditions = parse_conditions(config.perturb, crops=is_crops) if config.perturb else []
     if features and not is_crops:
         raise UsageError(f"--features looks at crops, and {config.data} holds videos; extract crops first")
     shares = [_training_share(name, model, data, config) for name, model in zip(names, models, strict=True)]
     if isinstance(data, CropSet):
-        found = _evaluate_crops(models, names, data, perturbations, config, features=features, out=out, tell=progress)
+        found = _evaluate_crops(models, names, data, conditions, config, features=features, out=out, tell=progress)
     else:
-        found = evaluate_clips(
-            models, data, config, names=names, perturbations=perturbations, folder=out, progress=progress
-        )
+        found = evaluate_clips(models, data, config, names=names, conditions=conditions, folder=out, progress=progress)
     elsewhere = overlaps_with_splits(_rows(data), everything, config.split)
     trained = [overlaps_with_training(recipe_of(model), _rows(data)) for model in models]
     return [
@@ -122,7 +120,7 @@ def _evaluate_crops(
     models: Sequence[CropModel],
     names: Sequence[str],
     crops: CropSet,
-    perturbations: Sequence[str],
+    conditions: Sequence[Step],
     config: EvaluateConfig,
     *,
     features: bool,
@@ -131,11 +129,11 @@ def _evaluate_crops(
 ) -> list[Evaluation]:
     """The figures of clean crops, of damaged ones, and the features."""
     count = sum(1 for row in crops.rows if row.label)
-    total = count * (1 + sum(len(PERTURBATIONS[name].levels) for name in perturbations))
+    total = count * (1 + len(conditions))
     found = evaluate(models, crops, config, names=names, progress=_within(tell, 0, total))
     told = _within(tell, count, total)
-    harmed = measure_robustness(models, crops, perturbations, config, folder=out, progress=told)
-    found = [replace(one, perturbed=conditions) for one, conditions in zip(found, harmed, strict=True)]
+    harmed = measure_robustness(models, crops, conditions, config, folder=out, progress=told)
+    found = [replace(one, perturbed=its) for one, its in zip(found, harmed, strict=True)]
     if not features:
         return found
     seen = features_of(models, crops, limit=config.features_limit, seed=config.seed, batch=config.batch)
@@ -178,7 +176,7 @@ def _is_of_crops(data: Path, config: EvaluateConfig) -> bool:
 
 
 def _training_share(name: str, model: Any, data: CropSet | list[Clip], config: EvaluateConfig) -> float | None:
-    """The share of the originals that the model was trained on; None where it does not say.
+    """The share of the originals that the model was trained on; None where it does not say, or not all.
 
     Raises:
         DataError: there are some, and the settings do not allow it.
@@ -193,7 +191,7 @@ def _training_share(name: str, model: Any, data: CropSet | list[Clip], config: E
             f"{name} was trained on {len(known)} of these {len(originals)} originals, e.g. {known[0]}, so its figures "
             "would say nothing about new ones; choose another --split or --data, or add --allow-training-data"
         )
-    return None if known is None else len(known) / len(originals)
+    return None if known is None or (not known and UNLISTED_KEY in recipe) else len(known) / len(originals)
 
 
 def _rows(data: CropSet | list[Clip]) -> Sequence[CropRow] | Sequence[Clip]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from deepkd.data.perturbations import PERTURBATIONS
 from deepkd.evaluation.features import Features
 from deepkd.evaluation.metrics import Array, Metrics, measure
 from deepkd.evaluation.overlaps import Overlap
@@ -29,8 +30,8 @@ class Condition:
 
     perturbation: str
     """A name of `PERTURBATIONS`."""
-    title: str
     level: float
+    """One of its levels."""
     crops: Metrics | None
     """None where whole videos were judged."""
     videos: Metrics | None
@@ -41,11 +42,13 @@ class Condition:
     """Of the crops, in the order of the index, (N,)."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Plain values for JSON; `severity` counts the perturbation's levels, 1 is the mildest."""
+        kind = PERTURBATIONS[self.perturbation]
         return {
             "perturbation": self.perturbation,
-            "title": self.title,
+            "title": kind.title,
             "level": self.level,
+            "severity": 1 + kind.levels.index(self.level),
             "crops": self.crops.to_dict() if self.crops else None,
             "videos": self.videos.to_dict() if self.videos else None,
             "unjudged": self.unjudged,

@@ -15,7 +15,7 @@ import numpy as np
 
 from deepkd.data.chance import chance
 from deepkd.data.clips import Clip
-from deepkd.data.perturbations import REUPLOAD, draw_mixed, perturb
+from deepkd.data.perturbations import REUPLOAD, Step, draw_mixed, perturb
 from deepkd.detect import Alter
 from deepkd.errors import InputError
 from deepkd.video.decoder import GUESSED_FPS
@@ -23,8 +23,6 @@ from deepkd.video.encoder import write_clip
 from deepkd.video.frames import Frame, Image, every_frame, probe
 from deepkd.video.sources import Source
 
-Step = tuple[str, float]
-"""A perturbation and its level."""
 Timed = Iterator[tuple[float, Image]]
 """Frames with their times, seconds."""
 FAITHFUL_CRF = 16

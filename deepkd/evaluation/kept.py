@@ -31,6 +31,7 @@ class Kept:
         if path is None:
             return
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
             whole = [line for line in lines if line.endswith(b"\n")]
             if whole:

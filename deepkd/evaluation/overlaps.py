@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from deepkd.data.families import known_families, known_people
+from deepkd.data.families import UNLISTED_KEY, known_families, known_people
 
 
 class Shown(Protocol):
@@ -77,7 +77,9 @@ def overlaps_with_training(recipe: dict[str, Any], evaluated: Sequence[Shown]) -
     """What the evaluated rows share with the training data that a model's recipe lists."""
     here = names_in(evaluated)
     known = {"originals": known_families, "people": known_people}
+    found = {kind: known[kind](recipe, names) for kind, names in here.items()}
+    partly = UNLISTED_KEY in recipe  # then nothing found does not mean that nothing was seen
     return tuple(
-        Overlap(kind, "training", len(names), None if (shared := known[kind](recipe, names)) is None else len(shared))
-        for kind, names in here.items()
+        Overlap(kind, "training", len(here[kind]), None if shared is None or (partly and not shared) else len(shared))
+        for kind, shared in found.items()
     )

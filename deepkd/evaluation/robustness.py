@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import deepkd
-from deepkd.data.perturbations import PERTURBATIONS, perturb
+from deepkd.data.perturbations import Step, perturb
 from deepkd.evaluation.evaluation import Condition, crops_and_videos, figures_of
 from deepkd.evaluation.kept import KEPT_NAME, Kept
 from deepkd.evaluation.metrics import Array
@@ -43,35 +43,30 @@ class Perturbed:
         return perturb(self.crops.image(index), self.name, self.level, seed=self.seed, key=key)
 
 
-def conditions_of(names: Sequence[str]) -> list[tuple[str, float]]:
-    """(perturbation, level) of every level of some perturbations, in the order of the registry."""
-    return [(name, float(level)) for name in names for level in PERTURBATIONS[name].levels]
-
-
 def measure_robustness(
     models: Sequence[CropModel],
     crops: Crops,
-    names: Sequence[str],
+    conditions: Sequence[Step],
     config: EvaluateConfig,
     *,
     folder: Path | None = None,
     progress: Progress | None = None,
 ) -> list[tuple[Condition, ...]]:
-    """Score every labelled crop with every model under every level of some perturbations.
+    """Score every labelled crop with every model under some perturbations at some levels.
 
     A crop is perturbed once for all models that have not been scored on it yet.
 
     Args:
         models: each sees the crops in its own input format.
         crops: rows without a label are left out.
-        names: perturbations of `PERTURBATIONS`.
+        conditions: perturbations of `PERTURBATIONS` and their levels.
         config: batch, threshold, resamples, seed.
         folder: where finished conditions of each model are kept, and where a second run, also one with further models,
             finds them; None keeps nothing.
         progress: told (crops done, crops in all) over all conditions.
 
     Returns:
-        For each model its conditions, in the order of the registry.
+        For each model its conditions, in the order given.
 
     Raises:
         DataError, ModelError: as `logits_of`.
@@ -80,7 +75,6 @@ def measure_robustness(
     indices = [index for index, row in enumerate(crops.rows) if row.label]
     kept = Kept(folder / KEPT_NAME if folder else None, _subject(crops, indices, config), KEYS)
     shas = identities(models)
-    conditions = conditions_of(names)
     for number, (name, level) in enumerate(conditions):
         waiting = {sha: model for sha, model in zip(shas, models, strict=True) if (sha, name, level) not in kept.found}
         if waiting:
@@ -105,7 +99,7 @@ def _condition(
     model: CropModel, rows: tuple[CropRow, ...], name: str, level: float, logits: Array, config: EvaluateConfig
 ) -> Condition:
     crops, videos = crops_and_videos(rows, logits, figures_of(model, config))
-    return Condition(name, PERTURBATIONS[name].title, level, crops, videos, logits=logits)
+    return Condition(name, level, crops, videos, logits=logits)
 
 
 def _shifted(progress: Progress | None, before: int, total: int) -> Progress | None:

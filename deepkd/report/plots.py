@@ -157,9 +157,9 @@ def draw_roc(path: Path, curves: Sequence[Curves]) -> None:
                 axes.plot(*one.roc, color=hue, label=f"{plain(one.name)}  AUC {one.auc:.4f}")
         axes.set(title="ROC", xlabel="share of the real called FAKE", ylabel="share of the forged called FAKE")
         axes.set(aspect="equal", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
-        axes.legend(loc="lower right")
+        _legend(figure)
 
-    save_plot(path, draw, width=5, height=5)
+    save_plot(path, draw, width=5, height=5.3)
 
 
 def draw_precision(path: Path, curves: Sequence[Curves]) -> None:
@@ -174,9 +174,9 @@ def draw_precision(path: Path, curves: Sequence[Curves]) -> None:
                 axes.plot(*one.precision, color=hue, label=f"{plain(one.name)}  AP {one.average_precision:.4f}")
         axes.set(title="Precision and recall", xlabel="share of the forged called FAKE (recall)")
         axes.set(ylabel="share of the forged among those called FAKE (precision)", xlim=(-0.01, 1.01), ylim=(0, 1.01))
-        axes.legend(loc="lower left")
+        _legend(figure)
 
-    save_plot(path, draw, width=5, height=5)
+    save_plot(path, draw, width=5, height=5.3)
 
 
 def draw_reliability(path: Path, curves: Sequence[Curves]) -> None:
@@ -193,11 +193,10 @@ def draw_reliability(path: Path, curves: Sequence[Curves]) -> None:
             axes.scatter(x, y, s=size, color=hue, label=plain(one.name), clip_on=False, zorder=3)
         axes.set(title="Reliability (area of a dot: how many)", aspect="equal", xlim=(0, 1), ylim=(0, 1))
         axes.set(xlabel="probability of forgery", ylabel="share of forgeries")
-        legend = axes.legend(loc="upper left")
-        for handle in legend.legend_handles[1:]:
+        for handle in _legend(figure).legend_handles[1:]:
             handle.set_sizes([30])
 
-    save_plot(path, draw, width=5, height=5)
+    save_plot(path, draw, width=5, height=5.3)
 
 
 def draw_scores(path: Path, curves: Sequence[Curves]) -> None:
@@ -214,7 +213,7 @@ def draw_scores(path: Path, curves: Sequence[Curves]) -> None:
                     axes.hist(values, edges, weights=share, color=hue, alpha=0.55, label=f"{name} ({len(values):,})")
             axes.set(title=plain(one.name), xlabel="probability of forgery", xlim=(0, 1))
         panels[0].set_ylabel("share of the class")
-        panels[0].legend()
+        _legend(figure, panels[0], columns=2)
 
     save_plot(path, draw, width=4.6 * len(curves), height=3.4)
 
@@ -242,6 +241,12 @@ EVALUATION_PLOTS: dict[str, Callable[[Path, Sequence[Curves]], None]] = {
 }
 """File stem -> what draws it."""
 NEED_BOTH_CLASSES = ("roc", "precision-recall")
+
+
+def _legend(figure: Any, axes: Any = None, *, columns: int = 1) -> Any:
+    """A legend below the panels, where it covers no data: of one of them, the first unless another is given."""
+    handles = (axes or figure.axes[0]).get_legend_handles_labels()
+    return figure.legend(*handles, loc="outside lower left", ncols=columns)
 
 
 def _colored(curves: Sequence[Curves]) -> list[tuple[Curves, str]]:

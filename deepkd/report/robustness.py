@@ -29,7 +29,7 @@ def harm_note(models: Sequence[Mapping[str, Any]]) -> str:
 def robustness_table(model: Mapping[str, Any]) -> Table:
     """A row per perturbation, a column per level, AUC over the share of real crops called FAKE; 80 columns wide."""
     rows = harmed_rows(model)
-    widest = max(len(cells) for _, cells in rows)
+    widest = _widest(rows)
     damaged = "crops" if model["crops"] else "videos"
     title = Text(f"{visible(model['name'])} on damaged {damaged}", style="bold")
     table = Table("", "Clean", title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
@@ -37,16 +37,22 @@ def robustness_table(model: Mapping[str, Any]) -> Table:
         table.add_column(str(number), justify="right", min_width=5, no_wrap=True)
     clean = _pair(model["crops"] or model["videos"])
     for place, (name, cells) in enumerate(rows):
-        table.add_row(name, "" if place else clean, *map(_cell, cells))
+        shown = [_cell(cells[number]) if number in cells else "" for number in range(1, widest + 1)]
+        table.add_row(name, "" if place else clean, *shown)
     return table
 
 
-def harmed_rows(model: Mapping[str, Any]) -> list[tuple[str, list[Mapping[str, Any]]]]:
-    """(title of a perturbation, its conditions from mild to severe), in the order of the document."""
-    rows: dict[str, list[Mapping[str, Any]]] = {}
+def harmed_rows(model: Mapping[str, Any]) -> list[tuple[str, dict[int, Mapping[str, Any]]]]:
+    """(title of a perturbation, its conditions by severity, from 1), in the order of the document."""
+    rows: dict[str, dict[int, Mapping[str, Any]]] = {}
     for condition in model["robustness"]:
-        rows.setdefault(condition["title"], []).append(condition)
+        rows.setdefault(condition["title"], {})[condition["severity"]] = condition
     return list(rows.items())
+
+
+def _widest(rows: Sequence[tuple[str, Mapping[int, Any]]]) -> int:
+    """The highest severity."""
+    return max(number for _, cells in rows for number in cells)
 
 
 def harmed_figures(condition: Mapping[str, Any]) -> Metrics | None:
@@ -98,10 +104,12 @@ HEAT = (
 def _heat(axes: Any, model: Mapping[str, Any], key: str, span: tuple[float, float], colours: str) -> None:
     """A cell per perturbation and level, the clean figure first, each with its number."""
     rows = harmed_rows(model)
-    grid = np.full((len(rows), 1 + max(len(cells) for _, cells in rows)), np.nan)
+    grid = np.full((len(rows), 1 + _widest(rows)), np.nan)
     for number, (_, cells) in enumerate(rows):
-        values = [_value(cell, key) for cell in (model["crops"] or model["videos"], *map(harmed_figures, cells))]
-        grid[number, : len(values)] = [math.nan if value is None else value for value in values]
+        figures = {0: model["crops"] or model["videos"], **{at: harmed_figures(cell) for at, cell in cells.items()}}
+        for severity, metrics in figures.items():
+            value = _value(metrics, key)
+            grid[number, severity] = math.nan if value is None else value
     picture = axes.imshow(grid, vmin=span[0], vmax=span[1], cmap=colours, aspect="auto")
     for (y, x), value in np.ndenumerate(grid):
         if not math.isnan(value):

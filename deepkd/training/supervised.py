@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deepkd.data.crops import CropSet, load_crops
-from deepkd.data.families import training_record
+from deepkd.data.families import inherited, training_record
 from deepkd.errors import DataError, ModelError
 from deepkd.models.checkpoints import load_checkpoint
 from deepkd.models.registry import TorchModel, build_model, normalise
@@ -50,6 +50,8 @@ def smoothed(labels: Tensor, share: float) -> Tensor:
 def start_model(name: str, config: TrainingConfig, *, subclasses: Sequence[str] = ()) -> TorchModel:
     """The model to train, with these subclasses: fresh, or with the weights and input format of `config.init`.
 
+    Its recipe is what `config.init` knows of its own training data.
+
     Raises:
         ConfigError: an unknown model.
         ModelError: `init` is not a checkpoint of that architecture, or tells other subclasses apart.
@@ -68,6 +70,7 @@ def start_model(name: str, config: TrainingConfig, *, subclasses: Sequence[str] 
     model = build_model(name, format=source.format, image_size=size, shape=shape, subclasses=subclasses)
     model.module.load_state_dict(source.module.state_dict())
     model.metadata |= {key: source.metadata[key] for key in ("pruned",) if key in source.metadata}
+    model.metadata["recipe"] = inherited(source)
     return model
 
 
@@ -110,6 +113,7 @@ def train(
     val_crops = load_crops(data, "val", limit=config.val_limit)
     subclasses = subclasses_in(train_crops) if config.subclasses == "method" else ()
     model = start_model(config.model, config, subclasses=subclasses)
-    model.metadata["recipe"] = {**config.recipe(), **training_record(train_crops)}
+    earlier = [model.metadata.get("recipe", {})]
+    model.metadata["recipe"] = {**config.recipe(), **training_record(train_crops, earlier)}
     objective = Supervised(model, config.label_smoothing, columns=subclass_columns(train_crops, subclasses))
     return fit(model, objective, train_crops, val_crops, config, run, resume=resume, report=report)

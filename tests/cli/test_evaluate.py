@@ -14,6 +14,7 @@ from deepkd.cli.app import app
 from deepkd.data.crops import load_crops
 from deepkd.data.families import training_record
 from deepkd.report.evaluation import evaluation_table
+from deepkd.report.robustness import robustness_table
 
 ALL = ("--split", "all")
 
@@ -141,6 +142,21 @@ def test_damage_is_reported_kept_and_drawn(model, data, tmp_path):
     assert unknown.exit_code == 2 and "choose from all, saturation" in unknown.stderr
 
 
+def test_single_levels_keep_their_place(model, data, tmp_path):
+    result = run(
+        model, "--data", data, *ALL, "--perturb", "jpeg:10,downscale:0.5", "--out", tmp_path, "--format", "json"
+    )
+    (found,) = json.loads(result.stdout)["models"]
+    steps = [(one["perturbation"], one["level"], one["severity"]) for one in found["robustness"]]
+    assert steps == [("jpeg", 10, 5), ("downscale", 0.5, 1)]
+    columns = [list(column.cells) for column in robustness_table(found).columns]
+    assert [bool(jpeg) for jpeg, _ in columns] == [True, True, False, False, False, False, True]
+    assert [bool(smaller) for _, smaller in columns] == [True, False, True, False, False, False, False]
+    assert (tmp_path / "robustness.png").stat().st_size > 0
+    wrong = run(model, "--data", data, *ALL, "--perturb", "jpeg:11")
+    assert wrong.exit_code == 2 and "no level '11'; choose from 90, 70, 50, 30, 10" in wrong.stderr
+
+
 def test_the_table_fits_80_columns(model, data):
     document = json.loads(run(model, model, "--data", data, *ALL, "--perturb", "all", "--format", "json").stdout)
     console = Console(width=200, record=True, file=io.StringIO())
@@ -162,4 +178,4 @@ def test_training_data_is_refused_or_named(data, tmp_path):
 
 
 def test_an_old_model_is_warned_of(model, data):
-    assert "green does not list its training data" in run(model, "--data", data).stderr
+    assert "green does not list all of its training data" in run(model, "--data", data).stderr

@@ -10,11 +10,15 @@ from rich.console import Console
 from scorer_factory import write_scorer
 
 from deepkd.data.crops import load_crops
-from deepkd.data.families import HASH_BYTES, known_families, training_record
+from deepkd.data.families import HASH_BYTES, inherited, known_families, known_people, training_record
+from deepkd.distillation.distiller import distill
 from deepkd.errors import DataError, ModelError
 from deepkd.evaluation.evaluate import evaluate_files, to_document
+from deepkd.models.checkpoints import load_checkpoint, save_model
+from deepkd.models.registry import build_model
 from deepkd.report.evaluation import evaluation_table
-from deepkd.settings import EvaluateConfig
+from deepkd.settings import DistillConfig, EvaluateConfig, TrainConfig
+from deepkd.training.supervised import train
 from deepkd.video.crops import read_index, write_index
 
 
@@ -97,3 +101,67 @@ def test_where_nobody_is_named_nobody_is_counted(data, record, tmp_path):
     assert len(found.overlaps) == 2 * 3
     (whole,) = evaluate_files([model], config(data, split="all", allow_training_data=True))
     assert [(one.kind, one.shared) for one in whole.overlaps] == [("originals", 6), ("people", None)]
+
+
+TINY = {"image_size": 32, "batch": 4, "epochs": 1, "workers": 0, "augment": "none", "ema": 0.0, "sampling": "shuffled"}
+
+
+def elsewhere(folder, letter):
+    """Crops whose originals, and people, are of no other data."""
+    data = write_crops(folder, families=6)
+    write_index(
+        data,
+        [dataclasses.replace(row, original=letter + row.original, identities=(letter,)) for row in read_index(data)],
+    )
+    return data
+
+
+def saved(folder, name, *, recipe=None, trained=True):
+    """A checkpoint of the smallest student with a recipe of its own."""
+    model = build_model("pico", image_size=32)
+    model.name, model.trained, model.metadata = name, trained, {"recipe": recipe} if recipe else {}
+    return save_model(model, folder / f"{name}.safetensors")
+
+
+def test_what_start_and_teacher_saw_is_refused_too(tmp_path):
+    places = {letter: elsewhere(tmp_path / letter, letter) for letter in "abc"}
+    train(places["a"], tmp_path / "first", TrainConfig(model="pico", **TINY))
+    taught = saved(tmp_path, "teacher", recipe=training_record(load_crops(places["b"], "train")))
+    config = DistillConfig(student="pico", init=tmp_path / "first" / "model.safetensors", **TINY)
+    distill([load_checkpoint(taught)], places["c"], tmp_path / "second", config)
+    recipe = load_checkpoint(tmp_path / "second").metadata["recipe"]
+    assert known_people(recipe, "abcd") == ["a", "b", "c"] and "unlisted" not in recipe
+    for place in places.values():
+        with pytest.raises(DataError, match=r"pico was trained on 4 of these 4 originals"):
+            evaluate_files([str(tmp_path / "second")], config_of(place, split="train"))
+        (found,) = evaluate_files([str(tmp_path / "second")], config_of(place))
+        assert found.training_data == 0.0
+
+
+def config_of(data, **changes):
+    return EvaluateConfig(**{"data": data, "resamples": 0, "device": "cpu"} | changes)
+
+
+def test_a_start_that_lists_nothing_is_named(data, tmp_path):
+    start = saved(tmp_path, "secretive", recipe={"from": "somewhere"})
+    train(data, tmp_path / "run", TrainConfig(model="pico", init=start, **TINY))
+    recipe = load_checkpoint(tmp_path / "run").metadata["recipe"]
+    assert recipe["unlisted"] == ["secretive"]
+    (found,) = evaluate_files([str(tmp_path / "run")], config_of(data))
+    assert found.training_data is None, "nobody knows"
+    assert {one.shared for one in found.overlaps if one.place == "training"} == {None}
+    with pytest.raises(DataError, match="pico was trained on 6 of these 6 originals"):
+        evaluate_files([str(tmp_path / "run")], config_of(data, split="train"))
+    grandchild = inherited(load_checkpoint(tmp_path / "run"))
+    assert training_record(load_crops(data, "val"), [grandchild])["unlisted"] == ["secretive"]
+
+
+def test_weights_that_saw_no_faces_leave_nothing_open(data, tmp_path):
+    start = load_checkpoint(saved(tmp_path, "imagenet", trained=False), allow_untrained=True)
+    assert inherited(start) == {}
+    assert training_record(load_crops(data, "train"), [inherited(start)]) == training_record(load_crops(data, "train"))
+
+
+def test_a_damaged_list_is_not_passed_on(data):
+    with pytest.raises(ModelError, match="training families is damaged"):
+        training_record(load_crops(data, "train"), [{"families": "no base64!"}])

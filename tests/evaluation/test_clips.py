@@ -142,6 +142,38 @@ def test_folders_of_splits_hold_pictures_or_clips(model, tmp_path):
     assert found.crops is None and len(found.rows) + len(found.unjudged) == 3
 
 
+FF_REAL, FF_FAKE = "original_sequences/youtube/c23/videos/", "manipulated_sequences/Deepfakes/c23/videos/"
+OFFICIAL = {
+    "dfdc": (
+        {"labels.csv": "filename,label\nr.mp4,0\nf.mp4,1\n"},
+        ["r.mp4"], ["f.mp4"], ["unlisted.mp4"],
+    ),
+    "faceforensics": (
+        {"test.json": '[["001", "002"]]', "train.json": '[["003", "004"]]'},
+        [f"{FF_REAL}001.mp4"], [f"{FF_FAKE}001_002.mp4"], [f"{FF_REAL}003.mp4", f"{FF_FAKE}003_004.mp4"],
+    ),
+    "celeb-df": (
+        {"List_of_testing_videos.txt": "1 Celeb-real/id0_0000.mp4\n0 Celeb-synthesis/id0_id1_0000.mp4\n"},
+        ["Celeb-real/id0_0000.mp4"], ["Celeb-synthesis/id0_id1_0000.mp4"], ["Celeb-real/id2_0000.mp4"],
+    ),
+}  # fmt: skip
+"""Data set -> its official list, the real and the forged clips that it names for testing, and others."""
+
+
+@pytest.mark.parametrize("dataset", OFFICIAL)
+def test_official_test_lists_are_what_is_evaluated(dataset, model, tmp_path):
+    lists, real, fake, others = OFFICIAL[dataset]
+    for name, text in lists.items():
+        (tmp_path / name).write_text(text)
+    for name in (*real, *fake, *others):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        tinted_clip(tmp_path / name, green=lambda t_s, forged=name in fake: forged, seconds=0.4)
+    (found,) = evaluate_files([str(model)], config(tmp_path, split="test"))
+    names = {row.file.removeprefix(f"{tmp_path}/"): row.label for row in found.rows}
+    assert names == {**dict.fromkeys(real, "REAL"), **dict.fromkeys(fake, "FAKE")}
+    assert {row.dataset for row in found.rows} == {dataset} and found.videos.auc.value == 1.0
+
+
 def test_limits_keep_whole_families(model, videos):
     clips = find_clips([str(videos)])
     (found,) = evaluate_files([str(model)], config(videos, limit=1))

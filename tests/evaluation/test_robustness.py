@@ -9,7 +9,15 @@ from crop_factory import write_crops
 from scorer_factory import write_scorer
 
 from deepkd.data.crops import load_crops
-from deepkd.data.perturbations import BLOCK_PX, DISTORTIONS, PERTURBATIONS, draw_mixed, parse_names, perturb
+from deepkd.data.perturbations import (
+    BLOCK_PX,
+    DISTORTIONS,
+    PERTURBATIONS,
+    conditions_of,
+    draw_mixed,
+    parse_conditions,
+    perturb,
+)
 from deepkd.errors import ConfigError, OutputError
 from deepkd.evaluation.kept import KEPT_NAME
 from deepkd.evaluation.robustness import Perturbed, measure_robustness
@@ -86,15 +94,33 @@ def test_distortions_by_hand():
     assert len(DISTORTIONS) == 7
 
 
-def test_names_are_parsed():
-    assert parse_names("all", crops=False) == list(PERTURBATIONS)
-    assert parse_names("all", crops=True) == ON_CROPS == [name for name in PERTURBATIONS if name != "frame-rate"]
-    assert parse_names("jpeg, blur", crops=True) == ["blur", "jpeg"]
-    for text in ("jpg", "", ","):
+@pytest.mark.parametrize(
+    ("text", "conditions"),
+    [
+        ("all", conditions_of(ON_CROPS)),
+        ("downscale, blur", conditions_of(["blur", "downscale"])),
+        ("downscale:0.25,h264:40", [("h264", 40), ("downscale", 0.25)]),
+        ("saturation:.4,saturation:0", [("saturation", 0.4), ("saturation", 0)]),
+        ("downscale:0.25,downscale", [("downscale", 0.5), ("downscale", 0.25)]),
+    ],
+)
+def test_names_and_levels_are_parsed(text, conditions):
+    assert parse_conditions(text, crops=True) == conditions
+
+
+def test_unknown_names_and_levels_are_refused():
+    assert [name for name in PERTURBATIONS if name not in ON_CROPS] == ["frame-rate"]
+    assert parse_conditions("all", crops=False) == conditions_of(PERTURBATIONS)
+    for text in ("jpg", "", ",", "jpg:90"):
         with pytest.raises(ConfigError, match=r"unknown perturbation .*choose from all, saturation"):
-            parse_names(text, crops=True)
+            parse_conditions(text, crops=True)
+    for text in ("downscale:0.3", "downscale:half"):
+        with pytest.raises(ConfigError, match=r"'downscale' has no level '.*'; choose from 0\.5, 0\.25"):
+            parse_conditions(text, crops=True)
+    with pytest.raises(ConfigError, match="each perturbation has its own levels"):
+        parse_conditions("all:2", crops=True)
     with pytest.raises(ConfigError, match="'frame-rate' does nothing to crops"):
-        parse_names("jpeg,frame-rate", crops=True)
+        parse_conditions("jpeg,frame-rate", crops=True)
 
 
 def test_the_suite_is_the_published_one():
@@ -133,7 +159,11 @@ def test_neither_order_nor_batch_matters(crops, model):
 def test_conditions_of_each_model_in_order(crops, model):
     seen = []
     found = measure_robustness(
-        [model, model], crops, ["jpeg", "downscale"], CONFIG, progress=lambda done, total: seen.append((done, total))
+        [model, model],
+        crops,
+        conditions_of(["jpeg", "downscale"]),
+        CONFIG,
+        progress=lambda done, total: seen.append((done, total)),
     )
     assert [(c.perturbation, c.level) for c in found[0]] == [
         *(("jpeg", level) for level in (90, 70, 50, 30, 10)), ("downscale", 0.5), ("downscale", 0.25)
@@ -145,7 +175,7 @@ def test_conditions_of_each_model_in_order(crops, model):
 
 
 def test_a_second_run_goes_on(crops, model, tmp_path, monkeypatch):
-    whole = measure_robustness([model], crops, ["jpeg"], CONFIG, folder=tmp_path)
+    whole = measure_robustness([model], crops, conditions_of(["jpeg"]), CONFIG, folder=tmp_path)
     path = tmp_path / KEPT_NAME
     lines = path.read_text().splitlines(keepends=True)
     assert len(lines) == 6
@@ -157,7 +187,7 @@ def test_a_second_run_goes_on(crops, model, tmp_path, monkeypatch):
             scored.append(damaged.level) or logits_of(models, damaged, *args, **kwargs)
         ),
     )
-    assert measure_robustness([model], crops, ["jpeg"], CONFIG, folder=tmp_path) == whole
+    assert measure_robustness([model], crops, conditions_of(["jpeg"]), CONFIG, folder=tmp_path) == whole
     assert scored == [50, 30, 10]
     assert path.read_text() == "".join(lines)
     assert len(json.loads(lines[1])["result"]) == 6
@@ -165,26 +195,26 @@ def test_a_second_run_goes_on(crops, model, tmp_path, monkeypatch):
 
 def test_a_second_run_with_another_model_scores_only_that(crops, model, tmp_path, monkeypatch):
     other = Scorer.load(write_scorer(tmp_path / "other.onnx", bias=0.5), threads=1)
-    alone = measure_robustness([model], crops, ["downscale"], CONFIG, folder=tmp_path)
+    alone = measure_robustness([model], crops, conditions_of(["downscale"]), CONFIG, folder=tmp_path)
     scored = []
     monkeypatch.setattr(
         "deepkd.evaluation.robustness.logits_of",
         lambda models, *args, **kwargs: scored.append([*models]) or logits_of(models, *args, **kwargs),
     )
-    both = measure_robustness([other, model], crops, ["downscale"], CONFIG, folder=tmp_path)
+    both = measure_robustness([other, model], crops, conditions_of(["downscale"]), CONFIG, folder=tmp_path)
     assert scored == [[other], [other]]
     assert both[1:] == alone and both[0] != both[1]
     assert all(len(condition.logits) == 6 for condition in both[0])
 
 
 def test_results_of_something_else_are_refused(crops, model, tmp_path):
-    measure_robustness([model], crops, ["downscale"], CONFIG, folder=tmp_path)
+    measure_robustness([model], crops, conditions_of(["downscale"]), CONFIG, folder=tmp_path)
     for models, data, config in (
         ([model], crops.subset([0, 1]), CONFIG),
         ([model], crops, dataclasses.replace(CONFIG, seed=1)),
     ):
         with pytest.raises(OutputError, match="other data or settings"):
-            measure_robustness(models, data, ["downscale"], config, folder=tmp_path)
+            measure_robustness(models, data, conditions_of(["downscale"]), config, folder=tmp_path)
     (tmp_path / KEPT_NAME).write_text("no JSON\n")
     with pytest.raises(OutputError, match="or is damaged"):
-        measure_robustness([model], crops, ["downscale"], CONFIG, folder=tmp_path)
+        measure_robustness([model], crops, conditions_of(["downscale"]), CONFIG, folder=tmp_path)

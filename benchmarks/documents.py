@@ -1,0 +1,78 @@
+"""Documents whose figures are written by a benchmark: each part between two marks, and its JSON beside."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a document: what measures it, and what writes its figures as Markdown."""
+
+    measure: Callable[[argparse.Namespace], dict[str, Any]]
+    show: Callable[[Mapping[str, Any]], str]
+
+
+def write_parts(parts: Mapping[str, Part], args: argparse.Namespace) -> None:
+    """Measure the parts named in `args.only`, keep each as JSON in `args.out`, and write it into `args.document`."""
+    args.out.mkdir(parents=True, exist_ok=True)
+    for name in args.only:
+        say(f"{args.document.stem}: {name}")
+        found = parts[name].measure(args)
+        (args.out / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
+        args.document.write_text(filled(args.document.read_text(), name, parts[name].show(found)))
+    say(f"wrote {args.document}")
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def markdown(titles: list[str], lines: list[list[str]], *, left: int = 1) -> str:
+    """A Markdown table with its first columns to the left."""
+    rule = ["---"] * left + ["---:"] * (len(titles) - left)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (titles, rule, *lines))
+
+
+def filled(text: str, name: str, content: str) -> str:
+    """The document with what stands between the marks of a part replaced.
+
+    Raises:
+        SystemExit: the marks are missing.
+    """
+    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    if start not in text or end not in text:
+        raise SystemExit(f"the document lacks the marks {start} and {end}")
+    before, after = text.split(start, 1)[0], text.split(end, 1)[1]
+    return f"{before}{start}\n{content}\n{end}{after}"
+
+
+def number(metrics: Mapping[str, Any], key: str) -> str:
+    value = metrics[key]["value"]
+    return "-" if value is None else f"{value:.4f}"
+
+
+def percent(metrics: Mapping[str, Any], key: str) -> str:
+    value = metrics[key]["value"]
+    return "-" if value is None else f"{100 * value:.1f}%"
+
+
+def interval(measure: Mapping[str, float | None]) -> str:
+    if measure["value"] is None:
+        return "-"
+    limits = "" if measure["low"] is None else f" [{measure['low']:.3f}, {measure['high']:.3f}]"
+    return f"{measure['value']:.3f}{limits}"
+
+
+def span(measure: Mapping[str, float | None]) -> str:
+    """`+0.0123 [+0.004, +0.020]`."""
+    if measure["value"] is None or measure["low"] is None:
+        return "-"
+    return f"{signed(measure['value'])} [{measure['low']:+.3f}, {measure['high']:+.3f}]"
+
+
+def signed(value: float) -> str:
+    return f"{value:+.4f}"

@@ -1,0 +1,42 @@
+"""`benchmarks/robustness.py` on tiny crops: every part is written between its marks, and the clause is checked."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from crop_factory import write_crops
+from scorer_factory import write_scorer
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_every_part_is_measured_and_written(tmp_path: Path) -> None:
+    data = write_crops(tmp_path / "crops", families=10, tint=40)
+    steep, flat, other = (-50.0, 100.0, -50.0), (-5.0, 10.0, -5.0), (-100.0, 50.0, 50.0)
+    models = {
+        role: write_scorer(tmp_path / f"{role}.onnx", weights=weights, name=role)
+        for role, weights in (("teacher", steep), ("before", other), ("after", flat), ("peer", other))
+    }
+    document = tmp_path / "robustness.md"
+    document.write_text((ROOT / "docs" / "robustness.md").read_text())
+    words = [word for role, path in models.items() for word in (f"--{role}", str(path))]
+    small = ["--resamples", "20", "--runs", "3", "--threads", "1", "--perturb", "h264:40,downscale", "--split", "all"]
+    places = ["--out", tmp_path / "out", "--document", document, "--picture", tmp_path / "heat.png", "--data", data]
+    command = [sys.executable, ROOT / "benchmarks" / "robustness.py", *words, *small, *places]
+    result = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    text = document.read_text()
+    parts = {name: text.split(f"<!-- {name} -->")[1].split(f"<!-- /{name} -->")[0] for name in
+             ("trained", "crops", "clips", "peers")}  # fmt: skip
+    assert "20 crops of 10 originals" in parts["crops"] and "| Downscale to 1/2, 1/4 | 0.25 |" in parts["crops"]
+    assert "Not measured: no clips" in parts["clips"]
+    assert "|  | teacher | student before | student after | peer |" in parts["peers"]
+    assert parts["trained"].count("says nothing of its training") == 4
+    assert (tmp_path / "heat.png").stat().st_size > 0
+    clauses = json.loads((tmp_path / "out" / "crops.json").read_text())["clauses"]
+    for clause in clauses:
+        teacher, before, after = clause["losses"]
+        assert clause["after"]["value"] == after - teacher == 0, "the same order of the crops, the same AUC"
+        assert clause["before"]["value"] == before - teacher
+    assert parts["crops"].count("| yes |") == len(clauses) == 3
