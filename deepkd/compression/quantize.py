@@ -96,11 +96,9 @@ def quantize(
         scorers = {name: Scorer.load(path, threads=threads) for name, path in {FLOAT32: source, **files}.items()}
         say(f"timing {len(scorers)} models in turn, {config.runs} runs each")
         timings = take_turns(list(scorers.values()), runs=config.runs, batch=1, progress=progress)
-        seconds = {name: np.array(one.single) for name, one in zip(scorers, timings, strict=True)}
         say(f"measuring AUC on {len(judged):,} crops")
-        trials = _trials(scorers, seconds, judged, config)
-        chosen = _chosen(trials, config)
-        if chosen:
+        trials = _trials(scorers, [np.array(one.single) for one in timings], judged, config)
+        if chosen := _chosen(trials, config):
             with writing(out) as beside:
                 shutil.copyfile(files[chosen], beside)
     return {
@@ -147,15 +145,16 @@ def _converted(
 
 
 def _trials(
-    scorers: dict[str, Scorer], seconds: dict[str, npt.NDArray[np.float64]], judged: CropSet, config: QuantizeConfig
+    scorers: dict[str, Scorer], seconds: list[npt.NDArray[np.float64]], judged: CropSet, config: QuantizeConfig
 ) -> dict[str, Trial]:
+    """Each variant on the same crops and turns as float32, which comes first."""
     logits = logits_of(list(scorers.values()), judged, range(len(judged)), batch=SCORED_TOGETHER)
     labels, sources = judged.labels, [row.original for row in judged.rows]
     trials = {}
-    for (name, scorer), found in zip(scorers.items(), logits, strict=True):
+    for (name, scorer), found, taken in zip(scorers.items(), logits, seconds, strict=True):
         change = auc_change(labels, logits[0], found, sources=sources, resamples=config.resamples, seed=config.seed)
-        ratio = paired_ratio(seconds[name], seconds[FLOAT32], seed=config.seed)
-        median = float(np.median(seconds[name])) * 1000
+        ratio = paired_ratio(taken, seconds[0], seed=config.seed)
+        median = float(np.median(taken)) * 1000
         trials[name] = Trial(scorer, float(auc(labels, found) or 0.0), change, median, ratio)
     return trials
 
