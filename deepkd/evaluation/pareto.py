@@ -190,9 +190,9 @@ def _median_ms(seconds: Sequence[float]) -> float:
 
 
 def made(metadata: Mapping[str, Any]) -> list[str]:
-    """How a model came to be, as far as its file says: `distilled` or `labels alone`, `pruned`, `int8`, ..."""
+    """How a model came to be, as far as its file says: `distilled` or `labels alone` (last), `pruned`, `int8`, ..."""
     recipe = metadata.get("recipe") or {}
-    steps = ["distilled" if "teacher" in recipe else "labels alone"] if recipe else []
+    steps = ["distilled"] if "teacher" in recipe else ["labels alone"] if "epochs" in recipe else []
     steps += ["pruned"] if metadata.get("pruned") else []
     quantized = metadata.get("quantized") or {}
     return [*steps, *([quantized["variant"]] if quantized else [])]

@@ -111,6 +111,7 @@ def test_front_worked_by_hand(points: list, best: list[int]) -> None:
     [
         ({}, []),
         ({"recipe": {"epochs": 1}}, ["labels alone"]),
+        ({"recipe": {"from": "another file"}, "pruned": {"params": 9}}, ["pruned"]),
         ({"recipe": {"teacher": "x"}, "pruned": {"params": 9}}, ["distilled", "pruned"]),
         ({"recipe": {"teacher": "x"}, "quantized": {"variant": "int8"}}, ["distilled", "int8"]),
     ],
