@@ -18,8 +18,8 @@ import skimage.data
 
 from deepkd.data.camera import FPS, film
 from deepkd.data.forgery import swap_face
+from deepkd.images import Image
 from deepkd.video.encoder import write_clip
-from deepkd.video.frames import Image
 
 SECONDS = 5
 CENTRE = (256, 222)

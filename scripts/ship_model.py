@@ -17,8 +17,9 @@ import skimage.data
 from convert_mtcnn import note_checksum
 
 from deepkd.compression.export import export_onnx
+from deepkd.images import Image
 from deepkd.models.checkpoints import load_checkpoint
-from deepkd.scoring.model import Image, Scorer
+from deepkd.scoring.model import Scorer
 from deepkd.video.crops import crop_face
 from deepkd.video.faces import load_detector
 from deepkd.video.frames import Frame

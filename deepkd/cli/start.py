@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from deepkd.settings import DetectConfig
     from deepkd.video.readahead import ReadAhead
 
+SWITCH_S = 1e-4
+"""How long the decoding thread waits for Python at most, between packets, while imports hold it; Python's 5 ms add up."""
 _early: "list[ReadAhead]" = []
 """The video whose decoding has begun, until somebody takes it."""
 
@@ -51,6 +53,7 @@ def _begin(words: Sequence[str]) -> None:
     from deepkd.video.frames import evenly
     from deepkd.video.readahead import ReadAhead
 
+    sys.setswitchinterval(SWITCH_S)
     _early.append(ReadAhead(clip, evenly(_usual_samples)))
 
 

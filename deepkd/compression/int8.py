@@ -17,7 +17,8 @@ import numpy.typing as npt
 import onnx
 
 from deepkd.compression.graphs import disturbed, finish, weighted_layers
-from deepkd.scoring.model import Image, Scorer
+from deepkd.images import Image
+from deepkd.scoring.model import Scorer
 
 FEED = 16
 """Crops per call while ranges are found."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-from deepkd.video.frames import Image
+from deepkd.images import Image
 
 FPS = 25
 SIZE = (640, 480)

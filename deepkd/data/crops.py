@@ -21,7 +21,7 @@ from deepkd.data.forgery import self_blend
 from deepkd.data.landmarks import LandmarkFinder
 from deepkd.data.transforms import Augment, seeded
 from deepkd.errors import DataError
-from deepkd.scoring.model import Image
+from deepkd.images import Image
 from deepkd.video.crops import INDEX_NAME, CropRow, read_index
 
 

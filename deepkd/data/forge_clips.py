@@ -18,11 +18,12 @@ from deepkd.data.extract import crop_folders
 from deepkd.data.forgeries import METHODS, Forged, Portrait, Progress, check_people, donor_of, variant
 from deepkd.data.forgery import Landmarks, face_scale
 from deepkd.errors import InputError, OutputError
+from deepkd.images import Image
 from deepkd.outputs import writing
 from deepkd.settings import ForgeConfig
 from deepkd.video.encoder import write_clip
 from deepkd.video.faces import Face, FaceDetector, load_detector
-from deepkd.video.frames import Image, every_frame, probe, read_frames
+from deepkd.video.frames import every_frame, probe, read_frames
 from deepkd.video.tracks import Tracker
 
 LIST_NAME = "clips.csv"

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from deepkd.video.frames import Image
+from deepkd.images import Image
 
 Landmarks = npt.NDArray[np.float32]
 Plane = npt.NDArray[np.float32]

@@ -18,7 +18,7 @@ import numpy as np
 
 from deepkd.data.chance import chance
 from deepkd.errors import ConfigError
-from deepkd.scoring.model import Image
+from deepkd.images import Image
 
 Step = tuple[str, float]
 """A perturbation and its level."""

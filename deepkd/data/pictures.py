@@ -9,7 +9,7 @@ import numpy as np
 
 from deepkd.data.crops import CropSet
 from deepkd.errors import DataError
-from deepkd.scoring.model import Image
+from deepkd.images import Image
 from deepkd.video.crops import CropRow
 
 

@@ -25,8 +25,9 @@ from deepkd.evaluation.evaluate import evaluate
 from deepkd.evaluation.evaluation import calibration_of, distinct_names, thresholds_of
 from deepkd.evaluation.memory import peak_rss_mb
 from deepkd.evaluation.scores import Progress
+from deepkd.images import Image
 from deepkd.scoring.calibration import Calibration
-from deepkd.scoring.model import CropModel, Image, InputFormat
+from deepkd.scoring.model import CropModel, InputFormat
 from deepkd.scoring.verdict import Thresholds, as_text
 from deepkd.settings import BenchmarkConfig, DetectConfig, EvaluateConfig
 

@@ -23,7 +23,8 @@ from deepkd.evaluation.kept import KEPT_NAME, Kept
 from deepkd.evaluation.metrics import Array
 from deepkd.evaluation.robustness import identities
 from deepkd.evaluation.scores import Progress
-from deepkd.scoring.model import CalibratedModel, Image
+from deepkd.images import Image
+from deepkd.scoring.model import CalibratedModel
 from deepkd.scoring.verdict import Label
 from deepkd.settings import DetectConfig, EvaluateConfig
 from deepkd.video.crops import CropRow

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from deepkd.errors import ConfigError, ModelError
-from deepkd.scoring.model import CropModel, Image, InputFormat, Scorer, is_onnx
+from deepkd.images import Image
+from deepkd.scoring.model import CropModel, InputFormat, Scorer, is_onnx
 from deepkd.scoring.runtimes import RUNTIMES
 from deepkd.shipped import shipped_students
 

@@ -18,9 +18,10 @@ from deepkd.data.clips import Clip
 from deepkd.data.perturbations import REUPLOAD, Step, draw_mixed, perturb
 from deepkd.detect import Alter
 from deepkd.errors import InputError
+from deepkd.images import Image
 from deepkd.video.decoder import GUESSED_FPS
 from deepkd.video.encoder import write_clip
-from deepkd.video.frames import Frame, Image, every_frame, probe
+from deepkd.video.frames import Frame, every_frame, probe
 from deepkd.video.sources import Source
 
 Timed = Iterator[tuple[float, Image]]

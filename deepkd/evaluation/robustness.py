@@ -14,7 +14,8 @@ from deepkd.evaluation.evaluation import Condition, crops_and_videos, figures_of
 from deepkd.evaluation.kept import KEPT_NAME, Kept
 from deepkd.evaluation.metrics import Array
 from deepkd.evaluation.scores import Crops, Progress, logits_of
-from deepkd.scoring.model import CropModel, Image
+from deepkd.images import Image
+from deepkd.scoring.model import CropModel
 from deepkd.settings import EvaluateConfig
 from deepkd.video.crops import CropRow
 

@@ -9,7 +9,8 @@ import numpy as np
 from deepkd.data.workers import cores
 from deepkd.errors import ModelError
 from deepkd.evaluation.metrics import Array
-from deepkd.scoring.model import CropModel, Image
+from deepkd.images import Image
+from deepkd.scoring.model import CropModel
 from deepkd.video.crops import CropRow
 
 Progress = Callable[[int, int], None]

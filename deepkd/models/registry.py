@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from deepkd.errors import ConfigError
+from deepkd.images import Image
 from deepkd.models.cross_efficient_vit import CrossEfficientViT
 from deepkd.models.efficient_vit import EfficientViT
 from deepkd.models.meso import SIDE_PX, build_meso4
@@ -24,7 +25,7 @@ from deepkd.models.students import STUDENTS, LiteShape, build_student, undecided
 from deepkd.models.subclasses import Subclassed
 from deepkd.models.widths import Widths, resize
 from deepkd.scoring.calibration import Calibration
-from deepkd.scoring.model import BATCH, Image, InputFormat
+from deepkd.scoring.model import BATCH, InputFormat
 from deepkd.scoring.verdict import Thresholds
 from deepkd.video.crops import CROP_RULES
 

@@ -10,10 +10,11 @@ import cv2
 import numpy as np
 
 from deepkd.errors import OutputError
+from deepkd.images import Image
 from deepkd.report.console import percent
 from deepkd.report.sound import Sound
 from deepkd.scoring.verdict import Box, FrameScore, Label, TrackVerdict, Verdict
-from deepkd.video.frames import Image, every_frame
+from deepkd.video.frames import every_frame
 
 MAX_SIDE_PX = 1920
 """Larger pictures are shrunk: they are to look at, not to judge."""

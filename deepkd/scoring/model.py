@@ -13,14 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from deepkd.errors import ModelError
+from deepkd.images import Image
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.runtimes import RUNTIMES, OnnxRuntime, Runtime
 from deepkd.scoring.verdict import Thresholds
 from deepkd.shipped import checksums, shipped_file, shipped_students
 from deepkd.video.crops import CROP_RULES, CropRule
-
-Image = npt.NDArray[np.uint8]
-"""RGB, uint8, (height, width, 3)."""
 
 METADATA_KEY = "deepkd"
 METADATA_SCHEMA = "deepkd.model/1"

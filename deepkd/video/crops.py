@@ -11,12 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from deepkd.errors import DataError
+from deepkd.images import Image
 from deepkd.outputs import writing
 from deepkd.video.faces import Face
 from deepkd.video.frames import Frame
-
-Image = npt.NDArray[np.uint8]
-"""RGB, uint8, (height, width, 3)."""
 
 INDEX_NAME = "index.csv"
 LABELS = ("REAL", "FAKE", "")

@@ -7,8 +7,8 @@ from pathlib import Path
 import av
 import numpy as np
 
+from deepkd.images import Image
 from deepkd.outputs import writing
-from deepkd.video.frames import Image
 
 CRF = 24
 """Constant rate factor: visibly compressed, as clips on web sites are."""

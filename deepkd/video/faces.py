@@ -11,9 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deepkd.errors import ConfigError
-
-Image = npt.NDArray[np.uint8]
-"""RGB, uint8, (height, width, 3)."""
+from deepkd.images import Image
 
 MIN_FACE_PX = 40
 """Smallest face looked for, pixels of the shrunk frame."""

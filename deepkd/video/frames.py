@@ -1,22 +1,22 @@
 """Frames: a video or a still image as upright pictures, evenly sampled in time, with exact timestamps."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-import numpy.typing as npt
 from av.video.frame import VideoFrame
 
 from deepkd.errors import VideoError
 from deepkd.video.decoder import Decoder, Sample, check_size, never, opened
 from deepkd.video.stills import check_file, read_still, still_kind
 
-Image = npt.NDArray[np.uint8]
-"""RGB, uint8, (height, width, 3)."""
+if TYPE_CHECKING:
+    from deepkd.images import Image
 
 MAX_PIXELS = 7680 * 4320
 """Largest frame that is decoded (8K); a larger one is refused before it fills the memory."""
@@ -273,5 +273,7 @@ def _quarter_turns(picture: VideoFrame) -> int:
 
 def upright(picture: VideoFrame) -> Image:
     """The picture as RGB uint8 (H, W, 3), turned upright."""
+    import numpy as np  # not needed before a frame is there, and slower to load than a frame is to decode
+
     image = picture.to_ndarray(format="rgb24")
     return np.ascontiguousarray(np.rot90(image, _quarter_turns(picture)))

@@ -14,8 +14,9 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from deepkd.errors import ConfigError
+from deepkd.images import Image
 from deepkd.shipped import shipped_file
-from deepkd.video.faces import Face, Image, enlarged, looks
+from deepkd.video.faces import Face, enlarged, looks
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]

@@ -5,7 +5,8 @@ import torch
 from facenet_pytorch import MTCNN
 
 from deepkd.errors import ConfigError
-from deepkd.video.faces import Face, Image, enlarged, looks
+from deepkd.images import Image
+from deepkd.video.faces import Face, enlarged, looks
 
 
 def load(*, device: str, min_face_px: int, max_side_px: int, threads: int | None) -> "MtcnnTorch":

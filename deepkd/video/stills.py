@@ -1,17 +1,17 @@
 """Still images: recognised by content, not by name, turned upright, first picture only."""
 
+from __future__ import annotations
+
 import stat
 import struct
 import zlib
 from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from deepkd.errors import ImageError, VideoError
 
-Image = npt.NDArray[np.uint8]
-"""RGB, uint8, (height, width, 3)."""
+if TYPE_CHECKING:
+    from deepkd.images import Image
 
 MAX_BYTES = 1 << 28
 """Largest image file that is read."""
@@ -63,7 +63,8 @@ def read_still(path: Path, *, max_pixels: int) -> Image:
     image = _decoded(data)
     if image is None:
         raise ImageError(f"{path}: the image is cut off or damaged; copy or save it again")
-    import cv2  # not above: a video is to be decoded before it is loaded
+    import cv2  # not above: a video is to be decoded before these are loaded
+    import numpy as np
 
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
@@ -73,6 +74,7 @@ def _decoded(data: bytes) -> Image | None:
     if still_kind(data[:30]) == "png" and not _is_whole_png(data):
         return None
     import cv2
+    import numpy as np
 
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)

@@ -11,8 +11,9 @@ import pytest
 from media import portraits, scene
 
 from deepkd.errors import ConfigError
+from deepkd.images import Image
 from deepkd.shipped import checksums, weights_dir
-from deepkd.video.faces import DETECTORS, Face, FaceDetector, Image, load_detector
+from deepkd.video.faces import DETECTORS, Face, FaceDetector, load_detector
 
 ROOT = Path(__file__).resolve().parents[2]
 
