@@ -88,8 +88,7 @@ def evaluate_files(
     """
     if config.data is None:
         raise UsageError("--data is missing; give the folder of crops that `deepkd extract` wrote, or one of videos")
-    if config.perturb:
-        parse_conditions(config.perturb, crops=False)  # before anything is loaded
+    parse_conditions(config.perturb or "all", crops=False)  # before anything is loaded
     from deepkd.models.checkpoints import load_model
     from deepkd.models.devices import pick_device
 
@@ -99,9 +98,8 @@ def evaluate_files(
         check_features(models)
     names = distinct_names([model.name for model in models], arguments)
     data, everything = _load(config.data, config)
-    is_crops = isinstance(data, CropSet)
-    conditions = parse_conditions(config.perturb, crops=is_crops) if config.perturb else []
-    if features and not is_crops:
+    conditions = parse_conditions(config.perturb, crops=isinstance(data, CropSet)) if config.perturb else []
+    if features and not isinstance(data, CropSet):
         raise UsageError(f"--features looks at crops, and {config.data} holds videos; extract crops first")
     shares = [_training_share(name, model, data, config) for name, model in zip(names, models, strict=True)]
     if isinstance(data, CropSet):
@@ -109,10 +107,9 @@ def evaluate_files(
     else:
         found = evaluate_clips(models, data, config, names=names, conditions=conditions, folder=out, progress=progress)
     elsewhere = overlaps_with_splits(_rows(data), everything, config.split)
-    trained = [overlaps_with_training(recipe_of(model), _rows(data)) for model in models]
     return [
-        replace(one, training_data=share, overlaps=(*elsewhere, *its))
-        for one, share, its in zip(found, shares, trained, strict=True)
+        replace(one, training_data=share, overlaps=elsewhere + overlaps_with_training(recipe_of(model), _rows(data)))
+        for one, share, model in zip(found, shares, models, strict=True)
     ]
 
 
