@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from deepkd.video.readahead import ReadAhead
 
 SWITCH_S = 1e-4
-"""How long the decoding thread waits for Python at most, between packets, while imports hold it; Python's 5 ms add up."""
+"""How long the decoding thread waits for Python at most, between packets, while imports hold it; 5 ms each add up."""
 _early: "list[ReadAhead]" = []
 """The video whose decoding has begun, until somebody takes it."""
 

@@ -88,12 +88,12 @@ def evaluate_files(
     """
     if config.data is None:
         raise UsageError("--data is missing; give the folder of crops that `deepkd extract` wrote, or one of videos")
-    if config.perturb:
-        parse_conditions(config.perturb, crops=False)  # before anything is loaded
+    parse_conditions(config.perturb or "all", crops=False)  # before anything is loaded
     from deepkd.models.checkpoints import load_model
     from deepkd.models.devices import pick_device
 
-    models = [load_model(argument, device=str(pick_device(config.device))) for argument in arguments]
+    device = str(pick_device(config.device))
+    models = [load_model(argument, device=device) for argument in arguments]
     if features:
         check_features(models)
     names = distinct_names([model.name for model in models], arguments)
@@ -108,7 +108,7 @@ def evaluate_files(
         found = evaluate_clips(models, data, config, names=names, conditions=conditions, folder=out, progress=progress)
     elsewhere = overlaps_with_splits(_rows(data), everything, config.split)
     return [
-        replace(one, training_data=share, overlaps=(*elsewhere, *overlaps_with_training(recipe_of(model), _rows(data))))
+        replace(one, training_data=share, overlaps=elsewhere + overlaps_with_training(recipe_of(model), _rows(data)))
         for one, share, model in zip(found, shares, models, strict=True)
     ]
 

@@ -52,6 +52,22 @@ def test_what_was_begun_for_nothing_is_ended(name: str | None, settings: dict, m
     assert threading.active_count() == before and not start._early
 
 
+def test_decoding_waits_neither_for_numpy_nor_for_imports():
+    loaded = "import sys, deepkd.video.readahead; print(sorted({'numpy', 'cv2', 'typer'} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_decoder_gets_python_soon(media: Media, monkeypatch: pytest.MonkeyPatch):
+    asked: list[float] = []
+    monkeypatch.setattr(sys, "setswitchinterval", asked.append)
+    start._begin(words(media, "detect", "--help"))
+    assert not asked
+    start._begin(words(media, "detect", "{folder}/clip.mp4"))
+    start._drop()
+    assert asked == [start.SWITCH_S] and asked[0] < sys.getswitchinterval()
+
+
 def test_the_program_says_what_its_options_ask_for(media: Media):
     model = str(write_scorer(media.path("green.onnx")))
     wrong = media.clip("first.mp4", faces=(), seconds=0.3)
