@@ -31,6 +31,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 import browser_check  # noqa: E402
 
+PICTURE = "![AUC against milliseconds and megabytes, the Pareto fronts marked](compression.png)"
 NOISE = 32
 """Crops on which two runtimes are compared."""
 
@@ -48,7 +49,7 @@ def measure_models(args: argparse.Namespace) -> dict[str, Any]:
 def show_models(document: Mapping[str, Any]) -> str:
     titles = pareto_report.titles(document)
     lines = [pareto_report.cells(row, document["batch"]) for row in document["models"]]
-    return f"{markdown(titles, lines, left=2)}\n\n{pareto_report.notes(document)}"
+    return f"{markdown(titles, lines, left=2)}\n\n{pareto_report.notes(document)}\n\n{PICTURE}"
 
 
 def measure_quantized(args: argparse.Namespace) -> dict[str, Any]:

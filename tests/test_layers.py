@@ -27,6 +27,7 @@ LAYERS = (
         "deepkd.config",
         "deepkd.settings",
         "deepkd.errors",
+        "deepkd.images",
         "deepkd.shipped",
         "deepkd.outputs",
         "deepkd.timing",
