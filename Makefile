@@ -30,7 +30,7 @@ demo: $(LIGHT)/.done ## Install the light core and judge the two sample clips
 	@echo "The evidence is in demo/report.html"
 
 test: $(VENV)/.done ## Run the tests, in two processes
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest
 
 check: lint types test ## Lint, types and tests
 
