@@ -61,9 +61,10 @@ def test_decoding_waits_neither_for_numpy_nor_for_imports():
 def test_the_decoder_gets_python_soon(media: Media, monkeypatch: pytest.MonkeyPatch):
     asked: list[float] = []
     monkeypatch.setattr(sys, "setswitchinterval", asked.append)
-    start._begin(words(media, "detect", "--help"))
+    clip = words(media, "detect", "{folder}/clip.mp4")
+    start._begin([*clip, "--help"])
     assert not asked
-    start._begin(words(media, "detect", "{folder}/clip.mp4"))
+    start._begin(clip)
     start._drop()
     assert asked == [start.SWITCH_S] and asked[0] < sys.getswitchinterval()
 
