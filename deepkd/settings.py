@@ -10,6 +10,7 @@ from deepkd.errors import ConfigError
 
 DEVICES = ("auto", "cpu", "cuda")
 RUNTIMES = ("onnxruntime", "openvino")
+LAYOUTS = ("auto", "faceforensics", "celeb-df", "dfdc", "folder")
 EVERY_S, MOST_FRAMES = 0.8, 1500
 """How `detect` samples long clips: a frame at least every so many seconds, up to so many frames (20 minutes)."""
 
@@ -20,11 +21,7 @@ class ExtractConfig(Config):
 
     command: ClassVar[str] = "extract"
 
-    dataset: str = setting(
-        "auto",
-        "Layout of the source folders.",
-        choices=("auto", "faceforensics", "celeb-df", "dfdc", "folder"),
-    )
+    dataset: str = setting("auto", "Layout of the source folders.", choices=LAYOUTS)
     frames: int = setting(32, "Frames sampled from each clip, evenly in time.", low=1)
     face_px: int = setting(224, "Side of the crops written, pixels.", low=32, high=1024)
     crop_rule: str | None = setting(
@@ -80,11 +77,7 @@ class ForgeConfig(Config):
         choices=("self-blend", "face-swap"),
     )
     count: int = setting(1, "Forgeries made of each crop or clip.", low=1)
-    dataset: str = setting(
-        "auto",
-        "Layout of the source folders; what they call FAKE is left out.",
-        choices=("auto", "faceforensics", "celeb-df", "dfdc", "folder"),
-    )
+    dataset: str = setting("auto", "Layout of the source folders; what they call FAKE is left out.", choices=LAYOUTS)
     frames: int = setting(8, "Frames sampled from each source for crops, evenly in time.", low=1)
     face_px: int = setting(224, "Side of the crops written, pixels.", low=32, high=1024)
     crop_rule: str = setting("dfdc", "How the square around a face is framed.", choices=("dfdc", "tight", "margin"))
@@ -162,7 +155,7 @@ class EvaluateConfig(Config):
     dataset: str = setting(
         "auto",
         "Layout of a folder of videos; any but auto takes pictures without an index for stills, as detect would.",
-        choices=("auto", "faceforensics", "celeb-df", "dfdc", "folder"),
+        choices=LAYOUTS,
     )
     split: str = setting("test", "Split to evaluate on, as the index or data set has it; `all` takes everything.")
     limit: int | None = setting(None, "Evaluate on about so many crops or videos, whole families.", low=1)

@@ -5,12 +5,24 @@ bias b + m, where b is the folded bias. In eval mode the network computes what t
 starts from statistics that fit. Used by `imagenet_start.py` and `onnx_start.py`.
 """
 
+import argparse
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from deepkd.data.crops import CropSet
 from deepkd.models.registry import TorchModel
+
+
+def parser_for(description: str) -> argparse.ArgumentParser:
+    """The options of whatever rebuilds norms: where the crops are, how many of them, and where the checkpoint goes."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--data", type=Path, required=True, help="crop index whose training split gives statistics")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--crops", type=int, default=256, help="crops for the statistics")
+    return parser
 
 
 def fill(module: nn.Module, layers: list[tuple[Tensor, Tensor]]) -> None:

@@ -7,14 +7,13 @@ The file holds int8 weights with the batch norms folded into them. Weights becom
 norm is then rebuilt from one forward pass over real crops (`scripts/folded_norms.py`). Needs `pip install tflite`.
 """
 
-import argparse
 import dataclasses
 from pathlib import Path
 
 import numpy as np
 import tflite
 import torch
-from folded_norms import fill, rebuild_norms
+from folded_norms import fill, parser_for, rebuild_norms
 from torch import Tensor
 
 from deepkd.data.crops import load_crops
@@ -53,11 +52,8 @@ def convolutions(path: Path) -> list[tuple[Tensor, Tensor]]:
 
 def main() -> None:
     """Read the command line and write the checkpoint."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_for(__doc__.splitlines()[0])
     parser.add_argument("tflite", type=Path)
-    parser.add_argument("--data", type=Path, required=True, help="crop index whose training split gives statistics")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--crops", type=int, default=256, help="crops for the statistics")
     parser.add_argument("--image-size", type=int, default=160)
     args = parser.parse_args()
 
@@ -66,6 +62,7 @@ def main() -> None:
     with torch.no_grad():
         fill(model.module, convolutions(args.tflite))
         crops = load_crops(args.data, "train", limit=4 * args.crops)
+        model.module.classifier.weight.fill_(1)  # the sum of the features
         some = [crops.image(i) for i in range(8)]
         before = model.logits(some)
         rebuild_norms(model, crops, args.crops)

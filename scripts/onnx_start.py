@@ -10,13 +10,12 @@ What the export knows of itself goes along: its calibration, and which originals
 `deepkd evaluate` refuses those for all that is trained further from it, too.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 import onnx
 import torch
-from folded_norms import fill, rebuild_norms
+from folded_norms import fill, parser_for, rebuild_norms
 from onnx import numpy_helper
 from torch import Tensor, nn
 
@@ -63,11 +62,8 @@ def rebuilt(scorer: Scorer, layers: list[tuple[Tensor, Tensor]]) -> TorchModel:
 
 def main() -> None:
     """Read the command line, write the checkpoint, and say how far its logits are from the export's."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_for(__doc__.splitlines()[0])
     parser.add_argument("onnx", type=Path)
-    parser.add_argument("--data", type=Path, required=True, help="crop index whose training split gives statistics")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--crops", type=int, default=256, help="crops for the statistics")
     args = parser.parse_args()
 
     scorer = Scorer.load(args.onnx)

@@ -7,6 +7,7 @@ the calibration crops is taken. No label and no crop of the split that judges ha
 import contextlib
 import io
 import logging
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -83,7 +84,7 @@ def to_int8(
             finish(files[name], source, "int8", recipe=name, crops=len(crops))
             distances[name] = _distance(Scorer.load(files[name], threads=threads).logits(crops), expected)
         best = min(distances, key=lambda name: distances[name])
-        out.write_bytes(files[best].read_bytes())
+        shutil.copyfile(files[best], out)
     return distances
 
 

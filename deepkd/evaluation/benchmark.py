@@ -81,7 +81,9 @@ def benchmark(
         compared = [contender.model for contender in contenders]
         timings = take_turns(compared, runs=config.runs, batch=config.batch, progress=progress)
         say("measuring memory, one process per model")
-        memory = [peak_rss_mb(contender.runtime, contender.source, threads=threads) for contender in contenders]
+        memory = [
+            peak_rss_mb(one.runtime, one.source, size=one.model.format.size, threads=threads) for one in contenders
+        ]
     clip = _end_to_end(config, contenders, threads, say)
     areas = _areas(config, contenders, say)
     found = zip(contenders, timings, memory, areas, strict=True)

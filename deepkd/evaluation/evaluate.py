@@ -88,7 +88,8 @@ def evaluate_files(
     """
     if config.data is None:
         raise UsageError("--data is missing; give the folder of crops that `deepkd extract` wrote, or one of videos")
-    parse_conditions(config.perturb or "all", crops=False)  # before anything is loaded
+    if config.perturb:
+        parse_conditions(config.perturb, crops=False)  # before anything is loaded
     from deepkd.models.checkpoints import load_model
     from deepkd.models.devices import pick_device
 

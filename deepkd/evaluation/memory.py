@@ -1,4 +1,4 @@
-"""The peak memory of one model in a process of its own: `python -m deepkd.evaluation.memory RUNTIME SOURCE THREADS`.
+"""The peak memory of a model in its own process: `python -m deepkd.evaluation.memory RUNTIME SOURCE SIZE THREADS`.
 
 Prints megabytes. The process imports what the runtime needs, opens the model and scores single crops, as an
 analyst's process would; nothing of the program that asks is counted.
@@ -16,18 +16,19 @@ CROPS = 3
 """Crops scored one by one: the second call is where runtimes settle."""
 
 
-def peak_rss_mb(runtime: str, source: str, *, threads: int) -> float:
+def peak_rss_mb(runtime: str, source: str, *, size: int, threads: int) -> float:
     """Peak resident memory, MB (1e6 bytes), of a fresh process that opens a model and scores crops.
 
     Args:
         runtime: `torch`, or one of `RUNTIMES`.
         source: path of the model, or a name of the registry (torch only).
+        size: side of the model's input, pixels.
         threads: of the runtime.
 
     Raises:
         ModelError: the process failed.
     """
-    command = [sys.executable, "-m", "deepkd.evaluation.memory", runtime, source, str(threads)]
+    command = [sys.executable, "-m", "deepkd.evaluation.memory", runtime, source, str(size), str(threads)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
@@ -35,7 +36,8 @@ def peak_rss_mb(runtime: str, source: str, *, threads: int) -> float:
     return float(done.stdout)
 
 
-def _score_some(runtime: str, source: str, threads: int) -> None:
+def _score_some(runtime: str, source: str, size: int, threads: int) -> None:
+    crop = np.zeros((size, size, 3), np.uint8)
     if runtime == "torch":
         import torch
 
@@ -44,16 +46,13 @@ def _score_some(runtime: str, source: str, threads: int) -> None:
         torch.set_num_threads(threads)
         model = open_model(source, threads=threads)
         for _ in range(CROPS):
-            model.logits([np.zeros((model.format.size, model.format.size, 3), np.uint8)])
+            model.logits([crop])
         return
-    from deepkd.scoring.runtimes import RUNTIMES, OnnxRuntime
+    from deepkd.scoring.runtimes import RUNTIMES
 
-    content = Path(source).read_bytes()
-    session = OnnxRuntime(content, threads)
-    _, height, width, channels = session.session.get_inputs()[0].shape
-    chosen = session if runtime == "onnxruntime" else RUNTIMES[runtime](content, threads)
+    chosen = RUNTIMES[runtime](Path(source).read_bytes(), threads)
     for _ in range(CROPS):
-        chosen.run(["logit"], np.zeros((1, height, width, channels), np.uint8))
+        chosen.run(["logit"], crop[None])
 
 
 def _own_peak_mb() -> float:
@@ -69,5 +68,5 @@ def _own_peak_mb() -> float:
 
 
 if __name__ == "__main__":
-    _score_some(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    _score_some(sys.argv[1], sys.argv[2], *map(int, sys.argv[3:]))
     print(_own_peak_mb())

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -16,6 +16,7 @@ from deepkd.outputs import writing
 from deepkd.report.csv import cell
 from deepkd.report.escape import visible
 from deepkd.report.plots import RUNTIMES, draw_benchmark
+from deepkd.report.tables import print_json, print_table
 
 ROWS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "Runtime": lambda row: RUNTIMES[row["runtime"]],
@@ -132,14 +133,9 @@ def write_benchmark(folder: Path, document: Mapping[str, Any]) -> None:
         beside.write_text(json.dumps(document, indent=2) + "\n")
 
 
-def _print_tables(document: Mapping[str, Any]) -> None:
-    console = Console()
-    Console(width=None if console.is_terminal else 160).print(benchmark_tables(document))
-
-
 FORMATS: dict[str, Callable[[Mapping[str, Any]], None]] = {
-    "table": _print_tables,
-    "json": lambda document: print(json.dumps(document, indent=2)),
+    "table": lambda document: print_table(benchmark_tables(document)),
+    "json": print_json,
     "csv": lambda document: print(benchmark_csv(document), end=""),
 }
 """`--format` -> what prints the document to standard output."""

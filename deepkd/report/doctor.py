@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from deepkd.report.tables import print_table
+
 GOOD, BROKEN, ABSENT = "[green]ok[/]", "[bold red]FAILED[/]", "[yellow]absent[/]"
 
 
@@ -28,9 +30,7 @@ def doctor_table(document: Mapping[str, Any]) -> Table:
 
 def print_checks(document: Mapping[str, Any]) -> None:
     """The table and a sentence, to standard output."""
-    console = Console()
-    console = Console(width=None if console.is_terminal else 120)
-    console.print(doctor_table(document))
+    print_table(doctor_table(document), piped=120)
     failed = [check["name"] for check in document["checks"] if check["needed"] and not check["ok"]]
     problem = f"`deepkd detect` cannot work: {', '.join(failed)}."
-    console.print("`deepkd detect` can work here." if document["usable"] else problem, markup=False)
+    Console().print("`deepkd detect` can work here." if document["usable"] else problem, markup=False, soft_wrap=True)

@@ -2,12 +2,11 @@
 
 import csv
 import io
-import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group
+from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -15,6 +14,7 @@ from rich.text import Text
 from deepkd.report.csv import cell
 from deepkd.report.escape import visible
 from deepkd.report.robustness import harm_note, robustness_table
+from deepkd.report.tables import print_json, print_table
 
 LEVELS = {"crops": "Crops", "videos": "Videos"}
 NOTE = (
@@ -151,14 +151,9 @@ def _levels(model: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]
             yield f"perturbed:{name}:videos", condition["videos"]
 
 
-def _print_table(document: Mapping[str, Any]) -> None:
-    console = Console()
-    Console(width=None if console.is_terminal else 160).print(evaluation_table(document))
-
-
 FORMATS: dict[str, Callable[[Mapping[str, Any]], None]] = {
-    "table": _print_table,
-    "json": lambda document: print(json.dumps(document, indent=2)),
+    "table": lambda document: print_table(evaluation_table(document)),
+    "json": print_json,
     "csv": lambda document: print(evaluation_csv(document), end=""),
 }
 """`--format` -> what prints the document to standard output."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -19,6 +19,7 @@ from deepkd.report.benchmark import busy
 from deepkd.report.csv import cell
 from deepkd.report.escape import visible
 from deepkd.report.plots import COLORS, RUNTIMES, plain, save_plot
+from deepkd.report.tables import print_json, print_table
 
 FRONTS = {"latency": "fast", "bytes": "small"}
 """Front -> what a model on it is called: none is as right and faster, or smaller."""
@@ -188,14 +189,9 @@ def write_pareto(folder: Path, document: Document) -> None:
             beside.write_text(text)
 
 
-def _print_tables(document: Document) -> None:
-    console = Console()
-    Console(width=None if console.is_terminal else 200).print(pareto_tables(document))
-
-
 FORMATS: dict[str, Callable[[Document], None]] = {
-    "table": _print_tables,
-    "json": lambda document: print(json.dumps(document, indent=2)),
+    "table": lambda document: print_table(pareto_tables(document), piped=200),
+    "json": print_json,
     "csv": lambda document: print(pareto_csv(document), end=""),
 }
 """`--format` -> what prints the document to standard output."""

@@ -1,15 +1,15 @@
 """A quantisation for people and programs: a document of schema deepkd.quantize/1 as a table or JSON."""
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from deepkd.report.benchmark import busy
 from deepkd.report.escape import visible
+from deepkd.report.tables import print_json, print_table
 
 
 def quantize_tables(document: Mapping[str, Any]) -> Group:
@@ -60,13 +60,8 @@ def notes(document: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _print_tables(document: Mapping[str, Any]) -> None:
-    console = Console()
-    Console(width=None if console.is_terminal else 160).print(quantize_tables(document))
-
-
 FORMATS: dict[str, Callable[[Mapping[str, Any]], None]] = {
-    "table": _print_tables,
-    "json": lambda document: print(json.dumps(document, indent=2)),
+    "table": lambda document: print_table(quantize_tables(document)),
+    "json": print_json,
 }
 """`--format` -> what prints the document to standard output."""
