@@ -33,10 +33,20 @@ SMALL = {
     **{
         f"DEEPKD_{command}_{key}": value
         for command in ("TRAIN", "DISTILL")
-        for key, value in {"EPOCHS": "1", "BATCH": "8", "WORKERS": "0", "EMA": "0.9", "SAMPLING": "balanced"}.items()
+        for key, value in {
+            "EPOCHS": "1",
+            "BATCH": "8",
+            "WORKERS": "0",
+            "EMA": "0.9",
+            "SAMPLING": "balanced",
+            "LIMIT": "16",
+            "VAL_LIMIT": "8",
+        }.items()
     },
     "DEEPKD_DISTILL_IMAGE_SIZE": "64",
     "DEEPKD_PRUNE_BATCH": "8",
+    "DEEPKD_PRUNE_LIMIT": "16",
+    "DEEPKD_PRUNE_VAL_LIMIT": "8",
     "DEEPKD_PRUNE_WORKERS": "0",
     "DEEPKD_PRUNE_SAMPLING": "balanced",
     "DEEPKD_QUANTIZE_INT8": "plain",
@@ -46,6 +56,7 @@ SMALL = {
     "DEEPKD_EVALUATE_FORMAT": "json",
     "DEEPKD_FORGE_FACE_PX": "96",
     "DEEPKD_BENCHMARK_FORMAT": "json",
+    "DEEPKD_BENCHMARK_BATCH": "2",
     "DEEPKD_BENCHMARK_RUNS": "3",
     "DEEPKD_DETECT_FORMAT": "json",
     "DEEPKD_DETECT_FRAMES": "4",

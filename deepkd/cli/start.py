@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 SWITCH_S = 1e-4
 """How long the decoding thread waits for Python at most, between packets, while imports hold it; 5 ms each add up."""
+FIRST_S = 0.15
+"""How long the imports wait for the first frame: beside them it took 0.3 s, alone it takes 0.05 s."""
 _early: "list[ReadAhead]" = []
 """The video whose decoding has begun, until somebody takes it."""
 
@@ -55,6 +57,7 @@ def _begin(words: Sequence[str]) -> None:
 
     sys.setswitchinterval(SWITCH_S)
     _early.append(ReadAhead(clip, evenly(_usual_samples)))
+    _early[0].wait(FIRST_S)
 
 
 def _first_clip(words: Iterable[str]) -> Path | None:

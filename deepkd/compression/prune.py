@@ -83,10 +83,8 @@ def prune(
     module = copy.deepcopy(model.module).cpu().eval()
     example = torch.zeros(1, 3, model.format.size, model.format.size)
     places = _places(module, example)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        graph = torch_pruning.DependencyGraph().build_dependency(module, example_inputs=example)
-    groups = _groups(graph, module, importance, places, penalty)
+    graph = _graph(module, example)
+    groups = _groups(graph, module, importance, places, penalty, example)
     if not groups:
         raise ModelError(f"{model.name}: no channels that can be pruned; it needs convolutions with batch norms")
     size = _size(module, places)
@@ -105,8 +103,19 @@ def prune(
     return replace(model, module=module, shape={**(model.shape or {}), "widths": widths})
 
 
+def _graph(module: nn.Module, example: Tensor) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch_pruning.DependencyGraph().build_dependency(module, example_inputs=example)
+
+
 def _groups(
-    graph: Any, module: nn.Module, importance: Importance, places: dict[nn.Module, int], penalty: float
+    graph: Any,
+    module: nn.Module,
+    importance: Importance,
+    places: dict[nn.Module, int],
+    penalty: float,
+    example: Tensor,
 ) -> list[_Group]:
     """Every group that ends in no output of the network and whose channels have a known worth."""
     names = {layer: name for name, layer in module.named_modules()}
@@ -117,11 +126,38 @@ def _groups(
         layers = {item.dep.target.module for item in group}
         norms = [names[layer] for layer in layers if names.get(layer) in importance]
         known = [importance[name] for name in norms if len(importance[name]) == root.out_channels]
-        if known:
+        flattened = any(isinstance(layer, nn.Linear) and layer.in_features != root.out_channels for layer in layers)
+        if known and (not flattened or _is_followed(module, names[root], example)):
             worth = torch.stack([values / values.norm().clamp_min(1e-12) for values in known]).sum(0)
             cost = _channel_macs(layers, places) / 1e6
             found.append(_Group(root, worth - penalty * cost))
     return found
+
+
+def _is_followed(module: nn.Module, name: str, example: Tensor) -> bool:
+    """Whether the graph finds a convolution's channels among the inputs of a linear layer, after they were flattened.
+
+    Tried on a copy, where taking channels away must leave what zeroing them leaves. It does not where patches are cut
+    in an order of their own, as before a transformer.
+    """
+    trial = copy.deepcopy(module)
+    crop = torch.rand(example.shape, generator=torch.Generator().manual_seed(0))
+    channels = list(range(BLOCK))
+    group = _graph(trial, example).get_pruning_group(
+        trial.get_submodule(name), torch_pruning.prune_conv_out_channels, channels
+    )
+    for item in group:
+        layer = item.dep.target.module
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.weight.data[item.idxs] = 0
+            layer.bias.data[item.idxs] = 0
+    with torch.no_grad():
+        zeroed = trial(crop)
+        group.prune()
+        try:
+            return torch.allclose(trial(crop), zeroed, rtol=1e-3, atol=1e-5)
+        except RuntimeError:  # shapes that do not fit one another
+            return False
 
 
 def _channel_macs(layers: set[nn.Module], places: dict[nn.Module, int]) -> float:

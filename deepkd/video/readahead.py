@@ -39,7 +39,7 @@ class ReadAhead:
         self.warnings: list[str] = []
         """What was wrong with a video that still decoded; whole once the frames are taken."""
         self._plan, self._threads = plan, threads
-        self._stop = threading.Event()
+        self._stop, self._known = threading.Event(), threading.Event()
         self._items: Queue[VideoInfo | Frame | BaseException | None] = Queue(1)
         self._info: VideoInfo | None = None
         self._thread = threading.Thread(target=self._read, name=f"decoding {path.name}", daemon=True)
@@ -57,6 +57,10 @@ class ReadAhead:
             assert isinstance(item, VideoInfo)
             self._info = item
         return self._info
+
+    def wait(self, timeout_s: float) -> None:
+        """Let the thread alone until the first frame is there, or what went wrong; for so long at most."""
+        self._known.wait(timeout_s)
 
     def __iter__(self) -> Iterator[Frame]:
         """The frames, once.
@@ -97,6 +101,7 @@ class ReadAhead:
         try:
             with reading(self.path, self._plan, threads=self._threads, stop=self._stop.is_set) as file:
                 self._items.put(file.info)
+                self._known.set()
                 self._items.maxsize = _room(file.info)
                 for frame in file.frames(self.warnings.append):
                     self._items.put(frame)
@@ -106,6 +111,7 @@ class ReadAhead:
             return
         except BaseException as error:  # whatever it is, it is raised where the frames are taken
             end = error
+        self._known.set()
         self._items.put(end)
 
 

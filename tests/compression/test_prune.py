@@ -176,6 +176,32 @@ def test_what_cannot_be_reached_is_said(model: TorchModel) -> None:
         prune(model, nothing, Target(params=100))
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 2, 3, 1)], ids=["channels first", "patches first"])
+def test_flattened_channels_are_pruned_only_where_the_graph_finds_them(order: tuple[int, ...]) -> None:
+    class Flat(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.one = nn.Conv2d(3, 24, 3, stride=4), nn.BatchNorm2d(24)
+            self.deep, self.two = nn.Conv2d(24, 24, 1), nn.BatchNorm2d(24)
+            self.head = nn.Linear(24 * 16, 1)
+
+        def forward(self, views: Tensor) -> Tensor:
+            maps = self.two(self.deep(self.one(self.stem(views)).relu())).relu()
+            return self.head(maps.permute(order).flatten(1))  # type: ignore[no-any-return]
+
+    torch.manual_seed(1)
+    flat = Flat().eval()
+    for norm in (flat.one, flat.two):
+        norm.weight.data[:BLOCK] = norm.bias.data[:BLOCK] = 0
+    model = TorchModel("flat", "flat", flat, InputFormat(size=16))
+    crops = [crop[:16, :16] for crop in CROPS]
+    importance = CRITERIA["bn-scale"](model, iter(()))
+    pruned = prune(model, importance, Target(params=model.params - (700 if order[1] == 1 else 400)))
+    np.testing.assert_allclose(pruned.logits(crops), model.logits(crops), atol=1e-4)
+    followed = order[1] == 1
+    assert (pruned.module.two.num_features, pruned.module.one.num_features) == (16 if followed else 24, 16)
+
+
 def test_widths_of_another_network_are_refused() -> None:
     network = build_model("pico", image_size=64).module
     with pytest.raises(ModelError, match="widths of a layer 'nowhere', which this architecture lacks"):
