@@ -33,7 +33,7 @@ from deepkd.evaluation.metrics import auc, log_loss
 from deepkd.models.checkpoints import load_checkpoint
 from deepkd.models.registry import TorchModel
 from deepkd.outputs import writing
-from deepkd.settings import DistillConfig
+from deepkd.settings.training import DistillConfig
 from deepkd.training.engine import GRADIENT_NORM, crop_logits
 from deepkd.training.schedule import adamw, averaged, warmup_cosine
 from deepkd.training.supervised import start_model

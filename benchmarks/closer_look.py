@@ -16,7 +16,7 @@ from deepkd.data.clips import Clip
 from deepkd.data.datasets import find_clips
 from deepkd.detect import Bench
 from deepkd.scoring.verdict import Verdict
-from deepkd.settings import DetectConfig
+from deepkd.settings.detect import DetectConfig
 from deepkd.video.sources import Source
 
 

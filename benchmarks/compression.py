@@ -24,7 +24,8 @@ from deepkd.report import pareto as pareto_report
 from deepkd.report import quantize as quantize_report
 from deepkd.report.plots import RUNTIMES
 from deepkd.scoring.model import Scorer
-from deepkd.settings import BenchmarkConfig, QuantizeConfig
+from deepkd.settings.compression import QuantizeConfig
+from deepkd.settings.evaluation import BenchmarkConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))

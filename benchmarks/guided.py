@@ -21,7 +21,7 @@ import numpy.typing as npt
 from deepkd.data.datasets import find_clips
 from deepkd.images import Image
 from deepkd.scoring.model import Scorer
-from deepkd.settings import DetectConfig
+from deepkd.settings.detect import DetectConfig
 from deepkd.video.crops import crop_face
 from deepkd.video.faces import Face, enlarged, load_detector, looks
 from deepkd.video.frames import Frame, read_frames

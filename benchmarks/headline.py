@@ -17,7 +17,7 @@ from deepkd.evaluation.contenders import STUDENT, TEACHER, open_model
 from deepkd.evaluation.evaluate import evaluate_files
 from deepkd.evaluation.metrics import Measure
 from deepkd.report.benchmark import BUSY
-from deepkd.settings import BenchmarkConfig, EvaluateConfig
+from deepkd.settings.evaluation import BenchmarkConfig, EvaluateConfig
 
 Line = tuple[str, str, str, str]
 

@@ -13,7 +13,7 @@ from deepkd.evaluation.evaluation import Evaluation
 from deepkd.evaluation.metrics import Measure, Metrics
 from deepkd.models.checkpoints import load_model
 from deepkd.scoring.verdict import Label, Thresholds
-from deepkd.settings import EvaluateConfig
+from deepkd.settings.evaluation import EvaluateConfig
 
 VERDICTS = (Label.FAKE, Label.INCONCLUSIVE, Label.REAL)
 FIGURES = {

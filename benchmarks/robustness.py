@@ -29,7 +29,8 @@ from deepkd.evaluation.scores import logits_of
 from deepkd.models.checkpoints import load_model
 from deepkd.report.evaluation import FIGURES
 from deepkd.report.robustness import draw_robustness
-from deepkd.settings import DistillConfig, EvaluateConfig, TrainConfig
+from deepkd.settings.evaluation import EvaluateConfig
+from deepkd.settings.training import DistillConfig, TrainConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 ROLES = {"teacher": "teacher", "before": "student before", "after": "student after"}

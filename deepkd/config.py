@@ -6,10 +6,8 @@ and what it takes.
 """
 
 import dataclasses
-import difflib
 import json
 import os
-import tomllib
 import types
 import typing
 from collections.abc import Mapping
@@ -97,6 +95,8 @@ def load_config(kind: type[C], file: Path | None = None, /, **flags: Any) -> C:
 
 
 def _read_toml(kind: type[Config], file: Path) -> dict[str, Any]:
+    import tomllib  # like difflib below, not worth loading for the many who need it not
+
     try:
         values = tomllib.loads(file.read_text())
     except OSError as error:
@@ -120,6 +120,8 @@ def _read_environment(kind: type[Config]) -> dict[str, Any]:
 
 
 def _guess(key: str, known: set[str]) -> str:
+    import difflib
+
     close = difflib.get_close_matches(key, known, n=1)
     return f" (did you mean '{close[0]}'?)" if close else ""
 

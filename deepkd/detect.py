@@ -16,7 +16,7 @@ from deepkd.errors import DeepKDError
 from deepkd.scoring.evidence import flaw
 from deepkd.scoring.model import CalibratedModel, InputFormat, Scorer
 from deepkd.scoring.verdict import Criteria, FrameScore, Label, Thresholds, Verdict, judge, odd_frames
-from deepkd.settings import DetectConfig
+from deepkd.settings.detect import DetectConfig
 from deepkd.timing import Stopwatch, time_limit, too_slow
 from deepkd.video.crops import Crop, crop_face
 from deepkd.video.faces import FaceDetector, load_detector

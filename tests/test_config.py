@@ -8,7 +8,10 @@ import pytest
 
 from deepkd.config import Config, load_config, setting
 from deepkd.errors import ConfigError
-from deepkd.settings import BenchmarkConfig, DetectConfig, DistillConfig, EvaluateConfig, ExtractConfig, TrainConfig
+from deepkd.settings.data import ExtractConfig
+from deepkd.settings.detect import DetectConfig
+from deepkd.settings.evaluation import BenchmarkConfig, EvaluateConfig
+from deepkd.settings.training import DistillConfig, TrainConfig
 
 ALL = (ExtractConfig, TrainConfig, DistillConfig, EvaluateConfig, DetectConfig, BenchmarkConfig)
 

@@ -17,7 +17,7 @@ from deepkd.detect import SHOWN, Bench, detect, detect_all
 from deepkd.errors import ModelError, VideoError
 from deepkd.report import Provenance, open_report
 from deepkd.scoring.verdict import Label, Verdict
-from deepkd.settings import DetectConfig
+from deepkd.settings.detect import DetectConfig
 from deepkd.timing import Stopwatch, time_limit
 from deepkd.video.sources import Source
 

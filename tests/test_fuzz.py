@@ -13,7 +13,7 @@ from scorer_factory import write_scorer
 
 from deepkd.detect import Bench, detect_all
 from deepkd.scoring.verdict import Label, Verdict
-from deepkd.settings import DetectConfig
+from deepkd.settings.detect import DetectConfig
 from deepkd.video.sources import Source
 
 CASES = 200

@@ -8,8 +8,6 @@ from functools import cache
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from typer.core import TyperGroup
 
 from deepkd import __version__
@@ -35,7 +33,7 @@ class _Group(TyperGroup):
             _complain(f"this command needs {error.name}, which is not installed; pip install 'deepkd[train]'")
             raise typer.Exit(1) from error
         except KeyboardInterrupt:
-            Console(stderr=True).print("interrupted; what was finished is kept")
+            print("interrupted; what was finished is kept", file=sys.stderr)
             raise typer.Exit(130) from None
         except BrokenPipeError:
             # The reader of our output has gone (`| head`): stop quietly, and keep Python from complaining at exit.
@@ -44,6 +42,9 @@ class _Group(TyperGroup):
 
 
 def _complain(message: str) -> None:
+    from rich.console import Console  # most runs have nothing to complain of, and need not wait for it
+    from rich.markup import escape
+
     Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(printable(message))}")
 
 

@@ -14,7 +14,7 @@ import typer
 from deepkd.cli.options import ConfigFile, takes_settings
 from deepkd.config import load_config
 from deepkd.errors import OutputError, UsageError
-from deepkd.settings import DetectConfig
+from deepkd.settings.detect import DetectConfig
 
 if TYPE_CHECKING:
     from deepkd.detect import Bench

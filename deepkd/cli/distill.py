@@ -8,7 +8,7 @@ import typer
 from deepkd.cli.options import ConfigFile, takes_settings
 from deepkd.cli.train import Data, Resume, Run
 from deepkd.config import load_config
-from deepkd.settings import DistillConfig
+from deepkd.settings.training import DistillConfig
 
 
 @takes_settings(DistillConfig)

@@ -10,7 +10,7 @@ import typer
 
 from deepkd.cli.options import ConfigFile, takes_settings
 from deepkd.config import load_config
-from deepkd.settings import EvaluateConfig
+from deepkd.settings.evaluation import EvaluateConfig
 
 if TYPE_CHECKING:
     from deepkd.evaluation.evaluation import Evaluation

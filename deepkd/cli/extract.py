@@ -8,7 +8,7 @@ import typer
 
 from deepkd.cli.options import ConfigFile, takes_settings
 from deepkd.config import load_config
-from deepkd.settings import ExtractConfig
+from deepkd.settings.data import ExtractConfig
 
 if TYPE_CHECKING:
     from deepkd.data.extract import Summary

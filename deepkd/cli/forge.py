@@ -9,7 +9,7 @@ import typer
 
 from deepkd.cli.options import ConfigFile, takes_settings
 from deepkd.config import load_config
-from deepkd.settings import ForgeConfig
+from deepkd.settings.data import ForgeConfig
 
 SHOWN = 20
 """Sources and warnings named at most under each heading."""

@@ -7,7 +7,7 @@ import typer
 
 from deepkd.cli.options import ConfigFile, takes_settings
 from deepkd.config import load_config
-from deepkd.settings import PruneConfig
+from deepkd.settings.compression import PruneConfig
 
 
 @takes_settings(PruneConfig)

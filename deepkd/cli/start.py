@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from deepkd.settings import DetectConfig
+    from deepkd.settings.detect import DetectConfig
     from deepkd.video.readahead import ReadAhead
 
 SWITCH_S = 1e-4
@@ -69,7 +69,7 @@ def _first_clip(words: Iterable[str]) -> Path | None:
 
 
 def _usual_samples(duration_s: float) -> int:
-    from deepkd.settings import DetectConfig
+    from deepkd.settings.detect import DetectConfig
 
     return DetectConfig().samples(duration_s)
 

@@ -7,7 +7,7 @@ import typer
 
 from deepkd.cli.options import ConfigFile, takes_settings
 from deepkd.config import load_config
-from deepkd.settings import TrainConfig
+from deepkd.settings.training import TrainConfig
 
 Data = Annotated[
     Path,

@@ -14,7 +14,8 @@ from deepkd.errors import ConfigError, OutputError
 from deepkd.models.checkpoints import WEIGHTS_FILE, save_model
 from deepkd.models.registry import TorchModel
 from deepkd.outputs import check_folder
-from deepkd.settings import DistillConfig, FittingConfig, PruneConfig
+from deepkd.settings.compression import PruneConfig
+from deepkd.settings.training import DistillConfig, FittingConfig
 from deepkd.training.engine import CONFIG_FILE, Progress, calibrate
 
 Follow = Callable[[Path, str], AbstractContextManager[Callable[[Progress], None]]]

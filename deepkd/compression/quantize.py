@@ -27,7 +27,7 @@ from deepkd.evaluation.scores import Progress, logits_of
 from deepkd.models.checkpoints import load_checkpoint
 from deepkd.outputs import writing
 from deepkd.scoring.model import Scorer, is_onnx
-from deepkd.settings import QuantizeConfig
+from deepkd.settings.compression import QuantizeConfig
 
 SCHEMA = "deepkd.quantize/1"
 FLOAT32 = "float32"

@@ -30,7 +30,7 @@ from deepkd.data.splits import Splits, make_splits
 from deepkd.data.workers import Outcome, cores, run_tasks
 from deepkd.errors import DataError, OutputError, UsageError
 from deepkd.outputs import check_folder, writing
-from deepkd.settings import ExtractConfig
+from deepkd.settings.data import ExtractConfig
 from deepkd.video.crops import INDEX_NAME, CropRow, write_index
 
 SETTINGS_NAME, JOURNAL_NAME = "extract.json", "journal.jsonl"

@@ -12,7 +12,7 @@ import numpy as np
 
 from deepkd.data.journal import CropEntry, Record, disk_error
 from deepkd.errors import InputError
-from deepkd.settings import ExtractConfig
+from deepkd.settings.data import ExtractConfig
 from deepkd.video.crops import CROP_RULES, Crop, CropRule, crop_face
 from deepkd.video.faces import Face, load_detector
 from deepkd.video.frames import Frame, read_frames

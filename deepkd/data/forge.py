@@ -23,7 +23,7 @@ from deepkd.data.forgeries import Forged, Progress
 from deepkd.data.splits import make_splits
 from deepkd.errors import DataError, OutputError
 from deepkd.outputs import check_folder
-from deepkd.settings import ForgeConfig
+from deepkd.settings.data import ForgeConfig
 from deepkd.video.crops import INDEX_NAME
 
 SETTINGS_NAME = "forge.json"

@@ -20,7 +20,7 @@ from deepkd.data.forgery import Landmarks, face_scale
 from deepkd.errors import InputError, OutputError
 from deepkd.images import Image
 from deepkd.outputs import writing
-from deepkd.settings import ForgeConfig
+from deepkd.settings.data import ForgeConfig
 from deepkd.video.encoder import write_clip
 from deepkd.video.faces import Face, FaceDetector, load_detector
 from deepkd.video.frames import every_frame, probe, read_frames

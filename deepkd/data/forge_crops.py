@@ -14,7 +14,7 @@ from deepkd.data.extract import crop_folders, crop_rows
 from deepkd.data.extractor import PARTS_DIR, ClipExtractor, Task
 from deepkd.data.forgeries import METHODS, Forged, Portrait, Progress, check_people, donor_of, variant
 from deepkd.errors import OutputError
-from deepkd.settings import ExtractConfig, ForgeConfig
+from deepkd.settings.data import ExtractConfig, ForgeConfig
 from deepkd.video.crops import INDEX_NAME, CropRow, write_index
 
 

@@ -10,7 +10,7 @@ from deepkd.data.chance import chance
 from deepkd.data.forgery import Landmarks, self_blend, swap_face
 from deepkd.errors import DataError
 from deepkd.images import Image
-from deepkd.settings import ForgeConfig
+from deepkd.settings.data import ForgeConfig
 
 Progress = Callable[[int, int], None]
 """Called with how many sources are done and how many there are."""

@@ -21,7 +21,7 @@ from deepkd.models.devices import pick_device
 from deepkd.models.registry import TorchModel, evaluating, normalise
 from deepkd.models.subclasses import Subclassed, names_of, network_of, outputs_and_logit
 from deepkd.scoring.model import InputFormat
-from deepkd.settings import DistillConfig, TrainConfig, TrainingConfig
+from deepkd.settings.training import DistillConfig, TrainConfig, TrainingConfig
 from deepkd.training.engine import Objective, Progress, fit
 from deepkd.training.supervised import start_model
 

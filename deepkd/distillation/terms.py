@@ -21,7 +21,7 @@ from typing import Any
 
 from deepkd.distillation.losses import FEATURE_LOSSES, LOSSES, Loss
 from deepkd.errors import ConfigError
-from deepkd.settings import DistillConfig
+from deepkd.settings.training import DistillConfig
 
 Schedule = float | tuple[float, float]
 """A number, or its value at the start and at the end of the training."""

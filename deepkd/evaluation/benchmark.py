@@ -29,7 +29,8 @@ from deepkd.images import Image
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import CropModel, InputFormat
 from deepkd.scoring.verdict import Thresholds, as_text
-from deepkd.settings import BenchmarkConfig, DetectConfig, EvaluateConfig
+from deepkd.settings.detect import DetectConfig
+from deepkd.settings.evaluation import BenchmarkConfig, EvaluateConfig
 
 if TYPE_CHECKING:
     from deepkd.scoring.model import Scorer

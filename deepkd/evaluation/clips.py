@@ -26,7 +26,8 @@ from deepkd.evaluation.scores import Progress
 from deepkd.images import Image
 from deepkd.scoring.model import CalibratedModel
 from deepkd.scoring.verdict import Label
-from deepkd.settings import DetectConfig, EvaluateConfig
+from deepkd.settings.detect import DetectConfig
+from deepkd.settings.evaluation import EvaluateConfig
 from deepkd.video.crops import CropRow
 from deepkd.video.faces import Face, FaceDetector, load_detector
 from deepkd.video.sources import Source

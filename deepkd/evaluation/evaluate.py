@@ -21,7 +21,7 @@ from deepkd.evaluation.robustness import measure_robustness
 from deepkd.evaluation.scores import Crops, Progress, logits_of
 from deepkd.scoring.model import CropModel
 from deepkd.scoring.verdict import as_text
-from deepkd.settings import EvaluateConfig
+from deepkd.settings.evaluation import EvaluateConfig
 from deepkd.video.crops import INDEX_NAME, CropRow, read_index
 
 SCHEMA = "deepkd.evaluate/1"
@@ -88,8 +88,7 @@ def evaluate_files(
     """
     if config.data is None:
         raise UsageError("--data is missing; give the folder of crops that `deepkd extract` wrote, or one of videos")
-    if config.perturb:
-        parse_conditions(config.perturb, crops=False)  # before anything is loaded
+    _conditions(config, crops=False)  # before anything is loaded
     from deepkd.models.checkpoints import load_model
     from deepkd.models.devices import pick_device
 
@@ -99,7 +98,7 @@ def evaluate_files(
         check_features(models)
     names = distinct_names([model.name for model in models], arguments)
     data, everything = _load(config.data, config)
-    conditions = parse_conditions(config.perturb, crops=isinstance(data, CropSet)) if config.perturb else []
+    conditions = _conditions(config, crops=isinstance(data, CropSet))
     if features and not isinstance(data, CropSet):
         raise UsageError(f"--features looks at crops, and {config.data} holds videos; extract crops first")
     shares = [_training_share(name, model, data, config) for name, model in zip(names, models, strict=True)]
@@ -112,6 +111,10 @@ def evaluate_files(
         replace(one, training_data=share, overlaps=elsewhere + overlaps_with_training(recipe_of(model), _rows(data)))
         for one, share, model in zip(found, shares, models, strict=True)
     ]
+
+
+def _conditions(config: EvaluateConfig, *, crops: bool) -> list[Step]:
+    return parse_conditions(config.perturb, crops=crops) if config.perturb else []
 
 
 def _evaluate_crops(

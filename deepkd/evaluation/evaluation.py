@@ -18,7 +18,7 @@ from deepkd.outputs import writing
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import CropModel
 from deepkd.scoring.verdict import Thresholds
-from deepkd.settings import EvaluateConfig
+from deepkd.settings.evaluation import EvaluateConfig
 from deepkd.video.crops import CropRow
 
 Names = npt.NDArray[np.str_]

@@ -20,7 +20,7 @@ from deepkd.evaluation.metrics import Measure
 from deepkd.evaluation.scores import Progress
 from deepkd.models.checkpoints import WEIGHTS_FILE
 from deepkd.scoring.model import CropModel, Scorer
-from deepkd.settings import BenchmarkConfig, EvaluateConfig
+from deepkd.settings.evaluation import BenchmarkConfig, EvaluateConfig
 
 SCHEMA = "deepkd.pareto/1"
 THREADS = (1, 2)

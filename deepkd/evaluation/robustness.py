@@ -16,7 +16,7 @@ from deepkd.evaluation.metrics import Array
 from deepkd.evaluation.scores import Crops, Progress, logits_of
 from deepkd.images import Image
 from deepkd.scoring.model import CropModel
-from deepkd.settings import EvaluateConfig
+from deepkd.settings.evaluation import EvaluateConfig
 from deepkd.video.crops import CropRow
 
 KEYS = ("model", "perturbation", "level")

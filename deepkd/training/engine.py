@@ -25,7 +25,7 @@ from deepkd.models.checkpoints import WEIGHTS_FILE, load_checkpoint, save_model
 from deepkd.models.registry import TorchModel, evaluating
 from deepkd.outputs import check_folder, writing
 from deepkd.scoring.model import BATCH
-from deepkd.settings import TrainingConfig
+from deepkd.settings.training import TrainingConfig
 from deepkd.training.processes import Place, joined
 from deepkd.training.schedule import adamw, averaged, warmup_cosine
 

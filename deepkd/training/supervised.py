@@ -13,7 +13,7 @@ from deepkd.errors import DataError, ModelError
 from deepkd.models.checkpoints import load_checkpoint
 from deepkd.models.registry import TorchModel, build_model, normalise
 from deepkd.models.subclasses import REAL_SUBCLASS, Subclassed, fake_subclass, names_of, outputs_and_logit
-from deepkd.settings import TrainConfig, TrainingConfig
+from deepkd.settings.training import TrainConfig, TrainingConfig
 from deepkd.training.engine import Objective, Progress, fit
 
 

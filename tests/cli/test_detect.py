@@ -15,7 +15,7 @@ from deepkd.cli.app import app
 from deepkd.cli.detect import exit_code
 from deepkd.report import REPORTS
 from deepkd.scoring.verdict import RULES
-from deepkd.settings import DetectConfig
+from deepkd.settings.detect import DetectConfig
 from deepkd.video.faces import DETECTORS
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ from media import Media
 from scorer_factory import tinted_clip, write_scorer
 
 from deepkd.cli import start
-from deepkd.settings import DetectConfig
+from deepkd.settings.detect import DetectConfig
 
 ROOT = Path(__file__).parents[2]
 

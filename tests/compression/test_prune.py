@@ -23,7 +23,7 @@ from deepkd.models.checkpoints import load_checkpoint, save_model
 from deepkd.models.registry import TorchModel, build_model, evaluating
 from deepkd.models.widths import resize, widths_of
 from deepkd.scoring.model import InputFormat, Scorer
-from deepkd.settings import PruneConfig
+from deepkd.settings.compression import PruneConfig
 
 CROPS = list(np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8))
 LABELS = torch.tensor([0.0, 1.0, 1.0, 0.0])

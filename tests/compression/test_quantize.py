@@ -23,7 +23,7 @@ from deepkd.evaluation.metrics import Measure, auc, auc_change
 from deepkd.models.checkpoints import save_model
 from deepkd.report.quantize import outcome, quantize_tables
 from deepkd.scoring.model import Scorer
-from deepkd.settings import QuantizeConfig
+from deepkd.settings.compression import QuantizeConfig
 
 RANDOM = np.random.default_rng(0)
 CROPS = [

@@ -21,7 +21,7 @@ from deepkd.data.extractor import crop_rule, people
 from deepkd.data.journal import CropEntry, Journal, Record, content_key
 from deepkd.data.splits import SPLIT_UNITS
 from deepkd.errors import ConfigError, DataError, OutputError, UsageError
-from deepkd.settings import ExtractConfig
+from deepkd.settings.data import ExtractConfig
 from deepkd.video.crops import CROP_RULES, read_index
 from deepkd.video.faces import DETECTORS
 

@@ -14,7 +14,7 @@ from deepkd.data.forge import KINDS, forge
 from deepkd.data.forge_clips import smoothed
 from deepkd.data.forgeries import METHODS
 from deepkd.errors import DataError, OutputError, UsageError
-from deepkd.settings import ForgeConfig
+from deepkd.settings.data import ForgeConfig
 from deepkd.video.crops import read_index
 from deepkd.video.frames import every_frame, probe
 

@@ -16,7 +16,8 @@ from deepkd.distillation.modifiers import with_labels_hidden
 from deepkd.errors import DataError
 from deepkd.evaluation.evaluate import evaluate
 from deepkd.models.registry import build_model
-from deepkd.settings import DistillConfig, EvaluateConfig, TrainConfig
+from deepkd.settings.evaluation import EvaluateConfig
+from deepkd.settings.training import DistillConfig, TrainConfig
 from deepkd.training.engine import fit
 from deepkd.training.supervised import train
 

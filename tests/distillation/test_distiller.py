@@ -18,7 +18,7 @@ from deepkd.distillation.taps import Tap, TapReader
 from deepkd.errors import ConfigError
 from deepkd.models.checkpoints import load_checkpoint
 from deepkd.models.registry import TorchModel, build_model, normalise
-from deepkd.settings import DistillConfig, TrainConfig
+from deepkd.settings.training import DistillConfig, TrainConfig
 from deepkd.training.engine import Objective
 from deepkd.training.supervised import train
 

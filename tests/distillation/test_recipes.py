@@ -15,7 +15,7 @@ from deepkd.distillation.terms import Term, terms_of
 from deepkd.errors import ConfigError, DataError
 from deepkd.models.registry import TorchModel, build_model
 from deepkd.models.subclasses import network_of
-from deepkd.settings import DistillConfig
+from deepkd.settings.training import DistillConfig
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
 ROWS = torch.arange(4)

@@ -24,7 +24,8 @@ from deepkd.models.checkpoints import load_checkpoint
 from deepkd.models.registry import TorchModel, build_model
 from deepkd.models.subclasses import Subclassed, forgery_logit, names_of, outputs_and_logit
 from deepkd.scoring.model import Scorer
-from deepkd.settings import DistillConfig, EvaluateConfig, TrainConfig
+from deepkd.settings.evaluation import EvaluateConfig
+from deepkd.settings.training import DistillConfig, TrainConfig
 from deepkd.training.supervised import start_model, subclass_columns, subclasses_in, train
 
 NAMES = ("REAL", "FAKE/lips", "FAKE/swap")

@@ -21,7 +21,7 @@ from deepkd.evaluation.memory import peak_rss_mb
 from deepkd.models.checkpoints import save_model
 from deepkd.models.registry import TorchModel, build_model
 from deepkd.scoring.model import InputFormat, Scorer
-from deepkd.settings import BenchmarkConfig, EvaluateConfig
+from deepkd.settings.evaluation import BenchmarkConfig, EvaluateConfig
 
 ROW = {
     "name", "role", "runtime", "params", "macs", "bytes", "latency_ms", "throughput_per_s", "peak_rss_mb", "auc",

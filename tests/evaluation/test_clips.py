@@ -21,7 +21,8 @@ from deepkd.evaluation.kept import KEPT_NAME
 from deepkd.models.checkpoints import save_model
 from deepkd.models.registry import build_model
 from deepkd.report.evaluation import evaluation_csv, evaluation_table
-from deepkd.settings import DetectConfig, EvaluateConfig
+from deepkd.settings.detect import DetectConfig
+from deepkd.settings.evaluation import EvaluateConfig
 from deepkd.video.frames import Frame, every_frame, probe
 from deepkd.video.sources import Source
 

@@ -17,7 +17,7 @@ from deepkd.evaluation.evaluation import calibration_of, distinct_names, thresho
 from deepkd.models.registry import TorchModel
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import InputFormat, Scorer
-from deepkd.settings import EvaluateConfig
+from deepkd.settings.evaluation import EvaluateConfig
 from deepkd.video.crops import CropRow
 
 CONFIG = EvaluateConfig(resamples=0)

@@ -21,7 +21,7 @@ from deepkd.evaluation.pareto import COSTS, find_models, front, made
 from deepkd.models.checkpoints import save_model
 from deepkd.models.registry import build_model
 from deepkd.report.pareto import PANELS, pareto_tables
-from deepkd.settings import EvaluateConfig
+from deepkd.settings.evaluation import EvaluateConfig
 
 QUICK = ["--runs", "3", "--batch", "2", "--teacher", "pico"]
 

@@ -23,7 +23,7 @@ from deepkd.evaluation.kept import KEPT_NAME
 from deepkd.evaluation.robustness import Perturbed, measure_robustness
 from deepkd.evaluation.scores import logits_of
 from deepkd.scoring.model import Scorer
-from deepkd.settings import EvaluateConfig
+from deepkd.settings.evaluation import EvaluateConfig
 
 CONFIG = EvaluateConfig(resamples=0, batch=4)
 ON_CROPS = [name for name, kind in PERTURBATIONS.items() if not kind.only_clips]

@@ -22,7 +22,7 @@ from deepkd.report.html import DETAILED
 from deepkd.report.timeline import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, timeline
 from deepkd.scoring.calibration import Calibration, sigmoid
 from deepkd.scoring.verdict import Criteria, FrameScore, Label, Thresholds, Verdict, judge
-from deepkd.settings import DetectConfig
+from deepkd.settings.detect import DetectConfig
 
 THRESHOLDS = Thresholds(real=0.4, fake=0.6)
 PROVENANCE = Provenance(

@@ -8,17 +8,17 @@ import pytest
 from scorer_factory import tinted_clip, write_scorer
 from typer.testing import CliRunner
 
-from deepkd import settings
 from deepkd.cli.app import app
 from deepkd.errors import ModelError, UsageError
 from deepkd.scoring.model import Scorer
 from deepkd.scoring.runtimes import RUNTIMES
+from deepkd.settings import choices
 
 CROPS = list(np.random.default_rng(0).integers(0, 256, (5, 160, 160, 3), np.uint8))
 
 
 def test_the_settings_offer_every_runtime() -> None:
-    assert tuple(RUNTIMES) == settings.RUNTIMES
+    assert tuple(RUNTIMES) == choices.RUNTIMES
 
 
 def test_openvino_gives_the_same_scores() -> None:

@@ -15,7 +15,7 @@ from deepkd.data.crops import load_crops
 from deepkd.errors import ConfigError, DataError, ModelError, OutputError, TrainingError
 from deepkd.evaluation.metrics import auc
 from deepkd.models.checkpoints import WEIGHTS_FILE, load_checkpoint
-from deepkd.settings import TrainConfig
+from deepkd.settings.training import TrainConfig
 from deepkd.training.engine import METRICS_FILE, STATE_FILE, Progress, crop_logits
 from deepkd.training.supervised import smoothed, train
 
@@ -149,7 +149,7 @@ def test_what_cannot_be_trained_is_refused(crops: Path, tmp_path: Path) -> None:
 
 def test_two_processes_train_one_model(crops: Path, tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from deepkd.settings import TrainConfig;"
+        "import sys; from pathlib import Path; from deepkd.settings.training import TrainConfig;"
         "from deepkd.training.supervised import train;"
         "train(Path(sys.argv[1]), Path(sys.argv[2]), TrainConfig(model='pico', image_size=32, batch=8, epochs=1,"
         " workers=0, augment='light', ema=0.9))"

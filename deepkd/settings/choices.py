@@ -1,0 +1,5 @@
+"""Choices that several commands offer."""
+
+DEVICES = ("auto", "cpu", "cuda")
+RUNTIMES = ("onnxruntime", "openvino")
+LAYOUTS = ("auto", "faceforensics", "celeb-df", "dfdc", "folder")

@@ -1,0 +1,59 @@
+"""What `deepkd detect` takes."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from deepkd.config import Config, setting
+from deepkd.errors import ConfigError
+from deepkd.settings.choices import DEVICES, RUNTIMES
+
+EVERY_S, MOST_FRAMES = 0.8, 1500
+"""How long clips are sampled: a frame at least every so many seconds, up to so many frames (20 minutes)."""
+
+
+@dataclass(frozen=True)
+class DetectConfig(Config):
+    """`deepkd detect`: clips to verdicts."""
+
+    command: ClassVar[str] = "detect"
+
+    model: str = setting("deepkd-nano", "A shipped model by its name, or an ONNX file by its path.")
+    runtime: str = setting(
+        "onnxruntime", "What computes the model; openvino takes the extra deepkd[openvino].", choices=RUNTIMES
+    )
+    frames: int = setting(16, "Frames sampled from each clip at least, evenly in time.", low=1)
+    every_s: float | None = setting(
+        None,
+        f"Seconds between two sampled frames at most, so that a short forgery in a long clip is seen; 0 for no such "
+        f"limit. By default {EVERY_S}, and more where that gave over {MOST_FRAMES} frames.",
+        low=0,
+    )
+    single_look: bool = setting(False, "Do not look closer where single frames look forged.")
+    min_frames: int = setting(3, "Frames that must show a person well before a verdict; a still is one.", low=1)
+    rule: str = setting("mean-logit", "How frame scores become a verdict.", choices=("mean-logit", "upstream"))
+    threshold_fake: float | None = setting(
+        None, "Probability from which a person counts as FAKE; by default the model's own.", low=0, high=1
+    )
+    threshold_real: float | None = setting(
+        None, "Probability up to which a person counts as REAL; by default the model's own.", low=0, high=1
+    )
+    detector: str = setting("mtcnn", "Face detector.", choices=("mtcnn", "mtcnn-torch"))
+    device: str = setting("auto", "Where a PyTorch face detector runs.", choices=DEVICES)
+    workers: int = setting(0, "Processes that judge clips side by side; 0 for none but this one.", low=0)
+    timeout_s: float = setting(600.0, "Seconds that one input may take before it is an ERROR; 0 for no limit.", low=0)
+    format: str = setting("table", "What to print.", choices=("table", "json", "jsonl", "csv", "html"))
+
+    def samples(self, duration_s: float) -> int:
+        """How many frames to sample of a clip so long, seconds."""
+        every_s = EVERY_S if self.every_s is None else self.every_s
+        count = math.ceil(duration_s / every_s) if every_s else 0
+        return max(self.frames, count if self.every_s else min(count, MOST_FRAMES))
+
+    def check(self) -> None:
+        """Refuse thresholds that cross."""
+        real, fake = self.threshold_real, self.threshold_fake
+        if real is not None and fake is not None and real > fake:
+            raise ConfigError(
+                f"--threshold-real {real} is above --threshold-fake {fake}; a probability between them would be both"
+            )
