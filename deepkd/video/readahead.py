@@ -111,8 +111,8 @@ class ReadAhead:
             return
         except BaseException as error:  # whatever it is, it is raised where the frames are taken
             end = error
-        self._known.set()
         self._items.put(end)
+        self._known.set()
 
 
 def _room(info: VideoInfo) -> int:

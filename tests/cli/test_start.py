@@ -58,6 +58,29 @@ def test_decoding_waits_neither_for_numpy_nor_for_imports():
     assert done.stdout.strip() == "[]"
 
 
+def test_imports_wait_for_the_first_frame_and_for_what_went_wrong(media: Media, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(start, "FIRST_S", 60.0)
+    start._begin(words(media, "detect", "{folder}/clip.mp4"))
+    assert not start._early[0]._items.empty()
+    start._drop()
+    media.path("broken.mp4").write_bytes(b"no video")
+    start._begin(["detect", str(media.path("broken.mp4"))])
+    assert not start._early[0]._items.empty()
+    start._drop()
+
+
+def test_a_verdict_for_a_program_loads_nothing_that_draws_or_checks_tables(media: Media):
+    model, clip = write_scorer(media.path("green.onnx")), tinted_clip(media.path("clip.mp4"), seconds=0.4)
+    code = (
+        "import sys; from deepkd.cli.start import main\n"
+        "try: main()\n"
+        "finally: print(sorted({'rich', 'pydantic', 'tomllib', 'torch', 'jinja2'} & sys.modules.keys()), file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", code, "detect", str(clip), "--model", str(model), "--format", "json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+
+
 def test_the_decoder_gets_python_soon(media: Media, monkeypatch: pytest.MonkeyPatch):
     asked: list[float] = []
     monkeypatch.setattr(sys, "setswitchinterval", asked.append)
