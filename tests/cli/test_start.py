@@ -74,7 +74,7 @@ def test_a_verdict_for_a_program_loads_nothing_that_draws_or_checks_tables(media
     code = (
         "import sys; from deepkd.cli.start import main\n"
         "try: main()\n"
-        "finally: print(sorted({'rich', 'pydantic', 'tomllib', 'torch', 'jinja2'} & sys.modules.keys()), file=sys.stderr)"
+        "finally: print(sorted({'rich', 'pydantic', 'tomllib', 'jinja2'} & sys.modules.keys()), file=sys.stderr)"
     )
     command = [sys.executable, "-c", code, "detect", str(clip), "--model", str(model), "--format", "json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)

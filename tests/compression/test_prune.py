@@ -113,7 +113,8 @@ def milliseconds(model: TorchModel) -> float:
     return model.macs / 1e6
 
 
-def test_a_latency_is_reached_and_not_by_more_than_needed(model: TorchModel) -> None:
+def test_a_latency_is_reached_and_not_by_more_than_needed() -> None:
+    model = random_model("pico")
     importance = CRITERIA["bn-scale"](model, iter(()))
     limit = 0.6 * milliseconds(model)
     pruned, taken = prune_to_latency(model, importance, Target(), limit, measure=milliseconds)
@@ -123,7 +124,7 @@ def test_a_latency_is_reached_and_not_by_more_than_needed(model: TorchModel) -> 
     assert both.params <= model.params // 3
     same, taken = prune_to_latency(model, importance, Target(), 2 * milliseconds(model), measure=milliseconds)
     assert (same.params, taken) == (model.params, milliseconds(model))
-    with pytest.raises(ConfigError, match=r"latency_ms=0.001: cannot be reached by pruning nano; the fastest took \d"):
+    with pytest.raises(ConfigError, match=r"latency_ms=0.001: cannot be reached by pruning pico; the fastest took \d"):
         prune_to_latency(model, importance, Target(), 0.001, measure=milliseconds)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from crop_factory import write_crops
-from scorer_factory import metadata, tinted_clip, write_scorer
+from scorer_factory import SIDE, metadata, tinted_clip, write_scorer
 
 from deepkd.data.crops import load_crops
 from deepkd.errors import ModelError
@@ -273,7 +273,7 @@ def test_memory_of_the_asking_process_does_not_count(tmp_path):
     code = (
         "import numpy as np; from deepkd.evaluation.memory import peak_rss_mb;"
         "weight = np.ones(60_000_000);"  # 480 MB
-        f"print(peak_rss_mb('onnxruntime', {str(path)!r}, size=32, threads=1))"
+        f"print(peak_rss_mb('onnxruntime', {str(path)!r}, size={SIDE}, threads=1))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 10 < float(done.stdout) < 400
@@ -284,7 +284,7 @@ def test_memory_of_one_runtime_holds_no_session_of_another(tmp_path):
     path = write_scorer(tmp_path / "green.onnx")
     code = (
         "import sys; sys.modules['onnxruntime'] = None; from deepkd.evaluation.memory import _score_some;"
-        f"_score_some('openvino', {str(path)!r}, 32, 1); print('scored')"
+        f"_score_some('openvino', {str(path)!r}, {SIDE}, 1); print('scored')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "scored\n"
@@ -292,4 +292,4 @@ def test_memory_of_one_runtime_holds_no_session_of_another(tmp_path):
 
 def test_memory_that_cannot_be_measured_is_an_error(tmp_path):
     with pytest.raises(ModelError, match=r"none\.onnx: its memory could not be measured"):
-        peak_rss_mb("onnxruntime", str(tmp_path / "none.onnx"), size=32, threads=1)
+        peak_rss_mb("onnxruntime", str(tmp_path / "none.onnx"), size=SIDE, threads=1)
