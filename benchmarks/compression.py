@@ -18,8 +18,9 @@ from documents import Part, markdown, say, write_parts
 
 from deepkd.compression.quantize import as_onnx, quantize
 from deepkd.errors import UsageError
-from deepkd.evaluation.benchmark import cores, machine, take_turns
+from deepkd.evaluation.benchmark import take_turns
 from deepkd.evaluation.pareto import pareto
+from deepkd.machine import cores, machine
 from deepkd.report import pareto as pareto_report
 from deepkd.report import quantize as quantize_report
 from deepkd.report.plots import RUNTIMES

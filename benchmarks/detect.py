@@ -1,7 +1,8 @@
 """How fast `deepkd detect` judges a clip: `python benchmarks/detect.py [CLIP] --help`.
 
 Whole processes are timed, as a user starts them: `deepkd detect CLIP`, and OpenCV reading the same clip to its end,
-in turn, so that the ratio holds on a machine whose speed drifts. Prints a table, or JSON with `--json`.
+in turn, so that the ratio holds on a machine whose speed drifts. Prints tables, or JSON with
+`--json`; `--write` puts the tables into `docs/detect.md`, too.
 """
 
 import argparse
@@ -19,9 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import av
+from documents import filled
+
+from deepkd.machine import cores, machine
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIP = ROOT / "data" / "samples" / "real.mp4"
+DOCUMENT = ROOT / "docs" / "detect.md"
 READ_ALL = """
 import cv2, sys
 video = cv2.VideoCapture(sys.argv[1])
@@ -66,12 +71,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         document = {
             "clip": {"name": args.clip.name, **about(args.clip)},
-            "machine": {"cores": cores(), "load": round(os.getloadavg()[0], 2)},
+            "machine": machine(cores()),
             "against_opencv": against_opencv(args.clip, args.runs),
             "batch": batch(args.clip, args.copies, args.workers, Path(folder)),
             "memory": memory(args.clip, args.lengths, Path(folder)),
         }
-    print(json.dumps(document, indent=2) if args.json else "\n".join(table(document)))
+    text = "\n".join(table(document))
+    print(json.dumps(document, indent=2) if args.json else text)
+    if args.write:
+        DOCUMENT.write_text(filled(DOCUMENT.read_text(), "speed", text))
 
 
 def arguments() -> argparse.Namespace:
@@ -82,11 +90,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, nargs="*", default=[0, 1, 2], help="processes tried on the folder")
     parser.add_argument("--lengths", type=float, nargs="*", default=[10, 60, 600], help="seconds of the looped clips")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--write", action="store_true", help=f"write the tables into {DOCUMENT.name}, too")
     return parser.parse_args()
-
-
-def cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def about(clip: Path) -> dict[str, Any]:
@@ -203,24 +208,25 @@ def median(values: Any) -> float:
 def table(document: Mapping[str, Any]) -> list[str]:
     clip, at, pair = document["clip"], document["machine"], document["against_opencv"]
     size = f"{clip['width']}x{clip['height']} {clip['codec']}"
+    judging = ", ".join(f"{stage} {pair['stages_ms'][stage]:.0f} ms" for stage in STAGES)
     lines = [
-        f"{clip['name']}: {clip['length_s']} s, {size}; {at['cores']} cores, load {at['load']} before the run",
-        f"\ncold processes in turn, median of {pair['runs']}:",
-        f"| | wall s | CPU s |\n|---|---:|---:|\n{row('deepkd detect', pair['deepkd'])}",
-        row("OpenCV, decoding all", pair["opencv"]),
+        f"`{clip['name']}`, {clip['length_s']} s, {size}; {at['cpu']}, {at['cores']} cores, load {at['load']} before "
+        f"the run. Cold processes in turn, median of {pair['runs']}:\n",
+        f"| | wall s | CPU s |\n|---|---:|---:|\n{row('`deepkd detect`', pair['deepkd'])}",
+        row("OpenCV, decoding all of it", pair["opencv"]),
         f"| ratio | {pair['wall_ratio']:.2f} | {pair['cpu_ratio']:.2f} |",
-        f"\ndecoding begins after {pair['decoding_begins_ms']:.0f} ms, "
-        f"first frame after {pair['first_frame_ms']:.0f} ms; "
-        f"judging begins after {pair['starting_ms']:.0f} ms: "
-        + ", ".join(f"{stage} {ms:.0f} ms" for stage, ms in pair["stages_ms"].items())
-        + " (decode: what faces and scores had to wait for)",
+        f"\nDecoding begins after {pair['decoding_begins_ms']:.0f} ms, the first frame is there after "
+        f"{pair['first_frame_ms']:.0f} ms, and judging begins after {pair['starting_ms']:.0f} ms: {judging} (decode: "
+        "what faces and scores had to wait for).",
     ]
     if document["batch"]:
-        lines.append("\n| --workers | clips per minute | per core |\n|---:|---:|---:|")
+        lines.append(f"\nA folder of {document['batch'][0]['clips']} copies:\n")
+        lines.append("| `--workers` | clips per minute | per core |\n|---:|---:|---:|")
     for one in document["batch"]:
         lines.append(f"| {one['workers']} | {one['clips_per_minute']:.1f} | {one['clips_per_minute_and_core']:.1f} |")
     if document["memory"]:
-        lines.append("\n| length s | frames | peak MB | wall s | CPU s |\n|---:|---:|---:|---:|---:|")
+        lines.append("\nThe clip repeated to greater lengths:\n")
+        lines.append("| length s | frames | peak MB | wall s | CPU s |\n|---:|---:|---:|---:|---:|")
     for one in document["memory"]:
         times = f"{one['wall_s']:.1f} | {one['cpu_s']:.1f}"
         lines.append(f"| {one['length_s']:.0f} | {one['frames']} | {one['peak_mb']:.0f} | {times} |")

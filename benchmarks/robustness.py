@@ -20,12 +20,13 @@ from documents import Part, interval, markdown, number, percent, say, signed, sp
 from deepkd.compression.quantize import as_onnx
 from deepkd.config import Config
 from deepkd.data.crops import load_crops
-from deepkd.evaluation.benchmark import cores, machine, take_turns
+from deepkd.evaluation.benchmark import take_turns
 from deepkd.evaluation.evaluate import evaluate_files
 from deepkd.evaluation.evaluation import Evaluation, distinct_names, sources_of
 from deepkd.evaluation.metrics import Array, Measure, auc, auc_change, auc_resamples
 from deepkd.evaluation.robustness import Perturbed
 from deepkd.evaluation.scores import logits_of
+from deepkd.machine import cores, machine
 from deepkd.models.checkpoints import load_model
 from deepkd.report.evaluation import FIGURES
 from deepkd.report.robustness import draw_robustness

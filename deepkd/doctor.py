@@ -2,17 +2,16 @@
 
 import importlib
 import importlib.util
-import os
 import platform
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from deepkd import __version__
 from deepkd.errors import DeepKDError
+from deepkd.machine import cores, cpu, package_version
 
 SCHEMA = "deepkd.doctor/1"
 STUDENT = "deepkd-nano"
@@ -74,12 +73,12 @@ def _versions() -> Iterator[Check]:
     yield Check("versions", "python", True, True, f"{platform.python_version()}, {platform.platform()}")
     for module, package in CORE.items():
         yield _attempt("versions", package, True, partial(_imported, module, package))
-    runtime = _version("openvino")
+    runtime = package_version("openvino")
     yield Check(
         "versions", "openvino", runtime is not None, False, runtime or "not installed (pip install 'deepkd[openvino]')"
     )
     for package in TRAINING:
-        found = _version(package)
+        found = package_version(package)
         yield Check(
             "training", package, found is not None, False, found or "not installed (pip install 'deepkd[train]')"
         )
@@ -87,21 +86,13 @@ def _versions() -> Iterator[Check]:
 
 def _imported(module: str, package: str) -> str:
     loaded = importlib.import_module(module)
-    return _version(package) or str(getattr(loaded, "__version__", "version unknown"))
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+    return package_version(package) or str(getattr(loaded, "__version__", "version unknown"))
 
 
 def _devices() -> Iterator[Check]:
-    free = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield Check("devices", "CPU", True, True, f"{platform.processor() or platform.machine()}, {free} cores")
+    yield Check("devices", "CPU", True, True, f"{cpu()}, {cores()} cores")
     yield _attempt("devices", "ONNX Runtime providers", True, _providers)
-    if _version("torch"):
+    if package_version("torch"):
         yield _attempt("devices", "CUDA (PyTorch)", False, _cuda)
 
 

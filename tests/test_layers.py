@@ -28,6 +28,7 @@ LAYERS = (
         "deepkd.settings",
         "deepkd.errors",
         "deepkd.images",
+        "deepkd.machine",
         "deepkd.shipped",
         "deepkd.outputs",
         "deepkd.timing",

@@ -10,7 +10,8 @@ from deepkd.compression.export import export_onnx
 from deepkd.compression.importance import Importance
 from deepkd.compression.prune import Target, prune
 from deepkd.errors import ConfigError
-from deepkd.evaluation.benchmark import cores, take_turns
+from deepkd.evaluation.benchmark import take_turns
+from deepkd.machine import cores
 from deepkd.models.registry import TorchModel
 from deepkd.scoring.model import Scorer
 

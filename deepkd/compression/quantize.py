@@ -21,9 +21,10 @@ from deepkd.compression.importance import drawn_rows
 from deepkd.compression.int8 import RECIPES, to_int8
 from deepkd.data.crops import CropSet, load_crops
 from deepkd.errors import DataError
-from deepkd.evaluation.benchmark import cores, machine, take_turns
+from deepkd.evaluation.benchmark import take_turns
 from deepkd.evaluation.metrics import Measure, auc, auc_change
 from deepkd.evaluation.scores import Progress, logits_of
+from deepkd.machine import cores, machine
 from deepkd.models.checkpoints import load_checkpoint
 from deepkd.outputs import writing
 from deepkd.scoring.model import Scorer, is_onnx

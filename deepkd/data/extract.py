@@ -27,8 +27,9 @@ from deepkd.data.datasets import find_clips
 from deepkd.data.extractor import CROPS_DIR, PARTS_DIR, ClipExtractor, Task, crop_rule
 from deepkd.data.journal import Journal, Record, content_key
 from deepkd.data.splits import Splits, make_splits
-from deepkd.data.workers import Outcome, cores, run_tasks
+from deepkd.data.workers import Outcome, run_tasks
 from deepkd.errors import DataError, OutputError, UsageError
+from deepkd.machine import cores
 from deepkd.outputs import check_folder, writing
 from deepkd.settings.data import ExtractConfig
 from deepkd.video.crops import INDEX_NAME, CropRow, write_index

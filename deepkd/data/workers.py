@@ -1,7 +1,6 @@
 """Work spread over processes, any of which may die without taking the others' work along."""
 
 import multiprocessing
-import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -31,11 +30,6 @@ class Outcome(Generic[T, R]):
     result: R | None
     error: str = ""
     """Why there is no result: a bug met by this task, or the death of its workers."""
-
-
-def cores() -> int:
-    """The CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run_tasks(start: Callable[[], Callable[[T], R]], tasks: Iterable[T], *, workers: int) -> Iterator[Outcome[T, R]]:

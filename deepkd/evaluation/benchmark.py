@@ -5,27 +5,23 @@ with an untimed call: no model pays for the caches and the waiting threads that 
 """
 
 import dataclasses
-import os
-import platform
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from deepkd import __version__
 from deepkd.evaluation.contenders import STUDENT, TEACHER, Contender, open_contenders
 from deepkd.evaluation.evaluate import evaluate
 from deepkd.evaluation.evaluation import calibration_of, distinct_names, thresholds_of
 from deepkd.evaluation.memory import peak_rss_mb
 from deepkd.evaluation.scores import Progress
 from deepkd.images import Image
+from deepkd.machine import cores, machine
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import CropModel, InputFormat
 from deepkd.scoring.verdict import Thresholds, as_text
@@ -96,11 +92,6 @@ def benchmark(
         "reduction": reduction(rows),
         "end_to_end": clip,
     }
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def chosen(config: BenchmarkConfig, models: Sequence[str] = ()) -> list[tuple[str, str]]:
@@ -202,38 +193,6 @@ def _saved(teachers: Sequence[dict[str, Any]], students: Sequence[dict[str, Any]
 
 def _in_ort(row: dict[str, Any]) -> bool:
     return bool(row["runtime"] != "torch")
-
-
-def machine(threads: int) -> dict[str, Any]:
-    """Where and how it is measured; `load` is the number of processes that wanted a core in the minute before."""
-    return {
-        "cpu": _cpu(),
-        "cores": cores(),
-        "threads": threads,
-        "device": "cpu",
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "deepkd": __version__,
-        "torch": package_version("torch"),
-        "onnxruntime": package_version("onnxruntime"),
-        "openvino": package_version("openvino"),
-        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-    }
-
-
-def package_version(name: str) -> str | None:
-    """The installed version, None when it is not installed."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def _cpu() -> str:
-    with suppress(OSError, StopIteration):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return platform.processor() or platform.machine()
 
 
 def _areas(config: BenchmarkConfig, contenders: Sequence[Contender], say: Say) -> list[float | None]:

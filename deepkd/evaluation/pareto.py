@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from deepkd.errors import ModelError
-from deepkd.evaluation.benchmark import Say, Timing, machine, take_turns
+from deepkd.evaluation.benchmark import Say, Timing, take_turns
 from deepkd.evaluation.contenders import TEACHER, Contender, Session, open_contenders
 from deepkd.evaluation.evaluate import evaluate
 from deepkd.evaluation.evaluation import distinct_names
 from deepkd.evaluation.metrics import Measure
 from deepkd.evaluation.scores import Progress
+from deepkd.machine import machine
 from deepkd.models.checkpoints import WEIGHTS_FILE
 from deepkd.scoring.model import CropModel, Scorer
 from deepkd.settings.evaluation import BenchmarkConfig, EvaluateConfig

@@ -6,10 +6,10 @@ from typing import Protocol
 
 import numpy as np
 
-from deepkd.data.workers import cores
 from deepkd.errors import ModelError
 from deepkd.evaluation.metrics import Array
 from deepkd.images import Image
+from deepkd.machine import cores
 from deepkd.scoring.model import CropModel
 from deepkd.video.crops import CropRow
 

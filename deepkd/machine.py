@@ -1,0 +1,48 @@
+"""The machine that a figure was measured on, and how many cores of it this process may use."""
+
+import os
+import platform
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from deepkd import __version__
+
+
+def cores() -> int:
+    """The CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def machine(threads: int) -> dict[str, Any]:
+    """Where and how it is measured; `load` is the number of processes that wanted a core in the minute before."""
+    return {
+        "cpu": cpu(),
+        "cores": cores(),
+        "threads": threads,
+        "device": "cpu",
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "deepkd": __version__,
+        "torch": package_version("torch"),
+        "onnxruntime": package_version("onnxruntime"),
+        "openvino": package_version("openvino"),
+        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+    }
+
+
+def package_version(name: str) -> str | None:
+    """The installed version, None when it is not installed."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def cpu() -> str:
+    """What the processor is called."""
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return platform.processor() or platform.machine()
