@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from deepkd.cli.options import ConfigFile, takes_settings
+from deepkd.cli.train import Resume
 from deepkd.config import load_config
 from deepkd.settings.compression import PruneConfig
 
@@ -22,6 +23,7 @@ def prune(
             help="What teaches after each step, as in distill; several speak with their mean. RUN unless given."
         ),
     ] = None,
+    resume: Resume = False,
     config_file: ConfigFile = None,
     **settings: Any,
 ) -> None:
@@ -39,7 +41,7 @@ def prune(
     from deepkd.models.checkpoints import load_checkpoint
 
     teachers = [load_checkpoint(path) for path in teacher or []]
-    pruned = prune_in_steps(load_checkpoint(run), data, out, config, follow=following, teachers=teachers)
+    pruned = prune_in_steps(load_checkpoint(run), data, out, config, follow=following, teachers=teachers, resume=resume)
     size = f"{pruned.params:,} parameters, {pruned.macs / 1e6:.1f} M multiply-accumulates"
     taken_ms = pruned.metadata["pruned"]["measured_ms"]
     size += "" if taken_ms is None else f", {taken_ms:.3g} ms for one crop when it was pruned"

@@ -5,19 +5,21 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from deepkd.compression.importance import CRITERIA, Importance, drawn
+from deepkd.compression.importance import CRITERIA, drawn
 from deepkd.compression.latency import latency_ms, prune_to_latency
 from deepkd.compression.prune import Target, prune
-from deepkd.data.crops import load_crops
+from deepkd.data.crops import CropSet, load_crops
 from deepkd.distillation.distiller import distill
 from deepkd.errors import ConfigError, OutputError
-from deepkd.models.checkpoints import WEIGHTS_FILE, save_model
+from deepkd.models.checkpoints import WEIGHTS_FILE, load_checkpoint, save_model
 from deepkd.models.registry import TorchModel
 from deepkd.outputs import check_folder
 from deepkd.settings.compression import PruneConfig
 from deepkd.settings.training import DistillConfig, FittingConfig
 from deepkd.training.engine import CONFIG_FILE, Progress, calibrate
 
+DECIDING = ("params", "macs_m", "latency_ms", "criterion", "penalty", "samples", "steps", "limit", "seed")
+"""Settings that decide what is cut."""
 Follow = Callable[[Path, str], AbstractContextManager[Callable[[Progress], None]]]
 """Given a run folder and what happens there: what to report the training's progress to."""
 
@@ -30,6 +32,7 @@ def prune_in_steps(
     *,
     follow: Follow,
     teachers: Sequence[TorchModel] = (),
+    resume: bool = False,
 ) -> TorchModel:
     """The pruned model, written to `out`; with `config.epochs` each step is a run in `out/step-N`.
 
@@ -40,28 +43,30 @@ def prune_in_steps(
         config: target, criterion, fine-tuning.
         follow: see `Follow`.
         teachers: they teach what is left after each step with their mean; `model` itself unless given.
+        resume: go on where an earlier call was stopped: what its steps cut stays cut, what they taught stays taught.
 
     Raises:
         DataError: the crops cannot be used.
-        ModelError, ConfigError: as `prune`; or teachers are given and no epochs to teach in.
+        ModelError, ConfigError: as `prune`; teachers are given and no epochs to teach in; or what shall be gone on with
+            was cut with other settings.
         OutputError: `out` holds a model already, or cannot be written.
     """
     if teachers and not config.epochs:
         raise ConfigError("epochs=0 leaves a teacher nothing to teach; give --epochs, or leave --teacher out")
-    if (out / WEIGHTS_FILE).exists():
+    if (out / WEIGHTS_FILE).exists() and not resume:
         raise OutputError(f"{out}: holds a model already; give another --out")
     check_folder(out)
     crops = load_crops(data, "train", limit=config.limit)
     current = model
     steps = zip(_targets(model, config), _limits_ms(model, config), strict=True)
     for number, (target, limit_ms) in enumerate(steps, start=1):
-        samples = drawn(crops, current.format, config.samples, seed=config.seed)
-        worth = CRITERIA[config.criterion](current, samples)
-        current, taken_ms = _shrunk(current, worth, target, limit_ms, config)
-        about = {**config.recipe(), "from": model.name, "measured_ms": taken_ms}
-        current.metadata = {**current.metadata, "pruned": about}
+        run = out / f"step-{number}"
+        begun = _begun(run, config) if resume else None
+        current = begun or _shrunk(current, crops, target, limit_ms, config, name=model.name)
         if config.epochs:
-            current = _fine_tuned(current, teachers or [model], data, out / f"step-{number}", config, follow)
+            if begun is None:
+                save_model(current, _start_of(run))
+            current = _fine_tuned(current, teachers or [model], data, run, config, follow, resume=resume)
     if not config.epochs:
         calibrate(current, load_crops(data, "val", limit=config.val_limit))
     save_model(current, out / WEIGHTS_FILE)
@@ -89,21 +94,49 @@ def _limits_ms(model: TorchModel, config: PruneConfig) -> list[float | None]:
     return [*(have * less ** (step / config.steps) for step in range(1, config.steps)), config.latency_ms]
 
 
+def _start_of(run: Path) -> Path:
+    """What a step of fine-tuning starts from: the network as it was cut."""
+    return run.with_suffix(".safetensors")
+
+
+def _begun(run: Path, config: PruneConfig) -> TorchModel | None:
+    """What a step was cut to before it was stopped, if it came so far."""
+    if not _start_of(run).is_file():
+        return None
+    model = load_checkpoint(_start_of(run))
+    then, now = model.metadata["pruned"], config.recipe()
+    other = [name for name in DECIDING if then.get(name) != now[name]]
+    if other:
+        named = ", ".join(f"{name}={then.get(name)}" for name in other)
+        raise ConfigError(f"{run}: was cut with {named}; give the same settings to go on, or another --out")
+    return model
+
+
 def _shrunk(
-    model: TorchModel, worth: Importance, target: Target, limit_ms: float | None, config: PruneConfig
-) -> tuple[TorchModel, float | None]:
-    """The model within its target, and the milliseconds that it takes where they were measured."""
+    model: TorchModel, crops: CropSet, target: Target, limit_ms: float | None, config: PruneConfig, *, name: str
+) -> TorchModel:
+    """The model within its target; its metadata say how it was cut, from what, and its milliseconds if measured."""
+    worth = CRITERIA[config.criterion](model, drawn(crops, model.format, config.samples, seed=config.seed))
     if limit_ms is None:
-        return prune(model, worth, target, penalty=config.penalty), None
-    pruned, taken_ms = prune_to_latency(model, worth, target, limit_ms, penalty=config.penalty)
-    return pruned, round(taken_ms, 4)
+        pruned, taken_ms = prune(model, worth, target, penalty=config.penalty), None
+    else:
+        pruned, taken_ms = prune_to_latency(model, worth, target, limit_ms, penalty=config.penalty)
+    about = {**config.recipe(), "from": name, "measured_ms": taken_ms and round(taken_ms, 4)}
+    return dataclasses.replace(pruned, metadata={**pruned.metadata, "pruned": about})
 
 
 def _fine_tuned(
-    pruned: TorchModel, teachers: Sequence[TorchModel], data: Path, run: Path, config: PruneConfig, follow: Follow
+    pruned: TorchModel,
+    teachers: Sequence[TorchModel],
+    data: Path,
+    run: Path,
+    config: PruneConfig,
+    follow: Follow,
+    *,
+    resume: bool,
 ) -> TorchModel:
-    start = save_model(pruned, run.with_suffix(".safetensors"))
     shared = {item.name: getattr(config, item.name) for item in dataclasses.fields(FittingConfig)}
-    tuning = DistillConfig(student=pruned.architecture, init=start, teacher_view=config.teacher_view, **shared)
+    start, view = _start_of(run), config.teacher_view
+    tuning = DistillConfig(student=pruned.architecture, init=start, teacher_view=view, **shared)
     with follow(run, f"distill {run.name}") as report:
-        return distill(teachers, data, run, tuning, report=report)
+        return distill(teachers, data, run, tuning, resume=resume, report=report)

@@ -238,6 +238,37 @@ def test_the_command_prunes_in_steps_and_keeps_its_place_in_the_pipeline(tmp_pat
     assert "holds a model already" in again.stderr
 
 
+def test_what_was_stopped_goes_on_and_cuts_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write_crops(tmp_path / "crops", tint=40)
+    source = save_model(random_model("pico"), tmp_path / "source.safetensors")
+    run, out = CliRunner().invoke, tmp_path / "out"
+    words = ["prune", str(source), "--data", str(data), "--out", str(out), "--params", "120000", "--samples", "8"]
+    words += ["--steps", "2", "--epochs", "1", "--batch", "4", "--workers", "0"]
+    tune, cut = gradual.distill, gradual.prune
+    calls: list[str] = []
+
+    def counted(*args: object, **named: object) -> TorchModel:
+        calls.append("cut")
+        return cut(*args, **named)  # type: ignore[arg-type]
+
+    def stopped(teachers: object, data: Path, run: Path, *args: object, **named: object) -> TorchModel:
+        calls.append(run.name)
+        if calls == ["cut", "step-1", "cut", "step-2"]:
+            raise KeyboardInterrupt
+        return tune(teachers, data, run, *args, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(gradual, "distill", stopped)
+    monkeypatch.setattr(gradual, "prune", counted)
+    assert run(app, words).exit_code == 130
+    assert not (out / "model.safetensors").exists()
+    other = run(app, [*words, "--resume", "--criterion", "magnitude"])
+    assert other.exit_code == 2 and "was cut with criterion=taylor" in " ".join(other.stderr.split())
+    again = run(app, [*words, "--resume"])
+    assert again.exit_code == 0, again.output
+    assert calls == ["cut", "step-1", "cut", "step-2", "step-1", "step-2"]
+    assert load_checkpoint(out).params <= 120_000
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [([], "nothing to reach; give --params"), (["--params", "9", "--steps", "2"], "steps=2 without fine-tuning")],
