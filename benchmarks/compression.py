@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from documents import Part, markdown, say, write_parts
+from documents import ROOT, Part, markdown, parser_of, say, write_parts
 
 from deepkd.compression.quantize import as_onnx, quantize
 from deepkd.errors import UsageError
@@ -28,10 +28,9 @@ from deepkd.scoring.model import Scorer
 from deepkd.settings.compression import QuantizeConfig
 from deepkd.settings.evaluation import BenchmarkConfig
 
-ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-import browser_check  # noqa: E402
+import browser_check
 
 PICTURE = "![AUC against milliseconds and megabytes, the Pareto fronts marked](compression.png)"
 NOISE = 32
@@ -136,21 +135,12 @@ PARTS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, "compression", PARTS)
     parser.add_argument("--models", type=Path, required=True, help="folder of the models to compare")
-    parser.add_argument("--data", type=Path, required=True, help="labelled crops with the splits train, val and test")
     parser.add_argument("--teacher", help="run folder, file or name (default: the published architecture, untrained)")
     parser.add_argument("--student", default="deepkd-nano", help="model that is quantized and run elsewhere")
-    parser.add_argument("--split", default="test", help="split that the models are compared on")
-    parser.add_argument("--limit", type=int, help="measure AUC on about so many crops, whole families")
-    parser.add_argument("--runs", type=int, default=50, help="timed runs of each model")
-    parser.add_argument("--threads", type=int, help="only so many threads (default: 1 and 2; all cores elsewhere)")
     parser.add_argument("--ort-web", type=Path, help="folder of the unpacked onnxruntime-web")
-    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "compression-figures", help="where JSON is kept")
-    parser.add_argument("--document", type=Path, default=ROOT / "docs" / "compression.md")
-    parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS), help="parts to measure")
-    args = parser.parse_args()
-    write_parts(PARTS, args)
+    write_parts(PARTS, parser.parse_args())
 
 
 if __name__ == "__main__":

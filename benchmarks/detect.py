@@ -20,11 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import av
-from documents import filled
+from documents import ROOT, filled
 
 from deepkd.machine import cores, machine
 
-ROOT = Path(__file__).resolve().parents[1]
 CLIP = ROOT / "data" / "samples" / "real.mp4"
 DOCUMENT = ROOT / "docs" / "detect.md"
 READ_ALL = """

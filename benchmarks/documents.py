@@ -5,7 +5,10 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
@@ -14,6 +17,20 @@ class Part:
 
     measure: Callable[[argparse.Namespace], dict[str, Any]]
     show: Callable[[Mapping[str, Any]], str]
+
+
+def parser_of(what: str | None, name: str, parts: Mapping[str, Part]) -> argparse.ArgumentParser:
+    """The options that every document has: what is measured, on how much, and where it is written."""
+    parser = argparse.ArgumentParser(description=what, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="labelled crops with the splits train, val and test")
+    parser.add_argument("--split", default="test", help="split that models are compared on")
+    parser.add_argument("--limit", type=int, help="compare on about so many crops, whole families")
+    parser.add_argument("--runs", type=int, default=50, help="timed runs of each model")
+    parser.add_argument("--threads", type=int, help="of the runtime (default: all cores; 1 and 2 for a folder)")
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / f"{name}-figures", help="where JSON is kept")
+    parser.add_argument("--document", type=Path, default=ROOT / "docs" / f"{name}.md", help="what is written")
+    parser.add_argument("--only", nargs="+", choices=list(parts), default=list(parts), help="parts to measure")
+    return parser
 
 
 def write_parts(parts: Mapping[str, Part], args: argparse.Namespace) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from documents import Part, interval, markdown, number, percent, say, signed, span, write_parts
+from documents import ROOT, Part, interval, markdown, number, parser_of, percent, say, signed, span, write_parts
 
 from deepkd.compression.quantize import as_onnx
 from deepkd.config import Config
@@ -33,7 +33,6 @@ from deepkd.report.robustness import draw_robustness
 from deepkd.settings.evaluation import EvaluateConfig
 from deepkd.settings.training import DistillConfig, TrainConfig
 
-ROOT = Path(__file__).resolve().parents[1]
 ROLES = {"teacher": "teacher", "before": "student before", "after": "student after"}
 """Argument -> what the document calls the model."""
 CLAUSES = {"CRF 40": [("h264", 40.0)], "quarter size": [("downscale", 0.25)],
@@ -374,27 +373,19 @@ PARTS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, "robustness", PARTS)
     parser.add_argument("--teacher", required=True, help="run folder, file or name")
     parser.add_argument("--before", required=True, help="its student before distillation for robustness")
     parser.add_argument("--after", required=True, help="its student after it")
     parser.add_argument("--peer", nargs="+", default=[], help="other models trained on the same crops")
-    parser.add_argument("--data", type=Path, required=True, help="labelled crops")
-    parser.add_argument("--split", default="test", help="split of the crops")
-    parser.add_argument("--limit", type=int, help="only about so many crops, whole families")
     parser.add_argument("--perturb", default="all", help="damage of the crops, as `deepkd evaluate --perturb` takes it")
     parser.add_argument("--videos", type=Path, help="data set of clips, damaged before faces are looked for")
     parser.add_argument("--video-split", default="all", help="split of the clips")
     parser.add_argument("--video-limit", type=int, help="only about so many clips, whole families")
     parser.add_argument("--video-perturb", default="h264:30,h264:40,downscale:0.25,frame-rate,double-compression:33")
-    parser.add_argument("--runs", type=int, default=50, help="timed runs of each model")
-    parser.add_argument("--threads", type=int, help="of ONNX Runtime (default: all cores)")
     parser.add_argument("--resamples", type=int, default=1000, help="of the originals, behind the intervals")
     parser.add_argument("--seed", type=int, default=0, help="of the damage and the resampling")
-    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "robustness-figures", help="where JSON is kept")
-    parser.add_argument("--document", type=Path, default=ROOT / "docs" / "robustness.md")
     parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "robustness-before-after.png")
-    parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS), help="parts to measure")
     write_parts(PARTS, parser.parse_args())
 
 
