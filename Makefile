@@ -25,12 +25,14 @@ $(LIGHT)/.done: pyproject.toml
 	$(LIGHT)/bin/pip install --quiet --editable .
 	@touch $@
 
-demo: $(LIGHT)/.done ## Install the light core and judge the two sample clips
-	$(LIGHT)/bin/deepkd detect data/samples/real.mp4 data/samples/forged.mp4 --report demo/report.html
+demo: $(LIGHT)/.done ## Install the light core, judge the two sample clips, forge one and judge that
+	$(LIGHT)/bin/deepkd detect data/samples/real.mp4 data/samples/forged.mp4 --report demo/report.html --overwrite
+	$(LIGHT)/bin/deepkd forge data/samples/real.mp4 --kind clips --out demo/forged --overwrite
+	$(LIGHT)/bin/deepkd detect demo/forged/fake
 	@echo "The evidence is in demo/report.html"
 
 test: $(VENV)/.done ## Run the tests, in two processes
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: lint types test ## Lint, types and tests
 

@@ -73,7 +73,7 @@ def forge_clips(clips: Sequence[Clip], config: ForgeConfig, made: Forged, progre
             else:
                 scenes.append(scene)
         progress(number, 2 * len(clips))
-    check_people(len({scene.clip.original for scene in scenes}), config, made)
+    check_people(_splits(scenes), config, made)
     lines = []
     for number, scene in enumerate(scenes, 1):
         lines += _write(scene, scenes, config, made)
@@ -164,6 +164,10 @@ def _write(scene: Scene, scenes: Sequence[Scene], config: ForgeConfig, made: For
     return lines
 
 
+def _splits(scenes: Sequence[Scene]) -> dict[str, str]:
+    return {scene.clip.original: scene.clip.split for scene in scenes}
+
+
 def _forger(
     scene: Scene, scenes: Sequence[Scene], config: ForgeConfig, number: int
 ) -> Callable[[Image, Landmarks], Image]:
@@ -171,7 +175,7 @@ def _forger(
     method, side, donor = METHODS[config.method], scene.side_px, None
     if method.needs_donor:
         by_original = {other.clip.original: other.face for other in scenes}
-        donor = by_original[donor_of(scene.clip.original, by_original, number, config)]
+        donor = by_original[donor_of(scene.clip.original, _splits(scenes), number, config)]
 
     def forged(image: Image, landmarks: Landmarks) -> Image:
         left, top, right, bottom = _window(image, landmarks, side)

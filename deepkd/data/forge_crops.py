@@ -24,7 +24,7 @@ def forge_crops(clips: Sequence[Clip], config: ForgeConfig, made: Forged, progre
     by_original: dict[str, list[CropRow]] = {}
     for row in rows:
         by_original.setdefault(row.original, []).append(row)
-    check_people(len(by_original), config, made)
+    check_people({original: its[0].split for original, its in by_original.items()}, config, made)
     fakes = [_forged_crop(row, number, by_original, config, made) for row in rows for number in range(config.count)]
     shutil.rmtree(made.out / PARTS_DIR, ignore_errors=True)
     write_index(made.out / INDEX_NAME, [*rows, *fakes])
@@ -61,11 +61,13 @@ def _forged_crop(
     row: CropRow, number: int, people: dict[str, list[CropRow]], config: ForgeConfig, made: Forged
 ) -> CropRow:
     method = METHODS[config.method]
-    donor = None
+    donor, identities = None, row.identities
     if method.needs_donor:
-        others = people[donor_of(row.original, people, number, config)]
+        splits = {original: its[0].split for original, its in people.items()}
+        others = people[donor_of(row.original, splits, number, config)]
         place = chance(config.seed, "face", row.file, number).integers(len(others))
         donor = _portrait(made.out, others[place])
+        identities = tuple(sorted({*identities, *others[place].identities}))
     rng = chance(config.seed, "crop", row.file, number)
     image = method.apply(_portrait(made.out, row), donor, rng, False)
     name = variant(config, number)
@@ -75,7 +77,9 @@ def _forged_crop(
         (made.out / file).write_bytes(data)
     except OSError as error:
         raise OutputError(f"{made.out / file}: cannot be written ({error.strerror}); make room there") from error
-    return dataclasses.replace(row, file=file, label=FAKE, video=f"{name}/{row.video}", method=config.method)
+    return dataclasses.replace(
+        row, file=file, label=FAKE, video=f"{name}/{row.video}", method=config.method, identities=identities
+    )
 
 
 def _portrait(out: Path, row: CropRow) -> Portrait:

@@ -1,6 +1,7 @@
 """What all forging shares: the methods, the donors, and the tally of what was made."""
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,33 +57,42 @@ class Forged:
         return 3 if self.failed else 0
 
 
-def check_people(people: int, config: ForgeConfig, made: Forged) -> None:
-    """Refuse to go on without a face, or to swap faces without so many others.
+def check_people(splits: Mapping[str, str], config: ForgeConfig, made: Forged) -> None:
+    """Refuse to go on without a face, or to swap faces without so many others in the same split.
+
+    Args:
+        splits: original with a face -> the split that it is in.
+        config: method and count.
+        made: what was found out about the sources.
 
     Raises:
         DataError: naming what the first sources lack.
     """
-    if not people:
+    if not splits:
         reasons = "; ".join(f"{name}: {why}" for name, why in [*made.failed, *made.no_face][:3])
         raise DataError(f"no face to forge: {reasons}")
     needed = 1 + config.count * METHODS[config.method].needs_donor
+    counts = Counter(splits.values())
+    split, people = min(counts.items(), key=lambda item: item[1])
     if people < needed:
+        where = f" in the split {split}, so that nobody is in two splits" if len(counts) > 1 else ""
+        less = "; give --val-share 0 --test-share 0" if where else ""
         raise DataError(
-            f"--method {config.method} --count {config.count} needs the faces of {needed} sources, and {people} show "
-            "one; add others, or take --method self-blend"
+            f"--method {config.method} --count {config.count} needs the faces of {needed} sources{where}, and {people} "
+            f"show{'s' if people == 1 else ''} one{less}; add others, or take --method self-blend"
         )
 
 
-def donor_of(original: str, originals: Iterable[str], number: int, config: ForgeConfig) -> str:
+def donor_of(original: str, splits: Mapping[str, str], number: int, config: ForgeConfig) -> str:
     """The original whose face the forgery `number` (from 0) of another one gets: a different one each time.
 
     Args:
         original: the one that is forged.
-        originals: all with a face.
+        splits: all originals with a face -> the split that each is in; a face never goes to another one.
         number: of the forgery.
         config: its seed decides.
     """
-    others = sorted({*originals} - {original})
+    others = sorted(other for other, split in splits.items() if split == splits[original] and other != original)
     return str(chance(config.seed, "donor", original).permutation(others)[number % len(others)])
 
 

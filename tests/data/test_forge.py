@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,9 +13,11 @@ from deepkd.data.crops import load_crops
 from deepkd.data.datasets import find_clips
 from deepkd.data.forge import KINDS, forge
 from deepkd.data.forge_clips import smoothed
-from deepkd.data.forgeries import METHODS
+from deepkd.data.forgeries import METHODS, Forged, check_people, donor_of
 from deepkd.errors import DataError, OutputError, UsageError
 from deepkd.settings.data import ForgeConfig
+from deepkd.settings.training import TrainConfig
+from deepkd.training.supervised import train
 from deepkd.video.crops import read_index
 from deepkd.video.frames import every_frame, probe
 
@@ -140,6 +143,41 @@ def test_refusals(kind, sources, tmp_path):
     forge([str(sources / "still.png")], out, config(kind=kind), overwrite=True)
     with pytest.raises(OutputError, match="holds other files"):
         forge([str(sources / "still.png")], tmp_path, config(kind=kind), overwrite=True)
+
+
+def test_faces_stay_in_their_split():
+    splits = {name: "test" if name in "xyz" else "train" for name in "abcdxyz"}
+    for name, split in splits.items():
+        donors = {donor_of(name, splits, number, config(method="face-swap")) for number in range(8)}
+        assert donors == {other for other, its in splits.items() if its == split} - {name}
+    check_people(splits, config(method="face-swap", count=2), Forged(Path()))
+    with pytest.raises(DataError, match=r"needs the faces of 2 sources in the split val.*1 shows one; give --val-s"):
+        check_people({**splits, "v": "val"}, config(method="face-swap"), Forged(Path()))
+    check_people({**splits, "v": "val"}, config(), Forged(Path()))
+
+
+def test_a_model_trains_on_nothing_but_forged_faces(tmp_path):
+    media = Media(tmp_path / "in")
+    media.clip("one.mp4", faces=("astronaut",), seconds=0.6)
+    media.clip("two.mp4", faces=("grace_hopper",), seconds=0.6)
+    listing = tmp_path / "in" / "list.csv"
+    listing.write_text("path,label,original,split\none.mp4,REAL,one,train\ntwo.mp4,REAL,two,val\n")
+    forge([str(listing)], tmp_path / "crops", config(frames=4))
+    settings = TrainConfig(model="pico", image_size=32, batch=4, epochs=1, workers=0, ema=0.5)
+    model = train(tmp_path / "crops", tmp_path / "run", settings)
+    assert model.trained
+    assert np.isfinite(model.logits([np.zeros((64, 64, 3), np.uint8)])).all()
+
+
+def test_a_forged_crop_shows_who_gave_the_face(tmp_path):
+    media = Media(tmp_path / "in")
+    for name, person in (("id3_0000", "astronaut"), ("id7_0000", "grace_hopper")):
+        media.clip(f"Celeb-real/{name}.mp4", faces=(person,), seconds=0.3)
+    shares = {"val_share": 0.0, "test_share": 0.0}
+    forge([str(tmp_path / "in")], tmp_path / "out", config(method="face-swap", dataset="celeb-df", **shares))
+    people = {(row.label, row.identities) for row in read_index(tmp_path / "out")}
+    own = {("REAL", (name,)) for name in ("id3", "id7")}
+    assert people == own | {("FAKE", ("id3", "id7"))}
 
 
 def test_forged_sources_are_left_out(tmp_path):
