@@ -74,8 +74,10 @@ def detect(
         from deepkd.detect import Bench
 
         bench = Bench.load(config, thumbnails=report is not None or config.format == "html")
-        with _reports(bench, report) as reports, _video(save_video) as film:
-            outcome = _judge(inputs, bench, [*reports, *film], first=first, quiet=quiet, verbose=verbose)
+        with _reports(bench, report) as reports:
+            outcome = _judge(inputs, bench, reports, first=first, quiet=quiet, verbose=verbose)
+    if save_video and outcome.last and not outcome.interrupted:
+        _draw(outcome.last, save_video)
     if not quiet and not (config.format == "table" and sys.stdout.isatty()):
         _name_failed(outcome.failed)
     if outcome.interrupted:
@@ -87,6 +89,7 @@ def detect(
 class _Outcome:
     tally: Counter[str] = field(default_factory=Counter)
     failed: list[str] = field(default_factory=list)
+    last: "Verdict | None" = None
     interrupted: bool = False
 
 
@@ -172,17 +175,13 @@ def _standard_output() -> Iterator[None]:
         raise OutputError(f"standard output cannot be written ({error.strerror})") from error
 
 
-@contextmanager
-def _video(file: Path | None) -> Iterator[list["Report"]]:
-    """What draws the verdict into a copy of the clip, where one is asked for."""
-    if not file:
-        yield []
-        return
+def _draw(verdict: "Verdict", file: Path) -> None:
+    """Draw the verdict into a copy of its clip; nothing has the name `file` before it is whole."""
     from deepkd.outputs import writing
-    from deepkd.report.video import VideoReport
+    from deepkd.report.video import write_video
 
     with writing(file) as beside:
-        yield [VideoReport(beside)]
+        write_video(verdict, beside)
 
 
 def _judge(
@@ -201,6 +200,7 @@ def _judge(
     try:
         for verdict in _with_progress(detect_all(inputs, bench=bench, begun=first), inputs, quiet=quiet):
             outcome.tally[verdict.verdict] += 1
+            outcome.last = verdict
             if verdict.verdict == "ERROR":
                 outcome.failed.append(f"{verdict.path}: {verdict.reason}")
             for report in reports:

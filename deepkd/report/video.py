@@ -28,26 +28,17 @@ PLAIN = (220, 220, 220)
 """Outside the part that looks forged."""
 
 
-class VideoReport:
-    """Draws each verdict into a copy of its clip; made for one."""
+def write_video(verdict: Verdict, out: Path) -> None:
+    """Draw the verdict into a copy of its clip, `out`.
 
-    def __init__(self, out: Path) -> None:
-        self.out = out
-
-    def add(self, verdict: Verdict) -> None:
-        """Write the copy.
-
-        Raises:
-            OutputError: there is no clip to draw into.
-        """
-        if verdict.verdict is Label.ERROR:
-            raise OutputError(f"{verdict.path}: {verdict.reason}; so no video was written")
-        if not verdict.duration_s:
-            raise OutputError(f"{verdict.path}: is a still image; --save-video draws into clips, --report shows both")
-        annotate(verdict, self.out)
-
-    def close(self) -> None:
-        """Nothing is left to write."""
+    Raises:
+        OutputError: there is no clip to draw into.
+    """
+    if verdict.verdict is Label.ERROR:
+        raise OutputError(f"{verdict.path}: {verdict.reason}; so no video was written")
+    if not verdict.duration_s:
+        raise OutputError(f"{verdict.path}: is a still image; --save-video draws into clips, --report shows both")
+    annotate(verdict, out)
 
 
 def annotate(verdict: Verdict, out: Path) -> None:

@@ -126,6 +126,64 @@ def test_the_clip_with_boxes(model: str, forged: str, tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["marked.webm"]
 
 
+SLOW_FILM = """
+import sys, time
+import deepkd.report.video as video
+whole = video.every_frame
+def slowly(path):
+    for number, frame in enumerate(whole(path)):
+        if number == 2:
+            print("drawing", file=sys.stderr, flush=True)
+            time.sleep(60)
+        yield frame
+video.every_frame = slowly
+from deepkd.cli.app import main; main()
+"""
+
+
+def test_interrupted_while_drawing_no_film_is_named(model: str, forged: str, tmp_path: Path):
+    film, report = tmp_path / "marked.webm", tmp_path / "report.jsonl"
+    film.write_bytes(b"the film of last time")
+    flags = ["--save-video", str(film), "--report", str(report), "--overwrite", "--format", "jsonl"]
+    process = start(forged, "--model", model, *flags, code=SLOW_FILM)
+    assert process.stderr.readline() == "drawing\n"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate()
+    assert (process.returncode, err) == (130, "interrupted; what was finished is kept\n")
+    assert json.loads(out)["verdict"] == json.loads(report.read_text())["verdict"] == "FAKE"
+    assert film.read_bytes() == b"the film of last time"
+    assert {path.name for path in tmp_path.iterdir()} == {"marked.webm", "report.jsonl", "report.config.json"}
+
+
+SLOW_JUDGE = """
+import sys, time
+import deepkd.detect as detect
+def slowly(*_, **__):
+    print("judging", file=sys.stderr, flush=True)
+    time.sleep(60)
+detect.judge_source = slowly
+from deepkd.cli.app import main; main()
+"""
+
+
+def test_interrupted_before_drawing_no_film_is_missed(model: str, forged: str, tmp_path: Path):
+    film = tmp_path / "marked.webm"
+    process = start(forged, "--model", model, "--save-video", str(film), code=SLOW_JUDGE)
+    assert process.stderr.readline() == "judging\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate() == ("", "interrupted; what was finished is kept\n")
+    assert process.returncode == 130
+    assert not film.exists()
+
+
+def test_a_report_is_kept_where_no_film_can_be_drawn(model: str, media: Media):
+    report, film = media.path("out/report.jsonl"), media.path("out/marked.webm")
+    result = run(str(media.still()), "--model", model, "--report", str(report), "--save-video", str(film))
+    assert result.exit_code == 1 and "is a still image" in result.stderr
+    assert json.loads(report.read_text())["verdict"] == "REAL"
+    assert not film.exists()
+
+
 def test_several_processes(model: str, media: Media):
     stills = [str(media.still(f"{number}.jpg")) for number in range(3)]
     result = run(*stills, "--model", model, "--workers", "2", "--format", "jsonl")

@@ -7,7 +7,7 @@ import pytest
 from media import Media
 
 from deepkd.errors import OutputError
-from deepkd.report.video import COLORS, MAX_SIDE_PX, PLAIN, VideoReport, annotate, drawn
+from deepkd.report.video import COLORS, MAX_SIDE_PX, PLAIN, annotate, drawn, write_video
 from deepkd.scoring.verdict import FrameScore, Label, TrackVerdict, Verdict
 
 
@@ -89,7 +89,7 @@ def test_large_pictures_are_shrunk_with_their_boxes():
 )
 def test_without_a_clip_nothing_is_drawn(answer: Verdict, message: str, tmp_path: Path):
     with pytest.raises(OutputError, match=message):
-        VideoReport(tmp_path / "out.webm").add(answer)
+        write_video(answer, tmp_path / "out.webm")
 
 
 def sounding(media: Media, *, delay_s: float = 0.0, seconds: float = 2.0) -> Path:
