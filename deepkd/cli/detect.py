@@ -66,7 +66,8 @@ def detect(
     config = load_config(DetectConfig, config_file, **settings)
     from deepkd.video.sources import find_sources
 
-    inputs: Iterable[Source] = find_sources(sources, stdin=sys.stdin.buffer)
+    outputs = [file for file in (report, report and _settings_beside(report), save_video) if file]
+    inputs: Iterable[Source] = _spared(find_sources(sources, stdin=sys.stdin.buffer), outputs)
     if save_video or "-" not in sources:
         inputs = list(inputs)
     _check_outputs(report, save_video, inputs, overwrite=overwrite)
@@ -100,6 +101,29 @@ def exit_code(tally: Counter[str], *, fail_on_fake: bool = False) -> int:
     if not tally["ERROR"]:
         return 0 if tally.total() else 1
     return 3 if tally.total() > tally["ERROR"] else 1
+
+
+def _spared(inputs: Iterable["Source"], outputs: Sequence[Path]) -> Iterator["Source"]:
+    """The inputs, as long as no output would take the place of one of them, under whatever name.
+
+    Raises:
+        OutputError: an output is the input that is next.
+    """
+    taken = {place: file for file in outputs if (place := _place(file))}
+    for source in inputs:
+        file = taken.get(_place(source.path)) if taken else None
+        if file:
+            raise OutputError(f"{file}: is one of the inputs, which are only read; choose another name")
+        yield source
+
+
+def _place(path: Path) -> tuple[int, int] | None:
+    """What tells a file from every other, whatever its names; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _check_outputs(report: Path | None, video: Path | None, inputs: Iterable["Source"], *, overwrite: bool) -> None:
@@ -159,7 +183,11 @@ def _reports(bench: "Bench", file: Path | None) -> Iterator[list["Report"]]:
             stack.callback(report.close)
         yield reports
     if file:
-        bench.config.save(file.with_suffix(".config.json"))
+        bench.config.save(_settings_beside(file))
+
+
+def _settings_beside(report: Path) -> Path:
+    return report.with_suffix(".config.json")
 
 
 @contextmanager

@@ -184,6 +184,34 @@ def test_a_report_is_kept_where_no_film_can_be_drawn(model: str, media: Media):
     assert not film.exists()
 
 
+OUTPUTS = {"--report": "out.jsonl", "--save-video": "out.webm"}
+
+
+@pytest.mark.parametrize("way", ["itself", "symbolic link", "hard link", "standard input"])
+@pytest.mark.parametrize(("option", "name"), OUTPUTS.items())
+def test_an_input_is_never_written_over(way: str, option: str, name: str, model: str, media: Media):
+    evidence, out = media.clip("evidence.mp4", seconds=0.4), media.path(name)
+    given = evidence if way.endswith("link") else evidence.rename(out)
+    if way == "symbolic link":
+        out.symlink_to(evidence)
+    elif way == "hard link":
+        out.hardlink_to(evidence)
+    before = given.read_bytes()
+    words = ["-" if way == "standard input" else str(given), "--model", model, option, str(out), "--overwrite"]
+    result = CliRunner().invoke(app, ["detect", *words], input=f"{given}\n")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "is one of the inputs, which are only read" in result.stderr
+    assert given.read_bytes() == before and out.exists()
+
+
+def test_settings_beside_a_report_are_no_input_either(model: str, media: Media):
+    evidence = media.still("still.jpg").rename(media.path("r.config.json"))
+    before = evidence.read_bytes()
+    result = run(str(evidence), "--model", model, "--report", str(media.path("r.html")), "--overwrite")
+    assert result.exit_code == 1 and "r.config.json: is one of the inputs" in result.stderr
+    assert evidence.read_bytes() == before
+
+
 def test_several_processes(model: str, media: Media):
     stills = [str(media.still(f"{number}.jpg")) for number in range(3)]
     result = run(*stills, "--model", model, "--workers", "2", "--format", "jsonl")
