@@ -133,7 +133,8 @@ def _check_outputs(report: Path | None, video: Path | None, inputs: Iterable["So
 
     if report:
         report_name(report)
-        check_output(report, overwrite=overwrite)
+        for file in (report, _settings_beside(report)):
+            check_output(file, overwrite=overwrite)
     if not video:
         return
     count = len(list(inputs))

@@ -119,6 +119,18 @@ def test_a_report_beside_the_answer(suffix: str, model: str, media: Media):
     assert run(str(media.still()), "--model", model, "--report", str(out), "--overwrite").exit_code == 0
 
 
+def test_other_settings_are_not_replaced_unasked(model: str, media: Media):
+    settings = media.path("r.config.json")
+    settings.write_text("of another report")
+    words = [str(media.still()), "--model", model, "--report", str(media.path("r.html"))]
+    result = run(*words)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "r.config.json: exists already; choose another name or add --overwrite" in result.stderr
+    assert settings.read_text() == "of another report" and not media.path("r.html").exists()
+    assert run(*words, "--overwrite").exit_code == 0
+    assert json.loads(settings.read_text())["command"] == "detect"
+
+
 def test_the_clip_with_boxes(model: str, forged: str, tmp_path: Path):
     out = tmp_path / "marked.webm"
     assert run(forged, "--model", model, "--save-video", str(out)).exit_code == 0
