@@ -225,9 +225,9 @@ def _judge(
     """Hand every verdict to every report. Ctrl-C ends it early, with what is done."""
     from deepkd.detect import detect_all
 
-    outcome = _Outcome()
+    outcome, mute = _Outcome(), quiet or _has_terminal(bench.config.format)
     try:
-        for verdict in _with_progress(detect_all(inputs, bench=bench, begun=first), inputs, quiet=quiet):
+        for verdict in _with_progress(detect_all(inputs, bench=bench, begun=first), inputs, quiet=mute):
             outcome.tally[verdict.verdict] += 1
             outcome.last = verdict
             if verdict.verdict == "ERROR":
@@ -239,6 +239,11 @@ def _judge(
     except KeyboardInterrupt:
         outcome.interrupted = True
     return outcome
+
+
+def _has_terminal(format: str) -> bool:
+    """Whether verdicts come to the terminal one by one, as a table does not, where a bar would run into them."""
+    return format != "table" and sys.stdout.isatty() and sys.stderr.isatty()
 
 
 def _with_progress(verdicts: Iterator["Verdict"], inputs: Iterable["Source"], *, quiet: bool) -> Iterator["Verdict"]:

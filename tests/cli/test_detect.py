@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,30 @@ def test_quiet_and_verbose(model: str, media: Media):
     assert "error: " in usual and "ms" not in usual
     told = run(*inputs, "-v").stderr
     assert "still.jpg: 1 frame; decode " in told and "junk.mp4: could not be judged\n" in told
+
+
+def on_a_terminal(*arguments: str) -> str:
+    """What a terminal gets to see that standard output and standard error share."""
+    screen, terminal = os.openpty()
+    words = [sys.executable, "-m", "deepkd", "detect", *arguments]
+    process = subprocess.Popen(words, cwd=ROOT, stdout=terminal, stderr=terminal, env=os.environ | {"TERM": "xterm"})
+    os.close(terminal)
+    seen = bytearray()
+    with suppress(OSError):  # how Linux says that nobody is left who writes
+        while data := os.read(screen, 4096):
+            seen += data
+    os.close(screen)
+    assert process.wait() == 0
+    return seen.decode()
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="no terminals to be had here")
+@pytest.mark.parametrize("format", REPORTS)
+def test_no_bar_runs_into_what_is_streamed_to_the_same_terminal(format: str, model: str, media: Media):
+    stills = [str(media.still(f"{number}.jpg")) for number in range(2)]
+    seen = on_a_terminal(*stills, "--model", model, "--format", format)
+    assert seen.count("REAL") >= 2
+    assert ("Judging" in seen) == (format == "table")
 
 
 def test_settings_come_from_file_environment_and_flags(model: str, forged: str, tmp_path: Path):
