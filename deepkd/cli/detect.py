@@ -109,7 +109,7 @@ def _spared(inputs: Iterable["Source"], outputs: Sequence[Path]) -> Iterator["So
     Raises:
         OutputError: an output is the input that is next.
     """
-    taken = {place: file for file in outputs if (place := _place(file))}
+    taken: dict[tuple[int, int] | None, Path] = {place: file for file in outputs if (place := _place(file))}
     for source in inputs:
         file = taken.get(_place(source.path)) if taken else None
         if file:

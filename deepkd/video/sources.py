@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 from deepkd.errors import UsageError
 
@@ -30,6 +30,21 @@ class Source:
     path: Path
     problem: str = ""
     """In plain words; empty where the path can be tried."""
+
+
+class _Address(type(Path())):  # type: ignore[misc]
+    """A URL that was given for a path, and is shown as it was given: a path would fold its `//`."""
+
+    def __new__(cls, url: str) -> Self:
+        self = super().__new__(cls, url)
+        self.url = url
+        return self
+
+    def __str__(self) -> str:
+        return self.url
+
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        return _Address, (self.url,)
 
 
 def find_sources(names: Iterable[str], *, stdin: BinaryIO | None = None) -> Iterator[Source]:
@@ -55,7 +70,7 @@ def _expand(names: list[str], stdin: BinaryIO | None) -> Iterator[Source]:
             yield from _one(name)
             continue
         for line in _lines(stdin) if stdin else ():
-            yield from [Source(Path(line), URL_HINT)] if _URL.match(line) else _one(line)
+            yield from [Source(_Address(line), URL_HINT)] if _URL.match(line) else _one(line)
 
 
 def _lines(stdin: BinaryIO) -> Iterator[str]:

@@ -1,5 +1,6 @@
 import io
 import os
+import pickle
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,7 @@ STDIN = {
     "lines": (b"b.mp4\na/deep\n", ["b.mp4", "a/deep/z.webm"]),
     "no newline at the end, empty lines, Windows lines": (b"\nb.mp4\r\n\nb.mp4", ["b.mp4", "b.mp4"]),
     "ended by NUL": (b"b.mp4\0two\nlines.mp4\0", ["b.mp4", "two\nlines.mp4: does not exist; check the name"]),
-    "a URL": (b"ftp://a/b\n", ["ftp:/a/b: is a URL, and deepkd fetches nothing; download it first and give the file"]),
+    "a URL": (b"ftp://a/b\n", ["ftp://a/b: is a URL, and deepkd fetches nothing; download it first and give the file"]),
     "bytes": (b"\xff.mp4\n", ["\udcff.mp4: does not exist; check the name"]),
     "empty": (b"", []),
 }
@@ -74,6 +75,12 @@ STDIN = {
 def test_standard_input(name: str, tree: Path):
     data, expected = STDIN[name]
     assert found("-", stdin=data) == expected
+
+
+def test_urls_are_kept_as_given_on_their_way_through_processes():
+    (source,) = find_sources(["-"], stdin=io.BytesIO(b"https://example.org//a.mp4"))
+    again = pickle.loads(pickle.dumps(source))
+    assert again == source and str(again.path) == str(source.path) == "https://example.org//a.mp4"
 
 
 @pytest.mark.parametrize("url", ["http://a/b.mp4", "HTTPS://a/b.mp4", "rtsp://a", "s3://a/b", "file:///a/b.mp4"])
