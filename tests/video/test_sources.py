@@ -42,6 +42,13 @@ CASES = {
     "a pattern": (["*.mp4"], ["b.mp4", "c[1].mp4"]),
     "a pattern for folders": (["*/deep"], ["a/deep/z.webm"]),
     "any depth": (["**/*.webm"], ["a/deep/z.webm"]),
+    "any depth below a folder": (["a/**/*.webm"], ["a/deep/z.webm"]),
+    "any depth below any folder": (["*/**/*.[wJ]*"], ["a/deep/z.webm", "a/y.JPG"]),
+    "any depth twice": (["**/**/a/**/z.*"], ["a/deep/z.webm"]),
+    "any depth, folders and what is in them": (["**/[ad]*"], ["a/deep/z.webm", "a/y.JPG"]),
+    "all files at any depth": (["a/**"], ["a/deep/z.webm", "a/notes.txt", "a/y.JPG"]),
+    "any depth, no match": (["**/*.avi"], ["**/*.avi: no file has a name like this; check the pattern"]),
+    "any depth, brackets": (["**/c[[]1[]].mp4"], ["c[1].mp4"]),
     "a name with brackets is no pattern": (["c[1].mp4"], ["c[1].mp4"]),
     "no match": (["*.avi"], ["*.avi: no file has a name like this; check the pattern"]),
     "missing": (["x.mp4"], ["x.mp4: does not exist; check the name"]),
@@ -110,6 +117,17 @@ def test_links(tree: Path):
         "a/y.JPG",
     ]
     assert "a/up: is a link back to a folder above it; it was not followed" in found(".")
+
+
+def test_patterns_of_any_depth_end_where_links_lead_in_circles(tree: Path):
+    (tree / "a/l1").symlink_to(".")
+    assert found("a/**/*.webm") == ["a/deep/z.webm"]
+    (tree / "a/l2").symlink_to(".")
+    (tree / "b-again").symlink_to("a/deep")
+    assert found(f"{tree}/**/*.webm") == [f"{tree}/a/deep/z.webm"]
+    assert found("a/**/l1/y.JPG") == ["a/l1/y.JPG"]
+    assert found("**/[bd]*") == ["b-again/z.webm", "b.mp4"]
+    assert found("a/**") == ["a/deep/z.webm", "a/notes.txt", "a/y.JPG"]
 
 
 def test_folders_that_link_to_each_other_end(tmp_path: Path):
