@@ -78,7 +78,7 @@ def detect(
         with _reports(bench, report) as reports:
             outcome = _judge(inputs, bench, reports, first=first, quiet=quiet, verbose=verbose)
     if save_video and outcome.last and not outcome.interrupted:
-        _draw(outcome.last, save_video)
+        _draw(outcome.last, save_video, config.timeout_s)
     if not quiet and not (config.format == "table" and sys.stdout.isatty()):
         _name_failed(outcome.failed)
     if outcome.interrupted:
@@ -204,13 +204,13 @@ def _standard_output() -> Iterator[None]:
         raise OutputError(f"standard output cannot be written ({error.strerror})") from error
 
 
-def _draw(verdict: "Verdict", file: Path) -> None:
+def _draw(verdict: "Verdict", file: Path, limit_s: float) -> None:
     """Draw the verdict into a copy of its clip; nothing has the name `file` before it is whole."""
     from deepkd.outputs import writing
     from deepkd.report.video import write_video
 
     with writing(file) as beside:
-        write_video(verdict, beside)
+        write_video(verdict, beside, limit_s=limit_s)
 
 
 def _judge(

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from deepkd.cli.app import app
 from deepkd.cli.detect import exit_code
+from deepkd.errors import OutputError
 from deepkd.report import REPORTS
 from deepkd.scoring.verdict import RULES
 from deepkd.settings.detect import DetectConfig
@@ -211,6 +212,18 @@ def test_interrupted_before_drawing_no_film_is_missed(model: str, forged: str, t
     assert process.communicate() == ("", "interrupted; what was finished is kept\n")
     assert process.returncode == 130
     assert not film.exists()
+
+
+def test_drawing_has_the_same_time_as_judging(model: str, forged: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def endlessly(verdict, out, *, limit_s):
+        out.touch()
+        raise OutputError(f"{limit_s} s are over")
+
+    monkeypatch.setattr("deepkd.report.video.write_video", endlessly)
+    film = tmp_path / "marked.webm"
+    result = run(forged, "--model", model, "--save-video", str(film), "--timeout", "77")
+    assert (result.exit_code, result.stderr) == (1, "error: 77.0 s are over\n")
+    assert result.stdout.startswith("FAKE") and not list(tmp_path.iterdir())
 
 
 def test_a_report_is_kept_where_no_film_can_be_drawn(model: str, media: Media):
