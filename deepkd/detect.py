@@ -30,6 +30,8 @@ SHOWN = 3
 """Most suspicious and least suspicious faces of a person that keep their thumbnail, each."""
 TOGETHER = 8
 """Crops scored in one call."""
+AHEAD = 50
+"""So many verdicts for each process wait for a slower one before them; then no further input is begun."""
 Alter = Callable[[Frame], Frame]
 SPOTS, CLOSER_STEP_S, CLOSER_S = 3, 0.2, 1.0
 """A closer look is taken at so many moments of a clip at most, with a frame every so many seconds, from the sample
@@ -321,19 +323,27 @@ def detect_all(
 
 
 def _in_processes(sources: Iterable[Source], bench: Bench, workers: int) -> Iterator[Verdict]:
-    """Verdicts in the order of the inputs; one that comes early waits for its turn."""
+    """Verdicts in the order of the inputs; one that comes early waits for its turn, or for Ctrl-C."""
     from deepkd.data.workers import run_tasks
     from deepkd.machine import cores
 
     start = partial(_start_worker, bench.config, bench.thumbnails, max(1, cores() // workers))
     early: dict[int, Verdict] = {}
     turn = 0
-    for outcome in run_tasks(start, enumerate(sources), workers=workers):
-        number, source = outcome.task
-        early[number] = outcome.result or Verdict.failed(source.path, outcome.error)
-        while turn in early:
-            yield early.pop(turn)
-            turn += 1
+
+    def room() -> bool:
+        return len(early) < AHEAD * workers
+
+    try:
+        for outcome in run_tasks(start, enumerate(sources), workers=workers, room=room):
+            number, source = outcome.task
+            early[number] = outcome.result or Verdict.failed(source.path, outcome.error)
+            while turn in early:
+                yield early.pop(turn)
+                turn += 1
+    except KeyboardInterrupt:
+        yield from (early[number] for number in sorted(early))
+        raise
 
 
 def _start_worker(config: DetectConfig, thumbnails: bool, threads: int) -> Callable[[tuple[int, Source]], Verdict]:

@@ -4,12 +4,12 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from deepkd.errors import VideoError
+from deepkd.errors import DeepKDError, VideoError
 
 T = TypeVar("T")
 
@@ -68,8 +68,8 @@ def too_slow(path: Path, limit_s: float) -> VideoError:
 
 
 @contextmanager
-def time_limit(path: Path, seconds: float) -> Iterator[None]:
-    """Raise a `VideoError` once the body has taken so long; 0 is no limit.
+def time_limit(path: Path, seconds: float, late: Callable[[Path, float], DeepKDError] = too_slow) -> Iterator[None]:
+    """Raise a `VideoError`, or what `late` makes, once the body has taken so long; 0 is no limit.
 
     An alarm clock rings even between two sampled frames that lie far apart. It exists in the main thread of a Unix
     process only; elsewhere the body has to look at the time itself.
@@ -80,7 +80,7 @@ def time_limit(path: Path, seconds: float) -> Iterator[None]:
         return
 
     def ring(*_: object) -> None:
-        raise too_slow(path, seconds)
+        raise late(path, seconds)
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)

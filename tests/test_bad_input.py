@@ -275,7 +275,7 @@ def test_paths_on_standard_input(media: Media, model: str):
     result = run("-", "--model", model, "--format", "json", input="\n".join(names).encode())
     videos = json.loads(result.stdout)["videos"]
     assert [video["verdict"] for video in videos] == ["REAL", "ERROR", "ERROR"]
-    assert "is a URL" in videos[1]["reason"]
+    assert videos[1]["path"] == names[1] and "is a URL" in videos[1]["reason"]
     assert result.exit_code == 3
     with_nul = run("-", "--model", model, "--format", "json", input="\0".join(names).encode() + b"\0")
     assert [video["verdict"] for video in json.loads(with_nul.stdout)["videos"]] == ["REAL", "ERROR", "ERROR"]

@@ -111,7 +111,16 @@ def test_a_missing_extra_is_named() -> None:
 
 
 def test_control_characters_are_shown_as_escapes() -> None:
-    assert printable("a\x1b[31mb\u202ec\udce9\n") == "a\\x1b[31mb\\u202ec\\udce9\n"
+    assert printable("a\x1b[31mb\u202ec\udce9\n") == "a\\x1b[31mb\\u202ec\\udce9\\n"
+
+
+@pytest.mark.parametrize("name", ["x\nerror: fine.html", "a:warning:b.html", "[red]c.html", "d\x1b[2J.html"])
+def test_an_error_is_one_line_whatever_the_name(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).touch()
+    result = CLI.invoke(app, ["detect", "x.mp4", "--report", str(tmp_path / name)])
+    shown = name.replace("\n", "\\n").replace("\x1b", "\\x1b")
+    expected = f"error: {tmp_path / shown}: exists already; choose another name or add --overwrite\n"
+    assert (result.exit_code, result.stderr) == (1, expected)
 
 
 def test_doctor_prints_one_json_document() -> None:

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 from io import StringIO
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,8 @@ import pytest
 from media import Media
 from scorer_factory import tinted_clip, write_scorer
 
-from deepkd.detect import SHOWN, Bench, detect, detect_all
+from deepkd.data.workers import Outcome
+from deepkd.detect import AHEAD, SHOWN, Bench, detect, detect_all
 from deepkd.errors import ModelError, VideoError
 from deepkd.report import Provenance, open_report
 from deepkd.scoring.verdict import Label, Verdict
@@ -291,6 +293,41 @@ def test_processes_say_the_same_in_the_same_order_and_outlive_a_killed_one(bench
     config = bench.config.replace(workers=2)
     assert said(detect_all(with_a_murder(), config, bench=bench)) == said(detect_all(inputs, bench=bench))
     assert not multiprocessing.active_children()
+
+
+def test_interrupted_the_verdicts_that_came_early_are_handed_out(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    inputs = [Source(Path(f"{number}.mp4")) for number in range(9)]
+
+    def interrupted(start, tasks, *, workers, room):
+        tasks = list(tasks)
+        for number in (1, 0, 6, 3):
+            yield Outcome(tasks[number], Verdict.failed(tasks[number][1].path, "done"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("deepkd.data.workers.run_tasks", interrupted)
+    verdicts = detect_all(inputs, bench.config.replace(workers=2), bench=bench)
+    assert [next(verdicts).path.stem for _ in range(4)] == ["0", "1", "3", "6"]
+    with pytest.raises(KeyboardInterrupt):
+        next(verdicts)
+
+
+def test_few_verdicts_wait_for_a_slow_one(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    begun = 0
+
+    def first_comes_last(start, tasks, *, workers, room):
+        nonlocal begun
+        done = [Outcome(task, Verdict.failed(task[1].path, "done")) for task in islice(tasks, 1)]
+        while room():
+            begun += 1
+            yield Outcome(task := next(tasks), Verdict.failed(task[1].path, "done"))
+        yield from done
+        assert room()
+
+    monkeypatch.setattr("deepkd.data.workers.run_tasks", first_comes_last)
+    verdicts = detect_all((Source(Path("x")) for _ in range(10**6)), bench.config.replace(workers=2), bench=bench)
+    next(verdicts)
+    assert begun == 2 * AHEAD
+    assert len(list(verdicts)) == begun
 
 
 def test_leaving_early_ends_the_processes(bench: Bench, media: Media):

@@ -44,10 +44,24 @@ def damaged(data: bytes, random: np.random.Generator) -> bytes:
             content[at] = random.integers(256) if kind else content[at] ^ (1 << random.integers(8))
     elif kind == 2:
         start = int(random.integers(0, reach))
-        content[start : start + int(random.integers(1, 400))] = b""
+        end = min(len(content), start + int(random.integers(1, 400)))
+        content[start:end] = bytes(end - start)
     if kind == 3 or random.random() < 0.25:
         content = content[: int(random.integers(1, len(content)))]
     return bytes(content)
+
+
+def test_the_damage_is_what_is_said():
+    random = np.random.default_rng(0)
+    whole = random.integers(1, 256, 3000, np.uint8)
+    kinds = set()
+    for _ in range(200):
+        after = np.frombuffer(damaged(whole.tobytes(), random), np.uint8)
+        changed = np.flatnonzero(after != whole[: len(after)])
+        in_block = len(changed) and not after[changed].any() and np.ptp(changed) == len(changed) - 1
+        assert len(changed) < 40 or in_block
+        kinds.add((len(after) < len(whole), "block" if len(changed) >= 40 else "bytes" if len(changed) else "none"))
+    assert kinds >= {(False, "block"), (False, "bytes"), (True, "none")}
 
 
 @pytest.fixture(scope="module")

@@ -45,12 +45,12 @@ def _complain(message: str) -> None:
     from rich.console import Console  # most runs have nothing to complain of, and need not wait for it
     from rich.markup import escape
 
-    Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(printable(message))}")
+    Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(printable(message))}", emoji=False)
 
 
 def printable(text: str) -> str:
-    """Text with control characters and broken encodings shown as escapes, safe for a terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape", "replace").decode() for c in text)
+    """Text on one line, with control characters and broken encodings shown as escapes, safe for a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)
 
 
 def _version(shown: bool) -> None:

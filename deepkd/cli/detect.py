@@ -66,7 +66,8 @@ def detect(
     config = load_config(DetectConfig, config_file, **settings)
     from deepkd.video.sources import find_sources
 
-    inputs: Iterable[Source] = find_sources(sources, stdin=sys.stdin.buffer)
+    outputs = [file for file in (report, report and _settings_beside(report), save_video) if file]
+    inputs: Iterable[Source] = _spared(find_sources(sources, stdin=sys.stdin.buffer), outputs)
     if save_video or "-" not in sources:
         inputs = list(inputs)
     _check_outputs(report, save_video, inputs, overwrite=overwrite)
@@ -74,8 +75,10 @@ def detect(
         from deepkd.detect import Bench
 
         bench = Bench.load(config, thumbnails=report is not None or config.format == "html")
-        with _reports(bench, report) as reports, _video(save_video) as film:
-            outcome = _judge(inputs, bench, [*reports, *film], first=first, quiet=quiet, verbose=verbose)
+        with _reports(bench, report) as reports:
+            outcome = _judge(inputs, bench, reports, first=first, quiet=quiet, verbose=verbose)
+    if save_video and outcome.last and not outcome.interrupted:
+        _draw(outcome.last, save_video, config.timeout_s)
     if not quiet and not (config.format == "table" and sys.stdout.isatty()):
         _name_failed(outcome.failed)
     if outcome.interrupted:
@@ -87,6 +90,7 @@ def detect(
 class _Outcome:
     tally: Counter[str] = field(default_factory=Counter)
     failed: list[str] = field(default_factory=list)
+    last: "Verdict | None" = None
     interrupted: bool = False
 
 
@@ -99,6 +103,29 @@ def exit_code(tally: Counter[str], *, fail_on_fake: bool = False) -> int:
     return 3 if tally.total() > tally["ERROR"] else 1
 
 
+def _spared(inputs: Iterable["Source"], outputs: Sequence[Path]) -> Iterator["Source"]:
+    """The inputs, as long as no output would take the place of one of them, under whatever name.
+
+    Raises:
+        OutputError: an output is the input that is next.
+    """
+    taken: dict[tuple[int, int] | None, Path] = {place: file for file in outputs if (place := _place(file))}
+    for source in inputs:
+        file = taken.get(_place(source.path)) if taken else None
+        if file:
+            raise OutputError(f"{file}: is one of the inputs, which are only read; choose another name")
+        yield source
+
+
+def _place(path: Path) -> tuple[int, int] | None:
+    """What tells a file from every other, whatever its names; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 def _check_outputs(report: Path | None, video: Path | None, inputs: Iterable["Source"], *, overwrite: bool) -> None:
     """Refuse what cannot be written before any work is done."""
     from deepkd.outputs import check_output
@@ -106,7 +133,8 @@ def _check_outputs(report: Path | None, video: Path | None, inputs: Iterable["So
 
     if report:
         report_name(report)
-        check_output(report, overwrite=overwrite)
+        for file in (report, _settings_beside(report)):
+            check_output(file, overwrite=overwrite)
     if not video:
         return
     count = len(list(inputs))
@@ -156,7 +184,11 @@ def _reports(bench: "Bench", file: Path | None) -> Iterator[list["Report"]]:
             stack.callback(report.close)
         yield reports
     if file:
-        bench.config.save(file.with_suffix(".config.json"))
+        bench.config.save(_settings_beside(file))
+
+
+def _settings_beside(report: Path) -> Path:
+    return report.with_suffix(".config.json")
 
 
 @contextmanager
@@ -172,17 +204,13 @@ def _standard_output() -> Iterator[None]:
         raise OutputError(f"standard output cannot be written ({error.strerror})") from error
 
 
-@contextmanager
-def _video(file: Path | None) -> Iterator[list["Report"]]:
-    """What draws the verdict into a copy of the clip, where one is asked for."""
-    if not file:
-        yield []
-        return
+def _draw(verdict: "Verdict", file: Path, limit_s: float) -> None:
+    """Draw the verdict into a copy of its clip; nothing has the name `file` before it is whole."""
     from deepkd.outputs import writing
-    from deepkd.report.video import VideoReport
+    from deepkd.report.video import write_video
 
     with writing(file) as beside:
-        yield [VideoReport(beside)]
+        write_video(verdict, beside, limit_s=limit_s)
 
 
 def _judge(
@@ -197,10 +225,11 @@ def _judge(
     """Hand every verdict to every report. Ctrl-C ends it early, with what is done."""
     from deepkd.detect import detect_all
 
-    outcome = _Outcome()
+    outcome, mute = _Outcome(), quiet or _has_terminal(bench.config.format)
     try:
-        for verdict in _with_progress(detect_all(inputs, bench=bench, begun=first), inputs, quiet=quiet):
+        for verdict in _with_progress(detect_all(inputs, bench=bench, begun=first), inputs, quiet=mute):
             outcome.tally[verdict.verdict] += 1
+            outcome.last = verdict
             if verdict.verdict == "ERROR":
                 outcome.failed.append(f"{verdict.path}: {verdict.reason}")
             for report in reports:
@@ -210,6 +239,11 @@ def _judge(
     except KeyboardInterrupt:
         outcome.interrupted = True
     return outcome
+
+
+def _has_terminal(format: str) -> bool:
+    """Whether verdicts come to the terminal one by one, as a table does not, where a bar would run into them."""
+    return format != "table" and sys.stdout.isatty() and sys.stderr.isatty()
 
 
 def _with_progress(verdicts: Iterator["Verdict"], inputs: Iterable["Source"], *, quiet: bool) -> Iterator["Verdict"]:

@@ -32,7 +32,13 @@ class Outcome(Generic[T, R]):
     """Why there is no result: a bug met by this task, or the death of its workers."""
 
 
-def run_tasks(start: Callable[[], Callable[[T], R]], tasks: Iterable[T], *, workers: int) -> Iterator[Outcome[T, R]]:
+def run_tasks(
+    start: Callable[[], Callable[[T], R]],
+    tasks: Iterable[T],
+    *,
+    workers: int,
+    room: Callable[[], bool] = lambda: True,
+) -> Iterator[Outcome[T, R]]:
     """The outcomes of the tasks, as they come.
 
     A worker that dies (killed, out of memory, crashed in a codec) is replaced, and its task tried once more. Tasks are
@@ -42,12 +48,13 @@ def run_tasks(start: Callable[[], Callable[[T], R]], tasks: Iterable[T], *, work
         start: called once in each process, gives the function that does a task; has to be picklable.
         tasks: picklable.
         workers: processes; 0 does everything in this one.
+        room: whether another task may be taken yet; asked again after each outcome.
 
     Raises:
         DeepKDError: raised by `start` or by a task; it ends the whole run. Or the workers cannot even start.
     """
     if workers:
-        with _Pool(start, workers) as pool:
+        with _Pool(start, workers, room) as pool:
             yield from pool.run(iter(tasks))
     else:
         work = start()
@@ -111,8 +118,8 @@ def _serve(start: Callable[[], Callable[[Any], Any]], pipe: Connection) -> None:
 class _Pool(Generic[T, R]):
     """Workers, each with at most one task."""
 
-    def __init__(self, start: Callable[[], Callable[[T], R]], count: int) -> None:
-        self._start, self._count = start, count
+    def __init__(self, start: Callable[[], Callable[[T], R]], count: int, room: Callable[[], bool]) -> None:
+        self._start, self._count, self._room = start, count, room
         self._workers: list[_Worker[T]] = []
         self._waiting: deque[tuple[T, int]] = deque()
         self._failed_starts = 0
@@ -147,7 +154,8 @@ class _Pool(Generic[T, R]):
         return bool(self._waiting) or any(worker.task is not None for worker in self._workers)
 
     def _has_waiting(self, tasks: Iterator[T], count: int) -> bool:
-        self._waiting.extend((task, 1) for task in islice(tasks, max(0, count - len(self._waiting))))
+        if count > len(self._waiting) and self._room():
+            self._waiting.extend((task, 1) for task in islice(tasks, count - len(self._waiting)))
         return len(self._waiting) >= count
 
     def _answer(self, worker: _Worker[T]) -> Outcome[T, R] | None:

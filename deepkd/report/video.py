@@ -14,6 +14,7 @@ from deepkd.images import Image
 from deepkd.report.console import percent
 from deepkd.report.sound import Sound
 from deepkd.scoring.verdict import Box, FrameScore, Label, TrackVerdict, Verdict
+from deepkd.timing import Stopwatch, time_limit
 from deepkd.video.frames import every_frame
 
 MAX_SIDE_PX = 1920
@@ -28,33 +29,38 @@ PLAIN = (220, 220, 220)
 """Outside the part that looks forged."""
 
 
-class VideoReport:
-    """Draws each verdict into a copy of its clip; made for one."""
+def write_video(verdict: Verdict, out: Path, *, limit_s: float = 0.0) -> None:
+    """Draw the verdict into a copy of its clip, `out`.
 
-    def __init__(self, out: Path) -> None:
-        self.out = out
-
-    def add(self, verdict: Verdict) -> None:
-        """Write the copy.
-
-        Raises:
-            OutputError: there is no clip to draw into.
-        """
-        if verdict.verdict is Label.ERROR:
-            raise OutputError(f"{verdict.path}: {verdict.reason}; so no video was written")
-        if not verdict.duration_s:
-            raise OutputError(f"{verdict.path}: is a still image; --save-video draws into clips, --report shows both")
-        annotate(verdict, self.out)
-
-    def close(self) -> None:
-        """Nothing is left to write."""
+    Raises:
+        OutputError: there is no clip to draw into, or it takes longer than `limit_s`, where that is not 0.
+    """
+    if verdict.verdict is Label.ERROR:
+        raise OutputError(f"{verdict.path}: {verdict.reason}; so no video was written")
+    if not verdict.duration_s:
+        raise OutputError(f"{verdict.path}: is a still image; --save-video draws into clips, --report shows both")
+    with time_limit(verdict.path, limit_s, _too_slow):
+        annotate(verdict, out, limit_s=limit_s)
 
 
-def annotate(verdict: Verdict, out: Path) -> None:
-    """Write every frame of the clip at its own time to `out`, with what the verdict says drawn in, and its sound."""
+def _too_slow(path: Path, limit_s: float) -> OutputError:
+    return OutputError(
+        f"{path}: drawing into a copy took longer than {limit_s:g} s, so no video was written; raise --timeout"
+    )
+
+
+def annotate(verdict: Verdict, out: Path, *, limit_s: float = 0.0) -> None:
+    """Write every frame of the clip at its own time to `out`, with what the verdict says drawn in, and its sound.
+
+    Raises:
+        OutputError: it has taken longer than `limit_s`, where that is not 0, and a frame is still to come.
+    """
+    watch = Stopwatch()
     with out.open("wb") as file, av.open(file, "w", format="webm") as container:
         stream, sound, t_s, last = None, None, 0.0, -1
         for t_s, image in every_frame(verdict.path):
+            if limit_s and watch.elapsed_s() > limit_s:
+                raise _too_slow(verdict.path, limit_s)
             image = drawn(image, t_s, verdict)
             if stream is None or sound is None:
                 stream = container.add_stream("libvpx-vp9", rate=_rate(verdict.fps), options=OPTIONS)

@@ -41,7 +41,11 @@ class DetectConfig(Config):
     detector: str = setting("mtcnn", "Face detector.", choices=("mtcnn", "mtcnn-torch"))
     device: str = setting("auto", "Where a PyTorch face detector runs.", choices=DEVICES)
     workers: int = setting(0, "Processes that judge clips side by side; 0 for none but this one.", low=0)
-    timeout_s: float = setting(600.0, "Seconds that one input may take before it is an ERROR; 0 for no limit.", low=0)
+    timeout_s: float = setting(
+        600.0,
+        "Seconds that one input may take before it is an ERROR, and then --save-video for its copy; 0 for no limit.",
+        low=0,
+    )
     format: str = setting("table", "What to print.", choices=("table", "json", "jsonl", "csv", "html"))
 
     def samples(self, duration_s: float) -> int:

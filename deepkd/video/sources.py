@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 from deepkd.errors import UsageError
 
@@ -21,6 +21,8 @@ URL_HINT = "is a URL, and deepkd fetches nothing; download it first and give the
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _GLOB = re.compile(r"[*?\[]")
+_SLASH = f"[/{re.escape(os.sep)}]"
+_ANY_DEPTH = re.compile(rf"(?:^|(?<={_SLASH}))(?:\*\*{_SLASH}+)*\*\*(?:{_SLASH}+|$)")
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,27 @@ class Source:
     """In plain words; empty where the path can be tried."""
 
 
+class _Address(type(Path())):  # type: ignore[misc]
+    """A URL that was given for a path, and is shown as it was given: a path would fold its `//`."""
+
+    def __new__(cls, url: str) -> Self:
+        self = super().__new__(cls, url)
+        self.url = url
+        return self
+
+    def __str__(self) -> str:
+        return self.url
+
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        return _Address, (self.url,)
+
+
 def find_sources(names: Iterable[str], *, stdin: BinaryIO | None = None) -> Iterator[Source]:
     """The inputs behind the names, one after the other; nothing is opened, so nothing can hang.
 
     A folder stands for the videos and images in it and below, in order of name, hidden ones left out. A name that
-    does not exist and has `*`, `?` or `[` is a pattern. `-` reads paths from `stdin`, one a line, or ended by NUL
-    (`find -print0`).
+    does not exist and has `*`, `?` or `[` is a pattern; `**` in it stands for folders of any depth. `-` reads paths
+    from `stdin`, one a line, or ended by NUL (`find -print0`).
 
     Raises:
         UsageError: a name is a URL (before the first input is given).
@@ -55,7 +72,7 @@ def _expand(names: list[str], stdin: BinaryIO | None) -> Iterator[Source]:
             yield from _one(name)
             continue
         for line in _lines(stdin) if stdin else ():
-            yield from [Source(Path(line), URL_HINT)] if _URL.match(line) else _one(line)
+            yield from [Source(_Address(line), URL_HINT)] if _URL.match(line) else _one(line)
 
 
 def _lines(stdin: BinaryIO) -> Iterator[str]:
@@ -97,11 +114,49 @@ def _problem(path: Path) -> str:
 
 
 def _pattern(name: str) -> Iterator[Source]:
-    found = sorted(glob.glob(name, recursive=True))
+    found = _matches(name)
     if not found:
         yield Source(Path(name), "no file has a name like this; check the pattern")
-    for path in found:
-        yield from _one(path)
+    sources = chain.from_iterable(map(_one, found))
+    yield from _each_once(sources) if _ANY_DEPTH.search(name) else sources
+
+
+def _matches(name: str) -> list[str]:
+    """What has a name like this, by name; `**` stands for folders of any depth, at its end for the files in them."""
+    deep = _ANY_DEPTH.search(name)
+    if not deep:
+        return sorted(glob.glob(name))
+    head, tail = name[: deep.start()], name[deep.end() :]
+    tops = glob.glob(head) if head else [""]
+    patterns = (os.path.join(glob.escape(folder), tail or "*") for folder in _below(tops))
+    found = {path for pattern in patterns for path in _matches(pattern)}
+    return sorted(path for path in found if tail or not os.path.isdir(path))
+
+
+def _below(tops: Iterable[str]) -> Iterator[str]:
+    """The folders, and all below them but hidden ones; every folder once, however many links lead to it."""
+    seen: set[tuple[int, int]] = set()
+    waiting = sorted(tops, reverse=True)
+    while waiting:
+        folder = waiting.pop()
+        try:
+            status = os.stat(folder or os.curdir)
+            names = [entry.name for entry in os.scandir(folder or os.curdir) if os.path.isdir(entry.path)]
+        except OSError:
+            continue
+        if (status.st_dev, status.st_ino) not in seen:
+            seen.add((status.st_dev, status.st_ino))
+            waiting += sorted((os.path.join(folder, n) for n in names if not n.startswith(".")), reverse=True)
+            yield folder
+
+
+def _each_once(sources: Iterable[Source]) -> Iterator[Source]:
+    """Each file once, by its shortest path, where links lead to its folder or a folder is matched along with it."""
+    shortest: dict[str, Source] = {}
+    for source in sorted(sources, key=lambda source: len(source.path.parts)):
+        place = os.path.join(os.path.realpath(source.path.parent), source.path.name)
+        shortest.setdefault(place, source)
+    yield from sorted(shortest.values(), key=lambda source: source.path)
 
 
 def _folder(top: Path) -> Iterator[Source]:

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 from deepkd.cli.app import app
 from deepkd.cli.detect import exit_code
+from deepkd.errors import OutputError
 from deepkd.report import REPORTS
 from deepkd.scoring.verdict import RULES
 from deepkd.settings.detect import DetectConfig
@@ -94,6 +96,30 @@ def test_quiet_and_verbose(model: str, media: Media):
     assert "still.jpg: 1 frame; decode " in told and "junk.mp4: could not be judged\n" in told
 
 
+def on_a_terminal(*arguments: str) -> str:
+    """What a terminal gets to see that standard output and standard error share."""
+    screen, terminal = os.openpty()
+    words = [sys.executable, "-m", "deepkd", "detect", *arguments]
+    process = subprocess.Popen(words, cwd=ROOT, stdout=terminal, stderr=terminal, env=os.environ | {"TERM": "xterm"})
+    os.close(terminal)
+    seen = bytearray()
+    with suppress(OSError):  # how Linux says that nobody is left who writes
+        while data := os.read(screen, 4096):
+            seen += data
+    os.close(screen)
+    assert process.wait() == 0
+    return seen.decode()
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="no terminals to be had here")
+@pytest.mark.parametrize("format", REPORTS)
+def test_no_bar_runs_into_what_is_streamed_to_the_same_terminal(format: str, model: str, media: Media):
+    stills = [str(media.still(f"{number}.jpg")) for number in range(2)]
+    seen = on_a_terminal(*stills, "--model", model, "--format", format)
+    assert seen.count("REAL") >= 2
+    assert ("Judging" in seen) == (format == "table")
+
+
 def test_settings_come_from_file_environment_and_flags(model: str, forged: str, tmp_path: Path):
     config = tmp_path / "detect.toml"
     config.write_text(f'[detect]\nmodel = "{model}"\nformat = "jsonl"\nframes = 2\n')
@@ -119,11 +145,121 @@ def test_a_report_beside_the_answer(suffix: str, model: str, media: Media):
     assert run(str(media.still()), "--model", model, "--report", str(out), "--overwrite").exit_code == 0
 
 
+def test_other_settings_are_not_replaced_unasked(model: str, media: Media):
+    settings = media.path("r.config.json")
+    settings.write_text("of another report")
+    words = [str(media.still()), "--model", model, "--report", str(media.path("r.html"))]
+    result = run(*words)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "r.config.json: exists already; choose another name or add --overwrite" in result.stderr
+    assert settings.read_text() == "of another report" and not media.path("r.html").exists()
+    assert run(*words, "--overwrite").exit_code == 0
+    assert json.loads(settings.read_text())["command"] == "detect"
+
+
 def test_the_clip_with_boxes(model: str, forged: str, tmp_path: Path):
     out = tmp_path / "marked.webm"
     assert run(forged, "--model", model, "--save-video", str(out)).exit_code == 0
     assert out.read_bytes()[:4] == b"\x1aE\xdf\xa3"
     assert [path.name for path in tmp_path.iterdir()] == ["marked.webm"]
+
+
+SLOW_FILM = """
+import sys, time
+import deepkd.report.video as video
+whole = video.every_frame
+def slowly(path):
+    for number, frame in enumerate(whole(path)):
+        if number == 2:
+            print("drawing", file=sys.stderr, flush=True)
+            time.sleep(60)
+        yield frame
+video.every_frame = slowly
+from deepkd.cli.app import main; main()
+"""
+
+
+def test_interrupted_while_drawing_no_film_is_named(model: str, forged: str, tmp_path: Path):
+    film, report = tmp_path / "marked.webm", tmp_path / "report.jsonl"
+    film.write_bytes(b"the film of last time")
+    flags = ["--save-video", str(film), "--report", str(report), "--overwrite", "--format", "jsonl"]
+    process = start(forged, "--model", model, *flags, code=SLOW_FILM)
+    assert process.stderr.readline() == "drawing\n"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate()
+    assert (process.returncode, err) == (130, "interrupted; what was finished is kept\n")
+    assert json.loads(out)["verdict"] == json.loads(report.read_text())["verdict"] == "FAKE"
+    assert film.read_bytes() == b"the film of last time"
+    assert {path.name for path in tmp_path.iterdir()} == {"marked.webm", "report.jsonl", "report.config.json"}
+
+
+SLOW_JUDGE = """
+import sys, time
+import deepkd.detect as detect
+def slowly(*_, **__):
+    print("judging", file=sys.stderr, flush=True)
+    time.sleep(60)
+detect.judge_source = slowly
+from deepkd.cli.app import main; main()
+"""
+
+
+def test_interrupted_before_drawing_no_film_is_missed(model: str, forged: str, tmp_path: Path):
+    film = tmp_path / "marked.webm"
+    process = start(forged, "--model", model, "--save-video", str(film), code=SLOW_JUDGE)
+    assert process.stderr.readline() == "judging\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate() == ("", "interrupted; what was finished is kept\n")
+    assert process.returncode == 130
+    assert not film.exists()
+
+
+def test_drawing_has_the_same_time_as_judging(model: str, forged: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def endlessly(verdict, out, *, limit_s):
+        out.touch()
+        raise OutputError(f"{limit_s} s are over")
+
+    monkeypatch.setattr("deepkd.report.video.write_video", endlessly)
+    film = tmp_path / "marked.webm"
+    result = run(forged, "--model", model, "--save-video", str(film), "--timeout", "77")
+    assert (result.exit_code, result.stderr) == (1, "error: 77.0 s are over\n")
+    assert result.stdout.startswith("FAKE") and not list(tmp_path.iterdir())
+
+
+def test_a_report_is_kept_where_no_film_can_be_drawn(model: str, media: Media):
+    report, film = media.path("out/report.jsonl"), media.path("out/marked.webm")
+    result = run(str(media.still()), "--model", model, "--report", str(report), "--save-video", str(film))
+    assert result.exit_code == 1 and "is a still image" in result.stderr
+    assert json.loads(report.read_text())["verdict"] == "REAL"
+    assert not film.exists()
+
+
+OUTPUTS = {"--report": "out.jsonl", "--save-video": "out.webm"}
+
+
+@pytest.mark.parametrize("way", ["itself", "symbolic link", "hard link", "standard input"])
+@pytest.mark.parametrize(("option", "name"), OUTPUTS.items())
+def test_an_input_is_never_written_over(way: str, option: str, name: str, model: str, media: Media):
+    evidence, out = media.clip("evidence.mp4", seconds=0.4), media.path(name)
+    given = evidence if way.endswith("link") else evidence.rename(out)
+    if way == "symbolic link":
+        out.symlink_to(evidence)
+    elif way == "hard link":
+        out.hardlink_to(evidence)
+    before = given.read_bytes()
+    words = ["-" if way == "standard input" else str(given), "--model", model, option, str(out), "--overwrite"]
+    result = CliRunner().invoke(app, ["detect", *words], input=f"{given}\n")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "is one of the inputs, which are only read" in result.stderr
+    assert given.read_bytes() == before and out.exists()
+
+
+def test_settings_beside_a_report_are_no_input_either(model: str, media: Media):
+    evidence = media.still("still.jpg").rename(media.path("r.config.json"))
+    before = evidence.read_bytes()
+    result = run(str(evidence), "--model", model, "--report", str(media.path("r.html")), "--overwrite")
+    assert result.exit_code == 1 and "r.config.json: is one of the inputs" in result.stderr
+    assert evidence.read_bytes() == before
 
 
 def test_several_processes(model: str, media: Media):

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -82,6 +83,39 @@ def test_tasks_are_taken_when_they_are_needed(tmp_path: Path) -> None:
     assert len(taken) <= 3
     outcomes.close()  # type: ignore[attr-defined]
     assert len(taken) <= 3
+
+
+def start_waiting(folder: Path) -> Work:
+    return partial(wait_for_the_others, folder)
+
+
+def wait_for_the_others(folder: Path, number: int) -> int:
+    """Task 0 ends only once somebody says so, or after 10 s."""
+    deadline = time.monotonic() + 10
+    while number == 0 and not (folder / "enough").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return number
+
+
+def test_no_task_is_taken_while_there_is_no_room(tmp_path: Path) -> None:
+    taken, done = 0, []
+
+    def tasks() -> Iterator[int]:
+        nonlocal taken
+        for number in range(8):
+            taken += 1
+            yield number
+
+    def room() -> bool:
+        if full := len(done) == 3 and 0 not in done:
+            (tmp_path / "enough").touch()  # asked in vain, with a worker free
+        return not full
+
+    for outcome in run_tasks(partial(start_waiting, tmp_path), tasks(), workers=2, room=room):
+        if outcome.task == 0:
+            assert taken == 4
+        done.append(outcome.task)
+    assert sorted(done) == list(range(8))
 
 
 def test_no_tasks_start_no_workers() -> None:

@@ -1,4 +1,5 @@
 import dataclasses
+import time
 from pathlib import Path
 
 import av
@@ -7,7 +8,7 @@ import pytest
 from media import Media
 
 from deepkd.errors import OutputError
-from deepkd.report.video import COLORS, MAX_SIDE_PX, PLAIN, VideoReport, annotate, drawn
+from deepkd.report.video import COLORS, MAX_SIDE_PX, PLAIN, annotate, drawn, write_video
 from deepkd.scoring.verdict import FrameScore, Label, TrackVerdict, Verdict
 
 
@@ -89,7 +90,22 @@ def test_large_pictures_are_shrunk_with_their_boxes():
 )
 def test_without_a_clip_nothing_is_drawn(answer: Verdict, message: str, tmp_path: Path):
     with pytest.raises(OutputError, match=message):
-        VideoReport(tmp_path / "out.webm").add(answer)
+        write_video(answer, tmp_path / "out.webm")
+
+
+TOO_SLOW = r"clip\.mp4: drawing into a copy took longer than 0\.01 s, so no video was written; raise --timeout"
+
+
+def test_drawing_ends_with_its_time_even_within_a_long_step(media: Media, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("deepkd.report.video.every_frame", lambda path: time.sleep(20) or [])
+    with pytest.raises(OutputError, match=TOO_SLOW):
+        write_video(verdict(media.path("clip.mp4")), media.path("out.webm"), limit_s=0.01)
+
+
+def test_drawing_ends_with_its_time_where_no_alarm_rings(media: Media):
+    clip = media.clip(faces=(), seconds=2)
+    with pytest.raises(OutputError, match=TOO_SLOW.replace("0\\.01", "1e-06")):
+        annotate(verdict(clip), media.path("out.webm"), limit_s=1e-6)
 
 
 def sounding(media: Media, *, delay_s: float = 0.0, seconds: float = 2.0) -> Path:

@@ -1,5 +1,6 @@
 import io
 import os
+import pickle
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,13 @@ CASES = {
     "a pattern": (["*.mp4"], ["b.mp4", "c[1].mp4"]),
     "a pattern for folders": (["*/deep"], ["a/deep/z.webm"]),
     "any depth": (["**/*.webm"], ["a/deep/z.webm"]),
+    "any depth below a folder": (["a/**/*.webm"], ["a/deep/z.webm"]),
+    "any depth below any folder": (["*/**/*.[wJ]*"], ["a/deep/z.webm", "a/y.JPG"]),
+    "any depth twice": (["**/**/a/**/z.*"], ["a/deep/z.webm"]),
+    "any depth, folders and what is in them": (["**/[ad]*"], ["a/deep/z.webm", "a/y.JPG"]),
+    "all files at any depth": (["a/**"], ["a/deep/z.webm", "a/notes.txt", "a/y.JPG"]),
+    "any depth, no match": (["**/*.avi"], ["**/*.avi: no file has a name like this; check the pattern"]),
+    "any depth, brackets": (["**/c[[]1[]].mp4"], ["c[1].mp4"]),
     "a name with brackets is no pattern": (["c[1].mp4"], ["c[1].mp4"]),
     "no match": (["*.avi"], ["*.avi: no file has a name like this; check the pattern"]),
     "missing": (["x.mp4"], ["x.mp4: does not exist; check the name"]),
@@ -64,7 +72,7 @@ STDIN = {
     "lines": (b"b.mp4\na/deep\n", ["b.mp4", "a/deep/z.webm"]),
     "no newline at the end, empty lines, Windows lines": (b"\nb.mp4\r\n\nb.mp4", ["b.mp4", "b.mp4"]),
     "ended by NUL": (b"b.mp4\0two\nlines.mp4\0", ["b.mp4", "two\nlines.mp4: does not exist; check the name"]),
-    "a URL": (b"ftp://a/b\n", ["ftp:/a/b: is a URL, and deepkd fetches nothing; download it first and give the file"]),
+    "a URL": (b"ftp://a/b\n", ["ftp://a/b: is a URL, and deepkd fetches nothing; download it first and give the file"]),
     "bytes": (b"\xff.mp4\n", ["\udcff.mp4: does not exist; check the name"]),
     "empty": (b"", []),
 }
@@ -74,6 +82,12 @@ STDIN = {
 def test_standard_input(name: str, tree: Path):
     data, expected = STDIN[name]
     assert found("-", stdin=data) == expected
+
+
+def test_urls_are_kept_as_given_on_their_way_through_processes():
+    (source,) = find_sources(["-"], stdin=io.BytesIO(b"https://example.org//a.mp4"))
+    again = pickle.loads(pickle.dumps(source))
+    assert again == source and str(again.path) == str(source.path) == "https://example.org//a.mp4"
 
 
 @pytest.mark.parametrize("url", ["http://a/b.mp4", "HTTPS://a/b.mp4", "rtsp://a", "s3://a/b", "file:///a/b.mp4"])
@@ -103,6 +117,17 @@ def test_links(tree: Path):
         "a/y.JPG",
     ]
     assert "a/up: is a link back to a folder above it; it was not followed" in found(".")
+
+
+def test_patterns_of_any_depth_end_where_links_lead_in_circles(tree: Path):
+    (tree / "a/l1").symlink_to(".")
+    assert found("a/**/*.webm") == ["a/deep/z.webm"]
+    (tree / "a/l2").symlink_to(".")
+    (tree / "b-again").symlink_to("a/deep")
+    assert found(f"{tree}/**/*.webm") == [f"{tree}/a/deep/z.webm"]
+    assert found("a/**/l1/y.JPG") == ["a/l1/y.JPG"]
+    assert found("**/[bd]*") == ["b-again/z.webm", "b.mp4"]
+    assert found("a/**") == ["a/deep/z.webm", "a/notes.txt", "a/y.JPG"]
 
 
 def test_folders_that_link_to_each_other_end(tmp_path: Path):
