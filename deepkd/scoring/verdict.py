@@ -263,20 +263,48 @@ def _judge_track(id: int, frames: tuple[FrameScore, ...], criteria: Criteria) ->
     usable = [frame for frame in frames if frame.flaw is None]
     if sum(not frame.is_closer for frame in usable) < criteria.min_frames:
         return TrackVerdict(id, frames, Label.INCONCLUSIVE, None, _too_little(frames, criteria))
-    score = _mean_score([frame for frame in usable if not frame.is_closer] or usable, criteria)
+    even = [frame for frame in usable if not frame.is_closer] or usable
+    score = _mean_score(even, criteria)
     label = criteria.thresholds.label(score)
     run = forged_run(usable, criteria)
-    is_part = 0 < len(run) < WHOLE * len(usable)
-    if label is Label.FAKE:
-        words, span = _from_to(run) if is_part else ("looks forged", None)
+    lone = _decisive(even, label, criteria)
+    if label is Label.FAKE and not lone:
+        words, span = _from_to(run) if 0 < len(run) < WHOLE * len(usable) else ("looks forged", None)
         return TrackVerdict(id, frames, label, score, words, span)
-    run_score = _mean_score(run, criteria) if run else 0.0
-    if run_score < max(ODD_RUN, criteria.thresholds.fake):
-        return TrackVerdict(id, frames, label, score, _unforged(label, usable, criteria))
-    words, span = _from_to(run)
-    if run_score >= SURE_RUN:
-        return TrackVerdict(id, frames, Label.FAKE, run_score, words, span)
-    return TrackVerdict(id, frames, Label.INCONCLUSIVE, score, f"{words}, but not in the rest", span)
+    if run and _mean_score(_without(run, 1), criteria) >= max(SURE_RUN, criteria.thresholds.fake):
+        words, span = _from_to(run)
+        return TrackVerdict(id, frames, Label.FAKE, _mean_score(run, criteria), words, span)
+    if run and _mean_score(run, criteria) >= max(ODD_RUN, criteria.thresholds.fake):
+        words, span = _from_to(run)
+        return TrackVerdict(id, frames, Label.INCONCLUSIVE, score, f"{words}, but not in the rest", span)
+    if lone:
+        return TrackVerdict(id, frames, Label.INCONCLUSIVE, score, _on_one_frame(label, lone))
+    return TrackVerdict(id, frames, label, score, _unforged(label, usable, criteria))
+
+
+def _decisive(frames: Sequence[FrameScore], label: Label, criteria: Criteria) -> FrameScore | None:
+    """The one frame without which the others' mean would not give this FAKE or REAL; None where none weighs so much."""
+    if len(frames) < 2 or label is Label.INCONCLUSIVE:
+        return None
+    sign = 1 if label is Label.FAKE else -1
+    others_label = criteria.thresholds.label(_mean_score(_without(frames, sign), criteria))
+    return None if others_label is label else _most(frames, sign)
+
+
+def _most(frames: Sequence[FrameScore], sign: int) -> FrameScore:
+    """The most suspicious frame, or with the sign -1 the least suspicious one."""
+    return max(frames, key=lambda frame: sign * frame.logit)
+
+
+def _without(frames: Sequence[FrameScore], sign: int) -> list[FrameScore]:
+    """All but that frame."""
+    most = _most(frames, sign)
+    return [frame for frame in frames if frame is not most]
+
+
+def _on_one_frame(label: Label, frame: FrameScore) -> str:
+    looks = "forged" if label is Label.FAKE else "real"
+    return f"would look {looks}, but that hangs on one frame alone (at {clock(frame.t_s)})"
 
 
 def _from_to(run: Sequence[FrameScore]) -> tuple[str, tuple[float, float]]:
