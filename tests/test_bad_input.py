@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import onnx
 import pytest
-from media import Media, scene, write_video
+from media import Media, declare, scene, write_video
 from scorer_factory import tinted_clip, write_scorer
 from typer.testing import CliRunner
 
@@ -118,6 +118,10 @@ def forged_second(media: Media) -> Path:
     return tinted_clip(media.path("long.mp4"), seconds=9, fps=5, green=lambda t_s: 5 <= t_s < 6)
 
 
+def forged_with_false_length(media: Media) -> Path:
+    return declare(tinted_clip(media.path("long.mkv"), seconds=2), 36_000)
+
+
 def one_of_two(media: Media) -> Path:
     return tinted_clip(media.path("two.mp4"), faces=("astronaut", "grace_hopper"), size=(480, 240), right_only=True)
 
@@ -148,6 +152,15 @@ ROWS = {
     "header only": Row(header_only, "ERROR", "", 1),
     "wrong extension": Row(renamed, "REAL", "in 1 frame"),
     "truncated": Row(lambda m: m.truncated("cut.mkv", seconds=3, share=0.8), "REAL", "; note: it ends at"),
+    "declared too long, and forged": Row(forged_with_false_length, "FAKE", "who looks forged; note: it ends at 2.0 s"),
+    "declared too long": Row(
+        lambda m: declare(m.clip("long.mkv", seconds=2), 36_000),
+        "REAL",
+        "in 16 frames; note: it ends at 2.0 s of the 36000.0 s",
+    ),
+    "declared too short": Row(
+        lambda m: declare(m.clip("short.mp4", seconds=2), 0.2), "REAL", "in 16 frames; note: it goes on to 2.0 s"
+    ),
     "truncated too early": Row(lambda m: m.truncated(seconds=3, share=0.3), "ERROR", "re-encode it", 1),
     "unknown codec": Row(unknown_codec, "ERROR", "its streams are: video (unknown codec)", 1),
     "larger than 8K": Row(larger_than_8k, "ERROR", "8000x5000 px is more than the limit of 33177600 px", 1),

@@ -98,7 +98,7 @@ ON_ONE_FRAME = {
     "one of three makes the mean forged": (
         (-1, -1, 8.2), INCONCLUSIVE, "would look forged, but that hangs on one frame alone (at 0:01.0)"
     ),
-    "one of four": ((-0.5, 10, -0.5, -0.5), INCONCLUSIVE, "would look forged, but that hangs on one frame alone (at 0:00"),
+    "one of four": ((-0.5, 10, -0.5, -0.5), INCONCLUSIVE, "but that hangs on one frame alone (at 0:00.5)"),
     "two of three are forged": ((-1, 9, 9), FAKE, "looks forged"),
     "the others are still forged": ((2, 2, 9), FAKE, "looks forged"),
     "one very real frame hides three that are neither": (
