@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deepkd.errors import ConfigError, ModelError
-from deepkd.scoring.calibration import Calibration
+from deepkd.scoring.calibration import Calibration, sigmoid
 from deepkd.scoring.evidence import MIN_PROBABILITY
 from deepkd.scoring.thresholds import Label as Label
 from deepkd.scoring.thresholds import Thresholds as Thresholds
@@ -167,8 +167,7 @@ def judge(faces: Mapping[int, Sequence[FrameScore]], criteria: Criteria, *, rule
     """The judgement of a clip by the named rule.
 
     Args:
-        faces: track -> its frames in order of time. Tracks that the detector doubts (hands, masks) are left out where
-            there are others; the rest are numbered anew.
+        faces: track -> its frames in order of time; people are numbered anew in this order.
         criteria: what to judge by.
         rule: a key of `RULES`.
 
@@ -182,9 +181,7 @@ def judge(faces: Mapping[int, Sequence[FrameScore]], criteria: Criteria, *, rule
         return Judgement(Label.NO_FACE, None, "no face was found")
     if not all(np.isfinite(frame.logit) for frames in faces.values() for frame in frames):
         raise ModelError("the model gave a score that is no number; it is damaged or was trained badly")
-    people = [frames for _, frames in sorted(faces.items())]
-    certain = [frames for frames in people if _is_certain(frames)]
-    return RULES[rule](dict(enumerate(certain or people)), criteria)
+    return RULES[rule](dict(enumerate(frames for _, frames in sorted(faces.items()))), criteria)
 
 
 def _is_certain(frames: Sequence[FrameScore]) -> bool:
@@ -192,8 +189,13 @@ def _is_certain(frames: Sequence[FrameScore]) -> bool:
 
 
 def mean_logit(faces: Mapping[int, Sequence[FrameScore]], criteria: Criteria) -> Judgement:
-    """A person's score is the calibrated mean of frame logits; the most suspicious person decides."""
-    tracks = tuple(_judge_track(id, tuple(frames), criteria) for id, frames in sorted(faces.items()))
+    """A person's score is the calibrated mean of frame logits; the most suspicious person decides.
+
+    Tracks that the detector doubts (hands, masks) are left out where there are others.
+    """
+    certain = [frames for frames in faces.values() if _is_certain(frames)]
+    people = enumerate(certain or faces.values())
+    tracks = tuple(_judge_track(id, tuple(frames), criteria) for id, frames in people)
     judged = [track for track in tracks if track.score is not None]
     if not judged:
         return Judgement(Label.INCONCLUSIVE, None, _sentence(tracks, tracks[:1]), tracks)
@@ -332,12 +334,13 @@ UPSTREAM_FACES, UPSTREAM_WINS, UPSTREAM_FAKE = 3, 0.55, 0.6
 def upstream(faces: Mapping[int, Sequence[FrameScore]], criteria: Criteria) -> Judgement:
     """The rule published with Cross Efficient ViT (Coccomini et al., arXiv:2107.02612).
 
-    At most 3 people; a person's score is the mean of frame scores; the first over 0.55 wins, else the mean of
-    all; FAKE over 0.6. It asks for no evidence, and knows no INCONCLUSIVE.
+    At most 3 people; a person's score is the mean of sigmoid(logit) over all frames; the first over 0.55 wins, else the
+    mean of all; FAKE over 0.6. Like the published code it knows neither calibration nor thresholds, asks for no
+    evidence, leaves out no face, and never answers INCONCLUSIVE.
     """
     tracks = []
-    for id, frames in sorted(faces.items())[:UPSTREAM_FACES]:
-        score = float(np.mean([frame.score for frame in frames]))
+    for id, frames in list(faces.items())[:UPSTREAM_FACES]:
+        score = float(np.mean(sigmoid(np.array([frame.logit for frame in frames]))))
         label = Label.FAKE if score > UPSTREAM_FAKE else Label.REAL
         tracks.append(TrackVerdict(id, tuple(frames), label, score, f"has a mean score of {score:.2f}"))
     scores = [track.score or 0.0 for track in tracks]

@@ -163,6 +163,14 @@ def test_upstream_takes_the_mean_of_probabilities():
     assert judgement.score == pytest.approx((sigmoid(9) + 4 * sigmoid(-3)) / 5)
 
 
+def test_upstream_knows_no_calibration_and_leaves_nobody_out():
+    criteria = Criteria(Calibration(temperature=2, bias=-3), Thresholds(real=0.9, fake=0.95), min_frames=9)
+    hand = [dataclasses.replace(frame, score=0.01, face_probability=0.75, flaw="hardly a face") for frame in seen(1, 2)]
+    judgement = judge({0: hand, 1: seen(-3, -3, -3)}, criteria, rule="upstream")
+    assert (judgement.verdict, judgement.score) == (FAKE, pytest.approx((sigmoid(1) + sigmoid(2)) / 2))
+    assert [len(track.frames) for track in judgement.tracks] == [2, 3]
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_every_rule(rule):
     assert judge({}, CRITERIA, rule=rule).verdict is Label.NO_FACE
