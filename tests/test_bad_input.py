@@ -120,8 +120,8 @@ def hidden(media: Media) -> Path:
 
 
 def in_8k(media: Media) -> Path:
-    pictures = [cv2.resize(scene(), (7680, 4320))]
-    return write_video(media.path("8k.mp4"), pictures, options={"preset": "ultrafast", "tune": "zerolatency"})
+    picture = cv2.resize(scene(), (7680, 4320))
+    return write_video(media.path("8k.mkv"), [picture], codec="mjpeg", options={"strict": "unofficial"})
 
 
 def renamed(media: Media) -> Path:

@@ -154,6 +154,17 @@ class Decoder:
             count, first_s, last_s = count + 1, min(first_s, t_s), max(last_s, t_s)
         return End(last_s, (last_s - first_s) / (count - 1)) if count > 1 and self._is_timed else None
 
+    def indexed_end(self) -> "End | None":
+        """Where the frames end by the file's index; None where there is no whole one, or it points beyond the file."""
+        entries: Any = getattr(self._stream, "index_entries", ())
+        if not self._is_timed or not len(entries) == self._stream.frames > 1:
+            return None
+        first, last = entries[0], entries[-1]
+        if last.pos + last.size > self.path.stat().st_size:
+            return None
+        last_s = float((last.timestamp - first.timestamp) * self._tick_s)
+        return End(last_s, last_s / (len(entries) - 1))
+
     def measured_s(self) -> float:
         """Length of the video stream, seconds, by reading on to the end without decoding."""
         count, end = 0, self._start

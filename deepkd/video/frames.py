@@ -126,9 +126,8 @@ def reading(
         yield _Still(path, kind, read_still(path, max_pixels=max_pixels))
         return
     with opened(path, max_pixels=max_pixels, threads=threads, stop=stop) as video:
-        declared_s = video.declared_s
-        length_s = _length_s(path, declared_s, stop)
-        yield _Moving(path, video, max_pixels, declared_s or length_s, length_s, plan(length_s))
+        length_s = _length_s(path, video, stop)
+        yield _Moving(path, video, max_pixels, video.declared_s or length_s, length_s, plan(length_s))
 
 
 def probe(path: Path, *, max_pixels: int = MAX_PIXELS) -> VideoInfo:
@@ -258,18 +257,22 @@ def _complaints(video: Decoder, declared_s: float, length_s: float, part_s: floa
         yield f"it goes on to {length_s:.1f} s where {declared_s:.1f} s are declared, and is judged on all of it"
 
 
-def _length_s(path: Path, declared_s: float | None, stop: Callable[[], bool]) -> float:
+def _length_s(path: Path, video: Decoder, stop: Callable[[], bool]) -> float:
     """The length of the video stream, seconds: the declared one where that is about true, else what is there.
 
-    It costs a look at the end of the file; only where that shows nothing, a pass over the file, not decoded.
+    A whole index is believed; without one it costs a look at the end of the file, and where that shows nothing a pass
+    over it, not decoded.
     """
+    declared_s = video.declared_s
     if declared_s is None:
-        with opened(path, max_pixels=MAX_PIXELS, stop=stop) as video:
-            return video.measured_s()
-    within_s = FAR * declared_s
+        with opened(path, max_pixels=MAX_PIXELS, stop=stop) as again:
+            return again.measured_s()
+    within_s, end = FAR * declared_s, video.indexed_end()
+    if end and end.is_near(declared_s, within_s):
+        return declared_s
     for after_s in (declared_s - 2 * within_s, None):
-        with opened(path, max_pixels=MAX_PIXELS, stop=stop) as video:
-            end = video.end(after_s)
+        with opened(path, max_pixels=MAX_PIXELS, stop=stop) as again:
+            end = again.end(after_s)
         if end:
             return declared_s if end.is_near(declared_s, within_s) else end.last_s + end.gap_s
     return declared_s
