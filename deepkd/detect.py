@@ -188,7 +188,7 @@ def score_crops(
 
 
 def _criteria(scorer: CalibratedModel, config: DetectConfig, info: VideoInfo) -> Criteria:
-    min_frames = 1 if info.is_image else min(config.min_frames, config.frames)
+    min_frames = 1 if info.is_image else min(config.min_frames, config.samples(info.duration_s))
     return Criteria(scorer.calibration, _thresholds(scorer, config), min_frames)
 
 

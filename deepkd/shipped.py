@@ -1,8 +1,10 @@
 """The model files that deepkd ships: where they lie, and the proof that they are whole."""
 
 import hashlib
+import json
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from deepkd.errors import ModelError
 
@@ -46,6 +48,16 @@ def shipped_file(name: str) -> Path:
     if sha256_of(path) != known[name]:
         raise ModelError(f"{name}: damaged or altered (its SHA-256 is not the published one); reinstall deepkd")
     return path
+
+
+def shipped_card(sha256: str) -> dict[str, Any]:
+    """The essence of the card of a shipped model, named by the SHA-256 (hex) of its file; {} for other models."""
+    for name, digest in checksums().items():
+        path = (weights_dir() / name).with_suffix(".json")
+        if digest == sha256 and path.is_file():
+            card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return card
+    return {}
 
 
 def sha256_of(path: Path) -> str:

@@ -7,6 +7,7 @@
     media.clip("d.mp4", faces=())                              noise: no face
     media.clip("e.mp4", rotation_deg=90, size=(322, 240), codec="libx265", times=(0, 0.1, 0.5))
     media.audio("f.mp4"), media.truncated("g.mp4"), media.junk("h.mp4"), media.still("i.jpg")
+    declare(media.clip("j.mkv"), 36_000)                       the header lies about the length
 
 The portraits, both public domain: Eileen Collins (NASA, scikit-image), Grace Hopper (US Navy, Matplotlib).
 """
@@ -177,6 +178,21 @@ def _set_rotation(path: Path, rotation_deg: int) -> None:
     values = (cos * one, sin * one, 0, -sin * one, cos * one, 0, 0, 0, 1 << 30)
     data[matrix : matrix + 36] = struct.pack(">9i", *values)
     path.write_bytes(data)
+
+
+def declare(path: Path, declared_s: float) -> Path:
+    """Make the header of a clip (MKV, MP4) declare another length, seconds."""
+    data = bytearray(path.read_bytes())
+    if path.suffix == ".mkv":
+        at = data.index(b"\x44\x89\x88") + 3  # the element Duration, eight bytes of it
+        data[at : at + 8] = struct.pack(">d", 1000 * declared_s)
+    else:
+        for box in (b"mvhd", b"mdhd"):
+            at = data.index(box) + 16
+            (ticks,) = struct.unpack(">I", data[at : at + 4])
+            data[at + 4 : at + 8] = struct.pack(">I", round(declared_s * ticks))
+    path.write_bytes(data)
+    return path
 
 
 class Media:

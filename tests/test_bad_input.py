@@ -1,23 +1,31 @@
 """Bad input is the daily input: one row for each kind of it that `deepkd detect` meets."""
 
 import json
+import math
 import os
+import shutil
 import struct
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import onnx
 import pytest
-from media import Media, scene, write_video
+from media import Media, declare, scene, write_video
 from scorer_factory import tinted_clip, write_scorer
 from typer.testing import CliRunner
 
+from deepkd import shipped
 from deepkd.cli.app import app
+from deepkd.detect import Bench
 from deepkd.report import REPORTS
+from deepkd.scoring.model import Scorer
+from deepkd.settings.detect import DetectConfig
+from deepkd.video.faces import Face, load_detector
+from deepkd.video.sources import Source
 
 UNIX = sys.platform != "win32"
 
@@ -103,11 +111,17 @@ def larger_than_8k(media: Media) -> Path:
     return path
 
 
-def hidden(image: np.ndarray) -> np.ndarray:
-    """The face with a hand's breadth of black over the eyes."""
-    covered = image.copy()
-    covered[80:125] = 0
-    return covered
+def hidden(media: Media) -> Path:
+    """A face with black over nose and mouth, which the detector doubts."""
+    covered = scene(phase=1 / 3).copy()
+    covered[115:160] = 0
+    cv2.imwrite(str(media.path("hidden.png")), covered[..., ::-1])
+    return media.path("hidden.png")
+
+
+def in_8k(media: Media) -> Path:
+    picture = cv2.resize(scene(), (7680, 4320))
+    return write_video(media.path("8k.mkv"), [picture], codec="mjpeg", options={"strict": "unofficial"})
 
 
 def renamed(media: Media) -> Path:
@@ -116,6 +130,10 @@ def renamed(media: Media) -> Path:
 
 def forged_second(media: Media) -> Path:
     return tinted_clip(media.path("long.mp4"), seconds=9, fps=5, green=lambda t_s: 5 <= t_s < 6)
+
+
+def forged_with_false_length(media: Media) -> Path:
+    return declare(tinted_clip(media.path("long.mkv"), seconds=2), 36_000)
 
 
 def one_of_two(media: Media) -> Path:
@@ -133,7 +151,7 @@ ROWS = {
     "tiny face": Row(lambda m: m.clip(face_share=0.16), "INCONCLUSIVE", "the face is too small (under 40 pixels)"),
     "blurred": Row(pictures(lambda image: cv2.GaussianBlur(image, (0, 0), 5)), "INCONCLUSIVE", "too blurred"),
     "dark": Row(pictures(lambda image: image * 0.1), "INCONCLUSIVE", "too dark"),
-    "hidden": Row(pictures(hidden), "INCONCLUSIVE", "judge"),
+    "hidden": Row(hidden, "INCONCLUSIVE", "cannot be judged, the face is hidden or unclear"),
     "a real face": Row(lambda m: m.clip(), "REAL", "1 person, who shows no sign of forgery in"),
     "a forged face": Row(lambda m: tinted_clip(m.path("clip.mp4")), "FAKE", "1 person, who looks forged"),
     "a still": Row(lambda m: m.still(), "REAL", "in 1 frame"),
@@ -145,11 +163,21 @@ ROWS = {
     "zero bytes": Row(lambda m: m.junk(size=0), "ERROR", "is empty (0 bytes)", 1),
     "text": Row(lambda m: m.junk(text=True), "ERROR", "not a video or image", 1),
     "random bytes": Row(lambda m: m.junk(), "ERROR", "not a video or image", 1),
-    "header only": Row(header_only, "ERROR", "", 1),
+    "header only": Row(header_only, "ERROR", "has no video that can be decoded; its streams are: data", 1),
     "wrong extension": Row(renamed, "REAL", "in 1 frame"),
     "truncated": Row(lambda m: m.truncated("cut.mkv", seconds=3, share=0.8), "REAL", "; note: it ends at"),
+    "declared too long, and forged": Row(forged_with_false_length, "FAKE", "who looks forged; note: it ends at 2.0 s"),
+    "declared too long": Row(
+        lambda m: declare(m.clip("long.mkv", seconds=2), 36_000),
+        "REAL",
+        "in 16 frames; note: it ends at 2.0 s of the 36000.0 s",
+    ),
+    "declared too short": Row(
+        lambda m: declare(m.clip("short.mp4", seconds=2), 0.2), "REAL", "in 16 frames; note: it goes on to 2.0 s"
+    ),
     "truncated too early": Row(lambda m: m.truncated(seconds=3, share=0.3), "ERROR", "re-encode it", 1),
     "unknown codec": Row(unknown_codec, "ERROR", "its streams are: video (unknown codec)", 1),
+    "8K": Row(in_8k, "REAL", "no sign of forgery in 1 frame", 0, ("--min-frames", "1")),
     "larger than 8K": Row(larger_than_8k, "ERROR", "8000x5000 px is more than the limit of 33177600 px", 1),
     "hours long": Row(lambda m: m.clip(times=range(0, 7201, 600)), "REAL", "no sign of forgery in 13 frames"),
     "interlaced": Row(lambda m: m.clip(options={"flags": "+ildct+ilme"}), "REAL", "no sign"),
@@ -195,6 +223,51 @@ def test_input(name: str, media: Media, model: str):
     assert row.reason in video["reason"]
     assert (video["score"] is None) == (row.verdict in {"NO_FACE", "INCONCLUSIVE", "ERROR"})
     assert "not judged" not in video["reason"], "an error nobody foresaw"
+
+
+NOSE = np.array([[0, 0], [0, 0], [40, 0], [0, 0], [0, 0]], np.float32)
+"""How far the nose is moved, pixels; it is the third of the landmarks."""
+
+
+def test_a_face_turned_away_is_not_judged(media: Media, model: str):
+    found = load_detector("mtcnn", device="cpu", threads=1)
+
+    class Turned:
+        """MTCNN, with the nose moved beyond the left eye: no profile can be made of the two portraits."""
+
+        def detect(self, image: np.ndarray) -> list[Face]:
+            return [replace(face, landmarks=face.landmarks - NOSE) for face in found.detect(image)]
+
+    bench = Bench(Scorer.load(model), Turned(), DetectConfig(model=model))
+    answer = bench.judge(Source(media.clip()))
+    assert (answer.verdict, answer.score) == ("INCONCLUSIVE", None)
+    assert "1 person, who cannot be judged, the face is turned away" in answer.reason
+
+
+SHAPES = {
+    "variable frame rate": {"times": (0, 0.1, 0.5, 0.6, 1.3, 2.0)},
+    "rotated": {"rotation_deg": 90, "size": (242, 322)},
+    "rotated by half a turn": {"rotation_deg": 180},
+    "interlaced": {"options": {"flags": "+ildct+ilme"}},
+    "odd size": {"name": "odd.mkv", "size": (321, 241), "codec": "ffv1"},
+    "10 bit": {"pixel_format": "yuv420p10le"},
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_times_and_boxes_are_right(name: str, media: Media, model: str):
+    result = run(str(media.clip(**SHAPES[name])), "--model", model, "--format", "json")
+    (track,) = json.loads(result.stdout)["videos"][0]["tracks"]
+    width, height = SHAPES[name].get("size", (320, 240))
+    times = SHAPES[name].get("times", [i / 10 for i in range(10)])
+    side = min(0.45 * height, 0.8 * width * 111.5 / 88.1)
+    assert len(track["frames"]) >= len(times) - 1
+    for frame in track["frames"]:
+        t_s, (x, y, w, h) = frame["t_s"], frame["box"]
+        assert min(abs(t_s - time) for time in times) < 0.002
+        centre = (width / 2 + 0.05 * side * math.cos(math.pi * t_s), height / 2 + 0.05 * side * math.sin(math.pi * t_s))
+        assert (x + w / 2, y + h / 2) == pytest.approx(centre, abs=0.07 * side)
+        assert h == pytest.approx(side, rel=0.15)
 
 
 def test_one_bad_file_does_not_stop_the_others(media: Media, model: str):
@@ -326,6 +399,18 @@ def test_model_is_refused_before_any_verdict(name: str, media: Media):
     assert not Path("owned").exists()
 
 
+def test_a_shipped_model_with_another_hash_is_refused(media: Media, monkeypatch: pytest.MonkeyPatch):
+    folder = media.path("weights")
+    shutil.copytree(shipped.weights_dir(), folder)
+    with (folder / "deepkd-nano.onnx").open("r+b") as file:
+        file.seek(700_000)
+        file.write(b"another weight")
+    monkeypatch.setattr(shipped, "weights_dir", lambda: folder)
+    result = run(str(media.still()), "--format", "json")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "deepkd-nano.onnx: damaged or altered (its SHA-256 is not the published one)" in result.stderr
+
+
 SETTINGS = {
     "unknown key": ("frmaes = 3", [], "unknown setting 'frmaes' (did you mean 'frames'?)"),
     "wrong type": ('frames = "many"', [], "frames='many'"),
@@ -371,3 +456,32 @@ def test_outputs_are_refused_and_nothing_is_left(name: str, media: Media, model:
     assert message in result.stderr
     assert sorted(media.folder.iterdir()) == before
     assert media.path("there.html").read_text() == "mine"
+
+
+@pytest.mark.skipif(not UNIX, reason="needs a limit on the size of files")
+def test_a_disk_that_fills_up_while_a_report_is_written_is_named(media: Media, model: str):
+    import resource
+
+    still, report = media.still(), media.path("reports/r.html")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
+    try:
+        result = run(str(still), "--model", model, "--format", "json", "--report", str(report))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert result.exit_code == 1
+    assert f"{report.name}: cannot be written (File too large)" in result.stderr.replace("\n", "")
+    assert json.loads(result.stdout)["videos"][0]["verdict"] == "REAL", "what was found is not lost"
+    assert list(report.parent.iterdir()) == []
+
+
+@pytest.mark.skipif(not UNIX or os.getuid() == 0, reason="root writes everywhere")
+@pytest.mark.parametrize("flags", [("--report", "r.html"), ("--save-video", "v.webm")])
+def test_a_read_only_folder_is_refused_before_any_verdict(flags: tuple[str, str], media: Media, model: str):
+    folder = media.path("locked/x").parent
+    folder.chmod(0o500)
+    result = run(str(media.clip()), "--model", model, "--format", "json", flags[0], str(folder / flags[1]))
+    folder.chmod(0o700)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "cannot be written to; choose another folder or change its permissions" in result.stderr
+    assert list(folder.iterdir()) == []

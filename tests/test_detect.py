@@ -15,12 +15,13 @@ from media import Media
 from scorer_factory import tinted_clip, write_scorer
 
 from deepkd.data.workers import Outcome
-from deepkd.detect import AHEAD, SHOWN, Bench, detect, detect_all
+from deepkd.detect import AHEAD, SHOWN, Bench, _criteria, detect, detect_all
 from deepkd.errors import ModelError, VideoError
 from deepkd.report import Provenance, open_report
 from deepkd.scoring.verdict import Label, Verdict
 from deepkd.settings.detect import DetectConfig
 from deepkd.timing import Stopwatch, time_limit
+from deepkd.video.frames import probe
 from deepkd.video.sources import Source
 
 
@@ -151,7 +152,7 @@ def test_json_is_of_the_schema(bench: Bench, verdict: Verdict, media: Media):
         ({"threshold_fake": 1.0, "threshold_real": 0.9999}, Label.REAL),
         ({"rule": "upstream"}, Label.REAL),
         ({"frames": 2}, Label.FAKE),
-        ({"frames": 2, "single_look": True}, Label.REAL),
+        ({"frames": 2, "single_look": True}, Label.INCONCLUSIVE),
         ({"frames": 2, "every_s": 0.0}, Label.REAL),
         ({"min_frames": 40, "frames": 40}, Label.INCONCLUSIVE),
     ],
@@ -159,6 +160,18 @@ def test_json_is_of_the_schema(bench: Bench, verdict: Verdict, media: Media):
 def test_settings_are_obeyed(settings: dict, verdict: Label, bench: Bench, two: Path):
     config = bench.config.replace(**settings)
     assert detect(two, bench.scorer, bench.detector, config).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "settings", "needed"),
+    [(60, {}, 3), (0.5, {}, 1), (60, {"every_s": 0.0}, 1), (60, {"every_s": 30.0}, 2)],
+)
+def test_frames_needed_are_those_that_can_be_had(
+    duration_s: float, settings: dict, needed: int, bench: Bench, two: Path
+):
+    config = bench.config.replace(frames=1, **settings)
+    info = dataclasses.replace(probe(two), duration_s=duration_s)
+    assert _criteria(bench.scorer, config, info).min_frames == needed
 
 
 def test_every_so_many_seconds(bench: Bench, two: Path):

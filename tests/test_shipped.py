@@ -1,7 +1,10 @@
 """The shipped models are whole, say what they are, and give their golden scores."""
 
+import html
 import json
+import re
 import shutil
+from io import StringIO
 from pathlib import Path
 
 import onnx
@@ -10,8 +13,9 @@ from media import Image
 
 from deepkd import shipped
 from deepkd.errors import ModelError
+from deepkd.report import Provenance, open_report
 from deepkd.scoring.model import METADATA_KEY, Scorer
-from deepkd.shipped import checksums, shipped_file, weights_dir
+from deepkd.shipped import checksums, shipped_card, shipped_file, weights_dir
 from deepkd.video.crops import crop_face
 from deepkd.video.faces import load_detector
 from deepkd.video.frames import Frame
@@ -44,6 +48,42 @@ def test_a_student_keeps_its_budget_and_says_what_it_is(name: str) -> None:
     assert 0.8 * scorer.params < stored <= scorer.params, "batch norms are folded, nothing else is missing"
     assert json.loads(next(p.value for p in graph.metadata_props if p.key == METADATA_KEY))["recipe"]["teacher"]
     assert 0 < scorer.thresholds.real <= scorer.thresholds.fake < 1
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_what_reports_say_of_a_student_stands_in_its_card(name: str) -> None:
+    card = shipped_card(Scorer.load(name).sha256)
+    assert (card["file"], card["sha256"]) == (f"{name}.onnx", checksums()[f"{name}.onnx"])
+    page = (weights_dir() / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert all(" ".join(text.split()) in " ".join(page.split()) for text in (card["trained_on"], *card["limits"]))
+    rows = [[cell.strip() for cell in line.split("|")[2:-1]] for line in page.splitlines() if line.startswith("|  |")]
+    figures = next(line for line in page.splitlines() if line.startswith("| AUC | 0."))
+    assert card["auc"] == dict(zip(rows[0], [cell.strip() for cell in figures.split("|")[2:-1]], strict=True))
+    assert any("FaceForensics++" in text and "chance" in text for text in card["limits"])
+
+
+def test_there_is_no_card_for_other_models() -> None:
+    assert shipped_card("ab" * 32) == {} == shipped_card(checksums()["mtcnn-pnet.onnx"])
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_the_report_has_the_essence_of_the_card(name: str) -> None:
+    scorer, out = Scorer.load(name), StringIO()
+    limits = scorer.thresholds.to_dict()
+    report = open_report(
+        "html", out, Provenance(scorer.name, scorer.sha256, scorer.params, scorer.metadata, thresholds=limits)
+    )
+    report.close()
+    facts = dict(re.findall("<dt>(.*?)</dt><dd>(.*?)</dd>", html.unescape(out.getvalue())))
+    card, said = shipped_card(scorer.sha256), scorer.metadata
+    assert facts["trained on"] == card["trained_on"] and "DeepFake Detection Challenge" in facts["trained on"]
+    assert all(f"{data}: {figure}" in facts["AUC, with 95% intervals"] for data, figure in card["auc"].items())
+    assert all(limit.strip(".").lower() in facts["limits"].lower() for limit in card["limits"])
+    assert facts["architecture"] == said["architecture"]
+    assert facts["recipe"].startswith(f"teacher {said['recipe']['teacher']}, loss {said['recipe']['loss']}, alpha 0.7")
+    assert said["recipe"]["index_sha256"] in facts["recipe"] and said["recipe"]["families"] not in out.getvalue()
+    assert facts["calibration"].startswith(f"temperature {scorer.calibration.temperature:.4g}, bias ")
+    assert facts["thresholds"] == f"REAL up to {limits['real']:.2f}, FAKE from {limits['fake']:.2f}"
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import base64
 import datetime
 from collections import Counter
-from collections.abc import Iterator
 from functools import partial
 from typing import Any, TextIO
 
@@ -12,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from deepkd import __version__
 from deepkd.detect import SHOWN
 from deepkd.report import Provenance
+from deepkd.report.card import model_facts
 from deepkd.report.console import percent
 from deepkd.report.escape import visible
 from deepkd.report.heat import heat_png, strongest
@@ -61,7 +61,7 @@ class HtmlReport:
         page = env.get_template("report.html").stream(
             clips=self._clips,
             counts=[(_badge(label), self._count[label]) for label in Label if self._count[label]],
-            model=_model_facts(self._provenance),
+            model=model_facts(self._provenance),
             settings={key: visible(value) for key, value in self._provenance.settings.items() if value is not None},
             made=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
             version=__version__,
@@ -111,15 +111,3 @@ def _face(track: TrackVerdict, limit: float, frame: FrameScore) -> dict[str, str
         "flaw": frame.flaw or "",
         "alt": f"Face of {track.name} at {clock(frame.t_s)}",
     }
-
-
-def _model_facts(provenance: Provenance) -> Iterator[tuple[str, str]]:
-    """What the model file says about itself, as far as it fits a line each."""
-    yield "name", visible(provenance.model)
-    yield "parameters", f"{provenance.params:,}"
-    yield "SHA-256", visible(provenance.sha256)
-    limits = provenance.thresholds
-    yield "thresholds", f"REAL up to {limits['real']:.2f}, FAKE from {limits['fake']:.2f}"
-    for key, value in provenance.metadata.items():
-        if isinstance(value, str | int | float) and key not in {"name", "params", "schema", "trained"}:
-            yield visible(key).replace("_", " "), visible(f"{value:,}" if isinstance(value, int) else value)

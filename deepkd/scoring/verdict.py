@@ -12,7 +12,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,8 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from deepkd.errors import ConfigError, ModelError
-from deepkd.scoring.calibration import Calibration
+from deepkd.scoring.calibration import Calibration, sigmoid
 from deepkd.scoring.evidence import MIN_PROBABILITY
+from deepkd.scoring.thresholds import Label as Label
+from deepkd.scoring.thresholds import Thresholds as Thresholds
 
 MIN_RUN, MIN_RUN_S = 3, 0.5
 """Frames in a row that must look forged before a part of a person's time is called forged; in a closer look, where
@@ -35,63 +36,6 @@ WHOLE = 0.8
 
 Box = tuple[float, float, float, float]
 """x, y, width, height, pixels of the upright frame."""
-
-
-class Label(StrEnum):
-    """The five answers."""
-
-    FAKE = "FAKE"
-    REAL = "REAL"
-    INCONCLUSIVE = "INCONCLUSIVE"
-    NO_FACE = "NO_FACE"
-    ERROR = "ERROR"
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """Calibrated probabilities that decide: `>= fake` is FAKE, else `<= real` is REAL, else INCONCLUSIVE."""
-
-    real: float = 0.5
-    fake: float = 0.5
-
-    def __post_init__(self) -> None:
-        """Refuse thresholds that contradict each other.
-
-        Raises:
-            ModelError: unless 0 <= real <= fake <= 1.
-        """
-        if not 0 <= self.real <= self.fake <= 1:
-            raise ModelError(f"thresholds real={self.real} fake={self.fake}: need 0 <= real <= fake <= 1")
-
-    def label(self, score: float) -> Label:
-        """What a calibrated probability of forgery means."""
-        if score >= self.fake:
-            return Label.FAKE
-        return Label.REAL if score <= self.real else Label.INCONCLUSIVE
-
-    def replace(self, *, real: float | None = None, fake: float | None = None) -> "Thresholds":
-        """A copy with one or both changed; one that is set alone moves the other along rather than cross it."""
-        new_fake = self.fake if fake is None else fake
-        new_real = min(self.real, new_fake) if real is None else real
-        return Thresholds(real=new_real, fake=max(new_fake, new_real) if fake is None else new_fake)
-
-    def to_dict(self) -> dict[str, float]:
-        """Plain values for JSON."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Thresholds":
-        """The inverse of `to_dict`.
-
-        Raises:
-            ModelError: a key is unknown, or a value is no number.
-        """
-        try:
-            return cls(**{key: float(value) for key, value in values.items()})
-        except (TypeError, ValueError, AttributeError) as error:
-            raise ModelError(
-                f"the model's thresholds {values!r} are damaged or from another version ({error})"
-            ) from error
 
 
 @dataclass(frozen=True)
@@ -223,8 +167,7 @@ def judge(faces: Mapping[int, Sequence[FrameScore]], criteria: Criteria, *, rule
     """The judgement of a clip by the named rule.
 
     Args:
-        faces: track -> its frames in order of time. Tracks that the detector doubts (hands, masks) are left out where
-            there are others; the rest are numbered anew.
+        faces: track -> its frames in order of time; people are numbered anew in this order.
         criteria: what to judge by.
         rule: a key of `RULES`.
 
@@ -238,9 +181,7 @@ def judge(faces: Mapping[int, Sequence[FrameScore]], criteria: Criteria, *, rule
         return Judgement(Label.NO_FACE, None, "no face was found")
     if not all(np.isfinite(frame.logit) for frames in faces.values() for frame in frames):
         raise ModelError("the model gave a score that is no number; it is damaged or was trained badly")
-    people = [frames for _, frames in sorted(faces.items())]
-    certain = [frames for frames in people if _is_certain(frames)]
-    return RULES[rule](dict(enumerate(certain or people)), criteria)
+    return RULES[rule](dict(enumerate(frames for _, frames in sorted(faces.items()))), criteria)
 
 
 def _is_certain(frames: Sequence[FrameScore]) -> bool:
@@ -248,8 +189,13 @@ def _is_certain(frames: Sequence[FrameScore]) -> bool:
 
 
 def mean_logit(faces: Mapping[int, Sequence[FrameScore]], criteria: Criteria) -> Judgement:
-    """A person's score is the calibrated mean of frame logits; the most suspicious person decides."""
-    tracks = tuple(_judge_track(id, tuple(frames), criteria) for id, frames in sorted(faces.items()))
+    """A person's score is the calibrated mean of frame logits; the most suspicious person decides.
+
+    Tracks that the detector doubts (hands, masks) are left out where there are others.
+    """
+    certain = [frames for frames in faces.values() if _is_certain(frames)]
+    people = enumerate(certain or faces.values())
+    tracks = tuple(_judge_track(id, tuple(frames), criteria) for id, frames in people)
     judged = [track for track in tracks if track.score is not None]
     if not judged:
         return Judgement(Label.INCONCLUSIVE, None, _sentence(tracks, tracks[:1]), tracks)
@@ -263,20 +209,48 @@ def _judge_track(id: int, frames: tuple[FrameScore, ...], criteria: Criteria) ->
     usable = [frame for frame in frames if frame.flaw is None]
     if sum(not frame.is_closer for frame in usable) < criteria.min_frames:
         return TrackVerdict(id, frames, Label.INCONCLUSIVE, None, _too_little(frames, criteria))
-    score = _mean_score([frame for frame in usable if not frame.is_closer] or usable, criteria)
+    even = [frame for frame in usable if not frame.is_closer] or usable
+    score = _mean_score(even, criteria)
     label = criteria.thresholds.label(score)
     run = forged_run(usable, criteria)
-    is_part = 0 < len(run) < WHOLE * len(usable)
-    if label is Label.FAKE:
-        words, span = _from_to(run) if is_part else ("looks forged", None)
+    lone = _decisive(even, label, criteria)
+    if label is Label.FAKE and not lone:
+        words, span = _from_to(run) if 0 < len(run) < WHOLE * len(usable) else ("looks forged", None)
         return TrackVerdict(id, frames, label, score, words, span)
-    run_score = _mean_score(run, criteria) if run else 0.0
-    if run_score < max(ODD_RUN, criteria.thresholds.fake):
-        return TrackVerdict(id, frames, label, score, _unforged(label, usable, criteria))
-    words, span = _from_to(run)
-    if run_score >= SURE_RUN:
-        return TrackVerdict(id, frames, Label.FAKE, run_score, words, span)
-    return TrackVerdict(id, frames, Label.INCONCLUSIVE, score, f"{words}, but not in the rest", span)
+    if run and _mean_score(_without(run, 1), criteria) >= max(SURE_RUN, criteria.thresholds.fake):
+        words, span = _from_to(run)
+        return TrackVerdict(id, frames, Label.FAKE, _mean_score(run, criteria), words, span)
+    if run and _mean_score(run, criteria) >= max(ODD_RUN, criteria.thresholds.fake):
+        words, span = _from_to(run)
+        return TrackVerdict(id, frames, Label.INCONCLUSIVE, score, f"{words}, but not in the rest", span)
+    if lone:
+        return TrackVerdict(id, frames, Label.INCONCLUSIVE, score, _on_one_frame(label, lone))
+    return TrackVerdict(id, frames, label, score, _unforged(label, usable, criteria))
+
+
+def _decisive(frames: Sequence[FrameScore], label: Label, criteria: Criteria) -> FrameScore | None:
+    """The one frame without which the others' mean would not give this FAKE or REAL; None where none weighs so much."""
+    if len(frames) < 2 or label is Label.INCONCLUSIVE:
+        return None
+    sign = 1 if label is Label.FAKE else -1
+    others_label = criteria.thresholds.label(_mean_score(_without(frames, sign), criteria))
+    return None if others_label is label else _most(frames, sign)
+
+
+def _most(frames: Sequence[FrameScore], sign: int) -> FrameScore:
+    """The most suspicious frame, or with the sign -1 the least suspicious one."""
+    return max(frames, key=lambda frame: sign * frame.logit)
+
+
+def _without(frames: Sequence[FrameScore], sign: int) -> list[FrameScore]:
+    """All but that frame."""
+    most = _most(frames, sign)
+    return [frame for frame in frames if frame is not most]
+
+
+def _on_one_frame(label: Label, frame: FrameScore) -> str:
+    looks = "forged" if label is Label.FAKE else "real"
+    return f"would look {looks}, but that hangs on one frame alone (at {clock(frame.t_s)})"
 
 
 def _from_to(run: Sequence[FrameScore]) -> tuple[str, tuple[float, float]]:
@@ -360,12 +334,13 @@ UPSTREAM_FACES, UPSTREAM_WINS, UPSTREAM_FAKE = 3, 0.55, 0.6
 def upstream(faces: Mapping[int, Sequence[FrameScore]], criteria: Criteria) -> Judgement:
     """The rule published with Cross Efficient ViT (Coccomini et al., arXiv:2107.02612).
 
-    At most 3 people; a person's score is the mean of frame scores; the first over 0.55 wins, else the mean of
-    all; FAKE over 0.6. It asks for no evidence, and knows no INCONCLUSIVE.
+    At most 3 people; a person's score is the mean of sigmoid(logit) over all frames; the first over 0.55 wins, else the
+    mean of all; FAKE over 0.6. Like the published code it knows neither calibration nor thresholds, asks for no
+    evidence, leaves out no face, and never answers INCONCLUSIVE.
     """
     tracks = []
-    for id, frames in sorted(faces.items())[:UPSTREAM_FACES]:
-        score = float(np.mean([frame.score for frame in frames]))
+    for id, frames in list(faces.items())[:UPSTREAM_FACES]:
+        score = float(np.mean(sigmoid(np.array([frame.logit for frame in frames]))))
         label = Label.FAKE if score > UPSTREAM_FAKE else Label.REAL
         tracks.append(TrackVerdict(id, tuple(frames), label, score, f"has a mean score of {score:.2f}"))
     scores = [track.score or 0.0 for track in tracks]

@@ -31,7 +31,12 @@ class DetectConfig(Config):
     )
     single_look: bool = setting(False, "Do not look closer where single frames look forged.")
     min_frames: int = setting(3, "Frames that must show a person well before a verdict; a still is one.", low=1)
-    rule: str = setting("mean-logit", "How frame scores become a verdict.", choices=("mean-logit", "upstream"))
+    rule: str = setting(
+        "mean-logit",
+        "How frame scores become a verdict; upstream is the rule published with Cross Efficient ViT, which uses "
+        "neither calibration nor thresholds and judges every face.",
+        choices=("mean-logit", "upstream"),
+    )
     threshold_fake: float | None = setting(
         None, "Probability from which a person counts as FAKE; by default the model's own.", low=0, high=1
     )

@@ -47,6 +47,20 @@ class Sample:
     """Time since the start of the video stream, seconds."""
 
 
+@dataclass(frozen=True)
+class End:
+    """Where the frames of a video end."""
+
+    last_s: float
+    """Time of the last one, seconds."""
+    gap_s: float
+    """Mean time from one to the next, seconds."""
+
+    def is_near(self, declared_s: float, within_s: float) -> bool:
+        """Whether a declared length is about true; nobody knows for how long the last frame is shown."""
+        return self.last_s - within_s <= declared_s <= self.last_s + self.gap_s + within_s
+
+
 class Stopped(Exception):
     """Whoever wanted the frames wants no more."""
 
@@ -124,6 +138,33 @@ class Decoder:
             self._level += 1
             self._stream.codec_context.skip_frame = SKIPS[self._level]
 
+    def end(self, after_s: float | None = None) -> "End | None":
+        """Where the frames end, by reading on without decoding: from the keyframe before a time, else from here.
+
+        None where that shows fewer than two frames with times. What the file says of its own length, or that of its
+        last frame, plays no part.
+        """
+        if after_s is not None:
+            try:
+                self._container.seek(self._start + int(after_s / self._tick_s), stream=self._stream)
+            except (av.FFmpegError, OverflowError):
+                return None
+        count, first_s, last_s = 0, float("inf"), float("-inf")
+        for t_s in self._times_s():
+            count, first_s, last_s = count + 1, min(first_s, t_s), max(last_s, t_s)
+        return End(last_s, (last_s - first_s) / (count - 1)) if count > 1 and self._is_timed else None
+
+    def indexed_end(self) -> "End | None":
+        """Where the frames end by the file's index; None where there is no whole one, or it points beyond the file."""
+        entries: Any = getattr(self._stream, "index_entries", ())
+        if not self._is_timed or not len(entries) == self._stream.frames > 1:
+            return None
+        first, last = entries[0], entries[-1]
+        if last.pos + last.size > self.path.stat().st_size:
+            return None
+        last_s = float((last.timestamp - first.timestamp) * self._tick_s)
+        return End(last_s, last_s / (len(entries) - 1))
+
     def measured_s(self) -> float:
         """Length of the video stream, seconds, by reading on to the end without decoding."""
         count, end = 0, self._start
@@ -134,6 +175,13 @@ class Decoder:
         if self._is_timed:
             return float((end - self._start) * self._tick_s)
         return count / (self.fps or GUESSED_FPS)
+
+    def _times_s(self) -> Iterator[float]:
+        """When the frames are shown that come, seconds, in the order of the file; not decoded."""
+        for packet in self._packets():
+            stamp = packet.dts if packet.pts is None else packet.pts
+            if stamp is not None and packet.size and not packet.is_discard:
+                yield float((stamp - self._start) * self._tick_s)
 
     def decoded(self) -> Iterator[Sample]:
         """The frames from here on in order of time, without those left out at this level and damaged ones."""

@@ -24,6 +24,10 @@ MAX_PIXELS = 7680 * 4320
 MAX_SHIFT = 0.4
 """How far a cheap frame may lie from the middle of its part, as a share of the part, before dearer ones are decoded."""
 
+FAR = 1 / 16
+"""How far the end of a video may lie from the declared one, as a share of its length, before the declaration is
+disbelieved: samples would go astray, and a few bytes in the header would do to escape a verdict."""
+
 
 @dataclass(frozen=True)
 class VideoInfo:
@@ -39,7 +43,7 @@ class VideoInfo:
     fps: float
     """Mean frame rate, 0 where unknown and for a still image."""
     duration_s: float
-    """Length of the video stream, 0 for a still image."""
+    """Length of the video stream, 0 for a still image; what is there, where the file declares something else."""
     codec: str
     is_image: bool
     warnings: tuple[str, ...] = ()
@@ -122,8 +126,8 @@ def reading(
         yield _Still(path, kind, read_still(path, max_pixels=max_pixels))
         return
     with opened(path, max_pixels=max_pixels, threads=threads, stop=stop) as video:
-        duration_s = _duration_s(path, video, stop)
-        yield _Moving(path, video, max_pixels, duration_s, plan(duration_s))
+        length_s = _length_s(path, video, stop)
+        yield _Moving(path, video, max_pixels, video.declared_s or length_s, length_s, plan(length_s))
 
 
 def probe(path: Path, *, max_pixels: int = MAX_PIXELS) -> VideoInfo:
@@ -179,9 +183,11 @@ class _Still:
 class _Moving:
     """A `Reading` of a video, decoded once."""
 
-    def __init__(self, path: Path, video: Decoder, max_pixels: int, duration_s: float, moments: Moments) -> None:
+    def __init__(
+        self, path: Path, video: Decoder, max_pixels: int, declared_s: float, length_s: float, moments: Moments
+    ) -> None:
         self.path, self._video, self._max_pixels = path, video, max_pixels
-        self._duration_s, self._moments = duration_s, moments
+        self._declared_s, self._length_s, self._moments = declared_s, length_s, moments
         video.begin(moments.times_s[0], MAX_SHIFT * moments.part_s)
 
     @cached_property
@@ -194,9 +200,7 @@ class _Moving:
         size = (first.picture.width, first.picture.height)
         width, height = reversed(size) if turns % 2 else size
         warnings = (f"{video.others} more video streams are ignored",) if video.others else ()
-        return VideoInfo(
-            self.path, width, height, turns * 90, video.fps, self._duration_s, video.codec, False, warnings
-        )
+        return VideoInfo(self.path, width, height, turns * 90, video.fps, self._length_s, video.codec, False, warnings)
 
     def frames(self, warn: Callable[[str], None] | None = None) -> Iterator[Frame]:
         index = -1
@@ -206,7 +210,7 @@ class _Moving:
         if index < 0:
             raise _undecodable(self.path, self._video)
         if warn:
-            for sentence in _complaints(self._video, self._duration_s, self._moments.part_s):
+            for sentence in _complaints(self._video, self._declared_s, self._length_s, self._moments.part_s):
                 warn(sentence)
 
 
@@ -241,21 +245,37 @@ def _is_far(found: Sample | None, target_s: float, part_s: float) -> bool:
     return found is None or abs(found.t_s - target_s) > MAX_SHIFT * part_s
 
 
-def _complaints(video: Decoder, duration_s: float, part_s: float) -> Iterator[str]:
+def _complaints(video: Decoder, declared_s: float, length_s: float, part_s: float) -> Iterator[str]:
     """What was wrong with a video that still decoded."""
     if video.damaged:
         yield f"{video.damaged} damaged pieces were left out ({video.error or 'incomplete frames'})"
-    missing_s = duration_s - part_s - video.end_s if video.end_s is not None else 0.0
-    if missing_s > (1 / video.fps if video.fps else 0.1):
-        yield f"it ends at {video.end_s:.1f} s of the {duration_s:.1f} s declared, and is judged on those"
+    missing_s = length_s - part_s - video.end_s if video.end_s is not None else 0.0
+    end_s = video.end_s if missing_s > (1 / video.fps if video.fps else 0.1) else length_s
+    if end_s is not None and end_s < declared_s:
+        yield f"it ends at {end_s:.1f} s of the {declared_s:.1f} s declared, and is judged on those"
+    elif length_s > declared_s:
+        yield f"it goes on to {length_s:.1f} s where {declared_s:.1f} s are declared, and is judged on all of it"
 
 
-def _duration_s(path: Path, video: Decoder, stop: Callable[[], bool]) -> float:
-    """The declared length of the video stream, else the measured one."""
-    if video.declared_s is not None:
-        return video.declared_s
-    with opened(path, max_pixels=MAX_PIXELS, stop=stop) as again:
-        return again.measured_s()
+def _length_s(path: Path, video: Decoder, stop: Callable[[], bool]) -> float:
+    """The length of the video stream, seconds: the declared one where that is about true, else what is there.
+
+    A whole index is believed; without one it costs a look at the end of the file, and where that shows nothing a pass
+    over it, not decoded.
+    """
+    declared_s = video.declared_s
+    if declared_s is None:
+        with opened(path, max_pixels=MAX_PIXELS, stop=stop) as again:
+            return again.measured_s()
+    within_s, end = FAR * declared_s, video.indexed_end()
+    if end and end.is_near(declared_s, within_s):
+        return declared_s
+    for after_s in (declared_s - 2 * within_s, None):
+        with opened(path, max_pixels=MAX_PIXELS, stop=stop) as again:
+            end = again.end(after_s)
+        if end:
+            return declared_s if end.is_near(declared_s, within_s) else end.last_s + end.gap_s
+    return declared_s
 
 
 def _undecodable(path: Path, video: Decoder) -> VideoError:

@@ -4,7 +4,6 @@ Zhang et al., Joint Face Detection and Alignment using Multi-task Cascaded Convo
 searches a pyramid of shrunk images for candidates; two larger ones judge each candidate and correct its box.
 """
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +14,7 @@ import onnxruntime as ort
 
 from deepkd.errors import ConfigError
 from deepkd.images import Image
+from deepkd.machine import cores
 from deepkd.shipped import shipped_file
 from deepkd.video.faces import Face, enlarged, looks
 
@@ -105,7 +105,7 @@ def _session(name: str, threads: int | None) -> ort.InferenceSession:
     path = shipped_file(name)
     options = ort.SessionOptions()
     # Half of the cores: the others decode meanwhile.
-    options.intra_op_num_threads = threads or max(1, min(MAX_THREADS, (os.cpu_count() or 1) // 2))
+    options.intra_op_num_threads = threads or max(1, min(MAX_THREADS, cores() // 2))
     options.inter_op_num_threads = 1
     # Waiting threads would spin: four times the processor time, and slow as soon as anything else runs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

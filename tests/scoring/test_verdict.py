@@ -40,7 +40,7 @@ def seen(*logits, flaw=None, every_s=0.5):
 CASES = {
     "one person, real": ([seen(-2, -1, -3)], REAL, float(sigmoid(-2)), "1 person, who shows no sign of forgery in 3 f"),
     "one person, forged": ([seen(2, 1, 3)], FAKE, float(sigmoid(2)), "1 person, who looks forged"),
-    "the mean is of logits, not of probabilities": ([seen(9, -3, -3, -3, -3)], REAL, float(sigmoid(-0.6)), "no sign"),
+    "the mean is of logits, not of probabilities": ([seen(9, *[-3] * 6)], REAL, float(sigmoid(-9 / 7)), "no sign"),
     "two people, the forged one decides": (
         [seen(-2, -2, -2), seen(2, 2, 2)], FAKE, float(sigmoid(2)), "2 people; person 2 looks forged",
     ),
@@ -93,6 +93,36 @@ def test_between_the_thresholds_is_inconclusive_with_its_score():
     assert "neither clearly real (up to 0.30) nor clearly forged (from 0.70)" in judgement.reason
 
 
+SHIPPED = Criteria(Calibration(), Thresholds(real=0.18, fake=0.87))
+ON_ONE_FRAME = {
+    "one of three makes the mean forged": (
+        (-1, -1, 8.2), INCONCLUSIVE, "would look forged, but that hangs on one frame alone (at 0:01.0)"
+    ),
+    "one of four": ((-0.5, 10, -0.5, -0.5), INCONCLUSIVE, "but that hangs on one frame alone (at 0:00.5)"),
+    "two of three are forged": ((-1, 9, 9), FAKE, "looks forged"),
+    "the others are still forged": ((2, 2, 9), FAKE, "looks forged"),
+    "one very real frame hides three that are neither": (
+        (0, 0, -9, 0), INCONCLUSIVE, "would look real, but that hangs on one frame alone (at 0:01.0)"
+    ),
+    "one very real frame hides forged ones": ((2, 2, -13, 2), INCONCLUSIVE, "would look real, but that hangs on one"),
+    "the others are still real": ((-2, -2, -9), REAL, "no sign"),
+    "a run that one frame makes sure": (
+        (*[-4] * 8, 2, 2, 12, *[-4] * 8), INCONCLUSIVE, "looks forged from 0:04.0 to 0:05.0, but not in the rest"
+    ),
+    "a single frame, of a still": ((5,), FAKE, "looks forged"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ON_ONE_FRAME)
+def test_no_verdict_hangs_on_one_frame(name):
+    logits, verdict, reason = ON_ONE_FRAME[name]
+    criteria = dataclasses.replace(SHIPPED, min_frames=min(3, len(logits)))
+    judgement = judge({0: seen(*logits)}, criteria, rule="mean-logit")
+    assert judgement.verdict is verdict
+    assert reason in judgement.reason
+    assert judgement.score is not None
+
+
 def test_inconclusive_outweighs_real_and_fake_outweighs_both():
     criteria = Criteria(Calibration(), Thresholds(real=0.3, fake=0.7))
     people = {0: seen(-3, -3, -3), 1: seen(0, 0, 0)}
@@ -131,6 +161,14 @@ def test_upstream_rule(name):
 def test_upstream_takes_the_mean_of_probabilities():
     judgement = judge({0: seen(9, -3, -3, -3, -3)}, CRITERIA, rule="upstream")
     assert judgement.score == pytest.approx((sigmoid(9) + 4 * sigmoid(-3)) / 5)
+
+
+def test_upstream_knows_no_calibration_and_leaves_nobody_out():
+    criteria = Criteria(Calibration(temperature=2, bias=-3), Thresholds(real=0.9, fake=0.95), min_frames=9)
+    hand = [dataclasses.replace(frame, score=0.01, face_probability=0.75, flaw="hardly a face") for frame in seen(1, 2)]
+    judgement = judge({0: hand, 1: seen(-3, -3, -3)}, criteria, rule="upstream")
+    assert (judgement.verdict, judgement.score) == (FAKE, pytest.approx((sigmoid(1) + sigmoid(2)) / 2))
+    assert [len(track.frames) for track in judgement.tracks] == [2, 3]
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -13,7 +13,9 @@ from media import portraits, scene
 from deepkd.errors import ConfigError
 from deepkd.images import Image
 from deepkd.shipped import checksums, weights_dir
+from deepkd.video import mtcnn
 from deepkd.video.faces import DETECTORS, Face, FaceDetector, load_detector
+from deepkd.video.mtcnn import MAX_THREADS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -142,6 +144,14 @@ def test_a_view_of_a_larger_array_will_do():
 def test_what_cannot_be_loaded_is_named(name: str, device: str, message: str):
     with pytest.raises(ConfigError, match=message):
         load_detector(name, device=device)
+
+
+@pytest.mark.parametrize(("allowed", "threads"), [({5}, 1), (set(range(6)), 3), (set(range(40)), MAX_THREADS)])
+def test_threads_are_half_of_the_cores_it_may_use(allowed: set[int], threads: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: allowed, raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    options = mtcnn._session("mtcnn-pnet.onnx", None).get_session_options()
+    assert options.intra_op_num_threads == threads
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch):

@@ -8,9 +8,10 @@ import av
 import cv2
 import numpy as np
 import pytest
-from media import Media, scene
+from media import Media, declare, scene
 
 from deepkd.errors import DeepKDError, ImageError, VideoError
+from deepkd.video.decoder import Decoder
 from deepkd.video.frames import Frame, probe, read_frames
 
 
@@ -118,6 +119,39 @@ def test_a_whole_clip_gives_no_warning(media: Media):
     warnings: list[str] = []
     list(read_frames(media.clip(seconds=2), frames=100, warn=warnings.append))
     assert warnings == []
+
+
+LIES = {
+    "cut.mp4": (lambda m, n: m.truncated(n, seconds=6, share=0.3, options={"bf": "0"}), 11, 1.1, "it ends at 1"),
+    "cut.mkv": (lambda m, n: m.truncated(n, seconds=9, share=0.2, options={"g": "9"}), 10, 1.8, "it ends at 1"),
+    "long.mkv": (lambda m, n: declare(m.clip(n, seconds=4.6), 36_000), 16, 4.5, "it ends at 4.6 s of the 36000.0"),
+    "short.mkv": (lambda m, n: declare(m.clip(n, seconds=4.6), 0.5), 16, 4.5, "it goes on to 4.6 s where 0.5 s"),
+    "short.mp4": (lambda m, n: declare(m.clip(n, seconds=4.6), 0.5), 16, 4.5, "it goes on to 4.6 s where 0.5 s"),
+}  # fmt: skip
+"""Name -> what makes it, frames of 16 that there must be at least, the last one's time, the warning."""
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_a_false_length_hides_nothing(name: str, media: Media):
+    make, count, last_s, warning = LIES[name]
+    path, warnings = make(media, name), []
+    frames = list(read_frames(path, frames=16, warn=warnings.append))
+    assert len(frames) >= count
+    assert frames[-1].t_s >= last_s - 0.3
+    assert probe(path).duration_s == pytest.approx(last_s, abs=0.35)
+    assert any(text.startswith(warning) for text in warnings)
+
+
+@pytest.mark.parametrize(("name", "most"), [("a.mp4", 0), ("a.mkv", 60)])
+def test_a_true_length_is_checked_at_the_end_of_the_file_alone(
+    name: str, most: int, media: Media, monkeypatch: pytest.MonkeyPatch
+):
+    path, read = media.clip(name, seconds=60, fps=5, size=(64, 48), options={"g": "10"}), []
+    times_s = Decoder._times_s
+    monkeypatch.setattr(Decoder, "_times_s", lambda self: (read.append(t_s) or t_s for t_s in times_s(self)))
+    assert len(list(read_frames(path, frames=4))) == 4
+    assert len(read) <= most and all(t_s > 45 for t_s in read)
+    assert bool(read) == bool(most), "an MP4 has an index"
 
 
 def playlist(media: Media, text: str) -> Path:

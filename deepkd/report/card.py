@@ -1,0 +1,58 @@
+"""What a report says of the model: what its file says of itself, and the essence of a shipped model's card."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from deepkd.report import Provenance
+from deepkd.report.escape import visible
+from deepkd.shipped import shipped_card
+
+SHOWN = {
+    "calibration": ("temperature", "bias"),
+    "validation": ("val_auc", "val_log_loss", "epoch"),
+    "input": ("size", "color", "resize"),
+    "recipe": (
+        "teacher", "loss", "alpha", "temperature", "epochs", "batch", "lr", "weight_decay", "augment", "self_blend",
+        "ema", "index_sha256",
+    ),
+}  # fmt: skip
+"""What of a file's nested metadata is shown, a line each; the rest is defaults, or lists that nobody reads."""
+ELSEWHERE = {"name", "params", "schema", "trained"}
+"""Plain metadata that has a line of its own, or says nothing."""
+
+
+def model_facts(provenance: Provenance) -> Iterator[tuple[str, str]]:
+    """Names and values, a line each, safe to show."""
+    yield "name", visible(provenance.model)
+    yield "parameters", f"{provenance.params:,}"
+    yield "SHA-256", visible(provenance.sha256)
+    limits = provenance.thresholds
+    yield "thresholds", f"REAL up to {limits['real']:.2f}, FAKE from {limits['fake']:.2f}"
+    for key, value in provenance.metadata.items():
+        text = _nested(value, SHOWN.get(key, ())) if isinstance(value, Mapping) else _plain(value)
+        if text and key not in ELSEWHERE:
+            yield visible(key).replace("_", " "), visible(text)
+    yield from _card_facts(shipped_card(provenance.sha256))
+
+
+def _card_facts(card: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What the card of a shipped model says, nothing for other models."""
+    if card:
+        yield "trained on", card["trained_on"]
+        yield "AUC, with 95% intervals", "; ".join(f"{name}: {figure}" for name, figure in card["auc"].items())
+        yield "limits", " ".join(f"{text[0].upper()}{text[1:].rstrip('.')}." for text in card["limits"])
+
+
+def _nested(values: Mapping[str, Any], keys: tuple[str, ...]) -> str:
+    """As in: temperature 1.165, bias 0.1334."""
+    shown = ((key.replace("_", " "), _plain(values.get(key))) for key in keys)
+    return ", ".join(f"{key} {text}" for key, text in shown if text)
+
+
+def _plain(value: Any) -> str:
+    """A text, a number or a truth as text; "" for anything else."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value) if isinstance(value, str | bool) else ""
