@@ -58,7 +58,8 @@ def evaluate(
 
     Crops come with an index (deepkd extract) or in SPLIT/CLASS/; videos are judged as deepkd detect does. With
     --perturb they are damaged too, by codecs, noise, blur and more, in graded levels; videos before faces are looked
-    for. A model is not evaluated on its own training data.
+    for. A video that gets no score counts as INCONCLUSIVE where decisions are counted, and is left out of AUC and the
+    like. A model is not evaluated on its own training data.
     """
     config = load_config(EvaluateConfig, config_file, **settings)
     from deepkd.cli.progress import progress

@@ -32,7 +32,8 @@ from deepkd.video.crops import CropRow
 from deepkd.video.faces import Face, FaceDetector, load_detector
 from deepkd.video.sources import Source
 
-CALLED = {Label.FAKE: 1.0, Label.REAL: 0.0, Label.INCONCLUSIVE: np.nan}
+CALLED = {Label.FAKE: 1.0, Label.REAL: 0.0, Label.INCONCLUSIVE: np.nan, Label.NO_FACE: np.nan}
+"""Verdict -> decision; an ERROR is none."""
 CLEAN = "clean"
 """In place of a perturbation's name: the clips as they are."""
 KEYS = ("model", "clip", "perturbation", "level")
@@ -116,7 +117,8 @@ def evaluate_clips(
 ) -> list[Evaluation]:
     """Judge every labelled clip with every model as `detect` does, as it is and damaged, and measure the verdicts.
 
-    A clip without a score (no face, nothing usable, not readable) is in no figure; it is counted as unjudged.
+    A clip without a score (no face, nothing usable) is undecided: it counts as INCONCLUSIVE in figures of decisions,
+    and is in no other. One that cannot be read (ERROR) is in none. Both are counted as unjudged.
 
     Args:
         models: each frames the faces as it wants.
@@ -177,23 +179,25 @@ def _evaluated(
     config: EvaluateConfig,
     unlabelled: int,
 ) -> Evaluation:
-    scored, logits, called = _scored(model, rows, answers)
-    if not scored:
+    counted, logits, called = _counted(model, rows, answers)
+    has_score = ~np.isnan(logits)
+    if not has_score.any():
         reasons = "; ".join(f"{row.file}: {answer.reason}" for row, answer in zip(rows[:3], answers, strict=False))
         raise DataError(f"none of the {len(rows)} videos could be judged: {reasons}")
     figures = figures_of(model, config)
+    scored = tuple(row for row, known in zip(counted, has_score, strict=True) if known)
     return Evaluation(
         name=name,
         params=model.params,
         rows=scored,
         unlabelled=unlabelled,
         labels=labels_of(scored),
-        logits=logits,
+        logits=logits[has_score],
         probabilities=np.array([answer.score for answer in answers if answer.score is not None]),
         crops=None,
-        methods=by_method(scored, logits, figures, called),
-        datasets=by_dataset(scored, logits, figures, called),
-        videos=figures(labels_of(scored), logits, sources_of(scored), answers=called),
+        methods=by_method(counted, logits, figures, called),
+        datasets=by_dataset(counted, logits, figures, called),
+        videos=figures(labels_of(counted), logits, sources_of(counted), answers=called),
         unjudged=tuple(
             (row, str(answer.verdict)) for row, answer in zip(rows, answers, strict=True) if answer.score is None
         ),
@@ -208,20 +212,21 @@ def _condition(
     name: str,
     level: float,
 ) -> Condition:
-    scored, logits, called = _scored(model, rows, answers)
+    counted, logits, called = _counted(model, rows, answers)
     videos = None
-    if scored:
-        videos = figures_of(model, config)(labels_of(scored), logits, sources_of(scored), answers=called)
-    return Condition(name, level, None, videos, len(rows) - len(scored))
+    if counted:
+        videos = figures_of(model, config)(labels_of(counted), logits, sources_of(counted), answers=called)
+    unscored = sum(1 for answer in answers if answer.score is None)
+    return Condition(name, level, None, videos, unscored, len(rows) - len(counted))
 
 
-def _scored(
+def _counted(
     model: CalibratedModel, rows: Sequence[CropRow], answers: Sequence[Answer]
 ) -> tuple[tuple[CropRow, ...], Array, Array]:
-    """The rows with a score, their logits, and what they are called: 1 FAKE, 0 REAL, NaN INCONCLUSIVE."""
+    """All rows but ERROR, their logits (NaN without a score), and what they are called: 1 FAKE, 0 REAL, NaN neither."""
     kept = [(row, answer.score, CALLED[answer.verdict]) for row, answer in zip(rows, answers, strict=True)
-            if answer.score is not None]  # fmt: skip
-    logits = _logits(model, np.array([score for _, score, _ in kept]))
+            if answer.verdict in CALLED]  # fmt: skip
+    logits = _logits(model, np.array([np.nan if score is None else score for _, score, _ in kept], float))
     return tuple(row for row, _, _ in kept), logits, np.array([called for _, _, called in kept])
 
 

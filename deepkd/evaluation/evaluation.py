@@ -35,9 +35,11 @@ class Condition:
     crops: Metrics | None
     """None where whole videos were judged."""
     videos: Metrics | None
-    """None where every video has one crop, or none of them got a score."""
+    """None where every video has one crop, or none of them could be read."""
     unjudged: int = 0
-    """Videos without a score, which are in no figure."""
+    """Videos without a score: undecided, and in no figure but those of decisions."""
+    failed: int = 0
+    """Those of them that could not be read (ERROR), which are in no figure at all."""
     logits: Array | None = field(default=None, compare=False, repr=False)
     """Of the crops, in the order of the index, (N,)."""
 
@@ -52,6 +54,7 @@ class Condition:
             "crops": self.crops.to_dict() if self.crops else None,
             "videos": self.videos.to_dict() if self.videos else None,
             "unjudged": self.unjudged,
+            "failed": self.failed,
         }
 
 
@@ -155,7 +158,10 @@ def crops_and_videos(rows: Sequence[CropRow], logits: Array, figures: Figures) -
 
 
 def figures_of(model: CropModel, config: EvaluateConfig) -> Figures:
-    """A function (labels, logits, sources[, answers=]) -> Metrics with the model's calibration and thresholds."""
+    """A function (labels, logits, sources[, answers=]) -> Metrics with the model's calibration and thresholds.
+
+    Where answers are given, a NaN logit is a row without a score.
+    """
     calibration = calibration_of(model)
     thresholds = thresholds_of(model).replace(fake=config.threshold)
 

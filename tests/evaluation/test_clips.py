@@ -14,7 +14,7 @@ from deepkd.data.datasets import find_clips
 from deepkd.data.perturbations import PERTURBATIONS
 from deepkd.detect import Bench
 from deepkd.errors import ConfigError, DataError, OutputError, UsageError
-from deepkd.evaluation.clips import Remembering
+from deepkd.evaluation.clips import Panel, Remembering
 from deepkd.evaluation.evaluate import evaluate_files, to_document
 from deepkd.evaluation.harm import harmed, steps_of
 from deepkd.evaluation.kept import KEPT_NAME
@@ -67,11 +67,43 @@ def test_verdicts_are_measured_and_equal_names_stay_apart(model, videos):
     names = [row.file.removeprefix(f"{videos}/") for row in found.rows]
     assert sorted(names) == ["fake/a/1.mp4", "fake/b/1.mp4", "real/a/1.mp4", "real/b/2.mp4"]
     assert found.crops is None
-    assert (found.videos.real, found.videos.fake, found.videos.auc.value) == (2, 2, 1.0)
+    assert (found.videos.real, found.videos.fake, found.videos.scored) == (3, 2, 4), (
+        "the noise counts, the junk does not"
+    )
+    assert (found.videos.auc.value, found.videos.inconclusive.value) == (1.0, pytest.approx(1 / 5))
     assert (found.videos.false_alarms.value, found.videos.detected.value) == (0.0, 1.0)
     assert sorted(answer for _, answer in found.unjudged) == ["ERROR", "NO_FACE"]
     document = to_document([found], config(videos))["models"][0]
     assert (document["crops"], document["unjudged"]) == (None, {"ERROR": 1, "NO_FACE": 1})
+
+
+def test_what_damage_hides_counts_as_undecided(model, videos, monkeypatch):
+    """Half of the forged clips lose their faces: half of the forged are still found, not all that are left."""
+    judged = Panel._judge
+
+    def hiding(self, source, model, alter):
+        hidden = alter is not None and source.path.parent.name == "b"
+        return ("INCONCLUSIVE", None, "too dark") if hidden else judged(self, source, model, alter)
+
+    monkeypatch.setattr(Panel, "_judge", hiding)
+    (found,) = evaluate_files([str(model)], config(videos, perturb="contrast:0.85", resamples=20))
+    (dark,) = found.perturbed
+    assert (dark.unjudged, dark.failed, dark.videos.rows, dark.videos.scored) == (4, 1, 5, 2)
+    assert (dark.videos.detected.value, dark.videos.inconclusive.value) == (0.5, pytest.approx(3 / 5))
+    assert dark.videos.auc.value == 1.0 and dark.videos.detected.low is not None
+
+    def nobody_there(self, source, model, alter):
+        return ("NO_FACE", None, "no face") if alter else judged(self, source, model, alter)
+
+    monkeypatch.setattr(Panel, "_judge", nobody_there)
+    (found,) = evaluate_files([str(model)], config(videos, perturb="contrast:0.85", resamples=20))
+    nobody = found.perturbed[0].videos
+    assert (nobody.scored, nobody.auc.value, nobody.detected.value, nobody.inconclusive.value) == (0, None, 0.0, 1.0)
+    text = Console(width=200, record=True, file=io.StringIO())
+    text.print(evaluation_table(to_document([found], config(videos))))
+    shown = " ".join(text.export_text().split())
+    assert "is of 5 videos (all but ERROR), every other figure of the 4 with a score" in shown
+    assert "with a score │ 4" in shown or "with a score 4" in shown
 
 
 def test_scores_are_those_of_detect(model, videos):
