@@ -19,7 +19,12 @@ Models = Annotated[
     list[str],
     typer.Argument(metavar="MODEL...", help="Run folders, .safetensors, .pth or .onnx files, or shipped names."),
 ]
-Scores = Annotated[Path | None, typer.Option(help="Write every score here: a CSV of file,label,score.")]
+Scores = Annotated[
+    Path | None,
+    typer.Option(
+        help="Write every score here: a CSV of file,label,score, and of videos why one has none (answer,reason)."
+    ),
+]
 Plots = Annotated[
     Path | None, typer.Option(help="Write ROC, precision-recall, reliability, score and robustness plots (PNG) here.")
 ]
@@ -67,9 +72,11 @@ def evaluate(
     from deepkd.evaluation.evaluation import write_scores
     from deepkd.report.evaluation import FORMATS
 
-    _check_outputs((scores, features), plots, out, overwrite=overwrite)
+    _check_outputs((scores, features), (plots, out), overwrite=overwrite)
     with progress("evaluate", "scored") as show:
-        found = evaluate_files(models, config, features=features is not None, out=out, progress=show)
+        found = evaluate_files(
+            models, config, features=features is not None, out=out, overwrite=overwrite, progress=show
+        )
     document = to_document(found, config)
     _warn(found)
     if scores:
@@ -87,17 +94,14 @@ def evaluate(
     FORMATS[config.format](document)
 
 
-def _check_outputs(files: Iterable[Path | None], plots: Path | None, out: Path | None, *, overwrite: bool) -> None:
+def _check_outputs(files: Iterable[Path | None], folders: Iterable[Path | None], *, overwrite: bool) -> None:
     """Refuse what cannot be written before any work is done."""
-    from deepkd.evaluation.kept import KEPT_NAME
     from deepkd.outputs import check_folder, check_output
 
     for file in filter(None, files):
         check_output(file, overwrite=overwrite)
-    for folder in filter(None, (plots, out)):
+    for folder in filter(None, folders):
         check_folder(folder)
-    if out and overwrite:
-        (out / KEPT_NAME).unlink(missing_ok=True)
 
 
 def _warn(found: "list[Evaluation]") -> None:

@@ -17,7 +17,16 @@ from deepkd.data.clips import Clip
 from deepkd.data.perturbations import Step
 from deepkd.detect import Alter, judge_source
 from deepkd.errors import DataError
-from deepkd.evaluation.evaluation import Condition, Evaluation, by_dataset, by_method, figures_of, labels_of, sources_of
+from deepkd.evaluation.evaluation import (
+    Condition,
+    Evaluation,
+    Unjudged,
+    by_dataset,
+    by_method,
+    figures_of,
+    labels_of,
+    sources_of,
+)
 from deepkd.evaluation.harm import harmed
 from deepkd.evaluation.kept import KEPT_NAME, Kept
 from deepkd.evaluation.metrics import Array
@@ -81,15 +90,15 @@ class Panel:
     def answers(self, clip: Clip, name: str, level: float) -> list[Answer]:
         """What each model says about a clip under one perturbation (or `CLEAN`); it is damaged once for all of them."""
         keys = [(model, str(clip.path), name, level) for model in map(_identity, self.models)]
-        if any(key not in self.kept.found for key in keys):
+        found = {key: self.kept.found[key] for key in keys if key in self.kept.found}
+        if len(found) < len(set(keys)):
             with self._source(clip, name, level) as (source, alter):
                 for key, model in zip(keys, self.models, strict=True):
-                    if key not in self.kept.found:
-                        self.kept.add(*key, result=self._judge(source, model, alter))
+                    found[key] = found.get(key) or self._judge(source, model, alter)
+                    if key not in self.kept.found and found[key][0] != Label.ERROR:  # which may pass: tried again
+                        self.kept.add(*key, result=found[key])
             self.detector.forget()
-        return [
-            Answer(Label(verdict), score, reason) for verdict, score, reason in map(self.kept.found.__getitem__, keys)
-        ]
+        return [Answer(Label(verdict), score, reason) for verdict, score, reason in map(found.__getitem__, keys)]
 
     @contextmanager
     def _source(self, clip: Clip, name: str, level: float) -> Iterator[tuple[Source, Alter | None]]:
@@ -113,6 +122,7 @@ def evaluate_clips(
     names: Sequence[str],
     conditions: Sequence[Step] = (),
     folder: Path | None = None,
+    overwrite: bool = False,
     progress: Progress | None = None,
 ) -> list[Evaluation]:
     """Judge every labelled clip with every model as `detect` does, as it is and damaged, and measure the verdicts.
@@ -126,7 +136,9 @@ def evaluate_clips(
         config: frames, threshold, resamples, seed.
         names: how to call the models.
         conditions: perturbations of `PERTURBATIONS` and their levels; each clip is judged again under each.
-        folder: where verdicts are kept as they come, and where a second run finds them; None keeps nothing.
+        folder: where verdicts are kept as they come, and where a second run finds them; None keeps nothing. An ERROR is
+            not kept: it may have been the machine's.
+        overwrite: begin anew what is kept.
         progress: told after each clip and level.
 
     Raises:
@@ -141,7 +153,7 @@ def evaluate_clips(
             "a list (path,label), or crops with their index.csv"
         )
     detector = Remembering(load_detector(DetectConfig().detector, device=config.device))
-    kept = Kept(folder / KEPT_NAME if folder else None, _subject(labelled, config), KEYS)
+    kept = Kept(folder / KEPT_NAME if folder else None, _subject(labelled, config), KEYS, overwrite=overwrite)
     panel = Panel(models, detector, config, kept)
     conditions = [(CLEAN, 0.0), *conditions]
     said: dict[tuple[str, float], list[list[Answer]]] = {condition: [] for condition in conditions}
@@ -199,7 +211,9 @@ def _evaluated(
         datasets=by_dataset(counted, logits, figures, called),
         videos=figures(labels_of(counted), logits, sources_of(counted), answers=called),
         unjudged=tuple(
-            (row, str(answer.verdict)) for row, answer in zip(rows, answers, strict=True) if answer.score is None
+            Unjudged(row, str(answer.verdict), answer.reason)
+            for row, answer in zip(rows, answers, strict=True)
+            if answer.score is None
         ),
     )
 

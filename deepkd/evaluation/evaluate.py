@@ -67,6 +67,7 @@ def evaluate_files(
     *,
     features: bool = False,
     out: Path | None = None,
+    overwrite: bool = False,
     progress: Progress | None = None,
 ) -> list[Evaluation]:
     """Load models (run folders, checkpoints, ONNX files, shipped names) and crops or videos, and evaluate.
@@ -77,6 +78,7 @@ def evaluate_files(
         features: also look at the models' penultimate features.
         out: where finished perturbations and verdicts on videos are kept, and where a second run finds them; None keeps
             nothing.
+        overwrite: begin anew what is kept, once models and data are loaded.
         progress: told after each batch of crops, or each video.
 
     Raises:
@@ -89,13 +91,7 @@ def evaluate_files(
     if config.data is None:
         raise UsageError("--data is missing; give the folder of crops that `deepkd extract` wrote, or one of videos")
     _conditions(config, crops=False)  # before anything is loaded
-    from deepkd.models.checkpoints import load_model
-    from deepkd.models.devices import pick_device
-
-    device = str(pick_device(config.device))
-    models = [load_model(argument, device=device) for argument in arguments]
-    if features:
-        check_features(models)
+    models = _load_models(arguments, config, features=features)
     names = distinct_names([model.name for model in models], arguments)
     data, everything = _load(config.data, config)
     conditions = _conditions(config, crops=isinstance(data, CropSet))
@@ -103,14 +99,29 @@ def evaluate_files(
         raise UsageError(f"--features looks at crops, and {config.data} holds videos; extract crops first")
     shares = [_training_share(name, model, data, config) for name, model in zip(names, models, strict=True)]
     if isinstance(data, CropSet):
-        found = _evaluate_crops(models, names, data, conditions, config, features=features, out=out, tell=progress)
+        found = _evaluate_crops(
+            models, names, data, conditions, config, features=features, out=out, overwrite=overwrite, tell=progress
+        )
     else:
-        found = evaluate_clips(models, data, config, names=names, conditions=conditions, folder=out, progress=progress)
+        found = evaluate_clips(
+            models, data, config, names=names, conditions=conditions, folder=out, overwrite=overwrite, progress=progress
+        )
     elsewhere = overlaps_with_splits(_rows(data), everything, config.split)
     return [
         replace(one, training_data=share, overlaps=elsewhere + overlaps_with_training(recipe_of(model), _rows(data)))
         for one, share, model in zip(found, shares, models, strict=True)
     ]
+
+
+def _load_models(arguments: Sequence[str], config: EvaluateConfig, *, features: bool) -> list[Any]:
+    from deepkd.models.checkpoints import load_model
+    from deepkd.models.devices import pick_device
+
+    device = str(pick_device(config.device))
+    models = [load_model(argument, device=device) for argument in arguments]
+    if features:
+        check_features(models)
+    return models
 
 
 def _conditions(config: EvaluateConfig, *, crops: bool) -> list[Step]:
@@ -126,6 +137,7 @@ def _evaluate_crops(
     *,
     features: bool,
     out: Path | None,
+    overwrite: bool,
     tell: Progress | None,
 ) -> list[Evaluation]:
     """The figures of clean crops, of damaged ones, and the features."""
@@ -133,7 +145,7 @@ def _evaluate_crops(
     total = count * (1 + len(conditions))
     found = evaluate(models, crops, config, names=names, progress=_within(tell, 0, total))
     told = _within(tell, count, total)
-    harmed = measure_robustness(models, crops, conditions, config, folder=out, progress=told)
+    harmed = measure_robustness(models, crops, conditions, config, folder=out, overwrite=overwrite, progress=told)
     found = [replace(one, perturbed=its) for one, its in zip(found, harmed, strict=True)]
     if not features:
         return found

@@ -59,6 +59,16 @@ class Condition:
 
 
 @dataclass(frozen=True)
+class Unjudged:
+    """A video without a score."""
+
+    row: CropRow
+    answer: str
+    """INCONCLUSIVE, NO_FACE or ERROR."""
+    reason: str
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """One model on one labelled set; `crops` or `videos` or both are measured."""
 
@@ -82,8 +92,8 @@ class Evaluation:
     """Mean logit of each video's crops, or the verdicts on whole videos; None where every video has one crop."""
     datasets: dict[str, Metrics] = field(default_factory=dict)
     """Data set -> its rows; empty where there is only one."""
-    unjudged: tuple[tuple[CropRow, str], ...] = ()
-    """Videos without a score, and the answer that they got: INCONCLUSIVE, NO_FACE or ERROR."""
+    unjudged: tuple["Unjudged", ...] = ()
+    """Videos without a score."""
     perturbed: tuple[Condition, ...] = ()
     features: Features | None = None
     """Of some of the crops, where they were asked for."""
@@ -110,7 +120,7 @@ class Evaluation:
             "methods": {name: metrics.to_dict() for name, metrics in self.methods.items()},
             "datasets": {name: metrics.to_dict() for name, metrics in self.datasets.items()},
             "videos": self.videos.to_dict() if self.videos else None,
-            "unjudged": dict(Counter(answer for _, answer in self.unjudged)),
+            "unjudged": dict(Counter(one.answer for one in self.unjudged)),
             "robustness": [condition.to_dict() for condition in self.perturbed],
             "v_score": round(self.features.v_score, 6) if self.features else None,
         }
@@ -277,20 +287,22 @@ def _folders(path: str) -> tuple[str, ...]:
 def write_scores(path: Path, evaluations: Sequence[Evaluation]) -> None:
     """Write `file,label,score` per crop or video (score: calibrated probability of forgery), beside, then renamed.
 
-    A video without a score has an empty one. With several models the rows of each follow one another, and a fourth
-    column, `model`, names it.
+    With several models the rows of each follow one another, and a fourth column, `model`, names it. Of videos there are
+    `answer` and `reason`, too: those of a video without a score; they are empty where there is one.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    several = len(evaluations) > 1
+    several, whole = len(evaluations) > 1, evaluations[0].crops is None
     with writing(path) as beside, beside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         write = csv.writer(file, lineterminator="\n").writerow
-        write(["file", "label", "score", *(["model"] if several else [])])
+        write(["file", "label", "score", *(["model"] if several else []), *(["answer", "reason"] if whole else [])])
         for found in evaluations:
-            scored = zip(found.rows, (f"{score:.6g}" for score in found.probabilities), strict=True)
-            for row, score in [*scored, *((row, "") for row, _ in found.unjudged)]:
-                write([row.file, row.label, score, *([found.name] if several else [])])
+            model = [found.name] if several else []
+            for row, score in zip(found.rows, found.probabilities, strict=True):
+                write([row.file, row.label, f"{score:.6g}", *model, *(["", ""] if whole else [])])
+            for one in found.unjudged:
+                write([one.row.file, one.row.label, "", *model, one.answer, one.reason])
 
 
 def calibration_of(model: CropModel) -> Calibration:

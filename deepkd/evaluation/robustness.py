@@ -51,6 +51,7 @@ def measure_robustness(
     config: EvaluateConfig,
     *,
     folder: Path | None = None,
+    overwrite: bool = False,
     progress: Progress | None = None,
 ) -> list[tuple[Condition, ...]]:
     """Score every labelled crop with every model under some perturbations at some levels.
@@ -64,6 +65,7 @@ def measure_robustness(
         config: batch, threshold, resamples, seed.
         folder: where finished conditions of each model are kept, and where a second run, also one with further models,
             finds them; None keeps nothing.
+        overwrite: begin anew what is kept.
         progress: told (crops done, crops in all) over all conditions.
 
     Returns:
@@ -74,7 +76,8 @@ def measure_robustness(
         OutputError: the folder holds the results of other crops or settings, or cannot be written.
     """
     indices = [index for index, row in enumerate(crops.rows) if row.label]
-    kept = Kept(folder / KEPT_NAME if folder else None, _subject(crops, indices, config), KEYS)
+    subject = _subject(crops, indices, config)
+    kept = Kept(folder / KEPT_NAME if folder else None, subject, KEYS, overwrite=overwrite)
     shas = identities(models)
     for number, (name, level) in enumerate(conditions):
         waiting = {sha: model for sha, model in zip(shas, models, strict=True) if (sha, name, level) not in kept.found}

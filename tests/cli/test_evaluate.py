@@ -142,6 +142,24 @@ def test_damage_is_reported_kept_and_drawn(model, data, tmp_path):
     assert unknown.exit_code == 2 and "choose from all, saturation" in unknown.stderr
 
 
+def test_what_is_kept_outlives_an_overwrite_that_comes_to_nothing(model, data, tmp_path):
+    kept = tmp_path / "robustness.jsonl"
+    command = ("--data", data, *ALL, "--perturb", "jpeg:10", "--resamples", 0, "--out", tmp_path)
+    assert run(model, *command).exit_code == 0
+    lines = kept.read_text()
+    assert lines.count("\n") == 2
+    for wrong in (
+        ("nope.onnx", *command),
+        (model, *command, "--data", tmp_path / "none"),
+        (model, *command, "--split", "x"),
+    ):
+        assert run(*wrong, "--overwrite").exit_code == 1
+        assert kept.read_text() == lines
+    kept.write_text(lines + lines.splitlines()[1].replace("jpeg", "blur") + "\n")
+    assert run(model, *command, "--overwrite").exit_code == 0
+    assert kept.read_text() == lines, "begun anew"
+
+
 def test_single_levels_keep_their_place(model, data, tmp_path):
     result = run(
         model, "--data", data, *ALL, "--perturb", "jpeg:10,downscale:0.5", "--out", tmp_path, "--format", "json"

@@ -1,5 +1,6 @@
 """Videos judged whole: verdicts against labels, each video by its own path."""
 
+import csv
 import io
 from contextlib import contextmanager
 
@@ -16,6 +17,7 @@ from deepkd.detect import Bench
 from deepkd.errors import ConfigError, DataError, OutputError, UsageError
 from deepkd.evaluation.clips import Panel, Remembering
 from deepkd.evaluation.evaluate import evaluate_files, to_document
+from deepkd.evaluation.evaluation import write_scores
 from deepkd.evaluation.harm import harmed, steps_of
 from deepkd.evaluation.kept import KEPT_NAME
 from deepkd.models.checkpoints import save_model
@@ -72,7 +74,7 @@ def test_verdicts_are_measured_and_equal_names_stay_apart(model, videos):
     )
     assert (found.videos.auc.value, found.videos.inconclusive.value) == (1.0, pytest.approx(1 / 5))
     assert (found.videos.false_alarms.value, found.videos.detected.value) == (0.0, 1.0)
-    assert sorted(answer for _, answer in found.unjudged) == ["ERROR", "NO_FACE"]
+    assert sorted(one.answer for one in found.unjudged) == ["ERROR", "NO_FACE"]
     document = to_document([found], config(videos))["models"][0]
     assert (document["crops"], document["unjudged"]) == (None, {"ERROR": 1, "NO_FACE": 1})
 
@@ -252,15 +254,29 @@ def test_damage_falls_on_whole_clips_before_faces_are_looked_for(model, pair):
 def test_damaged_clips_are_kept_one_by_one(model, pair, tmp_path, monkeypatch):
     whole = evaluate_files([str(model)], config(pair, perturb="downscale"), out=tmp_path)
     lines = (tmp_path / KEPT_NAME).read_text().splitlines(keepends=True)
-    assert len(lines) == 1 + 3 * 3
+    assert len(lines) == 1 + 2 * 3, "an ERROR is not kept"
     (tmp_path / KEPT_NAME).write_text("".join(lines[:-2]) + lines[-2][:30])
     made = noted(monkeypatch)
     again = evaluate_files([str(model)], config(pair, perturb="downscale"), out=tmp_path)
-    assert [name for name, _, _ in made] == ["downscale", "downscale"]
+    assert [name for _, _, name in made] == ["fake.mp4", "fake.mp4", "junk.mp4", "junk.mp4"]
     assert again[0].perturbed == whole[0].perturbed
     assert again[0].probabilities.tolist() == whole[0].probabilities.tolist()
     with pytest.raises(OutputError, match="other data or settings"):
         evaluate_files([str(model)], config(pair, perturb="downscale", frames=5), out=tmp_path)
+
+
+def test_what_failed_once_is_tried_again(model, pair, tmp_path, monkeypatch):
+    judged = Panel._judge
+    monkeypatch.setattr(Panel, "_judge", lambda self, source, model, alter: ("ERROR", None, "took too long")
+                        if source.path.name == "fake.mp4" else judged(self, source, model, alter))  # fmt: skip
+    (busy,) = evaluate_files([str(model)], config(pair), out=tmp_path)
+    assert busy.videos.rows == 1 and busy.unjudged[0].reason == "took too long"
+    write_scores(tmp_path / "scores.csv", [busy])
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "scores.csv").read_text())))
+    assert [row["answer"] for row in rows] == ["", "ERROR", "ERROR"] and rows[1]["reason"] == "took too long"
+    monkeypatch.setattr(Panel, "_judge", judged)
+    (found,) = evaluate_files([str(model)], config(pair), out=tmp_path)
+    assert found.videos.auc.value == 1.0 and [one.row.file for one in found.unjudged] == [str(pair.parent / "junk.mp4")]
 
 
 def clip_of(path, video="v"):
