@@ -75,7 +75,7 @@ def evaluate(
     _check_outputs((scores, features), (plots, out), overwrite=overwrite)
     with progress("evaluate", "scored") as show:
         found = evaluate_files(
-            models, config, features=features is not None, out=out, overwrite=overwrite, progress=show
+            models, config, features=features is not None, out=out, overwrite=overwrite, warn=_say, progress=show
         )
     document = to_document(found, config)
     _warn(found)
@@ -104,17 +104,17 @@ def _check_outputs(files: Iterable[Path | None], folders: Iterable[Path | None],
         check_folder(folder)
 
 
-def _warn(found: "list[Evaluation]") -> None:
-    """Say which models do not tell what they were trained on."""
+def _say(message: str) -> None:
     from deepkd.report.escape import visible
 
+    print(f"warning: {visible(message)}", file=sys.stderr)
+
+
+def _warn(found: "list[Evaluation]") -> None:
+    """Say which models do not tell what they were trained on."""
     for one in found:
         if one.training_data is None:
-            name = visible(one.name)
-            print(
-                f"warning: {name} does not list all of its training data; make sure that none of it is here",
-                file=sys.stderr,
-            )
+            _say(f"{one.name} does not list all of its training data; make sure that none of it is here")
 
 
 def _write(folder: Path, document: Mapping[str, Any]) -> None:

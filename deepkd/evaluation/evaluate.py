@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from deepkd.data.clips import Clip
+from deepkd.data.clips import Clip, Warn
 from deepkd.data.crops import CropSet, load_crops, whole_families
 from deepkd.data.datasets import find_clips
 from deepkd.data.families import UNLISTED_KEY, known_families
@@ -68,6 +68,7 @@ def evaluate_files(
     features: bool = False,
     out: Path | None = None,
     overwrite: bool = False,
+    warn: Warn = lambda message: None,
     progress: Progress | None = None,
 ) -> list[Evaluation]:
     """Load models (run folders, checkpoints, ONNX files, shipped names) and crops or videos, and evaluate.
@@ -79,6 +80,7 @@ def evaluate_files(
         out: where finished perturbations and verdicts on videos are kept, and where a second run finds them; None keeps
             nothing.
         overwrite: begin anew what is kept, once models and data are loaded.
+        warn: told what is odd about the data but not wrong, e.g. that clips of an official list are missing.
         progress: told after each batch of crops, or each video.
 
     Raises:
@@ -93,7 +95,7 @@ def evaluate_files(
     _conditions(config, crops=False)  # before anything is loaded
     models = _load_models(arguments, config, features=features)
     names = distinct_names([model.name for model in models], arguments)
-    data, everything = _load(config.data, config)
+    data, everything = _load(config.data, config, warn)
     conditions = _conditions(config, crops=isinstance(data, CropSet))
     if features and not isinstance(data, CropSet):
         raise UsageError(f"--features looks at crops, and {config.data} holds videos; extract crops first")
@@ -158,14 +160,16 @@ def _within(progress: Progress | None, before: int, total: int) -> Progress | No
     return None if progress is None else lambda done, _: progress(before + done, total)
 
 
-def _load(data: Path, config: EvaluateConfig) -> tuple[CropSet | list[Clip], Sequence[CropRow] | list[Clip]]:
+def _load(
+    data: Path, config: EvaluateConfig, warn: Warn
+) -> tuple[CropSet | list[Clip], Sequence[CropRow] | list[Clip]]:
     """The crops of an index or an image folder, or else the clips of a data set, of one split, and what all have."""
     split = None if config.split == "all" else config.split
     if not data.exists() or _has_index(data) or _is_of_crops(data, config):
         crops = load_crops(data, split, limit=config.limit)
         indexed = _has_index(data) or not is_image_folder(data)
         return crops, read_index(data) if indexed else read_image_folder(data)
-    clips = find_clips([str(data)], dataset=config.dataset)
+    clips = find_clips([str(data)], dataset=config.dataset, warn=warn)
     kept = [clip for clip in clips if split in (None, clip.split)]
     if not kept:
         known = ", ".join(sorted({clip.split or "(none)" for clip in clips}))

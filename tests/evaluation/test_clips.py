@@ -9,7 +9,9 @@ import pytest
 from media import Media
 from rich.console import Console
 from scorer_factory import tinted_clip, write_scorer
+from typer.testing import CliRunner
 
+from deepkd.cli.app import app
 from deepkd.data.clips import Clip
 from deepkd.data.datasets import find_clips
 from deepkd.data.perturbations import PERTURBATIONS
@@ -193,6 +195,20 @@ OFFICIAL = {
     ),
 }  # fmt: skip
 """Data set -> its official list, the real and the forged clips that it names for testing, and others."""
+
+
+@pytest.mark.parametrize("dataset", ["dfdc", "celeb-df"])
+def test_what_an_official_list_names_and_the_disk_lacks_is_told(dataset, model, tmp_path):
+    lists, real, fake, _ = OFFICIAL[dataset]
+    for name, text in lists.items():
+        (tmp_path / name).write_text(text)
+    for name in real:
+        tinted_clip(Media(tmp_path).path(name), green=lambda t_s: False, seconds=0.4)
+    command = ["evaluate", str(model), "--data", str(tmp_path), "--frames", "4", "--resamples", "0"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.stderr
+    message = "1 of 2 clips are not on disk, e.g. " + fake[0].lower()
+    assert f"warning: {tmp_path}" in result.stderr and message in result.stderr
 
 
 @pytest.mark.parametrize("dataset", OFFICIAL)
