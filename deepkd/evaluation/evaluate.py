@@ -12,6 +12,7 @@ from deepkd.data.datasets import find_clips
 from deepkd.data.families import UNLISTED_KEY, known_families
 from deepkd.data.folders import holds_videos, is_image_folder, read_image_folder
 from deepkd.data.perturbations import Step, parse_conditions
+from deepkd.data.splits import SPLIT_NAMES, make_splits
 from deepkd.errors import DataError, UsageError
 from deepkd.evaluation.clips import evaluate_clips
 from deepkd.evaluation.evaluation import Evaluation, distinct_names, evaluate_rows
@@ -170,6 +171,12 @@ def _load(
         indexed = _has_index(data) or not is_image_folder(data)
         return crops, read_index(data) if indexed else read_image_folder(data)
     clips = find_clips([str(data)], dataset=config.dataset, warn=warn)
+    if split in SPLIT_NAMES and not any(clip.split == split for clip in clips):
+        clips = make_splits(clips).clips
+        warn(
+            f"{data}: ships no split '{split}'; it is drawn as `deepkd extract` draws it by default, which is the same "
+            "one only if the same folder was extracted with the default shares"
+        )
     kept = [clip for clip in clips if split in (None, clip.split)]
     if not kept:
         known = ", ".join(sorted({clip.split or "(none)" for clip in clips}))

@@ -15,6 +15,7 @@ from deepkd.cli.app import app
 from deepkd.data.clips import Clip
 from deepkd.data.datasets import find_clips
 from deepkd.data.perturbations import PERTURBATIONS
+from deepkd.data.splits import make_splits
 from deepkd.detect import Bench
 from deepkd.errors import ConfigError, DataError, OutputError, UsageError
 from deepkd.evaluation.clips import Panel, Remembering
@@ -127,6 +128,22 @@ def test_a_list_with_splits_is_taken(model, videos):
     listing.unlink()
 
 
+def test_a_split_that_no_list_ships_is_the_one_that_extract_draws(model, tmp_path, monkeypatch):
+    for number in range(30):
+        for label in ("real", "fake"):
+            tinted_clip(Media(tmp_path).path(f"{label}/{number}.mp4"), seconds=0.2)
+    monkeypatch.setattr(Panel, "_judge", lambda *args: ("FAKE", 0.9, ""))
+    expected = {clip.video: clip.split for clip in make_splits(find_clips([str(tmp_path)])).clips}
+    drawn = {}
+    for split in ("train", "val", "test"):
+        told = []
+        (found,) = evaluate_files([str(model)], config(tmp_path, split=split), warn=told.append)
+        assert f"ships no split '{split}'" in told[0]
+        assert {one.shared for one in found.overlaps if one.kind == "originals" and one.place != "training"} == {0}
+        drawn |= {row.file.removeprefix(f"{tmp_path}/"): split for row in found.rows}
+    assert drawn == expected and set(drawn.values()) == {"train", "val", "test"}
+
+
 def test_faces_are_looked_for_once_for_all_models():
     class Counting:
         calls = 0
@@ -146,8 +163,8 @@ def test_faces_are_looked_for_once_for_all_models():
 
 
 def test_refusals(model, videos, tmp_path):
-    with pytest.raises(DataError, match="split 'test' has no videos; its splits are"):
-        evaluate_files([str(model)], config(videos, split="test"))
+    with pytest.raises(DataError, match="split 'tset' has no videos; its splits are"):
+        evaluate_files([str(model)], config(videos, split="tset"))
     with pytest.raises(ConfigError, match="unknown perturbation 'jpg'"):
         evaluate_files([str(model)], config(videos, perturb="jpg"))
     Media(tmp_path).clip("plain/1.mp4")
