@@ -14,7 +14,8 @@ import numpy as np
 
 import deepkd
 from deepkd.data.clips import Clip
-from deepkd.data.perturbations import Step
+from deepkd.data.journal import content_key
+from deepkd.data.perturbations import SUITE, Step
 from deepkd.detect import Alter, judge_source
 from deepkd.errors import DataError
 from deepkd.evaluation.evaluation import (
@@ -252,9 +253,10 @@ def _identity(model: CalibratedModel) -> str:
 
 def _subject(clips: Sequence[Clip], config: EvaluateConfig) -> dict[str, Any]:
     """What the kept verdicts belong to."""
-    names = "\n".join(f"{clip.path},{clip.label}" for clip in clips)
+    names = "\n".join(f"{clip.path},{clip.label},{content_key(clip.path, clip.video)}" for clip in clips)
     return {
         "deepkd": deepkd.__version__,
+        "suite": SUITE,
         "videos": hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest(),
         "frames": config.frames,
         "threshold": config.threshold,

@@ -160,6 +160,20 @@ def test_what_is_kept_outlives_an_overwrite_that_comes_to_nothing(model, data, t
     assert kept.read_text() == lines, "begun anew"
 
 
+def test_scores_of_other_pictures_or_other_damage_are_not_taken(model, tmp_path, monkeypatch):
+    data, out = write_crops(tmp_path / "crops", families=5), tmp_path / "out"
+    command = (model, "--data", data, *ALL, "--perturb", "jpeg:10", "--resamples", 0, "--out", out)
+    assert run(*command).exit_code == run(*command).exit_code == 0
+    first, second = sorted(data.rglob("*.jpg"))[:2]
+    before = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    assert "other data or settings" in run(*command).stderr
+    first.write_bytes(before)
+    assert run(*command).exit_code == 0
+    monkeypatch.setattr("deepkd.evaluation.robustness.SUITE", 2)
+    assert "other data or settings" in run(*command).stderr
+
+
 def test_single_levels_keep_their_place(model, data, tmp_path):
     result = run(
         model, "--data", data, *ALL, "--perturb", "jpeg:10,downscale:0.5", "--out", tmp_path, "--format", "json"

@@ -312,6 +312,16 @@ def test_what_failed_once_is_tried_again(model, pair, tmp_path, monkeypatch):
     assert found.videos.auc.value == 1.0 and [one.row.file for one in found.unjudged] == [str(pair.parent / "junk.mp4")]
 
 
+def test_verdicts_on_another_clip_of_the_name_are_not_taken(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(Panel, "_judge", lambda *args: ("FAKE", 0.9, ""))
+    clip = tinted_clip(Media(tmp_path).path("real/a.mp4"), seconds=0.2)
+    evaluate_files([str(model)], config(tmp_path), out=tmp_path / "out")
+    evaluate_files([str(model)], config(tmp_path), out=tmp_path / "out")
+    tinted_clip(clip, seconds=0.4)
+    with pytest.raises(OutputError, match="other data or settings"):
+        evaluate_files([str(model)], config(tmp_path), out=tmp_path / "out")
+
+
 def clip_of(path, video="v"):
     return Clip(path, "REAL", video, video)
 
