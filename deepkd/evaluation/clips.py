@@ -147,12 +147,7 @@ def evaluate_clips(
         OutputError: the folder holds the results of other clips or settings, or cannot be written, or a damaged clip
             cannot be.
     """
-    labelled = [clip for clip in clips if clip.label]
-    if not labelled:
-        raise DataError(
-            f"none of the {len(clips)} videos has a label; give a data set's own folder, folders named real and fake, "
-            "a list (path,label), or crops with their index.csv"
-        )
+    labelled = _labelled(clips)
     detector = Remembering(load_detector(DetectConfig().detector, device=config.device))
     kept = Kept(folder / KEPT_NAME if folder else None, _subject(labelled, config), KEYS, overwrite=overwrite)
     panel = Panel(models, detector, config, kept)
@@ -168,6 +163,17 @@ def evaluate_clips(
                   left_out)
         for place, (name, model) in enumerate(zip(names, models, strict=True))
     ]  # fmt: skip
+
+
+def _labelled(clips: Sequence[Clip]) -> list[Clip]:
+    """Those with a label, of which there must be some."""
+    labelled = [clip for clip in clips if clip.label]
+    if not labelled:
+        raise DataError(
+            f"none of the {len(clips)} videos has a label; give a data set's own folder, folders named real and fake, "
+            "a list (path,label), or crops with their index.csv"
+        )
+    return labelled
 
 
 def _measured(
