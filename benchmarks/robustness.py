@@ -293,7 +293,8 @@ def show_clips(document: Mapping[str, Any]) -> str:
     whole = models[0]["videos"]
     counted = (
         f"{whole['rows']} clips of `{document['data']}` ({whole['real']} real, {whole['fake']} forged), split "
-        f"{document['split']}, each judged as `deepkd detect` does from at least {document['frames']} frames."
+        f"{document['split']}, each judged as `deepkd detect` does from at least {document['frames']} frames"
+        f"{unread(models[0]['unjudged'])}. A clip without a score is INCONCLUSIVE here; AUC is of those with a score."
     )
     titles = ["damage", "model", "AUC", "real called FAKE", "forged called FAKE", "INCONCLUSIVE", "clips with a score"]
     few = "" if min(whole["real"], whole["fake"]) >= 50 else (
@@ -302,17 +303,23 @@ def show_clips(document: Mapping[str, Any]) -> str:
     return f"{counted}\n\n{markdown(titles, lines, left=2)}{few}"
 
 
+def unread(unjudged: Mapping[str, int]) -> str:
+    """What is said of the clips that no figure has."""
+    count = unjudged.get("ERROR", 0)
+    return f"; {count} more could not be read and are left out" if count else ""
+
+
 def damage(condition: Mapping[str, Any]) -> str:
     """A perturbation and its level, as `--perturb` takes them."""
     return f"`{condition['perturbation']}:{condition['level']:g}`"
 
 
 def clip_cells(metrics: Mapping[str, Any] | None) -> list[str]:
-    """The figures of one model under one damage; dashes where no clip got a score."""
+    """The figures of one model under one damage; dashes where no clip could be read."""
     if metrics is None:
-        return [*["-"] * 4, "0"]
+        return [*["-"] * 4, "0 of 0"]
     shares = (percent(metrics, key) for key in ("false_alarms", "detected", "inconclusive"))
-    return [number(metrics, "auc"), *shares, str(metrics["rows"])]
+    return [number(metrics, "auc"), *shares, f"{metrics['scored']} of {metrics['rows']}"]
 
 
 # Peers

@@ -1,14 +1,33 @@
 """`benchmarks/robustness.py` on tiny crops: every part is written between its marks, and the clause is checked."""
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pytest
 from crop_factory import write_crops
 from scorer_factory import write_scorer
 
+from deepkd.evaluation.metrics import measure
+
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_clips_are_all_counted_and_those_with_a_score_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    show_clips = runpy.run_path(str(ROOT / "benchmarks" / "robustness.py"))["show_clips"]
+    labels, answers = [0, 0, 1, 1], [0, np.nan, 1, np.nan]
+    clean = measure(labels, [-1, np.nan, 1, 1], answers=answers, resamples=0).to_dict()
+    dark = measure(labels, [-1, np.nan, 1, np.nan], answers=answers, resamples=0).to_dict()
+    damaged = {"perturbation": "contrast", "level": 0.35, "videos": dark}
+    model = {"videos": clean, "unjudged": {"NO_FACE": 1, "ERROR": 2}, "robustness": [damaged]}
+    text = show_clips({"data": "set", "split": "test", "frames": 4, "models": [model] * 3})
+    assert "4 clips of `set` (2 real, 2 forged)" in text and "2 more could not be read and are left out" in text
+    assert "| none | teacher | 1.0000 | 0.0% | 50.0% | 50.0% | 3 of 4 |" in text
+    assert "| `contrast:0.35` | teacher | 1.0000 | 0.0% | 50.0% | 50.0% | 2 of 4 |" in text
 
 
 def test_every_part_is_measured_and_written(tmp_path: Path) -> None:

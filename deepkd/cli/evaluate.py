@@ -19,7 +19,12 @@ Models = Annotated[
     list[str],
     typer.Argument(metavar="MODEL...", help="Run folders, .safetensors, .pth or .onnx files, or shipped names."),
 ]
-Scores = Annotated[Path | None, typer.Option(help="Write every score here: a CSV of file,label,score.")]
+Scores = Annotated[
+    Path | None,
+    typer.Option(
+        help="Write every score here: a CSV of file,label,score, and of videos why one has none (answer,reason)."
+    ),
+]
 Plots = Annotated[
     Path | None, typer.Option(help="Write ROC, precision-recall, reliability, score and robustness plots (PNG) here.")
 ]
@@ -58,7 +63,8 @@ def evaluate(
 
     Crops come with an index (deepkd extract) or in SPLIT/CLASS/; videos are judged as deepkd detect does. With
     --perturb they are damaged too, by codecs, noise, blur and more, in graded levels; videos before faces are looked
-    for. A model is not evaluated on its own training data.
+    for. A video that gets no score counts as INCONCLUSIVE where decisions are counted, and is left out of AUC and the
+    like. A model is not evaluated on its own training data.
     """
     config = load_config(EvaluateConfig, config_file, **settings)
     from deepkd.cli.progress import progress
@@ -66,9 +72,11 @@ def evaluate(
     from deepkd.evaluation.evaluation import write_scores
     from deepkd.report.evaluation import FORMATS
 
-    _check_outputs((scores, features), plots, out, overwrite=overwrite)
+    _check_outputs((scores, features), (plots, out), overwrite=overwrite)
     with progress("evaluate", "scored") as show:
-        found = evaluate_files(models, config, features=features is not None, out=out, progress=show)
+        found = evaluate_files(
+            models, config, features=features is not None, out=out, overwrite=overwrite, warn=_say, progress=show
+        )
     document = to_document(found, config)
     _warn(found)
     if scores:
@@ -86,30 +94,27 @@ def evaluate(
     FORMATS[config.format](document)
 
 
-def _check_outputs(files: Iterable[Path | None], plots: Path | None, out: Path | None, *, overwrite: bool) -> None:
+def _check_outputs(files: Iterable[Path | None], folders: Iterable[Path | None], *, overwrite: bool) -> None:
     """Refuse what cannot be written before any work is done."""
-    from deepkd.evaluation.kept import KEPT_NAME
     from deepkd.outputs import check_folder, check_output
 
     for file in filter(None, files):
         check_output(file, overwrite=overwrite)
-    for folder in filter(None, (plots, out)):
+    for folder in filter(None, folders):
         check_folder(folder)
-    if out and overwrite:
-        (out / KEPT_NAME).unlink(missing_ok=True)
+
+
+def _say(message: str) -> None:
+    from deepkd.report.escape import visible
+
+    print(f"warning: {visible(message)}", file=sys.stderr)
 
 
 def _warn(found: "list[Evaluation]") -> None:
     """Say which models do not tell what they were trained on."""
-    from deepkd.report.escape import visible
-
     for one in found:
         if one.training_data is None:
-            name = visible(one.name)
-            print(
-                f"warning: {name} does not list all of its training data; make sure that none of it is here",
-                file=sys.stderr,
-            )
+            _say(f"{one.name} does not list all of its training data; make sure that none of it is here")
 
 
 def _write(folder: Path, document: Mapping[str, Any]) -> None:

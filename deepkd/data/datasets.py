@@ -298,7 +298,15 @@ def _read_celeb(root: Path, warn: Warn) -> list[Clip]:
     if not folders:
         raise DataError(f"{root}: has no Celeb-real, YouTube-real or Celeb-synthesis; give the Celeb-DF folder")
     tests = _celeb_tests(root)
-    return [_celeb_clip(path, root, tests) for path in videos_below(folders, warn)]
+    clips = [_celeb_clip(path, root, tests) for path in videos_below(folders, warn)]
+    here = {clip.video.partition("/")[0].lower() + "/" + clip.path.name for clip in clips}
+    missing = [name for name in ("/".join(key) for key in tests) if name not in here]
+    if missing:
+        warn(
+            f"{root / _CELEB_TEST}: {len(missing)} of {len(tests)} clips are not on disk, e.g. {missing[0]}; they are "
+            "left out"
+        )
+    return clips
 
 
 def _celeb_clip(path: Path, root: Path, tests: dict[tuple[str, str], str]) -> Clip:

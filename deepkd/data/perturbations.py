@@ -230,5 +230,7 @@ PERTURBATIONS = {
     "mixed": Perturbation("2, 3, 4 of the first seven", (2, 3, 4), _mixed),
 }
 """Name -> what is done, in the order of the reports."""
+SUITE = 1
+"""Raised whenever a perturbation of crops or clips changes, so that scores of the old damage are not taken for new."""
 DISTORTIONS = tuple(PERTURBATIONS)[:7]
 """Those of DeeperForensics-1.0."""

@@ -14,10 +14,20 @@ import numpy as np
 
 import deepkd
 from deepkd.data.clips import Clip
-from deepkd.data.perturbations import Step
+from deepkd.data.journal import content_key
+from deepkd.data.perturbations import SUITE, Step
 from deepkd.detect import Alter, judge_source
 from deepkd.errors import DataError
-from deepkd.evaluation.evaluation import Condition, Evaluation, by_dataset, by_method, figures_of, labels_of, sources_of
+from deepkd.evaluation.evaluation import (
+    Condition,
+    Evaluation,
+    Unjudged,
+    by_dataset,
+    by_method,
+    figures_of,
+    labels_of,
+    sources_of,
+)
 from deepkd.evaluation.harm import harmed
 from deepkd.evaluation.kept import KEPT_NAME, Kept
 from deepkd.evaluation.metrics import Array
@@ -32,7 +42,8 @@ from deepkd.video.crops import CropRow
 from deepkd.video.faces import Face, FaceDetector, load_detector
 from deepkd.video.sources import Source
 
-CALLED = {Label.FAKE: 1.0, Label.REAL: 0.0, Label.INCONCLUSIVE: np.nan}
+CALLED = {Label.FAKE: 1.0, Label.REAL: 0.0, Label.INCONCLUSIVE: np.nan, Label.NO_FACE: np.nan}
+"""Verdict -> decision; an ERROR is none."""
 CLEAN = "clean"
 """In place of a perturbation's name: the clips as they are."""
 KEYS = ("model", "clip", "perturbation", "level")
@@ -80,15 +91,15 @@ class Panel:
     def answers(self, clip: Clip, name: str, level: float) -> list[Answer]:
         """What each model says about a clip under one perturbation (or `CLEAN`); it is damaged once for all of them."""
         keys = [(model, str(clip.path), name, level) for model in map(_identity, self.models)]
-        if any(key not in self.kept.found for key in keys):
+        found = {key: self.kept.found[key] for key in keys if key in self.kept.found}
+        if len(found) < len(set(keys)):
             with self._source(clip, name, level) as (source, alter):
                 for key, model in zip(keys, self.models, strict=True):
-                    if key not in self.kept.found:
-                        self.kept.add(*key, result=self._judge(source, model, alter))
+                    found[key] = found.get(key) or self._judge(source, model, alter)
+                    if key not in self.kept.found and found[key][0] != Label.ERROR:  # which may pass: tried again
+                        self.kept.add(*key, result=found[key])
             self.detector.forget()
-        return [
-            Answer(Label(verdict), score, reason) for verdict, score, reason in map(self.kept.found.__getitem__, keys)
-        ]
+        return [Answer(Label(verdict), score, reason) for verdict, score, reason in map(found.__getitem__, keys)]
 
     @contextmanager
     def _source(self, clip: Clip, name: str, level: float) -> Iterator[tuple[Source, Alter | None]]:
@@ -112,11 +123,13 @@ def evaluate_clips(
     names: Sequence[str],
     conditions: Sequence[Step] = (),
     folder: Path | None = None,
+    overwrite: bool = False,
     progress: Progress | None = None,
 ) -> list[Evaluation]:
     """Judge every labelled clip with every model as `detect` does, as it is and damaged, and measure the verdicts.
 
-    A clip without a score (no face, nothing usable, not readable) is in no figure; it is counted as unjudged.
+    A clip without a score (no face, nothing usable) is undecided: it counts as INCONCLUSIVE in figures of decisions,
+    and is in no other. One that cannot be read (ERROR) is in none. Both are counted as unjudged.
 
     Args:
         models: each frames the faces as it wants.
@@ -124,7 +137,9 @@ def evaluate_clips(
         config: frames, threshold, resamples, seed.
         names: how to call the models.
         conditions: perturbations of `PERTURBATIONS` and their levels; each clip is judged again under each.
-        folder: where verdicts are kept as they come, and where a second run finds them; None keeps nothing.
+        folder: where verdicts are kept as they come, and where a second run finds them; None keeps nothing. An ERROR is
+            not kept: it may have been the machine's.
+        overwrite: begin anew what is kept.
         progress: told after each clip and level.
 
     Raises:
@@ -132,14 +147,9 @@ def evaluate_clips(
         OutputError: the folder holds the results of other clips or settings, or cannot be written, or a damaged clip
             cannot be.
     """
-    labelled = [clip for clip in clips if clip.label]
-    if not labelled:
-        raise DataError(
-            f"none of the {len(clips)} videos has a label; give a data set's own folder, folders named real and fake, "
-            "a list (path,label), or crops with their index.csv"
-        )
+    labelled = _labelled(clips)
     detector = Remembering(load_detector(DetectConfig().detector, device=config.device))
-    kept = Kept(folder / KEPT_NAME if folder else None, _subject(labelled, config), KEYS)
+    kept = Kept(folder / KEPT_NAME if folder else None, _subject(labelled, config), KEYS, overwrite=overwrite)
     panel = Panel(models, detector, config, kept)
     conditions = [(CLEAN, 0.0), *conditions]
     said: dict[tuple[str, float], list[list[Answer]]] = {condition: [] for condition in conditions}
@@ -153,6 +163,17 @@ def evaluate_clips(
                   left_out)
         for place, (name, model) in enumerate(zip(names, models, strict=True))
     ]  # fmt: skip
+
+
+def _labelled(clips: Sequence[Clip]) -> list[Clip]:
+    """Those with a label, of which there must be some."""
+    labelled = [clip for clip in clips if clip.label]
+    if not labelled:
+        raise DataError(
+            f"none of the {len(clips)} videos has a label; give a data set's own folder, folders named real and fake, "
+            "a list (path,label), or crops with their index.csv"
+        )
+    return labelled
 
 
 def _measured(
@@ -177,25 +198,29 @@ def _evaluated(
     config: EvaluateConfig,
     unlabelled: int,
 ) -> Evaluation:
-    scored, logits, called = _scored(model, rows, answers)
-    if not scored:
+    counted, logits, called = _counted(model, rows, answers)
+    has_score = ~np.isnan(logits)
+    if not has_score.any():
         reasons = "; ".join(f"{row.file}: {answer.reason}" for row, answer in zip(rows[:3], answers, strict=False))
         raise DataError(f"none of the {len(rows)} videos could be judged: {reasons}")
     figures = figures_of(model, config)
+    scored = tuple(row for row, known in zip(counted, has_score, strict=True) if known)
     return Evaluation(
         name=name,
         params=model.params,
         rows=scored,
         unlabelled=unlabelled,
         labels=labels_of(scored),
-        logits=logits,
+        logits=logits[has_score],
         probabilities=np.array([answer.score for answer in answers if answer.score is not None]),
         crops=None,
-        methods=by_method(scored, logits, figures, called),
-        datasets=by_dataset(scored, logits, figures, called),
-        videos=figures(labels_of(scored), logits, sources_of(scored), answers=called),
+        methods=by_method(counted, logits, figures, called),
+        datasets=by_dataset(counted, logits, figures, called),
+        videos=figures(labels_of(counted), logits, sources_of(counted), answers=called),
         unjudged=tuple(
-            (row, str(answer.verdict)) for row, answer in zip(rows, answers, strict=True) if answer.score is None
+            Unjudged(row, str(answer.verdict), answer.reason)
+            for row, answer in zip(rows, answers, strict=True)
+            if answer.score is None
         ),
     )
 
@@ -208,20 +233,21 @@ def _condition(
     name: str,
     level: float,
 ) -> Condition:
-    scored, logits, called = _scored(model, rows, answers)
+    counted, logits, called = _counted(model, rows, answers)
     videos = None
-    if scored:
-        videos = figures_of(model, config)(labels_of(scored), logits, sources_of(scored), answers=called)
-    return Condition(name, level, None, videos, len(rows) - len(scored))
+    if counted:
+        videos = figures_of(model, config)(labels_of(counted), logits, sources_of(counted), answers=called)
+    unscored = sum(1 for answer in answers if answer.score is None)
+    return Condition(name, level, None, videos, unscored, len(rows) - len(counted))
 
 
-def _scored(
+def _counted(
     model: CalibratedModel, rows: Sequence[CropRow], answers: Sequence[Answer]
 ) -> tuple[tuple[CropRow, ...], Array, Array]:
-    """The rows with a score, their logits, and what they are called: 1 FAKE, 0 REAL, NaN INCONCLUSIVE."""
+    """All rows but ERROR, their logits (NaN without a score), and what they are called: 1 FAKE, 0 REAL, NaN neither."""
     kept = [(row, answer.score, CALLED[answer.verdict]) for row, answer in zip(rows, answers, strict=True)
-            if answer.score is not None]  # fmt: skip
-    logits = _logits(model, np.array([score for _, score, _ in kept]))
+            if answer.verdict in CALLED]  # fmt: skip
+    logits = _logits(model, np.array([np.nan if score is None else score for _, score, _ in kept], float))
     return tuple(row for row, _, _ in kept), logits, np.array([called for _, _, called in kept])
 
 
@@ -233,9 +259,10 @@ def _identity(model: CalibratedModel) -> str:
 
 def _subject(clips: Sequence[Clip], config: EvaluateConfig) -> dict[str, Any]:
     """What the kept verdicts belong to."""
-    names = "\n".join(f"{clip.path},{clip.label}" for clip in clips)
+    names = "\n".join(f"{clip.path},{clip.label},{content_key(clip.path, clip.video)}" for clip in clips)
     return {
         "deepkd": deepkd.__version__,
+        "suite": SUITE,
         "videos": hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest(),
         "frames": config.frames,
         "threshold": config.threshold,

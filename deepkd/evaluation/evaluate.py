@@ -6,12 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from deepkd.data.clips import Clip
+from deepkd.data.clips import Clip, Warn
 from deepkd.data.crops import CropSet, load_crops, whole_families
 from deepkd.data.datasets import find_clips
 from deepkd.data.families import UNLISTED_KEY, known_families
 from deepkd.data.folders import holds_videos, is_image_folder, read_image_folder
 from deepkd.data.perturbations import Step, parse_conditions
+from deepkd.data.splits import SPLIT_NAMES, make_splits
 from deepkd.errors import DataError, UsageError
 from deepkd.evaluation.clips import evaluate_clips
 from deepkd.evaluation.evaluation import Evaluation, distinct_names, evaluate_rows
@@ -67,6 +68,8 @@ def evaluate_files(
     *,
     features: bool = False,
     out: Path | None = None,
+    overwrite: bool = False,
+    warn: Warn = lambda message: None,
     progress: Progress | None = None,
 ) -> list[Evaluation]:
     """Load models (run folders, checkpoints, ONNX files, shipped names) and crops or videos, and evaluate.
@@ -77,6 +80,8 @@ def evaluate_files(
         features: also look at the models' penultimate features.
         out: where finished perturbations and verdicts on videos are kept, and where a second run finds them; None keeps
             nothing.
+        overwrite: begin anew what is kept, once models and data are loaded.
+        warn: told what is odd about the data but not wrong, e.g. that clips of an official list are missing.
         progress: told after each batch of crops, or each video.
 
     Raises:
@@ -89,6 +94,29 @@ def evaluate_files(
     if config.data is None:
         raise UsageError("--data is missing; give the folder of crops that `deepkd extract` wrote, or one of videos")
     _conditions(config, crops=False)  # before anything is loaded
+    models = _load_models(arguments, config, features=features)
+    names = distinct_names([model.name for model in models], arguments)
+    data, everything = _load(config.data, config, warn)
+    conditions = _conditions(config, crops=isinstance(data, CropSet))
+    if features and not isinstance(data, CropSet):
+        raise UsageError(f"--features looks at crops, and {config.data} holds videos; extract crops first")
+    shares = [_training_share(name, model, data, config) for name, model in zip(names, models, strict=True)]
+    if isinstance(data, CropSet):
+        found = _evaluate_crops(
+            models, names, data, conditions, config, features=features, out=out, overwrite=overwrite, tell=progress
+        )
+    else:
+        found = evaluate_clips(
+            models, data, config, names=names, conditions=conditions, folder=out, overwrite=overwrite, progress=progress
+        )
+    elsewhere = overlaps_with_splits(_rows(data), everything, config.split)
+    return [
+        replace(one, training_data=share, overlaps=elsewhere + overlaps_with_training(recipe_of(model), _rows(data)))
+        for one, share, model in zip(found, shares, models, strict=True)
+    ]
+
+
+def _load_models(arguments: Sequence[str], config: EvaluateConfig, *, features: bool) -> list[Any]:
     from deepkd.models.checkpoints import load_model
     from deepkd.models.devices import pick_device
 
@@ -96,21 +124,7 @@ def evaluate_files(
     models = [load_model(argument, device=device) for argument in arguments]
     if features:
         check_features(models)
-    names = distinct_names([model.name for model in models], arguments)
-    data, everything = _load(config.data, config)
-    conditions = _conditions(config, crops=isinstance(data, CropSet))
-    if features and not isinstance(data, CropSet):
-        raise UsageError(f"--features looks at crops, and {config.data} holds videos; extract crops first")
-    shares = [_training_share(name, model, data, config) for name, model in zip(names, models, strict=True)]
-    if isinstance(data, CropSet):
-        found = _evaluate_crops(models, names, data, conditions, config, features=features, out=out, tell=progress)
-    else:
-        found = evaluate_clips(models, data, config, names=names, conditions=conditions, folder=out, progress=progress)
-    elsewhere = overlaps_with_splits(_rows(data), everything, config.split)
-    return [
-        replace(one, training_data=share, overlaps=elsewhere + overlaps_with_training(recipe_of(model), _rows(data)))
-        for one, share, model in zip(found, shares, models, strict=True)
-    ]
+    return models
 
 
 def _conditions(config: EvaluateConfig, *, crops: bool) -> list[Step]:
@@ -126,6 +140,7 @@ def _evaluate_crops(
     *,
     features: bool,
     out: Path | None,
+    overwrite: bool,
     tell: Progress | None,
 ) -> list[Evaluation]:
     """The figures of clean crops, of damaged ones, and the features."""
@@ -133,7 +148,7 @@ def _evaluate_crops(
     total = count * (1 + len(conditions))
     found = evaluate(models, crops, config, names=names, progress=_within(tell, 0, total))
     told = _within(tell, count, total)
-    harmed = measure_robustness(models, crops, conditions, config, folder=out, progress=told)
+    harmed = measure_robustness(models, crops, conditions, config, folder=out, overwrite=overwrite, progress=told)
     found = [replace(one, perturbed=its) for one, its in zip(found, harmed, strict=True)]
     if not features:
         return found
@@ -146,14 +161,22 @@ def _within(progress: Progress | None, before: int, total: int) -> Progress | No
     return None if progress is None else lambda done, _: progress(before + done, total)
 
 
-def _load(data: Path, config: EvaluateConfig) -> tuple[CropSet | list[Clip], Sequence[CropRow] | list[Clip]]:
+def _load(
+    data: Path, config: EvaluateConfig, warn: Warn
+) -> tuple[CropSet | list[Clip], Sequence[CropRow] | list[Clip]]:
     """The crops of an index or an image folder, or else the clips of a data set, of one split, and what all have."""
     split = None if config.split == "all" else config.split
     if not data.exists() or _has_index(data) or _is_of_crops(data, config):
         crops = load_crops(data, split, limit=config.limit)
         indexed = _has_index(data) or not is_image_folder(data)
         return crops, read_index(data) if indexed else read_image_folder(data)
-    clips = find_clips([str(data)], dataset=config.dataset)
+    clips = find_clips([str(data)], dataset=config.dataset, warn=warn)
+    if split in SPLIT_NAMES and not any(clip.split == split for clip in clips):
+        clips = make_splits(clips).clips
+        warn(
+            f"{data}: ships no split '{split}'; it is drawn as `deepkd extract` draws it by default, which is the same "
+            "one only if the same folder was extracted with the default shares"
+        )
     kept = [clip for clip in clips if split in (None, clip.split)]
     if not kept:
         known = ", ".join(sorted({clip.split or "(none)" for clip in clips}))

@@ -35,9 +35,11 @@ class Condition:
     crops: Metrics | None
     """None where whole videos were judged."""
     videos: Metrics | None
-    """None where every video has one crop, or none of them got a score."""
+    """None where every video has one crop, or none of them could be read."""
     unjudged: int = 0
-    """Videos without a score, which are in no figure."""
+    """Videos without a score: undecided, and in no figure but those of decisions."""
+    failed: int = 0
+    """Those of them that could not be read (ERROR), which are in no figure at all."""
     logits: Array | None = field(default=None, compare=False, repr=False)
     """Of the crops, in the order of the index, (N,)."""
 
@@ -52,7 +54,18 @@ class Condition:
             "crops": self.crops.to_dict() if self.crops else None,
             "videos": self.videos.to_dict() if self.videos else None,
             "unjudged": self.unjudged,
+            "failed": self.failed,
         }
+
+
+@dataclass(frozen=True)
+class Unjudged:
+    """A video without a score."""
+
+    row: CropRow
+    answer: str
+    """INCONCLUSIVE, NO_FACE or ERROR."""
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -79,8 +92,8 @@ class Evaluation:
     """Mean logit of each video's crops, or the verdicts on whole videos; None where every video has one crop."""
     datasets: dict[str, Metrics] = field(default_factory=dict)
     """Data set -> its rows; empty where there is only one."""
-    unjudged: tuple[tuple[CropRow, str], ...] = ()
-    """Videos without a score, and the answer that they got: INCONCLUSIVE, NO_FACE or ERROR."""
+    unjudged: tuple["Unjudged", ...] = ()
+    """Videos without a score."""
     perturbed: tuple[Condition, ...] = ()
     features: Features | None = None
     """Of some of the crops, where they were asked for."""
@@ -107,7 +120,7 @@ class Evaluation:
             "methods": {name: metrics.to_dict() for name, metrics in self.methods.items()},
             "datasets": {name: metrics.to_dict() for name, metrics in self.datasets.items()},
             "videos": self.videos.to_dict() if self.videos else None,
-            "unjudged": dict(Counter(answer for _, answer in self.unjudged)),
+            "unjudged": dict(Counter(one.answer for one in self.unjudged)),
             "robustness": [condition.to_dict() for condition in self.perturbed],
             "v_score": round(self.features.v_score, 6) if self.features else None,
         }
@@ -155,7 +168,10 @@ def crops_and_videos(rows: Sequence[CropRow], logits: Array, figures: Figures) -
 
 
 def figures_of(model: CropModel, config: EvaluateConfig) -> Figures:
-    """A function (labels, logits, sources[, answers=]) -> Metrics with the model's calibration and thresholds."""
+    """A function (labels, logits, sources[, answers=]) -> Metrics with the model's calibration and thresholds.
+
+    Where answers are given, a NaN logit is a row without a score.
+    """
     calibration = calibration_of(model)
     thresholds = thresholds_of(model).replace(fake=config.threshold)
 
@@ -271,20 +287,22 @@ def _folders(path: str) -> tuple[str, ...]:
 def write_scores(path: Path, evaluations: Sequence[Evaluation]) -> None:
     """Write `file,label,score` per crop or video (score: calibrated probability of forgery), beside, then renamed.
 
-    A video without a score has an empty one. With several models the rows of each follow one another, and a fourth
-    column, `model`, names it.
+    With several models the rows of each follow one another, and a fourth column, `model`, names it. Of videos there are
+    `answer` and `reason`, too: those of a video without a score; they are empty where there is one.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    several = len(evaluations) > 1
+    several, whole = len(evaluations) > 1, evaluations[0].crops is None
     with writing(path) as beside, beside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         write = csv.writer(file, lineterminator="\n").writerow
-        write(["file", "label", "score", *(["model"] if several else [])])
+        write(["file", "label", "score", *(["model"] if several else []), *(["answer", "reason"] if whole else [])])
         for found in evaluations:
-            scored = zip(found.rows, (f"{score:.6g}" for score in found.probabilities), strict=True)
-            for row, score in [*scored, *((row, "") for row, _ in found.unjudged)]:
-                write([row.file, row.label, score, *([found.name] if several else [])])
+            model = [found.name] if several else []
+            for row, score in zip(found.rows, found.probabilities, strict=True):
+                write([row.file, row.label, f"{score:.6g}", *model, *(["", ""] if whole else [])])
+            for one in found.unjudged:
+                write([one.row.file, one.row.label, "", *model, one.answer, one.reason])
 
 
 def calibration_of(model: CropModel) -> Calibration:

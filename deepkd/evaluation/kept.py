@@ -15,13 +15,16 @@ KEPT_NAME = "robustness.jsonl"
 class Kept:
     """Finished parts, each known by a key, in a file or in memory only."""
 
-    def __init__(self, path: Path | None, subject: dict[str, Any], keys: Sequence[str]) -> None:
+    def __init__(
+        self, path: Path | None, subject: dict[str, Any], keys: Sequence[str], *, overwrite: bool = False
+    ) -> None:
         """Open the file, or begin it.
 
         Args:
             path: the file; None keeps nothing beyond this run.
             subject: what is evaluated, plain values; a file of another subject is refused.
             keys: names of the values that tell one part from another.
+            overwrite: begin the file anew, whatever it holds.
 
         Raises:
             OutputError: it belongs to other data or settings, is damaged, or cannot be written.
@@ -32,7 +35,7 @@ class Kept:
             return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+            lines = path.read_bytes().splitlines(keepends=True) if path.exists() and not overwrite else []
             whole = [line for line in lines if line.endswith(b"\n")]
             if whole:
                 self._load(path, whole, subject)

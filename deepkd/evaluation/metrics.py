@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deepkd.errors import DataError, ModelError
+from deepkd.evaluation.decisions import DECIDED, Decisions
 from deepkd.scoring.calibration import sigmoid
 
 Array = npt.NDArray[np.float64]
@@ -22,8 +23,6 @@ Array = npt.NDArray[np.float64]
 
 RANKING = ("auc", "average_precision", "eer", "fpr_at_95_tpr")
 """Figures that hang on the order of the scores alone; they need rows of both classes."""
-DECIDED = ("false_alarms", "detected", "inconclusive", "precision")
-"""Figures that hang on the answers FAKE, REAL and INCONCLUSIVE alone."""
 FIGURES = ("auc", "average_precision", "log_loss", "eer", "accuracy", "ece", "ece_even", "fpr_at_95_tpr", *DECIDED)
 """The fields of `Metrics` that are measures."""
 NEEDS_BOTH_CLASSES = (*RANKING, "ece_even", "precision")
@@ -51,6 +50,8 @@ class Metrics:
     real: int
     fake: int
     sources: int
+    scored: int
+    """Rows with a score: the others count as INCONCLUSIVE in the figures of `DECIDED`, and are in no other figure."""
     threshold: float
     """Probability from which a row counts as FAKE."""
     threshold_real: float
@@ -145,7 +146,7 @@ def measure(
 
     Args:
         labels: 1 is FAKE, 0 is REAL, (N,).
-        logits: forgery logits, (N,); they rank the rows.
+        logits: forgery logits, (N,); they rank the rows. Where answers are given, NaN is a row without a score.
         probabilities: calibrated probability of forgery, (N,); the sigmoid of `logits` when not given.
         sources: original video of each row, (N,); the bootstrap draws these. Each row its own when not given.
         threshold: probability from which a row counts as FAKE.
@@ -159,25 +160,31 @@ def measure(
         ModelError: a logit or probability is not finite.
         DataError: no rows, other labels than 0 and 1, or lengths that differ.
     """
-    y, z = _checked(labels, logits)
-    p = sigmoid(z) if probabilities is None else _checked(y, probabilities)[1]
-    if sources is not None and len(sources) != len(y):
-        raise DataError(f"{len(sources)} sources for {len(y)} rows; give one source per row")
-    _, source = np.unique(np.arange(len(y)) if sources is None else np.asarray(sources), return_inverse=True)
+    y, z = _checked(labels, logits, gaps=answers is not None)
+    p = sigmoid(z) if probabilities is None else _checked(y, probabilities, gaps=answers is not None)[1]
+    source = _numbered(sources, len(y))
     real = threshold if threshold_real is None else threshold_real
     given = np.where(p >= threshold, 1.0, np.where(p <= real, 0.0, np.nan)) if answers is None else answers
-    values = (rows := _Rows(y, z, p, threshold, np.asarray(given, float), prevalence)).point()
-    intervals = _intervals(rows, source, resamples, seed) if resamples else {}
+    rows = _Judged(y, z, p, threshold, Decisions(y, np.asarray(given, float), prevalence))
+    values, intervals = rows.point(), _intervals(rows, source, resamples, seed) if resamples else {}
     return Metrics(
         rows=len(y),
         real=int((y == 0).sum()),
         fake=int((y == 1).sum()),
         sources=int(source.max()) + 1,
+        scored=int(rows.scored.sum()),
         threshold=threshold,
         threshold_real=real,
         prevalence=prevalence,
-        **{name: _measure(values[name], intervals.get(name)) for name in FIGURES},
+        **{name: _measure(values.get(name), intervals.get(name)) for name in FIGURES},
     )
+
+
+def _numbered(sources: Sequence[str] | None, count: int) -> npt.NDArray[np.intp]:
+    """The number of each row's source, (N,), from 0; each row its own where there are none."""
+    if sources is not None and len(sources) != count:
+        raise DataError(f"{len(sources)} sources for {count} rows; give one source per row")
+    return np.unique(np.arange(count) if sources is None else np.asarray(sources), return_inverse=True)[1]
 
 
 def _measure(value: float | None, interval: tuple[float, float] | None) -> Measure:
@@ -229,15 +236,7 @@ def auc_resamples(
 class _Rows:
     """The rows of one evaluation, sorted once, so that any weighting is a few cumulative sums away."""
 
-    def __init__(
-        self,
-        y: Array,
-        z: Array,
-        p: Array,
-        threshold: float,
-        answers: Array | None = None,
-        prevalence: float = PREVALENCE,
-    ) -> None:
+    def __init__(self, y: Array, z: Array, p: Array, threshold: float) -> None:
         self.order = np.argsort(-z, kind="stable")
         falling = z[self.order]
         self.ends = np.append(np.flatnonzero(np.diff(falling)), len(z) - 1)  # the last row of each run of ties
@@ -246,8 +245,6 @@ class _Rows:
         self.losses = _losses(y, _logit(p))
         self.right = ((p >= threshold) == (y == 1)).astype(float)
         self.bins = _bins(p)
-        self.answers = (p >= threshold).astype(float) if answers is None else answers
-        self.prevalence = prevalence
 
     def point(self) -> dict[str, float | None]:
         """The figures of the rows as they are, by scikit-learn where it has them."""
@@ -260,8 +257,6 @@ class _Rows:
         if _both(self.y):
             values["auc"] = float(sk.roc_auc_score(self.y, self.z))
             values["average_precision"] = float(sk.average_precision_score(self.y, self.z))
-        if not values["false_alarms"]:
-            values["precision"] = None
         values["accuracy"] = float(sk.accuracy_score(self.y == 1, self.p >= self.threshold))
         return values
 
@@ -275,27 +270,15 @@ class _Rows:
         return false, true
 
     def weighted(self, weights: Array) -> dict[str, Array]:
-        """Every figure for each of R weightings, (R, N) -> (R,); NaN where a class has no weight."""
+        """Every figure for each of R weightings, (R, N) -> (R,); NaN where a class, or all, have no weight."""
         total = weights.sum(axis=1)
-        return {
-            **_ranked(*self.curve(weights)),
-            "log_loss": weights @ self.losses / total,
-            "accuracy": weights @ self.right / total,
-            "ece": self._ece(weights) / total,
-            "ece_even": self._ece(self._evened(weights)),
-            **self._decided(weights),
-        }
-
-    def _decided(self, weights: Array) -> dict[str, Array]:
-        """The shares of the answers; precision = TPR share / (TPR share + FPR (1 - share)), by Bayes' rule."""
-        alarm, share = self.answers == 1, self.prevalence
-        with np.errstate(invalid="ignore", divide="ignore"):
-            false, true = ((weights @ (alarm & of)) / (weights @ of) for of in (self.y == 0, self.y == 1))
+        with np.errstate(invalid="ignore"):
             return {
-                "false_alarms": false,
-                "detected": true,
-                "inconclusive": weights @ np.isnan(self.answers) / weights.sum(axis=1),
-                "precision": true * share / (true * share + false * (1 - share)),
+                **_ranked(*self.curve(weights)),
+                "log_loss": weights @ self.losses / total,
+                "accuracy": weights @ self.right / total,
+                "ece": self._ece(weights) / total,
+                "ece_even": self._ece(self._evened(weights)),
             }
 
     def _evened(self, weights: Array) -> Array:
@@ -307,6 +290,23 @@ class _Rows:
     def _ece(self, weights: Array) -> Array:
         member = np.eye(ECE_BINS)[self.bins]
         return np.asarray(np.abs(weights @ (member * (self.p - self.y)[:, None])).sum(axis=1))
+
+
+class _Judged:
+    """All rows by what they are called, and those with a score by their scores."""
+
+    def __init__(self, y: Array, z: Array, p: Array, threshold: float, decisions: Decisions) -> None:
+        self.scored = some = ~np.isnan(z)
+        self.rows = _Rows(y[some], z[some], p[some], threshold) if some.any() else None
+        self.decisions = decisions
+
+    def point(self) -> dict[str, float | None]:
+        """The figures of the rows as they are."""
+        return (self.rows.point() if self.rows else {}) | self.decisions.point()
+
+    def weighted(self, weights: Array) -> dict[str, Array]:
+        """The figures for each of R weightings, (R, N) -> (R,)."""
+        return (self.rows.weighted(weights[:, self.scored]) if self.rows else {}) | self.decisions.weighted(weights)
 
 
 def _ranked(false: Array, true: Array) -> dict[str, Array]:
@@ -334,14 +334,16 @@ def _equal_error(fpr: Array, tpr: Array) -> Array:
     return np.asarray((start + (end - start) * -low / (high - low))[:, 0])
 
 
-def _intervals(rows: _Rows, source: npt.NDArray[np.intp], resamples: int, seed: int) -> dict[str, tuple[float, float]]:
+def _intervals(
+    rows: _Judged, source: npt.NDArray[np.intp], resamples: int, seed: int
+) -> dict[str, tuple[float, float]]:
     """The interval of each figure that some resample gives; none with one source."""
     if source.max() == 0:
         return {}
-    drawn: dict[str, list[Array]] = {name: [] for name in FIGURES}
+    drawn: dict[str, list[Array]] = {}
     for weights in _resamples(source, resamples, seed):
         for name, values in rows.weighted(weights).items():
-            drawn[name].append(values)
+            drawn.setdefault(name, []).append(values)
     intervals = {name: _interval(np.concatenate(parts)) for name, parts in drawn.items()}
     return {name: interval for name, interval in intervals.items() if interval}
 
@@ -365,7 +367,8 @@ def _resamples(source: npt.NDArray[np.intp], resamples: int, seed: int) -> Itera
         yield times[:, source].astype(float)
 
 
-def _checked(labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Array, Array]:
+def _checked(labels: npt.ArrayLike, scores: npt.ArrayLike, *, gaps: bool = False) -> tuple[Array, Array]:
+    """Both as arrays; with `gaps`, a score may be NaN."""
     y, z = np.asarray(labels, float).ravel(), np.asarray(scores, float).ravel()
     if len(y) != len(z):
         raise DataError(f"{len(y)} labels for {len(z)} scores; give one score per row")
@@ -373,8 +376,9 @@ def _checked(labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Array, Array
         raise DataError("no rows to measure; check the split and the data folder")
     if not np.isin(y, (0, 1)).all():
         raise DataError("labels must be 0 (REAL) or 1 (FAKE); leave out the rows without a label")
-    if not np.isfinite(z).all():
-        raise ModelError(f"{int((~np.isfinite(z)).sum())} of {len(z)} scores are not finite numbers")
+    wrong = int((~np.isfinite(z) & ~(gaps & np.isnan(z))).sum())
+    if wrong:
+        raise ModelError(f"{wrong} of {len(z)} scores are not finite numbers")
     return y, z
 
 

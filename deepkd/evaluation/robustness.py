@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 import deepkd
-from deepkd.data.perturbations import Step, perturb
+from deepkd.data.crops import CropSet
+from deepkd.data.journal import content_key
+from deepkd.data.perturbations import SUITE, Step, perturb
 from deepkd.evaluation.evaluation import Condition, crops_and_videos, figures_of
 from deepkd.evaluation.kept import KEPT_NAME, Kept
 from deepkd.evaluation.metrics import Array
@@ -51,6 +53,7 @@ def measure_robustness(
     config: EvaluateConfig,
     *,
     folder: Path | None = None,
+    overwrite: bool = False,
     progress: Progress | None = None,
 ) -> list[tuple[Condition, ...]]:
     """Score every labelled crop with every model under some perturbations at some levels.
@@ -64,6 +67,7 @@ def measure_robustness(
         config: batch, threshold, resamples, seed.
         folder: where finished conditions of each model are kept, and where a second run, also one with further models,
             finds them; None keeps nothing.
+        overwrite: begin anew what is kept.
         progress: told (crops done, crops in all) over all conditions.
 
     Returns:
@@ -74,7 +78,8 @@ def measure_robustness(
         OutputError: the folder holds the results of other crops or settings, or cannot be written.
     """
     indices = [index for index, row in enumerate(crops.rows) if row.label]
-    kept = Kept(folder / KEPT_NAME if folder else None, _subject(crops, indices, config), KEYS)
+    subject = _subject(crops, indices, config)
+    kept = Kept(folder / KEPT_NAME if folder else None, subject, KEYS, overwrite=overwrite)
     shas = identities(models)
     for number, (name, level) in enumerate(conditions):
         waiting = {sha: model for sha, model in zip(shas, models, strict=True) if (sha, name, level) not in kept.found}
@@ -108,11 +113,20 @@ def _shifted(progress: Progress | None, before: int, total: int) -> Progress | N
     return None if progress is None else lambda done, _: progress(before + done, total)
 
 
+def _content(crops: Crops, row: CropRow) -> str:
+    """What tells a crop from another of its name: size and ends of its file, or its place in its shard."""
+    if not isinstance(crops, CropSet):
+        return ""
+    return str(crops.shards.members(row.shard)[row.file]) if row.shard else content_key(crops.root / row.file, row.file)
+
+
 def _subject(crops: Crops, indices: Sequence[int], config: EvaluateConfig) -> dict[str, Any]:
     """What the kept logits belong to."""
-    names = "\n".join(f"{row.shard},{row.file},{row.label}" for row in (crops.rows[index] for index in indices))
+    rows = [crops.rows[index] for index in indices]
+    names = "\n".join(f"{row.shard},{row.file},{row.label},{_content(crops, row)}" for row in rows)
     return {
         "deepkd": deepkd.__version__,
+        "suite": SUITE,
         "crops": hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest(),
         "seed": config.seed,
     }

@@ -20,7 +20,8 @@ LEVELS = {"crops": "Crops", "videos": "Videos"}
 NOTE = (
     "In brackets: 95% intervals of a bootstrap over source videos. Where the same people recur in training and test, "
     "every figure is flattered, and nobody knows unless the data names them. FAKE and REAL are called at each model's "
-    "own thresholds. Precision is what the other figures mean where forgeries are as rare as it says."
+    "own thresholds; a video without a score is called neither. Precision is what the other figures mean where "
+    "forgeries are as rare as it says."
 )
 
 FIGURES = {
@@ -51,6 +52,8 @@ def evaluation_table(document: Mapping[str, Any]) -> Group:
             continue
         table.add_section()
         table.add_row(f"[bold]{name}[/]", *(_counted(model[level]) for model in models))
+        if any(model[level]["scored"] < model[level]["rows"] for model in models):
+            table.add_row("  with a score", *(f"{model[level]['scored']:,}" for model in models))
         for figure, title in FIGURES.items():
             table.add_row(f"  {_titled(title, models[0][level])}", *(shown(model[level][figure]) for model in models))
     for parts, title in (("methods", "AUC, method against all real"), ("datasets", "AUC, data set")):
@@ -101,7 +104,14 @@ def _remarks(models: list[Any]) -> Iterator[str]:
             yield f"{name} was TRAINED on {share:.1%} of these originals; its figures say nothing about new ones."
         if model["unjudged"]:
             counts = ", ".join(f"{count} {answer}" for answer, count in model["unjudged"].items())
-            yield f"{name} gave no score to {counts}; they are in no figure."
+            yield f"{name} gave no score to {counts}; {_left_out(model)}"
+
+
+def _left_out(model: Mapping[str, Any]) -> str:
+    """Which figures lack the videos without a score, and how many videos each kind of figure is of."""
+    counts = model["videos"]
+    decided = f"what is called FAKE and INCONCLUSIVE is of {counts['rows']:,} videos (all but ERROR)"
+    return f"{decided}, every other figure of the {counts['scored']:,} with a score."
 
 
 def shown(measure: Mapping[str, float | None]) -> str:

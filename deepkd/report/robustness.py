@@ -20,7 +20,11 @@ Metrics = Mapping[str, Any]
 def harm_note(models: Sequence[Mapping[str, Any]]) -> str:
     """What the numbers in the tables are."""
     unjudged = any(condition["unjudged"] for model in models for condition in model["robustness"])
-    lost = " Below that, in brackets: videos that got no score and are in no figure." if unjudged else ""
+    lost = (
+        " Below that, in brackets: videos that got no score; they are not in the AUC, and nowhere if they could not "
+        "be read."
+    )
+    lost = lost if unjudged else ""
     return (
         f"Above: AUC; below: share of the real called FAKE.{lost} Levels go from mild to severe, each on all the data."
     )

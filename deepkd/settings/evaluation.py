@@ -24,7 +24,11 @@ class EvaluateConfig(Config):
         "Layout of a folder of videos; any but auto takes pictures without an index for stills, as detect would.",
         choices=LAYOUTS,
     )
-    split: str = setting("test", "Split to evaluate on, as the index or data set has it; `all` takes everything.")
+    split: str = setting(
+        "test",
+        "Split to evaluate on, as the index or data set has it; `all` takes everything. Where a data set of videos "
+        "ships none of that name, it is drawn as extract draws it by default.",
+    )
     limit: int | None = setting(None, "Evaluate on about so many crops or videos, whole families.", low=1)
     frames: int = setting(16, "Frames sampled from each video at least, evenly in time.", low=1)
     perturb: str | None = setting(

@@ -142,6 +142,38 @@ def test_damage_is_reported_kept_and_drawn(model, data, tmp_path):
     assert unknown.exit_code == 2 and "choose from all, saturation" in unknown.stderr
 
 
+def test_what_is_kept_outlives_an_overwrite_that_comes_to_nothing(model, data, tmp_path):
+    kept = tmp_path / "robustness.jsonl"
+    command = ("--data", data, *ALL, "--perturb", "jpeg:10", "--resamples", 0, "--out", tmp_path)
+    assert run(model, *command).exit_code == 0
+    lines = kept.read_text()
+    assert lines.count("\n") == 2
+    for wrong in (
+        ("nope.onnx", *command),
+        (model, *command, "--data", tmp_path / "none"),
+        (model, *command, "--split", "x"),
+    ):
+        assert run(*wrong, "--overwrite").exit_code == 1
+        assert kept.read_text() == lines
+    kept.write_text(lines + lines.splitlines()[1].replace("jpeg", "blur") + "\n")
+    assert run(model, *command, "--overwrite").exit_code == 0
+    assert kept.read_text() == lines, "begun anew"
+
+
+def test_scores_of_other_pictures_or_other_damage_are_not_taken(model, tmp_path, monkeypatch):
+    data, out = write_crops(tmp_path / "crops", families=5), tmp_path / "out"
+    command = (model, "--data", data, *ALL, "--perturb", "jpeg:10", "--resamples", 0, "--out", out)
+    assert run(*command).exit_code == run(*command).exit_code == 0
+    first, second = sorted(data.rglob("*.jpg"))[:2]
+    before = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    assert "other data or settings" in run(*command).stderr
+    first.write_bytes(before)
+    assert run(*command).exit_code == 0
+    monkeypatch.setattr("deepkd.evaluation.robustness.SUITE", 2)
+    assert "other data or settings" in run(*command).stderr
+
+
 def test_single_levels_keep_their_place(model, data, tmp_path):
     result = run(
         model, "--data", data, *ALL, "--perturb", "jpeg:10,downscale:0.5", "--out", tmp_path, "--format", "json"

@@ -1,5 +1,6 @@
 """Videos judged whole: verdicts against labels, each video by its own path."""
 
+import csv
 import io
 from contextlib import contextmanager
 
@@ -8,14 +9,18 @@ import pytest
 from media import Media
 from rich.console import Console
 from scorer_factory import tinted_clip, write_scorer
+from typer.testing import CliRunner
 
+from deepkd.cli.app import app
 from deepkd.data.clips import Clip
 from deepkd.data.datasets import find_clips
 from deepkd.data.perturbations import PERTURBATIONS
+from deepkd.data.splits import make_splits
 from deepkd.detect import Bench
 from deepkd.errors import ConfigError, DataError, OutputError, UsageError
-from deepkd.evaluation.clips import Remembering
+from deepkd.evaluation.clips import Panel, Remembering
 from deepkd.evaluation.evaluate import evaluate_files, to_document
+from deepkd.evaluation.evaluation import write_scores
 from deepkd.evaluation.harm import harmed, steps_of
 from deepkd.evaluation.kept import KEPT_NAME
 from deepkd.models.checkpoints import save_model
@@ -67,11 +72,43 @@ def test_verdicts_are_measured_and_equal_names_stay_apart(model, videos):
     names = [row.file.removeprefix(f"{videos}/") for row in found.rows]
     assert sorted(names) == ["fake/a/1.mp4", "fake/b/1.mp4", "real/a/1.mp4", "real/b/2.mp4"]
     assert found.crops is None
-    assert (found.videos.real, found.videos.fake, found.videos.auc.value) == (2, 2, 1.0)
+    assert (found.videos.real, found.videos.fake, found.videos.scored) == (3, 2, 4), (
+        "the noise counts, the junk does not"
+    )
+    assert (found.videos.auc.value, found.videos.inconclusive.value) == (1.0, pytest.approx(1 / 5))
     assert (found.videos.false_alarms.value, found.videos.detected.value) == (0.0, 1.0)
-    assert sorted(answer for _, answer in found.unjudged) == ["ERROR", "NO_FACE"]
+    assert sorted(one.answer for one in found.unjudged) == ["ERROR", "NO_FACE"]
     document = to_document([found], config(videos))["models"][0]
     assert (document["crops"], document["unjudged"]) == (None, {"ERROR": 1, "NO_FACE": 1})
+
+
+def test_what_damage_hides_counts_as_undecided(model, videos, monkeypatch):
+    """Half of the forged clips lose their faces: half of the forged are still found, not all that are left."""
+    judged = Panel._judge
+
+    def hiding(self, source, model, alter):
+        hidden = alter is not None and source.path.parent.name == "b"
+        return ("INCONCLUSIVE", None, "too dark") if hidden else judged(self, source, model, alter)
+
+    monkeypatch.setattr(Panel, "_judge", hiding)
+    (found,) = evaluate_files([str(model)], config(videos, perturb="contrast:0.85", resamples=20))
+    (dark,) = found.perturbed
+    assert (dark.unjudged, dark.failed, dark.videos.rows, dark.videos.scored) == (4, 1, 5, 2)
+    assert (dark.videos.detected.value, dark.videos.inconclusive.value) == (0.5, pytest.approx(3 / 5))
+    assert dark.videos.auc.value == 1.0 and dark.videos.detected.low is not None
+
+    def nobody_there(self, source, model, alter):
+        return ("NO_FACE", None, "no face") if alter else judged(self, source, model, alter)
+
+    monkeypatch.setattr(Panel, "_judge", nobody_there)
+    (found,) = evaluate_files([str(model)], config(videos, perturb="contrast:0.85", resamples=20))
+    nobody = found.perturbed[0].videos
+    assert (nobody.scored, nobody.auc.value, nobody.detected.value, nobody.inconclusive.value) == (0, None, 0.0, 1.0)
+    text = Console(width=200, record=True, file=io.StringIO())
+    text.print(evaluation_table(to_document([found], config(videos))))
+    shown = " ".join(text.export_text().split())
+    assert "is of 5 videos (all but ERROR), every other figure of the 4 with a score" in shown
+    assert "with a score │ 4" in shown or "with a score 4" in shown
 
 
 def test_scores_are_those_of_detect(model, videos):
@@ -89,6 +126,22 @@ def test_a_list_with_splits_is_taken(model, videos):
     (found,) = evaluate_files([str(model)], config(listing, split="test"))
     assert found.videos.rows == 2
     listing.unlink()
+
+
+def test_a_split_that_no_list_ships_is_the_one_that_extract_draws(model, tmp_path, monkeypatch):
+    for number in range(30):
+        for label in ("real", "fake"):
+            tinted_clip(Media(tmp_path).path(f"{label}/{number}.mp4"), seconds=0.2)
+    monkeypatch.setattr(Panel, "_judge", lambda *args: ("FAKE", 0.9, ""))
+    expected = {clip.video: clip.split for clip in make_splits(find_clips([str(tmp_path)])).clips}
+    drawn = {}
+    for split in ("train", "val", "test"):
+        told = []
+        (found,) = evaluate_files([str(model)], config(tmp_path, split=split), warn=told.append)
+        assert f"ships no split '{split}'" in told[0]
+        assert {one.shared for one in found.overlaps if one.kind == "originals" and one.place != "training"} == {0}
+        drawn |= {row.file.removeprefix(f"{tmp_path}/"): split for row in found.rows}
+    assert drawn == expected and set(drawn.values()) == {"train", "val", "test"}
 
 
 def test_faces_are_looked_for_once_for_all_models():
@@ -110,8 +163,8 @@ def test_faces_are_looked_for_once_for_all_models():
 
 
 def test_refusals(model, videos, tmp_path):
-    with pytest.raises(DataError, match="split 'test' has no videos; its splits are"):
-        evaluate_files([str(model)], config(videos, split="test"))
+    with pytest.raises(DataError, match="split 'tset' has no videos; its splits are"):
+        evaluate_files([str(model)], config(videos, split="tset"))
     with pytest.raises(ConfigError, match="unknown perturbation 'jpg'"):
         evaluate_files([str(model)], config(videos, perturb="jpg"))
     Media(tmp_path).clip("plain/1.mp4")
@@ -159,6 +212,20 @@ OFFICIAL = {
     ),
 }  # fmt: skip
 """Data set -> its official list, the real and the forged clips that it names for testing, and others."""
+
+
+@pytest.mark.parametrize("dataset", ["dfdc", "celeb-df"])
+def test_what_an_official_list_names_and_the_disk_lacks_is_told(dataset, model, tmp_path):
+    lists, real, fake, _ = OFFICIAL[dataset]
+    for name, text in lists.items():
+        (tmp_path / name).write_text(text)
+    for name in real:
+        tinted_clip(Media(tmp_path).path(name), green=lambda t_s: False, seconds=0.4)
+    command = ["evaluate", str(model), "--data", str(tmp_path), "--frames", "4", "--resamples", "0"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.stderr
+    message = "1 of 2 clips are not on disk, e.g. " + fake[0].lower()
+    assert f"warning: {tmp_path}" in result.stderr and message in result.stderr
 
 
 @pytest.mark.parametrize("dataset", OFFICIAL)
@@ -220,15 +287,39 @@ def test_damage_falls_on_whole_clips_before_faces_are_looked_for(model, pair):
 def test_damaged_clips_are_kept_one_by_one(model, pair, tmp_path, monkeypatch):
     whole = evaluate_files([str(model)], config(pair, perturb="downscale"), out=tmp_path)
     lines = (tmp_path / KEPT_NAME).read_text().splitlines(keepends=True)
-    assert len(lines) == 1 + 3 * 3
+    assert len(lines) == 1 + 2 * 3, "an ERROR is not kept"
     (tmp_path / KEPT_NAME).write_text("".join(lines[:-2]) + lines[-2][:30])
     made = noted(monkeypatch)
     again = evaluate_files([str(model)], config(pair, perturb="downscale"), out=tmp_path)
-    assert [name for name, _, _ in made] == ["downscale", "downscale"]
+    assert [name for _, _, name in made] == ["fake.mp4", "fake.mp4", "junk.mp4", "junk.mp4"]
     assert again[0].perturbed == whole[0].perturbed
     assert again[0].probabilities.tolist() == whole[0].probabilities.tolist()
     with pytest.raises(OutputError, match="other data or settings"):
         evaluate_files([str(model)], config(pair, perturb="downscale", frames=5), out=tmp_path)
+
+
+def test_what_failed_once_is_tried_again(model, pair, tmp_path, monkeypatch):
+    judged = Panel._judge
+    monkeypatch.setattr(Panel, "_judge", lambda self, source, model, alter: ("ERROR", None, "took too long")
+                        if source.path.name == "fake.mp4" else judged(self, source, model, alter))  # fmt: skip
+    (busy,) = evaluate_files([str(model)], config(pair), out=tmp_path)
+    assert busy.videos.rows == 1 and busy.unjudged[0].reason == "took too long"
+    write_scores(tmp_path / "scores.csv", [busy])
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "scores.csv").read_text())))
+    assert [row["answer"] for row in rows] == ["", "ERROR", "ERROR"] and rows[1]["reason"] == "took too long"
+    monkeypatch.setattr(Panel, "_judge", judged)
+    (found,) = evaluate_files([str(model)], config(pair), out=tmp_path)
+    assert found.videos.auc.value == 1.0 and [one.row.file for one in found.unjudged] == [str(pair.parent / "junk.mp4")]
+
+
+def test_verdicts_on_another_clip_of_the_name_are_not_taken(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(Panel, "_judge", lambda *args: ("FAKE", 0.9, ""))
+    clip = tinted_clip(Media(tmp_path).path("real/a.mp4"), seconds=0.2)
+    evaluate_files([str(model)], config(tmp_path), out=tmp_path / "out")
+    evaluate_files([str(model)], config(tmp_path), out=tmp_path / "out")
+    tinted_clip(clip, seconds=0.4)
+    with pytest.raises(OutputError, match="other data or settings"):
+        evaluate_files([str(model)], config(tmp_path), out=tmp_path / "out")
 
 
 def clip_of(path, video="v"):

@@ -8,6 +8,7 @@ import pytest
 from sklearn import metrics as sk
 
 from deepkd.errors import DataError, ModelError
+from deepkd.evaluation.decisions import DECIDED
 from deepkd.evaluation.metrics import (
     ECE_BINS,
     FIGURES,
@@ -293,3 +294,22 @@ def test_resamples_of_two_score_sets_are_paired():
     assert np.array_equal(drawn, auc_resamples(labels, 2 * logits + 1, sources, resamples=200, seed=3))
     found = measure(labels, logits, sources=sources, resamples=200, seed=3).auc
     assert np.percentile(drawn, [2.5, 97.5]) == pytest.approx([found.low, found.high])
+
+
+def test_rows_without_a_score_are_undecided_and_in_no_ranking():
+    labels, logits, sources = _noisy(rows=60)
+    answers = (logits > 0).astype(float)
+    gaps = np.arange(60) % 3 == 0
+    lost = measure(
+        labels, np.where(gaps, np.nan, logits), sources=sources, answers=np.where(gaps, np.nan, answers), resamples=50
+    )
+    left = measure(labels[~gaps], logits[~gaps], answers=answers[~gaps], resamples=0)
+    assert (lost.rows, lost.scored, left.scored) == (60, 40, 40)
+    for name in set(FIGURES) - set(DECIDED):
+        assert getattr(lost, name).value == getattr(left, name).value, name
+        assert getattr(lost, name).low is not None, name
+    assert lost.inconclusive.value == pytest.approx(20 / 60)
+    for name, of in (("detected", labels == 1), ("false_alarms", labels == 0)):
+        assert getattr(lost, name).value == pytest.approx((answers[of & ~gaps] == 1).sum() / of.sum()), name
+    with pytest.raises(ModelError):
+        measure(labels, np.where(gaps, np.nan, logits))
