@@ -94,7 +94,7 @@ def _shared_start(a: str, b: str) -> int:
 
 
 def read_list(path: Path) -> list[Clip]:
-    """The clips of a CSV with the columns `path,label[,original][,split][,method]`; paths are relative to the CSV.
+    """The clips of a CSV with the columns `path,label[,original][,split][,method][,dataset]`; paths are relative.
 
     Raises:
         DataError: with file and line, for missing columns, unknown labels or splits, and files listed twice.
@@ -132,7 +132,7 @@ def _listed(row: dict[str, str], listing: Path, where: str, names: dict[str, str
         parse_label(row["label"], where) if row["label"] else UNKNOWN,
         video=name,
         original=names.get(original, original) or name,
-        dataset=LOOSE,
+        dataset=row.get("dataset", "") or LOOSE,
         method=row.get("method", ""),
         split=SPLITS.get(split, ""),
         problem=f"{where}: {problem}" if problem else "",

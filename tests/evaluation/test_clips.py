@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 from contextlib import contextmanager
 
 import numpy as np
@@ -80,6 +81,18 @@ def test_verdicts_are_measured_and_equal_names_stay_apart(model, videos):
     assert sorted(one.answer for one in found.unjudged) == ["ERROR", "NO_FACE"]
     document = to_document([found], config(videos))["models"][0]
     assert (document["crops"], document["unjudged"]) == (None, {"ERROR": 1, "NO_FACE": 1})
+
+
+def test_each_data_set_of_a_list_has_its_figures(model, tmp_path):
+    lines = ["path,label,dataset"]
+    for dataset, label in itertools.product("ab", ("REAL", "FAKE")):
+        tinted_clip(tmp_path / f"{dataset}{label}.mp4", green=lambda t_s, label=label: label == "FAKE", seconds=0.4)
+        lines.append(f"{dataset}{label}.mp4,{label},{dataset}")
+    (tmp_path / "list.csv").write_text("\n".join(lines) + "\n")
+    (found,) = evaluate_files([str(model)], config(tmp_path / "list.csv"))
+    assert {name: (part.real, part.fake, part.auc.value) for name, part in found.datasets.items()} == {
+        "a": (1, 1, 1.0), "b": (1, 1, 1.0)
+    }  # fmt: skip
 
 
 def test_what_damage_hides_counts_as_undecided(model, videos, monkeypatch):
