@@ -78,10 +78,9 @@ def evaluate_files(
         arguments: the models.
         config: all settings.
         features: also look at the models' penultimate features.
-        out: where finished perturbations and verdicts on videos are kept, and where a second run finds them; None keeps
-            nothing.
+        out: where finished perturbations and verdicts on videos are kept for a second run; None keeps nothing.
         overwrite: begin anew what is kept, once models and data are loaded.
-        warn: told what is odd about the data but not wrong, e.g. that clips of an official list are missing.
+        warn: told what is odd about the data, e.g. that clips of an official list are missing.
         progress: told after each batch of crops, or each video.
 
     Raises:
@@ -110,10 +109,9 @@ def evaluate_files(
             models, data, config, names=names, conditions=conditions, folder=out, overwrite=overwrite, progress=progress
         )
     elsewhere = overlaps_with_splits(_rows(data), everything, config.split)
-    return [
-        replace(one, training_data=share, overlaps=elsewhere + overlaps_with_training(recipe_of(model), _rows(data)))
-        for one, share, model in zip(found, shares, models, strict=True)
-    ]
+    trained = [overlaps_with_training(recipe_of(model), _rows(data)) for model in models]
+    rest = zip(found, shares, trained, strict=True)
+    return [replace(one, training_data=share, overlaps=elsewhere + seen) for one, share, seen in rest]
 
 
 def _load_models(arguments: Sequence[str], config: EvaluateConfig, *, features: bool) -> list[Any]:
