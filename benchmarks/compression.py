@@ -21,6 +21,7 @@ from deepkd.errors import UsageError
 from deepkd.evaluation.benchmark import take_turns
 from deepkd.evaluation.pareto import pareto
 from deepkd.machine import cores, machine
+from deepkd.outputs import check_folder
 from deepkd.report import pareto as pareto_report
 from deepkd.report import quantize as quantize_report
 from deepkd.report.plots import RUNTIMES
@@ -42,6 +43,7 @@ def measure_models(args: argparse.Namespace) -> dict[str, Any]:
         teacher=args.teacher, runs=args.runs, threads=args.threads, data=args.data, split=args.split, limit=args.limit
     )
     document = pareto(args.models, config, say=say)
+    check_folder(args.out / "pareto")
     pareto_report.write_pareto(args.out / "pareto", document)
     shutil.copyfile(args.out / "pareto" / "pareto.png", args.document.with_suffix(".png"))
     return document
