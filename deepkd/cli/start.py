@@ -57,12 +57,14 @@ def _begin(words: Sequence[str]) -> None:
 
     sys.setswitchinterval(SWITCH_S)
     _early.append(ReadAhead(clip, evenly(_usual_samples)))
+    import deepkd.settings.detect  # noqa: F401, which the thread needs once the file is open
+
     _early[0].wait(FIRST_S)
 
 
 def _first_clip(words: Iterable[str]) -> Path | None:
     """The first word that names a file which looks like a video."""
-    from deepkd.video.sources import VIDEO_SUFFIXES
+    from deepkd.video.suffixes import VIDEO_SUFFIXES
 
     videos = (word for word in words if os.path.splitext(word)[1].lower() in VIDEO_SUFFIXES)
     return next((Path(word) for word in videos if os.path.isfile(word)), None)

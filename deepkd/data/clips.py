@@ -9,7 +9,8 @@ from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from deepkd.errors import DataError, UsageError
-from deepkd.video.sources import VIDEO_SUFFIXES, Source, find_sources
+from deepkd.video.sources import Source, find_sources
+from deepkd.video.suffixes import VIDEO_SUFFIXES
 
 REAL, FAKE, UNKNOWN = "REAL", "FAKE", ""
 LOOSE = "folder"

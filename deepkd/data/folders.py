@@ -7,7 +7,8 @@ from pathlib import Path, PurePosixPath
 from deepkd.data.clips import FAKE, FOLDER_LABELS, REAL, SPLITS
 from deepkd.errors import DataError
 from deepkd.video.crops import CropRow
-from deepkd.video.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_sources
+from deepkd.video.sources import find_sources
+from deepkd.video.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 
 def is_image_folder(root: Path) -> bool:

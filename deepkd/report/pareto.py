@@ -131,6 +131,8 @@ def draw_pareto(path: Path, document: Document) -> None:
 
 
 def _panel(axes: Any, name: str, rows: list[Mapping[str, Any]]) -> None:
+    from matplotlib.ticker import LogFormatter
+
     title, place = PANELS[name]
     judged = sorted((row for row in rows if row["auc"]), key=place)
     best = [row for row in judged if name in row["front"]]
@@ -143,6 +145,7 @@ def _panel(axes: Any, name: str, rows: list[Mapping[str, Any]]) -> None:
             axes.axvline(place(row), color=COLORS[0], linestyle=":", label=f"{plain(row['name'])}, no AUC")
     axes.set(xscale="log", xlabel=title, title=f"AUC against {title.split()[0]}")
     axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(LogFormatter())  # plain numbers, where there are few powers of ten
     axes.margins(x=0.1, y=0.12)
 
 

@@ -10,12 +10,8 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from deepkd.errors import UsageError
+from deepkd.video.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
-VIDEO_SUFFIXES = frozenset(
-    {".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf"}
-    | {".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m"}
-)
-IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 STDIN = "-"
 URL_HINT = "is a URL, and deepkd fetches nothing; download it first and give the file"
 

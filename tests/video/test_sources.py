@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from deepkd.errors import UsageError
-from deepkd.video.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Source, find_sources
+from deepkd.video.sources import Source, find_sources
+from deepkd.video.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 
 @pytest.fixture
