@@ -1,13 +1,12 @@
 """Calibration: from a model's logits to probabilities that mean what they say."""
 
-import dataclasses
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from deepkd.errors import DataError, ModelError
+from deepkd.scoring.numbers import Numbers
 
 Array = npt.NDArray[np.float64]
 
@@ -17,7 +16,7 @@ NEWTON_STEPS = 100
 
 
 @dataclass(frozen=True)
-class Calibration:
+class Calibration(Numbers):
     """Temperature scaling: `p = sigmoid(z / temperature + bias)` (Guo et al. 2017, arXiv:1706.04599)."""
 
     temperature: float = 1.0
@@ -35,24 +34,6 @@ class Calibration:
     def probability(self, logits: npt.ArrayLike) -> Array:
         """The probability of forgery, float64, of the same shape as `logits`."""
         return sigmoid(np.asarray(logits, np.float64) / self.temperature + self.bias)
-
-    def to_dict(self) -> dict[str, float]:
-        """Plain values for JSON."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Calibration":
-        """The inverse of `to_dict`.
-
-        Raises:
-            ModelError: a key is unknown, or a value is no number.
-        """
-        try:
-            return cls(**{key: float(value) for key, value in values.items()})
-        except (TypeError, ValueError, AttributeError) as error:
-            raise ModelError(
-                f"the model's calibration {values!r} is damaged or from another version ({error})"
-            ) from error
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,10 @@
 """Thresholds: from a calibrated probability of forgery to one of the answers."""
 
-import dataclasses
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from deepkd.errors import ModelError
+from deepkd.scoring.numbers import Numbers
 
 
 class Label(StrEnum):
@@ -19,7 +18,7 @@ class Label(StrEnum):
 
 
 @dataclass(frozen=True)
-class Thresholds:
+class Thresholds(Numbers):
     """Calibrated probabilities that decide: `>= fake` is FAKE, else `<= real` is REAL, else INCONCLUSIVE."""
 
     real: float = 0.5
@@ -45,21 +44,3 @@ class Thresholds:
         new_fake = self.fake if fake is None else fake
         new_real = min(self.real, new_fake) if real is None else real
         return Thresholds(real=new_real, fake=max(new_fake, new_real) if fake is None else new_fake)
-
-    def to_dict(self) -> dict[str, float]:
-        """Plain values for JSON."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Thresholds":
-        """The inverse of `to_dict`.
-
-        Raises:
-            ModelError: a key is unknown, or a value is no number.
-        """
-        try:
-            return cls(**{key: float(value) for key, value in values.items()})
-        except (TypeError, ValueError, AttributeError) as error:
-            raise ModelError(
-                f"the model's thresholds {values!r} are damaged or from another version ({error})"
-            ) from error
