@@ -23,6 +23,8 @@ FAMILIES_KEY = "families"
 """In a model's recipe: the sorted hashes of its training families, joined, in base64."""
 PEOPLE_KEY = "people"
 """Likewise those of the people in its training data, where the index names any."""
+NAMES_KEY = "names"
+"""Likewise the file names alone of families that are named with their folders: these hang on which folder was given."""
 
 UNLISTED_KEY = "unlisted"
 """Names of the starts and teachers whose training data nobody listed; absent where there is none."""
@@ -47,7 +49,12 @@ def training_record(crops: CropSet, earlier: Iterable[Mapping[str, Any]] = ()) -
         ModelError: an earlier list is damaged.
     """
     people = {name for row in crops.rows for name in row.identities}
-    own = {FAMILIES_KEY: _hashes({row.original for row in crops.rows}), PEOPLE_KEY: _hashes(people)}
+    originals = {row.original for row in crops.rows}
+    own = {
+        FAMILIES_KEY: _hashes(originals),
+        PEOPLE_KEY: _hashes(people),
+        NAMES_KEY: _hashes({_file_name(name) for name in originals} - originals),
+    }
     before = list(earlier)
     lists = {key: hashes.union(*(_seen(record, key) for record in before)) for key, hashes in own.items()}
     unlisted = sorted({name for record in before for name in record.get(UNLISTED_KEY, ())})
@@ -61,7 +68,7 @@ def training_record(crops: CropSet, earlier: Iterable[Mapping[str, Any]] = ()) -
 def inherited(model: Known) -> dict[str, Any]:
     """What is known of the data that a start or a teacher has seen; nothing for weights that saw no labelled faces."""
     recipe = model.metadata.get("recipe") or {}
-    listed = {key: recipe[key] for key in (FAMILIES_KEY, PEOPLE_KEY, UNLISTED_KEY) if key in recipe}
+    listed = {key: recipe[key] for key in (FAMILIES_KEY, PEOPLE_KEY, NAMES_KEY, UNLISTED_KEY) if key in recipe}
     if model.trained and FAMILIES_KEY not in listed:
         listed[UNLISTED_KEY] = [*listed.get(UNLISTED_KEY, ()), model.name]
     return listed
@@ -83,6 +90,24 @@ def known_people(recipe: Mapping[str, Any], people: Iterable[str]) -> list[str] 
         ModelError: the list is damaged.
     """
     return _known(recipe, PEOPLE_KEY, people)
+
+
+def known_names(recipe: Mapping[str, Any], originals: Iterable[str]) -> list[str]:
+    """Those of the originals that only have the file name of one that a model was trained on, sorted.
+
+    It may be the same file, found under another folder, or another one of that name.
+
+    Raises:
+        ModelError: a list is damaged.
+    """
+    families, names = _seen(recipe, FAMILIES_KEY), _seen(recipe, NAMES_KEY)
+    return sorted(
+        name for name in set(originals) if _hash(name) not in families and _hash(_file_name(name)) in (families | names)
+    )
+
+
+def _file_name(original: str) -> str:
+    return original.replace("\\", "/").rpartition("/")[2]
 
 
 def _known(recipe: Mapping[str, Any], key: str, names: Iterable[str]) -> list[str] | None:

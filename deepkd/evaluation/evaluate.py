@@ -9,7 +9,7 @@ from typing import Any
 from deepkd.data.clips import Clip, Warn
 from deepkd.data.crops import CropSet, load_crops, whole_families
 from deepkd.data.datasets import find_clips
-from deepkd.data.families import UNLISTED_KEY, known_families
+from deepkd.data.families import UNLISTED_KEY, known_families, known_names
 from deepkd.data.folders import holds_videos, is_image_folder, read_image_folder
 from deepkd.data.perturbations import Step, parse_conditions
 from deepkd.data.splits import SPLIT_NAMES, make_splits
@@ -99,7 +99,7 @@ def evaluate_files(
     conditions = _conditions(config, crops=isinstance(data, CropSet))
     if features and not isinstance(data, CropSet):
         raise UsageError(f"--features looks at crops, and {config.data} holds videos; extract crops first")
-    shares = [_training_share(name, model, data, config) for name, model in zip(names, models, strict=True)]
+    shares = [_training_share(name, model, data, config, warn) for name, model in zip(names, models, strict=True)]
     if isinstance(data, CropSet):
         found = _evaluate_crops(
             models, names, data, conditions, config, features=features, out=out, overwrite=overwrite, tell=progress
@@ -197,8 +197,12 @@ def _is_of_crops(data: Path, config: EvaluateConfig) -> bool:
     return config.dataset == "auto" and is_image_folder(data) and not holds_videos(data)
 
 
-def _training_share(name: str, model: Any, data: CropSet | list[Clip], config: EvaluateConfig) -> float | None:
+def _training_share(
+    name: str, model: Any, data: CropSet | list[Clip], config: EvaluateConfig, warn: Warn
+) -> float | None:
     """The share of the originals that the model was trained on; None where it does not say, or not all.
+
+    Originals that only have the file name of one of them are warned of.
 
     Raises:
         DataError: there are some, and the settings do not allow it.
@@ -212,6 +216,12 @@ def _training_share(name: str, model: Any, data: CropSet | list[Clip], config: E
         raise DataError(
             f"{name} was trained on {len(known)} of these {len(originals)} originals, e.g. {known[0]}, so its figures "
             "would say nothing about new ones; choose another --split or --data, or add --allow-training-data"
+        )
+    alike = known_names(recipe, originals)
+    if alike:
+        warn(
+            f"{len(alike)} of these {len(originals)} originals have the file name of one that {name} was trained on, "
+            f"e.g. {alike[0]}; make sure that they are others"
         )
     return None if known is None or (not known and UNLISTED_KEY in recipe) else len(known) / len(originals)
 

@@ -3,6 +3,8 @@
 import base64
 import dataclasses
 import io
+import shutil
+from pathlib import Path
 
 import pytest
 from crop_factory import write_crops
@@ -10,7 +12,7 @@ from rich.console import Console
 from scorer_factory import write_scorer
 
 from deepkd.data.crops import load_crops
-from deepkd.data.families import HASH_BYTES, inherited, known_families, known_people, training_record
+from deepkd.data.families import HASH_BYTES, inherited, known_families, known_names, known_people, training_record
 from deepkd.distillation.distiller import distill
 from deepkd.errors import DataError, ModelError
 from deepkd.evaluation.evaluate import evaluate_files, to_document
@@ -59,6 +61,31 @@ def test_training_data_is_refused_unless_allowed(data, record, tmp_path):
             evaluate_files([model], config(data, split=split))
     (found,) = evaluate_files([model], config(data, split="all", allow_training_data=True))
     assert found.training_data == 0.6
+
+
+def test_a_file_name_met_under_another_folder_is_warned_of(data, tmp_path):
+    """What an original is called hangs on the folder that was given: `real/x.mp4` below one, `x.mp4` below another."""
+    rows = [dataclasses.replace(row, original=f"real/{row.original}") for row in read_index(data)]
+    named = Path(shutil.copytree(data, tmp_path / "named"))
+    write_index(named / "index.csv", rows)
+    record = training_record(load_crops(named, "train"))
+    trained = {row.original for row in rows if row.split == "train"}
+    bare = {name.removeprefix("real/") for name in trained}
+    assert known_names(record, trained) == [] and known_families(record, bare) == []
+    assert known_names(record, bare) == sorted(bare)
+    assert known_names(record, {f"elsewhere/{name}" for name in bare}) == sorted(f"elsewhere/{name}" for name in bare)
+    assert known_names(record, {"real/strange.mp4"}) == [] == known_names({}, bare)
+    said: list[str] = []
+    model = str(write_scorer(tmp_path / "model.onnx", recipe=inherited_by(record)))
+    assert evaluate_files([model], config(data, split="train"), warn=said.append)[0].training_data == 0.0
+    assert len(said) == 1 and "6 of these 6 originals have the file name of one that" in said[0]
+    assert not evaluate_files([model], config(data), warn=said.append)[0].training_data and len(said) == 1
+
+
+def inherited_by(record):
+    """What a student of a model with this record lists."""
+    teacher = dataclasses.make_dataclass("Teacher", ["name", "trained", "metadata"])
+    return inherited(teacher("teacher", True, {"recipe": record}))
 
 
 def test_an_old_model_is_known_by_its_whole_index_only(data, record, tmp_path):
