@@ -1,5 +1,6 @@
 """Read-ahead: a video decoded in a thread of its own, a few frames ahead of whoever looks at them."""
 
+import atexit
 import threading
 import time
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from queue import Empty, Queue
 from typing import Self
+from weakref import WeakSet
 
 from deepkd.video.decoder import Stopped
 from deepkd.video.frames import Frame, Plan, VideoInfo, reading
@@ -42,6 +44,7 @@ class ReadAhead:
         self._stop, self._known = threading.Event(), threading.Event()
         self._items: Queue[VideoInfo | Frame | BaseException | None] = Queue(1)
         self._info: VideoInfo | None = None
+        _begun.add(self)
         self._thread = threading.Thread(target=self._read, name=f"decoding {path.name}", daemon=True)
         self._thread.start()
 
@@ -117,3 +120,13 @@ class ReadAhead:
 
 def _room(info: VideoInfo) -> int:
     return max(1, min(AHEAD, AHEAD_BYTES // max(1, 3 * info.width * info.height)))
+
+
+_begun: "WeakSet[ReadAhead]" = WeakSet()
+
+
+@atexit.register
+def _end_all() -> None:
+    """End what an interrupt kept others from closing: a thread that still decodes as Python goes would abort it."""
+    for video in list(_begun):
+        video.close()

@@ -278,7 +278,7 @@ def test_interrupted_what_is_done_stays(model: str, media: Media):
     process.send_signal(signal.SIGINT)
     out, err = process.communicate()
     lines = [json.loads(line) for line in (first + out).splitlines()]
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     assert 1 <= len(lines) < 400
     assert "interrupted" in err and "Traceback" not in err
     assert report.read_text().count("<article") == min(len(lines), 200)

@@ -1,6 +1,8 @@
 """Reading ahead gives the same frames, waits with few of them, and leaves neither thread nor open file behind."""
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -103,6 +105,19 @@ def test_a_decoder_far_from_its_next_sample_stops_too(media: Media, monkeypatch:
     with ReadAhead(media.clip(), evenly(lambda duration_s: 4)) as video:
         assert video.info.codec == "h264"
     assert threads() == []
+
+
+def test_no_thread_decodes_on_as_python_ends(media: Media):
+    clip = media.clip("clip.mp4", seconds=4)
+    code = (
+        "import atexit, sys, threading; from pathlib import Path\n"
+        "atexit.register(lambda: print([t.name for t in threading.enumerate() if t.daemon]))\n"
+        "from deepkd.video.frames import evenly; from deepkd.video.readahead import ReadAhead\n"
+        "video = ReadAhead(Path(sys.argv[1]), evenly(lambda length: 40)); video.info; print(video._thread.is_alive())"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code, str(clip)], cwd=root, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "True\n[]\n"), done.stderr
 
 
 def test_a_decoder_that_hangs_is_left_alone(media: Media, monkeypatch: pytest.MonkeyPatch):
