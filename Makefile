@@ -32,7 +32,8 @@ demo: $(LIGHT)/.done ## Install the light core, judge the two sample clips, forg
 	@echo "The evidence is in demo/report.html"
 
 test: $(VENV)/.done ## Run the tests, in two processes
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone"
+	$(BIN)/python -m pytest -m alone
 
 check: lint types test ## Lint, types and tests
 

@@ -147,6 +147,7 @@ def test_what_cannot_be_trained_is_refused(crops: Path, tmp_path: Path) -> None:
         TINY.replace(batch=6, accumulate=2)
 
 
+@pytest.mark.alone
 def test_two_processes_train_one_model(crops: Path, tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from deepkd.settings.training import TrainConfig;"
