@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import shutil
 import struct
 import sys
 from collections.abc import Callable
@@ -12,13 +11,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import onnx
 import pytest
 from media import Media, declare, scene, write_video
 from scorer_factory import tinted_clip, write_scorer
 from typer.testing import CliRunner
 
-from deepkd import shipped
 from deepkd.cli.app import app
 from deepkd.detect import Bench
 from deepkd.report import REPORTS
@@ -353,135 +350,3 @@ def test_paths_on_standard_input(media: Media, model: str):
     with_nul = run("-", "--model", model, "--format", "json", input="\0".join(names).encode() + b"\0")
     assert [video["verdict"] for video in json.loads(with_nul.stdout)["videos"]] == ["REAL", "ERROR", "ERROR"]
     assert run("-", "--model", model, input=b"").exit_code == 1
-
-
-def other_network(path: Path) -> Path:
-    model = onnx.load(write_scorer(path))
-    del model.metadata_props[:]
-    onnx.save(model, path)
-    return path
-
-
-def pickle_with_code(path: Path) -> Path:
-    path.write_bytes(b"cos\nsystem\n(S'touch owned'\ntR.")
-    return path
-
-
-def cut(path: Path) -> Path:
-    data = write_scorer(path).read_bytes()
-    path.write_bytes(data[: len(data) // 2])
-    return path
-
-
-MODELS = {
-    "junk": (lambda p: p.write_bytes(b"junk" * 99) and p, "damaged or not an ONNX model"),
-    "truncated": (cut, "damaged or not an ONNX model"),
-    "empty": (lambda p: p.write_bytes(b"") or p, "damaged or not an ONNX model"),
-    "another network": (other_network, "not one of deepkd's"),
-    "pickle with code": (lambda p: pickle_with_code(p.with_suffix(".pth")), "not an .onnx file"),
-    "pickle with code, renamed": (pickle_with_code, "damaged or not an ONNX model"),
-    "untrained": (lambda p: write_scorer(p, trained=False), "never trained"),
-    "of another version": (lambda p: write_scorer(p, schema="deepkd.model/9"), "not of schema"),
-    "no calibration": (lambda p: write_scorer(p, calibration={"heat": 3}), "calibration"),
-    "crossed thresholds": (lambda p: write_scorer(p, thresholds={"real": 0.9, "fake": 0.1}), "thresholds"),
-    "missing": (lambda p: p, "no such model"),
-}
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_model_is_refused_before_any_verdict(name: str, media: Media):
-    make, message = MODELS[name]
-    model = make(media.path("model.onnx"))
-    result = run(str(media.still()), "--model", str(model), "--format", "json")
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert message in result.stderr
-    assert "Traceback" not in result.stderr
-    assert not Path("owned").exists()
-
-
-def test_a_shipped_model_with_another_hash_is_refused(media: Media, monkeypatch: pytest.MonkeyPatch):
-    folder = media.path("weights")
-    shutil.copytree(shipped.weights_dir(), folder)
-    with (folder / "deepkd-nano.onnx").open("r+b") as file:
-        file.seek(700_000)
-        file.write(b"another weight")
-    monkeypatch.setattr(shipped, "weights_dir", lambda: folder)
-    result = run(str(media.still()), "--format", "json")
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert "deepkd-nano.onnx: damaged or altered (its SHA-256 is not the published one)" in result.stderr
-
-
-SETTINGS = {
-    "unknown key": ("frmaes = 3", [], "unknown setting 'frmaes' (did you mean 'frames'?)"),
-    "wrong type": ('frames = "many"', [], "frames='many'"),
-    "out of range": ("frames = 0", [], "frames=0: takes at least 1"),
-    "not TOML": ("frames : 3", [], "not valid TOML"),
-    "contradiction": ("", ["--threshold-real", "0.9", "--threshold-fake", "0.1"], "--threshold-real 0.9 is above"),
-    "unknown rule": ("", ["--rule", "median"], "unknown rule 'median'; choose from mean-logit, upstream"),
-    "unknown format": ("", ["--format", "xml"], "unknown format 'xml'; choose from table, json, jsonl, csv, html"),
-}
-
-
-@pytest.mark.parametrize("name", SETTINGS)
-def test_settings_are_refused(name: str, media: Media, model: str):
-    text, flags, message = SETTINGS[name]
-    media.path("x.toml").write_text(text)
-    result = run(str(media.still()), "--model", model, "--config", str(media.path("x.toml")), *flags)
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert message in result.stderr
-
-
-OUTPUTS = {
-    "existing report": (["--report", "{there}.html"], "exists already; choose another name or add --overwrite", 1),
-    "report under a file": (["--report", "{folder}/there.html/r.html"], "cannot be made (", 1),
-    "report of no kind": (["--report", "{folder}/r.docx"], "choose from .json, .jsonl, .csv, .html", 1),
-    "report over a folder": (["--report", "{folder}/f.html", "--overwrite"], "is a folder", 1),
-    "existing video": (["--save-video", "{there}.webm"], "exists already", 1),
-    "video of no kind": (["--save-video", "{folder}/v.mp4"], "ends in .webm", 2),
-    "video of two clips": (["{folder}/still.jpg", "--save-video", "{folder}/v.webm"], "takes one input, not 2", 2),
-    "video of a still": (["--save-video", "{folder}/v.webm"], "is a still image", 1),
-}
-
-
-@pytest.mark.parametrize("name", OUTPUTS)
-def test_outputs_are_refused_and_nothing_is_left(name: str, media: Media, model: str):
-    flags, message, code = OUTPUTS[name]
-    still = media.still()
-    media.path("there.html").write_text("mine"), media.path("there.webm").write_text("mine")
-    media.path("f.html").mkdir()
-    before = sorted(media.folder.iterdir())
-    where = {"folder": media.folder, "there": media.path("there")}
-    result = run(str(still), "--model", model, *(flag.format(**where) for flag in flags))
-    assert result.exit_code == code
-    assert message in result.stderr
-    assert sorted(media.folder.iterdir()) == before
-    assert media.path("there.html").read_text() == "mine"
-
-
-@pytest.mark.skipif(not UNIX, reason="needs a limit on the size of files")
-def test_a_disk_that_fills_up_while_a_report_is_written_is_named(media: Media, model: str):
-    import resource
-
-    still, report = media.still(), media.path("reports/r.html")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
-    try:
-        result = run(str(still), "--model", model, "--format", "json", "--report", str(report))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert result.exit_code == 1
-    assert f"{report.name}: cannot be written (File too large)" in result.stderr.replace("\n", "")
-    assert json.loads(result.stdout)["videos"][0]["verdict"] == "REAL", "what was found is not lost"
-    assert list(report.parent.iterdir()) == []
-
-
-@pytest.mark.skipif(not UNIX or os.getuid() == 0, reason="root writes everywhere")
-@pytest.mark.parametrize("flags", [("--report", "r.html"), ("--save-video", "v.webm")])
-def test_a_read_only_folder_is_refused_before_any_verdict(flags: tuple[str, str], media: Media, model: str):
-    folder = media.path("locked/x").parent
-    folder.chmod(0o500)
-    result = run(str(media.clip()), "--model", model, "--format", "json", flags[0], str(folder / flags[1]))
-    folder.chmod(0o700)
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert "cannot be written to; choose another folder or change its permissions" in result.stderr
-    assert list(folder.iterdir()) == []
