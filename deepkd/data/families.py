@@ -100,10 +100,9 @@ def known_names(recipe: Mapping[str, Any], originals: Iterable[str]) -> list[str
     Raises:
         ModelError: a list is damaged.
     """
-    families, names = _seen(recipe, FAMILIES_KEY), _seen(recipe, NAMES_KEY)
-    return sorted(
-        name for name in set(originals) if _hash(name) not in families and _hash(_file_name(name)) in (families | names)
-    )
+    families = _seen(recipe, FAMILIES_KEY)
+    named = families | _seen(recipe, NAMES_KEY)
+    return sorted(name for name in set(originals) if _hash(name) not in families and _hash(_file_name(name)) in named)
 
 
 def _file_name(original: str) -> str:

@@ -24,8 +24,11 @@ def forge_crops(clips: Sequence[Clip], config: ForgeConfig, made: Forged, progre
     by_original: dict[str, list[CropRow]] = {}
     for row in rows:
         by_original.setdefault(row.original, []).append(row)
-    check_people({original: its[0].split for original, its in by_original.items()}, config, made)
-    fakes = [_forged_crop(row, number, by_original, config, made) for row in rows for number in range(config.count)]
+    splits = {row.original: row.split for row in rows}
+    check_people(splits, config, made)
+    fakes = [
+        _forged_crop(row, number, by_original, splits, config, made) for row in rows for number in range(config.count)
+    ]
     shutil.rmtree(made.out / PARTS_DIR, ignore_errors=True)
     write_index(made.out / INDEX_NAME, [*rows, *fakes])
     made.real, made.fake = len(rows), len(fakes)
@@ -58,12 +61,16 @@ def _real_rows(clips: Sequence[Clip], config: ForgeConfig, made: Forged, progres
 
 
 def _forged_crop(
-    row: CropRow, number: int, people: dict[str, list[CropRow]], config: ForgeConfig, made: Forged
+    row: CropRow,
+    number: int,
+    people: dict[str, list[CropRow]],
+    splits: dict[str, str],
+    config: ForgeConfig,
+    made: Forged,
 ) -> CropRow:
     method = METHODS[config.method]
     donor, identities = None, row.identities
     if method.needs_donor:
-        splits = {original: its[0].split for original, its in people.items()}
         others = people[donor_of(row.original, splits, number, config)]
         place = chance(config.seed, "face", row.file, number).integers(len(others))
         donor = _portrait(made.out, others[place])

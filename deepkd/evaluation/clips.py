@@ -29,7 +29,7 @@ from deepkd.evaluation.evaluation import (
     sources_of,
 )
 from deepkd.evaluation.harm import harmed
-from deepkd.evaluation.kept import KEPT_NAME, Kept
+from deepkd.evaluation.kept import Kept
 from deepkd.evaluation.metrics import Array
 from deepkd.evaluation.robustness import identities
 from deepkd.evaluation.scores import Progress
@@ -149,7 +149,7 @@ def evaluate_clips(
     """
     labelled = _labelled(clips)
     detector = Remembering(load_detector(DetectConfig().detector, device=config.device))
-    kept = Kept(folder / KEPT_NAME if folder else None, _subject(labelled, config), KEYS, overwrite=overwrite)
+    kept = Kept(folder, lambda: _subject(labelled, config), KEYS, overwrite=overwrite)
     panel = Panel(models, detector, config, kept)
     conditions = [(CLEAN, 0.0), *conditions]
     said: dict[tuple[str, float], list[list[Answer]]] = {condition: [] for condition in conditions}

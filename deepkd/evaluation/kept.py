@@ -1,7 +1,7 @@
 """Kept: the finished parts of a long evaluation, in a file of its output folder, so that a second run goes on."""
 
 import json
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,23 +16,31 @@ class Kept:
     """Finished parts, each known by a key, in a file or in memory only."""
 
     def __init__(
-        self, path: Path | None, subject: dict[str, Any], keys: Sequence[str], *, overwrite: bool = False
+        self,
+        folder: Path | None,
+        subject: Callable[[], dict[str, Any]],
+        keys: Sequence[str],
+        *,
+        overwrite: bool = False,
     ) -> None:
         """Open the file, or begin it.
 
         Args:
-            path: the file; None keeps nothing beyond this run.
-            subject: what is evaluated, plain values; a file of another subject is refused.
+            folder: where the file lies; None keeps nothing beyond this run.
+            subject: gives what is evaluated, plain values; a file of another subject is refused. Asked with a folder
+                only, since it may read all of the data.
             keys: names of the values that tell one part from another.
             overwrite: begin the file anew, whatever it holds.
 
         Raises:
             OutputError: it belongs to other data or settings, is damaged, or cannot be written.
         """
-        self.path, self.keys = path, tuple(keys)
+        self.path, self.keys = folder / KEPT_NAME if folder else None, tuple(keys)
         self.found: dict[tuple[Hashable, ...], Any] = {}
-        if path is None:
-            return
+        if self.path:
+            self._open(self.path, subject(), overwrite=overwrite)
+
+    def _open(self, path: Path, subject: dict[str, Any], *, overwrite: bool) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             lines = path.read_bytes().splitlines(keepends=True) if path.exists() and not overwrite else []

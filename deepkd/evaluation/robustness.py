@@ -13,7 +13,7 @@ from deepkd.data.crops import CropSet
 from deepkd.data.journal import content_key
 from deepkd.data.perturbations import SUITE, Step, perturb
 from deepkd.evaluation.evaluation import Condition, crops_and_videos, figures_of
-from deepkd.evaluation.kept import KEPT_NAME, Kept
+from deepkd.evaluation.kept import Kept
 from deepkd.evaluation.metrics import Array
 from deepkd.evaluation.scores import Crops, Progress, logits_of
 from deepkd.images import Image
@@ -78,8 +78,7 @@ def measure_robustness(
         OutputError: the folder holds the results of other crops or settings, or cannot be written.
     """
     indices = [index for index, row in enumerate(crops.rows) if row.label]
-    subject = _subject(crops, indices, config)
-    kept = Kept(folder / KEPT_NAME if folder else None, subject, KEYS, overwrite=overwrite)
+    kept = Kept(folder, lambda: _subject(crops, indices, config), KEYS, overwrite=overwrite)
     shas = identities(models)
     for number, (name, level) in enumerate(conditions):
         waiting = {sha: model for sha, model in zip(shas, models, strict=True) if (sha, name, level) not in kept.found}
