@@ -35,6 +35,11 @@ def check_folder(folder: Path) -> None:
         raise OutputError(f"{folder}: cannot be written to; choose another folder or change its permissions")
 
 
+def settings_beside(result: Path) -> Path:
+    """Where the settings lie that made a result: `r.config.json` for `r.html`."""
+    return result.with_suffix(".config.json")
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
     """A path beside `path`, with the same ending, to write to; it takes the name `path` when the block succeeds.

@@ -14,6 +14,7 @@ import typer
 from deepkd.cli.options import ConfigFile, takes_settings
 from deepkd.config import load_config
 from deepkd.errors import OutputError, UsageError
+from deepkd.outputs import check_output, settings_beside, writing
 from deepkd.settings.detect import DetectConfig
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def detect(
     config = load_config(DetectConfig, config_file, **settings)
     from deepkd.video.sources import find_sources
 
-    outputs = [file for file in (report, report and _settings_beside(report), save_video) if file]
+    outputs = [file for file in (report, report and settings_beside(report), save_video) if file]
     inputs: Iterable[Source] = _spared(find_sources(sources, stdin=sys.stdin.buffer), outputs)
     if save_video or "-" not in sources:
         inputs = list(inputs)
@@ -128,12 +129,11 @@ def _place(path: Path) -> tuple[int, int] | None:
 
 def _check_outputs(report: Path | None, video: Path | None, inputs: Iterable["Source"], *, overwrite: bool) -> None:
     """Refuse what cannot be written before any work is done."""
-    from deepkd.outputs import check_output
     from deepkd.report import report_name
 
     if report:
         report_name(report)
-        for file in (report, _settings_beside(report)):
+        for file in (report, settings_beside(report)):
             check_output(file, overwrite=overwrite)
     if not video:
         return
@@ -166,7 +166,6 @@ def _begun(inputs: Iterable["Source"], config: DetectConfig) -> Iterator["ReadAh
 @contextmanager
 def _reports(bench: "Bench", file: Path | None) -> Iterator[list["Report"]]:
     """The report on standard output, and the one in a file; both are ended even when the work is broken off."""
-    from deepkd.outputs import writing
     from deepkd.report import Provenance, open_report, report_name
 
     scorer = bench.scorer
@@ -184,11 +183,7 @@ def _reports(bench: "Bench", file: Path | None) -> Iterator[list["Report"]]:
             stack.callback(report.close)
         yield reports
     if file:
-        bench.config.save(_settings_beside(file))
-
-
-def _settings_beside(report: Path) -> Path:
-    return report.with_suffix(".config.json")
+        bench.config.save(settings_beside(file))
 
 
 @contextmanager
@@ -206,7 +201,6 @@ def _standard_output() -> Iterator[None]:
 
 def _draw(verdict: "Verdict", file: Path, limit_s: float) -> None:
     """Draw the verdict into a copy of its clip; nothing has the name `file` before it is whole."""
-    from deepkd.outputs import writing
     from deepkd.report.video import write_video
 
     with writing(file) as beside:

@@ -10,6 +10,7 @@ import typer
 
 from deepkd.cli.options import ConfigFile, takes_settings
 from deepkd.config import load_config
+from deepkd.outputs import check_folder, check_output, settings_beside, writing
 from deepkd.settings.evaluation import EvaluateConfig
 
 if TYPE_CHECKING:
@@ -81,13 +82,13 @@ def evaluate(
     _warn(found)
     if scores:
         write_scores(scores, found)
-        config.save(scores.with_suffix(".config.json"))
+        config.save(settings_beside(scores))
     if plots:
         _draw(plots, found, document)
         config.save(plots / "config.json")
     if features:
         _draw_features(features, found)
-        config.save(features.with_suffix(".config.json"))
+        config.save(settings_beside(features))
     if out:
         _write(out, document)
         config.save(out / "config.json")
@@ -96,8 +97,6 @@ def evaluate(
 
 def _check_outputs(files: Iterable[Path | None], folders: Iterable[Path | None], *, overwrite: bool) -> None:
     """Refuse what cannot be written before any work is done."""
-    from deepkd.outputs import check_folder, check_output
-
     for file in filter(None, files):
         check_output(file, overwrite=overwrite)
     for folder in filter(None, folders):
@@ -119,7 +118,6 @@ def _warn(found: "list[Evaluation]") -> None:
 
 def _write(folder: Path, document: Mapping[str, Any]) -> None:
     """`evaluation.json`, `evaluation.csv`, and the heat map where there is one."""
-    from deepkd.outputs import writing
     from deepkd.report.evaluation import evaluation_csv
     from deepkd.report.robustness import draw_robustness
 

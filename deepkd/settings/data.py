@@ -53,8 +53,7 @@ class ExtractConfig(Config):
         """Refuse two rules at once, and shares that leave nothing to train on."""
         if self.margin is not None and self.crop_rule is not None:
             raise ConfigError(f"--margin {self.margin:g} and --crop-rule {self.crop_rule} contradict; give one of them")
-        if self.val_share + self.test_share >= 1:
-            raise ConfigError("--val-share and --test-share leave nothing for training; their sum must be below 1")
+        _check_shares(self.val_share, self.test_share)
 
 
 @dataclass(frozen=True)
@@ -83,5 +82,9 @@ class ForgeConfig(Config):
 
     def check(self) -> None:
         """Refuse shares that leave nothing to train on."""
-        if self.val_share + self.test_share >= 1:
-            raise ConfigError("--val-share and --test-share leave nothing for training; their sum must be below 1")
+        _check_shares(self.val_share, self.test_share)
+
+
+def _check_shares(val: float, test: float) -> None:
+    if val + test >= 1:
+        raise ConfigError("--val-share and --test-share leave nothing for training; their sum must be below 1")
