@@ -9,6 +9,7 @@ some parts again and leaves the others as they are. Measure on an idle machine.
 import argparse
 import shutil
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ from documents import ROOT, Part, markdown, parser_of, say, write_parts
 from deepkd.compression.quantize import as_onnx, quantize
 from deepkd.errors import UsageError
 from deepkd.evaluation.benchmark import take_turns
-from deepkd.evaluation.pareto import pareto
+from deepkd.evaluation.contenders import Contender, open_contenders
+from deepkd.evaluation.evaluation import distinct_names
+from deepkd.evaluation.pareto import find_models, pareto
 from deepkd.machine import cores, machine
 from deepkd.outputs import check_folder
 from deepkd.report import pareto as pareto_report
@@ -36,6 +39,8 @@ import browser_check
 PICTURE = "![AUC against milliseconds and megabytes, the Pareto fronts marked](compression.png)"
 NOISE = 32
 """Crops on which two runtimes are compared."""
+YARDSTICK = "efficientnet_lite0"
+"""A network whose speed is known on many machines: times as shares of its time travel better than milliseconds."""
 
 
 def measure_models(args: argparse.Namespace) -> dict[str, Any]:
@@ -53,6 +58,49 @@ def show_models(document: Mapping[str, Any]) -> str:
     titles = pareto_report.titles(document)
     lines = [pareto_report.cells(row, document["batch"]) for row in document["models"]]
     return f"{markdown(titles, lines, left=2)}\n\n{pareto_report.notes(document)}\n\n{PICTURE}"
+
+
+def measure_yardstick(args: argparse.Namespace) -> dict[str, Any]:
+    threads = args.threads or cores()
+    arguments = [YARDSTICK, *map(str, find_models(args.models))]
+    with tempfile.TemporaryDirectory(prefix="deepkd-") as root:
+        models = [_in_onnxruntime(argument, Path(root), threads) for argument in arguments]
+        where = machine(threads)
+        timings = take_turns([one.model for one in models], runs=2 * args.runs, batch=1)
+    single = [np.array(timing.single) * 1000 for timing in timings]
+    names = distinct_names([one.name for one in models], arguments)
+    rows = [
+        {
+            "name": name,
+            "size": one.model.format.size,
+            "macs": one.macs,
+            "single_ms": float(np.median(ms)),
+            "share": float(np.median(ms / single[0])),
+        }
+        for name, one, ms in zip(names, models, single, strict=True)
+    ]
+    return {"machine": where, "models": sorted(rows, key=lambda row: -row["single_ms"])}
+
+
+def _in_onnxruntime(argument: str, root: Path, threads: int) -> Contender:
+    return open_contenders(argument, "student", Path(tempfile.mkdtemp(dir=root)), threads=threads)[0]
+
+
+def show_yardstick(document: Mapping[str, Any]) -> str:
+    at = document["machine"]
+    titles = ["Model", "input", "MMACs", "ms, one crop", f"of {YARDSTICK}'s time"]
+    lines = [
+        [
+            row["name"],
+            f"{row['size']} px",
+            f"{row['macs'] / 1e6:.1f}",
+            f"{row['single_ms']:.2f}",
+            f"{row['share']:.3f}",
+        ]
+        for row in document["models"]
+    ]
+    conditions = f"ONNX Runtime {at['onnxruntime']}, {at['cpu']}, {at['threads']} threads, load {at['load']} before"
+    return f"{markdown(titles, lines)}\n\n{conditions} the run, all in turn in one process, medians."
 
 
 def measure_quantized(args: argparse.Namespace) -> dict[str, Any]:
@@ -130,6 +178,7 @@ def show_browser(document: Mapping[str, Any]) -> str:
 
 PARTS = {
     "models": Part(measure_models, show_models),
+    "yardstick": Part(measure_yardstick, show_yardstick),
     "quantized": Part(measure_quantized, show_quantized),
     "runtimes": Part(measure_runtimes, show_runtimes),
     "browser": Part(measure_browser, show_browser),
