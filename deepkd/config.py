@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
 from deepkd.errors import ConfigError
+from deepkd.outputs import writing
 
 
 def setting(
@@ -66,8 +67,13 @@ class Config:
         return self.as_dict() | {key: value.name for key, value in named.items() if isinstance(value, Path)}
 
     def save(self, path: Path) -> None:
-        """Write the resolved settings as JSON beside the result that they made."""
-        path.write_text(json.dumps({"command": self.command, **self.as_dict()}, indent=2, default=str) + "\n")
+        """Write the resolved settings as JSON beside the result that they made.
+
+        Raises:
+            OutputError: they cannot be written.
+        """
+        with writing(path) as beside:
+            beside.write_text(json.dumps({"command": self.command, **self.as_dict()}, indent=2, default=str) + "\n")
 
     def replace(self, **changes: Any) -> Self:
         """A checked copy with some fields changed."""

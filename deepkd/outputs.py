@@ -40,6 +40,12 @@ def settings_beside(result: Path) -> Path:
     return result.with_suffix(".config.json")
 
 
+def check_result(path: Path, *, overwrite: bool = False) -> None:
+    """`check_output` for a result and for the settings that will lie beside it."""
+    for file in (path, settings_beside(path)):
+        check_output(file, overwrite=overwrite)
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
     """A path beside `path`, with the same ending, to write to; it takes the name `path` when the block succeeds.

@@ -7,7 +7,7 @@ from typing import ClassVar
 import pytest
 
 from deepkd.config import Config, load_config, setting
-from deepkd.errors import ConfigError
+from deepkd.errors import ConfigError, OutputError
 from deepkd.settings.data import ExtractConfig
 from deepkd.settings.detect import DetectConfig
 from deepkd.settings.evaluation import BenchmarkConfig, EvaluateConfig
@@ -89,3 +89,18 @@ def test_every_command_has_sound_defaults_and_help(kind: type[Config]) -> None:
     assert config.replace() == config and kind.command
     for item in fields(kind):
         assert len(item.metadata["help"].split()) > 1, item.name
+
+
+def test_settings_are_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = write(tmp_path / "r.config.json", "as it was")
+
+    def full(self: Path, text: str) -> int:
+        with self.open("w") as file:
+            file.write(text[:10])
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        with pytest.raises(OutputError, match=r"r\.config\.json: cannot be written \(No space left on device\)"):
+            Sample().save(target)
+    assert target.read_text() == "as it was" and list(tmp_path.iterdir()) == [target]

@@ -14,7 +14,7 @@ import typer
 from deepkd.cli.options import ConfigFile, takes_settings
 from deepkd.config import load_config
 from deepkd.errors import OutputError, UsageError
-from deepkd.outputs import check_output, settings_beside, writing
+from deepkd.outputs import check_output, check_result, settings_beside, writing
 from deepkd.settings.detect import DetectConfig
 
 if TYPE_CHECKING:
@@ -133,8 +133,7 @@ def _check_outputs(report: Path | None, video: Path | None, inputs: Iterable["So
 
     if report:
         report_name(report)
-        for file in (report, settings_beside(report)):
-            check_output(file, overwrite=overwrite)
+        check_result(report, overwrite=overwrite)
     if not video:
         return
     count = len(list(inputs))

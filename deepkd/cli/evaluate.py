@@ -10,7 +10,7 @@ import typer
 
 from deepkd.cli.options import ConfigFile, takes_settings
 from deepkd.config import load_config
-from deepkd.outputs import check_folder, check_output, settings_beside, writing
+from deepkd.outputs import check_folder, check_result, settings_beside, writing
 from deepkd.settings.evaluation import EvaluateConfig
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def evaluate(
 def _check_outputs(files: Iterable[Path | None], folders: Iterable[Path | None], *, overwrite: bool) -> None:
     """Refuse what cannot be written before any work is done."""
     for file in filter(None, files):
-        check_output(file, overwrite=overwrite)
+        check_result(file, overwrite=overwrite)
     for folder in filter(None, folders):
         check_folder(folder)
 

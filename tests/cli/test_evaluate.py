@@ -90,6 +90,18 @@ def test_scores_and_plots_lie_beside_their_settings(model, data, tmp_path):
     assert run(model, "--data", data, *ALL, "--scores", scores, "--overwrite").exit_code == 0
 
 
+def test_other_settings_are_not_replaced_unasked(model, data, tmp_path):
+    settings = tmp_path / "scores.config.json"
+    settings.write_text("of another result")
+    words = [model, "--data", data, *ALL, "--scores", tmp_path / "scores.csv"]
+    refused = run(*words)
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "scores.config.json: exists already" in refused.stderr
+    assert settings.read_text() == "of another result" and not (tmp_path / "scores.csv").exists()
+    assert run(*words, "--overwrite").exit_code == 0
+    assert json.loads(settings.read_text())["command"] == "evaluate"
+
+
 def test_a_file_of_settings_is_overruled_by_flags(model, data, tmp_path):
     settings = tmp_path / "settings.toml"
     settings.write_text(f'[evaluate]\ndata = "{data}"\nsplit = "none"\nformat = "json"\nresamples = 0\n')
