@@ -1,0 +1,229 @@
+"""Derive the figures of `docs/scaling.md`: how AUC grows with originals, with views and with size.
+
+    python benchmarks/scaling.py --data CROPS --init START --size RUN ...
+
+`data` trains one network on growing shares of the originals, with as many views of each share, by `deepkd train`; it
+goes on where it was stopped. `views` reads the metrics of the published trainings, a chain being several runs that went
+on from one another. `size` opens finished runs. Everything is judged on the split `val`, on which the weights of each
+run were chosen.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from documents import ROOT, Part, markdown, parser_of, say, write_parts
+
+from deepkd.data.crops import CropSet, load_crops
+from deepkd.data.sampling import epoch_batches
+from deepkd.models.checkpoints import load_checkpoint
+from deepkd.report.plots import COLORS, read_metrics, save_plot
+from deepkd.training.engine import CONFIG_FILE, METRICS_FILE
+
+CHAINS = {"teacher": ("teacher0", "teacher1", "teacher"), "student": ("nano",)}
+"""Line of the plot -> the published trainings that it is made of, in their order."""
+GOAL = 0.95
+"""AUC that the project aims at."""
+
+
+# Data
+
+
+def measure_data(args: argparse.Namespace) -> dict[str, Any]:
+    whole = load_crops(args.data, "train")
+    rows = []
+    for share in sorted(args.shares):
+        limit = round(share * len(whole)) if share < 1 else None
+        crops = load_crops(args.data, "train", limit=limit)
+        epochs = max(1, round(args.views / views_of_epoch(crops, args.batch)))
+        run = args.out / f"share-{share:g}"
+        train(args, run, limit, epochs)
+        lines = read_metrics(run / METRICS_FILE)
+        rows.append(
+            {
+                "originals": len({row.original for row in crops.rows}),
+                "crops": len(crops),
+                "epochs": epochs,
+                "views": lines[-1]["step"] * args.batch,
+                "train_loss": lines[-1]["train_loss"],
+                "val_log_loss": lines[-1]["val_log_loss"],
+                "val_auc": max(line["val_auc"] for line in lines),
+            }
+        )
+    return {"model": args.model, "size": args.image_size, "recipe": " ".join(recipe(args)), "rows": rows}
+
+
+def views_of_epoch(crops: CropSet, batch: int) -> int:
+    return batch * len(epoch_batches(crops, "paired", batch=batch, seed=0, epoch=0))
+
+
+def recipe(args: argparse.Namespace) -> list[str]:
+    """What every share is trained with."""
+    fixed = ["--sampling", "paired", "--lr", "6e-4", "--warmup", "0.1", "--weight-decay", "0.02", "--ema", "0.998"]
+    sizes = ["--model", args.model, "--image-size", str(args.image_size), "--batch", str(args.batch)]
+    return [*sizes, *fixed, "--patience", "0"]
+
+
+def train(args: argparse.Namespace, run: Path, limit: int | None, epochs: int) -> None:
+    """One training, in `args.processes` processes; nothing where it is finished."""
+    if (run / METRICS_FILE).exists() and (run / METRICS_FILE).read_text().count("\n") == epochs:
+        return
+    launch = [sys.executable, "-m", "torch.distributed.run", "--no-python", f"--nproc-per-node={args.processes}"]
+    deepkd = [str(Path(sys.executable).with_name("deepkd")), "train"]
+    own = ["--data", str(args.data), "--out", str(run), "--epochs", str(epochs), "--workers", "1", "--resume"]
+    own += ["--limit", str(limit)] if limit else []
+    own += ["--init", str(args.init)] if args.init else []
+    own += ["--compile"] if args.compile else []
+    say(f"scaling: {run.name}, {epochs} epochs")
+    command = [*(launch if args.processes > 1 else []), *deepkd, *own, *recipe(args)]
+    if code := subprocess.run(command, check=False).returncode:
+        raise SystemExit(f"{run}: the training ended with code {code}")
+
+
+def show_data(document: Mapping[str, Any]) -> str:
+    rows = document["rows"]
+    titles = ["originals", "crops", "epochs", "views", "loss in training", "log loss on val", "AUC on val"]
+    lines = [
+        [
+            *(f"{row[key]:,}" for key in ("originals", "crops", "epochs", "views")),
+            *(f"{row[key]:.3f}" for key in ("train_loss", "val_log_loss", "val_auc")),
+        ]
+        for row in rows
+    ]
+    about = f"`{document['model']}`, {document['size']} px: `deepkd train {document['recipe']}`."
+    return f"{markdown(titles, lines, left=0)}\n\n{about}\n\n{outlook(rows)}"
+
+
+def outlook(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What a doubling of the originals brings, and how far the goal is at that rate."""
+    if len(rows) < 2:
+        return "One share shows no trend."
+    gain = float(np.polyfit(np.log2([row["originals"] for row in rows]), [row["val_auc"] for row in rows], 1)[0])
+    text = f"A doubling of the originals brings {gain:+.4f} of AUC (least squares)"
+    missing = GOAL - rows[-1]["val_auc"]
+    if gain <= 0 or missing <= 0:
+        return f"{text}."
+    needed = rows[-1]["originals"] * 2 ** (missing / gain)
+    return (
+        f"{text}; were it to go on so, AUC {GOAL} would take this network and schedule about {needed:,.0f} originals. "
+        "A straight line through few points of one seed each: an order of magnitude, no promise."
+    )
+
+
+# Views
+
+
+def measure_views(args: argparse.Namespace) -> dict[str, Any]:
+    folder = ROOT / "docs" / "training"
+    chains = [{"name": name, "points": points([folder / run for run in runs])} for name, runs in CHAINS.items()]
+    chains += [{"name": Path(run).name, "points": points([Path(run)])} for run in args.size]
+    return {"chains": chains}
+
+
+def points(runs: Sequence[Path]) -> list[dict[str, float]]:
+    """Views seen and AUC on val after each epoch, over runs that went on from one another."""
+    found, before = [], 0
+    for run in runs:
+        batch = json.loads((run / CONFIG_FILE).read_text())["batch"]
+        lines = read_metrics(run / METRICS_FILE)
+        found += [{"views": before + line["step"] * batch, "val_auc": line["val_auc"]} for line in lines]
+        before = found[-1]["views"]
+    return found
+
+
+def show_views(document: Mapping[str, Any]) -> str:
+    titles = ["training", "views", "AUC on val at its end", "at half of its views", "gained by the second half"]
+    lines = []
+    for chain in document["chains"]:
+        last = chain["points"][-1]
+        half = min(chain["points"], key=lambda point: abs(point["views"] - last["views"] / 2))
+        gained = last["val_auc"] - half["val_auc"]
+        shown = [f"{last['views']:,}", f"{last['val_auc']:.4f}", f"{half['val_auc']:.4f}", f"{gained:+.4f}"]
+        lines.append([chain["name"], *shown])
+    return markdown(titles, lines)
+
+
+# Size
+
+
+def measure_size(args: argparse.Namespace) -> dict[str, Any]:
+    rows = []
+    for run in args.size:
+        model = load_checkpoint(Path(run))
+        best = max(line["val_auc"] for line in read_metrics(Path(run) / METRICS_FILE))
+        shape = {"params": model.params, "macs": model.macs, "size": model.format.size}
+        rows.append({"name": Path(run).name, **shape, "val_auc": best})
+    return {"rows": sorted(rows, key=lambda row: -row["params"])}
+
+
+def show_size(document: Mapping[str, Any]) -> str:
+    lines = [
+        [
+            row["name"],
+            f"{row['params']:,}",
+            f"{row['macs'] / 1e6:.1f}",
+            f"{row['size']} px",
+            f"{row['val_auc']:.4f}",
+        ]
+        for row in document["rows"]
+    ]
+    return markdown(["run", "parameters", "MMACs", "input", "AUC on val"], lines)
+
+
+# The picture
+
+
+def draw(args: argparse.Namespace) -> None:
+    """AUC against originals, views and parameters, from what OUT holds."""
+    found = {name: json.loads((args.out / f"{name}.json").read_text()) for name in PARTS}
+
+    def panels(figure: Any) -> None:
+        data, views, size = figure.subplots(1, 3, sharey=True)
+        for axes, rows, key in ((data, found["data"]["rows"], "originals"), (size, found["size"]["rows"], "params")):
+            axes.plot([row[key] for row in rows], [row["val_auc"] for row in rows], "o-", color=COLORS[0])
+        for chain, color in zip(found["views"]["chains"], COLORS * 2, strict=False):
+            places = [[point[key] for point in chain["points"]] for key in ("views", "val_auc")]
+            views.plot(*places, "o-", markersize=3, color=color, label=chain["name"])
+        for row in found["size"]["rows"]:
+            size.annotate(row["name"], (row["params"], row["val_auc"]), xytext=(4, -11), textcoords="offset points")
+        named = {data: "originals in training", views: "views in training", size: "parameters"}
+        for axes, label in named.items():
+            axes.set(xscale="log", xlabel=label)
+            axes.axhline(GOAL, color=COLORS[6], linestyle=":")
+        data.set_ylabel("AUC on val")
+        views.legend(loc="lower right")
+
+    save_plot(args.document.with_suffix(".png"), panels, width=12, height=4.4)
+
+
+PARTS = {
+    "data": Part(measure_data, show_data),
+    "views": Part(measure_views, show_views),
+    "size": Part(measure_size, show_size),
+}
+
+
+def main() -> None:
+    parser = parser_of(__doc__, "scaling", PARTS)
+    parser.add_argument("--init", type=Path, help="weights that every share starts from")
+    parser.add_argument("--model", default="mobilenetv2_100", help="network of the registry")
+    parser.add_argument("--image-size", type=int, default=128, help="of its input, pixels")
+    parser.add_argument("--shares", type=float, nargs="+", default=[0.125, 0.25, 0.5, 1.0], help="of the originals")
+    parser.add_argument("--views", type=int, default=62_000, help="that each share is trained for")
+    parser.add_argument("--batch", type=int, default=64, help="crops of a step")
+    parser.add_argument("--processes", type=int, default=2, help="that train together")
+    parser.add_argument("--compile", action="store_true", help="as of `deepkd train`")
+    parser.add_argument("--size", nargs="+", default=[], help="finished runs, for the curves of views and size")
+    args = parser.parse_args()
+    write_parts(PARTS, args)
+    if all((args.out / f"{name}.json").exists() for name in PARTS):
+        draw(args)
+
+
+if __name__ == "__main__":
+    main()

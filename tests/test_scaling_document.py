@@ -1,0 +1,79 @@
+"""`benchmarks/scaling.py` on tiny crops: shares are trained once, every part is written, the picture is drawn."""
+
+import json
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crop_factory import write_crops
+from typer.testing import CliRunner
+
+from deepkd.cli.app import app
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def scaling(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    return runpy.run_path(str(ROOT / "benchmarks" / "scaling.py"))
+
+
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The commands that were started; those of deepkd run in this process."""
+    commands: list[list[str]] = []
+
+    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        commands.append(command)
+        return subprocess.CompletedProcess(command, CliRunner().invoke(app, command[1:]).exit_code)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    return commands
+
+
+def test_every_part_is_measured_and_written(
+    scaling: dict[str, Any], launched: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_crops(tmp_path / "crops", families=20, tint=40)
+    document, out = tmp_path / "scaling.md", tmp_path / "out"
+    document.write_text((ROOT / "docs" / "scaling.md").read_text())
+    small = ["--model", "pico", "--image-size", "32", "--batch", "4", "--views", "24", "--shares", "1", "0.5"]
+    whole, half = out / "share-1", out / "share-0.5"
+    words = ["--data", data, "--out", out, "--document", document, "--processes", "1", *small, "--size", whole, half]
+    monkeypatch.setattr(sys, "argv", ["scaling.py", *map(str, words)])
+    scaling["main"]()
+    found = {name: json.loads((out / f"{name}.json").read_text()) for name in ("data", "views", "size")}
+    assert [(row["originals"], row["epochs"], row["views"]) for row in found["data"]["rows"]] == [
+        (6, 2, 24),
+        (12, 1, 24),
+    ]
+    assert [len(chain["points"]) for chain in found["views"]["chains"]] == [14, 9, 1, 2]
+    assert {row["name"] for row in found["size"]["rows"]} == {"share-1", "share-0.5"}
+    text = document.read_text()
+    assert "| 12 | 24 | 1 | 24 |" in text and "| share-1 |" in text and "A doubling of the originals brings" in text
+    assert (tmp_path / "scaling.png").stat().st_size > 0
+    assert len(launched) == 2
+    scaling["main"]()
+    assert len(launched) == 2, "what is trained is not trained again"
+
+
+def test_the_outlook_is_the_line_through_the_points(scaling: dict[str, Any]) -> None:
+    rows = [{"originals": count, "val_auc": area} for count, area in ((1000, 0.88), (2000, 0.90), (4000, 0.92))]
+    text = scaling["outlook"](rows)
+    assert "brings +0.0200 of AUC" in text and "about 11,314 originals" in text, "0.03 more is 1.5 doublings"
+    falling = [{"originals": row["originals"], "val_auc": 1 - row["val_auc"]} for row in rows]
+    assert "originals." not in scaling["outlook"](falling), "no forecast from a line that falls"
+
+
+def test_a_chain_goes_on_where_the_run_before_ended(scaling: dict[str, Any], tmp_path: Path) -> None:
+    for name, batch in (("first", 8), ("second", 2)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps({"batch": batch}))
+        lines = [json.dumps({"step": step, "val_auc": 0.5}) for step in (10, 20)]
+        (tmp_path / name / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    found = scaling["points"]([tmp_path / "first", tmp_path / "second"])
+    assert [point["views"] for point in found] == [80, 160, 180, 200]
