@@ -26,8 +26,8 @@ CORE = {
 }
 """Module -> package of what `deepkd detect` needs."""
 TRAINING = (
-    "torch", "torchvision", "timm", "efficientnet-pytorch", "facenet-pytorch", "safetensors", "scikit-learn",
-    "matplotlib", "onnx", "onnxscript",
+    "torch", "torchvision", "torch-pruning", "timm", "efficientnet-pytorch", "facenet-pytorch", "safetensors",
+    "scikit-learn", "matplotlib", "onnx", "onnxscript",
 )  # fmt: skip
 """Packages that the `train` extra adds."""
 DECODERS = {"h264": True, "hevc": False, "vp9": False, "libdav1d": False, "mpeg4": False, "mjpeg": False}

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from deepkd.errors import ModelError
 
 CHECKSUMS = "SHA256SUMS"
+_CHECKSUM = re.compile(r"(?P<digest>[0-9a-f]{64}) [ *](?P<name>[\w.-]+)")
 
 
 @cache
@@ -23,9 +25,16 @@ def weights_dir() -> Path:
 
 @cache
 def checksums() -> dict[str, str]:
-    """File name -> SHA-256 (hex) of every shipped model."""
-    lines = (weights_dir() / CHECKSUMS).read_text().splitlines()
-    return {name: digest for digest, name in (line.split() for line in lines if line.strip())}
+    """File name -> SHA-256 (hex) of every shipped model.
+
+    Raises:
+        ModelError: the list is damaged.
+    """
+    lines = (weights_dir() / CHECKSUMS).read_text(errors="replace").splitlines()
+    found = [_CHECKSUM.fullmatch(line) for line in lines if line.strip()]
+    if not all(found):
+        raise ModelError(f"{CHECKSUMS}: damaged, so that no shipped model can be trusted; reinstall deepkd")
+    return {match["name"]: match["digest"] for match in found if match}
 
 
 def shipped_students() -> list[str]:
@@ -51,12 +60,20 @@ def shipped_file(name: str) -> Path:
 
 
 def shipped_card(sha256: str) -> dict[str, Any]:
-    """The essence of the card of a shipped model, named by the SHA-256 (hex) of its file; {} for other models."""
+    """The essence of the card of a shipped model, named by the SHA-256 (hex) of its file; {} for other models.
+
+    Raises:
+        ModelError: the card is damaged.
+    """
     for name, digest in checksums().items():
         path = (weights_dir() / name).with_suffix(".json")
         if digest == sha256 and path.is_file():
-            card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            return card
+            try:
+                card: dict[str, Any] = json.loads(path.read_bytes())
+                written_for = card["sha256"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise ModelError(f"{path.name}: damaged; reinstall deepkd") from error
+            return card if written_for == sha256 else {}  # a card of another file says nothing of this one
     return {}
 
 

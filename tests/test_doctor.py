@@ -4,6 +4,8 @@ import json
 import re
 import shutil
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 from scorer_factory import write_scorer
@@ -12,6 +14,7 @@ from deepkd import shipped
 from deepkd.doctor import CORE, TRAINING, examine, to_document, usable
 from deepkd.report.doctor import doctor_table
 
+ROOT = Path(__file__).resolve().parents[1]
 MTCNN = ("mtcnn-pnet.onnx", "mtcnn-rnet.onnx", "mtcnn-onet.onnx")
 
 
@@ -64,6 +67,7 @@ def damage(weights, name):
         (lambda weights: (weights / "mtcnn-pnet.onnx").unlink(), {"mtcnn-pnet.onnx", "find a face"}, "missing from"),
         (lambda weights: damage(weights, "deepkd-nano.onnx"), {"deepkd-nano.onnx", "score a crop"}, "SHA-256"),
         (lambda weights: (weights / shipped.CHECKSUMS).write_text(""), {"deepkd-nano.onnx"}, "not a shipped model"),
+        (lambda weights: (weights / shipped.CHECKSUMS).write_text("ab"), {"shipped weights"}, "SHA256SUMS: damaged"),
     ],
 )
 def test_what_is_broken_is_named_and_the_rest_still_checked(weights, harm, failing, words):
@@ -72,7 +76,7 @@ def test_what_is_broken_is_named_and_the_rest_still_checked(weights, harm, faili
     assert not usable(checks)
     failed = {check.name: check.detail for check in checks if check.needed and not check.ok}
     assert failing <= failed.keys()
-    assert words in failed[min(failing & set((*MTCNN, "deepkd-nano.onnx")))]
+    assert words in failed[min(failing & {*MTCNN, "deepkd-nano.onnx", "shipped weights"})]
     assert by_name(checks)["h264"].ok
 
 
@@ -101,3 +105,10 @@ def test_a_missing_core_package_fails(weights, monkeypatch):
     checks = examine()
     assert not usable(checks)
     assert not by_name(checks)["av"].ok
+
+
+def test_every_package_of_the_project_is_looked_for():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = {re.split("[<>=]", each)[0] for each in project["dependencies"]}
+    assert named == set(CORE.values())
+    assert {re.split("[<>=]", each)[0] for each in project["optional-dependencies"]["train"]} == set(TRAINING)

@@ -4,6 +4,7 @@ import html
 import json
 import re
 import shutil
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 
@@ -106,3 +107,31 @@ def test_an_altered_or_missing_model_is_refused(copied_weights: Path) -> None:
         shipped_file("deepkd-nano.onnx")
     with pytest.raises(ModelError, match=r"not a shipped model; choose from deepkd-nano\.onnx"):
         shipped_file("deepkd-giant.onnx")
+
+
+@pytest.mark.parametrize("harm", ["{", "[]", '{"file": "deepkd-nano.onnx"}'])
+def test_a_damaged_card_is_refused(copied_weights: Path, harm: str) -> None:
+    (copied_weights / "deepkd-nano.json").write_text(harm)
+    with pytest.raises(ModelError, match=r"deepkd-nano\.json: damaged; reinstall"):
+        shipped_card(checksums()["deepkd-nano.onnx"])
+
+
+def test_a_card_speaks_of_its_own_file_only(copied_weights: Path) -> None:
+    sha256 = checksums()["deepkd-nano.onnx"]
+    assert shipped_card(sha256)["sha256"] == sha256
+    card = copied_weights / "deepkd-nano.json"
+    card.write_text(card.read_text().replace(sha256, "0" * 64))
+    assert shipped_card(sha256) == {}
+
+
+@pytest.mark.parametrize(
+    "harm", [lambda text: text[:100], lambda text: f"{text}and more\n", lambda text: "\xff" + text]
+)
+def test_a_damaged_list_of_checksums_is_refused(copied_weights: Path, harm: Callable[[str], str]) -> None:
+    path = copied_weights / shipped.CHECKSUMS
+    path.write_text(harm(path.read_text()), encoding="latin-1")
+    checksums.cache_clear()
+    with pytest.raises(ModelError, match="SHA256SUMS: damaged"):
+        shipped_file("deepkd-nano.onnx")
+    path.write_bytes((weights_dir() / shipped.CHECKSUMS).read_bytes())
+    assert shipped_file("deepkd-nano.onnx").is_file(), "what failed is not remembered"
