@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 LIGHT := .venv-light
 BIN := $(VENV)/bin
+VIDEO ?=
 VIDEOS ?=
 
 .DEFAULT_GOAL := help
@@ -52,8 +53,8 @@ format: $(VENV)/.done ## Put the code into the project's format
 docs: $(VENV)/.done ## Write the list of options into docs/detect.md
 	$(BIN)/python scripts/help_pages.py
 
-bench: $(VENV)/.done ## Derive the README's figures again
-	$(BIN)/python benchmarks/headline.py
+bench: $(VENV)/.done ## Derive the README's table again and write it there: make bench [VIDEO=clip]
+	$(BIN)/python benchmarks/headline.py $(if $(VIDEO),--video "$(VIDEO)") --write
 
 browser: $(VENV)/.done ## Run the shipped student in onnxruntime-web (takes npm and a Chromium)
 	mkdir -p build/onnxruntime-web

@@ -1,7 +1,8 @@
 """Re-derive the headline numbers of the README: `python benchmarks/headline.py --help`.
 
 Everything is measured by the functions behind `deepkd benchmark` and `deepkd evaluate`, teacher and student in turn in
-one run, and printed as a Markdown table. Times hold for one machine; the last column holds for others too.
+one run, and printed as a Markdown table; `--write` puts it into the README. Times hold for one machine; the last column
+holds for others too.
 """
 
 import argparse
@@ -12,14 +13,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from documents import ROOT, filled, interval, markdown
+
 from deepkd.evaluation.benchmark import benchmark
 from deepkd.evaluation.contenders import STUDENT, TEACHER, open_model
 from deepkd.evaluation.evaluate import evaluate_files
-from deepkd.evaluation.metrics import Measure
-from deepkd.report.benchmark import BUSY
+from deepkd.report.benchmark import busy
 from deepkd.settings.evaluation import BenchmarkConfig, EvaluateConfig
+from deepkd.shipped import shipped_card
+from deepkd.video.frames import probe
 
 Line = tuple[str, str, str, str]
+README = ROOT / "README.md"
 
 
 def main() -> None:
@@ -30,13 +35,14 @@ def main() -> None:
     document = benchmark(config, say=lambda text: print(f"headline: {text}", file=sys.stderr))
     lines = [*sizes(document), *speeds(document), *clip(document), *accuracy(args, document)]
     names = {row["role"]: row["name"] for row in document["models"]}
-    print(f"| | {names['teacher']} | {names['student']} | student's gain |")
-    print("|---|---:|---:|---:|")
-    for line in lines:
-        print(f"| {' | '.join(line)} |")
-    print(f"\n{conditions(document)}")
+    table = markdown(["", names["teacher"], names["student"], "student's gain"], [list(line) for line in lines])
+    notes = [*conditions(document), *(judged_elsewhere(args.student) if not args.data else [])]
     if args.help_time:
-        print(f"\n`deepkd --help` takes {help_seconds():.2f} s (median of 7).")
+        notes.append(f"`deepkd --help` takes {help_seconds():.2f} s (median of 7).")
+    text = f"{table}\n\n" + "\n".join(notes)
+    print(text)
+    if args.write:
+        README.write_text(filled(README.read_text(), "headline", text))
 
 
 def arguments() -> argparse.Namespace:
@@ -49,6 +55,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=50, help="timed runs of each model (default: 50)")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
     parser.add_argument("--help-time", action="store_true", help="time `deepkd --help` too")
+    parser.add_argument("--write", action="store_true", help="write the table into the README, too")
     return parser.parse_args()
 
 
@@ -86,7 +93,8 @@ def clip(document: Mapping[str, Any]) -> Iterator[Line]:
     found = document["end_to_end"]
     if found:
         slow, fast = found["teacher_s"], found["student_s"]
-        name = f"{Path(found['video']).name}, from decoding to verdict"
+        info = probe(Path(found["video"]))
+        name = f"a clip of {info.duration_s:.0f} s, {info.height} lines, from decoding to verdict"
         yield name, f"{slow:.2f} s", f"{fast:.2f} s", f"{slow / fast:.1f}x faster"
 
 
@@ -98,22 +106,28 @@ def accuracy(args: argparse.Namespace, document: Mapping[str, Any]) -> Iterator[
     trained = {role: name for role, name in named.items() if getattr(open_model(name, threads=1), "trained", True)}
     config = EvaluateConfig(data=args.data, split=args.split)
     found = dict(zip(trained, evaluate_files(list(trained.values()), config), strict=True))
-    cells = [interval(found[role].crops.auc) if role in found else "untrained" for role in named]
+    cells = [interval(vars(found[role].crops.auc)) if role in found else "untrained" for role in named]
     gain = f"{found['student'].crops.auc.value - found['teacher'].crops.auc.value:+.4f}" if len(found) == 2 else ""
     yield f"AUC, {args.data.name} {args.split}", cells[0], cells[1], gain
 
 
-def interval(measure: Measure) -> str:
-    return "-" if measure.value is None else f"{measure.value:.4f} [{measure.low:.3f}, {measure.high:.3f}]"
+def judged_elsewhere(student: str) -> Iterator[str]:
+    """What the card of a shipped student says of its AUC."""
+    card = shipped_card(getattr(open_model(student, threads=1), "sha256", ""))
+    if card:
+        figures = "; ".join(f"{data}: {figure}" for data, figure in card["auc"].items())
+        yield f"AUC of the shipped student, from its card: {figures}."
 
 
-def conditions(document: Mapping[str, Any]) -> str:
+def conditions(document: Mapping[str, Any]) -> Iterator[str]:
     at, runs = document["machine"], document["models"][0]["latency_ms"]["runs"]
-    busy = "**The machine was busy: not for publication.** " if (at["load"] or 0) > BUSY * at["cores"] else ""
-    return (
-        f"{busy}{at['cpu']}, {at['threads']} threads, load {at['load']} before the run; PyTorch {at['torch']}, "
+    yield (
+        f"{at['cpu']}, {at['threads']} threads, load {at['load']} before the run; PyTorch {at['torch']}, "
         f"ONNX Runtime {at['onnxruntime']}; models in turn in one process, median of {runs} runs."
     )
+    yield from busy(at)
+    if any("untrained" in row["name"] for row in document["models"]):
+        yield "An untrained teacher is the published architecture: size and speed do not depend on the weights."
 
 
 def help_seconds() -> float:

@@ -1,0 +1,47 @@
+"""`benchmarks/headline.py` on tiny models: its table replaces the one of the README, and nothing else changes."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+from crop_factory import write_crops
+from media import Media
+from scorer_factory import write_scorer
+
+ROOT = Path(__file__).resolve().parents[1]
+MARKS = ("<!-- headline -->", "<!-- /headline -->")
+
+
+def test_the_table_is_written_into_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    main = runpy.run_path(str(ROOT / "benchmarks" / "headline.py"))["main"]
+    readme = tmp_path / "README.md"
+    readme.write_text((ROOT / "README.md").read_text())
+    monkeypatch.setitem(main.__globals__, "README", readme)
+    models = {role: write_scorer(tmp_path / f"{role}.onnx", name=role) for role in ("teacher", "student")}
+    data, clip = write_crops(tmp_path / "crops", tint=40), Media(tmp_path).clip("short.mp4")
+    words = ["--runs", "3", "--threads", "1", "--data", str(data), "--split", "all", "--video", str(clip), "--write"]
+    monkeypatch.setattr(sys, "argv", ["headline.py", *(f"--{role}={path}" for role, path in models.items()), *words])
+    main()
+    before, after = (ROOT / "README.md").read_text(), readme.read_text()
+    assert before.split(MARKS[0])[0] == after.split(MARKS[0])[0]
+    assert before.split(MARKS[1])[1] == after.split(MARKS[1])[1]
+    lines = after.split(MARKS[0])[1].split(MARKS[1])[0].strip().splitlines()
+    assert lines[0] == "|  | teacher | student | student's gain |"
+    cells = {
+        line.split(" | ")[0].strip("| "): line.strip("| ").split(" | ")[1:] for line in lines if line.startswith("|")
+    }
+    assert cells["parameters"] == ["4", "4", "-0.00 %"]
+    assert cells["AUC, crops all"][0] == cells["AUC, crops all"][1]
+    assert any(name.startswith("a clip of 1 s, 240 lines") for name in cells)
+    assert "models in turn in one process" in lines[-1] + lines[-2]
+
+
+def test_a_shipped_student_brings_the_figures_of_its_card() -> None:
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        said = runpy.run_path(str(ROOT / "benchmarks" / "headline.py"))["judged_elsewhere"]("deepkd-nano")
+    finally:
+        sys.path.pop(0)
+    assert [text.split(":")[0] for text in said] == ["AUC of the shipped student, from its card"]
