@@ -125,10 +125,10 @@ def show_verdicts(document: Mapping[str, Any]) -> str:
     return (
         f"FAKE from a probability of {limits['fake']:.2f}, REAL up to {limits['real']:.2f}, INCONCLUSIVE between, "
         f"which are **{unsure:.0f}% of the single crops** of {first}. Temperature {how['temperature']:.3f}, bias "
-        f"{how['bias']:+.3f}. Training set the thresholds on the validation split, FAKE for at most {FALSE_ALARMS:.0%} "
-        f"of the real crops, REAL for at most {MISSES:.0%} of the forged ones, by the logits of PyTorch. Each lies "
-        "next to one crop, which the last digit of ONNX Runtime can put on its other side: so a share of that split may "
-        "exceed the promised one by a crop.\n\n"
+        f"{how['bias']:+.3f}. Both thresholds were set on the validation split after training, FAKE for at most "
+        f"{FALSE_ALARMS:.0%} of the real crops, REAL for at most {MISSES:.0%} of the forged ones, by the logits of "
+        "PyTorch. Each lies next to one crop, which the last digit of ONNX Runtime can put on its other side: so a "
+        "share of that split may exceed the promised one by a crop.\n\n"
         + markdown(["crops", *(f"called {verdict}, %" for verdict in VERDICTS)], lines)
     )
 

@@ -64,11 +64,11 @@ def filled(text: str, name: str, content: str) -> str:
     """The document with what stands between the marks of a part replaced.
 
     Raises:
-        SystemExit: the marks are missing.
+        SystemExit: a mark is missing, or there is more than one.
     """
     start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    if start not in text or end not in text:
-        raise SystemExit(f"the document lacks the marks {start} and {end}")
+    if text.count(start) != 1 or text.count(end) != 1:
+        raise SystemExit(f"the document needs each of the marks {start} and {end} once")
     before, after = text.split(start, 1)[0], text.split(end, 1)[1]
     return f"{before}{start}\n{content}\n{end}{after}"
 

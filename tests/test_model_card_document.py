@@ -93,6 +93,15 @@ def test_every_part_and_the_essence_are_written(run: Callable[..., None], tmp_pa
         run("--only", "file")
 
 
+def test_the_shipped_card_has_every_mark_once(card: dict[str, Any]) -> None:
+    page = (ROOT / "weights" / "MODEL_CARD.md").read_text()
+    for name in card["PARTS"]:
+        page = card["write_parts"].__globals__["filled"](page, name, f"measured: {name}")
+    assert all(page.count(f"measured: {name}\n") == 1 for name in card["PARTS"])
+    with pytest.raises(SystemExit, match="needs each of the marks <!-- file -->"):
+        card["write_parts"].__globals__["filled"](page + "<!-- file -->", "file", "")
+
+
 @pytest.mark.parametrize(
     ("low", "value", "high", "sentence"),
     [
