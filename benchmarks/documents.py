@@ -20,15 +20,21 @@ class Part:
 
 
 def parser_of(what: str | None, name: str, parts: Mapping[str, Part]) -> argparse.ArgumentParser:
+    """The options of a document that compares models on one split and times them."""
+    parser = document_parser(what, name, parts, ROOT / "docs" / f"{name}.md")
+    parser.add_argument("--split", default="test", help="split that models are compared on")
+    parser.add_argument("--runs", type=int, default=50, help="timed runs of each model")
+    parser.add_argument("--threads", type=int, help="of the runtime (default: all cores; 1 and 2 for a folder)")
+    return parser
+
+
+def document_parser(what: str | None, name: str, parts: Mapping[str, Part], document: Path) -> argparse.ArgumentParser:
     """The options that every document has: what is measured, on how much, and where it is written."""
     parser = argparse.ArgumentParser(description=what, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="labelled crops with the splits train, val and test")
-    parser.add_argument("--split", default="test", help="split that models are compared on")
     parser.add_argument("--limit", type=int, help="compare on about so many crops, whole families")
-    parser.add_argument("--runs", type=int, default=50, help="timed runs of each model")
-    parser.add_argument("--threads", type=int, help="of the runtime (default: all cores; 1 and 2 for a folder)")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / f"{name}-figures", help="where JSON is kept")
-    parser.add_argument("--document", type=Path, default=ROOT / "docs" / f"{name}.md", help="what is written")
+    parser.add_argument("--document", type=Path, default=document, help="what is written")
     parser.add_argument("--only", nargs="+", choices=list(parts), default=list(parts), help="parts to measure")
     return parser
 
@@ -58,11 +64,11 @@ def filled(text: str, name: str, content: str) -> str:
     """The document with what stands between the marks of a part replaced.
 
     Raises:
-        SystemExit: the marks are missing.
+        SystemExit: a mark is missing, or there is more than one.
     """
     start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    if start not in text or end not in text:
-        raise SystemExit(f"the document lacks the marks {start} and {end}")
+    if text.count(start) != 1 or text.count(end) != 1:
+        raise SystemExit(f"the document needs each of the marks {start} and {end} once")
     before, after = text.split(start, 1)[0], text.split(end, 1)[1]
     return f"{before}{start}\n{content}\n{end}{after}"
 

@@ -1,91 +1,307 @@
-"""Re-derive the figures of `weights/MODEL_CARD.md`: `python benchmarks/model_card.py --data CROPS --cross OTHER_CROPS`.
+"""Derive the figures of a student's card, and its essence that reports show.
 
-Prints Markdown tables: the student on each split, what it calls single crops, its AUC beside its teacher's, and its AUC
-per forgery method of the other data set. Everything is measured by the functions behind `deepkd evaluate`.
+    python benchmarks/model_card.py --data CROPS --cross OTHER_CROPS --teacher RUN
+
+Each part is measured by the functions behind `deepkd evaluate` and `deepkd detect`, kept as JSON in OUT, and written
+between its two marks in `weights/MODEL_CARD.md`; `--only` measures some parts again and leaves the others as they are.
+Damaged crops stay in OUT: a run that was stopped goes on. `weights/NAME.json` gets file, hash, AUC and training data
+from the parts; its limits are sentences of the card that people chose, and stay. `--model deepkd-NAME --document
+weights/deepkd-NAME.md` writes the card of another student, which is begun where there is none.
 """
 
 import argparse
+import json
+import os
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-from deepkd.evaluation.evaluate import evaluate_files
+import onnx
+from card_text import (
+    BEYOND,
+    VERDICTS,
+    beyond,
+    show_beyond,
+    show_damage,
+    show_figures,
+    show_file,
+    show_reliability,
+    show_samples,
+    show_trained,
+    show_verdicts,
+)
+from documents import ROOT, Part, document_parser, interval, say, write_parts
+
+from deepkd.data.crops import load_crops
+from deepkd.detect import detect_all
+from deepkd.evaluation.evaluate import evaluate_files, recipe_of
 from deepkd.evaluation.evaluation import Evaluation
-from deepkd.evaluation.metrics import Measure, Metrics
-from deepkd.models.checkpoints import load_model
-from deepkd.scoring.verdict import Label, Thresholds
+from deepkd.outputs import writing
+from deepkd.report.plots import Curves, draw_reliability
+from deepkd.report.robustness import draw_robustness
+from deepkd.scoring.model import Scorer
+from deepkd.scoring.verdict import Thresholds
+from deepkd.settings.detect import DetectConfig
 from deepkd.settings.evaluation import EvaluateConfig
+from deepkd.video.sources import find_sources
 
-VERDICTS = (Label.FAKE, Label.INCONCLUSIVE, Label.REAL)
-FIGURES = {
-    "auc": "AUC",
-    "average_precision": "average precision",
-    "log_loss": "log loss",
-    "eer": "equal error rate",
-    "ece": "calibration error (ECE)",
-    "ece_even": "calibration error at even odds",
-    "fpr_at_95_tpr": "false alarms where 95% of the forgeries are found",
+CARD = ROOT / "weights" / "MODEL_CARD.md"
+
+
+@cache
+def evaluated(models: tuple[str, ...], config: EvaluateConfig, out: Path | None = None) -> list[Evaluation]:
+    """The models on one set of crops, measured once for all parts."""
+    return evaluate_files(models, config, out=out, warn=say, progress=told)
+
+
+def told(done: int, total: int) -> None:
+    """Ten lines in all."""
+    if done * 10 // total > (done - 1) * 10 // total:
+        say(f"{done}/{total}")
+
+
+def on(args: argparse.Namespace, data: Path, split: str, **more: Any) -> EvaluateConfig:
+    return EvaluateConfig(data=data, split=split, limit=args.limit, resamples=args.resamples, **more)
+
+
+def models_of(args: argparse.Namespace) -> tuple[str, ...]:
+    return (args.model, *([args.teacher] if args.teacher else []))
+
+
+def sets_of(args: argparse.Namespace) -> dict[str, list[Evaluation]]:
+    """Name of a set of crops -> the student and its teacher on it; the other data set comes last."""
+    places = {
+        f"{args.data_name} val": (args.data, "val"),
+        f"{args.data_name} test": (args.data, "test"),
+        args.cross_name: (args.cross, args.cross_split),
+    }
+    return {name: evaluated(models_of(args), on(args, *place)) for name, place in places.items()}
+
+
+# The file, and what it learned from
+
+
+def measure_file(args: argparse.Namespace) -> dict[str, Any]:
+    scorer = Scorer.load(args.model)
+    weights = [tensor for tensor in onnx.load(scorer.path).graph.initializer if len(tensor.dims) > 1]
+    return {
+        "file": scorer.path.name,
+        "kinds": sorted({str(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)) for tensor in weights}),
+        "bytes": scorer.bytes,
+        "architecture": scorer.metadata.get("architecture", scorer.name),
+        "params": scorer.params,
+        "macs": scorer.macs,
+        "input": scorer.format.to_dict(),
+        "evidence": scorer.has_evidence,
+    }
+
+
+def measure_trained(args: argparse.Namespace) -> dict[str, Any]:
+    scorer = Scorer.load(args.model)
+    known, crops = recipe_of(scorer).get("index_sha256"), load_crops(args.data, "train")
+    if known != crops.index_sha256():
+        other = f"crops whose list has the SHA-256 {known}" if known else "data that its file does not name"
+        return {"sha256": scorer.sha256, "trained_on": other}
+    labels = Counter(row.label for row in crops.rows)
+    single = "; one per clip" if len({row.video or row.file for row in crops.rows}) == len(crops.rows) else ""
+    count = (
+        f"{labels['REAL'] + labels['FAKE']:,} face crops ({labels['REAL']:,} real, {labels['FAKE']:,} forged{single})"
+    )
+    return {"sha256": scorer.sha256, "trained_on": f"{count} of {args.data_title}"}
+
+
+# Figures
+
+
+def measure_figures(args: argparse.Namespace) -> dict[str, Any]:
+    found = sets_of(args)
+    documents = {name: [one.to_dict() for one in models] for name, models in found.items()}
+    columns = {name: [one["crops"] for one in models] for name, models in documents.items()}
+    other = documents[args.cross_name]
+    if all(one["videos"] for one in other):
+        columns[f"{args.cross_name} videos"] = [one["videos"] for one in other]
+    return {
+        "sha256": Scorer.load(args.model).sha256,
+        "models": [{"name": one["name"], "params": one["params"]} for one in other],
+        "cross": args.cross_name,
+        "sets": columns,
+        "methods": {name: [one["methods"][name]["auc"] for one in other] for name in other[0]["methods"]},
+    }
+
+
+# Data that it never saw
+
+
+def measure_beyond(args: argparse.Namespace) -> dict[str, Any]:
+    found = sets_of(args)
+    home, other = found[f"{args.data_name} test"][0], found[args.cross_name][0]
+    return {
+        "sha256": Scorer.load(args.model).sha256,
+        "cross": args.cross_name,
+        "home": args.data_name,
+        "home_auc": home.whole.to_dict()["auc"],
+        "level": "videos" if other.videos else "crops",
+        "auc": (other.videos or other.whole).to_dict()["auc"],
+        "methods": {name: metrics.to_dict()["auc"] for name, metrics in other.methods.items()},
+        "forged": called(Scorer.load(args.model).thresholds, other, 1),
+    }
+
+
+# Verdicts
+
+
+def called(thresholds: Thresholds, found: Evaluation, label: int) -> dict[str, int]:
+    """How many of the real (0) or forged (1) crops get each verdict."""
+    counts = Counter(thresholds.label(score) for score in found.probabilities[found.labels == label])
+    return {str(verdict): counts[verdict] for verdict in VERDICTS}
+
+
+def measure_verdicts(args: argparse.Namespace) -> dict[str, Any]:
+    scorer = Scorer.load(args.model)
+    sets = {name: models[0] for name, models in sets_of(args).items()}
+    return {
+        "thresholds": scorer.thresholds.to_dict(),
+        "calibration": scorer.calibration.to_dict(),
+        "sets": {name: {kind: called(scorer.thresholds, one, label) for label, kind in enumerate(("real", "forged"))}
+                 for name, one in sets.items()},
+    }  # fmt: skip
+
+
+# Damage
+
+
+def measure_damage(args: argparse.Namespace) -> dict[str, Any]:
+    config = on(args, args.data, "val", perturb=args.perturb)
+    found = [one.to_dict() for one in evaluated(models_of(args), config, args.out / "damage")]
+    picture = picture_of(args, "robustness")
+    draw_robustness(picture, {"models": found})
+    return {"set": f"{args.data_name} val", "picture": linked(args, picture), "models": found}
+
+
+# Reliability
+
+
+def measure_reliability(args: argparse.Namespace) -> dict[str, Any]:
+    found = sets_of(args)[f"{args.data_name} val"][0]
+    picture = picture_of(args, "reliability")
+    draw_reliability(picture, [Curves(found.name, found.labels, found.probabilities, roc=None, auc=None)])
+    share = found.whole.fake / found.whole.rows
+    return {"set": f"{args.data_name} val", "picture": linked(args, picture), "forged": share}
+
+
+# Sample clips
+
+
+def measure_samples(args: argparse.Namespace) -> dict[str, Any]:
+    sources = find_sources([str(path) for path in sorted(args.samples.glob("*.mp4"))])
+    found = [verdict.to_dict() for verdict in detect_all(sources, DetectConfig(model=args.model))]
+    return {"clips": [{"name": Path(one["path"]).name, **{key: one[key] for key in ("verdict", "score")}}
+                      for one in found]}  # fmt: skip
+
+
+# Pictures, and the essence
+
+
+def picture_of(args: argparse.Namespace, name: str) -> Path:
+    """Where a picture lies: those of another card do not replace the first one's."""
+    return args.pictures / (f"{name}.png" if args.document == CARD else f"{name}-{args.document.stem}.png")
+
+
+def linked(args: argparse.Namespace, picture: Path) -> str:
+    """The path from the document to a picture."""
+    return Path(os.path.relpath(picture.resolve(), args.document.resolve().parent)).as_posix()
+
+
+def write_essence(args: argparse.Namespace) -> None:
+    """Write what reports show of the model beside the card.
+
+    Raises:
+        SystemExit: a limit is no sentence of the card.
+    """
+    scorer = Scorer.load(args.model)
+    path = args.document.parent / f"{scorer.path.stem}.json"
+    kept = [args.out / f"{name}.json" for name in ("trained", "figures", "beyond")]
+    trained, figures, other = (json.loads(one.read_text()) if one.exists() else {} for one in kept)
+    if any(one.get("sha256") != scorer.sha256 for one in (trained, figures, other)):
+        raise SystemExit(f"{path}: not written; measure the parts trained, figures and beyond of this file first")
+    essence = {
+        "file": scorer.path.name,
+        "sha256": scorer.sha256,
+        "trained_on": trained["trained_on"],
+        "auc": {name: interval(models[0]["auc"]) for name, models in figures["sets"].items()},
+        "limits": limits_of(path, other),
+    }
+    with writing(path) as beside:
+        beside.write_text(json.dumps(essence, indent=2) + "\n")
+    say(f"wrote {path}")
+    page = " ".join(args.document.read_text().split())
+    lost = [text for text in essence["limits"] if text not in page]
+    if lost:
+        raise SystemExit(f"{path}: no sentence of {args.document}, mend one of them: {' | '.join(lost)}")
+
+
+def limits_of(path: Path, document: Mapping[str, Any]) -> list[str]:
+    """The limits that people chose, in their order, with what is said of other data as it was measured now."""
+    ours = {text.format(**document) for text in BEYOND.values()}
+    known: Sequence[str] = json.loads(path.read_text())["limits"] if path.exists() else []
+    place = next((number for number, text in enumerate(known) if text in ours), len(known))
+    kept = [text for text in known if text not in ours]
+    return [*kept[:place], beyond(document), *kept[place:]]
+
+
+PARTS = {
+    "file": Part(measure_file, show_file),
+    "trained": Part(measure_trained, show_trained),
+    "figures": Part(measure_figures, show_figures),
+    "reliability": Part(measure_reliability, show_reliability),
+    "damage": Part(measure_damage, show_damage),
+    "verdicts": Part(measure_verdicts, show_verdicts),
+    "beyond": Part(measure_beyond, show_beyond),
+    "samples": Part(measure_samples, show_samples),
 }
+HEADINGS = {
+    "trained": "Training",
+    "figures": "Figures",
+    "damage": "Damaged crops",
+    "verdicts": "What its verdicts mean",
+    "beyond": "What it cannot do",
+}
+"""Part -> the heading that begins with it in a new card."""
 
 
-def shown(measure: Measure) -> str:
-    """`0.912 [0.899, 0.923]`."""
-    return "-" if measure.value is None else f"{measure.value:.3f} [{measure.low:.3f}, {measure.high:.3f}]"
-
-
-def print_table(head: list[str], lines: list[list[str]]) -> None:
-    """A Markdown table with its first column to the left."""
-    print(f"| {' | '.join(head)} |\n|---|{'---:|' * (len(head) - 1)}")
-    for line in lines:
-        print(f"| {' | '.join(line)} |")
-    print()
-
-
-def print_figures(columns: dict[str, Metrics]) -> None:
-    """All figures of one model, a column per set of crops or videos."""
-    counted = ["real / forged", *(f"{found.real:,} / {found.fake:,}" for found in columns.values())]
-    lines = [[name, *(shown(getattr(found, key)) for found in columns.values())] for key, name in FIGURES.items()]
-    print_table(["", *columns], [counted, *lines])
-
-
-def print_verdicts(thresholds: Thresholds, sets: dict[str, Evaluation]) -> None:
-    """What single crops are called at the model's own thresholds, in per cent."""
-    lines = []
-    for name, one in sets.items():
-        for kind, label in (("real", 0), ("forged", 1)):
-            called = Counter(thresholds.label(score) for score in one.probabilities[one.labels == label])
-            total = called.total()
-            lines.append(
-                [f"{name}, {total:,} {kind}", *(f"{100 * called[verdict] / total:.1f}" for verdict in VERDICTS)]
-            )
-    print_table(["crops", *(f"called {verdict}, %" for verdict in VERDICTS)], lines)
+def begin(args: argparse.Namespace) -> None:
+    """A card with nothing but its marks, where there is none yet."""
+    if args.document.exists():
+        return
+    lines = [f"# {Scorer.load(args.model).name}"]
+    for name in PARTS:
+        lines += [f"## {HEADINGS[name]}"] if name in HEADINGS else []
+        lines += [f"<!-- {name} -->\n<!-- /{name} -->"]
+    args.document.write_text("\n\n".join(lines) + "\n")
+    say(f"{args.document}: begun; say in it what the student is for, how it was trained, and whom it may harm")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="deepkd-nano")
+    parser = document_parser(__doc__, "model_card", PARTS, CARD)
+    parser.add_argument("--model", default="deepkd-nano", help="shipped name or ONNX file of the student")
     parser.add_argument("--teacher", help="run folder of its teacher, to stand beside it")
-    parser.add_argument("--data", type=Path, required=True, help="crops with the splits val and test")
-    parser.add_argument("--cross", type=Path, required=True, help="crops of another data set, split cross")
-    args = parser.parse_args()
-
-    models = [args.model, *([args.teacher] if args.teacher else [])]
-    found: dict[str, list[Evaluation]] = {
-        "DFDC val": evaluate_files(models, EvaluateConfig(data=args.data, split="val")),
-        "DFDC test": evaluate_files(models, EvaluateConfig(data=args.data, split="test")),
-        "FaceForensics++": evaluate_files(models, EvaluateConfig(data=args.cross, split="cross")),
-    }
-    other = found["FaceForensics++"]
-    sets = {name: [one.crops for one in evaluations] for name, evaluations in found.items()}
-    sets["FaceForensics++ videos"] = [one.videos or one.crops for one in other]
-    print_figures({name: metrics[0] for name, metrics in sets.items()})
-    thresholds = load_model(args.model).thresholds
-    print_verdicts(thresholds, {name: evaluations[0] for name, evaluations in found.items()})
-    named = [f"{one.name} ({one.params:,} parameters)" for one in other]
-    print_table(["AUC", *sets], [[name, *(shown(m[i].auc) for m in sets.values())] for i, name in enumerate(named)])
-    print_table(
-        ["AUC against all real crops", *named],
-        [[method, *(shown(one.methods[method].auc) for one in other)] for method in other[0].methods],
+    parser.add_argument("--cross", type=Path, required=True, help="crops of another data set")
+    parser.add_argument("--cross-split", default="cross", help="their split")
+    parser.add_argument("--data-name", default="DFDC", help="what the card calls the data")
+    parser.add_argument("--data-title", default="the DeepFake Detection Challenge", help="its full name")
+    parser.add_argument("--cross-name", default="FaceForensics++", help="what the card calls the other data set")
+    parser.add_argument(
+        "--perturb", default="jpeg,downscale,h264", help="damage, as `deepkd evaluate --perturb` has it"
     )
+    parser.add_argument("--resamples", type=int, default=1000, help="of the originals, behind the intervals")
+    parser.add_argument("--samples", type=Path, default=ROOT / "data" / "samples", help="clips that are judged whole")
+    parser.add_argument("--pictures", type=Path, default=ROOT / "docs", help="folder of the pictures")
+    args = parser.parse_args()
+    begin(args)
+    write_parts(PARTS, args)
+    write_essence(args)
 
 
 if __name__ == "__main__":

@@ -108,12 +108,12 @@ def convert(name: str, network: nn.Module, side: int | None) -> onnx.ModelProto:
     return graph.model()
 
 
-def note_checksum(sums: Path, name: str, content: bytes) -> None:
-    """Write the file's line into SHA256SUMS, whose lines are sorted by file name."""
+def checksum_lines(sums: Path, name: str, content: bytes) -> str:
+    """The content of SHA256SUMS with the file's line in it; the lines are sorted by file name."""
     lines = sums.read_text().splitlines() if sums.exists() else []
     kept = [line for line in lines if line.strip() and line.split()[1] != name]
     kept.append(f"{hashlib.sha256(content).hexdigest()}  {name}")
-    sums.write_text("\n".join(sorted(kept, key=lambda line: line.split()[1])) + "\n")
+    return "\n".join(sorted(kept, key=lambda line: line.split()[1])) + "\n"
 
 
 def main() -> None:
@@ -124,7 +124,8 @@ def main() -> None:
     for name, network, side in (("pnet", PNet(), None), ("rnet", RNet(), 24), ("onet", ONet(), 48)):
         content = convert(name, network.eval(), side).SerializeToString(deterministic=True)
         (out / f"mtcnn-{name}.onnx").write_bytes(content)
-        note_checksum(out / "SHA256SUMS", f"mtcnn-{name}.onnx", content)
+        sums = out / "SHA256SUMS"
+        sums.write_text(checksum_lines(sums, f"mtcnn-{name}.onnx", content))
         print(f"{out / f'mtcnn-{name}.onnx'}: {len(content)} bytes")
 
 

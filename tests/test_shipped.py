@@ -51,16 +51,29 @@ def test_a_student_keeps_its_budget_and_says_what_it_is(name: str) -> None:
     assert 0 < scorer.thresholds.real <= scorer.thresholds.fake < 1
 
 
+def card_page(name: str) -> str:
+    """The card of a student: the page of `weights/` that its name is the title of."""
+    pages = [path.read_text(encoding="utf-8") for path in sorted(weights_dir().glob("*.md"))]
+    return next(page for page in pages if page.splitlines()[0] == f"# {name}")
+
+
+def areas(page: str, name: str) -> dict[str, str]:
+    """Data set -> AUC with its interval, of the row that a student has in the table `AUC` of its card."""
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("|")]
+    start = next(number for number, row in enumerate(rows) if row[0] == "AUC" and "0." not in row[1])
+    figures = next(row for row in rows[start:] if row[0].startswith(f"{name} ("))
+    return dict(zip(rows[start][1:], figures[1:], strict=True))
+
+
 @pytest.mark.parametrize("name", STUDENTS)
 def test_what_reports_say_of_a_student_stands_in_its_card(name: str) -> None:
-    card = shipped_card(Scorer.load(name).sha256)
+    card, page = shipped_card(Scorer.load(name).sha256), card_page(name)
     assert (card["file"], card["sha256"]) == (f"{name}.onnx", checksums()[f"{name}.onnx"])
-    page = (weights_dir() / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert all(" ".join(text.split()) in " ".join(page.split()) for text in (card["trained_on"], *card["limits"]))
-    rows = [[cell.strip() for cell in line.split("|")[2:-1]] for line in page.splitlines() if line.startswith("|  |")]
-    figures = next(line for line in page.splitlines() if line.startswith("| AUC | 0."))
-    assert card["auc"] == dict(zip(rows[0], [cell.strip() for cell in figures.split("|")[2:-1]], strict=True))
+    assert card["auc"] == areas(page, name) and all(re.match(r"0\.\d{3} \[", area) for area in card["auc"].values())
+    assert any(data.startswith("FaceForensics++") for data in card["auc"]), "a data set that it never saw"
     assert any("FaceForensics++" in text and "chance" in text for text in card["limits"])
+    assert len(card["limits"]) > 1, "not only what the measurement says"
 
 
 def test_there_is_no_card_for_other_models() -> None:
@@ -77,11 +90,16 @@ def test_the_report_has_the_essence_of_the_card(name: str) -> None:
     report.close()
     facts = dict(re.findall("<dt>(.*?)</dt><dd>(.*?)</dd>", html.unescape(out.getvalue())))
     card, said = shipped_card(scorer.sha256), scorer.metadata
-    assert facts["trained on"] == card["trained_on"] and "DeepFake Detection Challenge" in facts["trained on"]
+    assert facts["trained on"] == card["trained_on"] and re.match(
+        r"[\d,]+ face crops \(.+\) of \w", facts["trained on"]
+    )
     assert all(f"{data}: {figure}" in facts["AUC, with 95% intervals"] for data, figure in card["auc"].items())
     assert all(limit.strip(".").lower() in facts["limits"].lower() for limit in card["limits"])
     assert facts["architecture"] == said["architecture"]
-    assert facts["recipe"].startswith(f"teacher {said['recipe']['teacher']}, loss {said['recipe']['loss']}, alpha 0.7")
+    recipe = said["recipe"]
+    assert facts["recipe"].startswith(
+        f"teacher {recipe['teacher']}, loss {recipe['loss']}, alpha {recipe['alpha']:.4g}"
+    )
     assert said["recipe"]["index_sha256"] in facts["recipe"] and said["recipe"]["families"] not in out.getvalue()
     assert facts["calibration"].startswith(f"temperature {scorer.calibration.temperature:.4g}, bias ")
     assert facts["thresholds"] == f"REAL up to {limits['real']:.2f}, FAKE from {limits['fake']:.2f}"

@@ -1,0 +1,202 @@
+"""What a student's card says of its figures: from the documents that `model_card.py` measures to Markdown."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from documents import interval, markdown, percent
+
+from deepkd.evaluation.operating import FALSE_ALARMS, MISSES
+from deepkd.report.robustness import harmed_rows
+from deepkd.scoring.verdict import Label
+
+VERDICTS = (Label.FAKE, Label.INCONCLUSIVE, Label.REAL)
+FIGURES = {
+    "auc": "AUC",
+    "average_precision": "average precision",
+    "log_loss": "log loss",
+    "eer": "equal error rate",
+    "ece": "calibration error (ECE)",
+    "ece_even": "calibration error at even odds",
+    "fpr_at_95_tpr": "false alarms where 95% of the forgeries are found",
+}
+BEYOND = {
+    "unknown": "On {cross} no AUC with an interval was measured",
+    "chance": "On {cross} it does little better than chance, if at all",
+    "worse": "On {cross} it does worse than chance",
+    "better": "On {cross} it does better than chance, but worse than on {home}",
+    "no worse": "On {cross} it does better than chance, and no worse than on {home}",
+}
+"""What is said of data that the student never saw, by where the interval of its AUC lies."""
+
+
+def show_file(document: Mapping[str, Any]) -> str:
+    side, rule = document["input"]["size"], document["input"]["crop"]
+    evidence = ", and `evidence`, the logit of each place of the face, whose mean is the logit"
+    lines = [
+        ["file", f"`{document['file']}`, {', '.join(document['kinds'])}, {document['bytes']:,} bytes, SHA-256 in "
+                 "`SHA256SUMS`"],
+        ["architecture", f"`{document['architecture']}`; {document['params']:,} parameters, "
+                         f"{document['macs'] / 1e6:.1f} M multiply-accumulates"],
+        ["input", f"one face, uint8 RGB, {side} x {side}; pre-processing is in the graph. The square is "
+                  f"{rule['scale']:g} x the {rule['reference']} of MTCNN's box, its centre {rule['shift_y']:g} x the "
+                  f"height below the box's (rule `{rule['name']}`)"],
+        ["output", f"forgery logit{evidence if document['evidence'] else ''}; temperature and bias that calibrate it, "
+                   "thresholds and hashes of the training families are in the file's metadata"],
+    ]  # fmt: skip
+    return "\n".join(["| | |", "|---|---|", *(f"| {' | '.join(cells)} |" for cells in lines)])
+
+
+def show_trained(document: Mapping[str, Any]) -> str:
+    return f"Data: {document['trained_on']}."
+
+
+def show_figures(document: Mapping[str, Any]) -> str:
+    columns = {name: models[0] for name, models in document["sets"].items()}
+    counted = ["real / forged", *(f"{found['real']:,} / {found['fake']:,}" for found in columns.values())]
+    lines = [[title, *(interval(found[key]) for found in columns.values())] for key, title in FIGURES.items()]
+    named = [f"{one['name']} ({one['params']:,} parameters)" for one in document["models"]]
+    areas = [
+        [name, *(interval(models[number]["auc"]) for models in document["sets"].values())]
+        for number, name in enumerate(named)
+    ]
+    parts = [markdown(["", *columns], [counted, *lines]), markdown(["AUC", *columns], areas)]
+    if document["methods"]:
+        methods = [[name, *map(interval, models)] for name, models in document["methods"].items()]
+        parts += [f"Each forgery method of {document['cross']}, crop by crop:"]
+        parts += [markdown(["AUC against all real crops", *named], methods)]
+    return "\n\n".join([*parts, "In brackets: 95% intervals of a bootstrap over original videos."])
+
+
+def beyond(document: Mapping[str, Any]) -> str:
+    """The sentence that the interval of the AUC on the other data set allows."""
+    measure, home = document["auc"], document["home_auc"]["value"]
+    if measure["low"] is None:
+        kind = "unknown"
+    elif measure["low"] <= 0.5 <= measure["high"]:
+        kind = "chance"
+    elif measure["high"] < 0.5:
+        kind = "worse"
+    else:
+        kind = "better" if home is not None and measure["value"] < home else "no worse"
+    return BEYOND[kind].format(**document)
+
+
+def show_beyond(document: Mapping[str, Any]) -> str:
+    total, missed = sum(document["forged"].values()), document["forged"][Label.REAL]
+    text = (
+        f"- **{beyond(document)}**: AUC {interval(document['auc'])} on {document['level']}. It calls "
+        f"{100 * missed / max(1, total):.0f}% of the {total:,} forged crops there REAL."
+    )
+    return "\n".join([text, *(f"  {line}" for line in methods_said(document["methods"]))])
+
+
+def methods_said(methods: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Which methods are found, as far as the intervals tell; nothing where none is known."""
+    known = {name: one for name, one in methods.items() if one["low"] is not None}
+    if not known:
+        return []
+    found = [name for name, one in known.items() if one["low"] > 0.5]
+    missed = [name for name, one in known.items() if one["high"] < 0.5]
+    unsure = [name for name in known if name not in (*found, *missed)]
+    worst = min(known, key=lambda name: known[name]["value"])
+    said = {
+        "is better than chance": found,
+        "is worse than chance": missed,
+        "may be chance, for its interval holds 0.5": unsure,
+    }
+    clauses = [f"against {', '.join(names)} its AUC {what}" for what, names in said.items() if names]
+    return [
+        f"Method by method: {'; '.join(clauses)}.",
+        f"The lowest is {interval(known[worst])}, of {worst}; an interval as wide as "
+        f"{known[worst]['high'] - known[worst]['low']:.2f} says how little so few originals tell.",
+    ]
+
+
+def show_verdicts(document: Mapping[str, Any]) -> str:
+    limits, how = document["thresholds"], document["calibration"]
+    lines = [
+        [f"{name}, {sum(counts.values()):,} {kind}", *(shares(counts))]
+        for name, kinds in document["sets"].items()
+        for kind, counts in kinds.items()
+    ]
+    first = next(iter(document["sets"]))
+    counts = [sum(kind[verdict] for kind in document["sets"][first].values()) for verdict in VERDICTS]
+    unsure = 100 * counts[1] / max(1, sum(counts))
+    return (
+        f"FAKE from a probability of {limits['fake']:.2f}, REAL up to {limits['real']:.2f}, INCONCLUSIVE between, "
+        f"which are **{unsure:.0f}% of the single crops** of {first}. Temperature {how['temperature']:.3f}, bias "
+        f"{how['bias']:+.3f}. Both thresholds were set on the validation split after training, FAKE for at most "
+        f"{FALSE_ALARMS:.0%} of the real crops, REAL for at most {MISSES:.0%} of the forged ones, by the logits of "
+        "PyTorch. Each lies next to one crop, which the last digit of ONNX Runtime can put on its other side: so a "
+        "share of that split may exceed the promised one by a crop.\n\n"
+        + markdown(["crops", *(f"called {verdict}, %" for verdict in VERDICTS)], lines)
+    )
+
+
+def shares(counts: Mapping[str, int]) -> list[str]:
+    total = sum(counts.values())
+    return [f"{100 * count / total:.1f}" if total else "-" for count in counts.values()]
+
+
+def show_damage(document: Mapping[str, Any]) -> str:
+    models = document["models"]
+    titles = ["damage", "level"]
+    for one in models:
+        titles += [f"AUC, {one['name']}", f"real called FAKE, {one['name']}", f"INCONCLUSIVE, {one['name']}"]
+    lines = [["none", "", *(cell for one in models for cell in damage_cells(one["crops"]))]]
+    for place, first in enumerate(models[0]["robustness"]):
+        cells = [cell for one in models for cell in damage_cells(one["robustness"][place]["crops"])]
+        lines.append([first["title"], f"{first['level']:g}", *cells])
+    picture = f"![AUC and false alarms on damaged crops]({document['picture']})"
+    return "\n\n".join([damage_said(document), picture, markdown(titles, lines, left=2)])
+
+
+def damage_cells(metrics: Mapping[str, Any]) -> list[str]:
+    return [interval(metrics["auc"]), percent(metrics, "false_alarms"), percent(metrics, "inconclusive")]
+
+
+def damage_said(document: Mapping[str, Any]) -> str:
+    """What was damaged and how often, and where AUC is lowest and false alarms are highest."""
+    student = document["models"][0]
+    kinds = [
+        f"{title} ({len(cells)} {'level' if len(cells) == 1 else 'levels'})" for title, cells in harmed_rows(student)
+    ]
+    low = min(student["robustness"], key=lambda one: value_of(one["crops"], "auc", 1))
+    high = max(student["robustness"], key=lambda one: value_of(one["crops"], "false_alarms", 0))
+    return (
+        f"The {student['crops']['rows']:,} crops of {document['set']}, damaged: {'; '.join(kinds)}. AUC is lowest, "
+        f"{interval(low['crops']['auc'])}, under {damage_named(low)}; sound crops have "
+        f"{interval(student['crops']['auc'])}. Real crops called FAKE are most, "
+        f"{percent(high['crops'], 'false_alarms')}, under {damage_named(high)}; of sound ones "
+        f"{percent(student['crops'], 'false_alarms')} are."
+    )
+
+
+def value_of(metrics: Mapping[str, Any], key: str, otherwise: float) -> float:
+    value = metrics[key]["value"]
+    return otherwise if value is None else float(value)
+
+
+def damage_named(condition: Mapping[str, Any]) -> str:
+    """As `--perturb` takes it."""
+    return f"`{condition['perturbation']}:{condition['level']:g}`"
+
+
+def show_reliability(document: Mapping[str, Any]) -> str:
+    return (
+        f"![Reliability on {document['set']}]({document['picture']})\n\n"
+        f"Of {document['set']}, {100 * document['forged']:.0f}% are forged, while the probabilities suppose one half: "
+        "that is one reason for dots that lie off the line."
+    )
+
+
+def show_samples(document: Mapping[str, Any]) -> str:
+    said = [f"`{one['name']}` {one['verdict']}{score_said(one['score'])}" for one in document["clips"]]
+    return (
+        f"- Of the project's own sample clips, made from two photographs (folder `data/samples`), it calls "
+        f"{' and '.join(said)}."
+    )
+
+
+def score_said(score: float | None) -> str:
+    return "" if score is None else f" (probability of forgery {score:.0%})"

@@ -1,0 +1,140 @@
+"""`benchmarks/model_card.py` on tiny crops: every part is written, and the essence says what the parts measured."""
+
+import json
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crop_factory import write_crops
+from scorer_factory import tinted_clip, write_scorer
+
+from deepkd.data.crops import load_crops
+from deepkd.shipped import sha256_of
+from deepkd.video.crops import CropRow, read_index, write_index
+
+ROOT = Path(__file__).resolve().parents[1]
+MEASURE = {"value": 0.56, "low": 0.46, "high": 0.67}
+
+
+@pytest.fixture
+def card(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    return runpy.run_path(str(ROOT / "benchmarks" / "model_card.py"))
+
+
+def other_crops(folder: Path) -> Path:
+    """Crops of another data set: split cross, two methods, two crops of each video."""
+    write_crops(folder, families=8, tint=40, methods=("swap", "blend"))
+    rows = [CropRow(**{**vars(row), "split": "cross", "video": f"{row.label}-{number // 4}"})
+            for number, row in enumerate(read_index(folder))]  # fmt: skip
+    write_index(folder, rows)
+    return folder
+
+
+@pytest.fixture
+def run(card: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Runs the benchmark on what lies in the test's folder."""
+
+    def main(*words: object) -> None:
+        small = [
+            "--resamples",
+            "20",
+            "--perturb",
+            "downscale,jpeg:50",
+            "--pictures",
+            tmp_path,
+            "--out",
+            tmp_path / "out",
+        ]
+        places = ["--data", tmp_path / "crops", "--cross", tmp_path / "cross", "--document", tmp_path / "card.md"]
+        models = ["--model", tmp_path / "deepkd-tiny.onnx", "--teacher", tmp_path / "teacher.onnx"]
+        words = ("model_card.py", *models, *small, *places, "--samples", tmp_path / "samples", *words)
+        monkeypatch.setattr(sys, "argv", [str(word) for word in words])
+        card["main"]()
+
+    return main
+
+
+def test_every_part_and_the_essence_are_written(run: Callable[..., None], tmp_path: Path) -> None:
+    data = write_crops(tmp_path / "crops", families=20, tint=40)
+    other_crops(tmp_path / "cross")
+    (tmp_path / "samples").mkdir()
+    tinted_clip(tmp_path / "samples" / "green.mp4")
+    recipe = {"index_sha256": load_crops(data, "train").index_sha256()}
+    student = write_scorer(tmp_path / "deepkd-tiny.onnx", name="deepkd-tiny", architecture="linear", recipe=recipe)
+    write_scorer(tmp_path / "teacher.onnx", name="teacher", weights=(0.0, 0.0, 0.0))
+    run()
+    page = (tmp_path / "card.md").read_text()
+    essence = json.loads((tmp_path / "deepkd-tiny.json").read_text())
+    assert (essence["file"], essence["sha256"]) == (student.name, sha256_of(student))
+    assert essence["trained_on"].startswith("24 face crops (12 real, 12 forged; one per clip) of the DeepFake")
+    assert list(essence["auc"]) == ["DFDC val", "DFDC test", "FaceForensics++", "FaceForensics++ videos"]
+    assert f"| deepkd-tiny (4 parameters) | {' | '.join(essence['auc'].values())} |" in page
+    assert "| teacher (4 parameters) | 0.500 [0.500, 0.500] |" in page
+    assert "| blend | " in page and "| architecture | `linear`; 4 parameters" in page
+    assert "| DFDC val, 4 real | " in page and "| Downscale to 1/2, 1/4 | 0.25 |" in page
+    assert "Downscale to 1/2, 1/4 (2 levels)" in page and "JPEG, quality 90 to 10 (1 level)" in page
+    assert "it calls `green.mp4` FAKE (probability of forgery " in page
+    assert all((tmp_path / f"{name}-card.png").stat().st_size for name in ("reliability", "robustness"))
+    assert len(essence["limits"]) == 1 and essence["limits"][0] in page
+
+    essence["limits"] = ["Grass looks forged.", essence["limits"][0], "It knows no actors."]
+    (tmp_path / "deepkd-tiny.json").write_text(json.dumps(essence))
+    (tmp_path / "card.md").write_text(page + "\nGrass looks\nforged.\n")
+    with pytest.raises(SystemExit, match=r"no sentence of .*: It knows no actors\.$"):
+        run("--only", "file")
+    assert json.loads((tmp_path / "deepkd-tiny.json").read_text()) == essence, "the limits of people stay"
+
+    write_scorer(student, name="deepkd-tiny", bias=0.0)
+    with pytest.raises(SystemExit, match="not written; measure the parts trained, figures and beyond"):
+        run("--only", "file")
+
+
+def test_the_shipped_card_has_every_mark_once(card: dict[str, Any]) -> None:
+    page = (ROOT / "weights" / "MODEL_CARD.md").read_text()
+    for name in card["PARTS"]:
+        page = card["write_parts"].__globals__["filled"](page, name, f"measured: {name}")
+    assert all(page.count(f"measured: {name}\n") == 1 for name in card["PARTS"])
+    with pytest.raises(SystemExit, match="needs each of the marks <!-- file -->"):
+        card["write_parts"].__globals__["filled"](page + "<!-- file -->", "file", "")
+
+
+@pytest.mark.parametrize(
+    ("low", "value", "high", "sentence"),
+    [
+        (0.46, 0.56, 0.67, "little better than chance, if at all"),
+        (0.30, 0.40, 0.49, "worse than chance"),
+        (0.55, 0.60, 0.67, "better than chance, but worse than on DFDC"),
+        (0.91, 0.95, 0.97, "better than chance, and no worse than on DFDC"),
+        (None, 0.60, None, "no AUC with an interval"),
+    ],
+)
+def test_what_is_said_of_other_data_follows_the_interval(
+    card: dict[str, Any], low: float | None, value: float, high: float | None, sentence: str
+) -> None:
+    measured = {"value": value, "low": low, "high": high}
+    document = {"cross": "Other", "home": "DFDC", "home_auc": {"value": 0.9}, "auc": measured}
+    assert sentence in card["beyond"](document) and "On Other" in card["beyond"](document)
+
+
+def test_methods_are_sorted_by_what_their_intervals_tell(card: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    areas = {"swap": (0.6, 0.7, 0.8), "mask": (0.1, 0.4, 0.6), "voice": (0.2, 0.45, 0.49)}
+    methods = {name: dict(zip(("low", "value", "high"), area, strict=True)) for name, area in areas.items()}
+    forged = {"FAKE": 1, "INCONCLUSIVE": 1, "REAL": 2}
+    document = {"cross": "Other", "home": "DFDC", "home_auc": MEASURE, "auc": MEASURE, "level": "videos",
+                "methods": methods, "forged": forged}  # fmt: skip
+    text = card["show_beyond"](document)
+    assert "calls 50% of the 4 forged crops there REAL" in text
+    assert "against swap its AUC is better than chance; against voice its AUC is worse than chance" in text
+    assert "against mask its AUC may be chance" in text and "The lowest is 0.400 [0.100, 0.600], of mask" in text
+
+
+def test_a_limit_of_other_data_is_brought_up_to_date(card: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "deepkd-tiny.json"
+    path.write_text(json.dumps({"limits": ["First.", "On Other it does worse than chance", "Last."]}))
+    document = {"cross": "Other", "home": "DFDC", "home_auc": {"value": 0.9}, "auc": MEASURE}
+    limits = card["limits_of"](path, document)
+    assert limits == ["First.", "On Other it does little better than chance, if at all", "Last."]
