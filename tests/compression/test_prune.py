@@ -233,9 +233,11 @@ def test_the_command_prunes_in_steps_and_keeps_its_place_in_the_pipeline(tmp_pat
     assert load_checkpoint(source).params > first.params > second.params
     assert second.params == load_checkpoint(tmp_path / "steps").params <= 120_000
     assert second.metadata["recipe"]["teacher"] == "pico", "the unpruned network"
-    again = run(app, ["prune", str(source), "--data", str(data), "--out", str(tmp_path / "plain"), *sizes])
-    assert again.exit_code == 1
-    assert "holds a model already" in again.stderr
+    for flags in ([], ["--resume"]):
+        again = run(app, ["prune", str(source), "--data", str(data), "--out", str(tmp_path / "plain"), *sizes, *flags])
+        assert again.exit_code == 1
+        assert "holds a model already" in again.stderr
+    assert load_checkpoint(tmp_path / "plain").sha256 == pruned.sha256
 
 
 def test_what_was_stopped_goes_on_and_cuts_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,8 +263,18 @@ def test_what_was_stopped_goes_on_and_cuts_nothing_again(tmp_path: Path, monkeyp
     monkeypatch.setattr(gradual, "prune", counted)
     assert run(app, words).exit_code == 130
     assert not (out / "model.safetensors").exists()
+    kept = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+    for flags in ([], ["--params", "100000"], ["--resume", "--epochs", "0", "--steps", "1"]):
+        anew = run(app, [*words, *flags])
+        assert anew.exit_code == 1 and "holds steps of a pruning; go on with --resume" in " ".join(anew.stderr.split())
+    sibling = random_model("pico")
+    sibling.module.get_classifier().bias.data += 1  # type: ignore[operator]
+    save_model(sibling, tmp_path / "sibling.safetensors")
+    other = run(app, ["prune", str(tmp_path / "sibling.safetensors"), *words[2:], "--resume"])
+    assert other.exit_code == 2 and "was cut from another model" in " ".join(other.stderr.split())
     other = run(app, [*words, "--resume", "--criterion", "magnitude"])
     assert other.exit_code == 2 and "was cut with criterion=taylor" in " ".join(other.stderr.split())
+    assert kept == {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
     again = run(app, [*words, "--resume"])
     assert again.exit_code == 0, again.output
     assert calls == ["cut", "step-1", "cut", "step-2", "step-1", "step-2"]
