@@ -203,6 +203,49 @@ def test_flattened_channels_are_pruned_only_where_the_graph_finds_them(order: tu
     assert (pruned.module.two.num_features, pruned.module.one.num_features) == (16 if followed else 24, 16)
 
 
+class Grouped(nn.Module):
+    """A plain convolution, one in groups, and one with two filters for each channel; then a linear layer."""
+
+    def __init__(self, *, groups: int, multiple: int = 1) -> None:
+        super().__init__()
+        self.stem, self.one = nn.Conv2d(3, 24, 3), nn.BatchNorm2d(24)
+        self.deep, self.two = nn.Conv2d(24, 24, 1), nn.BatchNorm2d(24)
+        self.grouped, self.three = nn.Conv2d(24, 24 * multiple, 3, groups=groups), nn.BatchNorm2d(24 * multiple)
+        self.head = nn.Linear(24 * multiple, 1)
+
+    def forward(self, views: Tensor) -> Tensor:
+        maps = self.two(self.deep(self.one(self.stem(views)).relu())).relu()
+        return self.head(self.three(self.grouped(maps)).mean((2, 3)))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("groups", "multiple", "left"),
+    [(3, 1, (8, 24, 24)), (24, 2, (8, 24, 48)), (24, 1, (8, 8, 8)), (1, 1, (8, 8, 8))],
+    ids=["groups", "several filters a channel", "depthwise", "plain"],
+)
+def test_convolutions_in_groups_keep_their_widths(groups: int, multiple: int, left: tuple[int, ...]) -> None:
+    torch.manual_seed(1)
+    network = Grouped(groups=groups, multiple=multiple).eval()
+    for norm in (network.one, network.two, network.three):
+        nn.init.uniform_(norm.weight, 0.5, 1.5)
+    model = TorchModel("grouped", "grouped", network, InputFormat(size=16))
+    importance = CRITERIA["bn-scale"](model, iter(()))
+    with pytest.raises(ConfigError, match="at the least, grouped has ([0-9,]+) parameters") as found:
+        prune(model, importance, Target(params=1))
+    least = int(str(found.value).split(" parameters")[0].split()[-1].replace(",", ""))
+    pruned = prune(model, importance, Target(params=least))
+    assert tuple(pruned.module.get_submodule(name).num_features for name in ("one", "two", "three")) == left
+    again = Grouped(groups=groups, multiple=multiple).eval()
+    resize(again, widths_of(pruned.module))
+    again.load_state_dict(pruned.module.state_dict())
+    crops = [crop[:16, :16] for crop in CROPS]
+    rebuilt = TorchModel("grouped", "grouped", again, model.format)
+    np.testing.assert_array_equal(rebuilt.logits(crops), pruned.logits(crops))
+    if groups == 3:
+        with pytest.raises(ModelError, match="no channels that can be pruned; it needs .* not in groups of channels"):
+            prune(model, {"two": importance["two"], "three": importance["three"]}, Target(params=1))
+
+
 def test_widths_of_another_network_are_refused() -> None:
     network = build_model("pico", image_size=64).module
     with pytest.raises(ModelError, match="widths of a layer 'nowhere', which this architecture lacks"):
