@@ -1,6 +1,7 @@
 """Pruning takes what is worth least, reaches its target, and what is left loads and runs anywhere."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,9 +22,12 @@ from deepkd.data.crops import load_crops
 from deepkd.errors import ConfigError, ModelError
 from deepkd.models.checkpoints import load_checkpoint, save_model
 from deepkd.models.registry import TorchModel, build_model, evaluating
+from deepkd.models.subclasses import names_of
 from deepkd.models.widths import resize, widths_of
 from deepkd.scoring.model import InputFormat, Scorer
 from deepkd.settings.compression import PruneConfig
+from deepkd.settings.training import TrainConfig
+from deepkd.training.supervised import train
 
 CROPS = list(np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8))
 LABELS = torch.tensor([0.0, 1.0, 1.0, 0.0])
@@ -281,6 +285,24 @@ def test_the_command_prunes_in_steps_and_keeps_its_place_in_the_pipeline(tmp_pat
         assert again.exit_code == 1
         assert "holds a model already" in again.stderr
     assert load_checkpoint(tmp_path / "plain").sha256 == pruned.sha256
+
+
+def test_a_model_with_subclasses_is_pruned_and_taught_by_its_forgery_logit(tmp_path: Path) -> None:
+    data = write_crops(tmp_path / "crops", tint=40, methods=("swap", "lips"))
+    names = ("REAL", "FAKE/lips", "FAKE/swap")
+    torch.manual_seed(0)
+    model = build_model("pico", image_size=32, subclasses=names)
+    nn.init.normal_(model.module.network.classifier.weight)  # type: ignore[union-attr, arg-type]
+    model.trained = True
+    quick: dict[str, Any] = {"epochs": 1, "batch": 4, "workers": 0, "augment": "none"}
+    config = PruneConfig(params=round(0.9 * model.params), samples=8, **quick)
+    pruned = gradual.prune_in_steps(model, data, tmp_path / "out", config, follow=following)
+    again = load_checkpoint(tmp_path / "out")
+    assert again.params == pruned.params <= 0.9 * model.params
+    assert names_of(again.module) == names and again.metadata["subclasses"] == list(names)
+    further = TrainConfig(model="pico", init=tmp_path / "out", **quick)
+    assert names_of(train(data, tmp_path / "further", further).module) == names
+    assert "train_subclass" not in (tmp_path / "further" / "metrics.jsonl").read_text()
 
 
 def test_what_was_stopped_goes_on_and_cuts_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
