@@ -134,7 +134,8 @@ def _shrunk(
     source: TorchModel,
 ) -> TorchModel:
     """The model within its target; its metadata say how it was cut, from what, and its milliseconds if measured."""
-    worth = CRITERIA[config.criterion](model, drawn(crops, model.format, config.samples, seed=config.seed))
+    samples = drawn(crops, model.format, config.samples, seed=config.seed)
+    worth = CRITERIA[config.criterion](model, samples, seed=config.seed)
     if limit_ms is None:
         pruned, taken_ms = prune(model, worth, target, penalty=config.penalty), None
     else:

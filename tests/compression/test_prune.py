@@ -105,6 +105,17 @@ def test_taylor_is_the_papers_formula() -> None:
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("seeds", "alike"), [((3, 3), True), ((3, 4), False)])
+def test_the_seed_alone_says_what_goes_at_random(seeds: tuple[int, int], alike: bool, tmp_path: Path) -> None:
+    data, model = write_crops(tmp_path / "crops"), random_model("pico")
+    hashes = set()
+    for turn, seed in enumerate(seeds):
+        torch.manual_seed(turn)  # says nothing
+        config = PruneConfig(params=120_000, samples=4, criterion="random", seed=seed)
+        hashes.add(gradual.prune_in_steps(model, data, tmp_path / str(turn), config, follow=following).sha256)
+    assert (len(hashes) == 1) == alike
+
+
 def test_the_penalty_takes_what_is_dear_first(model: TorchModel) -> None:
     importance = taylor(model, iter(samples(model)))
     target = Target(params=round(0.8 * model.params))
