@@ -41,7 +41,8 @@ def prune_to_latency(
     """The largest network found on the way of pruning that takes at most `limit_ms`, and what it takes.
 
     Candidates of fewer and fewer multiply-accumulates are exported and timed; each round halves the range in which the
-    largest fast enough one must lie.
+    largest fast enough one must lie. Of many timings the lucky ones pass, so those that passed are timed once more, the
+    largest first, until one passes again: that second time is what the network takes.
 
     Args:
         model: what to prune.
@@ -53,14 +54,15 @@ def prune_to_latency(
 
     Raises:
         ModelError: as `prune`.
-        ConfigError: no network is fast enough; the message says how fast the fastest was.
+        ConfigError: no network is fast enough twice; the message says how fast the fastest was.
     """
     measure = measure or latency_ms
     best = prune(model, importance, target, penalty=penalty)
-    taken = fastest = measure(best)
-    if taken <= limit_ms:
+    fastest = measure(best)
+    if fastest <= limit_ms and (taken := measure(best)) <= limit_ms:
         return best, taken
-    found, low, high = None, 0.0, float(best.macs)
+    passed: list[TorchModel] = []
+    low, high = 0.0, float(best.macs)
     for _ in range(ROUNDS):
         middle = (low + high) / 2
         try:
@@ -71,11 +73,12 @@ def prune_to_latency(
         taken = measure(candidate)
         fastest = min(fastest, taken)
         if taken <= limit_ms:
-            found, low = (candidate, taken), middle
+            low = middle
+            passed.append(candidate)
         else:
             high = middle
-    if found is None:
-        raise ConfigError(
-            f"latency_ms={limit_ms:g}: cannot be reached by pruning {model.name}; the fastest took {fastest:.3g} ms"
-        )
-    return found
+    for candidate in reversed(passed):
+        if (taken := measure(candidate)) <= limit_ms:
+            return candidate, taken
+    took = f"the fastest took {fastest:.3g} ms" + (", but longer when timed again" if passed else "")
+    raise ConfigError(f"latency_ms={limit_ms:g}: cannot be reached by pruning {model.name}; {took}")
