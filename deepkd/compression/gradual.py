@@ -16,7 +16,7 @@ from deepkd.models.registry import TorchModel
 from deepkd.outputs import check_folder
 from deepkd.settings.compression import PruneConfig
 from deepkd.settings.training import DistillConfig, FittingConfig
-from deepkd.training.engine import CONFIG_FILE, Progress, calibrate
+from deepkd.training.engine import CONFIG_FILE, Progress, calibrate, check_validation
 
 DECIDING = ("params", "macs_m", "latency_ms", "criterion", "penalty", "samples", "steps", "limit", "seed")
 """Settings that decide what is cut; besides them, the model itself."""
@@ -47,14 +47,15 @@ def prune_in_steps(
 
     Raises:
         DataError: the crops cannot be used.
-        ModelError, ConfigError: as `prune`; teachers are given and no epochs to teach in; or what shall be gone on with
-            was cut from another model or with other settings.
+        ModelError, ConfigError: as `prune`; `model` is within the target already; teachers are given and no epochs to
+            teach in; or what shall be gone on with was cut from another model or with other settings.
         OutputError: `out` holds a model already, or steps that shall not be gone on with, or cannot be written.
     """
     if teachers and not config.epochs:
         raise ConfigError("epochs=0 leaves a teacher nothing to teach; give --epochs, or leave --teacher out")
     _check_out(out, goes_on=resume and config.epochs > 0)
-    crops = load_crops(data, "train", limit=config.limit)
+    crops, val = load_crops(data, "train", limit=config.limit), load_crops(data, "val", limit=config.val_limit)
+    check_validation(val)
     current = model
     steps = zip(_targets(model, config), _limits_ms(model, config), strict=True)
     for number, (target, limit_ms) in enumerate(steps, start=1):
@@ -66,7 +67,7 @@ def prune_in_steps(
                 save_model(current, _start_of(run))
             current = _fine_tuned(current, teachers or [model], data, run, config, follow, resume=resume)
     if not config.epochs:
-        calibrate(current, load_crops(data, "val", limit=config.val_limit))
+        calibrate(current, val)
     save_model(current, out / WEIGHTS_FILE)
     config.save(out / CONFIG_FILE)
     return current
@@ -92,6 +93,12 @@ def _targets(model: TorchModel, config: PruneConfig) -> list[Target]:
     shares = [step / config.steps for step in range(1, config.steps + 1)]
     wanted_macs = None if config.macs_m is None else config.macs_m * 1e6
     return [Target(at(model.params, config.params, share), at(model.macs, wanted_macs, share)) for share in shares]
+
+
+def _is_reached(model: TorchModel, limit_ms: float | None, config: PruneConfig) -> bool:
+    """Whether a model that keeps to the limit of a step is all that is wanted in the end."""
+    small = _targets(model, config)[-1].excess(model.params, model.macs) <= 1
+    return small and (limit_ms is None or config.latency_ms is None or limit_ms <= config.latency_ms)
 
 
 def _limits_ms(model: TorchModel, config: PruneConfig) -> list[float | None]:
@@ -140,9 +147,12 @@ def _shrunk(
         pruned, taken_ms = prune(model, worth, target, penalty=config.penalty), None
     else:
         pruned, taken_ms = prune_to_latency(model, worth, target, limit_ms, penalty=config.penalty)
+    if pruned.params == source.params and _is_reached(source, limit_ms, config):
+        raise ConfigError(f"nothing to prune: {source.name} is within the target already; give a lower one")
     made_of = {"from": source.name, "from_sha256": source.sha256}
+    kept = {key: value for key, value in pruned.metadata.items() if key != "validation"}  # of the whole network
     about = {**config.recipe(), **made_of, "measured_ms": taken_ms and round(taken_ms, 4)}
-    return dataclasses.replace(pruned, metadata={**pruned.metadata, "pruned": about})
+    return dataclasses.replace(pruned, metadata={**kept, "pruned": about})
 
 
 def _fine_tuned(

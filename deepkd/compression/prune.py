@@ -89,6 +89,8 @@ def prune(
         needs = "it needs convolutions with batch norms, plain or depthwise, not in groups of channels"
         raise ModelError(f"{model.name}: no channels that can be pruned; {needs}")
     size = _size(module, places)
+    products = model.macs - size[1]  # those of no layer, such as attention's, stay
+    size = (size[0], model.macs)
     while target.excess(*size) > 1:
         open_groups = [group for group in groups if len(group.worth) > BLOCK]
         if not open_groups:
@@ -98,7 +100,8 @@ def prune(
         channels = group.block()[1]
         graph.get_pruning_group(group.root, torch_pruning.prune_conv_out_channels, channels).prune()
         group.take(channels)
-        size = _size(module, places)
+        params, macs = _size(module, places)
+        size = (params, macs + products)
         report(*size)
     widths = {name: list(width) for name, width in widths_of(module).items()}
     return replace(model, module=module, shape={**(model.shape or {}), "widths": widths})

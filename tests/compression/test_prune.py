@@ -20,7 +20,7 @@ from deepkd.compression.importance import CRITERIA, Importance, drawn, taylor
 from deepkd.compression.latency import prune_to_latency
 from deepkd.compression.prune import BLOCK, Target, prune
 from deepkd.data.crops import load_crops
-from deepkd.errors import ConfigError, ModelError
+from deepkd.errors import ConfigError, DataError, ModelError
 from deepkd.models.checkpoints import load_checkpoint, save_model
 from deepkd.models.registry import TorchModel, build_model, evaluating
 from deepkd.models.subclasses import names_of
@@ -409,8 +409,73 @@ def test_what_was_stopped_goes_on_and_cuts_nothing_again(tmp_path: Path, monkeyp
 
 
 @pytest.mark.parametrize(
+    ("label", "message"),
+    [("", "split 'val'"), ("FAKE", "the validation crops need both labels")],
+)
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_held_out_crops_are_missed_before_anything_is_cut(
+    label: str, message: str, epochs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(*_: object, **__: object) -> TorchModel:
+        pytest.fail("was cut")
+
+    monkeypatch.setattr(gradual, "prune", cut)
+    index = write_crops(tmp_path / "crops") / "index.csv"
+    lines = index.read_text().splitlines()
+    index.write_text("\n".join(line for line in lines if not (",val," in line and label in line)) + "\n")
+    config = PruneConfig(params=120_000, samples=4, epochs=epochs)
+    with pytest.raises(DataError, match=message):
+        gradual.prune_in_steps(random_model("pico"), index.parent, tmp_path / "out", config, follow=following)
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("epochs", [0, 1])
+@pytest.mark.parametrize("wanted", [{"params": 9_000_000}, {"macs_m": 999.0}, {"latency_ms": 999.0}])
+def test_a_target_that_is_met_already_is_named_and_nothing_written(
+    wanted: dict[str, Any], epochs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (latency, gradual):
+        monkeypatch.setattr(module, "latency_ms", milliseconds)
+    data = write_crops(tmp_path / "crops")
+    config = PruneConfig(**wanted, samples=4, criterion="magnitude", epochs=epochs, steps=1 + epochs)
+    with pytest.raises(ConfigError, match="nothing to prune: pico is within the target already"):
+        gradual.prune_in_steps(random_model("pico"), data, tmp_path / "out", config, follow=following)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_multiply_accumulates_of_no_layer_count() -> None:
+    class Attending(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm, self.head = nn.Conv2d(3, 16, 3, bias=False), nn.BatchNorm2d(16), nn.Linear(16, 1)
+
+        def forward(self, views: Tensor) -> Tensor:
+            pixels = views.flatten(2)
+            attended = (pixels @ pixels.transpose(1, 2)).mean((1, 2))
+            return self.head(self.norm(self.conv(views)).mean((2, 3))) + attended[:, None]  # type: ignore[no-any-return]
+
+    attending = TorchModel("attending", "attending", Attending().eval(), InputFormat(size=16))
+    pruned = prune(attending, CRITERIA["bn-scale"](attending, iter(())), Target(macs=attending.macs - 1))
+    assert pruned.macs < attending.macs
+
+
+def test_figures_of_the_whole_network_do_not_stay_with_the_pruned_one(tmp_path: Path) -> None:
+    model = random_model("pico")
+    model.metadata |= {"validation": {"val_auc": 0.9}, "recipe": {"epochs": 3}}
+    data, config = write_crops(tmp_path / "crops"), PruneConfig(params=120_000, samples=4, criterion="magnitude")
+    pruned = gradual.prune_in_steps(model, data, tmp_path / "out", config, follow=following)
+    kept = load_checkpoint(tmp_path / "out").metadata
+    assert kept == pruned.metadata and kept["recipe"] == {"epochs": 3}
+    assert "validation" not in kept and model.metadata["validation"] == {"val_auc": 0.9}
+
+
+@pytest.mark.parametrize(
     ("flags", "message"),
-    [([], "nothing to reach; give --params"), (["--params", "9", "--steps", "2"], "steps=2 without fine-tuning")],
+    [
+        ([], "nothing to reach; give --params"),
+        (["--params", "9", "--steps", "2"], "steps=2 without fine-tuning"),
+        (["--params", "9", "--lr", "1e-3", "--teacher-view", "clean"], "lr=0.001, teacher_view=clean: for fine-tuning"),
+    ],
 )
 def test_settings_that_make_no_sense_are_refused(flags: list[str], message: str, tmp_path: Path) -> None:
     base = ["prune", str(tmp_path / "m.safetensors"), "--data", str(tmp_path), "--out", str(tmp_path / "out")]
