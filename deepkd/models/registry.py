@@ -76,7 +76,7 @@ def model_spec(name: str) -> ModelSpec:
 
 
 def _build_timm(name: str, outputs: int = 1) -> nn.Module:
-    return undecided(timm.create_model(name, pretrained=False, num_classes=outputs))
+    return undecided(timm.create_model(name, pretrained=False, num_classes=outputs), outputs)
 
 
 def _timm_format(name: str) -> InputFormat:
