@@ -185,7 +185,7 @@ def build_model(
 
     Raises:
         ConfigError: an unknown name, or subclasses that are not of both labels.
-        ModelError: the widths are those of another architecture.
+        ModelError: the widths are those of another architecture, or timm's model of that name is no classifier.
     """
     spec = model_spec(name)
     chosen = format or spec.format
