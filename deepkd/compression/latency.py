@@ -61,8 +61,27 @@ def prune_to_latency(
     fastest = measure(best)
     if fastest <= limit_ms and (taken := measure(best)) <= limit_ms:
         return best, taken
+    passed, times = _fast_enough(model, importance, target, limit_ms, penalty, measure, float(best.macs))
+    for candidate in reversed(passed):
+        if (taken := measure(candidate)) <= limit_ms:
+            return candidate, taken
+    took = f"the fastest took {min([fastest, *times]):.3g} ms" + (", but longer when timed again" if passed else "")
+    raise ConfigError(f"latency_ms={limit_ms:g}: cannot be reached by pruning {model.name}; {took}")
+
+
+def _fast_enough(
+    model: TorchModel,
+    importance: Importance,
+    target: Target,
+    limit_ms: float,
+    penalty: float,
+    measure: Callable[[TorchModel], float],
+    high: float,
+) -> tuple[list[TorchModel], list[float]]:
+    """The candidates below `high` multiply-accumulates that were fast enough, smallest first; and all times."""
     passed: list[TorchModel] = []
-    low, high = 0.0, float(best.macs)
+    times = []
+    low = 0.0
     for _ in range(ROUNDS):
         middle = (low + high) / 2
         try:
@@ -70,15 +89,10 @@ def prune_to_latency(
         except ConfigError:  # so small it cannot get
             low = middle
             continue
-        taken = measure(candidate)
-        fastest = min(fastest, taken)
-        if taken <= limit_ms:
+        times.append(measure(candidate))
+        if times[-1] <= limit_ms:
             low = middle
             passed.append(candidate)
         else:
             high = middle
-    for candidate in reversed(passed):
-        if (taken := measure(candidate)) <= limit_ms:
-            return candidate, taken
-    took = f"the fastest took {fastest:.3g} ms" + (", but longer when timed again" if passed else "")
-    raise ConfigError(f"latency_ms={limit_ms:g}: cannot be reached by pruning {model.name}; {took}")
+    return passed, times
