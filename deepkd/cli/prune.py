@@ -38,11 +38,17 @@ def prune(
 
     from deepkd.cli.training import following
     from deepkd.compression.gradual import prune_in_steps
+    from deepkd.machine import cores, machine
     from deepkd.models.checkpoints import load_checkpoint
+    from deepkd.report.benchmark import busy
 
+    console = Console(stderr=True)
+    if config.latency_ms is not None:
+        for line in busy(machine(cores()), then="prune again when it is idle"):
+            console.print(f"[yellow]warning:[/] {line}", highlight=False)
     teachers = [load_checkpoint(path) for path in teacher or []]
     pruned = prune_in_steps(load_checkpoint(run), data, out, config, follow=following, teachers=teachers, resume=resume)
     size = f"{pruned.params:,} parameters, {pruned.macs / 1e6:.1f} M multiply-accumulates"
     taken_ms = pruned.metadata["pruned"]["measured_ms"]
     size += "" if taken_ms is None else f", {taken_ms:.3g} ms for one crop when it was pruned"
-    Console(stderr=True).print(f"wrote {out}: {size}", highlight=False, markup=False)
+    console.print(f"wrote {out}: {size}", highlight=False, markup=False)

@@ -16,10 +16,10 @@ from deepkd.models.registry import TorchModel
 from deepkd.outputs import check_folder
 from deepkd.settings.compression import PruneConfig
 from deepkd.settings.training import DistillConfig, FittingConfig
-from deepkd.training.engine import CONFIG_FILE, Progress, calibrate
+from deepkd.training.engine import CONFIG_FILE, Progress, calibrate, check_validation
 
 DECIDING = ("params", "macs_m", "latency_ms", "criterion", "penalty", "samples", "steps", "limit", "seed")
-"""Settings that decide what is cut."""
+"""Settings that decide what is cut; besides them, the model itself."""
 Follow = Callable[[Path, str], AbstractContextManager[Callable[[Progress], None]]]
 """Given a run folder and what happens there: what to report the training's progress to."""
 
@@ -47,31 +47,41 @@ def prune_in_steps(
 
     Raises:
         DataError: the crops cannot be used.
-        ModelError, ConfigError: as `prune`; teachers are given and no epochs to teach in; or what shall be gone on with
-            was cut with other settings.
-        OutputError: `out` holds a model already, or cannot be written.
+        ModelError, ConfigError: as `prune`; `model` is within the target already; teachers are given and no epochs to
+            teach in; or what shall be gone on with was cut from another model or with other settings.
+        OutputError: `out` holds a model already, or steps that shall not be gone on with, or cannot be written.
     """
     if teachers and not config.epochs:
         raise ConfigError("epochs=0 leaves a teacher nothing to teach; give --epochs, or leave --teacher out")
-    if (out / WEIGHTS_FILE).exists() and not resume:
-        raise OutputError(f"{out}: holds a model already; give another --out")
-    check_folder(out)
-    crops = load_crops(data, "train", limit=config.limit)
+    _check_out(out, goes_on=resume and config.epochs > 0)
+    crops, val = load_crops(data, "train", limit=config.limit), load_crops(data, "val", limit=config.val_limit)
+    check_validation(val)
     current = model
     steps = zip(_targets(model, config), _limits_ms(model, config), strict=True)
     for number, (target, limit_ms) in enumerate(steps, start=1):
         run = out / f"step-{number}"
-        begun = _begun(run, config) if resume else None
-        current = begun or _shrunk(current, crops, target, limit_ms, config, name=model.name)
+        begun = _begun(run, model, config) if resume else None
+        current = begun or _shrunk(current, crops, target, limit_ms, config, source=model)
         if config.epochs:
             if begun is None:
                 save_model(current, _start_of(run))
             current = _fine_tuned(current, teachers or [model], data, run, config, follow, resume=resume)
     if not config.epochs:
-        calibrate(current, load_crops(data, "val", limit=config.val_limit))
+        calibrate(current, val)
     save_model(current, out / WEIGHTS_FILE)
     config.save(out / CONFIG_FILE)
     return current
+
+
+def _check_out(out: Path, *, goes_on: bool) -> None:
+    """Refuse a folder that holds a result, unless steps of it shall be gone on with; without steps there is no way."""
+    steps = any(out.glob("step-*"))
+    if (out / WEIGHTS_FILE).exists() and not (steps and goes_on):
+        raise OutputError(f"{out}: holds a model already; give another --out")
+    if steps and not goes_on:
+        advice = "go on with --resume and the --epochs it was started with, or give another --out"
+        raise OutputError(f"{out}: holds steps of a pruning; {advice}")
+    check_folder(out)
 
 
 def _targets(model: TorchModel, config: PruneConfig) -> list[Target]:
@@ -83,6 +93,12 @@ def _targets(model: TorchModel, config: PruneConfig) -> list[Target]:
     shares = [step / config.steps for step in range(1, config.steps + 1)]
     wanted_macs = None if config.macs_m is None else config.macs_m * 1e6
     return [Target(at(model.params, config.params, share), at(model.macs, wanted_macs, share)) for share in shares]
+
+
+def _is_reached(model: TorchModel, limit_ms: float | None, config: PruneConfig) -> bool:
+    """Whether a model that keeps to the limit of a step is all that is wanted in the end."""
+    small = _targets(model, config)[-1].excess(model.params, model.macs) <= 1
+    return small and (limit_ms is None or config.latency_ms is None or limit_ms <= config.latency_ms)
 
 
 def _limits_ms(model: TorchModel, config: PruneConfig) -> list[float | None]:
@@ -99,12 +115,15 @@ def _start_of(run: Path) -> Path:
     return run.with_suffix(".safetensors")
 
 
-def _begun(run: Path, config: PruneConfig) -> TorchModel | None:
+def _begun(run: Path, source: TorchModel, config: PruneConfig) -> TorchModel | None:
     """What a step was cut to before it was stopped, if it came so far."""
     if not _start_of(run).is_file():
         return None
     model = load_checkpoint(_start_of(run))
     then, now = model.metadata["pruned"], config.recipe()
+    if then.get("from_sha256") != source.sha256:
+        advice = f"give the same {then['from']} to go on, or another --out"
+        raise ConfigError(f"{run}: was cut from another model, of other weights; {advice}")
     other = [name for name in DECIDING if then.get(name) != now[name]]
     if other:
         named = ", ".join(f"{name}={then.get(name)}" for name in other)
@@ -113,16 +132,27 @@ def _begun(run: Path, config: PruneConfig) -> TorchModel | None:
 
 
 def _shrunk(
-    model: TorchModel, crops: CropSet, target: Target, limit_ms: float | None, config: PruneConfig, *, name: str
+    model: TorchModel,
+    crops: CropSet,
+    target: Target,
+    limit_ms: float | None,
+    config: PruneConfig,
+    *,
+    source: TorchModel,
 ) -> TorchModel:
     """The model within its target; its metadata say how it was cut, from what, and its milliseconds if measured."""
-    worth = CRITERIA[config.criterion](model, drawn(crops, model.format, config.samples, seed=config.seed))
+    samples = drawn(crops, model.format, config.samples, seed=config.seed)
+    worth = CRITERIA[config.criterion](model, samples, seed=config.seed)
     if limit_ms is None:
         pruned, taken_ms = prune(model, worth, target, penalty=config.penalty), None
     else:
         pruned, taken_ms = prune_to_latency(model, worth, target, limit_ms, penalty=config.penalty)
-    about = {**config.recipe(), "from": name, "measured_ms": taken_ms and round(taken_ms, 4)}
-    return dataclasses.replace(pruned, metadata={**pruned.metadata, "pruned": about})
+    if pruned.params == source.params and _is_reached(source, limit_ms, config):
+        raise ConfigError(f"nothing to prune: {source.name} is within the target already; give a lower one")
+    made_of = {"from": source.name, "from_sha256": source.sha256}
+    kept = {key: value for key, value in pruned.metadata.items() if key != "validation"}  # of the whole network
+    about = {**config.recipe(), **made_of, "measured_ms": taken_ms and round(taken_ms, 4)}
+    return dataclasses.replace(pruned, metadata={**kept, "pruned": about})
 
 
 def _fine_tuned(

@@ -6,6 +6,7 @@ channels that can only go together is worth the sum of theirs.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -23,6 +24,13 @@ Samples = tuple[Tensor, Tensor]
 """Crops (N, S, S, 3) uint8 in the model's own size, and their labels (N,) float32."""
 
 
+class Criterion(Protocol):
+    """What each channel is worth, found out with labelled crops and, where chance has a part, from a seed."""
+
+    def __call__(self, model: TorchModel, samples: Iterator[Samples], *, seed: int = 0) -> Importance:
+        """The importance of the channels behind every batch norm."""
+
+
 def drawn(crops: CropSet, format: InputFormat, count: int, *, seed: int = 0) -> Iterator[Samples]:
     """About `count` labelled crops of a set, as many real as forged, in batches of up to 32."""
     rows = drawn_rows(crops, count, seed=seed)
@@ -38,7 +46,7 @@ def drawn_rows(crops: CropSet, count: int, *, seed: int = 0) -> list[int]:
     return [row for sample in draw for row in sample][:count]
 
 
-def taylor(model: TorchModel, samples: Iterator[Samples]) -> Importance:
+def taylor(model: TorchModel, samples: Iterator[Samples], *, seed: int = 0) -> Importance:
     """The first-order change of the loss when a feature map is set to zero (Molchanov et al. 2017, arXiv:1611.06440).
 
     Eq. 8: `|1/M sum_m (dC/dz_m) z_m|` over the M places of a map, averaged over samples; C is the cross-entropy.
@@ -75,12 +83,12 @@ def _watched(module: nn.Module, totals: Importance) -> Iterator[None]:
             hook.remove()
 
 
-def bn_scale(model: TorchModel, samples: Iterator[Samples]) -> Importance:
+def bn_scale(model: TorchModel, samples: Iterator[Samples], *, seed: int = 0) -> Importance:
     """The absolute scale of the batch norm (Liu et al. 2017, "Network Slimming", arXiv:1708.06519)."""
     return {name: layer.weight.detach().abs().double() for name, layer in _norms(model.module)}
 
 
-def magnitude(model: TorchModel, samples: Iterator[Samples]) -> Importance:
+def magnitude(model: TorchModel, samples: Iterator[Samples], *, seed: int = 0) -> Importance:
     """The L2 norm of the filter that makes the channel (after Li et al. 2017, arXiv:1608.08710, there L1)."""
     found: Importance = {}
     last = None
@@ -93,9 +101,10 @@ def magnitude(model: TorchModel, samples: Iterator[Samples]) -> Importance:
     return found
 
 
-def chance(model: TorchModel, samples: Iterator[Samples]) -> Importance:
-    """Random numbers from torch's generator: what a criterion must beat."""
-    return {name: torch.rand(layer.num_features, dtype=torch.float64) for name, layer in _norms(model.module)}
+def chance(model: TorchModel, samples: Iterator[Samples], *, seed: int = 0) -> Importance:
+    """Random numbers of their own generator: what a criterion must beat."""
+    draw = np.random.default_rng(seed)
+    return {name: torch.from_numpy(draw.random(layer.num_features)) for name, layer in _norms(model.module)}
 
 
 def _norms(module: nn.Module) -> Iterator[tuple[str, nn.BatchNorm2d]]:
@@ -104,7 +113,7 @@ def _norms(module: nn.Module) -> Iterator[tuple[str, nn.BatchNorm2d]]:
             yield name, layer
 
 
-CRITERIA: dict[str, Callable[[TorchModel, Iterator[Samples]], Importance]] = {
+CRITERIA: dict[str, Criterion] = {
     "taylor": taylor,
     "magnitude": magnitude,
     "bn-scale": bn_scale,

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from deepkd.compression.importance import Importance
 from deepkd.errors import ConfigError, ModelError
 from deepkd.models.registry import TorchModel, evaluating
-from deepkd.models.widths import widths_of
+from deepkd.models.widths import can_shrink, widths_of
 
 BLOCK = 8
 """Channels taken at once; widths end as multiples of it."""
@@ -86,8 +86,11 @@ def prune(
     graph = _graph(module, example)
     groups = _groups(graph, module, importance, places, penalty, example)
     if not groups:
-        raise ModelError(f"{model.name}: no channels that can be pruned; it needs convolutions with batch norms")
+        needs = "it needs convolutions with batch norms, plain or depthwise, not in groups of channels"
+        raise ModelError(f"{model.name}: no channels that can be pruned; {needs}")
     size = _size(module, places)
+    products = model.macs - size[1]  # those of no layer, such as attention's, stay
+    size = (size[0], model.macs)
     while target.excess(*size) > 1:
         open_groups = [group for group in groups if len(group.worth) > BLOCK]
         if not open_groups:
@@ -97,7 +100,8 @@ def prune(
         channels = group.block()[1]
         graph.get_pruning_group(group.root, torch_pruning.prune_conv_out_channels, channels).prune()
         group.take(channels)
-        size = _size(module, places)
+        params, macs = _size(module, places)
+        size = (params, macs + products)
         report(*size)
     widths = {name: list(width) for name, width in widths_of(module).items()}
     return replace(model, module=module, shape={**(model.shape or {}), "widths": widths})
@@ -117,7 +121,7 @@ def _groups(
     penalty: float,
     example: Tensor,
 ) -> list[_Group]:
-    """Every group that ends in no output of the network and whose channels have a known worth."""
+    """Every group that ends in no output of the network, can shrink, and whose channels have a known worth."""
     names = {layer: name for name, layer in module.named_modules()}
     heads = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
     found = []
@@ -126,6 +130,8 @@ def _groups(
         layers = {item.dep.target.module for item in group}
         norms = [names[layer] for layer in layers if names.get(layer) in importance]
         known = [importance[name] for name in norms if len(importance[name]) == root.out_channels]
+        if not all(can_shrink(layer) for layer in layers if isinstance(layer, nn.Conv2d)):
+            continue
         flattened = any(isinstance(layer, nn.Linear) and layer.in_features != root.out_channels for layer in layers)
         if known and (not flattened or _is_followed(module, names[root], example)):
             worth = torch.stack([values / values.norm().clamp_min(1e-12) for values in known]).sum(0)

@@ -245,7 +245,7 @@ def distill(
         train_crops = with_labels_hidden(train_crops, config.labelled_share)
     val_crops = load_crops(data, "val", limit=config.val_limit)
     with_subclasses = any(term.name == SUBCLASS_LOSS for term in terms_of(config))
-    student = start_model(config.student, config, subclasses=shared_subclasses(teachers) if with_subclasses else ())
+    student = start_model(config.student, config, subclasses=shared_subclasses(teachers) if with_subclasses else None)
     named = ", ".join(teacher.name for teacher in teachers)
     record = training_record(train_crops, [student.metadata.get("recipe", {}), *map(inherited, teachers)])
     student.metadata["recipe"] = {**config.recipe(), "teacher": named, **record}

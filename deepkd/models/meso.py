@@ -47,4 +47,4 @@ class Meso4(nn.Module):
 
 def build_meso4(outputs: int = 1) -> nn.Module:
     """An untrained Meso-4 that starts at logit 0 for every crop."""
-    return undecided(Meso4(outputs))
+    return undecided(Meso4(outputs), outputs)

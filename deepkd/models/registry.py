@@ -76,7 +76,7 @@ def model_spec(name: str) -> ModelSpec:
 
 
 def _build_timm(name: str, outputs: int = 1) -> nn.Module:
-    return undecided(timm.create_model(name, pretrained=False, num_classes=outputs))
+    return undecided(timm.create_model(name, pretrained=False, num_classes=outputs), outputs)
 
 
 def _timm_format(name: str) -> InputFormat:
@@ -185,7 +185,7 @@ def build_model(
 
     Raises:
         ConfigError: an unknown name, or subclasses that are not of both labels.
-        ModelError: the widths are those of another architecture.
+        ModelError: the widths are those of another architecture, or timm's model of that name is no classifier.
     """
     spec = model_spec(name)
     chosen = format or spec.format

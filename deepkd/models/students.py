@@ -12,6 +12,8 @@ from timm.models import EfficientNet
 from timm.models._efficientnet_builder import decode_arch_def, round_channels
 from torch import nn
 
+from deepkd.errors import ModelError
+
 LITE_STAGES = (
     ("ds_r1_k3_s1_e1_c16",),
     ("ir_r2_k3_s2_e6_c24",),
@@ -57,11 +59,25 @@ def build_student(shape: LiteShape, outputs: int = 1) -> nn.Module:
         act_layer=nn.ReLU6,
         norm_layer=nn.BatchNorm2d,
     )
-    return undecided(student)
+    return undecided(student, outputs)
 
 
-def undecided(classifier: Any) -> nn.Module:
-    """A timm classifier with its last layer at zero: every crop starts at logit 0, not at a random large one."""
-    nn.init.zeros_(classifier.get_classifier().weight)
-    nn.init.zeros_(classifier.get_classifier().bias)
+def undecided(classifier: Any, outputs: int = 1) -> nn.Module:
+    """A timm classifier with its last layers at zero: every crop starts at logit 0, not at a random large one.
+
+    Some have several heads, whose mean or sum is the logit, or wrap their last layer; each layer of as many `outputs`
+    in them is a last one.
+
+    Raises:
+        ModelError: it has no such layer.
+    """
+    heads = classifier.get_classifier() if hasattr(classifier, "get_classifier") else ()
+    parts = [part for head in (heads if isinstance(heads, tuple) else (heads,)) for part in head.modules()]
+    last = [part for part in parts if isinstance(part, nn.Linear | nn.Conv2d) and part.weight.shape[0] == outputs]
+    if not last:
+        raise ModelError(f"{type(classifier).__name__}: ends in no layer of {outputs} logits; choose a classifier")
+    for layer in last:
+        nn.init.zeros_(layer.weight)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
     return classifier

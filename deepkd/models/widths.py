@@ -24,6 +24,11 @@ def _width(layer: nn.Module) -> tuple[int, int] | None:
     return None
 
 
+def can_shrink(layer: nn.Conv2d) -> bool:
+    """Whether a convolution can have other widths: a plain one, or one with a filter for each channel (depthwise)."""
+    return layer.groups == 1 or layer.groups == layer.in_channels == layer.out_channels
+
+
 def resize(module: nn.Module, widths: Widths) -> None:
     """Give the layers of an untrained network other widths, in place; what they held is lost.
 
@@ -50,7 +55,7 @@ def resize(module: nn.Module, widths: Widths) -> None:
 
 
 def _resize_convolution(name: str, layer: nn.Conv2d, out: int, into: int) -> None:
-    if layer.groups not in (1, layer.in_channels):
+    if not can_shrink(layer):
         raise ModelError(f"layer '{name}' has {layer.groups} groups; only plain and depthwise convolutions can shrink")
     layer.groups = 1 if layer.groups == 1 else into
     layer.out_channels, layer.in_channels = out, into

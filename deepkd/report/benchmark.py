@@ -97,13 +97,13 @@ def _notes(document: Mapping[str, Any]) -> Text:
     return Text("\n".join(lines), style="dim")
 
 
-def busy(at: Mapping[str, Any]) -> list[str]:
-    """A warning where the machine of a document had more to do than to measure; [] where it had not."""
+def busy(at: Mapping[str, Any], *, then: str = "measure again when it is idle, or with --threads 1") -> list[str]:
+    """A warning where the machine of a document had more to do than to measure, and what to do then; [] where not."""
     if (at["load"] or 0) <= BUSY * at["cores"]:
         return []
     return [
         f"The machine was busy (load {at['load']} on {at['cores']} cores): times are too long, PyTorch's on "
-        "several threads most of all; measure again when it is idle, or with --threads 1."
+        f"several threads most of all; {then}."
     ]
 
 

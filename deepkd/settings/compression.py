@@ -1,6 +1,6 @@
 """What `deepkd prune` and `deepkd quantize` take."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 from deepkd.config import Config, setting
@@ -39,6 +39,16 @@ class PruneConfig(FittingConfig):
             raise ConfigError("nothing to reach; give --params, --macs-m, --latency-ms or several")
         if self.steps > 1 and not self.epochs:
             raise ConfigError(f"steps={self.steps} without fine-tuning is the same as one; give --epochs")
+        given = [item.name for item in fields(self) if getattr(self, item.name) != item.default]
+        idle = [f"{name}={getattr(self, name)}" for name in given if name in TUNING]
+        if idle and not self.epochs:
+            raise ConfigError(
+                f"{', '.join(idle)}: for fine-tuning, but epochs=0 only prunes; give --epochs, or leave out"
+            )
+
+
+TUNING = ({item.name for item in fields(FittingConfig)} | {"teacher_view"}) - {"epochs", "limit", "val_limit", "seed"}
+"""Settings of the fine-tuning alone, which do nothing without epochs."""
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ class TrainingConfig(FittingConfig):
     """What every training takes that chooses its network."""
 
     image_size: int | None = setting(None, "Side of the model's input, pixels; the registry's unless given.", low=32)
-    init: Path | None = setting(None, "Checkpoint to start from; its classifier may differ.")
+    init: Path | None = setting(None, "Checkpoint of the same model to start from; its channels and subclasses stay.")
 
 
 @dataclass(frozen=True)

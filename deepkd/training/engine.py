@@ -108,8 +108,7 @@ def fit(
         ConfigError: the run to resume was started with other settings.
         TrainingError: the loss is not finite.
     """
-    if len({0.0, 1.0} & set(val.labels.tolist())) < 2:
-        raise DataError("the validation crops need both labels, to choose weights by their AUC; check the split `val`")
+    check_validation(val)
     with joined(config.device, config.precision) as place:
         trainer = _Trainer(model, objective, train, val, config, run, place, report)
         trainer.open(resume)
@@ -119,6 +118,16 @@ def fit(
             calibrate(best, val)
             save_model(best, run / WEIGHTS_FILE)
         return best
+
+
+def check_validation(val: CropSet) -> None:
+    """Make sure, before any work, that the held-out crops can judge.
+
+    Raises:
+        DataError: a label is missing among them.
+    """
+    if len({0.0, 1.0} & set(val.labels.tolist())) < 2:
+        raise DataError("the validation crops need both labels, to choose weights by their AUC; check the split `val`")
 
 
 class _Trainer:

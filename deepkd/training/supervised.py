@@ -47,10 +47,15 @@ def smoothed(labels: Tensor, share: float) -> Tensor:
     return labels * (1 - share) + 0.5 * share
 
 
-def start_model(name: str, config: TrainingConfig, *, subclasses: Sequence[str] = ()) -> TorchModel:
-    """The model to train, with these subclasses: fresh, or with the weights and input format of `config.init`.
+def start_model(name: str, config: TrainingConfig, *, subclasses: Sequence[str] | None = None) -> TorchModel:
+    """The model to train: fresh, or with the weights and input format of `config.init`.
 
     Its recipe is what `config.init` knows of its own training data.
+
+    Args:
+        name: a key of `MODELS` or a timm classifier.
+        config: seed, input side, what to start from.
+        subclasses: those that it must tell apart; None takes those of `config.init`, and none for a fresh model.
 
     Raises:
         ConfigError: an unknown model.
@@ -58,16 +63,17 @@ def start_model(name: str, config: TrainingConfig, *, subclasses: Sequence[str] 
     """
     torch.manual_seed(config.seed)
     if not config.init:
-        return build_model(name, image_size=config.image_size, subclasses=subclasses)
+        return build_model(name, image_size=config.image_size, subclasses=subclasses or ())
     source = load_checkpoint(config.init, allow_untrained=True)
     if source.architecture != name:
         found = source.architecture
         raise ModelError(f"{config.init}: holds a {found}, not a {name}; give a checkpoint of the same model")
-    if names_of(source.module) != tuple(subclasses):
-        known, wanted = (", ".join(names) or "none" for names in (names_of(source.module), subclasses))
+    has = names_of(source.module)
+    if subclasses is not None and has != tuple(subclasses):
+        known, wanted = (", ".join(names) or "none" for names in (has, subclasses))
         raise ModelError(f"{config.init}: its subclasses are {known}, not {wanted}; start from another checkpoint")
     size, shape = config.image_size, source.shape
-    model = build_model(name, format=source.format, image_size=size, shape=shape, subclasses=subclasses)
+    model = build_model(name, format=source.format, image_size=size, shape=shape, subclasses=has)
     model.module.load_state_dict(source.module.state_dict())
     model.metadata |= {key: source.metadata[key] for key in ("pruned",) if key in source.metadata}
     model.metadata["recipe"] = inherited(source)
@@ -105,15 +111,18 @@ def train(
 ) -> TorchModel:
     """Train a model on the split `train` of an index, choosing weights by the AUC on its split `val`.
 
+    Of a start with subclasses, unless the settings ask for them, only the forgery logit is trained.
+
     Raises:
         DataError: the index or a split is wrong, or names no method where the settings ask for subclasses.
         ConfigError, ModelError, OutputError, TrainingError: see `start_model` and `fit`.
     """
     train_crops = load_crops(data, "train", limit=config.limit)
     val_crops = load_crops(data, "val", limit=config.val_limit)
-    subclasses = subclasses_in(train_crops) if config.subclasses == "method" else ()
+    subclasses = subclasses_in(train_crops) if config.subclasses == "method" else None
     model = start_model(config.model, config, subclasses=subclasses)
     earlier = [model.metadata.get("recipe", {})]
     model.metadata["recipe"] = {**config.recipe(), **training_record(train_crops, earlier)}
-    objective = Supervised(model, config.label_smoothing, columns=subclass_columns(train_crops, subclasses))
+    columns = None if subclasses is None else subclass_columns(train_crops, subclasses)
+    objective = Supervised(model, config.label_smoothing, columns=columns)
     return fit(model, objective, train_crops, val_crops, config, run, resume=resume, report=report)

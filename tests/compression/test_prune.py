@@ -1,6 +1,7 @@
 """Pruning takes what is worth least, reaches its target, and what is left loads and runs anywhere."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from model_factory import random_model
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
+from deepkd import machine
 from deepkd.cli.app import app
 from deepkd.cli.training import following
 from deepkd.compression import gradual, latency
@@ -18,12 +20,15 @@ from deepkd.compression.importance import CRITERIA, Importance, drawn, taylor
 from deepkd.compression.latency import prune_to_latency
 from deepkd.compression.prune import BLOCK, Target, prune
 from deepkd.data.crops import load_crops
-from deepkd.errors import ConfigError, ModelError
+from deepkd.errors import ConfigError, DataError, ModelError
 from deepkd.models.checkpoints import load_checkpoint, save_model
 from deepkd.models.registry import TorchModel, build_model, evaluating
+from deepkd.models.subclasses import names_of
 from deepkd.models.widths import resize, widths_of
 from deepkd.scoring.model import InputFormat, Scorer
 from deepkd.settings.compression import PruneConfig
+from deepkd.settings.training import TrainConfig
+from deepkd.training.supervised import train
 
 CROPS = list(np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8))
 LABELS = torch.tensor([0.0, 1.0, 1.0, 0.0])
@@ -101,6 +106,17 @@ def test_taylor_is_the_papers_formula() -> None:
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("seeds", "alike"), [((3, 3), True), ((3, 4), False)])
+def test_the_seed_alone_says_what_goes_at_random(seeds: tuple[int, int], alike: bool, tmp_path: Path) -> None:
+    data, model = write_crops(tmp_path / "crops"), random_model("pico")
+    hashes = set()
+    for turn, seed in enumerate(seeds):
+        torch.manual_seed(turn)  # says nothing
+        config = PruneConfig(params=120_000, samples=4, criterion="random", seed=seed)
+        hashes.add(gradual.prune_in_steps(model, data, tmp_path / str(turn), config, follow=following).sha256)
+    assert (len(hashes) == 1) == alike
+
+
 def test_the_penalty_takes_what_is_dear_first(model: TorchModel) -> None:
     importance = taylor(model, iter(samples(model)))
     target = Target(params=round(0.8 * model.params))
@@ -126,6 +142,56 @@ def test_a_latency_is_reached_and_not_by_more_than_needed() -> None:
     assert (same.params, taken) == (model.params, milliseconds(model))
     with pytest.raises(ConfigError, match=r"latency_ms=0.001: cannot be reached by pruning pico; the fastest took \d"):
         prune_to_latency(model, importance, Target(), 0.001, measure=milliseconds)
+
+
+class Clock:
+    """Times candidates as `milliseconds` does at first; then those of some places, from the largest, by half more."""
+
+    def __init__(self, *unlucky: int) -> None:
+        self.unlucky = unlucky
+        self.seen: list[int] = []
+        self.again: list[int] = []
+
+    def __call__(self, model: TorchModel) -> float:
+        if model.macs not in self.seen:
+            self.seen.append(model.macs)
+            return milliseconds(model)
+        self.again.append(model.macs)
+        return milliseconds(model) * (1.5 if len(self.again) - 1 in self.unlucky else 1)
+
+
+def test_what_was_fast_by_luck_gives_way_to_the_next_smaller() -> None:
+    model = random_model("pico")
+    importance = CRITERIA["bn-scale"](model, iter(()))
+    limit = 0.6 * milliseconds(model)
+    sizes = []
+    for unlucky in ((), (0,), (0, 1)):
+        clock = Clock(*unlucky)
+        pruned, taken = prune_to_latency(model, importance, Target(), limit, measure=clock)
+        assert taken == milliseconds(pruned) <= limit
+        assert clock.again == sorted(clock.again, reverse=True) and len(clock.again) == len(unlucky) + 1
+        sizes.append(pruned.macs)
+    assert sizes[0] > sizes[1] > sizes[2]
+    with pytest.raises(ConfigError, match=r"the fastest took [\d.]+ ms, but longer when timed again"):
+        prune_to_latency(model, importance, Target(), limit, measure=Clock(*range(9)))
+    whole = Clock(0)
+    pruned, _ = prune_to_latency(model, importance, Target(), 1.2 * milliseconds(model), measure=whole)
+    assert pruned.macs < model.macs and whole.again[0] == model.macs
+
+
+@pytest.mark.parametrize(
+    ("load", "flag", "warned"), [(9.0, "--latency-ms", 1), (0.1, "--latency-ms", 0), (9.0, "--params", 0)]
+)
+def test_a_busy_machine_is_named_before_it_is_measured_on(
+    load: float, flag: str, warned: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "machine", lambda threads: {"load": load, "cores": 4})
+    source = save_model(random_model("pico"), tmp_path / "source.safetensors")
+    words = ["prune", str(source), "--data", str(tmp_path), "--out", str(tmp_path / "out"), flag, "9"]
+    result = CliRunner().invoke(app, words)
+    said = " ".join(result.stderr.split())
+    assert result.exit_code == 1 and said.count("warning: The machine was busy (load 9.0 on 4 cores)") == warned
+    assert said.count("prune again when it is idle") == warned
 
 
 def test_the_command_prunes_to_a_latency_in_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,6 +269,49 @@ def test_flattened_channels_are_pruned_only_where_the_graph_finds_them(order: tu
     assert (pruned.module.two.num_features, pruned.module.one.num_features) == (16 if followed else 24, 16)
 
 
+class Grouped(nn.Module):
+    """A plain convolution, one in groups, and one with two filters for each channel; then a linear layer."""
+
+    def __init__(self, *, groups: int, multiple: int = 1) -> None:
+        super().__init__()
+        self.stem, self.one = nn.Conv2d(3, 24, 3), nn.BatchNorm2d(24)
+        self.deep, self.two = nn.Conv2d(24, 24, 1), nn.BatchNorm2d(24)
+        self.grouped, self.three = nn.Conv2d(24, 24 * multiple, 3, groups=groups), nn.BatchNorm2d(24 * multiple)
+        self.head = nn.Linear(24 * multiple, 1)
+
+    def forward(self, views: Tensor) -> Tensor:
+        maps = self.two(self.deep(self.one(self.stem(views)).relu())).relu()
+        return self.head(self.three(self.grouped(maps)).mean((2, 3)))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("groups", "multiple", "left"),
+    [(3, 1, (8, 24, 24)), (24, 2, (8, 24, 48)), (24, 1, (8, 8, 8)), (1, 1, (8, 8, 8))],
+    ids=["groups", "several filters a channel", "depthwise", "plain"],
+)
+def test_convolutions_in_groups_keep_their_widths(groups: int, multiple: int, left: tuple[int, ...]) -> None:
+    torch.manual_seed(1)
+    network = Grouped(groups=groups, multiple=multiple).eval()
+    for norm in (network.one, network.two, network.three):
+        nn.init.uniform_(norm.weight, 0.5, 1.5)
+    model = TorchModel("grouped", "grouped", network, InputFormat(size=16))
+    importance = CRITERIA["bn-scale"](model, iter(()))
+    with pytest.raises(ConfigError, match=r"at the least, grouped has [0-9,]+ parameters") as found:
+        prune(model, importance, Target(params=1))
+    least = int(str(found.value).split(" parameters")[0].split()[-1].replace(",", ""))
+    pruned = prune(model, importance, Target(params=least))
+    assert tuple(pruned.module.get_submodule(name).num_features for name in ("one", "two", "three")) == left
+    again = Grouped(groups=groups, multiple=multiple).eval()
+    resize(again, widths_of(pruned.module))
+    again.load_state_dict(pruned.module.state_dict())
+    crops = [crop[:16, :16] for crop in CROPS]
+    rebuilt = TorchModel("grouped", "grouped", again, model.format)
+    np.testing.assert_array_equal(rebuilt.logits(crops), pruned.logits(crops))
+    if groups == 3:
+        with pytest.raises(ModelError, match=r"no channels that can be pruned; it needs .* not in groups of channels"):
+            prune(model, {"two": importance["two"], "three": importance["three"]}, Target(params=1))
+
+
 def test_widths_of_another_network_are_refused() -> None:
     network = build_model("pico", image_size=64).module
     with pytest.raises(ModelError, match="widths of a layer 'nowhere', which this architecture lacks"):
@@ -233,9 +342,29 @@ def test_the_command_prunes_in_steps_and_keeps_its_place_in_the_pipeline(tmp_pat
     assert load_checkpoint(source).params > first.params > second.params
     assert second.params == load_checkpoint(tmp_path / "steps").params <= 120_000
     assert second.metadata["recipe"]["teacher"] == "pico", "the unpruned network"
-    again = run(app, ["prune", str(source), "--data", str(data), "--out", str(tmp_path / "plain"), *sizes])
-    assert again.exit_code == 1
-    assert "holds a model already" in again.stderr
+    for flags in ([], ["--resume"]):
+        again = run(app, ["prune", str(source), "--data", str(data), "--out", str(tmp_path / "plain"), *sizes, *flags])
+        assert again.exit_code == 1
+        assert "holds a model already" in again.stderr
+    assert load_checkpoint(tmp_path / "plain").sha256 == pruned.sha256
+
+
+def test_a_model_with_subclasses_is_pruned_and_taught_by_its_forgery_logit(tmp_path: Path) -> None:
+    data = write_crops(tmp_path / "crops", tint=40, methods=("swap", "lips"))
+    names = ("REAL", "FAKE/lips", "FAKE/swap")
+    torch.manual_seed(0)
+    model = build_model("pico", image_size=32, subclasses=names)
+    nn.init.normal_(model.module.network.classifier.weight)  # type: ignore[union-attr, arg-type]
+    model.trained = True
+    quick: dict[str, Any] = {"epochs": 1, "batch": 4, "workers": 0, "augment": "none"}
+    config = PruneConfig(params=round(0.9 * model.params), samples=8, **quick)
+    pruned = gradual.prune_in_steps(model, data, tmp_path / "out", config, follow=following)
+    again = load_checkpoint(tmp_path / "out")
+    assert again.params == pruned.params <= 0.9 * model.params
+    assert names_of(again.module) == names and again.metadata["subclasses"] == list(names)
+    further = TrainConfig(model="pico", init=tmp_path / "out", **quick)
+    assert names_of(train(data, tmp_path / "further", further).module) == names
+    assert "train_subclass" not in (tmp_path / "further" / "metrics.jsonl").read_text()
 
 
 def test_what_was_stopped_goes_on_and_cuts_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,8 +390,18 @@ def test_what_was_stopped_goes_on_and_cuts_nothing_again(tmp_path: Path, monkeyp
     monkeypatch.setattr(gradual, "prune", counted)
     assert run(app, words).exit_code == 130
     assert not (out / "model.safetensors").exists()
+    kept = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+    for flags in ([], ["--params", "100000"], ["--resume", "--epochs", "0", "--steps", "1"]):
+        anew = run(app, [*words, *flags])
+        assert anew.exit_code == 1 and "holds steps of a pruning; go on with --resume" in " ".join(anew.stderr.split())
+    sibling = random_model("pico")
+    sibling.module.get_classifier().bias.data += 1  # type: ignore[operator]
+    save_model(sibling, tmp_path / "sibling.safetensors")
+    other = run(app, ["prune", str(tmp_path / "sibling.safetensors"), *words[2:], "--resume"])
+    assert other.exit_code == 2 and "was cut from another model" in " ".join(other.stderr.split())
     other = run(app, [*words, "--resume", "--criterion", "magnitude"])
     assert other.exit_code == 2 and "was cut with criterion=taylor" in " ".join(other.stderr.split())
+    assert kept == {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
     again = run(app, [*words, "--resume"])
     assert again.exit_code == 0, again.output
     assert calls == ["cut", "step-1", "cut", "step-2", "step-1", "step-2"]
@@ -270,8 +409,73 @@ def test_what_was_stopped_goes_on_and_cuts_nothing_again(tmp_path: Path, monkeyp
 
 
 @pytest.mark.parametrize(
+    ("label", "message"),
+    [("", "split 'val'"), ("FAKE", "the validation crops need both labels")],
+)
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_held_out_crops_are_missed_before_anything_is_cut(
+    label: str, message: str, epochs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(*_: object, **__: object) -> TorchModel:
+        pytest.fail("was cut")
+
+    monkeypatch.setattr(gradual, "prune", cut)
+    index = write_crops(tmp_path / "crops") / "index.csv"
+    lines = index.read_text().splitlines()
+    index.write_text("\n".join(line for line in lines if not (",val," in line and label in line)) + "\n")
+    config = PruneConfig(params=120_000, samples=4, epochs=epochs)
+    with pytest.raises(DataError, match=message):
+        gradual.prune_in_steps(random_model("pico"), index.parent, tmp_path / "out", config, follow=following)
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("epochs", [0, 1])
+@pytest.mark.parametrize("wanted", [{"params": 9_000_000}, {"macs_m": 999.0}, {"latency_ms": 999.0}])
+def test_a_target_that_is_met_already_is_named_and_nothing_written(
+    wanted: dict[str, Any], epochs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (latency, gradual):
+        monkeypatch.setattr(module, "latency_ms", milliseconds)
+    data = write_crops(tmp_path / "crops")
+    config = PruneConfig(**wanted, samples=4, criterion="magnitude", epochs=epochs, steps=1 + epochs)
+    with pytest.raises(ConfigError, match="nothing to prune: pico is within the target already"):
+        gradual.prune_in_steps(random_model("pico"), data, tmp_path / "out", config, follow=following)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_multiply_accumulates_of_no_layer_count() -> None:
+    class Attending(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm, self.head = nn.Conv2d(3, 16, 3, bias=False), nn.BatchNorm2d(16), nn.Linear(16, 1)
+
+        def forward(self, views: Tensor) -> Tensor:
+            pixels = views.flatten(2)
+            attended = (pixels @ pixels.transpose(1, 2)).mean((1, 2))
+            return self.head(self.norm(self.conv(views)).mean((2, 3))) + attended[:, None]  # type: ignore[no-any-return]
+
+    attending = TorchModel("attending", "attending", Attending().eval(), InputFormat(size=16))
+    pruned = prune(attending, CRITERIA["bn-scale"](attending, iter(())), Target(macs=attending.macs - 1))
+    assert pruned.macs < attending.macs
+
+
+def test_figures_of_the_whole_network_do_not_stay_with_the_pruned_one(tmp_path: Path) -> None:
+    model = random_model("pico")
+    model.metadata |= {"validation": {"val_auc": 0.9}, "recipe": {"epochs": 3}}
+    data, config = write_crops(tmp_path / "crops"), PruneConfig(params=120_000, samples=4, criterion="magnitude")
+    pruned = gradual.prune_in_steps(model, data, tmp_path / "out", config, follow=following)
+    kept = load_checkpoint(tmp_path / "out").metadata
+    assert kept == pruned.metadata and kept["recipe"] == {"epochs": 3}
+    assert "validation" not in kept and model.metadata["validation"] == {"val_auc": 0.9}
+
+
+@pytest.mark.parametrize(
     ("flags", "message"),
-    [([], "nothing to reach; give --params"), (["--params", "9", "--steps", "2"], "steps=2 without fine-tuning")],
+    [
+        ([], "nothing to reach; give --params"),
+        (["--params", "9", "--steps", "2"], "steps=2 without fine-tuning"),
+        (["--params", "9", "--lr", "1e-3", "--teacher-view", "clean"], "lr=0.001, teacher_view=clean: for fine-tuning"),
+    ],
 )
 def test_settings_that_make_no_sense_are_refused(flags: list[str], message: str, tmp_path: Path) -> None:
     base = ["prune", str(tmp_path / "m.safetensors"), "--data", str(tmp_path), "--out", str(tmp_path / "out")]

@@ -223,8 +223,9 @@ def test_a_start_with_other_subclasses_is_refused(crops: Path, teacher: TorchMod
     from deepkd.models.checkpoints import save_model
 
     path = save_model(teacher, tmp_path / "model.safetensors")
-    with pytest.raises(ModelError, match="its subclasses are REAL, FAKE/lips, FAKE/swap, not none"):
-        start_model("nano", TrainConfig(init=path))
-    assert names_of(start_model("nano", TrainConfig(init=path), subclasses=NAMES).module) == NAMES
+    with pytest.raises(ModelError, match="its subclasses are REAL, FAKE/lips, FAKE/swap, not REAL, FAKE/other"):
+        start_model("nano", TrainConfig(init=path), subclasses=("REAL", "FAKE/other"))
+    for wanted in (NAMES, None):
+        assert names_of(start_model("nano", TrainConfig(init=path), subclasses=wanted).module) == NAMES
     with pytest.raises(ConfigError, match="exclude each other"):
         TrainConfig(subclasses="method", self_blend=0.5)

@@ -5,9 +5,10 @@ import pytest
 import torch
 from reference_cross_efficient_vit import expected_shapes, forward
 
-from deepkd.errors import ConfigError
+from deepkd.errors import ConfigError, ModelError
 from deepkd.models.cross_efficient_vit import patches
-from deepkd.models.registry import MODELS, TorchModel, build_model, evaluating, normalise
+from deepkd.models.registry import MODELS, TorchModel, build_model, evaluating, model_spec, normalise
+from deepkd.models.students import undecided
 from deepkd.scoring.model import InputFormat
 
 PUBLISHED_PARAMETERS = 101_377_610
@@ -60,6 +61,24 @@ def test_students_and_timm_classifiers_give_one_logit(name: str) -> None:
     with torch.inference_mode():
         assert model.module(torch.zeros(3, 3, 64, 64)).shape == (3, 1)
     assert model.macs > 0 and model.format.size == 64
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize("name", ["repvit_m0_9", "efficientformerv2_s0", "levit_conv_128s"])
+def test_classifiers_with_several_or_wrapped_heads_start_undecided(name: str, outputs: int) -> None:
+    module = model_spec(name).build(outputs=outputs).eval()
+    with torch.inference_mode():
+        assert torch.equal(module(torch.rand(1, 3, 224, 224)), torch.zeros(1, outputs))
+
+
+def test_what_is_no_classifier_is_refused() -> None:
+    class Encoder(torch.nn.Module):
+        def get_classifier(self) -> torch.nn.Module:
+            return torch.nn.Identity()
+
+    for encoder in (Encoder(), torch.nn.Identity()):
+        with pytest.raises(ModelError, match="ends in no layer of 1 logits; choose a classifier"):
+            undecided(encoder)
 
 
 def test_meso4_has_the_published_parameters_and_one_logit() -> None:
