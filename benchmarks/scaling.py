@@ -25,7 +25,7 @@ from deepkd.models.checkpoints import load_checkpoint
 from deepkd.report.plots import COLORS, read_metrics, save_plot
 from deepkd.training.engine import CONFIG_FILE, METRICS_FILE
 
-CHAINS = {"teacher": ("teacher0", "teacher1", "teacher"), "student": ("nano",)}
+CHAINS = {"teacher": ("teacher0", "teacher1", "teacher"), "nano": ("nano",), "pico": ("pico-short", "pico")}
 """Line of the plot -> the published trainings that it is made of, in their order."""
 GOAL = 0.95
 """AUC that the project aims at."""

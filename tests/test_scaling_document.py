@@ -51,7 +51,7 @@ def test_every_part_is_measured_and_written(
         (6, 2, 24),
         (12, 1, 24),
     ]
-    assert [len(chain["points"]) for chain in found["views"]["chains"]] == [14, 9, 1, 2]
+    assert [len(chain["points"]) for chain in found["views"]["chains"]] == [14, 9, 23, 1, 2]
     assert {row["name"] for row in found["size"]["rows"]} == {"share-1", "share-0.5"}
     text = document.read_text()
     assert "| 12 | 24 | 1 | 24 |" in text and "| share-1 |" in text and "A doubling of the originals brings" in text
