@@ -1,8 +1,9 @@
 """Quantize: a model in int8, in float16 and with int8 weights, each measured against float32 before it may replace it.
 
-AUC is paired (the same crops, the same resamples of their originals), latency is taken in turn in one process. A
-variant replaces float32 when it is faster here and its AUC falls by no more than is allowed; else the report says why
-not.
+AUC is paired (the same crops, the same resamples of their originals), latency is taken in turn in one process. What
+chance does to a latency shows from float32's twin, the same file opened and timed once more in the same turns. A
+variant replaces float32 when it is faster here than chance makes that twin and its AUC falls by no more than is
+allowed; else the report says why not.
 """
 
 import shutil
@@ -50,12 +51,15 @@ class Trial:
     latency_ms: float
     ratio: Measure
     """Latency divided by float32's, with its interval."""
+    twin: Measure
+    """Likewise of float32's twin: what chance does."""
 
     def objections(self, max_drop: float) -> list[str]:
         """Why it must not replace float32; [] when it may."""
         found = []
-        if self.ratio.high is None or self.ratio.high >= 1:
-            found.append(f"not faster here ({shown_ratio(self.ratio)} of float32's time)")
+        if self.ratio.high is None or self.ratio.high >= by_chance(self.twin):
+            chance = f"{shown_ratio(self.twin)} of it"
+            found.append(f"not faster here ({shown_ratio(self.ratio)} of float32's time, float32's twin {chance})")
         if (self.change.value or 0.0) < -max_drop:
             found.append(f"AUC falls by {-(self.change.value or 0.0):.4f}, more than {max_drop:g}")
         return found
@@ -95,10 +99,12 @@ def quantize(
         shown, judged = _crops(data, config)
         files, distances = _converted(source, shown, config, Path(folder), say)
         scorers = {name: Scorer.load(path, threads=threads) for name, path in {FLOAT32: source, **files}.items()}
-        say(f"timing {len(scorers)} models in turn, {config.runs} runs each")
-        timings = take_turns(list(scorers.values()), runs=config.runs, batch=1, progress=progress)
+        compared = [*scorers.values(), Scorer.load(source, threads=threads)]
+        say(f"timing {len(compared)} models in turn, float32 twice, {config.runs} runs each")
+        timings = take_turns(compared, runs=config.runs, batch=1, progress=progress)
         say(f"measuring AUC on {len(judged):,} crops")
-        trials = _trials(scorers, [np.array(one.single) for one in timings], judged, config)
+        seconds = [np.array(one.single) for one in timings]
+        trials = _trials(scorers, seconds, judged, config)
         if chosen := _chosen(trials, config):
             with writing(out) as beside:
                 shutil.copyfile(files[chosen], beside)
@@ -109,6 +115,7 @@ def quantize(
         "data": {"split": config.split, "crops": len(judged)},
         "max_drop": config.max_drop,
         "models": [_row(name, trial, config) for name, trial in trials.items()],
+        "twin": _twin(seconds[-1], trials[FLOAT32].twin),
         "written": {"variant": chosen, "path": str(out), "asked": config.keep != "auto"} if chosen else None,
     }
 
@@ -148,15 +155,15 @@ def _converted(
 def _trials(
     scorers: dict[str, Scorer], seconds: list[npt.NDArray[np.float64]], judged: CropSet, config: QuantizeConfig
 ) -> dict[str, Trial]:
-    """Each variant on the same crops and turns as float32, which comes first."""
+    """Each variant on the same crops and turns as float32, which comes first; its twin's turns come last."""
     logits = logits_of(list(scorers.values()), judged, range(len(judged)), batch=SCORED_TOGETHER)
     labels, sources = judged.labels, [row.original for row in judged.rows]
+    twin = paired_ratio(seconds[-1], seconds[0], seed=config.seed)
     trials = {}
-    for (name, scorer), found, taken in zip(scorers.items(), logits, seconds, strict=True):
+    for (name, scorer), found, taken in zip(scorers.items(), logits, seconds[:-1], strict=True):
         change = auc_change(labels, logits[0], found, sources=sources, resamples=config.resamples, seed=config.seed)
         ratio = paired_ratio(taken, seconds[0], seed=config.seed)
-        median = float(np.median(taken)) * 1000
-        trials[name] = Trial(scorer, float(auc(labels, found) or 0.0), change, median, ratio)
+        trials[name] = Trial(scorer, float(auc(labels, found) or 0.0), change, median_ms(taken), ratio, twin)
     return trials
 
 
@@ -174,6 +181,19 @@ def paired_ratio(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64], *
     return Measure(float(np.median(ratios)), float(low), float(high))
 
 
+def by_chance(twin: Measure) -> float:
+    """The share of float32's time from which on nothing is faster than chance: the low end of the twin's interval.
+
+    Which of two equal models is called the twin is chance, too, so that a slow twin says as much as a fast one.
+    """
+    return min(twin.low or 0.0, 1 / (twin.high or np.inf))
+
+
+def median_ms(seconds: npt.NDArray[np.float64]) -> float:
+    """Milliseconds of the median turn."""
+    return float(np.median(seconds)) * 1000
+
+
 def shown_ratio(ratio: Measure) -> str:
     """`0.62 [0.61, 0.64]`."""
     return f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
@@ -185,6 +205,15 @@ def _chosen(trials: dict[str, Trial], config: QuantizeConfig) -> str | None:
         return config.keep
     allowed = [name for name in VARIANTS if not trials[name].objections(config.max_drop)]
     return min(allowed, key=lambda name: trials[name].ratio.value or 1.0, default=None)
+
+
+def _twin(seconds: npt.NDArray[np.float64], ratio: Measure) -> dict[str, Any]:
+    """What chance did to float32's time, and the share of it that a variant must stay below."""
+    return {
+        "latency_ms": round(median_ms(seconds), 4),
+        "latency_ratio": {key: round(value, 4) for key, value in vars(ratio).items()},
+        "faster_below": round(by_chance(ratio), 4),
+    }
 
 
 def _row(name: str, trial: Trial, config: QuantizeConfig) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Benchmark: size, speed, memory and, on labelled crops, AUC of a teacher and a student, measured side by side.
 
-The models take turns (A B A B ...) in one process, so that their ratio holds on a noisy machine. Every turn begins
-with an untimed call: no model pays for the caches and the waiting threads that the one before it left behind.
+The models take turns (A B C, B C A, C A B, ...) in one process, so that their ratio holds on a noisy machine and no
+model always comes first. Every turn begins with an untimed call: no model pays for the caches and the waiting threads
+that the one before it left behind.
 """
 
 import dataclasses
@@ -122,7 +123,10 @@ def _open(asked: Sequence[tuple[str, str]], folder: Path, threads: int, runtime:
 def take_turns(
     models: Sequence[CropModel], *, runs: int, batch: int, progress: Progress = lambda _done, _total: None
 ) -> list[Timing]:
-    """Time single crops and whole batches of every model, in turn, each at its own input size."""
+    """Time single crops and whole batches of every model, in turn, each at its own input size.
+
+    The order moves on by one from turn to turn; the times of a model are those of turn 1, turn 2, ... all the same.
+    """
     random = np.random.default_rng(0)
     crops = [_noise(random, model.format, batch) for model in models]
     timings = [Timing() for _ in models]
@@ -132,8 +136,8 @@ def take_turns(
         model.logits(images)
     turns = [(1, "single")] * runs + [(batch, "batch")] * max(3, runs // THROUGHPUT_SHARE)
     for done, (count, kind) in enumerate(turns, start=1):
-        for model, images, timing in zip(models, crops, timings, strict=True):
-            getattr(timing, kind).append(_timed(model, images[:count]))
+        for index in [(done - 1 + place) % len(models) for place in range(len(models))]:
+            getattr(timings[index], kind).append(_timed(models[index], crops[index][:count]))
         progress(done, len(turns))
     return timings
 
