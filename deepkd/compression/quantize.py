@@ -20,10 +20,12 @@ from deepkd.compression.export import export_onnx
 from deepkd.compression.graphs import CONVERSIONS
 from deepkd.compression.importance import drawn_rows
 from deepkd.compression.int8 import RECIPES, to_int8
+from deepkd.data.clips import Warn
 from deepkd.data.crops import CropSet, load_crops
 from deepkd.errors import DataError
 from deepkd.evaluation.benchmark import take_turns
 from deepkd.evaluation.metrics import Measure, auc, auc_change
+from deepkd.evaluation.overlaps import training_shares
 from deepkd.evaluation.scores import Progress, logits_of
 from deepkd.machine import cores, machine
 from deepkd.models.checkpoints import load_checkpoint
@@ -72,6 +74,7 @@ def quantize(
     config: QuantizeConfig,
     *,
     say: Say = lambda _: None,
+    warn: Warn = lambda _: None,
     progress: Progress = lambda _done, _total: None,
 ) -> dict[str, Any]:
     """Make and measure every variant; write to `out` the fastest that may replace float32, or the one asked for.
@@ -82,6 +85,7 @@ def quantize(
         out: ONNX file to write; it is left alone where no variant may replace float32.
         config: crops, runs, limits, which variant to keep.
         say: told what happens next.
+        warn: told where the model does not list what it was trained on.
         progress: told after each turn of the timing.
 
     Returns:
@@ -89,7 +93,7 @@ def quantize(
 
     Raises:
         ModelError: the model cannot be used.
-        DataError: the crops cannot be used, or are of one class.
+        DataError: the crops cannot be used, are of one class, or the model was trained on those that judge.
         OutputError: the file cannot be written.
     """
     threads = config.threads or cores()
@@ -97,14 +101,9 @@ def quantize(
     with tempfile.TemporaryDirectory(prefix="deepkd-") as folder:
         source = as_onnx(argument, Path(folder))
         shown, judged = _crops(data, config)
+        share = _training_share(source, judged, config, warn)
         files, distances = _converted(source, shown, config, Path(folder), say)
-        scorers = {name: Scorer.load(path, threads=threads) for name, path in {FLOAT32: source, **files}.items()}
-        compared = [*scorers.values(), Scorer.load(source, threads=threads)]
-        say(f"timing {len(compared)} models in turn, float32 twice, {config.runs} runs each")
-        timings = take_turns(compared, runs=config.runs, batch=1, progress=progress)
-        say(f"measuring AUC on {len(judged):,} crops")
-        seconds = [np.array(one.single) for one in timings]
-        trials = _trials(scorers, seconds, judged, config)
+        trials, twin = _measured({FLOAT32: source, **files}, judged, config, threads, say, progress)
         if chosen := _chosen(trials, config):
             with writing(out) as beside:
                 shutil.copyfile(files[chosen], beside)
@@ -112,10 +111,10 @@ def quantize(
         "schema": SCHEMA,
         "machine": where,
         "calibration": {"split": config.calibrate_on, "crops": len(shown), "distances": distances},
-        "data": {"split": config.split, "crops": len(judged)},
+        "data": {"split": config.split, "crops": len(judged), "training_data": share},
         "max_drop": config.max_drop,
         "models": [_row(name, trial, config) for name, trial in trials.items()],
-        "twin": _twin(seconds[-1], trials[FLOAT32].twin),
+        "twin": twin,
         "written": {"variant": chosen, "path": str(out), "asked": config.keep != "auto"} if chosen else None,
     }
 
@@ -138,6 +137,12 @@ def _crops(data: Path, config: QuantizeConfig) -> tuple[CropSet, CropSet]:
     return shown.subset(drawn_rows(shown, config.samples, seed=config.seed)), judged
 
 
+def _training_share(source: Path, judged: CropSet, config: QuantizeConfig, warn: Warn) -> float | None:
+    """The share of the originals that judge that the model was trained on, if the settings allow any."""
+    model = Scorer.load(source)
+    return training_shares([model.name], [model], judged, allow=config.allow_training_data, warn=warn)[0]
+
+
 def _converted(
     source: Path, shown: CropSet, config: QuantizeConfig, folder: Path, say: Say
 ) -> tuple[dict[str, Path], dict[str, float]]:
@@ -150,6 +155,20 @@ def _converted(
         say(name)
         convert(source, files[name])
     return files, {name: round(value, 4) for name, value in distances.items()}
+
+
+def _measured(
+    files: dict[str, Path], judged: CropSet, config: QuantizeConfig, threads: int, say: Say, progress: Progress
+) -> tuple[dict[str, Trial], dict[str, Any]]:
+    """Each file, float32's first, beside float32, and what the document says of float32's twin."""
+    scorers = {name: Scorer.load(path, threads=threads) for name, path in files.items()}
+    compared = [*scorers.values(), Scorer.load(files[FLOAT32], threads=threads)]
+    say(f"timing {len(compared)} models in turn, float32 twice, {config.runs} runs each")
+    timings = take_turns(compared, runs=config.runs, batch=1, progress=progress)
+    say(f"measuring AUC on {len(judged):,} crops")
+    seconds = [np.array(one.single) for one in timings]
+    trials = _trials(scorers, seconds, judged, config)
+    return trials, _twin(seconds[-1], trials[FLOAT32].twin)
 
 
 def _trials(

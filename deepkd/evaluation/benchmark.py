@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from deepkd.data.clips import Warn
 from deepkd.evaluation.contenders import STUDENT, TEACHER, Contender, open_contenders
 from deepkd.evaluation.evaluate import evaluate
 from deepkd.evaluation.evaluation import calibration_of, distinct_names, thresholds_of
@@ -30,6 +31,7 @@ from deepkd.settings.detect import DetectConfig
 from deepkd.settings.evaluation import BenchmarkConfig, EvaluateConfig
 
 if TYPE_CHECKING:
+    from deepkd.data.crops import CropSet
     from deepkd.scoring.model import Scorer
 
 SCHEMA = "deepkd.benchmark/1"
@@ -56,6 +58,7 @@ def benchmark(
     models: Sequence[str] = (),
     *,
     say: Say = lambda _: None,
+    warn: Warn = lambda _: None,
     progress: Progress = lambda _done, _total: None,
 ) -> dict[str, Any]:
     """Measure and compare; one document of schema deepkd.benchmark/1.
@@ -64,17 +67,20 @@ def benchmark(
         config: teacher, student, runs, data, video. Without any model named, the default teacher and student.
         models: further models, measured in the same turns.
         say: told what happens next.
+        warn: told where a model does not list what it was trained on.
         progress: told after each turn.
 
     Raises:
         ModelError: a model cannot be opened.
-        DataError, VideoError: the crops or the clip cannot be used.
+        DataError, VideoError: the crops or the clip cannot be used, or a model was trained on the crops.
     """
     threads = config.threads or cores()
     where = {**machine(threads), "throughput_batch": config.batch}
     with tempfile.TemporaryDirectory(prefix="deepkd-") as folder:
         say("opening the models")
         contenders = _open(chosen(config, models), Path(folder), threads, config.runtime)
+        judged = [contender for contender in contenders if contender.trained and not contender.twin]
+        crops, shares = judging_crops(config, [one.name for one in judged], [one.model for one in judged], warn)
         say(f"timing {len(contenders)} models in turn, {config.runs} runs each")
         compared = [contender.model for contender in contenders]
         timings = take_turns(compared, runs=config.runs, batch=config.batch, progress=progress)
@@ -83,9 +89,12 @@ def benchmark(
             peak_rss_mb(one.runtime, one.source, size=one.model.format.size, threads=threads) for one in contenders
         ]
     clip = _end_to_end(config, contenders, threads, say)
-    areas = _areas(config, contenders, say)
-    found = zip(contenders, timings, memory, areas, strict=True)
-    rows = [_row(*one, batch=config.batch) for one in found]
+    areas = zip(_areas(judged, crops, say), shares, strict=True)
+    right = {id(one): found for one, found in zip(judged, areas, strict=True)}
+    rows = [
+        _row(one, timing, resident, *right.get(id(one), (None, None)), batch=config.batch)
+        for one, timing, resident in zip(contenders, timings, memory, strict=True)
+    ]
     return {
         "schema": SCHEMA,
         "machine": where,
@@ -153,7 +162,9 @@ def _timed(model: CropModel, images: Sequence[Image]) -> float:
     return time.perf_counter() - start
 
 
-def _row(contender: Contender, timing: Timing, memory_mb: float, auc: float | None, *, batch: int) -> dict[str, Any]:
+def _row(
+    contender: Contender, timing: Timing, memory_mb: float, auc: float | None, seen: float | None, *, batch: int
+) -> dict[str, Any]:
     p50, p95 = np.percentile(np.array(timing.single) * 1000, [50, 95])
     return {
         "name": contender.name,
@@ -166,6 +177,7 @@ def _row(contender: Contender, timing: Timing, memory_mb: float, auc: float | No
         "throughput_per_s": round(batch / float(np.median(timing.batch)), 2),
         "peak_rss_mb": round(memory_mb, 1),
         "auc": None if auc is None else round(auc, 6),
+        "training_data": seen,
     }
 
 
@@ -199,18 +211,32 @@ def _in_ort(row: dict[str, Any]) -> bool:
     return bool(row["runtime"] != "torch")
 
 
-def _areas(config: BenchmarkConfig, contenders: Sequence[Contender], say: Say) -> list[float | None]:
-    """AUC of every trained model as it is deployed; None for the others, and without data."""
-    judged = [contender for contender in contenders if contender.trained and not contender.twin]
-    if config.data is None or not judged:
-        return [None] * len(contenders)
+def judging_crops(
+    config: BenchmarkConfig, names: Sequence[str], models: Sequence[CropModel], warn: Warn
+) -> tuple["CropSet | None", list[float | None]]:
+    """The crops that AUC is measured on, and the share of their originals that each model was trained on.
+
+    Both are None without data or models.
+
+    Raises:
+        DataError: the crops cannot be used, or a model was trained on some, and that is not allowed.
+    """
+    if config.data is None or not models:
+        return None, [None] * len(models)
     from deepkd.data.crops import load_crops
+    from deepkd.evaluation.overlaps import training_shares
 
     crops = load_crops(config.data, None if config.split == "all" else config.split, limit=config.limit)
+    return crops, training_shares(names, models, crops, allow=config.allow_training_data, warn=warn)
+
+
+def _areas(judged: Sequence[Contender], crops: "CropSet | None", say: Say) -> list[float | None]:
+    """AUC of trained models as they are deployed; None without crops."""
+    if crops is None:
+        return [None] * len(judged)
     say(f"measuring AUC on {len(crops):,} crops")
     found = evaluate([contender.model for contender in judged], crops, EvaluateConfig(resamples=0))
-    areas = {id(contender): one.whole.auc.value for contender, one in zip(judged, found, strict=True)}
-    return [areas.get(id(contender)) for contender in contenders]
+    return [one.whole.auc.value for one in found]
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from deepkd.data.clips import Warn
+from deepkd.data.crops import CropSet
 from deepkd.errors import ModelError
-from deepkd.evaluation.benchmark import Say, Timing, take_turns
+from deepkd.evaluation.benchmark import Say, Timing, judging_crops, take_turns
 from deepkd.evaluation.contenders import TEACHER, Contender, Session, open_contenders
 from deepkd.evaluation.evaluate import evaluate
 from deepkd.evaluation.evaluation import distinct_names
@@ -42,6 +44,11 @@ class Entry:
     contender: Contender
     opened: dict[int, CropModel]
 
+    @property
+    def model(self) -> CropModel:
+        """As it is opened for the least threads."""
+        return next(iter(self.opened.values()))
+
 
 def pareto(
     folder: Path,
@@ -49,6 +56,7 @@ def pareto(
     models: Sequence[str] = (),
     *,
     say: Say = lambda _: None,
+    warn: Warn = lambda _: None,
     progress: Progress = lambda _done, _total: None,
 ) -> dict[str, Any]:
     """Measure every model of a folder and the teacher; one document of schema deepkd.pareto/1.
@@ -58,25 +66,30 @@ def pareto(
         config: teacher (its architecture, untrained, unless one is named), runs, batch, threads, runtime, data.
         models: further models: paths or shipped names.
         say: told what happens next.
+        warn: told where a model does not list what it was trained on.
         progress: told after each turn.
 
     Raises:
         ModelError: the folder holds no model, or one that was named cannot be opened.
-        DataError: the crops cannot be used.
+        DataError: the crops cannot be used, or a model was trained on them.
     """
     threads = (config.threads,) if config.threads else THREADS
     where = machine(threads[-1])
     with tempfile.TemporaryDirectory(prefix="deepkd-") as exports:
         say("opening the models")
         entries, left_out = _opened(folder, models, config, Path(exports), threads)
+        judged = {index: entry for index, entry in enumerate(entries) if entry.contender.trained}
+        names, scorers = [one.contender.name for one in judged.values()], [one.model for one in judged.values()]
+        crops, shares = judging_crops(config, names, scorers, warn)
         timings = {}
         for count in threads:
             say(f"timing {len(entries)} models in turn on {count} threads, {config.runs} runs each")
             compared = [entry.opened[count] for entry in entries]
             timings[count] = take_turns(compared, runs=config.runs, batch=config.batch, progress=progress)
-        areas, data = _areas(entries, config, say)
+        areas, data = _areas(judged, crops, config, say)
+        seen = dict(zip(judged, shares, strict=True))
         rows = [
-            _row(entry, {count: timings[count][index] for count in threads}, areas.get(index))
+            _row(entry, {count: timings[count][index] for count in threads}, areas.get(index), seen.get(index))
             for index, entry in enumerate(entries)
         ]
     for name, cost in COSTS.items():
@@ -153,22 +166,18 @@ def _again(contender: Contender, threads: int) -> CropModel:
 
 
 def _areas(
-    entries: Sequence[Entry], config: BenchmarkConfig, say: Say
+    judged: Mapping[int, Entry], crops: CropSet | None, config: BenchmarkConfig, say: Say
 ) -> tuple[dict[int, Measure], dict[str, Any] | None]:
-    """Number of each trained entry -> its AUC, and what it was measured on; nothing without data."""
-    judged = {index: next(iter(e.opened.values())) for index, e in enumerate(entries) if e.contender.trained}
-    if config.data is None or not judged:
+    """Number of each trained entry -> its AUC, and what it was measured on; nothing without crops."""
+    if crops is None or config.data is None:
         return {}, None
-    from deepkd.data.crops import load_crops
-
-    crops = load_crops(config.data, None if config.split == "all" else config.split, limit=config.limit)
     say(f"measuring AUC on {len(crops):,} crops")
-    found = evaluate(list(judged.values()), crops, EvaluateConfig())
+    found = evaluate([entry.model for entry in judged.values()], crops, EvaluateConfig())
     areas = {index: one.whole.auc for index, one in zip(judged, found, strict=True)}
     return areas, {"name": config.data.name, "split": config.split, "crops": len(found[0].rows)}
 
 
-def _row(entry: Entry, timings: Mapping[int, Timing], area: Measure | None) -> dict[str, Any]:
+def _row(entry: Entry, timings: Mapping[int, Timing], area: Measure | None, seen: float | None) -> dict[str, Any]:
     contender = entry.contender
     return {
         "name": contender.name,
@@ -182,6 +191,7 @@ def _row(entry: Entry, timings: Mapping[int, Timing], area: Measure | None) -> d
             for threads, timing in timings.items()
         ],
         "auc": None if area is None or area.value is None else {k: round(v, 6) for k, v in vars(area).items()},
+        "training_data": seen,
         "front": [],
     }
 

@@ -7,7 +7,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from deepkd.report.benchmark import busy
+from deepkd.report.benchmark import busy, trained_on
 from deepkd.report.escape import visible
 from deepkd.report.tables import print_json, print_table
 
@@ -68,10 +68,11 @@ def notes(document: Mapping[str, Any]) -> list[str]:
         f"showed the ranges: {distances}.",
         f"AUC on {data['crops']:,} crops of '{data['split']}', its change with the 95% interval over originals; people "
         "may recur across splits.",
+        *trained_on("The model", data["training_data"]),
         f"{at['cpu']}, {at['threads']} of {at['cores']} cores, load {at['load']}, onnxruntime {at['onnxruntime']}; "
         "models in turn in one process, median of single crops.",
-        "float32's twin is the same file opened and timed once more in the same turns: the interval of its ratio is what "
-        "chance does. A variant is faster where the whole interval of its own lies below "
+        "float32's twin is the same file opened and timed once more in the same turns: the interval of its ratio is "
+        "what chance does. A variant is faster where the whole interval of its own lies below "
         f"{document['twin']['faster_below']:.2f}, the low end of the twin's or of its inverse.",
         *busy(at),
     ]

@@ -26,6 +26,7 @@ from deepkd.settings.evaluation import BenchmarkConfig, EvaluateConfig
 
 ROW = {
     "name", "role", "runtime", "params", "macs", "bytes", "latency_ms", "throughput_per_s", "peak_rss_mb", "auc",
+    "training_data",
 }  # fmt: skip
 
 
