@@ -80,7 +80,7 @@ def benchmark(
         say("opening the models")
         contenders = _open(chosen(config, models), Path(folder), threads, config.runtime)
         judged = [contender for contender in contenders if contender.trained and not contender.twin]
-        crops, shares = judging_crops(config, [one.name for one in judged], [one.model for one in judged], warn)
+        crops, shares = judging_crops(config, [(one.name, one.model) for one in judged], warn)
         say(f"timing {len(contenders)} models in turn, {config.runs} runs each")
         compared = [contender.model for contender in contenders]
         timings = take_turns(compared, runs=config.runs, batch=config.batch, progress=progress)
@@ -212,9 +212,9 @@ def _in_ort(row: dict[str, Any]) -> bool:
 
 
 def judging_crops(
-    config: BenchmarkConfig, names: Sequence[str], models: Sequence[CropModel], warn: Warn
+    config: BenchmarkConfig, models: Sequence[tuple[str, CropModel]], warn: Warn
 ) -> tuple["CropSet | None", list[float | None]]:
-    """The crops that AUC is measured on, and the share of their originals that each model was trained on.
+    """The crops that AUC is measured on, and the share of their originals that each named model was trained on.
 
     Both are None without data or models.
 
@@ -227,7 +227,8 @@ def judging_crops(
     from deepkd.evaluation.overlaps import training_shares
 
     crops = load_crops(config.data, None if config.split == "all" else config.split, limit=config.limit)
-    return crops, training_shares(names, models, crops, allow=config.allow_training_data, warn=warn)
+    names, judged = [name for name, _ in models], [model for _, model in models]
+    return crops, training_shares(names, judged, crops, allow=config.allow_training_data, warn=warn)
 
 
 def _areas(judged: Sequence[Contender], crops: "CropSet | None", say: Say) -> list[float | None]:
