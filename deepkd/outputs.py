@@ -1,6 +1,7 @@
 """Result files: refused before the work when they cannot be written, and whole or absent after it."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,3 +65,23 @@ def writing(path: Path) -> Iterator[Path]:
         raise  # standard output's, not the file's
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder for what nobody keeps, gone after the block.
+
+    Raises:
+        OutputError: it cannot be made, or a file in it cannot be written.
+    """
+    folder = ""
+    try:
+        with tempfile.TemporaryDirectory(prefix="deepkd-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) or (error.filename and not str(error.filename).startswith(folder)):
+            raise  # of something else than a file in this folder
+        reason = error.strerror or error
+        raise OutputError(
+            f"temporary files cannot be written ({reason}); make room for them, or name another folder in TMPDIR"
+        ) from error

@@ -1,5 +1,6 @@
 """Export: a trained model as one ONNX file that takes uint8 crops and says itself what it is."""
 
+import io
 import json
 import warnings
 from collections.abc import Callable
@@ -123,7 +124,9 @@ def export_torchscript(model: TorchModel, path: Path) -> Path:
     with writing(path) as beside, evaluating(network), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer's remarks; and torch would rather have its newer format
         traced = torch.jit.trace(network, example[:2])
-        torch.jit.save(traced, beside, _extra_files={METADATA_KEY: json.dumps(onnx_metadata(model))})
+        written = io.BytesIO()  # torch ends the process where it cannot write to a file
+        torch.jit.save(traced, written, _extra_files={METADATA_KEY: json.dumps(onnx_metadata(model))})
+        beside.write_bytes(written.getvalue())
         _refuse((torch.jit.load(beside)(example) - network(example)).abs().max().item(), "TorchScript")
     return path
 

@@ -7,7 +7,6 @@ allowed; else the report says why not.
 """
 
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +28,7 @@ from deepkd.evaluation.overlaps import training_shares
 from deepkd.evaluation.scores import Progress, logits_of
 from deepkd.machine import cores, machine
 from deepkd.models.checkpoints import load_checkpoint
-from deepkd.outputs import writing
+from deepkd.outputs import scratch, writing
 from deepkd.scoring.model import Scorer, is_onnx
 from deepkd.settings.compression import QuantizeConfig
 
@@ -98,11 +97,11 @@ def quantize(
     """
     threads = config.threads or cores()
     where = machine(threads)
-    with tempfile.TemporaryDirectory(prefix="deepkd-") as folder:
-        source = as_onnx(argument, Path(folder))
+    with scratch() as folder:
+        source = as_onnx(argument, folder)
         shown, judged = _crops(data, config)
         share = _training_share(source, judged, config, warn)
-        files, distances = _converted(source, shown, config, Path(folder), say)
+        files, distances = _converted(source, shown, config, folder, say)
         trials, twin = _measured({FLOAT32: source, **files}, judged, config, threads, say, progress)
         if chosen := _chosen(trials, config):
             with writing(out) as beside:

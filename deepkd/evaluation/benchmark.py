@@ -7,7 +7,6 @@ that the one before it left behind.
 
 import dataclasses
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from deepkd.evaluation.memory import peak_rss_mb
 from deepkd.evaluation.scores import Progress
 from deepkd.images import Image
 from deepkd.machine import cores, machine
+from deepkd.outputs import scratch
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import CropModel, InputFormat
 from deepkd.scoring.verdict import Thresholds, as_text
@@ -76,9 +76,9 @@ def benchmark(
     """
     threads = config.threads or cores()
     where = {**machine(threads), "throughput_batch": config.batch}
-    with tempfile.TemporaryDirectory(prefix="deepkd-") as folder:
+    with scratch() as folder:
         say("opening the models")
-        contenders = _open(chosen(config, models), Path(folder), threads, config.runtime)
+        contenders = _open(chosen(config, models), folder, threads, config.runtime)
         judged = [contender for contender in contenders if contender.trained and not contender.twin]
         crops, shares = judging_crops(config, [(one.name, one.model) for one in judged], warn)
         say(f"timing {len(contenders)} models in turn, {config.runs} runs each")

@@ -4,7 +4,6 @@ Checkpoints are exported first. On each number of threads all models take turns,
 """
 
 import re
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from deepkd.evaluation.metrics import Measure
 from deepkd.evaluation.scores import Progress
 from deepkd.machine import machine
 from deepkd.models.checkpoints import WEIGHTS_FILE
+from deepkd.outputs import scratch
 from deepkd.scoring.model import CropModel, Scorer
 from deepkd.settings.evaluation import BenchmarkConfig, EvaluateConfig
 
@@ -81,9 +81,9 @@ def pareto(
     """
     threads = (config.threads,) if config.threads else THREADS
     where = machine(threads[-1])
-    with tempfile.TemporaryDirectory(prefix="deepkd-") as exports:
+    with scratch() as exports:
         say("opening the models")
-        entries, left_out = _opened(folder, models, config, Path(exports), threads)
+        entries, left_out = _opened(folder, models, config, exports, threads)
         judged = {index: entry for index, entry in enumerate(entries) if entry.contender.trained}
         crops, shares = judging_crops(config, [(one.contender.name, one.model) for one in judged.values()], warn)
         timings = {count: _timed(entries, count, config, say, progress) for count in threads}
