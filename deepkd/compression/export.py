@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from deepkd import __version__
+from deepkd.compression.graphs import save_described
 from deepkd.errors import ModelError
 from deepkd.models.registry import TorchModel, evaluating, normalise
 from deepkd.outputs import writing
@@ -149,10 +150,7 @@ def onnx_metadata(model: TorchModel) -> dict[str, Any]:
 
 
 def _describe(path: Path, metadata: dict[str, Any]) -> None:
-    graph = onnx.load(path)
-    entry = graph.metadata_props.add()
-    entry.key, entry.value = METADATA_KEY, json.dumps(metadata)
-    onnx.save(graph, path)
+    save_described(onnx.load(path), metadata, path)
 
 
 def _verify(path: Path, network: Folded, example: Tensor) -> None:

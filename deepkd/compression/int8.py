@@ -20,6 +20,7 @@ from deepkd.compression.graphs import disturbed, finish, weighted_layers
 from deepkd.images import Image
 from deepkd.outputs import scratch
 from deepkd.scoring.model import Scorer
+from deepkd.scoring.seal import sealed
 
 FEED = 16
 """Crops per call while ranges are found."""
@@ -94,7 +95,9 @@ def prepare(source: Path, folder: Path) -> Path:
 
     with _quiet():
         quant_pre_process(source, folder / "prepared.onnx", skip_symbolic_shape=True)
-    return folder / "prepared.onnx"
+    prepared = folder / "prepared.onnx"
+    prepared.write_bytes(sealed(prepared.read_bytes()))
+    return prepared
 
 
 def _quantise(prepared: Path, out: Path, batches: Sequence[Image], recipe: Recipe, crops: Sequence[Image]) -> None:
