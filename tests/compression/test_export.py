@@ -86,6 +86,25 @@ def test_a_written_file_whose_logits_moved_is_refused(
     assert not list(tmp_path.iterdir())
 
 
+class Baked(nn.Module):
+    """A network for as many crops as it was traced on."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, views: torch.Tensor) -> torch.Tensor:
+        return self.module(views).reshape(int(views.shape[0]), 1)
+
+
+def test_a_batch_size_that_is_baked_in_is_refused(tmp_path: Path) -> None:
+    model = trained()
+    model.module = Baked(model.module)
+    with pytest.raises(ModelError, match="export refused: traced on 2 crops, it fails on 3"):
+        export_onnx(model, tmp_path / "m.onnx")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_that_is_missing_is_an_output_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot be written"):
         export_onnx(trained(), tmp_path / "no" / "m.onnx")
