@@ -15,7 +15,7 @@ import numpy.typing as npt
 from deepkd.errors import ModelError
 from deepkd.images import Image
 from deepkd.scoring.calibration import Calibration
-from deepkd.scoring.runtimes import RUNTIMES, OnnxRuntime, Runtime
+from deepkd.scoring.runtimes import OnnxRuntime, Runtime, start
 from deepkd.scoring.seal import SEAL_KEY, seal_of
 from deepkd.scoring.verdict import Thresholds
 from deepkd.shipped import checksums, shipped_file, shipped_students
@@ -204,7 +204,7 @@ def _opened(path: Path, content: bytes, threads: int | None, runtime: str) -> tu
     metadata = _checked_metadata(path, raw)
     if SEAL_KEY in metadata and metadata[SEAL_KEY] != seal_of(content):
         raise ModelError(f"{path}: damaged: not the bytes that were exported; export it again or copy it again")
-    return metadata, outputs, opened if own else RUNTIMES[runtime](content, threads)
+    return metadata, outputs, opened if own else start(runtime, path, content, threads)
 
 
 def _checked_metadata(path: Path, raw: str) -> dict[str, Any]:
