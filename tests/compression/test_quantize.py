@@ -75,6 +75,22 @@ def test_int8_is_still_the_model(name: str, source: Path, tmp_path: Path) -> Non
     assert distances.keys() == {name} and distances[name] > 0
     check(tmp_path / "m.onnx", source, alike=0.9)
     assert Scorer.load(tmp_path / "m.onnx").metadata["quantized"] == {"variant": "int8", "recipe": name, "crops": 12}
+    check_arithmetic(tmp_path / "m.onnx")
+
+
+def check_arithmetic(path: Path) -> None:
+    """Convolutions take unsigned bytes and weights of signed ones, with a scale per channel."""
+    graph = onnx.load(path).graph
+    known = {tensor.name: tensor for tensor in graph.initializer}
+    makers = {output: node for node in graph.node for output in node.output}
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    quantised = [[makers.get(name) for name in node.input[:2]] for node in convolutions]
+    quantised = [pair for pair in quantised if all(node and node.op_type == "DequantizeLinear" for node in pair)]
+    assert len(quantised) > len(convolutions) / 2
+    for activation, weights in quantised:
+        assert known[activation.input[2]].data_type == onnx.TensorProto.UINT8
+        assert {known[weights.input[at]].data_type for at in (0, 2)} == {onnx.TensorProto.INT8}
+        assert known[weights.input[1]].dims == known[weights.input[2]].dims == known[weights.input[0]].dims[:1]
 
 
 def test_the_settings_offer_every_recipe() -> None:
