@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deepkd.errors import OutputError
+from deepkd.errors import OutputError, UsageError
 
 
 def check_output(path: Path, *, overwrite: bool = False) -> None:
@@ -20,6 +20,16 @@ def check_output(path: Path, *, overwrite: bool = False) -> None:
     if path.exists() and not overwrite:
         raise OutputError(f"{path}: exists already; choose another name or add --overwrite")
     check_folder(path.parent)
+
+
+def check_ending(path: Path, *endings: str) -> None:
+    """Make sure that a file is called what it will be.
+
+    Raises:
+        UsageError: its name has none of the endings.
+    """
+    if path.suffix not in endings:
+        raise UsageError(f"{path}: what is written ends in {' or '.join(endings)}; give --out such a name")
 
 
 def check_folder(folder: Path) -> None:

@@ -30,9 +30,10 @@ def quantize(
     config = load_config(QuantizeConfig, config_file, **settings)
     from deepkd.cli.progress import progress, say, warn
     from deepkd.compression.quantize import quantize as measure
-    from deepkd.outputs import check_output
+    from deepkd.outputs import check_ending, check_output
     from deepkd.report.quantize import FORMATS
 
+    check_ending(out, ".onnx")
     check_output(out, overwrite=overwrite)
     with progress("quantize", "turns") as show:
         document = measure(

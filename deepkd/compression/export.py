@@ -178,3 +178,5 @@ def _refuse(difference: float, what: str) -> None:
 
 FORMATS: dict[str, Callable[[TorchModel, Path], Path]] = {"onnx": export_onnx, "torchscript": export_torchscript}
 """`--format` -> what writes the file; `deepkd detect` takes ONNX."""
+ENDINGS = {"onnx": (".onnx",), "torchscript": (".pt", ".ts")}
+"""`--format` -> what its files may end in."""

@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from deepkd.compression.export import export_onnx
-from deepkd.compression.graphs import CONVERSIONS
+from deepkd.compression.graphs import CONVERSIONS, metadata_of
 from deepkd.compression.importance import drawn_rows
 from deepkd.compression.int8 import RECIPES, to_int8
 from deepkd.data.clips import Warn
 from deepkd.data.crops import CropSet, load_crops
-from deepkd.errors import DataError
+from deepkd.errors import DataError, ModelError
 from deepkd.evaluation.benchmark import take_turns
 from deepkd.evaluation.metrics import Measure, auc, auc_change
 from deepkd.evaluation.overlaps import training_shares
@@ -46,7 +46,8 @@ class Trial:
     """One variant beside float32."""
 
     scorer: Scorer
-    auc: float
+    auc: float | None
+    """None where a logit is not finite."""
     change: Measure
     """AUC less float32's, with its interval."""
     latency_ms: float
@@ -54,10 +55,12 @@ class Trial:
     """Latency divided by float32's, with its interval."""
     twin: Measure
     """Likewise of float32's twin: what chance does."""
+    broken: int = 0
+    """Crops whose logit is not finite."""
 
     def objections(self, max_drop: float) -> list[str]:
         """Why it must not replace float32; [] when it may."""
-        found = []
+        found = [f"its logits are not finite on {self.broken} crops"] if self.broken else []
         if self.ratio.high is None or self.ratio.high >= by_chance(self.twin):
             chance = f"{shown_ratio(self.twin)} of it"
             found.append(f"not faster here ({shown_ratio(self.ratio)} of float32's time, float32's twin {chance})")
@@ -98,7 +101,7 @@ def quantize(
     threads = config.threads or cores()
     where = machine(threads)
     with scratch() as folder:
-        source = as_onnx(argument, folder)
+        source = _float32(argument, folder)
         shown, judged = _crops(data, config)
         share = _training_share(source, judged, config, warn)
         files, distances = _converted(source, shown, config, folder, say)
@@ -123,6 +126,15 @@ def as_onnx(argument: str, folder: Path) -> Path:
     if is_onnx(argument):
         return Scorer.load(argument).path
     return export_onnx(load_checkpoint(Path(argument)), folder / "float32.onnx")
+
+
+def _float32(argument: str, folder: Path) -> Path:
+    """The same, if no arithmetic was made cheaper in it yet."""
+    source = as_onnx(argument, folder)
+    made = metadata_of(source).get("quantized")
+    if made:
+        raise ModelError(f"{argument}: quantised already ({made['variant']}); give the float32 model it was made of")
+    return source
 
 
 def _crops(data: Path, config: QuantizeConfig) -> tuple[CropSet, CropSet]:
@@ -174,13 +186,17 @@ def _trials(
     scorers: dict[str, Scorer], seconds: list[npt.NDArray[np.float64]], judged: CropSet, config: QuantizeConfig
 ) -> dict[str, Trial]:
     """Each variant on the same crops and turns as float32, which comes first; its twin's turns come last."""
-    logits = logits_of(list(scorers.values()), judged, range(len(judged)), batch=SCORED_TOGETHER)
+    logits = logits_of(list(scorers.values()), judged, range(len(judged)), batch=SCORED_TOGETHER, checked=1)
     labels, sources = judged.labels, [row.original for row in judged.rows]
     twin = paired_ratio(seconds[-1], seconds[0], seed=config.seed)
     trials = {}
     for (name, scorer), found, taken in zip(scorers.items(), logits, seconds[:-1], strict=True):
-        change = auc_change(labels, logits[0], found, sources=sources, resamples=config.resamples, seed=config.seed)
         ratio = paired_ratio(taken, seconds[0], seed=config.seed)
+        broken = int((~np.isfinite(found)).sum())
+        if broken:
+            trials[name] = Trial(scorer, None, Measure(None), median_ms(taken), ratio, twin, broken)
+            continue
+        change = auc_change(labels, logits[0], found, sources=sources, resamples=config.resamples, seed=config.seed)
         trials[name] = Trial(scorer, float(auc(labels, found) or 0.0), change, median_ms(taken), ratio, twin)
     return trials
 
@@ -220,7 +236,7 @@ def shown_ratio(ratio: Measure) -> str:
 def _chosen(trials: dict[str, Trial], config: QuantizeConfig) -> str | None:
     """The variant to write: the one asked for, else the fastest without an objection."""
     if config.keep != "auto":
-        return config.keep
+        return None if trials[config.keep].broken else config.keep
     allowed = [name for name in VARIANTS if not trials[name].objections(config.max_drop)]
     return min(allowed, key=lambda name: trials[name].ratio.value or 1.0, default=None)
 
@@ -245,7 +261,7 @@ def _row(name: str, trial: Trial, config: QuantizeConfig) -> dict[str, Any]:
         "params": scorer.params,
         "bytes": scorer.bytes,
         "sha256": scorer.sha256,
-        "auc": round(trial.auc, 6),
+        "auc": None if trial.auc is None else round(trial.auc, 6),
         "auc_change": {key: None if value is None else round(value, 6) for key, value in vars(trial.change).items()},
         "latency_ms": round(trial.latency_ms, 4),
         "latency_ratio": {key: round(value, 4) for key, value in vars(trial.ratio).items()},

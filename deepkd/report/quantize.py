@@ -40,21 +40,22 @@ def times(ratio: Mapping[str, float]) -> str:
 
 def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     """File, AUC, its change, latency, its ratio, verdict of one row, as text."""
-    plain = (f"{row['bytes'] / 1e6:,.2f} MB", f"{row['auc']:.4f}")
+    plain = (f"{row['bytes'] / 1e6:,.2f} MB", "-" if row["auc"] is None else f"{row['auc']:.4f}")
     latency = f"{row['latency_ms']:,.3f} ms"
     if row["accepted"] is None:
         return *plain, "", latency, "", ""
     change, ratio = row["auc_change"], row["latency_ratio"]
     span = "" if change["low"] is None else f" [{change['low']:+.4f}, {change['high']:+.4f}]"
     verdict = "yes" if row["accepted"] else "no: " + "; ".join(row["objections"])
-    return *plain, f"{change['value']:+.4f}{span}", latency, times(ratio), verdict
+    moved = "-" if change["value"] is None else f"{change['value']:+.4f}{span}"
+    return *plain, moved, latency, times(ratio), verdict
 
 
 def outcome(document: Mapping[str, Any]) -> str:
     """What was written, or that float32 stays."""
     written = document["written"]
     if written is None:
-        return "No variant may replace float32 here, so nothing was written; --keep NAME writes one all the same."
+        return "No variant may replace float32 here, so nothing was written; --keep NAME writes one that works."
     why = "as --keep asks" if written["asked"] else "the fastest that may replace float32"
     return f"Wrote {written['variant']} to {visible(written['path'])}, {why}."
 

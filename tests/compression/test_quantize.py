@@ -20,7 +20,7 @@ from deepkd.compression.export import export_onnx
 from deepkd.compression.graphs import CONVERSIONS, rounded, weighted_layers, weights_only
 from deepkd.compression.int8 import RECIPES, Recipe, kept_in_float, prepare, sensitivity, to_int8
 from deepkd.compression.quantize import Trial, by_chance, paired_ratio, quantize
-from deepkd.errors import DataError
+from deepkd.errors import DataError, ModelError
 from deepkd.evaluation.benchmark import Timing
 from deepkd.evaluation.metrics import Measure, auc, auc_change
 from deepkd.models.checkpoints import save_model
@@ -234,6 +234,39 @@ def test_the_document_says_what_was_measured_and_keeps_what_is_asked_for(
         assert row["auc_change"]["value"] == pytest.approx(row["auc"] - plain["auc"], abs=2e-6)
     kept = Scorer.load(out)
     assert (kept.sha256, kept.bytes) == (variants[2]["sha256"], variants[2]["bytes"])
+
+
+def test_what_is_quantised_already_is_refused_by_its_name(source: Path, tmp_path: Path) -> None:
+    CONVERSIONS["fp16"](source, tmp_path / "half.onnx")
+    with pytest.raises(ModelError, match=r"half\.onnx: quantised already \(fp16\); give the float32 model"):
+        quantize(str(tmp_path / "half.onnx"), tmp_path, tmp_path / "m.onnx", QUICK)
+
+
+def test_a_variant_that_overflows_is_a_row_that_says_no(data: Path, tmp_path: Path) -> None:
+    model = random_model("pico")
+    model.module.get_classifier().weight.data.abs_().mul_(1e6)
+    source = export_onnx(model, tmp_path / "m.onnx", verify=False)
+    document = quantize(str(source), data, tmp_path / "out.onnx", QUICK.replace(keep="fp16"))
+    row = next(row for row in document["models"] if row["variant"] == "fp16")
+    assert row["auc"] is None and row["accepted"] is False and "not finite on" in row["objections"][0]
+    assert document["written"] is None and not (tmp_path / "out.onnx").exists()
+    console = Console(record=True, width=250, file=io.StringIO())
+    console.print(quantize_tables(document))
+    assert "not finite on" in console.export_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["export", "deepkd-nano", "--out", "m.onnx"], 1, "an ONNX model, and what is asked for takes a network"),
+        (["export", "run", "--out", "plainname"], 2, "plainname: what is written ends in .onnx"),
+        (["export", "run", "--format", "torchscript", "--out", "m.onnx"], 2, "ends in .pt or .ts"),
+        (["quantize", "run", "--data", "crops", "--out", "m.pt"], 2, "ends in .onnx"),
+    ],
+)
+def test_messages_that_lead_on(words: list[str], code: int, message: str) -> None:
+    result = CliRunner().invoke(app, words, env={"COLUMNS": "300"})
+    assert result.exit_code == code and message in result.stderr
 
 
 def test_nothing_is_written_where_nothing_pays(
