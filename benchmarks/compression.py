@@ -113,9 +113,8 @@ def measure_quantized(args: argparse.Namespace) -> dict[str, Any]:
 
 def show_quantized(document: Mapping[str, Any]) -> str:
     titles = ["variant", "file", "AUC", "its change", "latency", "of float32's", "replaces float32"]
-    lines = [[row["variant"], *quantize_report.cells(row)] for row in document["models"]]
     notes = "\n".join([quantize_report.outcome(document), *quantize_report.notes(document)])
-    return f"{markdown(titles, lines)}\n\n{notes}"
+    return f"{markdown(titles, [list(line) for line in quantize_report.lines(document)])}\n\n{notes}"
 
 
 def measure_runtimes(args: argparse.Namespace) -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """Result files: refused before the work when they cannot be written, and whole or absent after it."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deepkd.errors import OutputError
+from deepkd.errors import OutputError, UsageError
 
 
 def check_output(path: Path, *, overwrite: bool = False) -> None:
@@ -19,6 +20,16 @@ def check_output(path: Path, *, overwrite: bool = False) -> None:
     if path.exists() and not overwrite:
         raise OutputError(f"{path}: exists already; choose another name or add --overwrite")
     check_folder(path.parent)
+
+
+def check_ending(path: Path, *endings: str) -> None:
+    """Make sure that a file is called what it will be.
+
+    Raises:
+        UsageError: its name has none of the endings.
+    """
+    if path.suffix not in endings:
+        raise UsageError(f"{path}: what is written ends in {' or '.join(endings)}; give --out such a name")
 
 
 def check_folder(folder: Path) -> None:
@@ -64,3 +75,23 @@ def writing(path: Path) -> Iterator[Path]:
         raise  # standard output's, not the file's
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder for what nobody keeps, gone after the block.
+
+    Raises:
+        OutputError: it cannot be made, or a file in it cannot be written.
+    """
+    folder = ""
+    try:
+        with tempfile.TemporaryDirectory(prefix="deepkd-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) or (error.filename and not str(error.filename).startswith(folder)):
+            raise  # of something else than a file in this folder
+        reason = error.strerror or error
+        raise OutputError(
+            f"temporary files cannot be written ({reason}); make room for them, or name another folder in TMPDIR"
+        ) from error

@@ -46,7 +46,7 @@ def benchmark(
     if pareto:
         _pareto(pareto, config, models or [], out, overwrite=overwrite)
         return
-    from deepkd.cli.progress import progress, say
+    from deepkd.cli.progress import progress, say, warn
     from deepkd.evaluation.benchmark import benchmark as measure
     from deepkd.outputs import check_output
     from deepkd.report.benchmark import FORMATS, write_benchmark
@@ -54,7 +54,7 @@ def benchmark(
     if out:
         check_output(out / "benchmark.json", overwrite=overwrite)
     with progress("benchmark", "turns") as show:
-        document = measure(config, models or [], say=lambda text: say(f"benchmark: {text}"), progress=show)
+        document = measure(config, models or [], say=lambda text: say(f"benchmark: {text}"), warn=warn, progress=show)
     if out:
         write_benchmark(out, document)
         config.save(out / "config.json")
@@ -63,7 +63,7 @@ def benchmark(
 
 def _pareto(folder: Path, config: BenchmarkConfig, models: list[str], out: Path | None, *, overwrite: bool) -> None:
     """Every model of a folder, in place of a teacher and a student."""
-    from deepkd.cli.progress import progress, say
+    from deepkd.cli.progress import progress, say, warn
     from deepkd.errors import UsageError
     from deepkd.evaluation.pareto import pareto as measure
     from deepkd.outputs import check_output
@@ -75,7 +75,7 @@ def _pareto(folder: Path, config: BenchmarkConfig, models: list[str], out: Path 
     if out:
         check_output(out / "pareto.json", overwrite=overwrite)
     with progress("benchmark", "turns") as show:
-        document = measure(folder, config, models, say=lambda text: say(f"benchmark: {text}"), progress=show)
+        document = measure(folder, config, models, say=lambda text: say(f"benchmark: {text}"), warn=warn, progress=show)
     if out:
         write_pareto(out, document)
         config.save(out / "config.json")

@@ -1,7 +1,6 @@
 """`deepkd evaluate`: models on labelled crops or videos."""
 
 import json
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -68,7 +67,7 @@ def evaluate(
     like. A model is not evaluated on its own training data.
     """
     config = load_config(EvaluateConfig, config_file, **settings)
-    from deepkd.cli.progress import progress
+    from deepkd.cli.progress import progress, warn
     from deepkd.evaluation.evaluate import evaluate_files, to_document
     from deepkd.evaluation.evaluation import write_scores
     from deepkd.report.evaluation import FORMATS
@@ -76,10 +75,9 @@ def evaluate(
     _check_outputs((scores, features), (plots, out), overwrite=overwrite)
     with progress("evaluate", "scored") as show:
         found = evaluate_files(
-            models, config, features=features is not None, out=out, overwrite=overwrite, warn=_say, progress=show
+            models, config, features=features is not None, out=out, overwrite=overwrite, warn=warn, progress=show
         )
     document = to_document(found, config)
-    _warn(found)
     if scores:
         write_scores(scores, found)
         config.save(settings_beside(scores))
@@ -101,19 +99,6 @@ def _check_outputs(files: Iterable[Path | None], folders: Iterable[Path | None],
         check_result(file, overwrite=overwrite)
     for folder in filter(None, folders):
         check_folder(folder)
-
-
-def _say(message: str) -> None:
-    from deepkd.report.escape import visible
-
-    print(f"warning: {visible(message)}", file=sys.stderr)
-
-
-def _warn(found: "list[Evaluation]") -> None:
-    """Say which models do not tell what they were trained on."""
-    for one in found:
-        if one.training_data is None:
-            _say(f"{one.name} does not list all of its training data; make sure that none of it is here")
 
 
 def _write(folder: Path, document: Mapping[str, Any]) -> None:

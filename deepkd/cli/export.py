@@ -22,13 +22,14 @@ def export(
     """
     from rich.console import Console
 
-    from deepkd.compression.export import FORMATS
+    from deepkd.compression.export import ENDINGS, FORMATS
     from deepkd.errors import UsageError
     from deepkd.models.checkpoints import load_checkpoint
-    from deepkd.outputs import check_output
+    from deepkd.outputs import check_ending, check_output
 
     if format not in FORMATS:
         raise UsageError(f"unknown format '{format}'; choose from {', '.join(FORMATS)}")
+    check_ending(out, *ENDINGS[format])
     check_output(out, overwrite=overwrite)
     model = load_checkpoint(run)
     model.name = name or model.name

@@ -14,6 +14,13 @@ def say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
+def warn(text: str) -> None:
+    """A warning on standard error, with what is no plain character in it escaped."""
+    from deepkd.report.escape import visible
+
+    print(f"warning: {visible(text)}", file=sys.stderr)
+
+
 @contextmanager
 def progress(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
     """A function to call with (done, total); `what` is being done to things called `unit`."""

@@ -28,12 +28,15 @@ def quantize(
     why not and nothing is written, unless --keep names it.
     """
     config = load_config(QuantizeConfig, config_file, **settings)
-    from deepkd.cli.progress import progress, say
+    from deepkd.cli.progress import progress, say, warn
     from deepkd.compression.quantize import quantize as measure
-    from deepkd.outputs import check_output
+    from deepkd.outputs import check_ending, check_output
     from deepkd.report.quantize import FORMATS
 
+    check_ending(out, ".onnx")
     check_output(out, overwrite=overwrite)
     with progress("quantize", "turns") as show:
-        document = measure(model, data, out, config, say=lambda text: say(f"quantize: {text}"), progress=show)
+        document = measure(
+            model, data, out, config, say=lambda text: say(f"quantize: {text}"), warn=warn, progress=show
+        )
     FORMATS[config.format](document)

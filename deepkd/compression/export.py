@@ -1,5 +1,6 @@
 """Export: a trained model as one ONNX file that takes uint8 crops and says itself what it is."""
 
+import io
 import json
 import warnings
 from collections.abc import Callable
@@ -12,12 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from deepkd import __version__
+from deepkd.compression.graphs import save_described
 from deepkd.errors import ModelError
 from deepkd.models.registry import TorchModel, evaluating, normalise
 from deepkd.outputs import writing
 from deepkd.scoring.model import METADATA_KEY, METADATA_SCHEMA, InputFormat, Scorer
 
 OPSET = 17
+TRACED = 2
+"""Crops that the tracer sees; logits are compared on another number of them, so that no batch size is baked in."""
 TOLERANCE = 1e-4
 """Largest difference between torch's and ONNX Runtime's logits that an export may show."""
 
@@ -84,11 +88,11 @@ def export_onnx(model: TorchModel, path: Path, *, verify: bool = True) -> Path:
         verify: compare ONNX Runtime's logits with torch's first.
 
     Raises:
-        ModelError: the logits differ by more than 1e-4.
+        ModelError: the logits differ by more than 1e-4, or it takes no other number of crops than it was traced on.
         OutputError: it cannot be written.
     """
     size = model.format.size
-    example = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, size, size, 3), np.uint8))
+    example = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, size, size, 3), np.uint8))
     network = folded(model, example)
     outputs = ["logit", "evidence"] if isinstance(network, Located) else ["logit"]
     with writing(path) as beside:
@@ -96,7 +100,7 @@ def export_onnx(model: TorchModel, path: Path, *, verify: bool = True) -> Path:
             warnings.simplefilter("ignore")  # the tracer's remarks on constants that are constant
             torch.onnx.export(
                 network,
-                (example,),
+                (example[:TRACED],),
                 str(beside),
                 dynamo=False,
                 opset_version=OPSET,
@@ -122,8 +126,10 @@ def export_torchscript(model: TorchModel, path: Path) -> Path:
     network = Folded(model.module, model.format).to("cpu")
     with writing(path) as beside, evaluating(network), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer's remarks; and torch would rather have its newer format
-        traced = torch.jit.trace(network, example[:2])
-        torch.jit.save(traced, beside, _extra_files={METADATA_KEY: json.dumps(onnx_metadata(model))})
+        traced = torch.jit.trace(network, example[:TRACED])
+        written = io.BytesIO()  # torch ends the process where it cannot write to a file
+        torch.jit.save(traced, written, _extra_files={METADATA_KEY: json.dumps(onnx_metadata(model))})
+        beside.write_bytes(written.getvalue())
         _refuse((torch.jit.load(beside)(example) - network(example)).abs().max().item(), "TorchScript")
     return path
 
@@ -146,17 +152,19 @@ def onnx_metadata(model: TorchModel) -> dict[str, Any]:
 
 
 def _describe(path: Path, metadata: dict[str, Any]) -> None:
-    graph = onnx.load(path)
-    entry = graph.metadata_props.add()
-    entry.key, entry.value = METADATA_KEY, json.dumps(metadata)
-    onnx.save(graph, path)
+    save_described(onnx.load(path), metadata, path)
 
 
 def _verify(path: Path, network: Folded, example: Tensor) -> None:
     with evaluating(network), torch.inference_mode():
         expected = Folded.forward(network, example).numpy()
     scorer, crops = Scorer.load(path), list(example.numpy())
-    difference = float(np.abs(scorer.logits(crops) - expected).max())
+    try:
+        difference = float(np.abs(scorer.logits(crops) - expected).max())
+    except Exception as error:  # the runtime raises its own unrelated classes
+        raise ModelError(
+            f"export refused: traced on {TRACED} crops, it fails on {len(crops)}; make the network take any batch"
+        ) from error
     if scorer.has_evidence:
         difference = max(difference, float(np.abs(scorer.evidence(crops)[1].mean((1, 2)) - expected).max()))
     _refuse(difference, "ONNX Runtime")
@@ -170,3 +178,5 @@ def _refuse(difference: float, what: str) -> None:
 
 FORMATS: dict[str, Callable[[TorchModel, Path], Path]] = {"onnx": export_onnx, "torchscript": export_torchscript}
 """`--format` -> what writes the file; `deepkd detect` takes ONNX."""
+ENDINGS = {"onnx": (".onnx",), "torchscript": (".pt", ".ts")}
+"""`--format` -> what its files may end in."""

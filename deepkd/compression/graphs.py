@@ -11,6 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from deepkd.scoring.model import METADATA_KEY
+from deepkd.scoring.seal import SEAL_KEY, UNSEALED, sealed
 
 LAYERS = ("Conv", "Gemm", "MatMul")
 """Operators whose second input may be weights."""
@@ -89,7 +90,7 @@ def disturbed(source: Path, layer: str) -> bytes:
     node, tensor = next(pair for pair in weighted_layers(graph) if pair[0].name == layer)
     whole, scale = rounded(node, numpy_helper.to_array(tensor))
     tensor.CopyFrom(numpy_helper.from_array(whole * scale, tensor.name))
-    return bytes(graph.SerializeToString())
+    return sealed(graph.SerializeToString())
 
 
 def finish(path: Path, source: Path, variant: str, **about: Any) -> None:
@@ -101,12 +102,18 @@ def _save(graph: Any, source: Path, out: Path, variant: str, **about: Any) -> No
     metadata = metadata_of(source)
     metadata["name"] = f"{metadata['name']}-{variant}"
     metadata["quantized"] = {"variant": variant, **about}
+    save_described(graph, metadata, out)
+
+
+def save_described(graph: onnx.ModelProto, metadata: dict[str, Any], out: Path) -> None:
+    """Write a graph that says `metadata` of itself, and nothing else under that key, sealed."""
     kept = [entry for entry in graph.metadata_props if entry.key != METADATA_KEY]
     del graph.metadata_props[:]
     graph.metadata_props.extend(kept)
     entry = graph.metadata_props.add()
-    entry.key, entry.value = METADATA_KEY, json.dumps(metadata)
-    onnx.save(graph, out)
+    rest = {key: value for key, value in metadata.items() if key != SEAL_KEY}
+    entry.key, entry.value = METADATA_KEY, json.dumps({SEAL_KEY: UNSEALED, **rest})
+    out.write_bytes(sealed(graph.SerializeToString()))
 
 
 def metadata_of(path: Path) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import contextlib
 import io
 import logging
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,9 @@ import onnx
 
 from deepkd.compression.graphs import disturbed, finish, weighted_layers
 from deepkd.images import Image
+from deepkd.outputs import scratch
 from deepkd.scoring.model import Scorer
+from deepkd.scoring.seal import sealed
 
 FEED = 16
 """Crops per call while ranges are found."""
@@ -73,13 +74,13 @@ def to_int8(
     scorer = Scorer.load(source, threads=threads)
     expected = scorer.logits(crops)
     batches = [scorer.format.batch(crops[start : start + FEED]) for start in range(0, len(crops), FEED)]
-    with tempfile.TemporaryDirectory(prefix="deepkd-") as folder:
-        prepared = prepare(source, Path(folder))
+    with scratch() as folder:
+        prepared = prepare(source, folder)
         distances: dict[str, float] = {}
         files: dict[str, Path] = {}
         for name in names:
             say(f"int8, {name}")
-            files[name] = Path(folder) / f"{name}.onnx"
+            files[name] = folder / f"{name}.onnx"
             _quantise(prepared, files[name], batches, RECIPES[name], crops)
             finish(files[name], source, "int8", recipe=name, crops=len(crops))
             distances[name] = _distance(Scorer.load(files[name], threads=threads).logits(crops), expected)
@@ -94,7 +95,9 @@ def prepare(source: Path, folder: Path) -> Path:
 
     with _quiet():
         quant_pre_process(source, folder / "prepared.onnx", skip_symbolic_shape=True)
-    return folder / "prepared.onnx"
+    prepared = folder / "prepared.onnx"
+    prepared.write_bytes(sealed(prepared.read_bytes()))
+    return prepared
 
 
 def _quantise(prepared: Path, out: Path, batches: Sequence[Image], recipe: Recipe, crops: Sequence[Image]) -> None:
@@ -171,7 +174,7 @@ def _distance(logits: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]
 def _quiet() -> Iterator[None]:
     """Keep what onnxruntime's tools print and log away from the result on standard output."""
     before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    logging.disable(logging.ERROR)  # with a traceback, of what is raised or does without
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield

@@ -1,12 +1,12 @@
 """Quantize: a model in int8, in float16 and with int8 weights, each measured against float32 before it may replace it.
 
-AUC is paired (the same crops, the same resamples of their originals), latency is taken in turn in one process. A
-variant replaces float32 when it is faster here and its AUC falls by no more than is allowed; else the report says why
-not.
+AUC is paired (the same crops, the same resamples of their originals), latency is taken in turn in one process. What
+chance does to a latency shows from float32's twin, the same file opened and timed once more in the same turns. A
+variant replaces float32 when it is faster here than chance makes that twin and its AUC falls by no more than is
+allowed; else the report says why not.
 """
 
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,17 +16,19 @@ import numpy as np
 import numpy.typing as npt
 
 from deepkd.compression.export import export_onnx
-from deepkd.compression.graphs import CONVERSIONS
+from deepkd.compression.graphs import CONVERSIONS, metadata_of
 from deepkd.compression.importance import drawn_rows
 from deepkd.compression.int8 import RECIPES, to_int8
+from deepkd.data.clips import Warn
 from deepkd.data.crops import CropSet, load_crops
-from deepkd.errors import DataError
+from deepkd.errors import DataError, ModelError
 from deepkd.evaluation.benchmark import take_turns
 from deepkd.evaluation.metrics import Measure, auc, auc_change
+from deepkd.evaluation.overlaps import training_shares
 from deepkd.evaluation.scores import Progress, logits_of
 from deepkd.machine import cores, machine
 from deepkd.models.checkpoints import load_checkpoint
-from deepkd.outputs import writing
+from deepkd.outputs import scratch, writing
 from deepkd.scoring.model import Scorer, is_onnx
 from deepkd.settings.compression import QuantizeConfig
 
@@ -44,18 +46,24 @@ class Trial:
     """One variant beside float32."""
 
     scorer: Scorer
-    auc: float
+    auc: float | None
+    """None where a logit is not finite."""
     change: Measure
     """AUC less float32's, with its interval."""
     latency_ms: float
     ratio: Measure
     """Latency divided by float32's, with its interval."""
+    twin: Measure
+    """Likewise of float32's twin: what chance does."""
+    broken: int = 0
+    """Crops whose logit is not finite."""
 
     def objections(self, max_drop: float) -> list[str]:
         """Why it must not replace float32; [] when it may."""
-        found = []
-        if self.ratio.high is None or self.ratio.high >= 1:
-            found.append(f"not faster here ({shown_ratio(self.ratio)} of float32's time)")
+        found = [f"its logits are not finite on {self.broken} crops"] if self.broken else []
+        if self.ratio.high is None or self.ratio.high >= by_chance(self.twin):
+            chance = f"{shown_ratio(self.twin)} of it"
+            found.append(f"not faster here ({shown_ratio(self.ratio)} of float32's time, float32's twin {chance})")
         if (self.change.value or 0.0) < -max_drop:
             found.append(f"AUC falls by {-(self.change.value or 0.0):.4f}, more than {max_drop:g}")
         return found
@@ -68,6 +76,7 @@ def quantize(
     config: QuantizeConfig,
     *,
     say: Say = lambda _: None,
+    warn: Warn = lambda _: None,
     progress: Progress = lambda _done, _total: None,
 ) -> dict[str, Any]:
     """Make and measure every variant; write to `out` the fastest that may replace float32, or the one asked for.
@@ -78,6 +87,7 @@ def quantize(
         out: ONNX file to write; it is left alone where no variant may replace float32.
         config: crops, runs, limits, which variant to keep.
         say: told what happens next.
+        warn: told where the model does not list what it was trained on.
         progress: told after each turn of the timing.
 
     Returns:
@@ -85,20 +95,17 @@ def quantize(
 
     Raises:
         ModelError: the model cannot be used.
-        DataError: the crops cannot be used, or are of one class.
+        DataError: the crops cannot be used, are of one class, or the model was trained on those that judge.
         OutputError: the file cannot be written.
     """
     threads = config.threads or cores()
     where = machine(threads)
-    with tempfile.TemporaryDirectory(prefix="deepkd-") as folder:
-        source = as_onnx(argument, Path(folder))
+    with scratch() as folder:
+        source = _float32(argument, folder)
         shown, judged = _crops(data, config)
-        files, distances = _converted(source, shown, config, Path(folder), say)
-        scorers = {name: Scorer.load(path, threads=threads) for name, path in {FLOAT32: source, **files}.items()}
-        say(f"timing {len(scorers)} models in turn, {config.runs} runs each")
-        timings = take_turns(list(scorers.values()), runs=config.runs, batch=1, progress=progress)
-        say(f"measuring AUC on {len(judged):,} crops")
-        trials = _trials(scorers, [np.array(one.single) for one in timings], judged, config)
+        share = _training_share(source, judged, config, warn)
+        files, distances = _converted(source, shown, config, folder, say)
+        trials, twin = _measured({FLOAT32: source, **files}, judged, config, threads, say, progress)
         if chosen := _chosen(trials, config):
             with writing(out) as beside:
                 shutil.copyfile(files[chosen], beside)
@@ -106,9 +113,10 @@ def quantize(
         "schema": SCHEMA,
         "machine": where,
         "calibration": {"split": config.calibrate_on, "crops": len(shown), "distances": distances},
-        "data": {"split": config.split, "crops": len(judged)},
+        "data": {"split": config.split, "crops": len(judged), "training_data": share},
         "max_drop": config.max_drop,
         "models": [_row(name, trial, config) for name, trial in trials.items()],
+        "twin": twin,
         "written": {"variant": chosen, "path": str(out), "asked": config.keep != "auto"} if chosen else None,
     }
 
@@ -120,6 +128,15 @@ def as_onnx(argument: str, folder: Path) -> Path:
     return export_onnx(load_checkpoint(Path(argument)), folder / "float32.onnx")
 
 
+def _float32(argument: str, folder: Path) -> Path:
+    """The same, if no arithmetic was made cheaper in it yet."""
+    source = as_onnx(argument, folder)
+    made = metadata_of(source).get("quantized")
+    if made:
+        raise ModelError(f"{argument}: quantised already ({made['variant']}); give the float32 model it was made of")
+    return source
+
+
 def _crops(data: Path, config: QuantizeConfig) -> tuple[CropSet, CropSet]:
     """The crops that show ranges, and the labelled ones that judge."""
     shown = load_crops(data, config.calibrate_on)
@@ -129,6 +146,12 @@ def _crops(data: Path, config: QuantizeConfig) -> tuple[CropSet, CropSet]:
     if len({row.label for row in judged.rows}) < 2:
         raise DataError(f"{data}: split '{config.split}' needs REAL and FAKE rows to measure AUC on; give --split")
     return shown.subset(drawn_rows(shown, config.samples, seed=config.seed)), judged
+
+
+def _training_share(source: Path, judged: CropSet, config: QuantizeConfig, warn: Warn) -> float | None:
+    """The share of the originals that judge that the model was trained on, if the settings allow any."""
+    model = Scorer.load(source)
+    return training_shares([model.name], [model], judged, allow=config.allow_training_data, warn=warn)[0]
 
 
 def _converted(
@@ -145,18 +168,36 @@ def _converted(
     return files, {name: round(value, 4) for name, value in distances.items()}
 
 
+def _measured(
+    files: dict[str, Path], judged: CropSet, config: QuantizeConfig, threads: int, say: Say, progress: Progress
+) -> tuple[dict[str, Trial], dict[str, Any]]:
+    """Each file, float32's first, beside float32, and what the document says of float32's twin."""
+    scorers = {name: Scorer.load(path, threads=threads) for name, path in files.items()}
+    compared = [*scorers.values(), Scorer.load(files[FLOAT32], threads=threads)]
+    say(f"timing {len(compared)} models in turn, float32 twice, {config.runs} runs each")
+    timings = take_turns(compared, runs=config.runs, batch=1, progress=progress)
+    say(f"measuring AUC on {len(judged):,} crops")
+    seconds = [np.array(one.single) for one in timings]
+    trials = _trials(scorers, seconds, judged, config)
+    return trials, _twin(seconds[-1], trials[FLOAT32].twin)
+
+
 def _trials(
     scorers: dict[str, Scorer], seconds: list[npt.NDArray[np.float64]], judged: CropSet, config: QuantizeConfig
 ) -> dict[str, Trial]:
-    """Each variant on the same crops and turns as float32, which comes first."""
-    logits = logits_of(list(scorers.values()), judged, range(len(judged)), batch=SCORED_TOGETHER)
+    """Each variant on the same crops and turns as float32, which comes first; its twin's turns come last."""
+    logits = logits_of(list(scorers.values()), judged, range(len(judged)), batch=SCORED_TOGETHER, checked=1)
     labels, sources = judged.labels, [row.original for row in judged.rows]
+    twin = paired_ratio(seconds[-1], seconds[0], seed=config.seed)
     trials = {}
-    for (name, scorer), found, taken in zip(scorers.items(), logits, seconds, strict=True):
-        change = auc_change(labels, logits[0], found, sources=sources, resamples=config.resamples, seed=config.seed)
+    for (name, scorer), found, taken in zip(scorers.items(), logits, seconds[:-1], strict=True):
         ratio = paired_ratio(taken, seconds[0], seed=config.seed)
-        median = float(np.median(taken)) * 1000
-        trials[name] = Trial(scorer, float(auc(labels, found) or 0.0), change, median, ratio)
+        broken = int((~np.isfinite(found)).sum())
+        if broken:
+            trials[name] = Trial(scorer, None, Measure(None), median_ms(taken), ratio, twin, broken)
+            continue
+        change = auc_change(labels, logits[0], found, sources=sources, resamples=config.resamples, seed=config.seed)
+        trials[name] = Trial(scorer, float(auc(labels, found) or 0.0), change, median_ms(taken), ratio, twin)
     return trials
 
 
@@ -174,6 +215,19 @@ def paired_ratio(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64], *
     return Measure(float(np.median(ratios)), float(low), float(high))
 
 
+def by_chance(twin: Measure) -> float:
+    """The share of float32's time from which on nothing is faster than chance: the low end of the twin's interval.
+
+    Which of two equal models is called the twin is chance, too, so that a slow twin says as much as a fast one.
+    """
+    return min(twin.low or 0.0, 1 / (twin.high or np.inf))
+
+
+def median_ms(seconds: npt.NDArray[np.float64]) -> float:
+    """Milliseconds of the median turn."""
+    return float(np.median(seconds)) * 1000
+
+
 def shown_ratio(ratio: Measure) -> str:
     """`0.62 [0.61, 0.64]`."""
     return f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
@@ -182,9 +236,18 @@ def shown_ratio(ratio: Measure) -> str:
 def _chosen(trials: dict[str, Trial], config: QuantizeConfig) -> str | None:
     """The variant to write: the one asked for, else the fastest without an objection."""
     if config.keep != "auto":
-        return config.keep
+        return None if trials[config.keep].broken else config.keep
     allowed = [name for name in VARIANTS if not trials[name].objections(config.max_drop)]
     return min(allowed, key=lambda name: trials[name].ratio.value or 1.0, default=None)
+
+
+def _twin(seconds: npt.NDArray[np.float64], ratio: Measure) -> dict[str, Any]:
+    """What chance did to float32's time, and the share of it that a variant must stay below."""
+    return {
+        "latency_ms": round(median_ms(seconds), 4),
+        "latency_ratio": {key: round(value, 4) for key, value in vars(ratio).items()},
+        "faster_below": round(by_chance(ratio), 4),
+    }
 
 
 def _row(name: str, trial: Trial, config: QuantizeConfig) -> dict[str, Any]:
@@ -198,7 +261,7 @@ def _row(name: str, trial: Trial, config: QuantizeConfig) -> dict[str, Any]:
         "params": scorer.params,
         "bytes": scorer.bytes,
         "sha256": scorer.sha256,
-        "auc": round(trial.auc, 6),
+        "auc": None if trial.auc is None else round(trial.auc, 6),
         "auc_change": {key: None if value is None else round(value, 6) for key, value in vars(trial.change).items()},
         "latency_ms": round(trial.latency_ms, 4),
         "latency_ratio": {key: round(value, 4) for key, value in vars(trial.ratio).items()},

@@ -1,7 +1,6 @@
 """Comparison: teacher, student alone and student distilled on the same held-out crops and the same clock."""
 
 import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from deepkd.data.crops import load_crops
 from deepkd.evaluation.benchmark import take_turns
 from deepkd.evaluation.metrics import auc, log_loss
 from deepkd.models.registry import TorchModel
-from deepkd.outputs import writing
+from deepkd.outputs import scratch, writing
 from deepkd.scoring.model import Scorer
 from deepkd.training.engine import crop_logits
 
@@ -51,7 +50,7 @@ def compare(
 
 def _latencies(models: list[TorchModel]) -> list[float]:
     """Median milliseconds of one crop in ONNX Runtime."""
-    with tempfile.TemporaryDirectory() as folder:
-        files = [export_onnx(model, Path(folder) / f"{index}.onnx") for index, model in enumerate(models)]
+    with scratch() as folder:
+        files = [export_onnx(model, folder / f"{index}.onnx") for index, model in enumerate(models)]
         timings = take_turns([Scorer.load(file) for file in files], runs=RUNS, batch=1)
     return [float(np.median(timing.single)) * 1000 for timing in timings]

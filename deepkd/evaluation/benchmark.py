@@ -1,12 +1,12 @@
 """Benchmark: size, speed, memory and, on labelled crops, AUC of a teacher and a student, measured side by side.
 
-The models take turns (A B A B ...) in one process, so that their ratio holds on a noisy machine. Every turn begins
-with an untimed call: no model pays for the caches and the waiting threads that the one before it left behind.
+The models take turns (A B C, B C A, C A B, ...) in one process, so that their ratio holds on a noisy machine and no
+model always comes first. Every turn begins with an untimed call: no model pays for the caches and the waiting threads
+that the one before it left behind.
 """
 
 import dataclasses
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from deepkd.data.clips import Warn
 from deepkd.evaluation.contenders import STUDENT, TEACHER, Contender, open_contenders
 from deepkd.evaluation.evaluate import evaluate
 from deepkd.evaluation.evaluation import calibration_of, distinct_names, thresholds_of
@@ -22,6 +23,7 @@ from deepkd.evaluation.memory import peak_rss_mb
 from deepkd.evaluation.scores import Progress
 from deepkd.images import Image
 from deepkd.machine import cores, machine
+from deepkd.outputs import scratch
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import CropModel, InputFormat
 from deepkd.scoring.verdict import Thresholds, as_text
@@ -29,6 +31,7 @@ from deepkd.settings.detect import DetectConfig
 from deepkd.settings.evaluation import BenchmarkConfig, EvaluateConfig
 
 if TYPE_CHECKING:
+    from deepkd.data.crops import CropSet
     from deepkd.scoring.model import Scorer
 
 SCHEMA = "deepkd.benchmark/1"
@@ -55,6 +58,7 @@ def benchmark(
     models: Sequence[str] = (),
     *,
     say: Say = lambda _: None,
+    warn: Warn = lambda _: None,
     progress: Progress = lambda _done, _total: None,
 ) -> dict[str, Any]:
     """Measure and compare; one document of schema deepkd.benchmark/1.
@@ -63,17 +67,20 @@ def benchmark(
         config: teacher, student, runs, data, video. Without any model named, the default teacher and student.
         models: further models, measured in the same turns.
         say: told what happens next.
+        warn: told where a model does not list what it was trained on.
         progress: told after each turn.
 
     Raises:
         ModelError: a model cannot be opened.
-        DataError, VideoError: the crops or the clip cannot be used.
+        DataError, VideoError: the crops or the clip cannot be used, or a model was trained on the crops.
     """
     threads = config.threads or cores()
     where = {**machine(threads), "throughput_batch": config.batch}
-    with tempfile.TemporaryDirectory(prefix="deepkd-") as folder:
+    with scratch() as folder:
         say("opening the models")
-        contenders = _open(chosen(config, models), Path(folder), threads, config.runtime)
+        contenders = _open(chosen(config, models), folder, threads, config.runtime)
+        judged = [contender for contender in contenders if contender.trained and not contender.twin]
+        crops, shares = judging_crops(config, [(one.name, one.model) for one in judged], warn)
         say(f"timing {len(contenders)} models in turn, {config.runs} runs each")
         compared = [contender.model for contender in contenders]
         timings = take_turns(compared, runs=config.runs, batch=config.batch, progress=progress)
@@ -82,9 +89,12 @@ def benchmark(
             peak_rss_mb(one.runtime, one.source, size=one.model.format.size, threads=threads) for one in contenders
         ]
     clip = _end_to_end(config, contenders, threads, say)
-    areas = _areas(config, contenders, say)
-    found = zip(contenders, timings, memory, areas, strict=True)
-    rows = [_row(*one, batch=config.batch) for one in found]
+    areas = zip(_areas(judged, crops, say), shares, strict=True)
+    right = {id(one): found for one, found in zip(judged, areas, strict=True)}
+    rows = [
+        _row(one, timing, resident, *right.get(id(one), (None, None)), batch=config.batch)
+        for one, timing, resident in zip(contenders, timings, memory, strict=True)
+    ]
     return {
         "schema": SCHEMA,
         "machine": where,
@@ -122,7 +132,10 @@ def _open(asked: Sequence[tuple[str, str]], folder: Path, threads: int, runtime:
 def take_turns(
     models: Sequence[CropModel], *, runs: int, batch: int, progress: Progress = lambda _done, _total: None
 ) -> list[Timing]:
-    """Time single crops and whole batches of every model, in turn, each at its own input size."""
+    """Time single crops and whole batches of every model, in turn, each at its own input size.
+
+    The order moves on by one from turn to turn; the times of a model are those of turn 1, turn 2, ... all the same.
+    """
     random = np.random.default_rng(0)
     crops = [_noise(random, model.format, batch) for model in models]
     timings = [Timing() for _ in models]
@@ -132,8 +145,8 @@ def take_turns(
         model.logits(images)
     turns = [(1, "single")] * runs + [(batch, "batch")] * max(3, runs // THROUGHPUT_SHARE)
     for done, (count, kind) in enumerate(turns, start=1):
-        for model, images, timing in zip(models, crops, timings, strict=True):
-            getattr(timing, kind).append(_timed(model, images[:count]))
+        for index in [(done - 1 + place) % len(models) for place in range(len(models))]:
+            getattr(timings[index], kind).append(_timed(models[index], crops[index][:count]))
         progress(done, len(turns))
     return timings
 
@@ -149,7 +162,9 @@ def _timed(model: CropModel, images: Sequence[Image]) -> float:
     return time.perf_counter() - start
 
 
-def _row(contender: Contender, timing: Timing, memory_mb: float, auc: float | None, *, batch: int) -> dict[str, Any]:
+def _row(
+    contender: Contender, timing: Timing, memory_mb: float, auc: float | None, seen: float | None, *, batch: int
+) -> dict[str, Any]:
     p50, p95 = np.percentile(np.array(timing.single) * 1000, [50, 95])
     return {
         "name": contender.name,
@@ -162,6 +177,7 @@ def _row(contender: Contender, timing: Timing, memory_mb: float, auc: float | No
         "throughput_per_s": round(batch / float(np.median(timing.batch)), 2),
         "peak_rss_mb": round(memory_mb, 1),
         "auc": None if auc is None else round(auc, 6),
+        "training_data": seen,
     }
 
 
@@ -195,18 +211,33 @@ def _in_ort(row: dict[str, Any]) -> bool:
     return bool(row["runtime"] != "torch")
 
 
-def _areas(config: BenchmarkConfig, contenders: Sequence[Contender], say: Say) -> list[float | None]:
-    """AUC of every trained model as it is deployed; None for the others, and without data."""
-    judged = [contender for contender in contenders if contender.trained and not contender.twin]
-    if config.data is None or not judged:
-        return [None] * len(contenders)
+def judging_crops(
+    config: BenchmarkConfig, models: Sequence[tuple[str, CropModel]], warn: Warn
+) -> tuple["CropSet | None", list[float | None]]:
+    """The crops that AUC is measured on, and the share of their originals that each named model was trained on.
+
+    Both are None without data or models.
+
+    Raises:
+        DataError: the crops cannot be used, or a model was trained on some, and that is not allowed.
+    """
+    if config.data is None or not models:
+        return None, [None] * len(models)
     from deepkd.data.crops import load_crops
+    from deepkd.evaluation.overlaps import training_shares
 
     crops = load_crops(config.data, None if config.split == "all" else config.split, limit=config.limit)
+    names, judged = [name for name, _ in models], [model for _, model in models]
+    return crops, training_shares(names, judged, crops, allow=config.allow_training_data, warn=warn)
+
+
+def _areas(judged: Sequence[Contender], crops: "CropSet | None", say: Say) -> list[float | None]:
+    """AUC of trained models as they are deployed; None without crops."""
+    if crops is None:
+        return [None] * len(judged)
     say(f"measuring AUC on {len(crops):,} crops")
     found = evaluate([contender.model for contender in judged], crops, EvaluateConfig(resamples=0))
-    areas = {id(contender): one.whole.auc.value for contender, one in zip(judged, found, strict=True)}
-    return [areas.get(id(contender)) for contender in contenders]
+    return [one.whole.auc.value for one in found]
 
 
 @dataclass(frozen=True)

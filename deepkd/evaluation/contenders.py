@@ -11,7 +11,7 @@ import numpy.typing as npt
 from deepkd.errors import ConfigError, ModelError
 from deepkd.images import Image
 from deepkd.scoring.model import CropModel, InputFormat, Scorer, is_onnx
-from deepkd.scoring.runtimes import RUNTIMES
+from deepkd.scoring.runtimes import start
 from deepkd.shipped import shipped_students
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Session:
         runtime: str = "onnxruntime",
     ) -> None:
         self.name, self.format, self.params = name, format, params
-        self._session = RUNTIMES[runtime](path.read_bytes(), threads)
+        self._session = start(runtime, path, path.read_bytes(), threads)
 
     def logits(self, crops: Sequence[Image]) -> npt.NDArray[np.float32]:
         """One logit per crop, (N,), that means nothing."""

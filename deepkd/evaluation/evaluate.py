@@ -9,7 +9,6 @@ from typing import Any
 from deepkd.data.clips import Clip, Warn
 from deepkd.data.crops import CropSet, load_crops, whole_families
 from deepkd.data.datasets import find_clips
-from deepkd.data.families import UNLISTED_KEY, known_families, known_names
 from deepkd.data.folders import holds_videos, is_image_folder, read_image_folder
 from deepkd.data.perturbations import Step, parse_conditions
 from deepkd.data.splits import SPLIT_NAMES, make_splits
@@ -17,7 +16,13 @@ from deepkd.errors import DataError, UsageError
 from deepkd.evaluation.clips import evaluate_clips
 from deepkd.evaluation.evaluation import Evaluation, distinct_names, evaluate_rows
 from deepkd.evaluation.features import check_features, features_of
-from deepkd.evaluation.overlaps import overlaps_with_splits, overlaps_with_training
+from deepkd.evaluation.overlaps import (
+    overlaps_with_splits,
+    overlaps_with_training,
+    recipe_of,
+    rows_of,
+    training_shares,
+)
 from deepkd.evaluation.robustness import measure_robustness
 from deepkd.evaluation.scores import Crops, Progress, logits_of
 from deepkd.scoring.model import CropModel
@@ -99,7 +104,7 @@ def evaluate_files(
     conditions = _conditions(config, crops=isinstance(data, CropSet))
     if features and not isinstance(data, CropSet):
         raise UsageError(f"--features looks at crops, and {config.data} holds videos; extract crops first")
-    shares = [_training_share(name, model, data, config, warn) for name, model in zip(names, models, strict=True)]
+    shares = training_shares(names, models, data, allow=config.allow_training_data, warn=warn)
     if isinstance(data, CropSet):
         found = _evaluate_crops(
             models, names, data, conditions, config, features=features, out=out, overwrite=overwrite, tell=progress
@@ -108,8 +113,8 @@ def evaluate_files(
         found = evaluate_clips(
             models, data, config, names=names, conditions=conditions, folder=out, overwrite=overwrite, progress=progress
         )
-    elsewhere = overlaps_with_splits(_rows(data), everything, config.split)
-    trained = [overlaps_with_training(recipe_of(model), _rows(data)) for model in models]
+    elsewhere = overlaps_with_splits(rows_of(data), everything, config.split)
+    trained = [overlaps_with_training(recipe_of(model), rows_of(data)) for model in models]
     rest = zip(found, shares, trained, strict=True)
     return [replace(one, training_data=share, overlaps=elsewhere + seen) for one, share, seen in rest]
 
@@ -195,44 +200,6 @@ def _has_index(data: Path) -> bool:
 def _is_of_crops(data: Path, config: EvaluateConfig) -> bool:
     """Whether this is an image folder, and not clips in the same folders or stills to find faces in."""
     return config.dataset == "auto" and is_image_folder(data) and not holds_videos(data)
-
-
-def _training_share(
-    name: str, model: Any, data: CropSet | list[Clip], config: EvaluateConfig, warn: Warn
-) -> float | None:
-    """The share of the originals that the model was trained on; None where it does not say, or not all.
-
-    Originals that only have the file name of one of them are warned of.
-
-    Raises:
-        DataError: there are some, and the settings do not allow it.
-    """
-    recipe = recipe_of(model)
-    originals = {row.original for row in _rows(data)}
-    known = known_families(recipe, originals)
-    if known is None and isinstance(data, CropSet) and recipe.get("index_sha256") == data.index_sha256():
-        known = sorted(originals)
-    if known and not config.allow_training_data:
-        raise DataError(
-            f"{name} was trained on {len(known)} of these {len(originals)} originals, e.g. {known[0]}, so its figures "
-            "would say nothing about new ones; choose another --split or --data, or add --allow-training-data"
-        )
-    alike = known_names(recipe, originals)
-    if alike:
-        warn(
-            f"{len(alike)} of these {len(originals)} originals have the file name of one that {name} was trained on, "
-            f"e.g. {alike[0]}; make sure that they are others"
-        )
-    return None if known is None or (not known and UNLISTED_KEY in recipe) else len(known) / len(originals)
-
-
-def _rows(data: CropSet | list[Clip]) -> Sequence[CropRow] | Sequence[Clip]:
-    return data.rows if isinstance(data, CropSet) else data
-
-
-def recipe_of(model: Any) -> dict[str, Any]:
-    """What a model says of its training; empty where it says nothing."""
-    return getattr(model, "metadata", {}).get("recipe") or {}
 
 
 def to_document(evaluations: Sequence[Evaluation], config: EvaluateConfig) -> dict[str, Any]:

@@ -4,7 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from deepkd.data.families import UNLISTED_KEY, known_families, known_people
+from deepkd.data.clips import Clip, Warn
+from deepkd.data.crops import CropSet
+from deepkd.data.families import UNLISTED_KEY, known_families, known_names, known_people
+from deepkd.errors import DataError
+from deepkd.video.crops import CropRow
 
 
 class Shown(Protocol):
@@ -83,3 +87,54 @@ def overlaps_with_training(recipe: dict[str, Any], evaluated: Sequence[Shown]) -
         Overlap(kind, "training", len(here[kind]), None if shared is None or (partly and not shared) else len(shared))
         for kind, shared in found.items()
     )
+
+
+def training_shares(
+    names: Sequence[str], models: Sequence[Any], data: CropSet | list[Clip], *, allow: bool, warn: Warn
+) -> list[float | None]:
+    """For each model the share of the originals that it was trained on; None where it does not say, or not all.
+
+    Args:
+        names: what to call the models.
+        models: what is about to be measured.
+        data: on what.
+        allow: let a model be measured on what it was trained on.
+        warn: told of models that do not say all, and of originals that only have the file name of a trained one.
+
+    Raises:
+        DataError: a model was trained on some of them, and that is not allowed.
+    """
+    return [_training_share(name, model, data, allow, warn) for name, model in zip(names, models, strict=True)]
+
+
+def _training_share(name: str, model: Any, data: CropSet | list[Clip], allow: bool, warn: Warn) -> float | None:
+    recipe = recipe_of(model)
+    originals = {row.original for row in rows_of(data)}
+    known = known_families(recipe, originals)
+    if known is None and isinstance(data, CropSet) and recipe.get("index_sha256") == data.index_sha256():
+        known = sorted(originals)
+    if known and not allow:
+        raise DataError(
+            f"{name} was trained on {len(known)} of these {len(originals)} originals, e.g. {known[0]}, so its figures "
+            "would say nothing about new ones; choose another --split or --data, or add --allow-training-data"
+        )
+    alike = known_names(recipe, originals)
+    if alike:
+        warn(
+            f"{len(alike)} of these {len(originals)} originals have the file name of one that {name} was trained on, "
+            f"e.g. {alike[0]}; make sure that they are others"
+        )
+    if known is None or (not known and UNLISTED_KEY in recipe):
+        warn(f"{name} does not list all of its training data; make sure that none of it is here")
+        return None
+    return len(known) / len(originals)
+
+
+def rows_of(data: CropSet | list[Clip]) -> Sequence[CropRow] | Sequence[Clip]:
+    """What is known of each crop or clip."""
+    return data.rows if isinstance(data, CropSet) else data
+
+
+def recipe_of(model: Any) -> dict[str, Any]:
+    """What a model says of its training; empty where it says nothing."""
+    return getattr(model, "metadata", {}).get("recipe") or {}

@@ -3,7 +3,7 @@
 Checkpoints are exported first. On each number of threads all models take turns, so that their ratios hold.
 """
 
-import tempfile
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from deepkd.data.clips import Warn
+from deepkd.data.crops import CropSet
 from deepkd.errors import ModelError
-from deepkd.evaluation.benchmark import Say, Timing, take_turns
+from deepkd.evaluation.benchmark import Say, Timing, judging_crops, take_turns
 from deepkd.evaluation.contenders import TEACHER, Contender, Session, open_contenders
 from deepkd.evaluation.evaluate import evaluate
 from deepkd.evaluation.evaluation import distinct_names
@@ -20,12 +22,17 @@ from deepkd.evaluation.metrics import Measure
 from deepkd.evaluation.scores import Progress
 from deepkd.machine import machine
 from deepkd.models.checkpoints import WEIGHTS_FILE
+from deepkd.outputs import scratch
 from deepkd.scoring.model import CropModel, Scorer
 from deepkd.settings.evaluation import BenchmarkConfig, EvaluateConfig
 
 SCHEMA = "deepkd.pareto/1"
 THREADS = (1, 2)
 """Of the runtime; with `config.threads`, that number alone."""
+ENDINGS = (".onnx", ".safetensors", ".pth")
+"""Of the files that may be models."""
+STEP = re.compile(r"step-\d+")
+"""What `deepkd prune` calls its steps."""
 COSTS: dict[str, Callable[[Mapping[str, Any]], float]] = {
     "latency": lambda row: float(row["latency_ms"][-1]["single"]),
     "bytes": lambda row: float(row["bytes"]),
@@ -42,6 +49,11 @@ class Entry:
     contender: Contender
     opened: dict[int, CropModel]
 
+    @property
+    def model(self) -> CropModel:
+        """As it is opened for the least threads."""
+        return next(iter(self.opened.values()))
+
 
 def pareto(
     folder: Path,
@@ -49,39 +61,39 @@ def pareto(
     models: Sequence[str] = (),
     *,
     say: Say = lambda _: None,
+    warn: Warn = lambda _: None,
     progress: Progress = lambda _done, _total: None,
 ) -> dict[str, Any]:
     """Measure every model of a folder and the teacher; one document of schema deepkd.pareto/1.
 
     Args:
-        folder: ONNX files and run folders, at any depth; files that are no model of deepkd's are left out and named.
+        folder: ONNX files, checkpoints and run folders, at any depth; files that are no model of deepkd's and the steps
+            of prunings are left out and named.
         config: teacher (its architecture, untrained, unless one is named), runs, batch, threads, runtime, data.
         models: further models: paths or shipped names.
         say: told what happens next.
+        warn: told where a model does not list what it was trained on.
         progress: told after each turn.
 
     Raises:
         ModelError: the folder holds no model, or one that was named cannot be opened.
-        DataError: the crops cannot be used.
+        DataError: the crops cannot be used, or a model was trained on them.
     """
     threads = (config.threads,) if config.threads else THREADS
     where = machine(threads[-1])
-    with tempfile.TemporaryDirectory(prefix="deepkd-") as exports:
+    with scratch() as exports:
         say("opening the models")
-        entries, left_out = _opened(folder, models, config, Path(exports), threads)
-        timings = {}
-        for count in threads:
-            say(f"timing {len(entries)} models in turn on {count} threads, {config.runs} runs each")
-            compared = [entry.opened[count] for entry in entries]
-            timings[count] = take_turns(compared, runs=config.runs, batch=config.batch, progress=progress)
-        areas, data = _areas(entries, config, say)
+        entries, left_out = _opened(folder, models, config, exports, threads)
+        judged = {index: entry for index, entry in enumerate(entries) if entry.contender.trained}
+        crops, shares = judging_crops(config, [(one.contender.name, one.model) for one in judged.values()], warn)
+        timings = {count: _timed(entries, count, config, say, progress) for count in threads}
+        areas, data = _areas(judged, crops, config, say)
+        seen = dict(zip(judged, shares, strict=True))
         rows = [
-            _row(entry, {count: timings[count][index] for count in threads}, areas.get(index))
+            _row(entry, {count: timings[count][index] for count in threads}, areas.get(index), seen.get(index))
             for index, entry in enumerate(entries)
         ]
-    for name, cost in COSTS.items():
-        for index in front(rows, cost):
-            rows[index]["front"].append(name)
+    _mark_fronts(rows)
     rows.sort(key=lambda row: (row["role"] != "teacher", -row["params"], -row["bytes"]))
     return {
         "schema": SCHEMA,
@@ -95,18 +107,45 @@ def pareto(
     }
 
 
+def _timed(entries: Sequence[Entry], threads: int, config: BenchmarkConfig, say: Say, tell: Progress) -> list[Timing]:
+    say(f"timing {len(entries)} models in turn on {threads} threads, {config.runs} runs each")
+    compared = [entry.opened[threads] for entry in entries]
+    return take_turns(compared, runs=config.runs, batch=config.batch, progress=tell)
+
+
 def find_models(folder: Path) -> list[Path]:
-    """ONNX files and checkpoints of runs that have none, under a folder; steps of a pruning are left out.
+    """ONNX files and the checkpoints that have none of their name, under a folder, without the steps of a pruning.
 
     Raises:
         ModelError: there is none.
     """
-    checkpoints = {*folder.rglob(WEIGHTS_FILE), *folder.glob("*.safetensors")}
-    found = {*folder.rglob("*.onnx"), *(path for path in checkpoints if not path.with_suffix(".onnx").exists())}
-    kept = [path for path in sorted(found) if "step-" not in str(path.relative_to(folder).parent)]
+    kept = [path for path in _files(folder) if not is_step(path.relative_to(folder))]
     if not kept:
         raise ModelError(f"{folder}: holds no .onnx file and no run folder; give the folder that runs are written to")
     return kept
+
+
+def _files(folder: Path) -> list[Path]:
+    """What may be a model; the ONNX file of a checkpoint's name stands for it."""
+    found = [path for ending in ENDINGS for path in folder.rglob(f"*{ending}")]
+    return sorted(path for path in found if path.suffix == ".onnx" or not path.with_suffix(".onnx").exists())
+
+
+def is_step(path: Path) -> bool:
+    """Whether `deepkd prune` left this within its folder on its way: anything in `step-N/`, and `step-N.safetensors`.
+
+    Args:
+        path: from the folder on.
+    """
+    untuned = path.suffix == ".safetensors" and STEP.fullmatch(path.stem)
+    return bool(untuned) or any(STEP.fullmatch(part) for part in path.parts[:-1])
+
+
+def _steps(folder: Path) -> list[dict[str, str]]:
+    """The steps of prunings under a folder, and why they are left out."""
+    paths = [path.relative_to(folder) for path in _files(folder)]
+    reason = "a step of a pruning, whose end is measured; to measure it too, name it"
+    return [{"path": str(path), "reason": f"{folder / path}: {reason}"} for path in paths if is_step(path)]
 
 
 def _opened(
@@ -115,9 +154,10 @@ def _opened(
     """The teacher, the models named and those found; and what was found that is no model."""
     teacher = config.teacher or TEACHER
     asked = [(teacher, "teacher", True), *((model, "student", True) for model in models)]
-    asked += [(str(path), "student", False) for path in find_models(folder) if not _is_of(path, teacher)]
+    own_files = _own_files(teacher)
+    asked += [(str(path), "student", False) for path in find_models(folder) if path.resolve() not in own_files]
     entries: list[Entry] = []
-    left_out: list[dict[str, str]] = []
+    left_out = _steps(folder)
     for number, (argument, role, named) in enumerate(asked):
         own = exports / str(number)
         own.mkdir()
@@ -137,9 +177,11 @@ def _opened(
     ], left_out
 
 
-def _is_of(path: Path, teacher: str) -> bool:
-    """Whether a checkpoint is the teacher's, given as a file or as its run folder."""
-    return Path(teacher).exists() and Path(teacher).resolve() in (path.resolve(), path.parent.resolve())
+def _own_files(teacher: str) -> set[Path]:
+    """The teacher's checkpoint, given as a file or as its run folder, and the ONNX file of its name."""
+    path = Path(teacher)
+    file = path / WEIGHTS_FILE if path.is_dir() else path
+    return {file.resolve(), file.with_suffix(".onnx").resolve()}
 
 
 def _again(contender: Contender, threads: int) -> CropModel:
@@ -153,22 +195,18 @@ def _again(contender: Contender, threads: int) -> CropModel:
 
 
 def _areas(
-    entries: Sequence[Entry], config: BenchmarkConfig, say: Say
+    judged: Mapping[int, Entry], crops: CropSet | None, config: BenchmarkConfig, say: Say
 ) -> tuple[dict[int, Measure], dict[str, Any] | None]:
-    """Number of each trained entry -> its AUC, and what it was measured on; nothing without data."""
-    judged = {index: next(iter(e.opened.values())) for index, e in enumerate(entries) if e.contender.trained}
-    if config.data is None or not judged:
+    """Number of each trained entry -> its AUC, and what it was measured on; nothing without crops."""
+    if crops is None or config.data is None:
         return {}, None
-    from deepkd.data.crops import load_crops
-
-    crops = load_crops(config.data, None if config.split == "all" else config.split, limit=config.limit)
     say(f"measuring AUC on {len(crops):,} crops")
-    found = evaluate(list(judged.values()), crops, EvaluateConfig())
+    found = evaluate([entry.model for entry in judged.values()], crops, EvaluateConfig())
     areas = {index: one.whole.auc for index, one in zip(judged, found, strict=True)}
     return areas, {"name": config.data.name, "split": config.split, "crops": len(found[0].rows)}
 
 
-def _row(entry: Entry, timings: Mapping[int, Timing], area: Measure | None) -> dict[str, Any]:
+def _row(entry: Entry, timings: Mapping[int, Timing], area: Measure | None, seen: float | None) -> dict[str, Any]:
     contender = entry.contender
     return {
         "name": contender.name,
@@ -182,6 +220,7 @@ def _row(entry: Entry, timings: Mapping[int, Timing], area: Measure | None) -> d
             for threads, timing in timings.items()
         ],
         "auc": None if area is None or area.value is None else {k: round(v, 6) for k, v in vars(area).items()},
+        "training_data": seen,
         "front": [],
     }
 
@@ -197,6 +236,12 @@ def made(metadata: Mapping[str, Any]) -> list[str]:
     steps += ["pruned"] if metadata.get("pruned") else []
     quantized = metadata.get("quantized") or {}
     return [*steps, *([quantized["variant"]] if quantized else [])]
+
+
+def _mark_fronts(rows: Sequence[dict[str, Any]]) -> None:
+    for name, cost in COSTS.items():
+        for index in front(rows, cost):
+            rows[index]["front"].append(name)
 
 
 def front(rows: Sequence[Mapping[str, Any]], cost: Callable[[Mapping[str, Any]], float]) -> list[int]:

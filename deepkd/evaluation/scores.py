@@ -37,6 +37,7 @@ def logits_of(
     *,
     batch: int,
     progress: Progress | None = None,
+    checked: int | None = None,
 ) -> list[Array]:
     """Logits of every model, (N,) each; memory holds two batches of images whatever N is.
 
@@ -46,10 +47,11 @@ def logits_of(
         indices: of the rows to score, in this order.
         batch: crops decoded and scored together.
         progress: told after each batch.
+        checked: how many models, from the first, must give finite logits; all unless given.
 
     Raises:
         DataError: a crop cannot be read.
-        ModelError: a model gives a logit that is not finite.
+        ModelError: a model that is checked gives a logit that is not finite.
     """
     parts: list[list[Array]] = [[] for _ in models]
     done = 0
@@ -60,7 +62,7 @@ def logits_of(
         if progress:
             progress(done, len(indices))
     found = [np.concatenate(part) for part in parts]
-    for model, logits in zip(models, found, strict=True):
+    for model, logits in list(zip(models, found, strict=True))[:checked]:
         _check_finite(model, logits, crops, indices)
     return found
 

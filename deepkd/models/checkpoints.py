@@ -18,6 +18,8 @@ from deepkd.scoring.model import METADATA_KEY, METADATA_SCHEMA, InputFormat, Sco
 
 WEIGHTS_FILE = "model.safetensors"
 """The checkpoint inside a run folder."""
+KINDS = "a run folder, a .safetensors or .pth file, or, where a command takes it, an .onnx file"
+"""What a model may be given as, for messages."""
 PUBLISHED = ("cross-efficient-vit", "efficient-vit")
 """Architectures whose published `.pth` files are plain state dicts under the authors' module names."""
 
@@ -64,15 +66,20 @@ def load_checkpoint(path: Path, *, device: str = "cpu", allow_untrained: bool = 
     Raises:
         ModelError: as `load_model`.
     """
+    if is_onnx(path):
+        raise ModelError(
+            f"{path}: an ONNX model, and what is asked for takes a network of PyTorch's; give the run folder, "
+            ".safetensors or .pth file that it was exported from"
+        )
     if path.is_dir():
         if not (path / WEIGHTS_FILE).is_file():
             raise ModelError(f"{path}: holds no {WEIGHTS_FILE}; give a finished run, or train one with 'deepkd train'")
         path = path / WEIGHTS_FILE
     if not path.is_file():
-        raise ModelError(f"{path}: no such model; give a run folder, a .safetensors, .pth or .onnx file")
+        raise ModelError(f"{path}: no such model; give {KINDS}")
     readers = {".safetensors": _read_safetensors, ".pth": _read_published, ".pt": _read_published}
     if path.suffix not in readers:
-        raise ModelError(f"{path}: unknown kind of model; give a run folder, a .safetensors, .pth or .onnx file")
+        raise ModelError(f"{path}: unknown kind of model; give {KINDS}")
     model = readers[path.suffix](path)
     if not (model.trained or allow_untrained):
         raise ModelError(f"{path}: its weights were never trained, so its scores mean nothing; train it first")

@@ -94,7 +94,15 @@ def _notes(document: Mapping[str, Any]) -> Text:
         )
     if any(row["auc"] is not None for row in document["models"]):
         lines.append("AUC: people may recur across splits (the index names none), which flatters it.")
+    lines += [line for row in document["models"] for line in trained_on(row["name"], row["training_data"])]
     return Text("\n".join(lines), style="dim")
+
+
+def trained_on(name: str, share: float | None) -> list[str]:
+    """What a reader has to know of a model that was trained on what it is measured on; [] of any other."""
+    if not share:
+        return []
+    return [f"{visible(name)} was TRAINED on {share:.1%} of these originals; its figures say nothing about new ones."]
 
 
 def busy(at: Mapping[str, Any], *, then: str = "measure again when it is idle, or with --threads 1") -> list[str]:

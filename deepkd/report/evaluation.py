@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from deepkd.report.benchmark import trained_on
 from deepkd.report.csv import cell
 from deepkd.report.escape import visible
 from deepkd.report.robustness import harm_note, robustness_table
@@ -98,13 +99,10 @@ def _remarks(models: list[Any]) -> Iterator[str]:
     for model in models:
         trained = [found for found in model["overlaps"] if found["place"] == "training"]
         yield from (f"Of these, also in {visible(model['name'])}'s {sentence}." for sentence in _overlaps(trained))
-        name = visible(model["name"])
-        if model["training_data"]:
-            share = model["training_data"]
-            yield f"{name} was TRAINED on {share:.1%} of these originals; its figures say nothing about new ones."
+        yield from trained_on(model["name"], model["training_data"])
         if model["unjudged"]:
             counts = ", ".join(f"{count} {answer}" for answer, count in model["unjudged"].items())
-            yield f"{name} gave no score to {counts}; {_left_out(model)}"
+            yield f"{visible(model['name'])} gave no score to {counts}; {_left_out(model)}"
 
 
 def _left_out(model: Mapping[str, Any]) -> str:

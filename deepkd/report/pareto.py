@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deepkd.outputs import writing
-from deepkd.report.benchmark import busy
+from deepkd.report.benchmark import busy, trained_on
 from deepkd.report.csv import cell
 from deepkd.report.escape import visible
 from deepkd.report.plots import COLORS, RUNTIMES, plain, save_plot
@@ -78,6 +78,7 @@ def notes(document: Document) -> str:
             "over originals; people may recur across splits. Front: no other model is as right and faster (on most "
             "threads), or smaller."
         )
+    lines += [line for row in document["models"] for line in trained_on(row["name"], row["training_data"])]
     return "\n".join(lines)
 
 

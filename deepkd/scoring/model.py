@@ -15,7 +15,8 @@ import numpy.typing as npt
 from deepkd.errors import ModelError
 from deepkd.images import Image
 from deepkd.scoring.calibration import Calibration
-from deepkd.scoring.runtimes import RUNTIMES, OnnxRuntime, Runtime
+from deepkd.scoring.runtimes import OnnxRuntime, Runtime, start
+from deepkd.scoring.seal import SEAL_KEY, seal_of
 from deepkd.scoring.verdict import Thresholds
 from deepkd.shipped import checksums, shipped_file, shipped_students
 from deepkd.video.crops import CROP_RULES, CropRule
@@ -201,7 +202,9 @@ def _opened(path: Path, content: bytes, threads: int | None, runtime: str) -> tu
     if raw is None or inputs != {"crops": "tensor(uint8)"} or "logit" not in outputs:
         raise ModelError(f"{path}: an ONNX model, but not one of deepkd's; make one with 'deepkd export'")
     metadata = _checked_metadata(path, raw)
-    return metadata, outputs, opened if own else RUNTIMES[runtime](content, threads)
+    if SEAL_KEY in metadata and metadata[SEAL_KEY] != seal_of(content):
+        raise ModelError(f"{path}: damaged: not the bytes that were exported; export it again or copy it again")
+    return metadata, outputs, opened if own else start(runtime, path, content, threads)
 
 
 def _checked_metadata(path: Path, raw: str) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """RUNTIMES: what computes an ONNX file's outputs. ONNX Runtime comes with deepkd, OpenVINO with its extra."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from deepkd.errors import UsageError
+from deepkd.errors import ModelError, UsageError
 
 Array = npt.NDArray[Any]
 
@@ -64,3 +65,19 @@ class OpenVino:
 
 
 RUNTIMES: dict[str, Callable[[bytes, int | None], Runtime]] = {"onnxruntime": OnnxRuntime, "openvino": OpenVino}
+
+
+def start(runtime: str, path: Path, content: bytes, threads: int | None) -> Runtime:
+    """A file, ready to compute in a runtime of `RUNTIMES`.
+
+    Raises:
+        ModelError: the runtime cannot take it.
+        UsageError: the runtime is not installed.
+    """
+    try:
+        return RUNTIMES[runtime](content, threads)
+    except UsageError:
+        raise
+    except Exception as error:  # each runtime raises its own unrelated classes
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise ModelError(f"{path}: {runtime} cannot run it ({reason}); export it again, or take onnxruntime") from error

@@ -72,6 +72,7 @@ class QuantizeConfig(Config):
     samples: int = setting(128, "Crops that show the ranges, as many real as forged.", low=2)
     split: str = setting("val", "Split that AUC is measured on; `all` takes every row.")
     limit: int | None = setting(None, "Measure AUC on about so many crops, whole families.", low=1)
+    allow_training_data: bool = setting(False, "Measure AUC even on what the model was trained on; the report says so.")
     resamples: int = setting(1000, "Bootstrap resamples behind the interval of the AUC's change.", low=0)
     runs: int = setting(100, "Timed runs of each variant, in turn.", low=3)
     threads: int | None = setting(None, "Threads of the runtime; by default all cores.", low=1)

@@ -71,6 +71,7 @@ class BenchmarkConfig(Config):
     data: Path | None = setting(None, "Folder of labelled crops to measure AUC on.")
     split: str = setting("test", "Split of the index that AUC is measured on; `all` takes every row.")
     limit: int | None = setting(None, "Measure AUC on about so many crops, whole families.", low=1)
+    allow_training_data: bool = setting(False, "Measure AUC even on what a model was trained on; the report says so.")
     video: Path | None = setting(None, "Clip to time from decoding to verdict, with each model.")
     video_runs: int = setting(3, "Timed runs of the clip with each model, in turn.", low=1)
     frames: int = setting(16, "Frames sampled from the clip.", low=1)

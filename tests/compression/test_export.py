@@ -1,5 +1,6 @@
 """An exported file gives torch's logits, says what it is, and is refused when it cannot be trusted."""
 
+import hashlib
 import json
 import warnings
 from pathlib import Path
@@ -8,16 +9,19 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from scorer_factory import write_scorer
 from torch import nn
 from typer.testing import CliRunner
 
 from deepkd.cli.app import app
 from deepkd.compression import export
 from deepkd.compression.export import export_onnx
+from deepkd.compression.graphs import CONVERSIONS
 from deepkd.errors import ModelError, OutputError
 from deepkd.models.checkpoints import save_model
 from deepkd.models.registry import PUBLISHED_FORMAT, TorchModel, build_model
 from deepkd.scoring.model import METADATA_KEY, InputFormat, Scorer
+from deepkd.scoring.seal import SEAL_KEY, seal_of, sealed
 
 CROPS = list(np.random.default_rng(0).integers(0, 256, (5, 70, 70, 3), np.uint8))
 
@@ -71,7 +75,7 @@ def test_a_written_file_whose_logits_moved_is_refused(
         graph = onnx.load(path)
         bias = next(one for one in graph.graph.initializer if one.name.endswith("classifier.bias"))
         bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + np.float32(shift), bias.name))
-        onnx.save(graph, path)
+        path.write_bytes(sealed(graph.SerializeToString()))
 
     monkeypatch.setattr(export, "_describe", spoil)
     if not refused:
@@ -79,6 +83,25 @@ def test_a_written_file_whose_logits_moved_is_refused(
         return
     with pytest.raises(ModelError, match=r"export refused|not finite"):
         export_onnx(trained(), tmp_path / "m.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+class Baked(nn.Module):
+    """A network for as many crops as it was traced on."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, views: torch.Tensor) -> torch.Tensor:
+        return self.module(views).reshape(int(views.shape[0]), 1)
+
+
+def test_a_batch_size_that_is_baked_in_is_refused(tmp_path: Path) -> None:
+    model = trained()
+    model.module = Baked(model.module)
+    with pytest.raises(ModelError, match="export refused: traced on 2 crops, it fails on 3"):
+        export_onnx(model, tmp_path / "m.onnx")
     assert not list(tmp_path.iterdir())
 
 
@@ -117,6 +140,32 @@ def test_metadata_that_is_not_whole_is_refused(tmp_path: Path, change: str, mess
     edited(path, change)
     with pytest.raises(ModelError, match=message):
         Scorer.load(path)
+
+
+@pytest.mark.parametrize("variant", ["float32", *CONVERSIONS])
+def test_a_file_with_one_other_byte_is_refused(variant: str, tmp_path: Path) -> None:
+    path = export_onnx(trained(), tmp_path / "m.onnx")
+    if variant != "float32":
+        CONVERSIONS[variant](path, path)
+    content = bytearray(path.read_bytes())
+    assert Scorer.load(path).metadata[SEAL_KEY] == seal_of(content)
+    graph = onnx.load(path)
+    weights = max(graph.graph.initializer, key=lambda tensor: len(tensor.raw_data)).raw_data
+    content[content.index(weights) + len(weights) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="damaged: not the bytes that were exported; export it again or copy it again"):
+        Scorer.load(path)
+    path.write_bytes(sealed(content))
+    assert Scorer.load(path).metadata[SEAL_KEY] == seal_of(path.read_bytes())
+
+
+def test_a_seal_by_hand_and_files_that_have_none(tmp_path: Path) -> None:
+    zeros = b'a{"content_sha256": "' + b"0" * 64 + b'"}b'
+    digest = hashlib.sha256(zeros).hexdigest()
+    assert seal_of(zeros) == seal_of(sealed(zeros)) == digest
+    assert sealed(zeros) == b'a{"content_sha256": "' + digest.encode() + b'"}b' == sealed(sealed(zeros))
+    assert seal_of(b"an older file") is None and sealed(b"an older file") == b"an older file"
+    assert SEAL_KEY not in Scorer.load(write_scorer(tmp_path / "older.onnx")).metadata
 
 
 def test_truncated_and_missing_files_are_refused(tmp_path: Path) -> None:

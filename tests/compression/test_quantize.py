@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from crop_factory import write_crops
 from model_factory import random_model
@@ -14,11 +15,13 @@ from scorer_factory import write_scorer
 from typer.testing import CliRunner
 
 from deepkd.cli.app import app
+from deepkd.compression import quantize as quantisation
 from deepkd.compression.export import export_onnx
 from deepkd.compression.graphs import CONVERSIONS, rounded, weighted_layers, weights_only
 from deepkd.compression.int8 import RECIPES, Recipe, kept_in_float, prepare, sensitivity, to_int8
-from deepkd.compression.quantize import Trial, paired_ratio, quantize
-from deepkd.errors import DataError
+from deepkd.compression.quantize import Trial, by_chance, paired_ratio, quantize
+from deepkd.errors import DataError, ModelError
+from deepkd.evaluation.benchmark import Timing
 from deepkd.evaluation.metrics import Measure, auc, auc_change
 from deepkd.models.checkpoints import save_model
 from deepkd.report.quantize import outcome, quantize_tables
@@ -72,6 +75,22 @@ def test_int8_is_still_the_model(name: str, source: Path, tmp_path: Path) -> Non
     assert distances.keys() == {name} and distances[name] > 0
     check(tmp_path / "m.onnx", source, alike=0.9)
     assert Scorer.load(tmp_path / "m.onnx").metadata["quantized"] == {"variant": "int8", "recipe": name, "crops": 12}
+    check_arithmetic(tmp_path / "m.onnx")
+
+
+def check_arithmetic(path: Path) -> None:
+    """Convolutions take unsigned bytes and weights of signed ones, with a scale per channel."""
+    graph = onnx.load(path).graph
+    known = {tensor.name: tensor for tensor in graph.initializer}
+    makers = {output: node for node in graph.node for output in node.output}
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    quantised = [[makers.get(name) for name in node.input[:2]] for node in convolutions]
+    quantised = [pair for pair in quantised if all(node and node.op_type == "DequantizeLinear" for node in pair)]
+    assert len(quantised) > len(convolutions) / 2
+    for activation, weights in quantised:
+        assert known[activation.input[2]].data_type == onnx.TensorProto.UINT8
+        assert {known[weights.input[at]].data_type for at in (0, 2)} == {onnx.TensorProto.INT8}
+        assert known[weights.input[1]].dims == known[weights.input[2]].dims == known[weights.input[0]].dims[:1]
 
 
 def test_the_settings_offer_every_recipe() -> None:
@@ -106,17 +125,21 @@ def test_no_weight_moves_by_more_than_half_a_step(source: Path, tmp_path: Path) 
     assert len(kept) > 3, "depthwise convolutions"
 
 
-def trial(change: float, low: float, high: float) -> Trial:
+def trial(change: float, low: float, high: float, *, twin: tuple[float, float] = (0.99, 1.0)) -> Trial:
     ratio = Measure((low + high) / 2, low, high)
-    return Trial(None, 0.9, Measure(change), 1.0, ratio)  # type: ignore[arg-type]
+    return Trial(None, 0.9, Measure(change), 1.0, ratio, Measure(sum(twin) / 2, *twin))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("found", "objections"),
     [
         (trial(-0.001, 0.5, 0.6), []),
-        (trial(+0.01, 0.5, 0.99), []),
-        (trial(-0.001, 0.9, 1.1), ["not faster here (1.00 [0.90, 1.10] of float32's time)"]),
+        (trial(+0.01, 0.5, 0.98), []),
+        (trial(-0.001, 0.9, 1.1), ["not faster here (1.00 [0.90, 1.10] of float32's time, float32's twin"]),
+        (trial(0.0, 0.92, 0.98, twin=(0.95, 1.02)), ["not faster here (0.95 [0.92, 0.98] of float32's time, float32"]),
+        (trial(0.0, 0.92, 0.98, twin=(1.01, 1.05)), ["not faster here"]),
+        (trial(0.0, 0.92, 0.94, twin=(0.95, 1.05)), []),
+        (trial(0.0, 0.98, 0.99, twin=(1.0, 1.0)), []),
         (trial(-0.0021, 0.5, 0.6), ["AUC falls by 0.0021, more than 0.002"]),
         (trial(-0.1, 2.0, 2.0), ["not faster", "AUC falls"]),
     ],
@@ -125,6 +148,49 @@ def test_objections(found: Trial, objections: list[str]) -> None:
     given = found.objections(0.002)
     assert len(given) == len(objections)
     assert all(text.startswith(start) for text, start in zip(given, objections, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("twin", "share"),
+    [((1.0, 1.0), 1.0), ((0.9, 1.05), 0.9), ((0.98, 1.25), 0.8), ((1.1, 1.25), 0.8), ((0.8, 0.9), 0.8)],
+)
+def test_a_slow_twin_says_as_much_of_chance_as_a_fast_one(twin: tuple[float, float], share: float) -> None:
+    assert by_chance(Measure(sum(twin) / 2, *twin)) == pytest.approx(share)
+
+
+def test_a_copy_of_float32_is_not_faster(
+    source: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The times are made up: each model of a turn is quicker than the last, and a byte smaller changes nothing."""
+    spent = {"float32": 1.0, "int8": 0.95, "fp16": 2.0, "weights": 0.97, "twin": 0.94}
+
+    def turns(models: list[Scorer], *, runs: int, **_: object) -> list[Timing]:
+        assert models[0].sha256 == models[-1].sha256 and models[0] is not models[-1]
+        return [Timing(single=[seconds] * runs) for seconds in spent.values()]
+
+    monkeypatch.setattr(quantisation, "take_turns", turns)
+    document = quantize(str(source), data, tmp_path / "m.onnx", QUICK.replace(max_drop=1.0))
+    assert document["written"] is None and document["twin"] == {
+        "latency_ms": 940,
+        "latency_ratio": {"value": 0.94, "low": 0.94, "high": 0.94},
+        "faster_below": 0.94,
+    }
+    spent["int8"] = 0.93
+    assert quantize(str(source), data, tmp_path / "m.onnx", QUICK.replace(max_drop=1.0))["written"]["variant"] == "int8"
+
+
+def test_int8_weights_run_as_float32s_graph(source: Path, tmp_path: Path) -> None:
+    weights_only(source, tmp_path / "weights.onnx")
+    assert optimised(tmp_path / "weights.onnx", tmp_path) == optimised(source, tmp_path)
+
+
+def optimised(path: Path, folder: Path) -> list[str]:
+    """The operators that ONNX Runtime makes of a file."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.optimized_model_filepath = str(folder / "optimised.onnx")
+    onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return sorted(node.op_type for node in onnx.load(folder / "optimised.onnx").graph.node)
 
 
 def test_a_ratio_is_paired() -> None:
@@ -170,6 +236,39 @@ def test_the_document_says_what_was_measured_and_keeps_what_is_asked_for(
     assert (kept.sha256, kept.bytes) == (variants[2]["sha256"], variants[2]["bytes"])
 
 
+def test_what_is_quantised_already_is_refused_by_its_name(source: Path, tmp_path: Path) -> None:
+    CONVERSIONS["fp16"](source, tmp_path / "half.onnx")
+    with pytest.raises(ModelError, match=r"half\.onnx: quantised already \(fp16\); give the float32 model"):
+        quantize(str(tmp_path / "half.onnx"), tmp_path, tmp_path / "m.onnx", QUICK)
+
+
+def test_a_variant_that_overflows_is_a_row_that_says_no(data: Path, tmp_path: Path) -> None:
+    model = random_model("pico")
+    model.module.get_classifier().weight.data.abs_().mul_(1e6)
+    source = export_onnx(model, tmp_path / "m.onnx", verify=False)
+    document = quantize(str(source), data, tmp_path / "out.onnx", QUICK.replace(keep="fp16"))
+    row = next(row for row in document["models"] if row["variant"] == "fp16")
+    assert row["auc"] is None and row["accepted"] is False and "not finite on" in row["objections"][0]
+    assert document["written"] is None and not (tmp_path / "out.onnx").exists()
+    console = Console(record=True, width=250, file=io.StringIO())
+    console.print(quantize_tables(document))
+    assert "not finite on" in console.export_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["export", "deepkd-nano", "--out", "m.onnx"], 1, "an ONNX model, and what is asked for takes a network"),
+        (["export", "run", "--out", "plainname"], 2, "plainname: what is written ends in .onnx"),
+        (["export", "run", "--format", "torchscript", "--out", "m.onnx"], 2, "ends in .pt or .ts"),
+        (["quantize", "run", "--data", "crops", "--out", "m.pt"], 2, "ends in .onnx"),
+    ],
+)
+def test_messages_that_lead_on(words: list[str], code: int, message: str) -> None:
+    result = CliRunner().invoke(app, words, env={"COLUMNS": "300"})
+    assert result.exit_code == code and message in result.stderr
+
+
 def test_nothing_is_written_where_nothing_pays(
     source: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,6 +305,8 @@ def test_the_command_takes_a_checkpoint_and_prints_table_or_json(data: Path, tmp
     console.print(quantize_tables(document))
     shown = console.export_text()
     assert "Wrote int8 to" in shown and f"{document['models'][0]['auc']:.4f}" in shown
+    twin = document["twin"]
+    assert f"{twin['latency_ms']:.3f} ms" in shown and f"below {twin['faster_below']:.2f}" in shown
     nothing = outcome({**document, "written": None})
     assert "nothing was written" in nothing and "--keep" in nothing
 

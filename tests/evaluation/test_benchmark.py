@@ -14,6 +14,7 @@ from scorer_factory import SIDE, metadata, tinted_clip, write_scorer
 
 from deepkd.data.crops import load_crops
 from deepkd.errors import ModelError
+from deepkd.evaluation import benchmark as benchmarks
 from deepkd.evaluation.benchmark import WARM_UP, benchmark, chosen, reduction, take_turns
 from deepkd.evaluation.contenders import open_contenders, open_model
 from deepkd.evaluation.evaluate import evaluate
@@ -25,6 +26,7 @@ from deepkd.settings.evaluation import BenchmarkConfig, EvaluateConfig
 
 ROW = {
     "name", "role", "runtime", "params", "macs", "bytes", "latency_ms", "throughput_per_s", "peak_rss_mb", "auc",
+    "training_data",
 }  # fmt: skip
 
 
@@ -186,9 +188,19 @@ def test_models_take_turns_and_each_turn_begins_untimed():
     timings = take_turns([Recorder("A", calls), Recorder("B", calls)], runs=4, batch=3)
     warm = 2 * (WARM_UP + 1)
     assert calls[:warm] == [*[("A", 1)] * WARM_UP, ("A", 3), *[("B", 1)] * WARM_UP, ("B", 3)]
-    assert calls[warm : warm + 16] == [("A", 1), ("A", 1), ("B", 1), ("B", 1)] * 4
-    assert calls[warm + 16 :] == [("A", 1), ("A", 3), ("B", 1), ("B", 3)] * 3
+    turn = {name: [(name, 1), (name, 1)] for name in "AB"}
+    assert calls[warm : warm + 16] == [*turn["A"], *turn["B"], *turn["B"], *turn["A"]] * 2
+    turn = {name: [(name, 1), (name, 3)] for name in "AB"}
+    assert calls[warm + 16 :] == [*turn["A"], *turn["B"], *turn["B"], *turn["A"], *turn["A"], *turn["B"]]
     assert [(len(timing.single), len(timing.batch)) for timing in timings] == [(4, 3), (4, 3)]
+
+
+def test_each_model_is_as_often_first_and_keeps_its_own_times(monkeypatch):
+    calls = []
+    monkeypatch.setattr(benchmarks, "_timed", lambda model, images: calls.append(model.name) or float(len(calls)))
+    timings = take_turns([Recorder(name, []) for name in "ABC"], runs=3, batch=2)
+    assert "".join(calls) == "ABCBCACAB" * 2
+    assert [timing.single for timing in timings] == [[1, 6, 8], [2, 4, 9], [3, 5, 7]]
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,13 @@ from typer.testing import CliRunner
 from deepkd.cli.app import app
 from deepkd.compression.export import export_onnx
 from deepkd.errors import ModelError
+from deepkd.evaluation import pareto as pareto_module
 from deepkd.evaluation.evaluate import evaluate_files
 from deepkd.evaluation.pareto import COSTS, find_models, front, made
 from deepkd.models.checkpoints import save_model
 from deepkd.models.registry import build_model
 from deepkd.report.pareto import PANELS, pareto_tables
-from deepkd.settings.evaluation import EvaluateConfig
+from deepkd.settings.evaluation import BenchmarkConfig, EvaluateConfig
 
 QUICK = ["--runs", "3", "--batch", "2", "--teacher", "pico"]
 
@@ -62,6 +63,42 @@ def test_what_is_found(place: Path, tmp_path: Path) -> None:
         find_models(tmp_path)
 
 
+KEPT = [
+    "a/best.safetensors", "pruned/model.safetensors", "published.pth", "step-by-step/f.onnx", "step-one.safetensors",
+    "teacher/model.onnx", "teacher/teacher-int8.onnx", "two-step-kd/f.onnx",
+]  # fmt: skip
+STEPS = ["pruned/step-1.safetensors", "pruned/step-1/model.safetensors", "step-2.safetensors", "step-12/f.onnx"]
+
+
+def touched(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"")
+    return folder
+
+
+def test_only_steps_and_what_is_no_model_are_no_models(tmp_path: Path) -> None:
+    touched(tmp_path, *KEPT, *STEPS, "teacher/model.safetensors", "pruned/step-1/last.pt", "pruned/config.json")
+    assert [str(path.relative_to(tmp_path)) for path in find_models(tmp_path)] == KEPT
+    own = [str(path.relative_to(tmp_path / "pruned")) for path in find_models(tmp_path / "pruned")]
+    assert own == ["model.safetensors"], "the folder of a pruning itself"
+    assert {one["path"] for one in pareto_module._steps(tmp_path)} == set(STEPS)
+
+
+@pytest.mark.parametrize("teacher", ["teacher", "teacher/model.safetensors"])
+def test_only_the_teachers_own_file_is_not_measured_twice(teacher: str, tmp_path: Path) -> None:
+    model = random_model("pico")
+    (tmp_path / "teacher").mkdir()
+    save_model(model, tmp_path / "teacher" / "model.safetensors")
+    write_scorer(tmp_path / "teacher" / "teacher-int8.onnx")
+    exports = touched(tmp_path / "exports")
+    exports.mkdir()
+    config = BenchmarkConfig(teacher=str(tmp_path / teacher))
+    entries, left_out = pareto_module._opened(tmp_path, [], config, exports, [1])
+    assert [entry.contender.role for entry in entries] == ["teacher", "student"] and not left_out
+    assert entries[1].path == str(tmp_path / "teacher" / "teacher-int8.onnx")
+
+
 def test_every_model_is_measured_the_teachers_architecture_too(measured: tuple[dict, Path], place: Path) -> None:
     document, _ = measured
     assert document["schema"] == "deepkd.pareto/1"
@@ -74,8 +111,9 @@ def test_every_model_is_measured_the_teachers_architecture_too(measured: tuple[d
         assert [each["threads"] for each in row["latency_ms"]] == [1, 2]
         assert all(each["single"] > 0 and each["batch"] > 0 for each in row["latency_ms"])
         assert row["bytes"] > 0 and row["macs"] > 0
-    (left_out,) = document["left_out"]
-    assert left_out["path"] == "mtcnn.onnx" and "damaged" in left_out["reason"]
+    left_out = {one["path"]: one["reason"] for one in document["left_out"]}
+    assert left_out.keys() == {"mtcnn.onnx", "pruned/step-1/model.safetensors"} and "damaged" in left_out["mtcnn.onnx"]
+    assert "a step of a pruning" in left_out["pruned/step-1/model.safetensors"]
     config = EvaluateConfig(data=place / "crops", split="all", resamples=0)
     (expected,) = evaluate_files([str(place / "models" / "green.onnx")], config)
     assert rows["green"]["auc"]["value"] == pytest.approx(expected.crops.auc.value, abs=1e-6)

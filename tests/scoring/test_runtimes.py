@@ -31,6 +31,16 @@ def test_openvino_gives_the_same_scores() -> None:
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
+def test_what_a_runtime_cannot_run_is_an_error_of_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(content: bytes, threads: int | None) -> None:
+        raise RuntimeError("\nno such operator\nat core.cpp:1")
+
+    monkeypatch.setitem(RUNTIMES, "openvino", refuse)
+    path = write_scorer(tmp_path / "m.onnx")
+    with pytest.raises(ModelError, match=r"m\.onnx: openvino cannot run it \(no such operator\); .*onnxruntime"):
+        Scorer.load(path, runtime="openvino")
+
+
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_a_file_that_is_no_model_is_refused_in_every_runtime(runtime: str, tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(b"junk")
