@@ -36,11 +36,14 @@ class Folded(nn.Module):
 
     def forward(self, crops: Tensor) -> Tensor:
         """(N, S, S, 3) uint8 -> (N,) float32."""
-        return self.module(self.views(crops)).flatten()
+        return self.module(self.views(crops)).reshape(-1)
 
     def views(self, crops: Tensor) -> Tensor:
-        """(N, S, S, 3) uint8 -> what the model expects, (N, 3, S, S) float32."""
-        return normalise(crops.permute(0, 3, 1, 2).float() / 255, self.format)
+        """(N, S, S, 3) uint8 -> what the model expects, (N, 3, S, S) float32: `normalise` as one product and one sum."""
+        batch = crops.permute(0, 3, 1, 2).float()
+        zero = normalise(batch.new_zeros(1, 3, 1, 1), self.format)
+        scale = (normalise(batch.new_ones(1, 3, 1, 1), self.format) - zero) / 255
+        return (batch.flip(1) if self.format.color == "BGR" else batch) * scale + zero
 
 
 class Located(Folded):
@@ -55,8 +58,8 @@ class Located(Folded):
         module: Any = self.module
         features = module.forward_features(self.views(crops))
         last = module.get_classifier()
-        evidence = nn.functional.conv2d(features, last.weight[:, :, None, None], last.bias)
-        return module.forward_head(features).flatten(), evidence[:, 0]
+        evidence = nn.functional.conv2d(features, last.weight[:, :, None, None], last.bias).squeeze(1)
+        return evidence.mean((1, 2)), evidence
 
 
 def folded(model: TorchModel, example: Tensor) -> Folded:
