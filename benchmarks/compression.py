@@ -105,10 +105,10 @@ def show_yardstick(document: Mapping[str, Any]) -> str:
         for row in document["models"]
     ]
     return (
-        f"{markdown(titles, lines)}\n\nONNX Runtime {at['onnxruntime']}, {at['cpu']}, load {at['load']} before the run; in "
-        "turn in one process, median of single crops. The last column takes each model with that number of threads "
-        f"with which it is faster. The aim for a small model, {AIM_MS} ms where this network takes {ITS_MS} ms, is "
-        f"{AIM_MS / ITS_MS:.3f} of it."
+        f"{markdown(titles, lines)}\n\nONNX Runtime {at['onnxruntime']}, {at['cpu']}, load {at['load']} before the "
+        "run; in turn in one process, median of single crops. The last column takes each model with that number of "
+        f"threads with which it is faster. The aim for a small model, {AIM_MS} ms where this network takes {ITS_MS} "
+        f"ms, is {AIM_MS / ITS_MS:.3f} of it."
     )
 
 

@@ -121,7 +121,8 @@ def outlook(rows: Sequence[Mapping[str, Any]]) -> str:
 def measure_views(args: argparse.Namespace) -> dict[str, Any]:
     folder = ROOT / "docs" / "training"
     chains = [{"name": name, "points": points([folder / run for run in runs])} for name, runs in CHAINS.items()]
-    chains += [{"name": Path(run).name, "points": points([Path(run)])} for run in args.size]
+    others = [Path(run) for run in args.size if Path(run).name not in CHAINS]
+    chains += [{"name": run.name, "points": points([run])} for run in others]
     return {"chains": chains}
 
 
