@@ -39,7 +39,7 @@ class Folded(nn.Module):
         return self.module(self.views(crops)).reshape(-1)
 
     def views(self, crops: Tensor) -> Tensor:
-        """(N, S, S, 3) uint8 -> what the model expects, (N, 3, S, S) float32: `normalise` as one product and one sum."""
+        """(N, S, S, 3) uint8 -> what the model expects, (N, 3, S, S) float32: `normalise` as a product and a sum."""
         batch = crops.permute(0, 3, 1, 2).float()
         zero = normalise(batch.new_zeros(1, 3, 1, 1), self.format)
         scale = (normalise(batch.new_ones(1, 3, 1, 1), self.format) - zero) / 255
