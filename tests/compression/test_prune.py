@@ -391,8 +391,9 @@ def test_what_was_stopped_goes_on_and_cuts_nothing_again(tmp_path: Path, monkeyp
     assert run(app, words).exit_code == 130
     assert not (out / "model.safetensors").exists()
     kept = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
-    for flags in ([], ["--params", "100000"], ["--resume", "--epochs", "0", "--steps", "1"]):
-        anew = run(app, [*words, *flags])
+    untuned = [*words[: words.index("--steps")], "--resume"]
+    for command in (words, [*words, "--params", "100000"], untuned):
+        anew = run(app, command)
         assert anew.exit_code == 1 and "holds steps of a pruning; go on with --resume" in " ".join(anew.stderr.split())
     sibling = random_model("pico")
     sibling.module.get_classifier().bias.data += 1  # type: ignore[operator]

@@ -107,11 +107,10 @@ def test_the_closest_recipe_is_taken(source: Path, tmp_path: Path) -> None:
 def test_sensitive_layers_and_ends_are_left_in_float(source: Path, tmp_path: Path) -> None:
     prepared = prepare(source, tmp_path)
     ends = kept_in_float(prepared, Recipe(float_ends=True), CROPS)
-    assert len(ends) == 3, "the first convolution, the classifier, the evidence"
-    harm = sensitivity(prepared, ends, CROPS)
-    assert harm[ends[0]] == 0 < min(harm[name] for name in ends[1:]), "the evidence does not touch the logit"
+    assert len(ends) == 2, "the first convolution, and the classifier, which gives the evidence"
+    assert min(sensitivity(prepared, ends, CROPS).values()) > 0, "the logit hangs on both"
     more = kept_in_float(prepared, Recipe(float_ends=True, float_sensitive=2), CROPS)
-    assert set(ends) < set(more) and len(more) == 5
+    assert set(ends) < set(more) and len(more) == 4
 
 
 def test_no_weight_moves_by_more_than_half_a_step(source: Path, tmp_path: Path) -> None:
