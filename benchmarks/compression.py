@@ -9,7 +9,6 @@ some parts again and leaves the others as they are. Measure on an idle machine.
 import argparse
 import shutil
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,7 @@ from documents import ROOT, Part, markdown, parser_of, say, write_parts
 from deepkd.compression.quantize import as_onnx, quantize
 from deepkd.errors import UsageError
 from deepkd.evaluation.benchmark import take_turns
-from deepkd.evaluation.contenders import Contender, open_contenders
-from deepkd.evaluation.evaluation import distinct_names
-from deepkd.evaluation.pareto import find_models, pareto
+from deepkd.evaluation.pareto import pareto
 from deepkd.machine import cores, machine
 from deepkd.outputs import check_folder
 from deepkd.report import pareto as pareto_report
@@ -63,46 +60,25 @@ def show_models(document: Mapping[str, Any]) -> str:
 
 
 def measure_yardstick(args: argparse.Namespace) -> dict[str, Any]:
-    counts = [args.threads] if args.threads else sorted({1, cores()})
-    arguments = [YARDSTICK, *map(str, find_models(args.models))]
-    where = machine(max(counts))
-    taken: list[list[float]] = []
-    for threads in counts:
-        with tempfile.TemporaryDirectory(prefix="deepkd-") as root:
-            models = [_in_onnxruntime(argument, Path(root), threads) for argument in arguments]
-            timings = take_turns([one.model for one in models], runs=2 * args.runs, batch=1)
-        taken.append([float(np.median(timing.single)) * 1000 for timing in timings])
-    names = distinct_names([one.name for one in models], arguments)
-    rows = [
-        {
-            "name": name,
-            "size": one.model.format.size,
-            "macs": one.macs,
-            "single_ms": list(ms),
-            "share": min(ms) / min(each[0] for each in taken),
-        }
-        for name, one, ms in zip(names, models, zip(*taken, strict=True), strict=True)
-    ]
-    return {"machine": where, "threads": counts, "models": sorted(rows, key=lambda row: -row["share"])}
-
-
-def _in_onnxruntime(argument: str, root: Path, threads: int) -> Contender:
-    return open_contenders(argument, "student", Path(tempfile.mkdtemp(dir=root)), threads=threads)[0]
+    config = BenchmarkConfig(teacher=YARDSTICK, runs=2 * args.runs, batch=1, threads=args.threads)
+    return pareto(args.models, config, say=say)
 
 
 def show_yardstick(document: Mapping[str, Any]) -> str:
     at = document["machine"]
-    times = [f"ms, {count} thread{'s' * (count > 1)}" for count in document["threads"]]
-    titles = ["Model", "input", "MMACs", *times, f"of {YARDSTICK}'s time"]
+    rows = sorted(document["models"], key=_quickest, reverse=True)
+    (whole,) = (_quickest(row) for row in rows if row["role"] == "teacher")
+    counts = [latency["threads"] for latency in rows[0]["latency_ms"]]
+    times = [f"ms, {count} thread{'s' * (count > 1)}" for count in counts]
+    titles = ["Model", "MMACs", *times, f"of {YARDSTICK}'s time"]
     lines = [
         [
             row["name"],
-            f"{row['size']} px",
             f"{row['macs'] / 1e6:.1f}",
-            *(f"{ms:.2f}" for ms in row["single_ms"]),
-            f"{row['share']:.3f}",
+            *(f"{latency['single']:.2f}" for latency in row["latency_ms"]),
+            f"{_quickest(row) / whole:.3f}",
         ]
-        for row in document["models"]
+        for row in rows
     ]
     return (
         f"{markdown(titles, lines)}\n\nONNX Runtime {at['onnxruntime']}, {at['cpu']}, load {at['load']} before the "
@@ -110,6 +86,11 @@ def show_yardstick(document: Mapping[str, Any]) -> str:
         f"threads with which it is faster. The aim for a small model, {AIM_MS} ms where this network takes {ITS_MS} "
         f"ms, is {AIM_MS / ITS_MS:.3f} of it."
     )
+
+
+def _quickest(row: Mapping[str, Any]) -> float:
+    """Milliseconds of one crop, with that number of threads with which it is faster."""
+    return min(float(latency["single"]) for latency in row["latency_ms"])
 
 
 def measure_quantized(args: argparse.Namespace) -> dict[str, Any]:
