@@ -54,6 +54,12 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def told(done: int, total: int) -> None:
+    """Progress in ten lines."""
+    if done * 10 // total > (done - 1) * 10 // total:
+        say(f"{done}/{total}")
+
+
 def markdown(titles: list[str], lines: list[list[str]], *, left: int = 1) -> str:
     """A Markdown table with its first columns to the left."""
     rule = ["---"] * left + ["---:"] * (len(titles) - left)

@@ -32,7 +32,7 @@ from card_text import (
     show_trained,
     show_verdicts,
 )
-from documents import ROOT, Part, document_parser, interval, say, write_parts
+from documents import ROOT, Part, document_parser, interval, say, told, write_parts
 
 from deepkd.data.crops import load_crops
 from deepkd.detect import detect_all
@@ -54,12 +54,6 @@ CARD = ROOT / "weights" / "MODEL_CARD.md"
 def evaluated(models: tuple[str, ...], config: EvaluateConfig, out: Path | None = None) -> list[Evaluation]:
     """The models on one set of crops, measured once for all parts."""
     return evaluate_files(models, config, out=out, warn=say, progress=told)
-
-
-def told(done: int, total: int) -> None:
-    """Ten lines in all."""
-    if done * 10 // total > (done - 1) * 10 // total:
-        say(f"{done}/{total}")
 
 
 def on(args: argparse.Namespace, data: Path, split: str, **more: Any) -> EvaluateConfig:

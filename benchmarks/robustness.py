@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from documents import ROOT, Part, interval, markdown, number, parser_of, percent, say, signed, span, write_parts
+from documents import ROOT, Part, interval, markdown, number, parser_of, percent, say, signed, span, told, write_parts
 
 from deepkd.compression.quantize import as_onnx
 from deepkd.config import Config
@@ -55,12 +55,6 @@ def evaluated(models: list[str], args: argparse.Namespace, perturb: str) -> list
         data=args.data, split=args.split, limit=args.limit, perturb=perturb, seed=args.seed, resamples=args.resamples
     )
     return evaluate_files(models, config, out=args.out / "crops", progress=told)
-
-
-def told(done: int, total: int) -> None:
-    """Ten lines in all."""
-    if done * 10 // total > (done - 1) * 10 // total:
-        say(f"{done}/{total}")
 
 
 # How they were trained

@@ -1,9 +1,12 @@
 """Fixtures for every test: the two public-domain portraits and a factory of small clips."""
 
 import os
+import runpy
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
 """Of each library: processes that test side by side have a core each, and more threads would wait for each other."""
@@ -50,3 +53,15 @@ def media(tmp_path: Path) -> Media:
 def shared_media(tmp_path_factory: pytest.TempPathFactory) -> Media:
     """The same factory in one folder for the whole run: make a clip once, read it in many tests."""
     return Media(tmp_path_factory.mktemp("media"))
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, Any]]:
+    """What a script of the project defines, by its path from the root; what lies beside it can be imported."""
+
+    def defined(path: str) -> dict[str, Any]:
+        file = HERE.parent / path
+        monkeypatch.syspath_prepend(file.parent)
+        return runpy.run_path(str(file))
+
+    return defined

@@ -1,8 +1,9 @@
 """`benchmarks/headline.py` on tiny models: its table replaces the one of the README, and nothing else changes."""
 
-import runpy
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from crop_factory import write_crops
@@ -13,9 +14,10 @@ ROOT = Path(__file__).resolve().parents[1]
 MARKS = ("<!-- headline -->", "<!-- /headline -->")
 
 
-def test_the_table_is_written_into_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    main = runpy.run_path(str(ROOT / "benchmarks" / "headline.py"))["main"]
+def test_the_table_is_written_into_the_readme(
+    script: Callable[[str], dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main = script("benchmarks/headline.py")["main"]
     readme = tmp_path / "README.md"
     readme.write_text((ROOT / "README.md").read_text())
     monkeypatch.setitem(main.__globals__, "README", readme)
@@ -38,10 +40,6 @@ def test_the_table_is_written_into_the_readme(tmp_path: Path, monkeypatch: pytes
     assert "models in turn in one process" in lines[-1] + lines[-2]
 
 
-def test_a_shipped_student_brings_the_figures_of_its_card() -> None:
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        said = runpy.run_path(str(ROOT / "benchmarks" / "headline.py"))["judged_elsewhere"]("deepkd-nano")
-    finally:
-        sys.path.pop(0)
+def test_a_shipped_student_brings_the_figures_of_its_card(script: Callable[[str], dict[str, Any]]) -> None:
+    said = script("benchmarks/headline.py")["judged_elsewhere"]("deepkd-nano")
     assert [text.split(":")[0] for text in said] == ["AUC of the shipped student, from its card"]

@@ -1,7 +1,6 @@
 """`benchmarks/model_card.py` on tiny crops: every part is written, and the essence says what the parts measured."""
 
 import json
-import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,9 +19,8 @@ MEASURE = {"value": 0.56, "low": 0.46, "high": 0.67}
 
 
 @pytest.fixture
-def card(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    return runpy.run_path(str(ROOT / "benchmarks" / "model_card.py"))
+def card(script: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+    return script("benchmarks/model_card.py")
 
 
 def other_crops(folder: Path) -> Path:

@@ -1,13 +1,13 @@
 """`benchmarks/robustness.py` on tiny crops: every part is written between its marks, and the clause is checked."""
 
 import json
-import runpy
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pytest
 from crop_factory import write_crops
 from scorer_factory import write_scorer
 
@@ -16,9 +16,8 @@ from deepkd.evaluation.metrics import measure
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def test_clips_are_all_counted_and_those_with_a_score_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    show_clips = runpy.run_path(str(ROOT / "benchmarks" / "robustness.py"))["show_clips"]
+def test_clips_are_all_counted_and_those_with_a_score_are_told(script: Callable[[str], dict[str, Any]]) -> None:
+    show_clips = script("benchmarks/robustness.py")["show_clips"]
     labels, answers = [0, 0, 1, 1], [0, np.nan, 1, np.nan]
     clean = measure(labels, [-1, np.nan, 1, 1], answers=answers, resamples=0).to_dict()
     dark = measure(labels, [-1, np.nan, 1, np.nan], answers=answers, resamples=0).to_dict()

@@ -1,9 +1,9 @@
 """`benchmarks/scaling.py` on tiny crops: shares are trained once, every part is written, the picture is drawn."""
 
 import json
-import runpy
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
-def scaling(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    return runpy.run_path(str(ROOT / "benchmarks" / "scaling.py"))
+def scaling(script: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+    return script("benchmarks/scaling.py")
 
 
 @pytest.fixture

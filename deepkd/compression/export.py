@@ -111,7 +111,7 @@ def export_onnx(model: TorchModel, path: Path, *, verify: bool = True) -> Path:
                 output_names=outputs,
                 dynamic_axes={name: {0: "batch"} for name in ["crops", *outputs]},
             )
-        _describe(beside, onnx_metadata(model))
+        save_described(onnx.load(beside), onnx_metadata(model), beside)
         if verify and model.trained:
             _verify(beside, network, example)
     return path
@@ -152,10 +152,6 @@ def onnx_metadata(model: TorchModel) -> dict[str, Any]:
         "calibration": model.calibration.to_dict(),
         "thresholds": model.thresholds.to_dict(),
     }
-
-
-def _describe(path: Path, metadata: dict[str, Any]) -> None:
-    save_described(onnx.load(path), metadata, path)
 
 
 def _verify(path: Path, network: Folded, example: Tensor) -> None:

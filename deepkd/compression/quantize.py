@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deepkd.compression.export import export_onnx
-from deepkd.compression.graphs import CONVERSIONS, metadata_of
+from deepkd.compression.graphs import CONVERSIONS
 from deepkd.compression.importance import drawn_rows
 from deepkd.compression.int8 import RECIPES, to_int8
 from deepkd.data.clips import Warn
@@ -103,9 +103,10 @@ def quantize(
     with scratch() as folder:
         source = _float32(argument, folder)
         shown, judged = _crops(data, config)
-        share = _training_share(source, judged, config, warn)
-        files, distances = _converted(source, shown, config, folder, say)
-        trials, twin = _measured({FLOAT32: source, **files}, judged, config, threads, say, progress)
+        allow = config.allow_training_data
+        (share,) = training_shares([source.name], [source], judged, allow=allow, warn=warn)
+        files, distances = _converted(source.path, shown, config, folder, say)
+        trials, twin = _measured({FLOAT32: source.path, **files}, judged, config, threads, say, progress)
         if chosen := _chosen(trials, config):
             with writing(out) as beside:
                 shutil.copyfile(files[chosen], beside)
@@ -128,10 +129,10 @@ def as_onnx(argument: str, folder: Path) -> Path:
     return export_onnx(load_checkpoint(Path(argument)), folder / "float32.onnx")
 
 
-def _float32(argument: str, folder: Path) -> Path:
-    """The same, if no arithmetic was made cheaper in it yet."""
-    source = as_onnx(argument, folder)
-    made = metadata_of(source).get("quantized")
+def _float32(argument: str, folder: Path) -> Scorer:
+    """The same, opened, if no arithmetic was made cheaper in it yet."""
+    source = Scorer.load(as_onnx(argument, folder))
+    made = source.metadata.get("quantized")
     if made:
         raise ModelError(f"{argument}: quantised already ({made['variant']}); give the float32 model it was made of")
     return source
@@ -146,12 +147,6 @@ def _crops(data: Path, config: QuantizeConfig) -> tuple[CropSet, CropSet]:
     if len({row.label for row in judged.rows}) < 2:
         raise DataError(f"{data}: split '{config.split}' needs REAL and FAKE rows to measure AUC on; give --split")
     return shown.subset(drawn_rows(shown, config.samples, seed=config.seed)), judged
-
-
-def _training_share(source: Path, judged: CropSet, config: QuantizeConfig, warn: Warn) -> float | None:
-    """The share of the originals that judge that the model was trained on, if the settings allow any."""
-    model = Scorer.load(source)
-    return training_shares([model.name], [model], judged, allow=config.allow_training_data, warn=warn)[0]
 
 
 def _converted(

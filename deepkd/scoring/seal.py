@@ -9,7 +9,7 @@ import re
 SEAL_KEY = "content_sha256"
 """In the file's metadata, which is JSON."""
 UNSEALED = "0" * 64
-_VALUE = re.compile(rb'"content_sha256": "([0-9a-f]{64})"')
+_VALUE = re.compile(rf'"{SEAL_KEY}": "([0-9a-f]{{64}})"'.encode())
 
 
 def seal_of(content: bytes) -> str | None:

@@ -68,16 +68,14 @@ def test_an_export_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.M
 def test_a_written_file_whose_logits_moved_is_refused(
     shift: float, refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    describe = export._describe
+    save = export.save_described
 
-    def spoil(path: Path, metadata: dict) -> None:
-        describe(path, metadata)
-        graph = onnx.load(path)
+    def spoil(graph: onnx.ModelProto, metadata: dict, out: Path) -> None:
         bias = next(one for one in graph.graph.initializer if one.name.endswith("classifier.bias"))
         bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + np.float32(shift), bias.name))
-        path.write_bytes(sealed(graph.SerializeToString()))
+        save(graph, metadata, out)
 
-    monkeypatch.setattr(export, "_describe", spoil)
+    monkeypatch.setattr(export, "save_described", spoil)
     if not refused:
         assert export_onnx(trained(), tmp_path / "m.onnx").exists()
         return
