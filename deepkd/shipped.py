@@ -10,6 +10,9 @@ from typing import Any
 from deepkd.errors import ModelError
 
 CHECKSUMS = "SHA256SUMS"
+GOLDEN = "golden.json"
+PATTERN = "pattern"
+"""The name of `deepkd.images.pattern` among the golden scores."""
 _CHECKSUM = re.compile(r"(?P<digest>[0-9a-f]{64}) [ *](?P<name>[\w.-]+)")
 
 
@@ -75,6 +78,18 @@ def shipped_card(sha256: str) -> dict[str, Any]:
                 raise ModelError(f"{path.name}: damaged; reinstall deepkd") from error
             return card if written_for == sha256 else {}  # a card of another file says nothing of this one
     return {}
+
+
+def golden_logit(student: str) -> float:
+    """What a shipped student answers to `deepkd.images.pattern` of its input's size, on every machine.
+
+    Raises:
+        ModelError: that is not known, as the list is missing or damaged.
+    """
+    try:
+        return float(json.loads((weights_dir() / GOLDEN).read_bytes())[student][PATTERN])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{GOLDEN}: missing or damaged; reinstall deepkd") from error
 
 
 def sha256_of(path: Path) -> str:

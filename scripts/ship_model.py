@@ -3,8 +3,9 @@
     python scripts/ship_model.py runs/nano --name deepkd-nano
 
 It takes what tests take (`pip install -e '.[dev]'`): the golden scores are the logits of the two portraits of the
-tests, cropped by the model's own rule; a test compares them, so that a file that is swapped, damaged or run wrongly is
-noticed. A model over the budget of a student is refused, and whatever fails leaves the folder as it was.
+tests, cropped by the model's own rule, and of a pattern of whole numbers. A test compares them, and `deepkd doctor`
+that of the pattern, so that a file that is swapped, damaged or run wrongly is noticed. A model over the budget of a
+student is refused, and whatever fails leaves the folder as it was.
 """
 
 import argparse
@@ -19,17 +20,17 @@ from convert_mtcnn import checksum_lines
 
 from deepkd.compression.export import export_onnx
 from deepkd.errors import DeepKDError, ModelError, UsageError
-from deepkd.images import Image
+from deepkd.images import Image, pattern
 from deepkd.models.checkpoints import load_checkpoint
 from deepkd.models.registry import TorchModel
 from deepkd.outputs import writing
 from deepkd.scoring.model import Scorer
+from deepkd.shipped import GOLDEN, PATTERN
 from deepkd.video.crops import crop_face
 from deepkd.video.faces import load_detector
 from deepkd.video.frames import Frame
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
-GOLDEN = "golden.json"
 NAME = re.compile(r"deepkd-[a-z0-9][a-z0-9-]*")
 MAX_PARAMS, MAX_BYTES = 506_888, 2_100_000
 """Budget of a shipped student."""
@@ -66,8 +67,9 @@ def golden_crops(scorer: Scorer) -> dict[str, Image]:
 
 
 def golden_logits(scorer: Scorer) -> dict[str, float]:
-    """The logit of each portrait's face."""
-    return {name: round(float(scorer.logits([crop])[0]), 4) for name, crop in golden_crops(scorer).items()}
+    """The logit of each portrait's face, and of the picture that `deepkd doctor` shows."""
+    crops = {**golden_crops(scorer), PATTERN: pattern(scorer.format.size)}
+    return {name: round(float(scorer.logits([crop])[0]), 4) for name, crop in crops.items()}
 
 
 def check_name(name: str) -> None:

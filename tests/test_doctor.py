@@ -8,11 +8,13 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from scorer_factory import write_scorer
+from scorer_factory import SIDE, write_scorer
 
 from deepkd import shipped
 from deepkd.doctor import CORE, TRAINING, examine, to_document, usable
+from deepkd.images import pattern
 from deepkd.report.doctor import doctor_table
+from deepkd.scoring.model import Scorer
 
 ROOT = Path(__file__).resolve().parents[1]
 MTCNN = ("mtcnn-pnet.onnx", "mtcnn-rnet.onnx", "mtcnn-onet.onnx")
@@ -27,6 +29,8 @@ def weights(tmp_path, monkeypatch):
     names = (*MTCNN, "deepkd-nano.onnx")
     sums = "".join(f"{shipped.sha256_of(tmp_path / name)}  {name}\n" for name in names)
     (tmp_path / shipped.CHECKSUMS).write_text(sums)
+    logit = Scorer.load(tmp_path / "deepkd-nano.onnx").logits([pattern(SIDE)])[0]
+    (tmp_path / shipped.GOLDEN).write_text(json.dumps({"deepkd-nano": {shipped.PATTERN: float(logit)}}))
     shipped.checksums.cache_clear()
     monkeypatch.setattr(shipped, "weights_dir", lambda: tmp_path)
     yield tmp_path
@@ -43,7 +47,7 @@ def test_a_whole_installation_is_usable(weights):
     assert usable(checks), [check for check in checks if check.needed and not check.ok]
     assert set(CORE.values()) | set(TRAINING) | set(MTCNN) <= found.keys()
     assert re.fullmatch(r"the one face of astronaut.png, probability (0\.9\d\d|1\.000)", found["find a face"].detail)
-    assert found["score a crop"].detail == "deepkd-nano answers"
+    assert re.fullmatch(r"deepkd-nano answers (\S+) to a picture whose score is \1", found["score a crop"].detail)
     assert "CPUExecutionProvider" in found["ONNX Runtime providers"].detail
 
 
@@ -89,6 +93,23 @@ def test_a_student_that_is_no_model_is_found_out(weights):
     found = by_name(examine())
     assert found["deepkd-nano.onnx"].ok
     assert "never trained" in found["score a crop"].detail
+
+
+@pytest.mark.parametrize(
+    ("golden", "words"),
+    [
+        ({"deepkd-nano": {shipped.PATTERN: 7.0}}, "ONNX Runtime computes wrongly here"),
+        ({"deepkd-nano": {shipped.PATTERN: float("nan")}}, "ONNX Runtime computes wrongly here"),
+        ({"deepkd-nano": {}}, "golden.json: missing or damaged; reinstall deepkd"),
+        (None, "golden.json: missing or damaged; reinstall deepkd"),
+    ],
+)
+def test_a_student_that_answers_otherwise_than_elsewhere_is_found_out(weights, golden, words):
+    path = weights / shipped.GOLDEN
+    path.write_text(json.dumps(golden)) if golden else path.unlink()
+    checks = examine()
+    scored = by_name(checks)["score a crop"]
+    assert not usable(checks) and not scored.ok and words in scored.detail
 
 
 def test_torch_that_is_broken_is_reported_and_harmless(weights, monkeypatch):

@@ -14,9 +14,10 @@ from media import Image
 
 from deepkd import shipped
 from deepkd.errors import ModelError
+from deepkd.images import pattern
 from deepkd.report import Provenance, open_report
 from deepkd.scoring.model import METADATA_KEY, Scorer
-from deepkd.shipped import checksums, shipped_card, shipped_file, weights_dir
+from deepkd.shipped import checksums, golden_logit, shipped_card, shipped_file, weights_dir
 from deepkd.video.crops import crop_face
 from deepkd.video.faces import load_detector
 from deepkd.video.frames import Frame
@@ -38,6 +39,7 @@ def test_golden_scores(name: str, astronaut: Image, grace_hopper: Image) -> None
         face = detector.detect(image)[0]
         crop = crop_face(Frame(image, 0.0, 0), face, face_px=scorer.format.size, rule=scorer.format.crop)
         assert scorer.logits([crop.image])[0] == pytest.approx(GOLDEN[name][person], abs=0.02)
+    assert scorer.logits([pattern(scorer.format.size)])[0] == pytest.approx(golden_logit(name), abs=0.02)
 
 
 @pytest.mark.parametrize("name", STUDENTS)

@@ -103,8 +103,7 @@ def quantize(
     with scratch() as folder:
         source = _float32(argument, folder)
         shown, judged = _crops(data, config)
-        allow = config.allow_training_data
-        (share,) = training_shares([source.name], [source], judged, allow=allow, warn=warn)
+        [share] = training_shares([source.name], [source], judged, allow=config.allow_training_data, warn=warn)
         files, distances = _converted(source.path, shown, config, folder, say)
         trials, twin = _measured({FLOAT32: source.path, **files}, judged, config, threads, say, progress)
         if chosen := _chosen(trials, config):
