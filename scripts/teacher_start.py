@@ -1,0 +1,157 @@
+"""Start the EfficientNet-B0 of the teacher from a trained MobileNetV2, and the teacher from that EfficientNet-B0.
+
+    python scripts/teacher_start.py grow runs/helper --data CROPS --out b0.safetensors
+    deepkd distill --data CROPS --teacher runs/helper --student tf_efficientnet_b0 --init b0.safetensors --out runs/b0
+    python scripts/teacher_start.py embed runs/b0 --out start.safetensors
+    deepkd train --data CROPS --model cross-efficient-vit --init start.safetensors --out runs/teacher
+
+MobileNetV2 and EfficientNet-B0 have the same stages with the same strides, and the second is nowhere narrower. So each
+layer of the second starts with the weights of its namesake, in the spirit of Net2Net (Chen et al. 2016,
+arXiv:1511.05641): kernels of 3 sit in the middle of those of 5, further channels are read by nobody yet, further blocks
+add nothing, squeeze-and-excitation lets everything pass, and swish is made to look like ReLU by a gain in front of it.
+What remains different (two blocks less, no clipping at 6) is left to the fine-tuning.
+"""
+
+import argparse
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from timm.models._efficientnet_blocks import SqueezeExcite
+from torch import Tensor, nn
+
+from deepkd.data.crops import CropSet, load_crops
+from deepkd.data.families import inherited
+from deepkd.errors import DeepKDError, UsageError
+from deepkd.models.checkpoints import load_checkpoint, save_model
+from deepkd.models.registry import TorchModel, build_model, normalise
+
+SOURCE, B0, TEACHER = "mobilenetv2_100", "tf_efficientnet_b0", "cross-efficient-vit"
+TAKES = {"blocks.3.2.": "blocks.3.3."}
+"""Block of EfficientNet-B0 -> the one of MobileNetV2 that it starts as, where they are not of one name."""
+GAIN = 4.0
+"""Swish of GAIN times x, divided by GAIN, comes closer to ReLU the larger GAIN is; the next norm divides by it."""
+OPEN = 4.0
+"""The bias of a gate of squeeze-and-excitation that lets 98% pass."""
+
+
+def grow(source: TorchModel, crops: CropSet, count: int, *, gain: float = GAIN) -> TorchModel:
+    """An EfficientNet-B0 that computes about what a MobileNetV2 does.
+
+    Args:
+        source: mobilenetv2_100, neither pruned nor with subclasses.
+        crops: whose statistics the batch norms take.
+        count: how many of them.
+        gain: in front of each swish.
+    """
+    model = build_model(B0, image_size=source.format.size)
+    model.format = dataclasses.replace(source.format)
+    network, known = model.module, _renamed(source.module.state_dict())
+    with torch.no_grad():
+        for name, tensor in network.state_dict().items():
+            if name in known:
+                tensor.copy_(_enlarged(known[name], tensor))
+        for gate in (module.conv_expand for module in network.modules() if isinstance(module, SqueezeExcite)):
+            gate.weight.zero_()
+            gate.bias.fill_(OPEN)
+        for name, norm in _norms(network):
+            if f"{name}.weight" not in known:  # a further block, whose last norm ends what it adds
+                norm.weight.fill_(0 if name.endswith("bn3") else 1)
+            if isinstance(norm.act, nn.SiLU):
+                norm.weight.mul_(gain)
+                norm.bias.mul_(gain)
+        network.classifier.weight.div_(gain)
+    _take_statistics(model, crops, count)
+    model.metadata["recipe"] = inherited(source)
+    return model
+
+
+def _renamed(known: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of MobileNetV2 under their names in EfficientNet-B0; its counters of batches left out."""
+    found = {name: tensor for name, tensor in known.items() if tensor.ndim}
+    for its, source in TAKES.items():
+        moved = {name: found.pop(name) for name in list(found) if name.startswith(source)}
+        found |= {its + name.removeprefix(source): tensor for name, tensor in moved.items()}
+    return found
+
+
+def _enlarged(small: Tensor, large: Tensor) -> Tensor:
+    """The small tensor in the corner of the large one (kernels: in the middle), read by what was there before alone."""
+    if small.shape == large.shape:
+        return small
+    result = large.clone()
+    old = small.shape[0]
+    if large.ndim == 4:
+        edge = (large.shape[-1] - small.shape[-1]) // 2
+        inner = slice(edge, edge + small.shape[-1])
+        result[:old] = 0  # what is new among the inputs does not reach what is old among the outputs
+        result[:old, : small.shape[1], inner, inner] = small
+        return result
+    result[:old] = small
+    return result
+
+
+def _norms(network: nn.Module) -> "list[tuple[str, nn.BatchNorm2d]]":
+    return [(name, each) for name, each in network.named_modules() if isinstance(each, nn.BatchNorm2d)]
+
+
+def _take_statistics(model: TorchModel, crops: CropSet, count: int) -> None:
+    """Set the running statistics of every batch norm to the mean over batches of crops."""
+    norms = [norm for _, norm in _norms(model.module)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean over batches
+        norm.train()
+    rows = torch.randperm(len(crops), generator=torch.Generator().manual_seed(0))[:count].tolist()
+    with torch.no_grad():
+        for start in range(0, len(rows), 32):
+            batch = torch.from_numpy(model.format.batch([crops.image(row) for row in rows[start : start + 32]]))
+            model.module(normalise(batch.permute(0, 3, 1, 2).float().div(255), model.format))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    model.module.eval()
+
+
+def embed(source: TorchModel) -> TorchModel:
+    """A Cross Efficient ViT, untrained, both of whose embedders look through a trained EfficientNet-B0.
+
+    timm and efficientnet-pytorch list the same tensors in the same order under different names.
+    """
+    model = build_model(TEACHER)
+    model.format = dataclasses.replace(source.format, size=model.format.size)
+    tensors = [tensor for name, tensor in source.module.state_dict().items() if not name.startswith("classifier.")]
+    with torch.no_grad():
+        for embedder in (model.module.sm_image_embedder, model.module.lg_image_embedder):
+            inner = [one for name, one in embedder.efficient_net.state_dict().items() if not name.startswith("_fc.")]
+            for mine, its in zip(inner, tensors, strict=True):
+                mine.copy_(its)
+    model.metadata["recipe"] = inherited(source)
+    return model
+
+
+def main() -> None:
+    """Read the command line and write a checkpoint to start from."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    steps = parser.add_subparsers(dest="step", required=True)
+    growing = steps.add_parser("grow", help="MobileNetV2 to EfficientNet-B0")
+    growing.add_argument("--data", type=Path, required=True, help="crops whose training split gives statistics")
+    growing.add_argument("--crops", type=int, default=512, help="crops for the statistics")
+    embedding = steps.add_parser("embed", help="EfficientNet-B0 to Cross Efficient ViT")
+    for step, needed in ((growing, SOURCE), (embedding, B0)):
+        step.add_argument("run", type=Path, help=f"run folder or checkpoint of a trained {needed}")
+        step.add_argument("--out", type=Path, required=True, help="checkpoint to write")
+    args = parser.parse_args()
+    try:
+        source, needed = load_checkpoint(args.run, allow_untrained=True), SOURCE if args.step == "grow" else B0
+        if source.architecture != needed:
+            raise UsageError(f"{args.run}: holds a {source.architecture}, not a {needed}")
+        model = grow(source, load_crops(args.data, "train"), args.crops) if args.step == "grow" else embed(source)
+    except DeepKDError as error:
+        raise SystemExit(f"error: {error}") from error
+    print(f"wrote {save_model(model, args.out)}")
+
+
+if __name__ == "__main__":
+    main()
