@@ -100,7 +100,7 @@ def fit(
     """Train `model` by minimising `objective`, and return the best weights seen on `val`.
 
     The run folder gets `config.json`, `metrics.jsonl` (a line per epoch), `model.safetensors` (the best so far) and
-    `last.pt` (where `resume` goes on, on the same trajectory).
+    `last.pt` (where `resume` goes on, on the same trajectory; a note that it is finished, once it is).
 
     Raises:
         DataError: `val` lacks a label.
@@ -159,8 +159,12 @@ class _Trainer:
 
     # -- the loop ------------------------------------------------------------------------------------------------
 
+    @property
+    def finished(self) -> bool:
+        return self.state.epoch >= self.config.epochs or self.state.stopped
+
     def train(self) -> None:
-        while self.state.epoch < self.config.epochs and not self.state.stopped:
+        while not self.finished:
             self._epoch()
             validation = self._validate()
             stop = bool(self.place.agree(float(self._note(validation))))
@@ -316,13 +320,14 @@ class _Trainer:
     def _save(self) -> None:
         if not self.place.leads:
             return
-        content = {
-            "state": vars(self.state),
-            "objective": self.objective.state_dict(),
-            "average": self.average.state_dict() if self.average else None,
-            "optimiser": self.optimiser.state_dict(),
-            "rng": torch.get_rng_state(),
-        }
+        content: dict[str, Any] = {"state": vars(self.state)}
+        if not self.finished:  # where nothing goes on, thrice the model's size would lie there for nothing
+            content |= {
+                "objective": self.objective.state_dict(),
+                "average": self.average.state_dict() if self.average else None,
+                "optimiser": self.optimiser.state_dict(),
+                "rng": torch.get_rng_state(),
+            }
         try:
             with writing(self.run / STATE_FILE) as path:
                 torch.save(content, path)
@@ -339,6 +344,8 @@ class _Trainer:
             raise ConfigError(f"{self.run}: was started with other settings ({values}); use them, or another --out")
         content = torch.load(self.run / STATE_FILE, map_location=self.place.device, weights_only=True)
         self.state = State(**content["state"])
+        if self.finished:
+            return
         self.objective.load_state_dict(content["objective"])
         if self.average:
             self.average.load_state_dict(content["average"])

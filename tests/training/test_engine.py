@@ -117,7 +117,8 @@ def test_a_run_is_not_overwritten_or_mixed(crops: Path, tmp_path: Path) -> None:
         train(crops, tmp_path, TINY)
     with pytest.raises(ConfigError, match=r"epochs was 1, now 2"):
         train(crops, tmp_path, TINY, resume=True)
-    before = weights(tmp_path)
+    before, state = weights(tmp_path), tmp_path / STATE_FILE
+    assert state.stat().st_size < (tmp_path / "model.safetensors").stat().st_size / 10, "nothing left to go on with"
     train(crops, tmp_path, TINY.replace(epochs=1, workers=1), resume=True)
     assert all(torch.equal(tensor, before[name]) for name, tensor in weights(tmp_path).items())
 
