@@ -9,24 +9,32 @@ import re
 SEAL_KEY = "content_sha256"
 """In the file's metadata, which is JSON."""
 UNSEALED = "0" * 64
-_VALUE = re.compile(rf'"{SEAL_KEY}": "([0-9a-f]{{64}})"'.encode())
+_BEFORE = f'"{SEAL_KEY}": "'.encode()
+_VALUE = re.compile(rb'([0-9a-f]{64})"')
 
 
 def seal_of(content: bytes) -> str | None:
     """The SHA-256 (hex) that the seal of this content must have; None for content without a place for one."""
-    found = _VALUE.search(content)
-    if found is None:
+    place = _place(content)
+    if place is None:
         return None
     view = memoryview(content)
-    digest = hashlib.sha256(view[: found.start(1)])
+    digest = hashlib.sha256(view[: place.start])
     digest.update(UNSEALED.encode())
-    digest.update(view[found.end(1) :])
+    digest.update(view[place.stop :])
     return digest.hexdigest()
 
 
 def sealed(content: bytes) -> bytes:
     """The same content with its seal set right; content without a place for one as it is."""
-    found, value = _VALUE.search(content), seal_of(content)
-    if found is None or value is None:
+    place, value = _place(content), seal_of(content)
+    if place is None or value is None:
         return content
-    return content[: found.start(1)] + value.encode() + content[found.end(1) :]
+    return content[: place.start] + value.encode() + content[place.stop :]
+
+
+def _place(content: bytes) -> slice | None:
+    """Where the value stands, sought from the end: ONNX has the metadata behind the weights."""
+    before = content.rfind(_BEFORE)
+    found = _VALUE.match(content, before + len(_BEFORE)) if before >= 0 else None
+    return slice(*found.span(1)) if found else None
