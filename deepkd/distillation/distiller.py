@@ -79,6 +79,7 @@ class Distillation(Objective):
         self.wants_clean = config.teacher_view == "clean"
         # In a tuple, so that teachers are neither trained nor saved.
         self._teachers = tuple((_frozen(teacher.module), teacher.format) for teacher in teachers)
+        self.given = {"teachers": " ".join(teacher.sha256 for teacher in teachers)}
         self.config = config
         self.face_probability = face_probability
         self.adapters = nn.ModuleDict()

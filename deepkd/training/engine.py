@@ -2,10 +2,11 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,8 @@ class Objective(nn.Module):
     wants_clean: bool = False
     progress: float = 0.0
     """Share of the training that is done, 0 to 1; for what is scheduled."""
+    given: Mapping[str, str] = MappingProxyType({})
+    """What it was given besides settings -> a hash of it; a run is resumed with the same only."""
 
     def gradient_norms(
         self, views: Tensor, labels: Tensor, rows: Tensor, clean: Tensor | None = None
@@ -105,7 +108,7 @@ def fit(
     Raises:
         DataError: `val` lacks a label.
         OutputError: `run` holds a run already and `resume` is off.
-        ConfigError: the run to resume was started with other settings.
+        ConfigError: the run to resume was started with other settings, crops or teachers.
         TrainingError: the loss is not finite.
     """
     check_validation(val)
@@ -156,6 +159,7 @@ class _Trainer:
         self.batches_per_epoch = len(self._batches(0))
         self.steps = self.batches_per_epoch * config.epochs
         self.state = State()
+        self.given = {"training crops": train.index_sha256(), **objective.given}
 
     # -- the loop ------------------------------------------------------------------------------------------------
 
@@ -320,7 +324,7 @@ class _Trainer:
     def _save(self) -> None:
         if not self.place.leads:
             return
-        content: dict[str, Any] = {"state": vars(self.state)}
+        content: dict[str, Any] = {"state": vars(self.state), "given": self.given}
         if not self.finished:  # where nothing goes on, thrice the model's size would lie there for nothing
             content |= {
                 "objective": self.objective.state_dict(),
@@ -343,6 +347,9 @@ class _Trainer:
             values = ", ".join(f"{key} was {before.get(key)!r}, now {now[key]!r}" for key in changed)
             raise ConfigError(f"{self.run}: was started with other settings ({values}); use them, or another --out")
         content = torch.load(self.run / STATE_FILE, map_location=self.place.device, weights_only=True)
+        before = content.get("given", {})
+        if other := [name for name in before if before[name] != self.given.get(name)]:
+            raise ConfigError(f"{self.run}: was started with other {' and '.join(other)}; use them, or another --out")
         self.state = State(**content["state"])
         if self.finished:
             return

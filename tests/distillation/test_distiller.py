@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from crop_factory import write_crops
+from model_factory import random_model
 from torch import nn
 
 from deepkd.cli.training import drowning
@@ -16,7 +17,7 @@ from deepkd.distillation.distiller import Distillation, alone, distill, seen_by
 from deepkd.distillation.losses import LOSSES
 from deepkd.distillation.taps import Tap, TapReader
 from deepkd.errors import ConfigError
-from deepkd.models.checkpoints import load_checkpoint
+from deepkd.models.checkpoints import load_checkpoint, save_model
 from deepkd.models.registry import TorchModel, build_model, normalise
 from deepkd.settings.training import DistillConfig, TrainConfig
 from deepkd.training.engine import Objective
@@ -109,6 +110,24 @@ def test_a_teacher_may_see_the_clean_view(crops: Path, teacher: TorchModel, tmp_
     assert trained.metadata["recipe"]["teacher_view"] == "clean"
     with pytest.raises(ConfigError, match="mixup and teacher_view=clean"):
         TINY.replace(mixup=0.2, teacher_view="clean")
+
+
+def test_a_run_goes_on_with_its_own_teachers_and_crops_only(crops: Path, teacher: TorchModel, tmp_path: Path) -> None:
+    run, other, config = tmp_path / "run", random_model(), TINY.replace(hint=0.0)
+    distill([teacher], crops, run, config)
+    before = (run / "last.pt").read_bytes()
+    elsewhere = write_crops(tmp_path / "other", families=7, tint=40)
+    for teachers, data, named in (
+        ([other], crops, "teachers"),
+        ([teacher, other], crops, "teachers"),
+        ([teacher], elsewhere, "training crops"),
+        ([other], elsewhere, "training crops and teachers"),
+    ):
+        with pytest.raises(ConfigError, match=f"was started with other {named}; use them, or another --out"):
+            distill(teachers, data, run, config, resume=True)
+    assert (run / "last.pt").read_bytes() == before
+    same = load_checkpoint(save_model(teacher, tmp_path / "same.safetensors"))
+    distill([same], crops, run, config, resume=True)
 
 
 def test_a_distilled_student_agrees_with_its_teacher(crops: Path, teacher: TorchModel, tmp_path: Path) -> None:
