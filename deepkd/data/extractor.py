@@ -13,6 +13,7 @@ import numpy as np
 from deepkd.data.journal import CropEntry, Record, disk_error
 from deepkd.errors import InputError
 from deepkd.settings.data import ExtractConfig
+from deepkd.timing import time_limit
 from deepkd.video.crops import CROP_RULES, Crop, CropRule, crop_face
 from deepkd.video.faces import Face, load_detector
 from deepkd.video.frames import Frame, read_frames
@@ -90,7 +91,8 @@ class ClipExtractor:
         warnings: list[str] = []
         sight = Sight()
         try:
-            entries = self._write_crops(task.path, part, sight, warnings)
+            with time_limit(task.path, self.config.timeout_s):
+                entries = self._write_crops(task.path, part, sight, warnings)
         except InputError as error:
             shutil.rmtree(part, ignore_errors=True)
             return Record(task.key, task.folder, error=str(error))

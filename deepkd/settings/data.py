@@ -48,6 +48,9 @@ class ExtractConfig(Config):
         choices=("auto", "identity", "original"),
     )
     workers: int | None = setting(None, "Processes; by default one for each core, 0 for none but this one.", low=0)
+    timeout_s: float = setting(
+        600.0, "Seconds that one clip may take before it counts as unreadable; 0 for no limit.", low=0
+    )
 
     def check(self) -> None:
         """Refuse two rules at once, and shares that leave nothing to train on."""

@@ -187,6 +187,17 @@ def test_resume_tries_failed_clips_again_and_takes_labels_anew(clips: Path, tmp_
     assert {row.label for row in read_index(out)} == {"FAKE"}
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_clip_that_takes_too_long_is_reported_and_nothing_of_it_stays(
+    workers: int, clips: Path, tmp_path: Path
+) -> None:
+    out, config = tmp_path / "out", QUICK.replace(workers=workers)
+    slow = run(clips / "real/a.mp4", out=out, config=config.replace(timeout_s=1e-3))
+    assert slow.failed == [("a.mp4", "took longer than 0.001 s; raise --timeout, or lower --frames")]
+    assert slow.exit_code == 1 and not list(out.rglob("*.jpg"))
+    assert run(clips / "real/a.mp4", out=out, config=config, resume=True).crops == 3
+
+
 def start_run(source: Path, out: Path, *options: str, limit_bytes: int | None = None) -> "subprocess.Popen[str]":
     """A real `deepkd extract` with workers, as a process of its own."""
 
