@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from documents import ROOT, Part, markdown, parser_of, say, write_parts
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from deepkd.data.crops import CropSet, load_crops
 from deepkd.data.sampling import epoch_batches
@@ -108,6 +109,11 @@ def outlook(rows: Sequence[Mapping[str, Any]]) -> str:
     missing = GOAL - rows[-1]["val_auc"]
     if gain <= 0 or missing <= 0:
         return f"{text}."
+    if rows[-1]["val_auc"] < max(row["val_auc"] for row in rows):
+        few = (
+            f"but most originals do not do best: {rows[-1]['views']:,} views are too few to show what more would bring"
+        )
+        return f"{text}, {few}."
     needed = rows[-1]["originals"] * 2 ** (missing / gain)
     return (
         f"{text}; were it to go on so, AUC {GOAL} would take this network and schedule about {needed:,.0f} originals. "
@@ -185,8 +191,9 @@ def draw(args: argparse.Namespace) -> None:
 
     def panels(figure: Any) -> None:
         data, views, size = figure.subplots(1, 3, sharey=True)
-        for axes, rows, key in ((data, found["data"]["rows"], "originals"), (size, found["size"]["rows"], "params")):
-            axes.plot([row[key] for row in rows], [row["val_auc"] for row in rows], "o-", color=COLORS[0])
+        for axes, part, key, line in ((data, "data", "originals", "o-"), (size, "size", "params", "o")):
+            rows = found[part]["rows"]
+            axes.plot([row[key] for row in rows], [row["val_auc"] for row in rows], line, color=COLORS[0])
         for chain, color in zip(found["views"]["chains"], COLORS * 2, strict=False):
             places = [[point[key] for point in chain["points"]] for key in ("views", "val_auc")]
             views.plot(*places, "o-", markersize=3, color=color, label=chain["name"])
@@ -195,6 +202,9 @@ def draw(args: argparse.Namespace) -> None:
         named = {data: "originals in training", views: "views in training", size: "parameters"}
         for axes, label in named.items():
             axes.set(xscale="log", xlabel=label)
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+            axes.xaxis.set_minor_formatter(NullFormatter())
             axes.axhline(GOAL, color=COLORS[6], linestyle=":")
         data.set_ylabel("AUC on val")
         views.legend(loc="lower right")

@@ -66,6 +66,8 @@ def test_the_outlook_is_the_line_through_the_points(scaling: dict[str, Any]) -> 
     assert "brings +0.0200 of AUC" in text and "about 11,314 originals" in text, "0.03 more is 1.5 doublings"
     falling = [{"originals": row["originals"], "val_auc": 1 - row["val_auc"]} for row in rows]
     assert "originals." not in scaling["outlook"](falling), "no forecast from a line that falls"
+    peaked = scaling["outlook"]([*rows, {"originals": 8000, "val_auc": 0.91, "views": 31_000}])
+    assert "31,000 views are too few" in peaked and "about" not in peaked, "nor from one that bends down"
 
 
 def test_a_chain_goes_on_where_the_run_before_ended(scaling: dict[str, Any], tmp_path: Path) -> None:
