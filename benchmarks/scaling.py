@@ -110,10 +110,8 @@ def outlook(rows: Sequence[Mapping[str, Any]]) -> str:
     if gain <= 0 or missing <= 0:
         return f"{text}."
     if rows[-1]["val_auc"] < max(row["val_auc"] for row in rows):
-        few = (
-            f"but most originals do not do best: {rows[-1]['views']:,} views are too few to show what more would bring"
-        )
-        return f"{text}, {few}."
+        few = f"{rows[-1]['views']:,} views are too few to show what more would bring"
+        return f"{text}, but most originals do not do best: {few}."
     needed = rows[-1]["originals"] * 2 ** (missing / gain)
     return (
         f"{text}; were it to go on so, AUC {GOAL} would take this network and schedule about {needed:,.0f} originals. "

@@ -179,10 +179,10 @@ def _score_crop() -> str:
 
     scorer = Scorer.load(STUDENT)
     logit, expected = float(scorer.logits([pattern(scorer.format.size)])[0]), golden_logit(STUDENT)
+    said = f"{STUDENT} answers {logit:.3f} to a picture whose score is {expected:.3f}"
     if not abs(logit - expected) <= TOLERANCE:
-        said = f"{STUDENT} answers {logit:.3f} to a picture whose score is {expected:.3f}"
         raise DeepKDError(f"{said}: ONNX Runtime computes wrongly here; reinstall it: pip install --force onnxruntime")
-    return f"{STUDENT} answers {logit:.3f} to a picture whose score is {expected:.3f}"
+    return said
 
 
 def _attempt(group: str, name: str, needed: bool, find: Callable[[], str]) -> Check:

@@ -13,19 +13,19 @@ What remains different (two blocks less, no clipping at 6) is left to the fine-t
 """
 
 import argparse
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from timm.models._efficientnet_blocks import SqueezeExcite
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 from deepkd.data.crops import CropSet, load_crops
 from deepkd.data.families import inherited
 from deepkd.errors import DeepKDError, UsageError
 from deepkd.models.checkpoints import load_checkpoint, save_model
-from deepkd.models.registry import TorchModel, build_model, normalise
+from deepkd.models.registry import MODELS, TorchModel, build_model, views_of
 
 SOURCE, B0, TEACHER = "mobilenetv2_100", "tf_efficientnet_b0", "cross-efficient-vit"
 TAKES = {"blocks.3.2.": "blocks.3.3."}
@@ -45,8 +45,7 @@ def grow(source: TorchModel, crops: CropSet, count: int, *, gain: float = GAIN) 
         count: how many of them.
         gain: in front of each swish.
     """
-    model = build_model(B0, image_size=source.format.size)
-    model.format = dataclasses.replace(source.format)
+    model = build_model(B0, format=source.format)
     network, known = model.module, _renamed(source.module.state_dict())
     with torch.no_grad():
         for name, tensor in network.state_dict().items():
@@ -55,9 +54,9 @@ def grow(source: TorchModel, crops: CropSet, count: int, *, gain: float = GAIN) 
         for gate in (module.conv_expand for module in network.modules() if isinstance(module, SqueezeExcite)):
             gate.weight.zero_()
             gate.bias.fill_(OPEN)
-        for name, norm in _norms(network):
-            if f"{name}.weight" not in known:  # a further block, whose last norm ends what it adds
-                norm.weight.fill_(0 if name.endswith("bn3") else 1)
+        for name, norm in ((name, one) for name, one in network.named_modules() if isinstance(one, nn.BatchNorm2d)):
+            if name.endswith("bn3") and f"{name}.weight" not in known:  # the end of a further block: it adds nothing
+                norm.weight.zero_()
             if isinstance(norm.act, nn.SiLU):
                 norm.weight.mul_(gain)
                 norm.bias.mul_(gain)
@@ -78,40 +77,22 @@ def _renamed(known: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _enlarged(small: Tensor, large: Tensor) -> Tensor:
     """The small tensor in the corner of the large one (kernels: in the middle), read by what was there before alone."""
-    if small.shape == large.shape:
-        return small
     result = large.clone()
-    old = small.shape[0]
+    old = result[: len(small)]
     if large.ndim == 4:
         edge = (large.shape[-1] - small.shape[-1]) // 2
         inner = slice(edge, edge + small.shape[-1])
-        result[:old] = 0  # what is new among the inputs does not reach what is old among the outputs
-        result[:old, : small.shape[1], inner, inner] = small
-        return result
-    result[:old] = small
+        old.zero_()  # what is new among the inputs does not reach what is old among the outputs
+        old = old[:, : small.shape[1], inner, inner]
+    old.copy_(small)
     return result
-
-
-def _norms(network: nn.Module) -> "list[tuple[str, nn.BatchNorm2d]]":
-    return [(name, each) for name, each in network.named_modules() if isinstance(each, nn.BatchNorm2d)]
 
 
 def _take_statistics(model: TorchModel, crops: CropSet, count: int) -> None:
     """Set the running statistics of every batch norm to the mean over batches of crops."""
-    norms = [norm for _, norm in _norms(model.module)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # the plain mean over batches
-        norm.train()
     rows = torch.randperm(len(crops), generator=torch.Generator().manual_seed(0))[:count].tolist()
-    with torch.no_grad():
-        for start in range(0, len(rows), 32):
-            batch = torch.from_numpy(model.format.batch([crops.image(row) for row in rows[start : start + 32]]))
-            model.module(normalise(batch.permute(0, 3, 1, 2).float().div(255), model.format))
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    model.module.eval()
+    chunks = ([crops.image(row) for row in rows[start : start + 32]] for start in range(0, len(rows), 32))
+    update_bn((views_of(torch.from_numpy(model.format.batch(chunk)), model.format) for chunk in chunks), model.module)
 
 
 def embed(source: TorchModel) -> TorchModel:
@@ -119,8 +100,7 @@ def embed(source: TorchModel) -> TorchModel:
 
     timm and efficientnet-pytorch list the same tensors in the same order under different names.
     """
-    model = build_model(TEACHER)
-    model.format = dataclasses.replace(source.format, size=model.format.size)
+    model = build_model(TEACHER, format=source.format, image_size=MODELS[TEACHER].format.size)
     tensors = [tensor for name, tensor in source.module.state_dict().items() if not name.startswith("classifier.")]
     with torch.no_grad():
         for embedder in (model.module.sm_image_embedder, model.module.lg_image_embedder):

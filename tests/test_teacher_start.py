@@ -14,7 +14,7 @@ from torch import nn
 
 from deepkd.images import Image
 from deepkd.models.checkpoints import load_checkpoint, save_model
-from deepkd.models.registry import TorchModel, build_model, normalise
+from deepkd.models.registry import TorchModel, build_model, views_of
 
 RECIPE = {"families": ["one", "two"], "epochs": 3}
 
@@ -74,8 +74,7 @@ def early(model: TorchModel, crops: Pieces) -> "np.ndarray[Any, Any]":
     network: Any = model.module.eval()
     batch = torch.from_numpy(model.format.batch([crops.image(index) for index in range(8)]))
     with torch.no_grad():
-        views = normalise(batch.permute(0, 3, 1, 2).float().div(255), model.format)
-        return network.blocks[:2](network.bn1(network.conv_stem(views))).numpy()  # type: ignore[no-any-return]
+        return network.blocks[:2](network.bn1(network.conv_stem(views_of(batch, model.format)))).numpy()  # type: ignore[no-any-return]
 
 
 def test_the_teacher_looks_through_the_network_it_starts_from(

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from deepkd.data.crops import CropSet
 from deepkd.data.sampling import SAMPLINGS
-from deepkd.models.registry import TorchModel, evaluating, normalise
+from deepkd.models.registry import TorchModel, evaluating, views_of
 from deepkd.scoring.model import BATCH, InputFormat
 
 Importance = dict[str, Tensor]
@@ -54,7 +54,7 @@ def taylor(model: TorchModel, samples: Iterator[Samples], *, seed: int = 0) -> I
     totals: Importance = {}
     with evaluating(model.module), _watched(model.module, totals):
         for crops, labels in samples:
-            views = normalise(crops.permute(0, 3, 1, 2).float().div(255), model.format)
+            views = views_of(crops, model.format)
             logits = model.module(views).flatten()
             F.binary_cross_entropy_with_logits(logits, labels, reduction="sum").backward()
     model.module.zero_grad(set_to_none=True)

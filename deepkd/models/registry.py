@@ -137,9 +137,14 @@ class TorchModel:
         with evaluating(self.module), torch.inference_mode():
             for start in range(0, len(crops), BATCH):
                 batch = torch.from_numpy(self.format.batch(crops[start : start + BATCH])).to(device)
-                logits = self.module(normalise(batch.permute(0, 3, 1, 2).float().div(255), self.format))
+                logits = self.module(views_of(batch, self.format))
                 parts.append(logits.flatten().float().cpu().numpy())
         return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+
+def views_of(crops: Tensor, format: InputFormat) -> Tensor:
+    """Crops as `InputFormat.batch` gives them, RGB, uint8, (N, S, S, 3) -> what a network takes, (N, 3, S, S)."""
+    return normalise(crops.permute(0, 3, 1, 2).float().div(255), format)
 
 
 def normalise(batch: Tensor, format: InputFormat) -> Tensor:

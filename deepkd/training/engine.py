@@ -347,8 +347,8 @@ class _Trainer:
             values = ", ".join(f"{key} was {before.get(key)!r}, now {now[key]!r}" for key in changed)
             raise ConfigError(f"{self.run}: was started with other settings ({values}); use them, or another --out")
         content = torch.load(self.run / STATE_FILE, map_location=self.place.device, weights_only=True)
-        before = content.get("given", {})
-        if other := [name for name in before if before[name] != self.given.get(name)]:
+        given = content.get("given", {})
+        if other := [name for name in given if given[name] != self.given.get(name)]:
             raise ConfigError(f"{self.run}: was started with other {' and '.join(other)}; use them, or another --out")
         self.state = State(**content["state"])
         if self.finished:
