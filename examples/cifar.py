@@ -124,7 +124,7 @@ def cifar(folder: Path) -> Pictures:
     return Pictures(images[0], labels[0], images[1], labels[1])
 
 
-def synthetic(train: int = 256, test: int = 128) -> Pictures:
+def synthetic(train: int = 128, test: int = 64) -> Pictures:
     """Noise around a colour for each of the ten classes."""
     generator = torch.Generator().manual_seed(0)
     colours = torch.randint(40, 216, (CLASSES, 3, 1, 1), generator=generator)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from media import Media
+from warm import run_deepkd
 
 from deepkd.data.clips import Clip
 from deepkd.data.splits import make_splits
@@ -71,11 +72,16 @@ def commands(section: str) -> list[str]:
     return [line.split("#")[0].strip() for line in text.splitlines() if line.startswith("    deepkd ")]
 
 
-def run(line: str, folder: Path, codes: tuple[int, ...] = (0,)) -> str:
+def run(line: str, folder: Path, *, codes: tuple[int, ...] = (0,), warm: bool = False) -> str:
     """Standard output of one command line, run in `folder`."""
-    environment = {**os.environ, **SMALL, "PYTHONPATH": str(ROOT), "COLUMNS": "160"}
-    words = [sys.executable, "-W", "error", "-m", *shlex.split(line)]
-    result = subprocess.run(words, capture_output=True, text=True, timeout=300, env=environment, cwd=folder)
+    environment = {**SMALL, "PYTHONPATH": str(ROOT), "COLUMNS": "160"}
+    _, *words = shlex.split(line)
+    if warm:
+        result = run_deepkd(words, folder, environment=environment)
+    else:
+        words = [sys.executable, "-W", "error", "-m", "deepkd", *words]
+        environment = {**os.environ, **environment}
+        result = subprocess.run(words, capture_output=True, text=True, timeout=300, env=environment, cwd=folder)
     assert result.returncode in codes, f"{line}\n{result.stderr[-3000:]}"
     return result.stdout
 
@@ -121,7 +127,7 @@ def test_the_readmes_way_to_a_verdict(place: Path) -> None:
 
 def test_the_readmes_way_to_a_model(place: Path) -> None:
     lines = commands("Make a model")
-    printed = {" ".join(shlex.split(line)[1:3]): run(line, place) for line in lines}
+    printed = {" ".join(shlex.split(line)[1:3]): run(line, place, warm=True) for line in lines}
     printed |= {name.split()[0]: text for name, text in reversed(printed.items())}  # the first of each command
     assert {
         "extract",

@@ -8,7 +8,7 @@ channels: CPUs compute widths in between no faster.
 
 import copy
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -88,7 +88,8 @@ def prune(
     if not groups:
         needs = "it needs convolutions with batch norms, plain or depthwise, not in groups of channels"
         raise ModelError(f"{model.name}: no channels that can be pruned; {needs}")
-    size = _size(module, places)
+    layers = list(module.modules())
+    size = _size(layers, places)
     products = model.macs - size[1]  # those of no layer, such as attention's, stay
     size = (size[0], model.macs)
     while target.excess(*size) > 1:
@@ -100,7 +101,7 @@ def prune(
         channels = group.block()[1]
         graph.get_pruning_group(group.root, torch_pruning.prune_conv_out_channels, channels).prune()
         group.take(channels)
-        params, macs = _size(module, places)
+        params, macs = _size(layers, places)
         size = (params, macs + products)
         report(*size)
     widths = {name: list(width) for name, width in widths_of(module).items()}
@@ -180,15 +181,17 @@ def _convolution_macs(layer: nn.Conv2d, places: dict[nn.Module, int]) -> int:
     return layer.weight.numel() * places.get(layer, 0)
 
 
-def _size(module: nn.Module, places: dict[nn.Module, int]) -> tuple[int, int]:
+def _size(layers: Iterable[nn.Module], places: dict[nn.Module, int]) -> tuple[int, int]:
     """Parameters, and multiply-accumulates of the convolutions and linear layers."""
+    parameters: set[Tensor] = set()  # layers may share some
     macs = 0
-    for layer in module.modules():
+    for layer in layers:
+        parameters.update(layer.parameters(recurse=False))
         if isinstance(layer, nn.Conv2d):
             macs += _convolution_macs(layer, places)
         elif isinstance(layer, nn.Linear):
             macs += layer.weight.numel() * places.get(layer, 0)
-    return sum(parameter.numel() for parameter in module.parameters()), macs
+    return sum(parameter.numel() for parameter in parameters), macs
 
 
 def _places(module: nn.Module, example: Tensor) -> dict[nn.Module, int]:

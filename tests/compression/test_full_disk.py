@@ -1,13 +1,14 @@
 """A disk that is full while a model is exported or quantised: an error that says so, and no half file."""
 
 import resource
-import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 from crop_factory import write_crops
 from model_factory import random_model
+from warm import run_deepkd
 
 from deepkd.compression.export import export_onnx
 from deepkd.errors import OutputError
@@ -30,14 +31,11 @@ def test_a_full_disk_is_named_and_nothing_is_left(name: str, tmp_path: Path) -> 
     write_crops(tmp_path / "crops", tint=40)
     (tmp_path / "tmp").mkdir()
     before = files(tmp_path)
-    done = subprocess.run(
-        [sys.executable, "-m", "deepkd", *COMMANDS[name]],
-        cwd=tmp_path,
-        env={"PYTHONPATH": ":".join(sys.path), "TMPDIR": str(tmp_path / "tmp"), "OMP_NUM_THREADS": "1"},
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST, LARGEST)),
-        capture_output=True,
-        text=True,
-        check=False,
+    done = run_deepkd(
+        COMMANDS[name],
+        tmp_path,
+        environment={"PYTHONPATH": ":".join(sys.path), "TMPDIR": str(tmp_path / "tmp")},
+        before=partial(resource.setrlimit, resource.RLIMIT_FSIZE, (LARGEST, LARGEST)),
     )
     assert done.returncode == 1, done.stderr
     assert "cannot be written" in done.stderr and "Traceback" not in done.stderr
