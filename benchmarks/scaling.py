@@ -26,7 +26,11 @@ from deepkd.models.checkpoints import load_checkpoint
 from deepkd.report.plots import COLORS, read_metrics, save_plot
 from deepkd.training.engine import CONFIG_FILE, METRICS_FILE
 
-CHAINS = {"teacher": ("teacher0", "teacher1", "teacher"), "nano": ("nano",), "pico": ("pico-short", "pico")}
+CHAINS = {
+    "teacher": ("teacher0", "teacher1", "teacher"),
+    "nano": ("nano",),
+    "pico": ("pico-short", "pico-long", "pico-two", "pico"),
+}
 """Line of the plot -> the published trainings that it is made of, in their order."""
 GOAL = 0.95
 """AUC that the project aims at."""
@@ -125,7 +129,8 @@ def outlook(rows: Sequence[Mapping[str, Any]]) -> str:
 def measure_views(args: argparse.Namespace) -> dict[str, Any]:
     folder = ROOT / "docs" / "training"
     chains = [{"name": name, "points": points([folder / run for run in runs])} for name, runs in CHAINS.items()]
-    others = [Path(run) for run in args.size if Path(run).name not in CHAINS]
+    shown = {stage for runs in CHAINS.values() for stage in runs}
+    others = [Path(run) for run in args.size if Path(run).name not in shown]
     chains += [{"name": run.name, "points": points([run])} for run in others]
     return {"chains": chains}
 

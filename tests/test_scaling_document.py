@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def test_every_part_is_measured_and_written(
         (6, 2, 24),
         (12, 1, 24),
     ]
-    assert [len(chain["points"]) for chain in found["views"]["chains"]] == [14, 9, 23, 1, 2]
+    assert [len(chain["points"]) for chain in found["views"]["chains"]] == [14, 9, 41, 1, 2]
     assert {row["name"] for row in found["size"]["rows"]} == {"share-1", "share-0.5"}
     text = document.read_text()
     assert "| 12 | 24 | 1 | 24 |" in text and "| share-1 |" in text and "A doubling of the originals brings" in text
@@ -68,6 +69,11 @@ def test_the_outlook_is_the_line_through_the_points(scaling: dict[str, Any]) -> 
     assert "originals." not in scaling["outlook"](falling), "no forecast from a line that falls"
     peaked = scaling["outlook"]([*rows, {"originals": 8000, "val_auc": 0.91, "views": 31_000}])
     assert "31,000 views are too few" in peaked and "about" not in peaked, "nor from one that bends down"
+
+
+def test_what_is_part_of_a_chain_is_no_line_of_its_own(scaling: dict[str, Any]) -> None:
+    found = scaling["measure_views"](Namespace(size=["runs/pico", "runs/pico-long"]))
+    assert [chain["name"] for chain in found["chains"]] == list(scaling["CHAINS"])
 
 
 def test_a_chain_goes_on_where_the_run_before_ended(scaling: dict[str, Any], tmp_path: Path) -> None:
