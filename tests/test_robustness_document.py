@@ -1,13 +1,13 @@
 """`benchmarks/robustness.py` on tiny crops: every part is written between its marks, and the clause is checked."""
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from crop_factory import write_crops
 from scorer_factory import write_scorer
 
@@ -29,7 +29,9 @@ def test_clips_are_all_counted_and_those_with_a_score_are_told(script: Callable[
     assert "| `contrast:0.35` | teacher | 1.0000 | 0.0% | 50.0% | 50.0% | 2 of 4 |" in text
 
 
-def test_every_part_is_measured_and_written(tmp_path: Path) -> None:
+def test_every_part_is_measured_and_written(
+    script: Callable[[str], dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = write_crops(tmp_path / "crops", families=10, tint=40)
     steep, flat, other = (-50.0, 100.0, -50.0), (-5.0, 10.0, -5.0), (-100.0, 50.0, 50.0)
     models = {
@@ -41,9 +43,8 @@ def test_every_part_is_measured_and_written(tmp_path: Path) -> None:
     words = [word for role, path in models.items() for word in (f"--{role}", str(path))]
     small = ["--resamples", "20", "--runs", "3", "--threads", "1", "--perturb", "h264:40,downscale", "--split", "all"]
     places = ["--out", tmp_path / "out", "--document", document, "--picture", tmp_path / "heat.png", "--data", data]
-    command = [sys.executable, ROOT / "benchmarks" / "robustness.py", *words, *small, *places]
-    result = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=300)
-    assert result.returncode == 0, result.stderr
+    monkeypatch.setattr(sys, "argv", ["robustness.py", *map(str, (*words, *small, *places))])
+    script("benchmarks/robustness.py")["main"]()
     text = document.read_text()
     parts = {name: text.split(f"<!-- {name} -->")[1].split(f"<!-- /{name} -->")[0] for name in
              ("trained", "crops", "clips", "peers")}  # fmt: skip
