@@ -1,15 +1,15 @@
 """Re-derive the headline numbers of the README: `python benchmarks/headline.py --help`.
 
-Everything is measured by the functions behind `deepkd benchmark` and `deepkd evaluate`, teacher and student in turn in
-one run, and printed as a Markdown table; `--write` puts it into the README. Times hold for one machine; the last column
-holds for others too.
+Everything is measured by the functions behind `deepkd benchmark` and `deepkd evaluate`, teacher and students in turn in
+one run, and printed as a Markdown table; `--write` puts it into the README. Times hold for one machine; the columns of
+what a student gains hold for others too.
 """
 
 import argparse
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +23,27 @@ from deepkd.settings.evaluation import BenchmarkConfig, EvaluateConfig
 from deepkd.shipped import shipped_card
 from deepkd.video.frames import probe
 
-Line = tuple[str, str, str, str]
+Line = list[str]
+Row = Mapping[str, Any]
+Show = Callable[[float], str]
+Gain = Callable[[float, float], str]
 README = ROOT / "README.md"
+STUDENTS = [STUDENT, "deepkd-pico"]
+"""Shipped students, the usual one first: the clip is timed with it alone."""
 
 
 def main() -> None:
     args = arguments()
+    first, *further = args.student
     config = BenchmarkConfig(
-        teacher=args.teacher, student=args.student, runs=args.runs, video=args.video, threads=args.threads
+        teacher=args.teacher, student=first, runs=args.runs, video=args.video, threads=args.threads
     )
-    document = benchmark(config, say=lambda text: print(f"headline: {text}", file=sys.stderr))
-    lines = [*sizes(document), *speeds(document), *clip(document), *accuracy(args, document)]
-    names = {row["role"]: row["name"] for row in document["models"]}
-    table = markdown(["", names["teacher"], names["student"], "student's gain"], [list(line) for line in lines])
-    notes = [*conditions(document), *(judged_elsewhere(args.student) if not args.data else [])]
+    document = benchmark(config, further, say=lambda text: print(f"headline: {text}", file=sys.stderr))
+    lines = [*sizes(document), *speeds(document), *clip(document), *accuracy(args)]
+    teacher, _, students = rows(document)
+    titles = ["", teacher["name"], *(title for student in students for title in (student["name"], "its gain"))]
+    table = markdown(titles, [[*line, *[""] * (len(titles) - len(line))] for line in lines])
+    notes = [*conditions(document), *([] if args.data else judged_elsewhere(args.student))]
     if args.help_time:
         notes.append(f"`deepkd --help` takes {help_seconds():.2f} s (median of 7).")
     text = f"{table}\n\n" + "\n".join(notes)
@@ -48,7 +55,9 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Re-derive the README's headline numbers as a Markdown table.")
     parser.add_argument("--teacher", default=TEACHER, help=f"run folder, file or name (default: {TEACHER}, untrained)")
-    parser.add_argument("--student", default=STUDENT, help=f"run folder, file or name (default: {STUDENT})")
+    parser.add_argument(
+        "--student", nargs="+", default=STUDENTS, help=f"run folders, files or names (default: {' '.join(STUDENTS)})"
+    )
     parser.add_argument("--data", type=Path, help="folder of labelled crops for the AUC")
     parser.add_argument("--split", default="test", help="split of the index (default: test)")
     parser.add_argument("--video", type=Path, help="clip to time from decoding to verdict")
@@ -59,64 +68,98 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def rows(document: Mapping[str, Any]) -> tuple[Any, Any, Any]:
-    """The teacher as deployed, the teacher in ONNX Runtime, the student."""
+def rows(document: Mapping[str, Any]) -> tuple[Row, Row, list[Row]]:
+    """The teacher as deployed, the teacher in ONNX Runtime, the students as deployed."""
     teachers = [row for row in document["models"] if row["role"] == "teacher"]
-    student = next(row for row in document["models"] if row["role"] == "student")
-    return teachers[0], teachers[-1], student
+    students = {row["name"]: row for row in reversed(document["models"]) if row["role"] != "teacher"}
+    return teachers[0], teachers[-1], list(reversed(students.values()))
+
+
+def compared(name: str, large: float, small: Sequence[float], shown: Show, gain: Gain) -> Line:
+    """One line of the table: what the teacher has, and what each student has and gains."""
+    return [name, shown(large), *(cell for value in small for cell in (shown(value), gain(large, value)))]
+
+
+def less(large: float, small: float) -> str:
+    return f"-{100 * (1 - small / large):.2f} %"
 
 
 def sizes(document: Mapping[str, Any]) -> Iterator[Line]:
-    teacher, _, student = rows(document)
-    saved = document["reduction"]
-    yield "parameters", f"{teacher['params']:,}", f"{student['params']:,}", f"-{saved['params_pct']:.2f} %"
-    macs = 100 * (1 - student["macs"] / teacher["macs"])
-    yield "multiply-accumulates", f"{teacher['macs'] / 1e6:,.0f} M", f"{student['macs'] / 1e6:,.1f} M", f"-{macs:.1f} %"
-    size = f"-{saved['size_pct']:.2f} %"
-    yield "file", f"{teacher['bytes'] / 1e6:,.1f} MB", f"{student['bytes'] / 1e6:,.2f} MB", size
-    memory = f"{teacher['peak_rss_mb'] / student['peak_rss_mb']:.1f}x less"
-    yield "peak memory of a process", f"{teacher['peak_rss_mb']:,.0f} MB", f"{student['peak_rss_mb']:,.0f} MB", memory
+    teacher, _, students = rows(document)
+    for name, key, shown in (
+        ("parameters", "params", lambda count: f"{count:,}"),
+        ("multiply-accumulates", "macs", lambda count: f"{count / 1e6:,.1f} M"),
+        ("file", "bytes", lambda count: f"{count / 1e6:,.2f} MB"),
+    ):
+        yield compared(name, teacher[key], [student[key] for student in students], shown, less)
+    memory = [student["peak_rss_mb"] for student in students]
+    yield compared(
+        "peak memory of a process",
+        teacher["peak_rss_mb"],
+        memory,
+        lambda size: f"{size:,.0f} MB",
+        lambda large, small: f"{large / small:.1f}x less",
+    )
 
 
 def speeds(document: Mapping[str, Any]) -> Iterator[Line]:
-    teacher, twin, student = rows(document)
-    for name, large in (("as deployed", teacher), ("both in ONNX Runtime", twin)):
-        slow, fast = large["latency_ms"]["p50"], student["latency_ms"]["p50"]
-        gain = f"{slow / fast:,.0f}x faster (-{100 * (1 - fast / slow):.2f} %)"
-        yield f"latency of one crop, {name}", f"{slow:,.1f} ms", f"{fast:,.2f} ms", gain
-    slow, fast = teacher["throughput_per_s"], student["throughput_per_s"]
+    teacher, twin, students = rows(document)
+
+    def faster(slow: float, fast: float) -> str:
+        return f"{slow / fast:,.0f}x faster ({less(slow, fast)})"
+
+    def milliseconds(taken: float) -> str:
+        return f"{taken:,.2f} ms"
+
+    for name, large in (("as deployed", teacher), ("all in ONNX Runtime", twin)):
+        quick = [student["latency_ms"]["p50"] for student in students]
+        yield compared(f"latency of one crop, {name}", large["latency_ms"]["p50"], quick, milliseconds, faster)
     batch = document["machine"]["throughput_batch"]
-    yield f"throughput, batch of {batch}", f"{slow:,.0f} crops/s", f"{fast:,.0f} crops/s", f"{fast / slow:,.0f}x"
+    many = [student["throughput_per_s"] for student in students]
+    yield compared(
+        f"throughput, batch of {batch}",
+        teacher["throughput_per_s"],
+        many,
+        lambda count: f"{count:,.0f} crops/s",
+        lambda slow, fast: f"{fast / slow:,.0f}x",
+    )
 
 
 def clip(document: Mapping[str, Any]) -> Iterator[Line]:
     found = document["end_to_end"]
     if found:
-        slow, fast = found["teacher_s"], found["student_s"]
         info = probe(Path(found["video"]))
         name = f"a clip of {info.duration_s:.0f} s, {info.height} lines, from decoding to verdict"
-        yield name, f"{slow:.2f} s", f"{fast:.2f} s", f"{slow / fast:.1f}x faster"
+        yield compared(
+            name,
+            found["teacher_s"],
+            [found["student_s"]],
+            lambda taken: f"{taken:.2f} s",
+            lambda slow, fast: f"{slow / fast:.1f}x faster",
+        )
 
 
-def accuracy(args: argparse.Namespace, document: Mapping[str, Any]) -> Iterator[Line]:
+def accuracy(args: argparse.Namespace) -> Iterator[Line]:
     """AUC with its interval; only trained models are judged."""
     if not args.data:
         return
-    named = {"teacher": args.teacher, "student": args.student}
-    trained = {role: name for role, name in named.items() if getattr(open_model(name, threads=1), "trained", True)}
+    trained = [name for name in (args.teacher, *args.student) if getattr(open_model(name, threads=1), "trained", True)]
     config = EvaluateConfig(data=args.data, split=args.split)
-    found = dict(zip(trained, evaluate_files(list(trained.values()), config), strict=True))
-    cells = [interval(vars(found[role].crops.auc)) if role in found else "untrained" for role in named]
-    gain = f"{found['student'].crops.auc.value - found['teacher'].crops.auc.value:+.4f}" if len(found) == 2 else ""
-    yield f"AUC, {args.data.name} {args.split}", cells[0], cells[1], gain
+    found = dict(zip(trained, (one.crops.auc for one in evaluate_files(trained, config)), strict=True))
+    teacher = found.get(args.teacher)
+    line = [f"AUC, {args.data.name} {args.split}", interval(vars(teacher)) if teacher else "untrained"]
+    for student in (found[name] for name in args.student):
+        line += [interval(vars(student)), f"{student.value - teacher.value:+.4f}" if teacher else ""]
+    yield line
 
 
-def judged_elsewhere(student: str) -> Iterator[str]:
-    """What the card of a shipped student says of its AUC."""
-    card = shipped_card(getattr(open_model(student, threads=1), "sha256", ""))
-    if card:
-        figures = "; ".join(f"{data}: {figure}" for data, figure in card["auc"].items())
-        yield f"AUC of the shipped student, from its card: {figures}."
+def judged_elsewhere(students: Sequence[str]) -> Iterator[str]:
+    """What the cards of shipped students say of their AUC."""
+    for student in students:
+        card = shipped_card(getattr(open_model(student, threads=1), "sha256", ""))
+        if card:
+            figures = "; ".join(f"{data}: {figure}" for data, figure in card["auc"].items())
+            yield f"AUC of {Path(card['file']).stem}, from its card: {figures}."
 
 
 def conditions(document: Mapping[str, Any]) -> Iterator[str]:

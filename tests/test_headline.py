@@ -21,25 +21,29 @@ def test_the_table_is_written_into_the_readme(
     readme = tmp_path / "README.md"
     readme.write_text((ROOT / "README.md").read_text())
     monkeypatch.setitem(main.__globals__, "README", readme)
-    models = {role: write_scorer(tmp_path / f"{role}.onnx", name=role) for role in ("teacher", "student")}
+    models = {name: str(write_scorer(tmp_path / f"{name}.onnx", name=name)) for name in ("teacher", "small", "smaller")}
+    chosen = ["--teacher", models["teacher"], "--student", models["small"], models["smaller"]]
     data, clip = write_crops(tmp_path / "crops", tint=40), Media(tmp_path).clip("short.mp4")
     words = ["--runs", "3", "--threads", "1", "--data", str(data), "--split", "all", "--video", str(clip), "--write"]
-    monkeypatch.setattr(sys, "argv", ["headline.py", *(f"--{role}={path}" for role, path in models.items()), *words])
+    monkeypatch.setattr(sys, "argv", ["headline.py", *chosen, *words])
     main()
     before, after = (ROOT / "README.md").read_text(), readme.read_text()
     assert before.split(MARKS[0])[0] == after.split(MARKS[0])[0]
     assert before.split(MARKS[1])[1] == after.split(MARKS[1])[1]
     lines = after.split(MARKS[0])[1].split(MARKS[1])[0].strip().splitlines()
-    assert lines[0] == "|  | teacher | student | student's gain |"
-    cells = {
-        line.split(" | ")[0].strip("| "): line.strip("| ").split(" | ")[1:] for line in lines if line.startswith("|")
-    }
-    assert cells["parameters"] == ["4", "4", "-0.00 %"]
-    assert cells["AUC, crops all"][0] == cells["AUC, crops all"][1]
-    assert any(name.startswith("a clip of 1 s, 240 lines") for name in cells)
+    assert lines[0] == "|  | teacher | small | its gain | smaller | its gain |"
+    table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
+    cells = {name: line for name, *line in table}
+    assert cells["parameters"] == ["4", "4", "-0.00 %", "4", "-0.00 %"]
+    teacher, small, gain, smaller, its = cells["AUC, crops all"]
+    assert teacher == small == smaller and gain == its == "+0.0000"
+    (clip,) = (line for name, line in cells.items() if name.startswith("a clip of 1 s, 240 lines"))
+    assert clip[2].endswith("x faster") and clip[3:] == ["", ""], "with the first student alone"
     assert "models in turn in one process" in lines[-1] + lines[-2]
 
 
 def test_a_shipped_student_brings_the_figures_of_its_card(script: Callable[[str], dict[str, Any]]) -> None:
-    said = script("benchmarks/headline.py")["judged_elsewhere"]("deepkd-nano")
-    assert [text.split(":")[0] for text in said] == ["AUC of the shipped student, from its card"]
+    said = script("benchmarks/headline.py")["judged_elsewhere"](["deepkd-nano", "deepkd-pico"])
+    assert [text.split(":")[0] for text in said] == [
+        f"AUC of deepkd-{name}, from its card" for name in ("nano", "pico")
+    ]
