@@ -29,7 +29,7 @@ def stages(data: Path, videos: Path | None, out: Path) -> list[tuple[str, str, s
         ("Export", "export OUT/student --out OUT/student.onnx --name pipeline-nano"),
         ("Evaluate", "evaluate OUT/teacher OUT/student deepkd-nano --data CROPS --split test --limit 400"),
         ("Benchmark", "benchmark --teacher OUT/teacher --student OUT/student.onnx --out OUT/benchmark"),
-        ("Detect with the shipped student", "detect CLIPS"),
+        ("Detect with a shipped student", "detect CLIPS"),
     ]
     shown = [(title, line) for title, line in lines if videos or "CLIPS" not in line]
     return [(title, _filled(line, known), f"deepkd {line}") for title, line in shown]
@@ -74,7 +74,7 @@ def main() -> None:
         "# The pipeline, end to end",
         "Written by `make pipeline DATA=CROPS VIDEOS=CLIPS`, which runs every command once on a small subset: the "
         "teacher is trained for minutes where it takes hours, so its figures show that the chain works, not how "
-        "good it gets. `deepkd-nano` is the shipped student. Times are of one run on this machine.",
+        "good it gets. `deepkd-nano` is the student that `detect` uses. Times are of one run on this machine.",
     ]
     for title, line, shown in stages(args.data, args.videos, args.out):
         print(f"== {title}: {shown}", file=sys.stderr, flush=True)
