@@ -20,7 +20,7 @@ from deepkd.evaluation.contenders import STUDENT, TEACHER, open_model
 from deepkd.evaluation.evaluate import evaluate_files
 from deepkd.report.benchmark import busy
 from deepkd.settings.evaluation import BenchmarkConfig, EvaluateConfig
-from deepkd.shipped import shipped_card
+from deepkd.shipped import shipped_card, shipped_students
 from deepkd.video.frames import probe
 
 Line = list[str]
@@ -28,7 +28,7 @@ Row = Mapping[str, Any]
 Show = Callable[[float], str]
 Gain = Callable[[float, float], str]
 README = ROOT / "README.md"
-STUDENTS = [STUDENT, "deepkd-pico"]
+STUDENTS = sorted(shipped_students(), key=lambda name: name != STUDENT)
 """Shipped students, the usual one first: the clip is timed with it alone."""
 
 
@@ -71,8 +71,11 @@ def arguments() -> argparse.Namespace:
 def rows(document: Mapping[str, Any]) -> tuple[Row, Row, list[Row]]:
     """The teacher as deployed, the teacher in ONNX Runtime, the students as deployed."""
     teachers = [row for row in document["models"] if row["role"] == "teacher"]
-    students = {row["name"]: row for row in reversed(document["models"]) if row["role"] != "teacher"}
-    return teachers[0], teachers[-1], list(reversed(students.values()))
+    students: dict[str, Row] = {}
+    for row in document["models"]:
+        if row["role"] != "teacher":
+            students.setdefault(row["name"], row)
+    return teachers[0], teachers[-1], list(students.values())
 
 
 def compared(name: str, large: float, small: Sequence[float], shown: Show, gain: Gain) -> Line:
@@ -84,22 +87,19 @@ def less(large: float, small: float) -> str:
     return f"-{100 * (1 - small / large):.2f} %"
 
 
+def times_less(large: float, small: float) -> str:
+    return f"{large / small:.1f}x less"
+
+
 def sizes(document: Mapping[str, Any]) -> Iterator[Line]:
     teacher, _, students = rows(document)
-    for name, key, shown in (
-        ("parameters", "params", lambda count: f"{count:,}"),
-        ("multiply-accumulates", "macs", lambda count: f"{count / 1e6:,.1f} M"),
-        ("file", "bytes", lambda count: f"{count / 1e6:,.2f} MB"),
+    for name, key, shown, gain in (
+        ("parameters", "params", lambda count: f"{count:,}", less),
+        ("multiply-accumulates", "macs", lambda count: f"{count / 1e6:,.1f} M", less),
+        ("file", "bytes", lambda size: f"{size / 1e6:,.2f} MB", less),
+        ("peak memory of a process", "peak_rss_mb", lambda size: f"{size:,.0f} MB", times_less),
     ):
-        yield compared(name, teacher[key], [student[key] for student in students], shown, less)
-    memory = [student["peak_rss_mb"] for student in students]
-    yield compared(
-        "peak memory of a process",
-        teacher["peak_rss_mb"],
-        memory,
-        lambda size: f"{size:,.0f} MB",
-        lambda large, small: f"{large / small:.1f}x less",
-    )
+        yield compared(name, teacher[key], [student[key] for student in students], shown, gain)
 
 
 def speeds(document: Mapping[str, Any]) -> Iterator[Line]:
@@ -146,10 +146,11 @@ def accuracy(args: argparse.Namespace) -> Iterator[Line]:
     trained = [name for name in (args.teacher, *args.student) if getattr(open_model(name, threads=1), "trained", True)]
     config = EvaluateConfig(data=args.data, split=args.split)
     found = dict(zip(trained, (one.crops.auc for one in evaluate_files(trained, config)), strict=True))
-    teacher = found.get(args.teacher)
+    teacher, *students = [found.get(name) for name in (args.teacher, *args.student)]
     line = [f"AUC, {args.data.name} {args.split}", interval(vars(teacher)) if teacher else "untrained"]
-    for student in (found[name] for name in args.student):
-        line += [interval(vars(student)), f"{student.value - teacher.value:+.4f}" if teacher else ""]
+    for student in students:
+        gain = f"{student.value - teacher.value:+.4f}" if student and teacher else ""
+        line += [interval(vars(student)) if student else "untrained", gain]
     yield line
 
 

@@ -1,6 +1,7 @@
 """`benchmarks/headline.py` on tiny models: its table replaces the one of the README, and nothing else changes."""
 
 import sys
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,3 +48,11 @@ def test_a_shipped_student_brings_the_figures_of_its_card(script: Callable[[str]
     assert [text.split(":")[0] for text in said] == [
         f"AUC of deepkd-{name}, from its card" for name in ("nano", "pico")
     ]
+
+
+def test_an_untrained_student_is_not_judged(script: Callable[[str], dict[str, Any]], tmp_path: Path) -> None:
+    teacher = str(write_scorer(tmp_path / "teacher.onnx", name="teacher"))
+    data = write_crops(tmp_path / "crops", tint=40)
+    args = Namespace(data=data, split="all", teacher=teacher, student=["pico", teacher])
+    ((name, large, *cells),) = script("benchmarks/headline.py")["accuracy"](args)
+    assert name == "AUC, crops all" and cells == ["untrained", "", large, "+0.0000"]
