@@ -1,15 +1,15 @@
-"""Start the EfficientNet-B0 of the teacher from a trained MobileNetV2, and the teacher from that EfficientNet-B0.
+"""Start the EfficientNet-B0 of the teacher from a trained smaller network, and the teacher from that EfficientNet-B0.
 
     python scripts/teacher_start.py grow runs/helper --data CROPS --out b0.safetensors
     deepkd distill --data CROPS --teacher runs/helper --student tf_efficientnet_b0 --init b0.safetensors --out runs/b0
     python scripts/teacher_start.py embed runs/b0 --out start.safetensors
     deepkd train --data CROPS --model cross-efficient-vit --init start.safetensors --out runs/teacher
 
-MobileNetV2 and EfficientNet-B0 have the same stages with the same strides, and the second is nowhere narrower. So each
-layer of the second starts with the weights of its namesake, in the spirit of Net2Net (Chen et al. 2016,
+MobileNetV2 and EfficientNet-Lite0 have the stages of EfficientNet-B0 with the same strides, and nowhere more channels.
+So each layer of EfficientNet-B0 starts with the weights of its namesake, in the spirit of Net2Net (Chen et al. 2016,
 arXiv:1511.05641): kernels of 3 sit in the middle of those of 5, further channels are read by nobody yet, further blocks
 add nothing, squeeze-and-excitation lets everything pass, and swish is made to look like ReLU by a gain in front of it.
-What remains different (two blocks less, no clipping at 6) is left to the fine-tuning.
+What remains different (no clipping at 6; of MobileNetV2, two blocks less) is left to the fine-tuning.
 """
 
 import argparse
@@ -27,9 +27,9 @@ from deepkd.errors import DeepKDError, UsageError
 from deepkd.models.checkpoints import load_checkpoint, save_model
 from deepkd.models.registry import MODELS, TorchModel, build_model, views_of
 
-SOURCE, B0, TEACHER = "mobilenetv2_100", "tf_efficientnet_b0", "cross-efficient-vit"
-TAKES = {"blocks.3.2.": "blocks.3.3."}
-"""Block of EfficientNet-B0 -> the one of MobileNetV2 that it starts as, where they are not of one name."""
+B0, TEACHER = "tf_efficientnet_b0", "cross-efficient-vit"
+TAKES = {"mobilenetv2_100": {"blocks.3.2.": "blocks.3.3."}, "tf_efficientnet_lite0": {}}
+"""What can be grown: architecture -> block of EfficientNet-B0 -> the one it starts as, where their names differ."""
 GAIN = 4.0
 """Swish of GAIN times x, divided by GAIN, comes closer to ReLU the larger GAIN is; the next norm divides by it."""
 OPEN = 4.0
@@ -37,16 +37,16 @@ OPEN = 4.0
 
 
 def grow(source: TorchModel, crops: CropSet, count: int, *, gain: float = GAIN) -> TorchModel:
-    """An EfficientNet-B0 that computes about what a MobileNetV2 does.
+    """An EfficientNet-B0 that computes about what a smaller network does.
 
     Args:
-        source: mobilenetv2_100, neither pruned nor with subclasses.
+        source: of an architecture in TAKES, neither pruned nor with subclasses.
         crops: whose statistics the batch norms take.
         count: how many of them.
         gain: in front of each swish.
     """
     model = build_model(B0, format=source.format)
-    network, known = model.module, _renamed(source.module.state_dict())
+    network, known = model.module, _renamed(source.module.state_dict(), TAKES[source.architecture])
     with torch.no_grad():
         for name, tensor in network.state_dict().items():
             if name in known:
@@ -66,10 +66,10 @@ def grow(source: TorchModel, crops: CropSet, count: int, *, gain: float = GAIN) 
     return model
 
 
-def _renamed(known: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of MobileNetV2 under their names in EfficientNet-B0; its counters of batches left out."""
+def _renamed(known: Mapping[str, Tensor], takes: Mapping[str, str]) -> dict[str, Tensor]:
+    """The tensors of the smaller network under their names in EfficientNet-B0; its counters of batches left out."""
     found = {name: tensor for name, tensor in known.items() if tensor.ndim}
-    for its, source in TAKES.items():
+    for its, source in takes.items():
         moved = {name: found.pop(name) for name in list(found) if name.startswith(source)}
         found |= {its + name.removeprefix(source): tensor for name, tensor in moved.items()}
     return found
@@ -115,18 +115,19 @@ def main() -> None:
     """Read the command line and write a checkpoint to start from."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     steps = parser.add_subparsers(dest="step", required=True)
-    growing = steps.add_parser("grow", help="MobileNetV2 to EfficientNet-B0")
+    growing = steps.add_parser("grow", help="MobileNetV2 or EfficientNet-Lite0 to EfficientNet-B0")
     growing.add_argument("--data", type=Path, required=True, help="crops whose training split gives statistics")
     growing.add_argument("--crops", type=int, default=512, help="crops for the statistics")
     embedding = steps.add_parser("embed", help="EfficientNet-B0 to Cross Efficient ViT")
-    for step, needed in ((growing, SOURCE), (embedding, B0)):
-        step.add_argument("run", type=Path, help=f"run folder or checkpoint of a trained {needed}")
+    for step, needed in ((growing, tuple(TAKES)), (embedding, (B0,))):
+        step.set_defaults(needed=needed)
+        step.add_argument("run", type=Path, help=f"run folder or checkpoint of a trained {' or '.join(needed)}")
         step.add_argument("--out", type=Path, required=True, help="checkpoint to write")
     args = parser.parse_args()
     try:
-        source, needed = load_checkpoint(args.run, allow_untrained=True), SOURCE if args.step == "grow" else B0
-        if source.architecture != needed:
-            raise UsageError(f"{args.run}: holds a {source.architecture}, not a {needed}")
+        source = load_checkpoint(args.run, allow_untrained=True)
+        if source.architecture not in args.needed:
+            raise UsageError(f"{args.run}: holds a {source.architecture}, not a {' or '.join(args.needed)}")
         model = grow(source, load_crops(args.data, "train"), args.crops) if args.step == "grow" else embed(source)
     except DeepKDError as error:
         raise SystemExit(f"error: {error}") from error

@@ -1,8 +1,6 @@
 """Latency: how long a network takes here, as it is deployed, and the largest pruned one that is fast enough."""
 
-import tempfile
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -13,20 +11,26 @@ from deepkd.errors import ConfigError
 from deepkd.evaluation.benchmark import take_turns
 from deepkd.machine import cores
 from deepkd.models.registry import TorchModel
+from deepkd.outputs import scratch
 from deepkd.scoring.model import Scorer
 
 RUNS = 40
-"""Timed crops of each candidate; their median counts."""
+"""Timed crops of each network; their median counts."""
 ROUNDS = 6
 """Candidates after the first: the size is found to a part in 2 to the power of this."""
 
 
+def latencies_ms(models: Sequence[TorchModel]) -> list[float]:
+    """Median milliseconds of one crop in ONNX Runtime on all cores, after a warm-up, the models taken in turn."""
+    with scratch() as folder:
+        files = [export_onnx(model, folder / f"{index}.onnx", verify=False) for index, model in enumerate(models)]
+        timings = take_turns([Scorer.load(file, threads=cores()) for file in files], runs=RUNS, batch=1)
+    return [float(np.median(timing.single)) * 1000 for timing in timings]
+
+
 def latency_ms(model: TorchModel) -> float:
-    """Median milliseconds of one crop in ONNX Runtime on all cores, after a warm-up."""
-    with tempfile.TemporaryDirectory(prefix="deepkd-") as folder:
-        scorer = Scorer.load(export_onnx(model, Path(folder) / "m.onnx", verify=False), threads=cores())
-        (timing,) = take_turns([scorer], runs=RUNS, batch=1)
-    return float(np.median(timing.single)) * 1000
+    """Median milliseconds of one crop of one network, see `latencies_ms`."""
+    return latencies_ms([model])[0]
 
 
 def prune_to_latency(
@@ -58,14 +62,16 @@ def prune_to_latency(
     """
     measure = measure or latency_ms
     best = prune(model, importance, target, penalty=penalty)
-    fastest = measure(best)
-    if fastest <= limit_ms and (taken := measure(best)) <= limit_ms:
-        return best, taken
-    passed, times = _fast_enough(model, importance, target, limit_ms, penalty, measure, float(best.macs))
+    times = {best.macs: measure(best)}
+    if times[best.macs] <= limit_ms:
+        times[best.macs] = measure(best)
+        if times[best.macs] <= limit_ms:
+            return best, times[best.macs]
+    passed = _fast_enough(model, importance, target, limit_ms, penalty, measure, times)
     for candidate in reversed(passed):
         if (taken := measure(candidate)) <= limit_ms:
             return candidate, taken
-    took = f"the fastest took {min([fastest, *times]):.3g} ms" + (", but longer when timed again" if passed else "")
+    took = f"the fastest took {min(times.values()):.3g} ms" + (", but longer when timed again" if passed else "")
     raise ConfigError(f"latency_ms={limit_ms:g}: cannot be reached by pruning {model.name}; {took}")
 
 
@@ -76,12 +82,15 @@ def _fast_enough(
     limit_ms: float,
     penalty: float,
     measure: Callable[[TorchModel], float],
-    high: float,
-) -> tuple[list[TorchModel], list[float]]:
-    """The candidates below `high` multiply-accumulates that were fast enough, smallest first; and all times."""
+    times: dict[int, float],
+) -> list[TorchModel]:
+    """The candidates that were fast enough, smallest first.
+
+    `times` has the milliseconds of networks by their multiply-accumulates, at first that of what has to shrink. Those
+    of the candidates are added; where two targets prune to the same network, it is timed once.
+    """
     passed: list[TorchModel] = []
-    times = []
-    low = 0.0
+    low, high = 0.0, float(max(times))
     for _ in range(ROUNDS):
         middle = (low + high) / 2
         try:
@@ -89,10 +98,13 @@ def _fast_enough(
         except ConfigError:  # so small it cannot get
             low = middle
             continue
-        times.append(measure(candidate))
-        if times[-1] <= limit_ms:
-            low = middle
-            passed.append(candidate)
-        else:
+        known = candidate.macs in times
+        if not known:
+            times[candidate.macs] = measure(candidate)
+        if times[candidate.macs] > limit_ms:
             high = middle
-    return passed, times
+            continue
+        low = middle
+        if not known:
+            passed.append(candidate)
+    return passed

@@ -7,17 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from deepkd.compression.export import export_onnx
+from deepkd.compression.latency import latencies_ms
 from deepkd.data.crops import load_crops
-from deepkd.evaluation.benchmark import take_turns
 from deepkd.evaluation.metrics import auc, log_loss
 from deepkd.models.registry import TorchModel
-from deepkd.outputs import scratch, writing
-from deepkd.scoring.model import Scorer
+from deepkd.outputs import writing
 from deepkd.training.engine import crop_logits
-
-RUNS = 20
-"""Timed runs of each model."""
 
 
 def compare(
@@ -41,16 +36,8 @@ def compare(
         scale = model.calibration
         figures = {"auc": auc(labels, logits), "log_loss": log_loss(labels, logits / scale.temperature + scale.bias)}
         rows.append({"name": name, **figures, "params": model.params, "macs": model.macs})
-    for row, ms in zip(rows, _latencies(list(models.values())), strict=True):
+    for row, ms in zip(rows, latencies_ms(list(models.values())), strict=True):
         row["ms"] = ms
     with writing(out / "comparison.json") as path:
         path.write_text(json.dumps({"split": split, "crops": len(labels), "models": rows}, indent=2) + "\n")
     return rows
-
-
-def _latencies(models: list[TorchModel]) -> list[float]:
-    """Median milliseconds of one crop in ONNX Runtime."""
-    with scratch() as folder:
-        files = [export_onnx(model, folder / f"{index}.onnx", verify=False) for index, model in enumerate(models)]
-        timings = take_turns([Scorer.load(file) for file in files], runs=RUNS, batch=1)
-    return [float(np.median(timing.single)) * 1000 for timing in timings]

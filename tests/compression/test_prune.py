@@ -181,6 +181,25 @@ def test_what_was_fast_by_luck_gives_way_to_the_next_smaller() -> None:
     assert pruned.macs < model.macs and whole.again[0] == model.macs
 
 
+def test_a_search_times_a_network_once_and_again_before_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = random_model("pico")
+    small = prune(model, CRITERIA["bn-scale"](model, iter(())), Target(macs=model.macs // 2))
+
+    def coarse(model: TorchModel, importance: Importance, target: Target, **more: float) -> TorchModel:
+        return small if target.macs is not None and target.macs < 0.75 * model.macs else model
+
+    timed: list[int] = []
+
+    def measure(model: TorchModel) -> float:
+        timed.append(model.macs)
+        return milliseconds(model)
+
+    monkeypatch.setattr(latency, "prune", coarse)
+    limit = (milliseconds(small) + milliseconds(model)) / 2
+    assert prune_to_latency(model, {}, Target(), limit, measure=measure) == (small, milliseconds(small))
+    assert timed == [model.macs, small.macs, small.macs]
+
+
 def test_the_clock_is_that_of_the_exported_network() -> None:
     assert 0 < latency.latency_ms(random_model("pico")) < 10_000
 
