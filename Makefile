@@ -21,7 +21,7 @@ $(VENV)/.done: pyproject.toml
 	@touch $@
 
 # The light core is installed as a user installs it: what its wheel lacks, `make demo` misses.
-$(LIGHT)/.done: pyproject.toml $(shell find deepkd weights -type f -not -name '*.pyc')
+$(LIGHT)/.done: pyproject.toml $(shell find deepkd recipes weights -type f -not -name '*.pyc')
 	$(PYTHON) -m venv $(LIGHT)
 	$(LIGHT)/bin/pip install --quiet --upgrade pip
 	$(LIGHT)/bin/pip install --quiet .

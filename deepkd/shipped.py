@@ -1,4 +1,4 @@
-"""The model files that deepkd ships: where they lie, and the proof that they are whole."""
+"""What deepkd ships: where models and recipes lie, and the proof that the models are whole."""
 
 import hashlib
 import json
@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from deepkd.errors import ModelError
+from deepkd.errors import ConfigError, ModelError
 
 CHECKSUMS = "SHA256SUMS"
 GOLDEN = "golden.json"
@@ -16,14 +16,38 @@ PATTERN = "pattern"
 _CHECKSUM = re.compile(r"(?P<digest>[0-9a-f]{64}) [ *](?P<name>[\w.-]+)")
 
 
+def _shipped(name: str) -> Path | None:
+    """Something that is shipped: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    return next((folder / name for folder in (package, package.parent) if (folder / name).exists()), None)
+
+
 @cache
 def weights_dir() -> Path:
-    """The folder of shipped weights: inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parent
-    for folder in (package / "weights", package.parent / "weights"):
-        if (folder / CHECKSUMS).is_file():
-            return folder
-    raise ModelError("the shipped weights are missing from this installation; reinstall deepkd")
+    """The folder of shipped weights.
+
+    Raises:
+        ModelError: it is missing.
+    """
+    checksums = _shipped(f"weights/{CHECKSUMS}")
+    if checksums is None:
+        raise ModelError("the shipped weights are missing from this installation; reinstall deepkd")
+    return checksums.parent
+
+
+def recipe_file(given: Path) -> Path:
+    """The file of the shipped recipe of that name, such as `hinton`; a path to any other file is given back.
+
+    Raises:
+        ConfigError: it is a mere name, but neither that of a file nor of a recipe.
+    """
+    if given.name != str(given) or given.suffix or given.exists():
+        return given
+    folder = _shipped("recipes")
+    recipes = {path.stem: path for path in folder.glob("*.toml")} if folder else {}
+    if given.name not in recipes:
+        raise ConfigError(f"{given}: no such file and no such recipe; the recipes are {', '.join(sorted(recipes))}")
+    return recipes[given.name]
 
 
 @cache

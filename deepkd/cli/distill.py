@@ -5,10 +5,11 @@ from typing import Annotated, Any
 
 import typer
 
-from deepkd.cli.options import ConfigFile, takes_settings
+from deepkd.cli.options import takes_settings
 from deepkd.cli.train import Data, Resume, Run
 from deepkd.config import load_config
 from deepkd.settings.training import DistillConfig
+from deepkd.shipped import recipe_file
 
 
 @takes_settings(DistillConfig)
@@ -21,7 +22,10 @@ def distill(
     ],
     out: Run,
     resume: Resume = False,
-    config_file: ConfigFile = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option("--config", help="TOML file with these settings, or the name of a recipe, such as hinton."),
+    ] = None,
     format: Annotated[str, typer.Option(help="How to print the comparison: table or json.")] = "table",
     **settings: Any,
 ) -> None:
@@ -30,7 +34,7 @@ def distill(
     Writes the student's run folder with model.onnx, which `deepkd detect --model` takes. With --alone the student is
     also trained without the teacher on the same schedule (in OUT/alone), to show what the teacher brings.
     """
-    config = load_config(DistillConfig, config_file, **settings)
+    config = load_config(DistillConfig, recipe and recipe_file(recipe), **settings)
     from deepkd.cli.training import following, leads
     from deepkd.compression.export import export_onnx
     from deepkd.distillation.comparison import compare

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 from crop_factory import write_crops
+from typer.testing import CliRunner
 
+from deepkd.cli.app import app
 from deepkd.config import load_config
 from deepkd.data.crops import load_crops
 from deepkd.distillation.distiller import Distillation, distill
@@ -16,6 +18,7 @@ from deepkd.errors import ConfigError, DataError
 from deepkd.models.registry import TorchModel, build_model
 from deepkd.models.subclasses import network_of
 from deepkd.settings.training import DistillConfig
+from deepkd.shipped import recipe_file
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
 ROWS = torch.arange(4)
@@ -58,6 +61,25 @@ def test_there_is_a_recipe_for_each_method() -> None:
     assert {term.name for recipe in RECIPES for term in terms_of(load_config(DistillConfig, recipe))} >= {
         "bce", "kd", "logit_mse", "attention_transfer", "amd", "similarity", "subclass_kd"
     }  # fmt: skip
+
+
+def test_a_recipe_is_known_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {recipe_file(Path(recipe.stem)) for recipe in RECIPES} == set(RECIPES)
+    for path in (tmp_path / "hinton", Path("hinton.toml"), RECIPES[0]):
+        assert recipe_file(path) == path, "what may be a file of one's own is taken as it is"
+    monkeypatch.chdir(tmp_path)
+    Path("hinton").touch()
+    assert recipe_file(Path("hinton")) == Path("hinton")
+    with pytest.raises(ConfigError, match="hintn: no such file and no such recipe; the recipes are amd-global, "):
+        recipe_file(Path("hintn"))
+
+
+def test_the_command_takes_a_recipe_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[Path | None] = []
+    monkeypatch.setattr("deepkd.cli.distill.load_config", lambda kind, file, **flags: taken.append(file) or 1 / 0)
+    command = ["distill", "--data", "d", "--teacher", "t", "--out", str(tmp_path), "--config", "similarity"]
+    assert isinstance(CliRunner().invoke(app, command).exception, ZeroDivisionError)
+    assert taken == [next(recipe for recipe in RECIPES if recipe.stem == "similarity")]
 
 
 @pytest.mark.parametrize(
