@@ -10,7 +10,6 @@ other names.
 """
 
 import argparse
-import dataclasses
 from pathlib import Path
 
 import torch
@@ -19,8 +18,6 @@ from deepkd.models.checkpoints import save_model
 from deepkd.models.registry import TorchModel, build_model
 
 ARCHITECTURES = [f"tf_efficientnet_lite{number}" for number in range(3)]
-HALF = (0.5, 0.5, 0.5)
-"""What they were trained with: pixels from -1 to 1."""
 
 
 def lite_start(path: Path, image_size: int) -> TorchModel:
@@ -36,7 +33,6 @@ def lite_start(path: Path, image_size: int) -> TorchModel:
         names = [name for name in known if not name.startswith("classifier.")]
         if [known[name].shape for name in names] == [tensor.shape for tensor in tensors]:
             model.module.load_state_dict(known | dict(zip(names, tensors, strict=True)))
-            model.format = dataclasses.replace(model.format, mean=HALF, std=HALF)
             return model
     raise SystemExit(f"error: {path}: not the weights of {', '.join(ARCHITECTURES)}")
 

@@ -98,13 +98,12 @@ def _fast_enough(
         except ConfigError:  # so small it cannot get
             low = middle
             continue
-        known = candidate.macs in times
-        if not known:
+        if candidate.macs not in times:
             times[candidate.macs] = measure(candidate)
-        if times[candidate.macs] > limit_ms:
+            if times[candidate.macs] <= limit_ms:
+                passed.append(candidate)
+        if times[candidate.macs] <= limit_ms:
+            low = middle
+        else:
             high = middle
-            continue
-        low = middle
-        if not known:
-            passed.append(candidate)
     return passed
