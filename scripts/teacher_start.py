@@ -2,7 +2,7 @@
 
     python scripts/teacher_start.py grow runs/helper --data CROPS --out b0.safetensors
     deepkd distill --data CROPS --teacher runs/helper --student tf_efficientnet_b0 --init b0.safetensors --out runs/b0
-    python scripts/teacher_start.py embed runs/b0 --out start.safetensors
+    python scripts/teacher_start.py embed runs/b0 --data CROPS --out start.safetensors
     deepkd train --data CROPS --model cross-efficient-vit --init start.safetensors --out runs/teacher
 
 MobileNetV2 and EfficientNet-Lite0 have the stages of EfficientNet-B0 with the same strides, and nowhere more channels.
@@ -10,10 +10,13 @@ So each layer of EfficientNet-B0 starts with the weights of its namesake, in the
 arXiv:1511.05641): kernels of 3 sit in the middle of those of 5, further channels are read by nobody yet, further blocks
 add nothing, squeeze-and-excitation lets everything pass, and swish is made to look like ReLU by a gain in front of it.
 What remains different (no clipping at 6; of MobileNetV2, two blocks less) is left to the fine-tuning.
+
+The embeddings of Cross Efficient ViT start as the global average pooling that EfficientNet-B0 was trained with, and a
+random projection of it: weights drawn for each place alone would drown what the network has found.
 """
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -25,6 +28,7 @@ from deepkd.data.crops import CropSet, load_crops
 from deepkd.data.families import inherited
 from deepkd.errors import DeepKDError, UsageError
 from deepkd.models.checkpoints import load_checkpoint, save_model
+from deepkd.models.cross_efficient_vit import ImageEmbedder
 from deepkd.models.registry import MODELS, TorchModel, build_model, views_of
 
 B0, TEACHER = "tf_efficientnet_b0", "cross-efficient-vit"
@@ -88,27 +92,51 @@ def _enlarged(small: Tensor, large: Tensor) -> Tensor:
     return result
 
 
+def _views(model: TorchModel, crops: CropSet, count: int) -> Iterator[Tensor]:
+    """Batches of views (N, 3, size, size) of `count` crops, drawn the same way each time."""
+    rows = torch.randperm(len(crops), generator=torch.Generator().manual_seed(0))[:count].tolist()
+    for start in range(0, len(rows), 32):
+        batch = model.format.batch([crops.image(row) for row in rows[start : start + 32]])
+        yield views_of(torch.from_numpy(batch), model.format)
+
+
 def _take_statistics(model: TorchModel, crops: CropSet, count: int) -> None:
     """Set the running statistics of every batch norm to the mean over batches of crops."""
-    rows = torch.randperm(len(crops), generator=torch.Generator().manual_seed(0))[:count].tolist()
-    chunks = ([crops.image(row) for row in rows[start : start + 32]] for start in range(0, len(rows), 32))
-    update_bn((views_of(torch.from_numpy(model.format.batch(chunk)), model.format) for chunk in chunks), model.module)
+    update_bn(_views(model, crops, count), model.module)
 
 
-def embed(source: TorchModel) -> TorchModel:
+def embed(source: TorchModel, crops: CropSet, count: int) -> TorchModel:
     """A Cross Efficient ViT, untrained, both of whose embedders look through a trained EfficientNet-B0.
 
     timm and efficientnet-pytorch list the same tensors in the same order under different names.
+
+    Args:
+        source: a trained EfficientNet-B0.
+        crops: over which the tokens get zero mean and unit variance.
+        count: how many of them.
     """
     model = build_model(TEACHER, format=source.format, image_size=MODELS[TEACHER].format.size)
     tensors = [tensor for name, tensor in source.module.state_dict().items() if not name.startswith("classifier.")]
+    model.module.eval()
     with torch.no_grad():
         for embedder in (model.module.sm_image_embedder, model.module.lg_image_embedder):
             inner = [one for name, one in embedder.efficient_net.state_dict().items() if not name.startswith("_fc.")]
             for mine, its in zip(inner, tensors, strict=True):
                 mine.copy_(its)
+            _pool(embedder, _views(model, crops, count))
     model.metadata["recipe"] = inherited(source)
     return model
+
+
+def _pool(embedder: ImageEmbedder, views: Iterator[Tensor]) -> None:
+    """Let the token of a map start as a random projection of its mean over places, centred and scaled over views."""
+    layer = embedder.to_patch_embedding[1]
+    means = torch.cat([embedder.features(view).mean((2, 3)) for view in views])
+    centre, length = means.mean(0), means.var(0, correction=0).sum().sqrt()
+    projection = torch.randn(layer.out_features, len(centre)) / length
+    places = layer.in_features // len(centre)
+    layer.weight.copy_((projection / places).repeat(1, places))
+    layer.bias.copy_(-projection @ centre)
 
 
 def main() -> None:
@@ -116,19 +144,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     steps = parser.add_subparsers(dest="step", required=True)
     growing = steps.add_parser("grow", help="MobileNetV2 or EfficientNet-Lite0 to EfficientNet-B0")
-    growing.add_argument("--data", type=Path, required=True, help="crops whose training split gives statistics")
-    growing.add_argument("--crops", type=int, default=512, help="crops for the statistics")
     embedding = steps.add_parser("embed", help="EfficientNet-B0 to Cross Efficient ViT")
     for step, needed in ((growing, tuple(TAKES)), (embedding, (B0,))):
         step.set_defaults(needed=needed)
         step.add_argument("run", type=Path, help=f"run folder or checkpoint of a trained {' or '.join(needed)}")
+        step.add_argument("--data", type=Path, required=True, help="crops whose training split gives statistics")
+        step.add_argument("--crops", type=int, default=512, help="crops for the statistics")
         step.add_argument("--out", type=Path, required=True, help="checkpoint to write")
     args = parser.parse_args()
     try:
         source = load_checkpoint(args.run, allow_untrained=True)
         if source.architecture not in args.needed:
             raise UsageError(f"{args.run}: holds a {source.architecture}, not a {' or '.join(args.needed)}")
-        model = grow(source, load_crops(args.data, "train"), args.crops) if args.step == "grow" else embed(source)
+        model = (grow if args.step == "grow" else embed)(source, load_crops(args.data, "train"), args.crops)
     except DeepKDError as error:
         raise SystemExit(f"error: {error}") from error
     print(f"wrote {save_model(model, args.out)}")

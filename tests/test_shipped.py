@@ -17,13 +17,13 @@ from deepkd.errors import ModelError
 from deepkd.images import pattern
 from deepkd.report import Provenance, open_report
 from deepkd.scoring.model import METADATA_KEY, Scorer
-from deepkd.shipped import checksums, golden_logit, shipped_card, shipped_file, weights_dir
+from deepkd.shipped import checksums, golden_logit, shipped_card, shipped_file, shipped_students, weights_dir
 from deepkd.video.crops import crop_face
 from deepkd.video.faces import load_detector
 from deepkd.video.frames import Frame
 
 GOLDEN = json.loads((weights_dir() / "golden.json").read_text())
-STUDENTS = sorted(name.removesuffix(".onnx") for name in checksums() if name.startswith("deepkd-"))
+STUDENTS = shipped_students()
 
 
 def test_every_file_is_listed_and_verified() -> None:
@@ -76,6 +76,22 @@ def test_what_reports_say_of_a_student_stands_in_its_card(name: str) -> None:
     assert any(data.startswith("FaceForensics++") for data in card["auc"]), "a data set that it never saw"
     assert any("FaceForensics++" in text and "chance" in text for text in card["limits"])
     assert len(card["limits"]) > 1, "not only what the measurement says"
+
+
+def test_the_readme_quotes_the_card() -> None:
+    page, readme = (
+        card_page("deepkd-nano"),
+        " ".join(Path(__file__).parents[1].joinpath("README.md").read_text().split()),
+    )
+    shares = {
+        kind: re.search(rf"\| DFDC test, [\d,]+ {kind} \| (.*?) \| .*? \| (.*?) \|", page)
+        for kind in ("real", "forged")
+    }
+    (found, missed), (alarms, passed) = (shares[kind].groups() for kind in ("forged", "real"))
+    assert f"calls {found}% FAKE and {missed}% REAL, of real ones {alarms}% FAKE and {passed}% REAL" in readme
+    calls = " ".join(page.split()).split("made from two photographs", 1)[1].split(" it calls ", 1)[1]
+    verdicts = re.findall(r"(`\w+\.mp4` [A-Z_]+) \(", calls)
+    assert len(verdicts) == 2 and f"of the two sample clips it calls {' and '.join(verdicts)}." in readme
 
 
 def test_there_is_no_card_for_other_models() -> None:

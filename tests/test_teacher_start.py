@@ -80,26 +80,41 @@ def early(model: TorchModel, crops: Pieces) -> "np.ndarray[Any, Any]":
         return network.blocks[:2](network.bn1(network.conv_stem(views_of(batch, model.format)))).numpy()  # type: ignore[no-any-return]
 
 
-def test_the_teacher_looks_through_the_network_it_starts_from(
-    start: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source = random_network("tf_efficientnet_b0", 64)
+def test_the_teacher_looks_through_the_network_it_starts_from(start: dict[str, Any], astronaut: Image) -> None:
+    source, crops = random_network("tf_efficientnet_b0", 64), Pieces(astronaut)
     for norm in (one for one in source.module.modules() if isinstance(one, nn.BatchNorm2d)):
         nn.init.uniform_(norm.weight, 0.5, 1.5)
         nn.init.normal_(norm.running_mean, 0, 0.1)
-    run, out = save_model(source, tmp_path / "b0.safetensors"), tmp_path / "start.safetensors"
-    monkeypatch.setattr(sys, "argv", ["teacher_start.py", "embed", str(run), "--out", str(out)])
-    start["main"]()
-    teacher = load_checkpoint(out, allow_untrained=True)
+    teacher = start["embed"](source, crops, len(crops))
     assert teacher.architecture == "cross-efficient-vit" and not teacher.trained
     assert teacher.metadata["recipe"] == {"families": RECIPE["families"]}
+    network: Any = teacher.module.eval()
     view = torch.randn(1, 3, 224, 224)
     with torch.no_grad():
         expected = source.module.eval().forward_features(view)  # type: ignore[operator]
-        found = teacher.module.eval().sm_image_embedder.features(view)  # type: ignore[union-attr, operator]
-        early = teacher.module.lg_image_embedder.features(view)  # type: ignore[union-attr, operator]
-    torch.testing.assert_close(found, expected)
-    assert early.shape == (1, 24, 56, 56)
+        torch.testing.assert_close(network.sm_image_embedder.features(view), expected)
+        assert network.lg_image_embedder.features(view).shape == (1, 24, 56, 56)
+        views = torch.cat(list(start["_views"](teacher, crops, len(crops))))
+        for embedder in (network.sm_image_embedder, network.lg_image_embedder):
+            maps = embedder.features(views)
+            tokens = embedder.to_patch_embedding(maps)[:, 0]
+            torch.testing.assert_close(tokens.mean(0), torch.zeros(tokens.shape[1]), atol=0.01, rtol=0)
+            assert float(tokens.var(0, correction=0).mean()) == pytest.approx(1, abs=0.3)
+            torch.testing.assert_close(embedder.to_patch_embedding(maps.flip(3))[:, 0], tokens, atol=0.01, rtol=0)
+
+
+def test_the_commands_write_what_training_starts_from(
+    start: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, astronaut: Image
+) -> None:
+    monkeypatch.setitem(start["main"].__globals__, "load_crops", lambda *given: Pieces(astronaut))
+    run = save_model(random_network("tf_efficientnet_lite0", 64), tmp_path / "lite0.safetensors")
+    for step, architecture in (("grow", "tf_efficientnet_b0"), ("embed", "cross-efficient-vit")):
+        out = tmp_path / f"{step}.safetensors"
+        words = ["teacher_start.py", step, str(run), "--data", str(tmp_path), "--crops", "8", "--out", str(out)]
+        monkeypatch.setattr(sys, "argv", words)
+        start["main"]()
+        assert load_checkpoint(out, allow_untrained=True).architecture == architecture
+        run = out
 
 
 @pytest.mark.parametrize(
@@ -109,7 +124,7 @@ def test_another_network_is_refused(
     step: str, needed: str, start: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = save_model(build_model("pico", image_size=32), tmp_path / "pico.safetensors")
-    data = ["--data", str(tmp_path)] if step == "grow" else []
-    monkeypatch.setattr(sys, "argv", ["teacher_start.py", step, str(run), *data, "--out", str(tmp_path / "out")])
+    words = ["teacher_start.py", step, str(run), "--data", str(tmp_path), "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", words)
     with pytest.raises(SystemExit, match=f"error: .*pico.safetensors: holds a pico, not a {needed}"):
         start["main"]()

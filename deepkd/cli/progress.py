@@ -21,6 +21,19 @@ def warn(text: str) -> None:
     print(f"warning: {visible(text)}", file=sys.stderr)
 
 
+class _Pace:
+    """How fast it goes, counted from the first report: what was done before by a run that goes on took no time here."""
+
+    def __init__(self) -> None:
+        self._first: tuple[int, float] | None = None
+
+    def __call__(self, done: int) -> float | None:
+        """Done in a second since the first report; None where nothing was."""
+        now = time.monotonic()
+        first, since = self._first = self._first or (done, now)
+        return (done - first) / (now - since) if done > first and now > since else None
+
+
 @contextmanager
 def progress(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
     """A function to call with (done, total); `what` is being done to things called `unit`."""
@@ -40,24 +53,25 @@ def _bar(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
     rate = TextColumn("{task.fields[rate]}")
     with Progress(*columns, rate, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=None, rate="")
-        start = time.monotonic()
+        pace = _Pace()
 
         def show(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total, rate=f"{done / max(time.monotonic() - start, 1e-9):.3g}/s")
+            rate = pace(done)
+            bar.update(task, completed=done, total=total, rate=f"{rate:.3g}/s" if rate else "")
 
         yield show
 
 
 def _lines(what: str, unit: str) -> Callable[[int, int], None]:
-    start = shown = time.monotonic()
+    pace, shown = _Pace(), time.monotonic()
 
     def show(done: int, total: int) -> None:
         nonlocal shown
-        now = time.monotonic()
+        rate, now = pace(done), time.monotonic()
         if now - shown < EVERY_S and done < total:
             return
         shown = now
-        rate = done / max(now - start, 1e-9)
-        print(f"{what}: {done}/{total} {unit}, {rate:.3g}/s, {(total - done) / rate:.0f} s left", file=sys.stderr)
+        ahead = f", {rate:.3g}/s, {(total - done) / rate:.0f} s left" if rate else ""
+        print(f"{what}: {done}/{total} {unit}{ahead}", file=sys.stderr)
 
     return show
