@@ -4,8 +4,8 @@
 
 `data` trains one network on growing shares of the originals, with as many views of each share, by `deepkd train`; it
 goes on where it was stopped. `views` reads the metrics of the published trainings, a chain being several runs that went
-on from one another. `size` opens finished runs. Everything is judged on the split `val`, on which the weights of each
-run were chosen.
+on from one another. `size` opens finished runs; `grid` shapes students and trains each for a short while. Everything is
+judged on the split `val`, on which the weights of each run were chosen.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from documents import ROOT, Part, markdown, parser_of, say, write_parts
+from grid import GRID, add_options
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from deepkd.data.crops import CropSet, load_crops
@@ -190,7 +191,7 @@ def show_size(document: Mapping[str, Any]) -> str:
 
 def draw(args: argparse.Namespace) -> None:
     """AUC against originals, views and parameters, from what OUT holds."""
-    found = {name: json.loads((args.out / f"{name}.json").read_text()) for name in PARTS}
+    found = {name: json.loads((args.out / f"{name}.json").read_text()) for name in DRAWN}
 
     def panels(figure: Any) -> None:
         data, views, size = figure.subplots(1, 3, sharey=True)
@@ -219,7 +220,9 @@ PARTS = {
     "data": Part(measure_data, show_data),
     "views": Part(measure_views, show_views),
     "size": Part(measure_size, show_size),
+    "grid": GRID,
 }
+DRAWN = ("data", "views", "size")
 
 
 def main() -> None:
@@ -233,9 +236,10 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2, help="that train together")
     parser.add_argument("--compile", action="store_true", help="as of `deepkd train`")
     parser.add_argument("--size", nargs="+", default=[], help="finished runs, for the curves of views and size")
+    add_options(parser)
     args = parser.parse_args()
     write_parts(PARTS, args)
-    if all((args.out / f"{name}.json").exists() for name in PARTS):
+    if all((args.out / f"{name}.json").exists() for name in DRAWN):
         draw(args)
 
 

@@ -13,6 +13,8 @@ from crop_factory import write_crops
 from typer.testing import CliRunner
 
 from deepkd.cli.app import app
+from deepkd.models.checkpoints import save_model
+from deepkd.models.registry import build_model
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -43,10 +45,35 @@ def test_every_part_is_measured_and_written(
     document.write_text((ROOT / "docs" / "scaling.md").read_text())
     small = ["--model", "pico", "--image-size", "32", "--batch", "4", "--views", "24", "--shares", "1", "0.5"]
     whole, half = out / "share-1", out / "share-0.5"
-    words = ["--data", data, "--out", out, "--document", document, "--processes", "1", *small, "--size", whole, half]
+    lite0 = build_model("tf_efficientnet_lite0", image_size=32)
+    lite0.trained = True
+    grid = [
+        "--grid-source",
+        save_model(lite0, tmp_path / "lite0.safetensors"),
+        "--grid-teacher",
+        half,
+        "--grid-limit",
+        "16",
+    ]
+    grid += ["--grid-depths", "0.5", "--grid-params", "1000000", "--grid-sizes", "32", "64"]
+    words = [
+        *grid,
+        "--data",
+        data,
+        "--out",
+        out,
+        "--document",
+        document,
+        "--processes",
+        "1",
+        *small,
+        "--size",
+        whole,
+        half,
+    ]
     monkeypatch.setattr(sys, "argv", ["scaling.py", *map(str, words)])
     scaling["main"]()
-    found = {name: json.loads((out / f"{name}.json").read_text()) for name in ("data", "views", "size")}
+    found = {name: json.loads((out / f"{name}.json").read_text()) for name in ("data", "views", "size", "grid")}
     assert [(row["originals"], row["epochs"], row["views"]) for row in found["data"]["rows"]] == [
         (6, 2, 24),
         (12, 1, 24),
@@ -55,10 +82,16 @@ def test_every_part_is_measured_and_written(
     assert {row["name"] for row in found["size"]["rows"]} == {"share-1", "share-0.5"}
     text = document.read_text()
     assert "| 12 | 24 | 1 | 24 |" in text and "| share-1 |" in text and "A doubling of the originals brings" in text
+    assert [(row["depth"], row["params"], row["size"]) for row in found["grid"]["rows"]] == [
+        (0.5, 1_000_000, 32),
+        (0.5, 1_000_000, 64),
+    ]
+    assert all(row["ms"] > 0 and row["macs"] > 0 and 0 <= row["val_auc"] <= 1 for row in found["grid"]["rows"])
+    assert "| depth | parameters | 32 px | 64 px |" in text and "| 0.5 | 1,000,000 | " in text
     assert (tmp_path / "scaling.png").stat().st_size > 0
-    assert len(launched) == 2
+    assert len(launched) == 5
     scaling["main"]()
-    assert len(launched) == 2, "what is trained is not trained again"
+    assert len(launched) == 5, "what is trained is not trained again"
 
 
 def test_the_outlook_is_the_line_through_the_points(scaling: dict[str, Any]) -> None:
@@ -84,3 +117,12 @@ def test_a_chain_goes_on_where_the_run_before_ended(scaling: dict[str, Any], tmp
         (tmp_path / name / "metrics.jsonl").write_text("\n".join(lines) + "\n")
     found = scaling["points"]([tmp_path / "first", tmp_path / "second"])
     assert [point["views"] for point in found] == [80, 160, 180, 200]
+
+
+def test_the_front_of_the_grid_is_what_nothing_beats(scaling: dict[str, Any]) -> None:
+    cells = {(0.90, 1.0): False, (0.92, 1.0): True, (0.91, 2.0): False, (0.93, 3.0): True}
+    rows = [
+        {"val_auc": area, "ms": taken, "depth": 1, "params": 1, "size": 32 * n} for n, (area, taken) in enumerate(cells)
+    ]
+    shown = scaling["GRID"].show({"rows": rows})
+    assert [f"**{area:.3f} in {taken:.2f}**" in shown for area, taken in cells] == list(cells.values())
