@@ -200,7 +200,7 @@ def measure_samples(args: argparse.Namespace) -> dict[str, Any]:
 
 def picture_of(args: argparse.Namespace, name: str) -> Path:
     """Where a picture lies: those of another card do not replace the first one's."""
-    return args.pictures / (f"{name}.png" if args.document == CARD else f"{name}-{args.document.stem}.png")
+    return args.pictures / (f"{name}.png" if args.document.resolve() == CARD else f"{name}-{args.document.stem}.png")
 
 
 def linked(args: argparse.Namespace, picture: Path) -> str:

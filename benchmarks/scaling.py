@@ -28,9 +28,10 @@ from deepkd.report.plots import COLORS, read_metrics, save_plot
 from deepkd.training.engine import CONFIG_FILE, METRICS_FILE
 
 CHAINS = {
-    "teacher": ("teacher0", "teacher1", "teacher"),
-    "nano": ("nano",),
-    "pico": ("pico-short", "pico-long", "pico-two", "pico"),
+    "mobilenetv2": ("teacher0", "teacher1", "teacher"),
+    "lite0": ("lite0", "lite0-labels"),
+    "nano": ("nano-first", "nano"),
+    "pico": ("pico-short", "pico-long", "pico-two", "pico-three"),
 }
 """Line of the plot -> the published trainings that it is made of, in their order."""
 GOAL = 0.95

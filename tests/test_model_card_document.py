@@ -2,6 +2,7 @@
 
 import json
 import sys
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -136,3 +137,15 @@ def test_a_limit_of_other_data_is_brought_up_to_date(card: dict[str, Any], tmp_p
     document = {"cross": "Other", "home": "DFDC", "home_auc": {"value": 0.9}, "auc": MEASURE}
     limits = card["limits_of"](path, document)
     assert limits == ["First.", "On Other it does little better than chance, if at all", "Last."]
+
+
+def test_a_card_has_pictures_of_its_own(card: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+    def name(document: Path) -> str:
+        picture: Path = card["picture_of"](Namespace(document=document, pictures=Path("docs")), "reliability")
+        return picture.name
+
+    usual = Path("weights/MODEL_CARD.md")
+    assert name(usual) == name(ROOT / usual) == "reliability.png"
+    assert name(Path("weights/deepkd-pico.md")) == "reliability-deepkd-pico.png"
