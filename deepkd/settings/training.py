@@ -64,6 +64,9 @@ class TrainingConfig(FittingConfig):
 
     image_size: int | None = setting(None, "Side of the model's input, pixels; the registry's unless given.", low=32)
     init: Path | None = setting(None, "Checkpoint of the same model to start from; its channels and subclasses stay.")
+    freeze: str = setting(
+        "", "Modules whose weights and statistics stay as they are: names with commas between, * for anything."
+    )
 
 
 @dataclass(frozen=True)

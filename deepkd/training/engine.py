@@ -27,6 +27,7 @@ from deepkd.models.registry import TorchModel, evaluating
 from deepkd.outputs import check_folder, writing
 from deepkd.scoring.model import BATCH
 from deepkd.settings.training import TrainingConfig
+from deepkd.training.freezing import freeze
 from deepkd.training.processes import Place, joined
 from deepkd.training.schedule import adamw, averaged, warmup_cosine
 
@@ -148,6 +149,7 @@ class _Trainer:
         torch.manual_seed(config.seed)
         self.model, self.config, self.run, self.place, self.report = model, config, run, place, report
         self.train_crops, self.val_crops = train, val
+        self.frozen = freeze(model.module, config.freeze)
         self.objective = objective.to(place.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.parallel = DistributedDataParallel(objective, find_unused_parameters=True) if place.world > 1 else None
         self.average = averaged(model.module, config.ema) if config.ema else None
@@ -189,6 +191,8 @@ class _Trainer:
 
     def _step(self, parts: list[Batch]) -> float:
         self.objective.train()
+        for module in self.frozen:
+            module.eval()
         self.objective.progress = self.state.step / self.steps
         share = warmup_cosine(self.state.step, self.steps, self.config.warmup)
         for group in self.optimiser.param_groups:

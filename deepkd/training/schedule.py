@@ -23,7 +23,7 @@ def averaged(module: nn.Module, decay: float) -> AveragedModel:
 
     def blend(average: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
         keep = min(decay, (1 + float(updates)) / (10 + float(updates)))
-        return average * keep + current * (1 - keep)
+        return current + (average - current) * keep  # of equal values exactly that value
 
     return AveragedModel(module, avg_fn=blend, use_buffers=True)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,8 @@ from crop_factory import write_crops
 from deepkd.data.crops import load_crops
 from deepkd.errors import ConfigError, DataError, ModelError, OutputError, TrainingError
 from deepkd.evaluation.metrics import auc
-from deepkd.models.checkpoints import WEIGHTS_FILE, load_checkpoint
+from deepkd.models.checkpoints import WEIGHTS_FILE, load_checkpoint, save_model
+from deepkd.models.registry import build_model
 from deepkd.settings.training import TrainConfig
 from deepkd.training.engine import METRICS_FILE, STATE_FILE, Progress, crop_logits
 from deepkd.training.supervised import smoothed, train
@@ -68,6 +70,26 @@ def test_a_killed_run_resumes_to_the_same_weights(crops: Path, tmp_path: Path, s
     expected = weights(tmp_path / "whole")
     for name, tensor in weights(tmp_path / "killed").items():
         assert torch.equal(tensor, expected[name]), name
+
+
+def test_what_is_frozen_stays_and_the_rest_learns(crops: Path, tmp_path: Path) -> None:
+    start = save_model(build_model("pico", image_size=32), tmp_path / "start.safetensors")
+    before = load_checkpoint(start, allow_untrained=True).module.state_dict()
+    train(crops, tmp_path / "run", TINY.replace(init=start, freeze="conv_stem, bn1, blocks.[01]*", lr=2e-2))
+    changed = {name for name, tensor in weights(tmp_path / "run").items() if not torch.equal(tensor, before[name])}
+    frozen = {name for name in before if name.startswith(("conv_stem", "bn1", "blocks.0", "blocks.1"))}
+    assert frozen and changed == before.keys() - frozen
+
+
+@pytest.mark.parametrize(
+    ("freeze", "said"), [("block.0", "no such module; it has .*blocks.0"), ("*", "leaves nothing to train")]
+)
+def test_freezing_what_is_not_there_or_everything_is_refused(
+    crops: Path, tmp_path: Path, freeze: str, said: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"freeze={re.escape(freeze)}: {said}"):
+        train(crops, tmp_path / "run", TINY.replace(freeze=freeze))
+    assert not (tmp_path / "run").exists()
 
 
 def test_workers_and_accumulation_do_not_change_the_samples(crops: Path, tmp_path: Path) -> None:
