@@ -66,6 +66,11 @@ class Config:
         named = {item.name: getattr(self, item.name) for item in fields(self)}
         return self.as_dict() | {key: value.name for key, value in named.items() if isinstance(value, Path)}
 
+    def recorded(self) -> dict[str, Any]:
+        """The settings and their command as they are read from what `save` writes."""
+        known: dict[str, Any] = json.loads(json.dumps({"command": self.command, **self.as_dict()}, default=str))
+        return known
+
     def save(self, path: Path) -> None:
         """Write the resolved settings as JSON beside the result that they made.
 
@@ -73,7 +78,7 @@ class Config:
             OutputError: they cannot be written.
         """
         with writing(path) as beside:
-            beside.write_text(json.dumps({"command": self.command, **self.as_dict()}, indent=2, default=str) + "\n")
+            beside.write_text(json.dumps(self.recorded(), indent=2) + "\n")
 
     def replace(self, **changes: Any) -> Self:
         """A checked copy with some fields changed."""

@@ -344,8 +344,9 @@ class _Trainer:
             raise OutputError(f"{self.run}: {reason}; the one before is whole: make room and --resume") from error
 
     def _restore(self) -> None:
-        before = json.loads((self.run / CONFIG_FILE).read_text())
-        now = json.loads(json.dumps({"command": self.config.command, **self.config.as_dict()}, default=str))
+        # Settings that the run did not know of yet had the effect of their defaults.
+        before = type(self.config)().recorded() | json.loads((self.run / CONFIG_FILE).read_text())
+        now = self.config.recorded()
         changed = [key for key in now if key not in FREE_TO_CHANGE and now[key] != before.get(key)]
         if changed:
             values = ", ".join(f"{key} was {before.get(key)!r}, now {now[key]!r}" for key in changed)

@@ -18,7 +18,7 @@ from deepkd.evaluation.metrics import auc
 from deepkd.models.checkpoints import WEIGHTS_FILE, load_checkpoint, save_model
 from deepkd.models.registry import build_model
 from deepkd.settings.training import TrainConfig
-from deepkd.training.engine import METRICS_FILE, STATE_FILE, Progress, crop_logits
+from deepkd.training.engine import CONFIG_FILE, METRICS_FILE, STATE_FILE, Progress, crop_logits
 from deepkd.training.supervised import smoothed, train
 
 TINY = TrainConfig(
@@ -70,6 +70,22 @@ def test_a_killed_run_resumes_to_the_same_weights(crops: Path, tmp_path: Path, s
     expected = weights(tmp_path / "whole")
     for name, tensor in weights(tmp_path / "killed").items():
         assert torch.equal(tensor, expected[name]), name
+
+
+def test_a_run_from_before_a_setting_was_known_goes_on(crops: Path, tmp_path: Path) -> None:
+    def kill(progress: Progress) -> None:
+        if progress.step == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(crops, tmp_path / "run", TINY, report=kill)
+    config = tmp_path / "run" / CONFIG_FILE
+    config.write_text(
+        json.dumps({key: value for key, value in json.loads(config.read_text()).items() if key != "freeze"})
+    )
+    with pytest.raises(ConfigError, match=r"freeze was '', now 'conv_stem'"):
+        train(crops, tmp_path / "run", TINY.replace(freeze="conv_stem"), resume=True)
+    assert train(crops, tmp_path / "run", TINY, resume=True).trained
 
 
 def test_what_is_frozen_stays_and_the_rest_learns(crops: Path, tmp_path: Path) -> None:
