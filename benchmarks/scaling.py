@@ -204,6 +204,7 @@ def draw(args: argparse.Namespace) -> None:
             views.plot(*places, "o-", markersize=3, color=color, label=chain["name"])
         for row in found["size"]["rows"]:
             size.annotate(row["name"], (row["params"], row["val_auc"]), xytext=(4, -11), textcoords="offset points")
+        size.margins(x=0.25)  # room for the names
         named = {data: "originals in training", views: "views in training", size: "parameters"}
         for axes, label in named.items():
             axes.set(xscale="log", xlabel=label)

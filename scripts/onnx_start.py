@@ -33,9 +33,13 @@ def layers_of(path: Path) -> list[tuple[Tensor, Tensor]]:
     graph = onnx.load(path).graph
     values = {item.name: torch.from_numpy(numpy_helper.to_array(item).copy()) for item in graph.initializer}
     folded = [tuple(values[name] for name in node.input[1:3]) for node in graph.node if node.op_type == "Conv"]
-    weight = next(value for name, value in values.items() if name.endswith("classifier.weight"))
-    bias = next(value for name, value in values.items() if name.endswith("classifier.bias"))
-    return [*folded[: len(folded) - any(output.name == "evidence" for output in graph.output)], (weight, bias)]
+    if any(output.name == "evidence" for output in graph.output):  # the classifier is a convolution, and the last one
+        *folded, (weight, bias) = folded
+        return [*folded, (weight.flatten(1), bias)]
+    weight, bias = (
+        next(values[name] for name in values if name.endswith(f"classifier.{end}")) for end in ("weight", "bias")
+    )
+    return [*folded, (weight, bias)]
 
 
 def rebuilt(scorer: Scorer, layers: list[tuple[Tensor, Tensor]]) -> TorchModel:
