@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -48,6 +49,19 @@ def write_parts(parts: Mapping[str, Part], args: argparse.Namespace) -> None:
         (args.out / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
         args.document.write_text(filled(args.document.read_text(), name, parts[name].show(found)))
     say(f"wrote {args.document}")
+
+
+def deepkd(*words: object, processes: int = 1) -> None:
+    """Run one command of deepkd, in several processes under `torchrun` or in one.
+
+    Raises:
+        SystemExit: it failed.
+    """
+    launch = [sys.executable, "-m", "torch.distributed.run", "--no-python", f"--nproc-per-node={processes}"]
+    command = [str(Path(sys.executable).with_name("deepkd")), *map(str, words)]
+    say(f"deepkd {' '.join(command[1:])}")
+    if code := subprocess.run([*(launch if processes > 1 else []), *command], check=False).returncode:
+        raise SystemExit(f"deepkd {words[0]} ended with code {code}")
 
 
 def say(text: str) -> None:

@@ -6,17 +6,18 @@ long as the others. What is finished is not done again.
 """
 
 import argparse
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from itertools import product
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from documents import Part, markdown, say
+from documents import Part, deepkd, markdown
 
 from deepkd.compression.latency import latencies_ms
 from deepkd.data.families import inherited
+from deepkd.evaluation.pareto import front
 from deepkd.models.checkpoints import WEIGHTS_FILE, load_checkpoint, save_model
 from deepkd.models.registry import TorchModel, build_model
 from deepkd.models.students import LiteShape
@@ -52,12 +53,10 @@ def shallower(source: TorchModel, depth: float) -> TorchModel:
     return model
 
 
-def deepkd(*words: object) -> None:
-    """One command of deepkd; it must succeed."""
-    command = [str(Path(sys.executable).with_name("deepkd")), *map(str, words)]
-    say(f"grid: {' '.join(command[1:])}")
-    if code := subprocess.run(command, check=False).returncode:
-        raise SystemExit(f"it ended with code {code}")
+def teach(args: argparse.Namespace, command: str, *words: object) -> None:
+    """`deepkd distill` or `prune` as all are taught."""
+    given = ["--data", args.data, "--teacher", args.grid_teacher, "--limit", args.grid_limit]
+    deepkd(command, *words, *given, *TEACHING, "--resume")
 
 
 def taught(args: argparse.Namespace, depth: float) -> Path:
@@ -66,8 +65,7 @@ def taught(args: argparse.Namespace, depth: float) -> Path:
     if not (run / WEIGHTS_FILE).exists():
         run.parent.mkdir(parents=True, exist_ok=True)
         start = save_model(shallower(load_checkpoint(args.grid_source), depth), run.with_suffix(".safetensors"))
-        given = ["--data", args.data, "--teacher", args.grid_teacher, "--limit", args.grid_limit]
-        deepkd("distill", *given, "--student", "micro", "--init", start, "--out", run, *TEACHING, "--resume")
+        teach(args, "distill", "--student", "micro", "--init", start, "--out", run)
     return run
 
 
@@ -78,8 +76,7 @@ def cut(args: argparse.Namespace, cell: Cell) -> Path:
         whole = load_checkpoint(taught(args, cell.depth))
         sized = replace(whole, format=replace(whole.format, size=cell.size))
         start = save_model(sized, run.with_name(f"{run.name}-whole.safetensors"))
-        given = ["--data", args.data, "--teacher", args.grid_teacher, "--limit", args.grid_limit]
-        deepkd("prune", start, *given, "--params", cell.params, "--out", run, *TEACHING, "--resume")
+        teach(args, "prune", start, "--params", cell.params, "--out", run)
         start.unlink()
     return run
 
@@ -87,7 +84,7 @@ def cut(args: argparse.Namespace, cell: Cell) -> Path:
 def measure_grid(args: argparse.Namespace) -> dict[str, Any]:
     if not (args.grid_source and args.grid_teacher):
         raise SystemExit("the grid needs --grid-source and --grid-teacher")
-    cells = [Cell(*each) for each in _shapes(args)]
+    cells = [Cell(*each) for each in product(args.grid_depths, args.grid_params, args.grid_sizes)]
     models = [load_checkpoint(cut(args, cell)) for cell in cells]
     times = latencies_ms(models)
     rows = [
@@ -112,27 +109,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--grid-limit", type=int, default=13_500, help="crops that each is taught on, once")
 
 
-def _shapes(args: argparse.Namespace) -> list[tuple[float, int, int]]:
-    return [
-        (depth, params, size) for depth in args.grid_depths for params in args.grid_params for size in args.grid_sizes
-    ]
-
-
-def front(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows that no other beats in both AUC and time."""
-    return [
-        row
-        for row in rows
-        if not any(
-            other["val_auc"] >= row["val_auc"] and other["ms"] <= row["ms"] and other is not row for other in rows
-        )
-    ]
-
-
 def show_grid(document: Mapping[str, Any]) -> str:
     """A line per depth and parameters, a column per size: AUC and time; in bold what no other cell beats in both."""
     rows = document["rows"]
-    best, sizes = front(rows), sorted({row["size"] for row in rows})
+    weighed = [{"auc": {"value": row["val_auc"]}, "ms": row["ms"]} for row in rows]
+    best = [rows[index] for index in front(weighed, itemgetter("ms"))]
+    sizes = sorted({row["size"] for row in rows})
     fastest = min(row["ms"] for row in rows)
     lines = []
     for depth, params in sorted({(row["depth"], row["params"]) for row in rows}, reverse=True):

@@ -10,14 +10,12 @@ judged on the split `val`, on which the weights of each run were chosen.
 
 import argparse
 import json
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from documents import ROOT, Part, markdown, parser_of, say, write_parts
+from documents import ROOT, Part, deepkd, markdown, parser_of, write_parts
 from grid import GRID, add_options
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
@@ -80,16 +78,11 @@ def train(args: argparse.Namespace, run: Path, limit: int | None, epochs: int) -
     """One training, in `args.processes` processes; nothing where it is finished."""
     if (run / METRICS_FILE).exists() and (run / METRICS_FILE).read_text().count("\n") == epochs:
         return
-    launch = [sys.executable, "-m", "torch.distributed.run", "--no-python", f"--nproc-per-node={args.processes}"]
-    deepkd = [str(Path(sys.executable).with_name("deepkd")), "train"]
-    own = ["--data", str(args.data), "--out", str(run), "--epochs", str(epochs), "--workers", "1", "--resume"]
-    own += ["--limit", str(limit)] if limit else []
-    own += ["--init", str(args.init)] if args.init else []
+    own = ["--data", args.data, "--out", run, "--epochs", epochs, "--workers", "1", "--resume"]
+    own += ["--limit", limit] if limit else []
+    own += ["--init", args.init] if args.init else []
     own += ["--compile"] if args.compile else []
-    say(f"scaling: {run.name}, {epochs} epochs")
-    command = [*(launch if args.processes > 1 else []), *deepkd, *own, *recipe(args)]
-    if code := subprocess.run(command, check=False).returncode:
-        raise SystemExit(f"{run}: the training ended with code {code}")
+    deepkd("train", *own, *recipe(args), processes=args.processes)
 
 
 def show_data(document: Mapping[str, Any]) -> str:
@@ -225,6 +218,7 @@ PARTS = {
     "grid": GRID,
 }
 DRAWN = ("data", "views", "size")
+"""The parts that the picture shows."""
 
 
 def main() -> None:

@@ -117,7 +117,6 @@ def embed(source: TorchModel, crops: CropSet, count: int) -> TorchModel:
     """
     model = build_model(TEACHER, format=source.format, image_size=MODELS[TEACHER].format.size)
     tensors = [tensor for name, tensor in source.module.state_dict().items() if not name.startswith("classifier.")]
-    model.module.eval()
     with torch.no_grad():
         for embedder in (model.module.sm_image_embedder, model.module.lg_image_embedder):
             inner = [one for name, one in embedder.efficient_net.state_dict().items() if not name.startswith("_fc.")]

@@ -37,41 +37,31 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return commands
 
 
+@pytest.fixture
+def grid(tmp_path: Path) -> list[object]:
+    """Options of the smallest grid, but for its teacher."""
+    lite0 = build_model("tf_efficientnet_lite0", image_size=32)
+    lite0.trained = True
+    source = save_model(lite0, tmp_path / "lite0.safetensors")
+    shapes = ["--grid-depths", 0.5, "--grid-params", 1_000_000, "--grid-sizes", 32, 64]
+    return ["--grid-source", source, "--grid-limit", 16, *shapes]
+
+
 def test_every_part_is_measured_and_written(
-    scaling: dict[str, Any], launched: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scaling: dict[str, Any],
+    launched: list[list[str]],
+    grid: list[object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     data = write_crops(tmp_path / "crops", families=20, tint=40)
     document, out = tmp_path / "scaling.md", tmp_path / "out"
     document.write_text((ROOT / "docs" / "scaling.md").read_text())
     small = ["--model", "pico", "--image-size", "32", "--batch", "4", "--views", "24", "--shares", "1", "0.5"]
     whole, half = out / "share-1", out / "share-0.5"
-    lite0 = build_model("tf_efficientnet_lite0", image_size=32)
-    lite0.trained = True
-    grid = [
-        "--grid-source",
-        save_model(lite0, tmp_path / "lite0.safetensors"),
-        "--grid-teacher",
-        half,
-        "--grid-limit",
-        "16",
-    ]
-    grid += ["--grid-depths", "0.5", "--grid-params", "1000000", "--grid-sizes", "32", "64"]
-    words = [
-        *grid,
-        "--data",
-        data,
-        "--out",
-        out,
-        "--document",
-        document,
-        "--processes",
-        "1",
-        *small,
-        "--size",
-        whole,
-        half,
-    ]
-    monkeypatch.setattr(sys, "argv", ["scaling.py", *map(str, words)])
+    places = ["--data", data, "--out", out, "--document", document, "--size", whole, half, "--grid-teacher", half]
+    words = ["scaling.py", *places, "--processes", "1", *small, *grid]
+    monkeypatch.setattr(sys, "argv", [str(word) for word in words])
     scaling["main"]()
     found = {name: json.loads((out / f"{name}.json").read_text()) for name in ("data", "views", "size", "grid")}
     assert [(row["originals"], row["epochs"], row["views"]) for row in found["data"]["rows"]] == [

@@ -79,10 +79,8 @@ def test_what_reports_say_of_a_student_stands_in_its_card(name: str) -> None:
 
 
 def test_the_readme_quotes_the_card() -> None:
-    page, readme = (
-        card_page("deepkd-nano"),
-        " ".join(Path(__file__).parents[1].joinpath("README.md").read_text().split()),
-    )
+    page = card_page("deepkd-nano")
+    readme = " ".join(Path(__file__).parents[1].joinpath("README.md").read_text().split())
     shares = {
         kind: re.search(rf"\| DFDC test, [\d,]+ {kind} \| (.*?) \| .*? \| (.*?) \|", page)
         for kind in ("real", "forged")

@@ -1,12 +1,12 @@
 """Taps: reading the input or the output of a named module while a network runs."""
 
-import difflib
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
 from deepkd.errors import ConfigError
+from deepkd.models.names import no_such_module
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,7 @@ class TapReader:
     def __init__(self, network: nn.Module, tap: Tap) -> None:
         modules = dict(network.named_modules())
         if tap.module not in modules:
-            close = difflib.get_close_matches(tap.module, modules, n=8, cutoff=0.3) or list(modules)[1:9]
-            raise ConfigError(f"tap '{tap.module}': no such module; it has {', '.join(close)}, ...")
+            raise no_such_module(network, tap.module, f"tap '{tap.module}'")
         self.tap = tap
         self.value: Tensor | None = None
         self._hook = modules[tap.module].register_forward_hook(self._keep)

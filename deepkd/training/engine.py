@@ -347,9 +347,9 @@ class _Trainer:
         # Settings that the run did not know of yet had the effect of their defaults.
         before = type(self.config)().recorded() | json.loads((self.run / CONFIG_FILE).read_text())
         now = self.config.recorded()
-        changed = [key for key in now if key not in FREE_TO_CHANGE and now[key] != before.get(key)]
+        changed = [key for key in now if key not in FREE_TO_CHANGE and now[key] != before[key]]
         if changed:
-            values = ", ".join(f"{key} was {before.get(key)!r}, now {now[key]!r}" for key in changed)
+            values = ", ".join(f"{key} was {before[key]!r}, now {now[key]!r}" for key in changed)
             raise ConfigError(f"{self.run}: was started with other settings ({values}); use them, or another --out")
         content = torch.load(self.run / STATE_FILE, map_location=self.place.device, weights_only=True)
         given = content.get("given", {})

@@ -1,11 +1,11 @@
 """Freezing: parts of a network that a training leaves as they are."""
 
-import difflib
 from fnmatch import fnmatchcase
 
 from torch import nn
 
 from deepkd.errors import ConfigError
+from deepkd.models.names import no_such_module
 
 
 def freeze(network: nn.Module, names: str) -> list[nn.Module]:
@@ -18,13 +18,11 @@ def freeze(network: nn.Module, names: str) -> list[nn.Module]:
     Raises:
         ConfigError: no module has such a name, or nothing is left to train.
     """
-    modules = {name: module for name, module in network.named_modules() if name}
     found = []
     for pattern in filter(None, map(str.strip, names.split(","))):
-        matching = [module for name, module in modules.items() if fnmatchcase(name, pattern)]
+        matching = [module for name, module in network.named_modules() if name and fnmatchcase(name, pattern)]
         if not matching:
-            close = difflib.get_close_matches(pattern, modules, n=8, cutoff=0.3) or list(modules)[:8]
-            raise ConfigError(f"freeze={pattern}: no such module; it has {', '.join(close)}, ...")
+            raise no_such_module(network, pattern, f"freeze={pattern}")
         found += matching
     for module in found:
         module.requires_grad_(False)
