@@ -20,8 +20,8 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from deepkd.data.perturbations import PERTURBATIONS
-
-BLACK = 0
+from deepkd.images import Image
+from deepkd.scoring.model import InputFormat
 
 
 @contextmanager
@@ -30,6 +30,16 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
+
+
+def _picture(view: Tensor) -> Image:
+    """(3, H, W) uint8 -> (H, W, 3)."""
+    return np.ascontiguousarray(view.permute(1, 2, 0).numpy())
+
+
+def _view(picture: Image) -> Tensor:
+    """(H, W, 3) uint8 -> (3, H, W)."""
+    return torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)
 
 
 class Shrink(v2.Transform):
@@ -70,10 +80,8 @@ class Jpeg(v2.Transform):
     def forward(self, image: Tensor) -> Tensor:
         """(3, H, W) uint8 -> the same."""
         quality = int(torch.randint(self.quality[0], self.quality[1] + 1, ()))
-        pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy()[..., ::-1])
-        _, encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
-        decoded = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR))
-        return torch.from_numpy(np.ascontiguousarray(decoded[..., ::-1])).permute(2, 0, 1)
+        _, encoded = cv2.imencode(".jpg", _picture(image.flip(0)), [cv2.IMWRITE_JPEG_QUALITY, quality])
+        return _view(np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR))).flip(0)
 
 
 class Damage(v2.Transform):
@@ -89,9 +97,7 @@ class Damage(v2.Transform):
         level = self.mild + (self.harsh - self.mild) * share
         if self.mild * self.harsh > 0:
             level = self.mild * (self.harsh / self.mild) ** share
-        pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
-        damaged = PERTURBATIONS[self.name].apply(pixels, level, np.random.default_rng(seed))
-        return torch.from_numpy(np.ascontiguousarray(damaged)).permute(2, 0, 1)
+        return _view(PERTURBATIONS[self.name].apply(_picture(image), level, np.random.default_rng(seed)))
 
 
 def _sometimes(probability: float, transform: v2.Transform) -> v2.Transform:
@@ -162,12 +168,49 @@ AUGMENTATIONS["robust"] = replace(
 )
 
 
+@dataclass(frozen=True)
+class Move:
+    """A turn, shift and zoom about the middle of a picture."""
+
+    degrees: float
+    right: float
+    """Share of the width."""
+    down: float
+    """Share of the height."""
+    zoom: float
+    mirrored: bool
+
+    @classmethod
+    def drawn(cls, recipe: Augmentation) -> "Move":
+        """One at random, within what the recipe allows."""
+        turn, right, down = (2 * torch.rand(3) - 1).tolist()
+        nearest, farthest = recipe.zoom
+        zoom = nearest + (farthest - nearest) * torch.rand(()).item()
+        mirrored = torch.rand(()).item() < recipe.flip
+        return cls(turn * recipe.degrees, right * recipe.shift, down * recipe.shift, zoom, mirrored)
+
+    def __call__(self, picture: Image) -> Image:
+        """The moved picture, of the same size; what was outside is black."""
+        if self.mirrored:
+            picture = np.ascontiguousarray(picture[:, ::-1])
+        if (self.degrees, self.right, self.down, self.zoom) == (0, 0, 0, 1):
+            return picture
+        height, width = picture.shape[:2]
+        matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), self.degrees, self.zoom)
+        matrix[:, 2] += (self.right * width, self.down * height)
+        return np.asarray(cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_CUBIC), np.uint8)
+
+
 class Augment:
-    """Crops of any size -> views of one size, uint8 (crops, 3, view_px, view_px)."""
+    """Crops of any size -> views of one size, uint8 (crops, 3, view_px, view_px).
+
+    Crops are moved as they are and then resized the way a model's input is (`InputFormat.resized`), so that training
+    shows them as sharp as they are judged.
+    """
 
     def __init__(self, name: str, view_px: int) -> None:
         self.recipe = AUGMENTATIONS[name]
-        self.view_px = view_px
+        self.format = InputFormat(size=view_px)
         self.photometric = v2.Compose(list(self.recipe.photometric)) if self.recipe.photometric else None
 
     def __call__(self, images: Sequence[Tensor]) -> Tensor:
@@ -176,29 +219,8 @@ class Augment:
 
     def with_clean(self, images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """The views, and the same views before anything photometric was done to them."""
-        moved = self._move(torch.stack([self._sized(image) for image in images]))
+        move = Move.drawn(self.recipe)
+        moved = torch.stack([_view(self.format.resized(move(_picture(image)))) for image in images])
         if self.photometric is None:
             return moved, moved
         return torch.stack([self.photometric(view) for view in moved]), moved
-
-    def _sized(self, image: Tensor) -> Tensor:
-        side = [self.view_px, self.view_px]
-        return image if list(image.shape[-2:]) == side else F.resize(image, side, antialias=True)
-
-    def _move(self, stack: Tensor) -> Tensor:
-        recipe = self.recipe
-        turn, right, down = (2 * torch.rand(3) - 1).tolist()
-        zoom = recipe.zoom[0] + (recipe.zoom[1] - recipe.zoom[0]) * torch.rand(()).item()
-        if torch.rand(()).item() < recipe.flip:
-            stack = F.horizontal_flip(stack)
-        if recipe.degrees == recipe.shift == 0 and recipe.zoom == (1.0, 1.0):
-            return stack
-        return F.affine(
-            stack,
-            angle=turn * recipe.degrees,
-            translate=[right * recipe.shift * self.view_px, down * recipe.shift * self.view_px],
-            scale=zoom,
-            shear=[0.0, 0.0],
-            interpolation=v2.InterpolationMode.BILINEAR,
-            fill=[BLACK],
-        )

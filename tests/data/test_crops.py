@@ -4,6 +4,7 @@ import dataclasses
 import pickle
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -13,8 +14,9 @@ from deepkd.data.crops import CropDataset, SampleKey, collate, load_crops
 from deepkd.data.landmarks import LandmarkFinder
 from deepkd.data.perturbations import PERTURBATIONS
 from deepkd.data.sampling import SAMPLINGS, epoch_batches, paired
-from deepkd.data.transforms import AUGMENTATIONS, Augment, Damage, seeded
+from deepkd.data.transforms import AUGMENTATIONS, Augment, Damage, Move, seeded
 from deepkd.errors import DataError
+from deepkd.scoring.model import InputFormat
 from deepkd.video.crops import CropRow, read_index, write_index
 
 
@@ -117,6 +119,41 @@ def test_a_pair_is_moved_alike() -> None:
     torch.manual_seed(3)
     first, second = augment([image, image])
     assert torch.equal(first, second) and not torch.equal(first, image)
+
+
+@pytest.mark.parametrize("view_px", [128, 160, 224])
+def test_views_are_nearly_as_sharp_as_what_is_judged(view_px: int, astronaut: np.ndarray) -> None:
+    def detail(picture: np.ndarray) -> float:
+        grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[view_px // 4 : -view_px // 4, view_px // 4 : -view_px // 4]
+        return float(np.abs(cv2.Laplacian(grey, cv2.CV_32F)).mean())
+
+    crop = np.ascontiguousarray(astronaut[:224, 110:334])
+    augment = Augment("standard", view_px)
+    augment.photometric = None
+    views = []
+    for seed in range(20):
+        with seeded(seed):
+            views.append(augment([torch.from_numpy(crop).permute(2, 0, 1)])[0].permute(1, 2, 0).numpy())
+    judged = detail(InputFormat(size=view_px).resized(crop))
+    assert np.mean([detail(view) for view in views]) > 0.88 * judged
+
+
+def test_a_move_goes_as_far_as_it_says() -> None:
+    picture = np.zeros((60, 100, 3), np.uint8)
+    picture[28:33, 48:53] = 255
+
+    def middle(move: Move) -> tuple[float, float]:
+        rows, columns = np.nonzero(move(picture)[..., 0] > 127)
+        return columns.mean(), rows.mean()
+
+    assert middle(Move(0, 0, 0, 1, mirrored=False)) == (50, 30)
+    assert middle(Move(0, 0, 0, 1, mirrored=True)) == (49, 30)
+    assert middle(Move(0, 0.2, -0.1, 1, mirrored=False)) == (70, 24)
+    moved = Move(0, 0.2, 0, 1, mirrored=True)(picture)
+    assert moved.shape == picture.shape and not moved[:, :20].any(), "black comes in from the left"
+    wide, high = middle(Move(90, 0, 0, 1, mirrored=False))
+    assert abs(wide - 50) < 2 and abs(high - 29.5) < 2
+    assert (Move(0, 0, 0, 2, mirrored=False)(picture)[..., 0] > 127).sum() == 100
 
 
 def test_blended_pairs_hold_a_forgery_of_the_real_crop_itself(tmp_path: Path) -> None:
