@@ -55,10 +55,11 @@ class Distillation(Objective):
     By default `(1 - alpha) bce(student, labels) + alpha soft(student, teacher)`. Each network gets the view in its own
     size, colour order and normalisation: the same view for all (Beyer et al. 2022, arXiv:2106.05237), or with
     `teacher_view=clean` the teachers get it before photometric augmentation, so that the student learns to say of a
-    damaged crop what its teachers say of the sound one. Several teachers speak with the mean of their logits; features
-    are compared with the first. `subclass_kd` compares a logit per subclass, every other loss the forgery logit that
-    these make. Teachers are in eval mode, get no gradient and are not part of the objective's state. Samples without a
-    label (NaN) take the soft terms only.
+    damaged crop what its teachers say of the sound one. Several teachers speak with the mean of their logits, with
+    `teacher_mirrored` over each view and its mirror image; features are compared with the first's of the view itself.
+    `subclass_kd` compares a logit per subclass, every other loss the forgery logit that these make. Teachers are in
+    eval mode, get no gradient and are not part of the objective's state. Samples without a label (NaN) take the soft
+    terms only.
     """
 
     def __init__(
@@ -109,9 +110,13 @@ class Distillation(Objective):
 
     def _spoken(self, views: Tensor, clean: Tensor | None = None) -> tuple[Spoken, Spoken]:
         """What the student says of the views, and the mean of what the teachers say of them, or of the clean ones."""
-        shown = views if clean is None else clean
+        shown = [views if clean is None else clean]
+        if self.config.teacher_mirrored:
+            shown.insert(0, shown[0].flip(-1))  # taps keep what came last: the view as it is
         with torch.no_grad():
-            teachers = [Spoken.of(module.to(views.device), format, shown) for module, format in self._teachers]
+            teachers = [
+                Spoken.of(module.to(views.device), format, one) for one in shown for module, format in self._teachers
+            ]
         return Spoken.of(self.module, self.format, views), Spoken.mean(teachers)
 
     def forward(self, views: Tensor, labels: Tensor, rows: Tensor, clean: Tensor | None = None) -> dict[str, Tensor]:

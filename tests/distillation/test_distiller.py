@@ -112,6 +112,23 @@ def test_a_teacher_may_see_the_clean_view(crops: Path, teacher: TorchModel, tmp_
         TINY.replace(mixup=0.2, teacher_view="clean")
 
 
+def test_a_mirrored_teacher_says_the_same_of_a_face_and_its_mirror_image(teacher: TorchModel) -> None:
+    config = TINY.replace(alpha=1.0, hint=0.5, teacher_mirrored=True)
+    objective = Distillation(build_model("pico", image_size=32), [teacher], config).eval()
+    plain = Distillation(build_model("pico", image_size=32), [teacher], config.replace(teacher_mirrored=False)).eval()
+    views, _ = batch()
+    with torch.no_grad():
+        (_, said), (_, turned) = objective._spoken(views), objective._spoken(views.flip(-1))
+        halves = [plain._spoken(each)[1].logit for each in (views, views.flip(-1))]
+    torch.testing.assert_close(said.logit, turned.logit)
+    torch.testing.assert_close(said.logit, (halves[0] + halves[1]) / 2)
+    assert not torch.allclose(*halves), "by itself it tells left from right"
+    with torch.no_grad():
+        objective._spoken(views), plain._spoken(views)
+    (_, shown), (_, alone) = (next(iter(each._taps.values())) for each in (objective, plain))
+    torch.testing.assert_close(shown.take(), alone.take())
+
+
 def test_a_run_goes_on_with_its_own_teachers_and_crops_only(crops: Path, teacher: TorchModel, tmp_path: Path) -> None:
     run, other, config = tmp_path / "run", random_model(), TINY.replace(hint=0.0)
     distill([teacher], crops, run, config)
