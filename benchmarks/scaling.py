@@ -28,8 +28,9 @@ from deepkd.training.engine import CONFIG_FILE, METRICS_FILE
 CHAINS = {
     "mobilenetv2": ("teacher0", "teacher1", "teacher"),
     "lite0": ("lite0", "lite0-labels"),
-    "nano": ("nano-first", "nano"),
-    "pico": ("pico-short", "pico-long", "pico-two", "pico-three", "pico"),
+    "helper": ("helper",),
+    "nano": ("nano-first", "nano-second", "nano-sharp", "nano"),
+    "pico": ("pico-short", "pico-long", "pico-two", "pico-three", "pico-four", "pico"),
 }
 """Line of the plot -> the published trainings that it is made of, in their order."""
 GOAL = 0.95
