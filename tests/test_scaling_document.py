@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 from deepkd.cli.app import app
 from deepkd.models.checkpoints import save_model
 from deepkd.models.registry import build_model
+from deepkd.report.plots import read_metrics
+from deepkd.training.engine import METRICS_FILE
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -68,7 +70,9 @@ def test_every_part_is_measured_and_written(
         (6, 2, 24),
         (12, 1, 24),
     ]
-    assert [len(chain["points"]) for chain in found["views"]["chains"]] == [14, 10, 21, 50, 1, 2]
+    published = ROOT / "docs" / "training"
+    epochs = [sum(len(read_metrics(published / run / METRICS_FILE)) for run in runs) for runs in scaling["CHAINS"].values()]
+    assert [len(chain["points"]) for chain in found["views"]["chains"]] == [*epochs, 1, 2]
     assert {row["name"] for row in found["size"]["rows"]} == {"share-1", "share-0.5"}
     text = document.read_text()
     assert "| 12 | 24 | 1 | 24 |" in text and "| share-1 |" in text and "A doubling of the originals brings" in text
