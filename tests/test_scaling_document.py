@@ -71,7 +71,8 @@ def test_every_part_is_measured_and_written(
         (12, 1, 24),
     ]
     published = ROOT / "docs" / "training"
-    epochs = [sum(len(read_metrics(published / run / METRICS_FILE)) for run in runs) for runs in scaling["CHAINS"].values()]
+    chains = scaling["CHAINS"].values()
+    epochs = [sum(len(read_metrics(published / run / METRICS_FILE)) for run in runs) for runs in chains]
     assert [len(chain["points"]) for chain in found["views"]["chains"]] == [*epochs, 1, 2]
     assert {row["name"] for row in found["size"]["rows"]} == {"share-1", "share-0.5"}
     text = document.read_text()
