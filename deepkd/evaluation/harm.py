@@ -114,7 +114,6 @@ def _reduced(image: Image) -> Image:
 
 
 def _write(path: Path, frames: Iterator[Image], crf: float, fps: float) -> None:
-    # x264 gives the same bytes for the same number of threads, whatever the machine.
     write_clip(path, frames, fps=fps, options={"crf": f"{crf:g}", "preset": "medium", "threads": "4"})
 
 
