@@ -197,9 +197,8 @@ class CropDataset(Dataset[Batch]):
 
     def __getitem__(self, key: SampleKey) -> Batch:
         pictures = self._blended(key) if key.blend else [self.crops.image(row) for row in key.rows]
-        images = [torch.from_numpy(picture).permute(2, 0, 1) for picture in pictures]
         with seeded(key.seed):
-            views, clean = self.augment.with_clean(images)
+            views, clean = self.augment.with_clean(pictures)
         labels = torch.from_numpy(self.crops.labels[list(key.rows)])
         return Batch(views, labels, torch.tensor(key.rows), clean if self.with_clean else None)
 

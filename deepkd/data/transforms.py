@@ -213,14 +213,14 @@ class Augment:
         self.format = InputFormat(size=view_px)
         self.photometric = v2.Compose(list(self.recipe.photometric)) if self.recipe.photometric else None
 
-    def __call__(self, images: Sequence[Tensor]) -> Tensor:
-        """Images (3, H, W) uint8, RGB."""
+    def __call__(self, images: Sequence[Image]) -> Tensor:
+        """Images (H, W, 3) uint8, RGB."""
         return self.with_clean(images)[0]
 
-    def with_clean(self, images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    def with_clean(self, images: Sequence[Image]) -> tuple[Tensor, Tensor]:
         """The views, and the same views before anything photometric was done to them."""
         move = Move.drawn(self.recipe)
-        moved = torch.stack([_view(self.format.resized(move(_picture(image)))) for image in images])
+        moved = torch.stack([_view(self.format.resized(move(image))) for image in images])
         if self.photometric is None:
             return moved, moved
         return torch.stack([self.photometric(view) for view in moved]), moved
