@@ -165,6 +165,10 @@ def whole_families(members: Iterable[Member], limit: int) -> Iterator[Member]:
         yield from families[name]
 
 
+NO_ROW = -1
+"""In place of the row of a picture that is in no crop set: a forgery made while training."""
+
+
 @dataclass(frozen=True)
 class SampleKey:
     """One draw: rows that share a geometry (one, or a real and a forgery of it), and the seed of their view."""
@@ -177,7 +181,10 @@ class SampleKey:
 
 @dataclass(frozen=True)
 class Batch:
-    """Views and labels, (N, 3, view_px, view_px) uint8 and (N,) float32 (NaN: unlabelled), and their rows (N,)."""
+    """Views and labels, (N, 3, view_px, view_px) uint8 and (N,) float32 (NaN: unlabelled), and their rows (N,).
+
+    A forgery that was made here has the row NO_ROW.
+    """
 
     views: Tensor
     labels: Tensor
@@ -196,20 +203,20 @@ class CropDataset(Dataset[Batch]):
         self.landmarks = LandmarkFinder()
 
     def __getitem__(self, key: SampleKey) -> Batch:
-        pictures = self._blended(key) if key.blend else [self.crops.image(row) for row in key.rows]
+        pictures, rows = self._drawn(key)
         with seeded(key.seed):
             views, clean = self.augment.with_clean(pictures)
         labels = torch.from_numpy(self.crops.labels[list(key.rows)])
-        return Batch(views, labels, torch.tensor(key.rows), clean if self.with_clean else None)
+        return Batch(views, labels, torch.tensor(rows), clean if self.with_clean else None)
 
-    def _blended(self, key: SampleKey) -> list[Image]:
-        """A real crop and a forgery of it with itself; the data set's own forgery where no landmarks are found."""
-        row = self.crops.rows[key.rows[0]]
-        real = self.crops.image(key.rows[0])
-        landmarks = self.landmarks.find(row, real)
-        if landmarks is None:
-            return [real, self.crops.image(key.rows[1])]
-        return [real, self_blend(real, landmarks, np.random.default_rng(key.seed))]
+    def _drawn(self, key: SampleKey) -> tuple[list[Image], list[int]]:
+        """Pictures and rows; the data set's own forgery, too, where no landmarks are found to make one."""
+        if key.blend:
+            real = self.crops.image(key.rows[0])
+            landmarks = self.landmarks.find(self.crops.rows[key.rows[0]], real)
+            if landmarks is not None:
+                return [real, self_blend(real, landmarks, np.random.default_rng(key.seed))], [key.rows[0], NO_ROW]
+        return [self.crops.image(row) for row in key.rows], list(key.rows)
 
 
 def collate(samples: list[Batch]) -> Batch:

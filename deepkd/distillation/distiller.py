@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deepkd.data.crops import CropSet, load_crops
+from deepkd.data.crops import NO_ROW, CropSet, load_crops
 from deepkd.data.families import inherited, training_record
 from deepkd.distillation.modifiers import confidence, mixed, noisy, with_labels_hidden
 from deepkd.distillation.taps import Tap, TapReader
@@ -59,7 +59,7 @@ class Distillation(Objective):
     `teacher_mirrored` over each view and its mirror image; features are compared with the first's of the view itself.
     `subclass_kd` compares a logit per subclass, every other loss the forgery logit that these make. Teachers are in
     eval mode, get no gradient and are not part of the objective's state. Samples without a label (NaN) take the soft
-    terms only.
+    terms only; with `teacher_blends` off, forgeries made while training (row NO_ROW) take the hard ones only.
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class Distillation(Objective):
         if config.mixup:
             views, labels = mixed(views, labels, config.mixup)
         student, teacher = self._spoken(views, clean)
-        weight = self._soft_weight(teacher.logit, rows)
+        weight = self._soft_weight(teacher.logit, rows.to(views.device))
         if config.teacher_noise:
             teacher = Spoken(*(noisy(said, config.teacher_noise, config.noise_share) for said in teacher))
         features = {name: tuple(tap.take() for tap in pair) for name, pair in self._taps.items()}
@@ -166,11 +166,12 @@ class Distillation(Objective):
 
     def _soft_weight(self, teacher: Tensor, rows: Tensor) -> Tensor | None:
         """What weighs each sample in the soft terms, (N,); None for all alike."""
+        weight, blends = torch.ones(len(rows), device=teacher.device), rows == NO_ROW
         if self.config.sample_weight == "teacher_confidence":
-            return confidence(teacher)
-        if self.config.sample_weight == "face_probability" and self.face_probability is not None:
-            return self.face_probability[rows].to(teacher.device)
-        return None
+            weight = confidence(teacher)
+        elif self.config.sample_weight == "face_probability" and self.face_probability is not None:
+            weight = self.face_probability.to(teacher.device)[rows].masked_fill(blends, 1.0)
+        return weight if self.config.teacher_blends else weight.masked_fill(blends, 0.0)
 
 
 def _check_subclasses(student: TorchModel, teachers: Sequence[TorchModel]) -> None:

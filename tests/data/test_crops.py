@@ -10,7 +10,7 @@ import pytest
 import torch
 from crop_factory import write_crops
 
-from deepkd.data.crops import CropDataset, SampleKey, collate, load_crops
+from deepkd.data.crops import NO_ROW, CropDataset, SampleKey, collate, load_crops
 from deepkd.data.landmarks import LandmarkFinder
 from deepkd.data.perturbations import PERTURBATIONS
 from deepkd.data.sampling import SAMPLINGS, epoch_batches, paired
@@ -165,6 +165,7 @@ def test_blended_pairs_hold_a_forgery_of_the_real_crop_itself(tmp_path: Path) ->
     assert torch.equal(blended.views, again.views)
     assert torch.equal(blended.views[0], plain.views[0])
     assert blended.labels.tolist() == [0.0, 1.0]
+    assert (blended.rows.tolist(), plain.rows.tolist()) == ([real, NO_ROW], [real, fake])
     change = (blended.views[1].int() - plain.views[0].int()).abs()
     assert change.max() > 0
     assert not torch.equal(blended.views[1], plain.views[1])
@@ -189,7 +190,8 @@ def test_a_crop_without_a_face_keeps_the_data_sets_forgery(tmp_path: Path) -> No
     dataset = CropDataset(crops, Augment("none", 64))
     dataset.landmarks.find = lambda row, image: None  # type: ignore[method-assign]
     pair = paired(crops, np.random.default_rng(0))[0]
-    assert torch.equal(dataset[SampleKey(pair, 5, blend=True)].views, dataset[SampleKey(pair, 5)].views)
+    tried, plain = dataset[SampleKey(pair, 5, blend=True)], dataset[SampleKey(pair, 5)]
+    assert torch.equal(tried.views, plain.views) and torch.equal(tried.rows, plain.rows)
 
 
 def test_the_share_of_blended_pairs(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from deepkd.cli.app import app
 from deepkd.config import load_config
-from deepkd.data.crops import load_crops
+from deepkd.data.crops import NO_ROW, load_crops
 from deepkd.distillation.distiller import Distillation, distill
 from deepkd.distillation.modifiers import confidence, mixed, munge, noisy, with_labels_hidden
 from deepkd.distillation.terms import Term, terms_of
@@ -148,6 +148,27 @@ def test_samples_are_weighed_by_the_teachers_confidence_or_the_face() -> None:
         student, teacher = (said.logit for said in one._spoken(views))
         total = one(views, torch.ones(4), ROWS)["total"]
     assert float(total) == pytest.approx(float((student[0] - teacher[0]).square() / 2), rel=1e-4)
+
+
+def test_the_teacher_need_not_be_asked_about_forgeries_that_it_never_saw() -> None:
+    views, labels, rows = torch.rand(4, 3, 64, 64), torch.tensor([0.0, 1.0, 0.0, 1.0]), torch.tensor([0, NO_ROW, 2, 3])
+    config = DistillConfig(losses=({"name": "bce"}, {"name": "logit_mse", "clip": 1000.0}))
+    face = torch.tensor([0.5, 0.0, 0.5, 0.0])
+    asked, alone = objective(config), objective(config.replace(teacher_blends=False))
+    faces = objective(config.replace(sample_weight="face_probability"), face_probability=face)
+    for one in (alone, faces):
+        one.load_state_dict(asked.state_dict())
+    with torch.no_grad():
+        student, teacher = (said.logit.flatten() for said in asked._spoken(views))
+        distances = (student - teacher).square() / 2
+        all_terms, terms, weighed = (one(views, labels, rows) for one in (asked, alone, faces))
+        nothing = alone(views, labels, torch.full((4,), NO_ROW))
+    assert float(all_terms["logit_mse"]) == pytest.approx(float(distances.mean()), rel=1e-4)
+    assert float(terms["logit_mse"]) == pytest.approx(float(distances[[0, 2, 3]].mean()), rel=1e-4)
+    assert float(terms["bce"]) == pytest.approx(float(all_terms["bce"])), "labels teach all of them"
+    assert float(nothing["logit_mse"]) == 0 and float(nothing["bce"]) > 0
+    by_face = (0.5 * distances[0] + distances[1] + 0.5 * distances[2]) / 2
+    assert float(weighed["logit_mse"]) == pytest.approx(float(by_face), rel=1e-4), "a forgery has no face of its own"
 
 
 def test_face_probabilities_must_be_in_the_index(crops: Path, tmp_path: Path) -> None:
