@@ -99,7 +99,7 @@ def measure_grid(args: argparse.Namespace) -> dict[str, Any]:
     return {"rows": rows, "crops": args.grid_limit}
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+def add_grid_options(parser: argparse.ArgumentParser) -> None:
     """The options of this part."""
     parser.add_argument("--grid-source", type=Path, help=f"run of a trained {SOURCE} that shapes are cut from")
     parser.add_argument("--grid-teacher", type=Path, help="run of what teaches them")

@@ -4,8 +4,9 @@
 
 `data` trains one network on growing shares of the originals, with as many views of each share, by `deepkd train`; it
 goes on where it was stopped. `views` reads the metrics of the published trainings, a chain being several runs that went
-on from one another. `size` opens finished runs; `grid` shapes students and trains each for a short while. Everything is
-judged on the split `val`, on which the weights of each run were chosen.
+on from one another. `size` opens finished runs; `grid` shapes students and trains each for a short while; `unseen` asks
+finished runs about forgeries of other kinds. Everything else is judged on the split `val`, on which the weights of each
+run were chosen.
 """
 
 import argparse
@@ -16,8 +17,9 @@ from typing import Any
 
 import numpy as np
 from documents import ROOT, Part, deepkd, markdown, parser_of, write_parts
-from grid import GRID, add_options
+from grid import GRID, add_grid_options
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+from unseen import UNSEEN, add_unseen_options
 
 from deepkd.data.crops import CropSet, load_crops
 from deepkd.data.sampling import epoch_batches
@@ -217,6 +219,7 @@ PARTS = {
     "views": Part(measure_views, show_views),
     "size": Part(measure_size, show_size),
     "grid": GRID,
+    "unseen": UNSEEN,
 }
 DRAWN = ("data", "views", "size")
 """The parts that the picture shows."""
@@ -233,7 +236,8 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2, help="that train together")
     parser.add_argument("--compile", action="store_true", help="as of `deepkd train`")
     parser.add_argument("--size", nargs="+", default=[], help="finished runs, for the curves of views and size")
-    add_options(parser)
+    add_grid_options(parser)
+    add_unseen_options(parser)
     args = parser.parse_args()
     write_parts(PARTS, args)
     if all((args.out / f"{name}.json").exists() for name in DRAWN):

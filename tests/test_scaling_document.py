@@ -17,6 +17,7 @@ from deepkd.models.checkpoints import save_model
 from deepkd.models.registry import build_model
 from deepkd.report.plots import read_metrics
 from deepkd.training.engine import METRICS_FILE
+from deepkd.video.crops import read_index
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -62,10 +63,13 @@ def test_every_part_is_measured_and_written(
     small = ["--model", "pico", "--image-size", "32", "--batch", "4", "--views", "24", "--shares", "1", "0.5"]
     whole, half = out / "share-1", out / "share-0.5"
     places = ["--data", data, "--out", out, "--document", document, "--size", whole, half, "--grid-teacher", half]
-    words = ["scaling.py", *places, "--processes", "1", *small, *grid]
+    unseen = ["--unseen", half, "--cross", data, "--cross-split", "test", "--cross-name", "Others", "--resamples", 20]
+    words = ["scaling.py", *places, "--processes", "1", *small, *grid, *unseen]
     monkeypatch.setattr(sys, "argv", [str(word) for word in words])
     scaling["main"]()
-    found = {name: json.loads((out / f"{name}.json").read_text()) for name in ("data", "views", "size", "grid")}
+    found = {
+        name: json.loads((out / f"{name}.json").read_text()) for name in ("data", "views", "size", "grid", "unseen")
+    }
     assert [(row["originals"], row["epochs"], row["views"]) for row in found["data"]["rows"]] == [
         (6, 2, 24),
         (12, 1, 24),
@@ -83,6 +87,15 @@ def test_every_part_is_measured_and_written(
     ]
     assert all(row["ms"] > 0 and row["macs"] > 0 and 0 <= row["val_auc"] <= 1 for row in found["grid"]["rows"])
     assert "| depth | parameters | 32 px | 64 px |" in text and "| 0.5 | 1,000,000 | " in text
+    (asked,) = found["unseen"]["rows"]
+    made = read_index(out / "unseen")
+    kinds = {
+        method: [row.original for row in made if row.method == method] for method in ("", "self-blend", "face-swap")
+    }
+    assert asked["name"] == "share-0.5" and list(asked["made"]) == ["face-swap", "self-blend"]
+    assert len(kinds[""]) > 1 and kinds[""] == kinds["self-blend"] == kinds["face-swap"]
+    assert len({(out / "unseen" / row.file).read_bytes() for row in made}) == len(made)
+    assert "| self-blend of val | Others |" in text and "| share-0.5 | 0% | " in text
     assert (tmp_path / "scaling.png").stat().st_size > 0
     assert len(launched) == 5
     scaling["main"]()
