@@ -59,7 +59,7 @@ class Distillation(Objective):
     `teacher_mirrored` over each view and its mirror image; features are compared with the first's of the view itself.
     `subclass_kd` compares a logit per subclass, every other loss the forgery logit that these make. Teachers are in
     eval mode, get no gradient and are not part of the objective's state. Samples without a label (NaN) take the soft
-    terms only; with `teacher_blends` off, forgeries made while training (row NO_ROW) take the hard ones only.
+    terms only; with `blends_by_label`, forgeries made while training (row NO_ROW) take the hard ones only.
     """
 
     def __init__(
@@ -171,7 +171,7 @@ class Distillation(Objective):
             weight = confidence(teacher)
         elif self.config.sample_weight == "face_probability" and self.face_probability is not None:
             weight = self.face_probability.to(teacher.device)[rows].masked_fill(blends, 1.0)
-        return weight if self.config.teacher_blends else weight.masked_fill(blends, 0.0)
+        return weight.masked_fill(blends, 0.0) if self.config.blends_by_label else weight
 
 
 def _check_subclasses(student: TorchModel, teachers: Sequence[TorchModel]) -> None:

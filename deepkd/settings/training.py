@@ -120,8 +120,8 @@ class DistillConfig(TrainingConfig):
         "What the teacher sees: the student's view, or that view clean, before photometric augmentation.",
         choices=("same", "clean"),
     )
-    teacher_blends: bool = setting(
-        True, "Ask the teacher about self-blended forgeries, too; without, labels alone teach them."
+    blends_by_label: bool = setting(
+        False, "Let labels alone teach self-blended forgeries, which a teacher may not know, and then calls real."
     )
     teacher_mirrored: bool = setting(False, "Let the teacher speak with the mean over the view and its mirror image.")
     mixup: float = setting(0.0, "Blend samples, with shares drawn from Beta(this, this); 0 for none.", low=0)

@@ -154,7 +154,7 @@ def test_the_teacher_need_not_be_asked_about_forgeries_that_it_never_saw() -> No
     views, labels, rows = torch.rand(4, 3, 64, 64), torch.tensor([0.0, 1.0, 0.0, 1.0]), torch.tensor([0, NO_ROW, 2, 3])
     config = DistillConfig(losses=({"name": "bce"}, {"name": "logit_mse", "clip": 1000.0}))
     face = torch.tensor([0.5, 0.0, 0.5, 0.0])
-    asked, alone = objective(config), objective(config.replace(teacher_blends=False))
+    asked, alone = objective(config), objective(config.replace(blends_by_label=True))
     faces = objective(config.replace(sample_weight="face_probability"), face_probability=face)
     for one in (alone, faces):
         one.load_state_dict(asked.state_dict())
