@@ -139,3 +139,5 @@ class DistillConfig(TrainingConfig):
             raise ConfigError(f"labelled_share={self.labelled_share} needs sampling=shuffled, not {self.sampling}")
         if self.mixup and self.teacher_view == "clean":
             raise ConfigError("mixup and teacher_view=clean exclude each other: a blend has no clean view")
+        if self.mixup and self.blends_by_label:
+            raise ConfigError("mixup and blends_by_label exclude each other: a mixture is not all blend")

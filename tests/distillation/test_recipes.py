@@ -169,6 +169,8 @@ def test_the_teacher_need_not_be_asked_about_forgeries_that_it_never_saw() -> No
     assert float(nothing["logit_mse"]) == 0 and float(nothing["bce"]) > 0
     by_face = (0.5 * distances[0] + distances[1] + 0.5 * distances[2]) / 2
     assert float(weighed["logit_mse"]) == pytest.approx(float(by_face), rel=1e-4), "a forgery has no face of its own"
+    with pytest.raises(ConfigError, match="mixup and blends_by_label"):
+        config.replace(mixup=0.2, blends_by_label=True)
 
 
 def test_face_probabilities_must_be_in_the_index(crops: Path, tmp_path: Path) -> None:
