@@ -31,7 +31,7 @@ CHAINS = {
     "mobilenetv2": ("teacher0", "teacher1", "teacher"),
     "lite0": ("lite0", "lite0-labels"),
     "helper": ("helper",),
-    "nano": ("nano-first", "nano-second", "nano-sharp", "nano-third", "nano-fourth", "nano-blends"),
+    "nano": ("nano-first", "nano-second", "nano-sharp", "nano-third", "nano-fourth"),
     "pico": ("pico-short", "pico-long", "pico-two", "pico-three", "pico-four", "pico"),
 }
 """Line of the plot -> the published trainings that it is made of, in their order."""
