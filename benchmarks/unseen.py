@@ -66,7 +66,7 @@ def measure_unseen(args: argparse.Namespace) -> dict[str, Any]:
     own, other = evaluated(args, args.data, "val"), evaluated(args, args.cross, args.cross_split)
     rows = [
         {
-            "name": Path(run).name,
+            "name": Path(run).name.removesuffix(".safetensors"),
             "self_blend": recipe_of(load_checkpoint(Path(run))).get("self_blend", 0.0),
             "val": its["crops"]["auc"],
             "made": {name: method["auc"] for name, method in forgeries["methods"].items()},
