@@ -164,8 +164,8 @@ class Distillation(Objective):
             found[term.label] = (value, term.weight_at(self.progress))
         return found
 
-    def _soft_weight(self, teacher: Tensor, rows: Tensor) -> Tensor | None:
-        """What weighs each sample in the soft terms, (N,); None for all alike."""
+    def _soft_weight(self, teacher: Tensor, rows: Tensor) -> Tensor:
+        """What weighs each sample in the soft terms, (N,)."""
         weight, blends = torch.ones(len(rows), device=teacher.device), rows == NO_ROW
         if self.config.sample_weight == "teacher_confidence":
             weight = confidence(teacher)
