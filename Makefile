@@ -31,7 +31,8 @@ demo: $(LIGHT)/.done ## Install the light core, judge the two sample clips, forg
 	$(LIGHT)/bin/deepkd detect data/samples/real.mp4 data/samples/forged.mp4 --report demo/report.html --overwrite
 	$(LIGHT)/bin/deepkd forge data/samples/real.mp4 --kind clips --out demo/forged --overwrite
 	$(LIGHT)/bin/deepkd detect demo/forged/fake
-	@echo "The evidence is in demo/report.html"
+	@echo "The evidence is in demo/report.html. The clips are what their names say, and the student is not always right:"
+	@echo "weights/MODEL_CARD.md says how often."
 
 test: $(VENV)/.done ## Run the tests, in two processes
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone"

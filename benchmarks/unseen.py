@@ -104,7 +104,7 @@ UNSEEN = Part(measure_unseen, show_unseen)
 
 def add_unseen_options(parser: argparse.ArgumentParser) -> None:
     """The options of this part."""
-    parser.add_argument("--unseen", nargs="+", default=[], help="runs or files that are asked about unseen forgeries")
+    parser.add_argument("--unseen", nargs="+", default=[], help="runs or checkpoints that are asked about them")
     parser.add_argument("--cross", type=Path, help="crops of another data set")
     parser.add_argument("--cross-split", default="cross", help="their split")
     parser.add_argument("--cross-name", default="FaceForensics++", help="what the page calls the other data set")
