@@ -232,8 +232,9 @@ def test_a_face_turned_away_is_not_judged(media: Media, model: str):
     class Turned:
         """MTCNN, with the nose moved beyond the left eye: no profile can be made of the two portraits."""
 
-        def detect(self, image: np.ndarray) -> list[Face]:
-            return [replace(face, landmarks=face.landmarks - NOSE) for face in found.detect(image)]
+        def detect(self, image: np.ndarray, *, thorough: bool = False) -> list[Face]:
+            faces = found.detect(image, thorough=thorough)
+            return [replace(face, landmarks=face.landmarks - NOSE) for face in faces]
 
     bench = Bench(Scorer.load(model), Turned(), DetectConfig(model=model))
     answer = bench.judge(Source(media.clip()))

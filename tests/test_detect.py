@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections import Counter
 from io import StringIO
 from itertools import islice
 from pathlib import Path
@@ -15,13 +16,14 @@ from media import Media
 from scorer_factory import tinted_clip, write_scorer
 
 from deepkd.data.workers import Outcome
-from deepkd.detect import AHEAD, SHOWN, Bench, _criteria, detect, detect_all
+from deepkd.detect import AHEAD, SHOWN, Bench, _criteria, detect, detect_all, find_people
 from deepkd.errors import ModelError, VideoError
 from deepkd.report import Provenance, open_report
 from deepkd.scoring.verdict import Label, Verdict
 from deepkd.settings.detect import DetectConfig
 from deepkd.timing import Stopwatch, time_limit
-from deepkd.video.frames import probe
+from deepkd.video.faces import Face
+from deepkd.video.frames import Frame, probe
 from deepkd.video.sources import Source
 
 
@@ -262,10 +264,27 @@ def test_time_limit_holds_in_a_thread_too(bench: Bench, media: Media):
     assert "took longer" in answers[0].reason
 
 
+def test_small_faces_beside_larger_ones_are_sought_now_and_then_and_while_there_are_any(bench: Bench):
+    large = Face((10, 10, 80, 100), 0.99, np.full((5, 2), 50, np.float32))
+    small = dataclasses.replace(large, box=(150, 40, 20, 25), is_small=True)
+    there, searched = range(3, 10), []
+
+    class Crowd:
+        def detect(self, image, *, thorough=False):
+            number = int(image[0, 0, 0])
+            searched.append(number) if thorough else None
+            return [large, small] if thorough and number in there else [large]
+
+    frames = [Frame(np.full((120, 200, 3), number, np.uint8), float(number), number) for number in range(14)]
+    people = Counter(person for person, _ in find_people(frames, Crowd(), bench.scorer.format))
+    assert searched == [0, *range(4, 11), 12]
+    assert people == {0: 14, 1: 6}
+
+
 class Broken:
     """A detector that fails in a way nobody foresaw."""
 
-    def detect(self, image):
+    def detect(self, image, *, thorough=False):
         raise RuntimeError("no\nidea")
 
 

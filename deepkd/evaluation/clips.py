@@ -55,13 +55,13 @@ class Remembering:
 
     def __init__(self, detector: FaceDetector) -> None:
         self.detector = detector
-        self._found: dict[tuple[int, tuple[int, ...]], list[Face]] = {}
+        self._found: dict[tuple[int, tuple[int, ...], bool], list[Face]] = {}
 
-    def detect(self, image: Image) -> list[Face]:
+    def detect(self, image: Image, *, thorough: bool = False) -> list[Face]:
         """As the detector's own."""
-        key = (zlib.crc32(np.ascontiguousarray(image).data), image.shape)
+        key = (zlib.crc32(np.ascontiguousarray(image).data), image.shape, thorough)
         if key not in self._found:
-            self._found[key] = self.detector.detect(image)
+            self._found[key] = self.detector.detect(image, thorough=thorough)
         return self._found[key]
 
     def forget(self) -> None:

@@ -2,8 +2,8 @@
 
 import importlib
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Protocol, cast
 
 import cv2
@@ -16,7 +16,9 @@ from deepkd.images import Image
 MIN_FACE_PX = 40
 """Smallest face looked for, pixels of the shrunk frame."""
 MAX_SIDE_PX = 640
-"""Frames are shrunk to this longer side before detection, pixels; to twice as much where that shows no face."""
+"""Frames are shrunk to this longer side before detection, pixels; to twice as much where smaller faces are sought."""
+SAME = 0.5
+"""Two looks show one face where they share more than this part of the smaller box."""
 DARK = 64.0
 """Mean value, of 255, below which an image is brightened: MTCNN misses a quarter of the faces at half of this."""
 MIN_POWER = 0.4
@@ -33,13 +35,18 @@ class Face:
     """How sure the detector is that this is a face, 0 to 1."""
     landmarks: npt.NDArray[np.float32]
     """(5, 2): the eyes, the nose and the corners of the mouth, each pair from left to right in the image."""
+    is_small: bool = False
+    """It takes a second look, at twice the size, to see it."""
 
 
 class FaceDetector(Protocol):
     """Anything that finds faces."""
 
-    def detect(self, image: Image) -> list[Face]:
-        """The faces of an RGB uint8 image (H, W, 3), the largest first; an empty list when there is none."""
+    def detect(self, image: Image, *, thorough: bool = False) -> list[Face]:
+        """The faces of an RGB uint8 image (H, W, 3), the largest first; an empty list when there is none.
+
+        In an image that has to be shrunk, small faces are sought where there are no larger ones, or always if `thorough`.
+        """
         ...
 
 
@@ -57,8 +64,8 @@ def load_detector(
         name: a key of `DETECTORS`.
         device: `auto`, `cpu` or `cuda`.
         min_face_px: smallest face looked for, in pixels of the frame after shrinking.
-        max_side_px: frames are shrunk to this longer side before detection, and to twice as much where that shows no
-            face; boxes are of the full frame.
+        max_side_px: frames are shrunk to this longer side before detection, and to twice as much where smaller faces
+            are sought; boxes are of the full frame.
         threads: CPU threads; None takes what the machine gives.
 
     Raises:
@@ -77,8 +84,35 @@ def load_detector(
     return cast(FaceDetector, load(device=device, **options))
 
 
+def search(
+    image: Image, max_side_px: int, find: Callable[[Image], list[Face]], *, thorough: bool = False
+) -> list[Face]:
+    """The faces of an image as `FaceDetector.detect` gives them; all detectors use it.
+
+    Args:
+        image: (H, W, 3), RGB uint8.
+        max_side_px: the longer side of the first look.
+        find: the faces that one of `looks` shows, in pixels of the image.
+        thorough: take both looks, also where the first shows faces.
+    """
+    faces: list[Face] = []
+    for number, small in enumerate(looks(image, max_side_px)):
+        further = [face for face in find(small) if all(_shared(face.box, other.box) <= SAME for other in faces)]
+        faces += [replace(face, is_small=number > 0) for face in further]
+        if faces and not thorough:
+            break
+    return sorted(faces, key=lambda face: -face.box[2] * face.box[3])
+
+
+def _shared(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
+    """What two boxes share, as a part of the smaller one."""
+    width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
+    height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
+    return max(0.0, width) * max(0.0, height) / max(1e-9, min(a[2] * a[3], b[2] * b[3]))
+
+
 def looks(image: Image, max_side_px: int) -> Iterator[Image]:
-    """The pictures in which to search an image, one after the other until one shows a face; all detectors use them.
+    """The pictures in which to search an image, one after the other.
 
     First the image shrunk; then, where it is larger, with twice the side, which shows faces half as large.
     """

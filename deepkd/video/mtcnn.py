@@ -16,7 +16,7 @@ from deepkd.errors import ConfigError
 from deepkd.images import Image
 from deepkd.machine import cores
 from deepkd.shipped import shipped_file
-from deepkd.video.faces import Face, enlarged, looks
+from deepkd.video.faces import Face, enlarged, search
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -56,14 +56,15 @@ class Mtcnn:
             _session(f"mtcnn-{name}.onnx", threads) for name in ("pnet", "rnet", "onet")
         )
 
-    def detect(self, image: Image) -> list[Face]:
-        """The faces of an RGB uint8 image (H, W, 3), the largest first; an empty list when there is none."""
-        for small in looks(image, self.max_side_px):
-            sums = _integral(small)
-            boxes, scores, points = self._finish(sums, self._refine(sums, self._propose(sums)))
-            if len(boxes):
-                return enlarged(boxes, scores, points, small=small, image=image)
-        return []
+    def detect(self, image: Image, *, thorough: bool = False) -> list[Face]:
+        """The faces of an RGB uint8 image (H, W, 3), the largest first, as `FaceDetector` says."""
+        return search(image, self.max_side_px, lambda small: self._faces(small, image), thorough=thorough)
+
+    def _faces(self, small: Image, image: Image) -> list[Face]:
+        """The faces that one look at the image shows."""
+        sums = _integral(small)
+        boxes, scores, points = self._finish(sums, self._refine(sums, self._propose(sums)))
+        return enlarged(boxes, scores, points, small=small, image=image)
 
     def _propose(self, sums: Sums) -> Floats:
         """Square candidates (N, 4) as x1, y1, x2, y2, from every level of the pyramid."""

@@ -6,7 +6,7 @@ from facenet_pytorch import MTCNN
 
 from deepkd.errors import ConfigError
 from deepkd.images import Image
-from deepkd.video.faces import Face, enlarged, looks
+from deepkd.video.faces import Face, enlarged, search
 
 
 def load(*, device: str, min_face_px: int, max_side_px: int, threads: int | None) -> "MtcnnTorch":
@@ -29,16 +29,12 @@ class MtcnnTorch:
         self.min_face_px = min_face_px
         self._mtcnn = MTCNN(min_face_size=min_face_px, keep_all=True, device=torch.device(device))
 
-    def detect(self, image: Image) -> list[Face]:
-        """The faces of an RGB uint8 image (H, W, 3), the largest first; an empty list when there is none."""
-        for small in looks(image, self.max_side_px):
-            faces = self._faces(small, image)
-            if faces:
-                return faces
-        return []
+    def detect(self, image: Image, *, thorough: bool = False) -> list[Face]:
+        """The faces of an RGB uint8 image (H, W, 3), the largest first, as `FaceDetector` says."""
+        return search(image, self.max_side_px, lambda small: self._faces(small, image), thorough=thorough)
 
     def _faces(self, small: Image, image: Image) -> list[Face]:
-        """The faces of one look at the image."""
+        """The faces that one look at the image shows."""
         if min(small.shape[:2]) < self.min_face_px:
             return []  # facenet-pytorch fails on a pyramid without levels
         # Full precision on CUDA too: TF32 moves boxes.

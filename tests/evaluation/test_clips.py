@@ -161,7 +161,7 @@ def test_faces_are_looked_for_once_for_all_models():
     class Counting:
         calls = 0
 
-        def detect(self, image):
+        def detect(self, image, *, thorough=False):
             self.calls += 1
             return []
 
@@ -170,9 +170,11 @@ def test_faces_are_looked_for_once_for_all_models():
     image, other = np.zeros((8, 8, 3), np.uint8), np.ones((8, 8, 3), np.uint8)
     assert detector.detect(image) == detector.detect(image.copy()) == detector.detect(other) == []
     assert counting.calls == 2
+    detector.detect(image, thorough=True)
+    assert counting.calls == 3
     detector.forget()
     detector.detect(image)
-    assert counting.calls == 3
+    assert counting.calls == 4
 
 
 def test_refusals(model, videos, tmp_path):

@@ -27,15 +27,15 @@ def detector(name: str, min_face_px: int = 40, max_side_px: int = 640) -> FaceDe
     return load_detector(name, device="cpu", min_face_px=min_face_px, max_side_px=max_side_px, threads=2)
 
 
-def find(name: str, image: Image, *options: int) -> list[Face]:
+def find(name: str, image: Image, *options: int, thorough: bool = False) -> list[Face]:
     """The faces; PyTorch with one thread, as its threads wait for each other on a busy machine."""
     if name == "mtcnn":
-        return detector(name, *options).detect(image)
+        return detector(name, *options).detect(image, thorough=thorough)
     torch = pytest.importorskip("torch")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return detector(name, *options).detect(image)
+        return detector(name, *options).detect(image, thorough=thorough)
     finally:
         torch.set_num_threads(threads)
 
@@ -123,9 +123,22 @@ def test_boxes_are_of_the_full_frame(name: str):
 
 def test_an_image_without_a_large_face_is_searched_for_a_small_one():
     image = np.full((1080, 1920, 3), 90, np.uint8)
-    image[400:800, 700:1100] = scaled("astronaut", 400, 400)  # the face: 87 px here, 29 px at 640
+    image[400:640, 700:940] = scaled("astronaut", 240, 240)  # the face: 52 px here, 17 px at 640
     (face,) = detector("mtcnn").detect(image)
-    assert face.box[3] == pytest.approx(87, abs=10)
+    assert face.is_small
+    assert face.box[3] == pytest.approx(52, abs=7)
+
+
+@pytest.mark.parametrize("kind", DETECTORS)
+def test_a_thorough_search_finds_small_faces_beside_a_large_one(kind: str):
+    image = np.full((1080, 1920, 3), 90, np.uint8)
+    image[:1000, :1000] = scaled("grace_hopper", 1000, 1000)
+    image[300:540, 1400:1640] = scaled("astronaut", 240, 240)
+    (large,) = find(kind, image)
+    found = find(kind, image, thorough=True)
+    assert [face.is_small for face in found] == [False, True]
+    assert_same(found[:1], [large])
+    assert found[1].box[3] == pytest.approx(52, abs=7)
 
 
 def test_a_view_of_a_larger_array_will_do():
