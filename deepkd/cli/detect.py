@@ -19,7 +19,7 @@ from deepkd.settings.detect import DetectConfig
 
 if TYPE_CHECKING:
     from deepkd.detect import Bench
-    from deepkd.report import Report
+    from deepkd.report import Provenance, Report
     from deepkd.scoring.verdict import Verdict
     from deepkd.video.readahead import ReadAhead
     from deepkd.video.sources import Source
@@ -164,38 +164,69 @@ def _begun(inputs: Iterable["Source"], config: DetectConfig) -> Iterator["ReadAh
 
 @contextmanager
 def _reports(bench: "Bench", file: Path | None) -> Iterator[list["Report"]]:
-    """The report on standard output, and the one in a file; both are ended even when the work is broken off."""
+    """The report in a file, and the one on standard output; both are ended even when the work is broken off."""
     from deepkd.report import Provenance, open_report, report_name
 
     scorer = bench.scorer
     settings, thresholds = bench.config.as_dict(), bench.thresholds.to_dict()
     provenance = Provenance(scorer.name, scorer.sha256, scorer.params, scorer.metadata, settings, thresholds)
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    with _standard_output(), ExitStack() as stack:
-        reports = []
+    with ExitStack() as stack:
+        reports: list[Report] = []
         if file:
             beside = stack.enter_context(writing(file))
             out = stack.enter_context(beside.open("w", encoding="utf-8", newline=""))
             reports.append(open_report(report_name(file), out, provenance))
-        reports.append(open_report(bench.config.format, sys.stdout, provenance))
-        for report in reports:
-            stack.callback(report.close)
-        yield reports
+            stack.callback(reports[0].close)
+        answer = _StandardOutput(bench.config.format, provenance, alone=not file)
+        stack.callback(answer.close)
+        yield [*reports, answer]
     if file:
         bench.config.save(settings_beside(file))
+    answer.check()
 
 
-@contextmanager
-def _standard_output() -> Iterator[None]:
-    """Say so when standard output takes no more (a full disk)."""
-    try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # keeps Python from complaining at exit
-        raise OutputError(f"standard output cannot be written ({error.strerror})") from error
+class _StandardOutput:
+    """The report on standard output. Once that takes no more, a report in a file goes on, and `check` says so."""
+
+    def __init__(self, format: str, provenance: "Provenance", *, alone: bool) -> None:
+        from deepkd.report import open_report
+
+        self._alone = alone
+        self._error: OSError | None = None
+        self._report: Report | None = None
+        encoding = "utf-8" if format == "html" else None  # which such a page says of itself
+        sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")  # type: ignore[union-attr]
+        with self._kept():
+            self._report = open_report(format, sys.stdout, provenance)
+
+    def add(self, verdict: "Verdict") -> None:
+        with self._kept():
+            if self._report:
+                self._report.add(verdict)
+
+    def close(self) -> None:
+        with self._kept():
+            if self._report:
+                self._report.close()
+            sys.stdout.flush()
+
+    def check(self) -> None:
+        """Raise what went wrong: BrokenPipeError where the reader has gone, OutputError where a disk is full."""
+        if isinstance(self._error, BrokenPipeError):
+            raise self._error
+        if self._error:
+            reason = f"standard output cannot be written ({self._error.strerror})"
+            raise OutputError(reason) from self._error
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._error = self._error or error
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # takes the rest, also at exit
+            if self._alone:
+                self.check()
 
 
 def _draw(verdict: "Verdict", file: Path, limit_s: float) -> None:

@@ -302,3 +302,39 @@ def test_a_full_disk_is_named(model: str, media: Media):
         process = subprocess.run(words, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
     assert process.returncode == 1
     assert process.stderr == "error: standard output cannot be written (No space left on device)\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+@pytest.mark.parametrize("format", REPORTS)
+def test_a_report_in_a_file_is_whole_though_standard_output_takes_nothing(format: str, model: str, media: Media):
+    stills, report = [str(media.still(f"{number}.jpg")) for number in range(2)], media.path("report.json")
+    words = [*stills, "--model", model, "--format", format, "--report", str(report), "-q"]
+    with open("/dev/full", "w") as full:
+        process = subprocess.run(
+            [sys.executable, "-m", "deepkd", "detect", *words],
+            cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+    assert process.stderr == "error: standard output cannot be written (No space left on device)\n"
+    assert process.returncode == 1
+    assert [video["path"] for video in json.loads(report.read_text())["videos"]] == stills
+
+
+def test_a_report_in_a_file_outlives_the_reader_of_standard_output(model: str, media: Media):
+    still = media.still("0.jpg")
+    for number in range(1, 20):
+        media.path(f"{number}.jpg").hardlink_to(still)
+    report = media.path("report.jsonl")
+    words = [str(media.folder), "--model", model, "--format", "jsonl", "-q", "--report", str(report)]
+    with start(*words) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait() == 1
+    assert len(report.read_text().splitlines()) == 20
+
+
+def test_a_page_is_in_the_encoding_that_it_declares(model: str, media: Media):
+    words = [sys.executable, "-m", "deepkd", "detect", str(media.still()), "--model", model, "--format", "html"]
+    process = subprocess.run(words, cwd=ROOT, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "cp1252"})
+    assert process.returncode == 0
+    assert "\u25cf" in process.stdout.decode("utf-8")
