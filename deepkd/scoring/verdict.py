@@ -191,10 +191,10 @@ def _is_certain(frames: Sequence[FrameScore]) -> bool:
 def mean_logit(faces: Mapping[int, Sequence[FrameScore]], criteria: Criteria) -> Judgement:
     """A person's score is the calibrated mean of frame logits; the most suspicious person decides.
 
-    Tracks that the detector doubts (hands, masks) are left out where there are others.
+    Tracks that the detector doubts (hands, masks) and that cannot be judged are left out where there are others.
     """
-    certain = [frames for frames in faces.values() if _is_certain(frames)]
-    people = enumerate(certain or faces.values())
+    told = [frames for frames in faces.values() if _is_certain(frames) or _is_enough(frames, criteria)]
+    people = enumerate(told or faces.values())
     tracks = tuple(_judge_track(id, tuple(frames), criteria) for id, frames in people)
     judged = [track for track in tracks if track.score is not None]
     if not judged:
@@ -205,9 +205,13 @@ def mean_logit(faces: Mapping[int, Sequence[FrameScore]], criteria: Criteria) ->
     return Judgement(worst.verdict, worst.score, _sentence(tracks, named), tracks)
 
 
+def _is_enough(frames: Sequence[FrameScore], criteria: Criteria) -> bool:
+    return sum(frame.flaw is None and not frame.is_closer for frame in frames) >= criteria.min_frames
+
+
 def _judge_track(id: int, frames: tuple[FrameScore, ...], criteria: Criteria) -> TrackVerdict:
     usable = [frame for frame in frames if frame.flaw is None]
-    if sum(not frame.is_closer for frame in usable) < criteria.min_frames:
+    if not _is_enough(frames, criteria):
         return TrackVerdict(id, frames, Label.INCONCLUSIVE, None, _too_little(frames, criteria))
     even = [frame for frame in usable if not frame.is_closer] or usable
     score = _mean_score(even, criteria)
@@ -215,8 +219,7 @@ def _judge_track(id: int, frames: tuple[FrameScore, ...], criteria: Criteria) ->
     run = forged_run(usable, criteria)
     lone = _decisive(even, label, criteria)
     if label is Label.FAKE and not lone:
-        words, span = _from_to(run) if 0 < len(run) < WHOLE * len(usable) else ("looks forged", None)
-        return TrackVerdict(id, frames, label, score, words, span)
+        return TrackVerdict(id, frames, label, score, *_forged_all_over(run, usable, criteria))
     if run and _mean_score(_without(run, 1), criteria) >= max(SURE_RUN, criteria.thresholds.fake):
         words, span = _from_to(run)
         return TrackVerdict(id, frames, Label.FAKE, _mean_score(run, criteria), words, span)
@@ -251,6 +254,17 @@ def _without(frames: Sequence[FrameScore], sign: int) -> list[FrameScore]:
 def _on_one_frame(label: Label, frame: FrameScore) -> str:
     looks = "forged" if label is Label.FAKE else "real"
     return f"would look {looks}, but that hangs on one frame alone (at {clock(frame.t_s)})"
+
+
+def _forged_all_over(
+    run: Sequence[FrameScore], usable: Sequence[FrameScore], criteria: Criteria
+) -> tuple[str, tuple[float, float] | None]:
+    """What is said where the mean of all frames decides: seconds only where the others would not look forged alone."""
+    rest = [frame for frame in usable if frame not in run]
+    if not run or len(run) >= WHOLE * len(usable) or _mean_score(rest, criteria) >= criteria.thresholds.fake:
+        return "looks forged", None
+    _, span = _from_to(run)
+    return f"looks forged, most of all from {clock(span[0])} to {clock(span[1])}", span
 
 
 def _from_to(run: Sequence[FrameScore]) -> tuple[str, tuple[float, float]]:

@@ -56,6 +56,13 @@ CASES = {
     "what is seen in one frame only is not counted": (
         [seen(-2, -2, -2), seen(5)], REAL, float(sigmoid(-2)), "1 person, who shows no sign of forgery in 3 frames",
     ),
+    "all of it is suspicious, a part looks forged": (
+        [seen(*[-0.2] * 6, 5, 5, 5, *[-0.2] * 6)], FAKE, float(sigmoid(12.6 / 15)),
+        "1 person, who looks forged, most of all from 0:03.0 to 0:04.0",
+    ),
+    "the rest would look forged without the worst part": (
+        [seen(*[0.1, 4] * 3, 5, 5, 5, *[0.1, 4] * 3)], FAKE, float(sigmoid(39.6 / 15)), "1 person, who looks forged",
+    ),
     "a part is forged": (
         [seen(*[-4] * 8, 5, 5, 5, 5, *[-4] * 8)], FAKE, float(sigmoid(5)),
         "1 person, who looks forged from 0:04.0 to 0:05.5",
@@ -190,6 +197,14 @@ def test_tracks_that_the_detector_doubts_are_left_out_where_there_are_others():
     assert [track.id for track in judgement.tracks] == [0]
     alone = judge({0: hand}, CRITERIA, rule="mean-logit")
     assert (alone.verdict, alone.reason) == (INCONCLUSIVE, "1 person, who cannot be judged, the face is hardly a face")
+
+
+def test_a_person_whom_the_detector_doubts_is_judged_by_the_frames_without_a_flaw():
+    doubted = [dataclasses.replace(frame, face_probability=0.8, flaw="hidden or unclear") for frame in seen(*[5] * 5)]
+    half_hidden = seen(5, 5, 5, 5) + doubted
+    judgement = judge({0: seen(-3, -3, -3), 1: half_hidden}, CRITERIA, rule="mean-logit")
+    assert (judgement.verdict, judgement.reason) == (FAKE, "2 people; person 2 looks forged")
+    assert judge({1: half_hidden}, CRITERIA, rule="mean-logit").verdict is FAKE
 
 
 def test_unknown_rule_lists_the_known():
