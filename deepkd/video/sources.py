@@ -14,6 +14,8 @@ from deepkd.video.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 STDIN = "-"
 URL_HINT = "is a URL, and deepkd fetches nothing; download it first and give the file"
+LONGEST = 4096
+"""Bytes of the longest path that a system takes."""
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _GLOB = re.compile(r"[*?\[]")
@@ -64,23 +66,38 @@ def find_sources(names: Iterable[str], *, stdin: BinaryIO | None = None) -> Iter
 
 def _expand(names: list[str], stdin: BinaryIO | None) -> Iterator[Source]:
     for name in names:
-        if name != STDIN:
-            yield from _one(name)
-            continue
-        for line in _lines(stdin) if stdin else ():
-            yield from [Source(_Address(line), URL_HINT)] if _URL.match(line) else _one(line)
+        yield from _listed(stdin) if name == STDIN else _one(name)
 
 
-def _lines(stdin: BinaryIO) -> Iterator[str]:
-    """Paths from a stream of lines, or of NUL-ended records; bytes that are no UTF-8 survive."""
-    first = stdin.readline()
-    if b"\0" in first:
-        yield from (os.fsdecode(name) for name in (first + stdin.read()).split(b"\0") if name)
-        return
-    for line in chain([first], stdin):
-        name = line.rstrip(b"\r\n")
-        if name:
-            yield os.fsdecode(name)
+def _listed(stdin: BinaryIO | None) -> Iterator[Source]:
+    empty = True
+    for name in _names(stdin) if stdin else ():
+        empty = False
+        yield from [Source(_Address(name), URL_HINT)] if _URL.match(name) else _one(name)
+    if empty:
+        yield Source(Path(STDIN), "no paths came on standard input; check the command that lists them")
+
+
+def _names(stdin: BinaryIO) -> Iterator[str]:
+    """Paths from a stream of lines, each as it comes, or of NUL-ended records; bytes that are no UTF-8 survive.
+
+    The name in a record may hold newlines, so the first lines wait for a NUL, until one names something that is there
+    or they are longer than a name can be.
+    """
+    head = b""
+    for line in stdin:
+        head += line
+        if b"\0" in line:
+            yield from (os.fsdecode(name) for name in (head + stdin.read()).split(b"\0") if name)
+            return
+        name = _stripped(line)
+        if len(head) > LONGEST or os.path.lexists(name) or _matches(name):
+            break
+    yield from filter(None, map(_stripped, chain(head.split(b"\n"), stdin)))
+
+
+def _stripped(line: bytes) -> str:
+    return os.fsdecode(line.rstrip(b"\r\n"))
 
 
 def _one(name: str) -> Iterator[Source]:

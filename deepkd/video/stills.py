@@ -1,10 +1,13 @@
-"""Still images: recognised by content, not by name, turned upright, first picture only."""
+"""Still images: recognised by content, not by name, turned upright; animations are refused."""
 
 from __future__ import annotations
 
+import re
 import stat
 import struct
 import zlib
+from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +18,9 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 1 << 28
 """Largest image file that is read."""
+
+_JPEG_SEGMENT = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")
+"""The marker of a segment with a length. Fill bytes (FF), TEM (01) and RST0 to RST7 (D0 to D7) may come before it."""
 
 
 def check_file(path: Path) -> bytes:
@@ -48,10 +54,10 @@ def still_kind(head: bytes) -> str | None:
 
 
 def read_still(path: Path, *, max_pixels: int) -> Image:
-    """The first picture of an image file, RGB uint8 (H, W, 3), turned as its EXIF data say.
+    """The picture of an image file, RGB uint8 (H, W, 3), turned as its EXIF data say.
 
     Raises:
-        ImageError: it is damaged, or has more than `max_pixels` pixels.
+        ImageError: it is damaged, an animation, or has more than `max_pixels` pixels.
     """
     with path.open("rb") as file:
         data = file.read(MAX_BYTES + 1)
@@ -60,7 +66,9 @@ def read_still(path: Path, *, max_pixels: int) -> Image:
     width, height = _size(data)
     if width * height > max_pixels:
         raise ImageError(f"{path}: {width}x{height} px is more than the limit of {max_pixels} px; save it smaller")
-    image = _decoded(data)
+    if _is_animation(data):
+        raise ImageError(f"{path}: is an animation, and only its first picture can be read; make a GIF or MP4 of it")
+    image = _decoded(data) if width * height else None
     if image is None:
         raise ImageError(f"{path}: the image is cut off or damaged; copy or save it again")
     import cv2  # not above: a video is to be decoded before these are loaded
@@ -86,18 +94,32 @@ def _decoded(data: bytes) -> Image | None:
         cv2.utils.logging.setLogLevel(level)
 
 
+def _is_animation(data: bytes) -> bool:
+    """By the flag of an animated WebP, or the chunk of an animated PNG that comes before the picture."""
+    match still_kind(data[:30]):
+        case "webp":
+            return data[12:16] == b"VP8X" and bool(int.from_bytes(data[20:21]) & 2)
+        case "png":
+            return b"acTL" in takewhile(lambda kind: kind != b"IDAT", _png_chunks(data))
+        case _:
+            return False
+
+
 def _is_whole_png(data: bytes) -> bool:
-    """Whether every chunk is there with its right checksum; libpng would complain on standard error itself."""
+    """Whether all of it is there and right; libpng would complain on standard error itself."""
+    return b"IEND" in _png_chunks(data)
+
+
+def _png_chunks(data: bytes) -> Iterator[bytes]:
+    """The kinds of the chunks, up to one that is cut off or has a wrong checksum."""
     at = 8
     while len(data) >= at + 12:
         length, kind = struct.unpack_from(">I4s", data, at)
         end = at + 8 + length
         if int.from_bytes(data[end : end + 4]) != zlib.crc32(data[at + 4 : end]):
-            return False
-        if kind == b"IEND":
-            return True
+            return
+        yield kind
         at = end + 4
-    return False
 
 
 def _size(data: bytes) -> tuple[int, int]:
@@ -132,10 +154,10 @@ def _webp_size(data: bytes) -> tuple[int, int]:
 def _jpeg_size(data: bytes) -> tuple[int, int]:
     """From the first start-of-frame segment: SOF0 to SOF15, of which C4, C8 and CC are other things."""
     at = 2
-    while data[at] == 0xFF if at < len(data) else False:
-        marker, length = struct.unpack_from(">xBH", data, at)
+    while found := _JPEG_SEGMENT.search(data, at):
+        marker, at = found[1][0], found.end()
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack_from(">HH", data, at + 5)
+            height, width = struct.unpack_from(">HH", data, at + 3)
             return width, height
-        at += 2 + length
+        at += int.from_bytes(data[at : at + 2])
     return 0, 0

@@ -2,11 +2,12 @@ import io
 import os
 import pickle
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from deepkd.errors import UsageError
-from deepkd.video.sources import Source, find_sources
+from deepkd.video.sources import LONGEST, Source, find_sources
 from deepkd.video.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 
@@ -69,20 +70,47 @@ def test_names(name: str, tree: Path):
     assert found(*names) == expected
 
 
+NO_PATHS = "-: no paths came on standard input; check the command that lists them"
 STDIN = {
     "lines": (b"b.mp4\na/deep\n", ["b.mp4", "a/deep/z.webm"]),
     "no newline at the end, empty lines, Windows lines": (b"\nb.mp4\r\n\nb.mp4", ["b.mp4", "b.mp4"]),
     "ended by NUL": (b"b.mp4\0two\nlines.mp4\0", ["b.mp4", "two\nlines.mp4: does not exist; check the name"]),
+    "ended by NUL, newlines in the first": (
+        b"\nthree\nlines.mp4\0b.mp4\0", ["\nthree\nlines.mp4: does not exist; check the name", "b.mp4"],
+    ),
+    "lines, the first missing, one with a carriage return": (
+        b"x.mp4\na\rb\nb.mp4\n",
+        ["x.mp4: does not exist; check the name", "a\rb: does not exist; check the name", "b.mp4"],
+    ),
+    "lines, a NUL after them": (
+        b"*.mp4\nb\0c\n", ["b.mp4", "c[1].mp4", "b?c: the name has a NUL byte, which no file can have"],
+    ),
     "a URL": (b"ftp://a/b\n", ["ftp://a/b: is a URL, and deepkd fetches nothing; download it first and give the file"]),
     "bytes": (b"\xff.mp4\n", ["\udcff.mp4: does not exist; check the name"]),
-    "empty": (b"", []),
-}
+    "empty": (b"", [NO_PATHS]),
+    "empty lines": (b"\n\r\n", [NO_PATHS]),
+    "NULs": (b"\0\0", [NO_PATHS]),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", STDIN)
 def test_standard_input(name: str, tree: Path):
     data, expected = STDIN[name]
     assert found("-", stdin=data) == expected
+
+
+@pytest.mark.parametrize("first", [b"b.mp4\n", b"a\n", b"*.mp4\n", LONGEST * b"x" + b"\n"])
+def test_lines_are_taken_as_they_come(first: bytes, tree: Path):
+    out, into = os.pipe()
+    with open(out, "rb") as stdin, open(into, "wb", buffering=0) as producer:
+        producer.write(first)
+        sources = find_sources(["-"], stdin=stdin)
+        reader = Thread(target=next, args=(sources,), daemon=True)
+        reader.start()
+        reader.join(20)
+        waits = reader.is_alive()
+        producer.write(b"b.mp4\n" * LONGEST)
+    assert not waits
 
 
 def test_urls_are_kept_as_given_on_their_way_through_processes():
