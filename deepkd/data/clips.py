@@ -3,7 +3,7 @@
 import csv
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
@@ -75,18 +75,36 @@ def loose_clip(source: Source, name: str, folders: tuple[str, ...]) -> Clip:
 
 
 def link_families(clips: list[Clip]) -> list[Clip]:
-    """Loose forgeries of unknown origin made children of the real clip that has the same file name, if there is one."""
-    reals: dict[str, list[str]] = {}
+    """Clips whose `original` is the first of their family, as far as their data set tells.
+
+    A loose forgery of unknown origin is a child of the real clip that has the same file name, if there is one; what was
+    made from a forgery is a child of what that was made from.
+    """
+    reals: dict[str, list[Clip]] = {}
     for clip in clips:
         if clip.label == REAL and clip.dataset == LOOSE:
-            reals.setdefault(clip.path.stem, []).append(clip.video)
-    return [_linked(clip, reals.get(clip.path.stem, [])) for clip in clips]
+            reals.setdefault(clip.path.stem, []).append(clip)
+    linked = [_linked(clip, reals.get(clip.path.stem, [])) for clip in clips]
+    parents: dict[str, dict[str, str]] = {}
+    for clip in linked:
+        parents.setdefault(clip.dataset, {})[clip.video] = clip.original
+    return [dataclasses.replace(clip, original=_first(clip.original, parents[clip.dataset])) for clip in linked]
 
 
-def _linked(clip: Clip, reals: list[str]) -> Clip:
+def _linked(clip: Clip, reals: list[Clip]) -> Clip:
     if clip.label != FAKE or clip.dataset != LOOSE or clip.original != clip.video or not reals:
         return clip
-    return dataclasses.replace(clip, original=max(reals, key=lambda video: _shared_start(video, clip.video)))
+    near = max(reals, key=lambda real: _shared_start(real.video, clip.video))
+    return dataclasses.replace(clip, original=near.original)
+
+
+def _first(name: str, parents: Mapping[str, str]) -> str:
+    """Where a chain of originals begins; for a circle the same name, wherever it is entered."""
+    seen: list[str] = []
+    while name in parents and name not in seen:
+        seen.append(name)
+        name = parents[name]
+    return min(seen[seen.index(name) :]) if name in seen else name
 
 
 def _shared_start(a: str, b: str) -> int:
@@ -97,16 +115,42 @@ def _shared_start(a: str, b: str) -> int:
 def read_list(path: Path) -> list[Clip]:
     """The clips of a CSV with the columns `path,label[,original][,split][,method][,dataset]`; paths are relative.
 
+    An `original` is a path of the list, a file name or its stem: that of a real clip, or of another where no real clip
+    has it. It may be no clip of the list at all.
+
     Raises:
-        DataError: with file and line, for missing columns, unknown labels or splits, and files listed twice.
+        DataError: with file and line, for missing columns, unknown labels or splits, files listed twice, and originals
+            that may be several clips.
     """
-    rows = _list_rows(path)
-    names = {key: row["path"] for _, row in rows for key in (Path(row["path"]).stem, Path(row["path"]).name)}
     seen: dict[str, int] = {}
-    for line, row in rows:
-        if seen.setdefault(os.path.normpath(row["path"]), line) != line:
-            raise DataError(f"{path}:{line}: {row['path']} is listed already in line {seen[row['path']]}")
-    return [_listed(row, path, f"{path}:{line}", names) for line, row in rows]
+    clips: dict[str, Clip] = {}
+    named: dict[str, list[Clip]] = {}
+    for line, row in _list_rows(path):
+        file, where = os.path.normpath(row["path"]), f"{path}:{line}"
+        if file in seen:
+            raise DataError(f"{where}: {row['path']} is listed already in line {seen[file]}")
+        seen[file] = line
+        clips[where] = _listed(row, path, where)
+        for name in {file, Path(file).name, Path(file).stem}:
+            named.setdefault(name, []).append(clips[where])
+    parents = {clip.video: _meant(clip, named, where) for where, clip in clips.items()}
+    return [dataclasses.replace(clip, original=_first(clip.video, parents)) for clip in clips.values()]
+
+
+def _meant(clip: Clip, named: Mapping[str, list[Clip]], where: str) -> str:
+    """The `video` that a listed clip's original is, or the original as it is written where it is not listed."""
+    name = os.path.normpath(clip.original)
+    found = named.get(name, [])
+    reals = [other for other in found if other.label == REAL]
+    meant = reals or found
+    exact = [other for other in meant if os.path.normpath(other.video) == name]
+    exact += [other for other in reals if other is clip]  # a real clip's own name
+    if exact:
+        return exact[0].video
+    if len(reals) > 1 or len({other.original for other in meant}) > 1:  # forgeries of one original are one family
+        names = " or ".join(other.video for other in meant[:2])
+        raise DataError(f"{where}: original '{clip.original}' may be {names}; give the path")
+    return meant[0].video if meant else clip.original
 
 
 def _list_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
@@ -122,17 +166,16 @@ def _list_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
         raise DataError(f"{path}: cannot be read as CSV ({error})") from error
 
 
-def _listed(row: dict[str, str], listing: Path, where: str, names: dict[str, str]) -> Clip:
+def _listed(row: dict[str, str], listing: Path, where: str) -> Clip:
     name, split, file = row["path"], row.get("split", "").lower(), listing.parent / row["path"]
     if split and split not in SPLITS:
         raise DataError(f"{where}: unknown split '{row['split']}'; choose from train, val, test or nothing")
     problem = _list_problem(name, file)
-    original = row.get("original", "")
     return Clip(
         file,
         parse_label(row["label"], where) if row["label"] else UNKNOWN,
         video=name,
-        original=names.get(original, original) or name,
+        original=row.get("original", "") or name,
         dataset=row.get("dataset", "") or LOOSE,
         method=row.get("method", ""),
         split=SPLITS.get(split, ""),

@@ -11,11 +11,11 @@ official val or test clip, are left out of all splits.
 import dataclasses
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from deepkd.data.clips import Clip
+from deepkd.data.clips import REAL, Clip
 from deepkd.errors import ConfigError
 
 SPLIT_NAMES = ("train", "val", "test")
@@ -25,6 +25,10 @@ SPLIT_UNITS = ("auto", "identity", "original")
 class InSplit(Protocol):
     """Anything that lies in a split: a clip, or a row of an index."""
 
+    @property
+    def label(self) -> str: ...  # noqa: D102
+    @property
+    def video(self) -> str: ...  # noqa: D102
     @property
     def original(self) -> str: ...  # noqa: D102
     @property
@@ -124,28 +128,34 @@ def _families(clips: Sequence[Clip], *, identities: bool) -> list[list[Clip]]:
             key = parent[key]
         return key
 
-    for clip in clips:
-        keys = _keys(clip, identities)
-        for key in keys[1:]:
-            parent[root(key)] = root(keys[0])
+    home = _homes(clips)
     families = defaultdict(list)
     for clip in clips:
-        families[root(_keys(clip, False)[0])].append(clip)
+        first, *others = (("clip", home(clip, name), name) for name in (clip.original, clip.video, *clip.donors))
+        for key in others + [("person", clip.dataset, name) for name in clip.identities if identities]:
+            parent[root(key)] = root(first)
+    for clip in clips:
+        families[root(("clip", home(clip, clip.original), clip.original))].append(clip)
     return list(families.values())
 
 
-def _keys(clip: Clip, identities: bool) -> list[tuple[str, str, str]]:
-    keys = [("clip", clip.dataset, name) for name in (clip.original, *clip.donors)]
-    return keys + [("person", clip.dataset, name) for name in clip.identities if identities]
+def _homes(items: Sequence[InSplit]) -> Callable[[InSplit, str], str]:
+    """A function (item, name of a clip) -> the data set of the clip of that name: the item's, unless another has it."""
+    own = {(item.dataset, item.video) for item in items}
+    own |= {(item.dataset, item.original) for item in items if item.label == REAL}
+    others = {item.video: item.dataset for item in items}
+    return lambda item, name: item.dataset if (item.dataset, name) in own else others.get(name, item.dataset)
 
 
 def find_overlaps(items: Iterable[InSplit]) -> list[str]:
     """A sentence on each kind of thing that lies in more than one split: originals, donors, people."""
+    items = list(items)
+    home = _homes(items)
     places: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for item in items:
         for kind, names in _contents(item).items():
             for name in names if item.split else ():
-                places[(kind, item.dataset, name)].add(item.split)
+                places[(kind, home(item, name) if kind == "originals" else item.dataset, name)].add(item.split)
     shared: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for (kind, dataset, name), splits in places.items():
         if len(splits) > 1:

@@ -1,5 +1,6 @@
 """Splits: no original in two of them, the official ones kept, the same on every machine."""
 
+import dataclasses
 from collections import Counter
 from pathlib import Path
 
@@ -57,6 +58,30 @@ def test_forgeries_that_name_two_sources_join_their_families() -> None:
     clips = [real(f"r{i}") for i in range(41)] + chain
     assert len(set(split_of(clips, val_share=0.4, test_share=0.4).values())) == 1
     assert make_splits(clips).families == 1
+
+
+def test_a_forgery_of_a_forgery_stays_with_its_family() -> None:
+    clips = [clip for i in range(40) for clip in (real(f"r{i}"), fake(f"f{i}", f"r{i}"), fake(f"g{i}", f"f{i}"))]
+    splits = make_splits(clips, val_share=0.3, test_share=0.3)
+    assert splits.families == 40
+    assert all(len({clip.split for clip in splits.clips if clip.video[1:] == str(i)}) == 1 for i in range(40))
+
+
+def test_a_family_of_two_data_sets_stays_together_and_is_told_where_it_does_not() -> None:
+    swaps = [dataclasses.replace(fake(f"f{i}", f"r{i}"), dataset="swaps") for i in range(40)]
+    splits = make_splits([real(f"r{i}") for i in range(40)] + swaps, val_share=0.3, test_share=0.3)
+    assert splits.families == 40
+    assert all(len({clip.split for clip in splits.clips if clip.video[1:] == str(i)}) == 1 for i in range(40))
+    official = [real("r0", "train"), dataclasses.replace(swaps[0], split="test")]
+    assert make_splits(official).overlaps == ("1 originals of set in both train and test, e.g. r0",)
+
+
+def test_equal_names_of_two_data_sets_are_two_families() -> None:
+    rows = [CropRow("a", "REAL", "1", "1", "one", split="train"), CropRow("b", "REAL", "1", "1", "two", split="test")]
+    assert find_overlaps(rows) == []
+    numbered = dataclasses.replace(real("original/1", dataset="ff"), original="1")
+    forged = dataclasses.replace(fake("swap/1", "1"), dataset="ff")
+    assert make_splits([numbered, forged, real("1")]).families == 2
 
 
 def test_people_are_kept_together_where_that_is_possible() -> None:
