@@ -57,8 +57,9 @@ def fit_temperature(
 ) -> Calibration:
     """The calibration with the smallest log loss on held-out crops.
 
-    Newton's method on the convex loss in `(1 / temperature, bias)`. The targets are Platt's (1999): the share of each
-    class pulled in by one example, so that perfectly separated logits do not ask for a temperature of 0.
+    Newton's method on the convex loss in `(1 / temperature, bias)`, or in the bias alone where logits that say nothing,
+    or the contrary, have the highest temperature. The targets are Platt's (1999): the share of each class pulled in by
+    one example, so that perfectly separated logits do not ask for a temperature of 0.
 
     Args:
         logits: (N,) before calibration.
@@ -73,9 +74,12 @@ def fit_temperature(
     count = np.bincount(y, minlength=2)
     target = np.where(y == 1, (count[1] + 1) / (count[1] + 2), 1 / (count[0] + 2))
     weight = 1 / count[y] if balanced else np.full(len(z), 1 / len(z))
-    columns = np.stack([z, np.ones_like(z)], 1) if bias else z[:, None]
-    scaled = _newton(columns, target, weight / weight.sum())
+    weight = weight / weight.sum()
+    ones = np.ones((len(z), 1))
+    scaled = _newton(np.hstack([z[:, None], ones]) if bias else z[:, None], target, weight)
     inverse = max(float(scaled[0]), 1 / MAX_TEMPERATURE)
+    if bias and inverse > scaled[0]:
+        scaled[1:] = _newton(ones, target, weight, known=z * inverse)
     return Calibration(temperature=1 / inverse, bias=float(scaled[1]) if bias else 0.0)
 
 
@@ -90,17 +94,17 @@ def _checked(logits: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Array, npt.N
     return z, y
 
 
-def _newton(columns: Array, target: Array, weight: Array) -> Array:
-    """Minimise the weighted log loss of `sigmoid(columns @ w)` against `target`, with step halving."""
+def _newton(columns: Array, target: Array, weight: Array, known: Array | float = 0.0) -> Array:
+    """Minimise the weighted log loss of `sigmoid(known + columns @ w)` against `target`, with step halving."""
 
     def loss(w: Array) -> float:
-        z = columns @ w
+        z = known + columns @ w
         return float(np.sum(weight * (np.logaddexp(0, z) - target * z)))
 
     w = np.zeros(columns.shape[1])
     w[0] = 1.0
     for _ in range(NEWTON_STEPS):
-        p = sigmoid(columns @ w)
+        p = sigmoid(known + columns @ w)
         gradient = columns.T @ (weight * (p - target))
         hessian = columns.T @ (columns * (weight * p * (1 - p))[:, None])
         step = np.linalg.solve(hessian + 1e-12 * np.eye(len(w)), gradient)

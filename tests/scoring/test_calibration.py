@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from deepkd.errors import DataError, ModelError
-from deepkd.scoring.calibration import Calibration, calibration_error, fit_temperature, reliability, sigmoid
+from deepkd.scoring.calibration import (
+    MAX_TEMPERATURE,
+    Calibration,
+    calibration_error,
+    fit_temperature,
+    reliability,
+    sigmoid,
+)
 
 
 def log_loss(calibration, logits, labels):
@@ -49,6 +56,25 @@ def test_fit_is_the_minimum_of_the_log_loss():
         other = Calibration(fitted.temperature * temperature, fitted.bias + bias)
         assert log_loss(other, logits, labels) > best
     assert best < log_loss(Calibration(), logits, labels)
+
+
+@pytest.mark.parametrize(("share", "balanced"), [(0.5, False), (0.1, False), (0.1, True)])
+def test_a_model_that_has_it_the_wrong_way_round_is_no_worse_than_a_constant(share, balanced):
+    random = np.random.default_rng(3)
+    labels = (random.random(5000) < share).astype(int)
+    logits = random.normal(12 - 6 * labels, 2)
+    fitted = fit_temperature(logits, labels, bias=True, balanced=balanced)
+    assert fitted.temperature == MAX_TEMPERATURE
+    weight = np.where(labels == 1, 0.5 / labels.sum(), 0.5 / (1 - labels).sum()) if balanced else 1 / len(labels)
+
+    def weighed(calibration):
+        p = calibration.probability(logits)
+        return float(-np.sum(weight * np.log(np.where(labels == 1, p, 1 - p))))
+
+    best = weighed(fitted)
+    assert all(weighed(Calibration(MAX_TEMPERATURE, fitted.bias + step)) > best for step in (-0.01, 0.01))
+    odds = 0.5 if balanced else labels.mean()
+    assert best == pytest.approx(-odds * math.log(odds) - (1 - odds) * math.log(1 - odds), rel=0.06)
 
 
 def test_balanced_fit_forgets_how_many_there_are_of_each():
