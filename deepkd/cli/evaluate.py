@@ -1,7 +1,7 @@
 """`deepkd evaluate`: models on labelled crops or videos."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +14,9 @@ from deepkd.settings.evaluation import EvaluateConfig
 
 if TYPE_CHECKING:
     from deepkd.evaluation.evaluation import Evaluation
+
+SHOWN = 20
+"""Videos that failed named at most."""
 
 Models = Annotated[
     list[str],
@@ -64,7 +67,8 @@ def evaluate(
     Crops come with an index (deepkd extract) or in SPLIT/CLASS/; videos are judged as deepkd detect does. With
     --perturb they are damaged too, by codecs, noise, blur and more, in graded levels; videos before faces are looked
     for. A video that gets no score counts as INCONCLUSIVE where decisions are counted, and is left out of AUC and the
-    like. A model is not evaluated on its own training data.
+    like; one that cannot be read is in no figure. A model is not evaluated on its own training data.
+    Exit codes: 0 done; 1 nothing could be measured; 2 wrong usage; 3 some videos failed.
     """
     config = load_config(EvaluateConfig, config_file, **settings)
     from deepkd.cli.progress import progress, warn
@@ -91,6 +95,30 @@ def evaluate(
         _write(out, document)
         config.save(out / "config.json")
     FORMATS[config.format](document)
+    if failed := _failed(found):
+        _name(failed)
+        raise typer.Exit(3)
+
+
+def _failed(found: "Sequence[Evaluation]") -> list[str]:
+    """Each video that could not be read and why, once for all models, and how many more could not once damaged."""
+    named: dict[str, None] = {}
+    for each in found:
+        unread = [f"{one.row.file}: {one.reason}" for one in each.unjudged if one.answer == "ERROR"]
+        harms = [harm for harm in each.perturbed if harm.failed > len(unread)]
+        more = [f"{one.failed - len(unread)} more under {one.perturbation} {one.level:g}" for one in harms]
+        named |= dict.fromkeys(unread + more)
+    return list(named)
+
+
+def _name(failed: Sequence[str]) -> None:
+    from deepkd.cli.progress import say
+    from deepkd.report.escape import visible
+
+    for text in failed[:SHOWN]:
+        say(f"failed: {visible(text)}")
+    if len(failed) > SHOWN:
+        say(f"failed: {len(failed) - SHOWN} more")
 
 
 def _check_outputs(files: Iterable[Path | None], folders: Iterable[Path | None], *, overwrite: bool) -> None:

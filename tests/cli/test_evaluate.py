@@ -6,13 +6,15 @@ import json
 
 import pytest
 from crop_factory import write_crops
+from media import Media
 from rich.console import Console
-from scorer_factory import write_scorer
+from scorer_factory import tinted_clip, write_scorer
 from typer.testing import CliRunner
 
 from deepkd.cli.app import app
 from deepkd.data.crops import load_crops
 from deepkd.data.families import training_record
+from deepkd.evaluation.clips import Panel
 from deepkd.report.evaluation import evaluation_table
 from deepkd.report.robustness import robustness_table
 
@@ -207,6 +209,47 @@ def test_the_table_fits_80_columns(model, data):
     console.print(evaluation_table(document | {"data": "crops"}))
     rows = console.export_text().splitlines()
     assert max(len(row.rstrip()) for row in rows if row.startswith(" ")) <= 80
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """A real clip, a forged one, and two that cannot be read; lists of all, of the sound and of the broken ones."""
+    folder = tmp_path_factory.mktemp("clips")
+    tinted_clip(folder / "real.mp4", green=lambda t_s: False, seconds=0.6)
+    tinted_clip(folder / "fake.mp4", seconds=0.6)
+    for name in ("junk.mp4", "j\nunk.mp4"):
+        Media(folder).junk(name)
+    sound, broken = "real.mp4,REAL\nfake.mp4,FAKE\n", 'junk.mp4,FAKE\n"j\nunk.mp4",REAL\n'
+    for name, rows in {"sound": sound, "broken": broken, "all": sound + broken}.items():
+        (folder / f"{name}.csv").write_text(f"path,label\n{rows}")
+    return folder
+
+
+def test_videos_that_failed_are_named_and_end_with_3(model, clips, monkeypatch):
+    command = (*ALL, "--frames", 4, "--resamples", 0, "--format", "json")
+    assert run(model, "--data", clips / "sound.csv", *command).exit_code == 0
+    some = run(model, model, "--data", clips / "all.csv", *command)
+    assert some.exit_code == 3, some.stderr
+    assert [one["unjudged"] for one in json.loads(some.stdout)["models"]] == [{"ERROR": 2}] * 2
+    failed = [line for line in some.stderr.splitlines() if line.startswith("failed: ")]
+    assert len(failed) == 2 and failed[0].startswith(f"failed: {clips}/junk.mp4: ") and "/j\\nunk.mp4: " in failed[1]
+    monkeypatch.setattr("deepkd.cli.evaluate.SHOWN", 1)
+    assert "failed: 1 more" in run(model, "--data", clips / "all.csv", *command).stderr.splitlines()
+    none = run(model, "--data", clips / "broken.csv", *command)
+    assert (none.exit_code, none.stdout) == (1, "") and "none of the 2 videos could be judged" in none.stderr
+
+
+def test_videos_that_fail_once_they_are_damaged_end_with_3(model, clips, monkeypatch):
+    judged = Panel._judge
+
+    def breaking(self, source, model, alter):
+        broken = alter is not None and source.path.name == "fake.mp4"
+        return ("ERROR", None, "broken") if broken else judged(self, source, model, alter)
+
+    monkeypatch.setattr(Panel, "_judge", breaking)
+    command = (model, "--data", clips / "sound.csv", *ALL, "--frames", 4, "--resamples", 0, "--perturb", "jpeg:10")
+    result = run(*command)
+    assert result.exit_code == 3 and "failed: 1 more under jpeg 10" in result.stderr.splitlines()
 
 
 def test_training_data_is_refused_or_named(data, tmp_path):
