@@ -136,8 +136,8 @@ def _groups(
         flattened = any(isinstance(layer, nn.Linear) and layer.in_features != root.out_channels for layer in layers)
         if known and (not flattened or _is_followed(module, names[root], example)):
             worth = torch.stack([values / values.norm().clamp_min(1e-12) for values in known]).sum(0)
-            cost = _channel_macs(layers, places) / 1e6
-            found.append(_Group(root, worth - penalty * cost))
+            sides = {(item.dep.target.module, graph.is_out_channel_pruning_fn(item.dep.handler)) for item in group}
+            found.append(_Group(root, worth - penalty * _channel_macs(sides, places) / 1e6))
     return found
 
 
@@ -167,14 +167,13 @@ def _is_followed(module: nn.Module, name: str, example: Tensor) -> bool:
             return False
 
 
-def _channel_macs(layers: set[nn.Module], places: dict[nn.Module, int]) -> float:
-    """Multiply-accumulates of one channel in the layers that it passes."""
-    total = 0.0
-    for layer in layers:
-        if isinstance(layer, nn.Conv2d):
-            share = max(layer.out_channels, layer.in_channels) if layer.groups == 1 else layer.out_channels
-            total += _convolution_macs(layer, places) / share
-    return total
+def _channel_macs(sides: set[tuple[nn.Module, bool]], places: dict[nn.Module, int]) -> float:
+    """Multiply-accumulates of one channel in the convolutions that it comes out of (True) or goes into (False)."""
+    return sum(
+        _convolution_macs(layer, places) / (layer.out_channels if comes_out else layer.in_channels)
+        for layer, comes_out in sides
+        if isinstance(layer, nn.Conv2d)
+    )
 
 
 def _convolution_macs(layer: nn.Conv2d, places: dict[nn.Module, int]) -> int:

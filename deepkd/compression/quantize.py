@@ -21,7 +21,7 @@ from deepkd.compression.importance import drawn_rows
 from deepkd.compression.int8 import RECIPES, to_int8
 from deepkd.data.clips import Warn
 from deepkd.data.crops import CropSet, load_crops
-from deepkd.errors import DataError, ModelError
+from deepkd.errors import ConfigError, DataError, ModelError
 from deepkd.evaluation.benchmark import take_turns
 from deepkd.evaluation.metrics import Measure, auc, auc_change
 from deepkd.evaluation.overlaps import training_shares
@@ -95,7 +95,7 @@ def quantize(
 
     Raises:
         ModelError: the model cannot be used.
-        DataError: the crops cannot be used, are of one class, or the model was trained on those that judge.
+        ConfigError, DataError: the crops cannot be used, are of one class, or trained or calibrate what they judge.
         OutputError: the file cannot be written.
     """
     threads = config.threads or cores()
@@ -138,7 +138,12 @@ def _float32(argument: str, folder: Path) -> Scorer:
 
 
 def _crops(data: Path, config: QuantizeConfig) -> tuple[CropSet, CropSet]:
-    """The crops that show ranges, and the labelled ones that judge."""
+    """The crops that show ranges, and the labelled ones that judge, which are others."""
+    if config.split in (config.calibrate_on, "all") and not config.allow_training_data:
+        raise ConfigError(
+            f"split={config.split}, calibrate_on={config.calibrate_on}: what shows the ranges of int8 would judge it, "
+            "too; choose another --split or --calibrate-on, or add --allow-training-data"
+        )
     shown = load_crops(data, config.calibrate_on)
     split = None if config.split == "all" else config.split
     judged = load_crops(data, split, limit=config.limit)

@@ -117,6 +117,32 @@ def test_the_penalty_takes_what_is_dear_first(model: TorchModel) -> None:
     assert thrifty.macs < plain.macs
 
 
+def test_a_channel_costs_what_the_layers_on_its_side_lose_with_it() -> None:
+    class Bottleneck(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.one = nn.Conv2d(3, 16, 1), nn.BatchNorm2d(16)
+            self.wide, self.two = nn.Conv2d(16, 64, 1), nn.BatchNorm2d(64)
+            self.deep, self.three = nn.Conv2d(64, 64, 3, padding=1, groups=64), nn.BatchNorm2d(64)
+            self.narrow, self.four = nn.Conv2d(64, 16, 1), nn.BatchNorm2d(16)
+            self.head = nn.Linear(16, 1)
+
+        def forward(self, views: Tensor) -> Tensor:
+            maps = self.two(self.wide(self.one(self.stem(views)).relu())).relu()
+            maps = self.four(self.narrow(self.three(self.deep(maps)).relu())).relu()
+            return self.head(maps.mean((2, 3)))  # type: ignore[no-any-return]
+
+    model = TorchModel("bottleneck", "bottleneck", Bottleneck().eval(), InputFormat(size=16))
+    importance = CRITERIA["bn-scale"](model, iter(()))  # all the same, so that the penalty alone decides
+    lost = {"one": 3 + 64, "two": 16 + 9 + 16, "four": 64}  # multiply-accumulates of a channel, at each place
+    pruned, taken = model, []
+    for _ in range(3):
+        before = {name: pruned.module.get_submodule(name).num_features for name in lost}
+        pruned = prune(model, importance, Target(macs=pruned.macs - 1), penalty=1e6)
+        taken += [name for name in lost if pruned.module.get_submodule(name).num_features < before[name]]
+    assert taken == ["one", "four", "two"] == sorted(lost, key=lambda name: -lost[name])
+
+
 def test_a_latency_is_reached_and_not_by_more_than_needed() -> None:
     model = random_model("pico")
     importance = CRITERIA["bn-scale"](model, iter(()))

@@ -280,6 +280,17 @@ def test_nothing_is_written_where_nothing_pays(
     assert document["written"]["variant"] == fastest["variant"] and (tmp_path / "m.onnx").exists()
 
 
+@pytest.mark.parametrize("words", ["--calibrate-on val", "--split train", "--split all"])
+def test_crops_that_show_the_ranges_do_not_judge_them(words: str, source: Path, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.onnx"
+    command = ["quantize", str(source), "--data", str(data), "--out", str(out), "--keep", "int8", *words.split()]
+    command += ["--int8", "plain", "--samples", "4", "--runs", "3", "--resamples", "20", "--threads", "1"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 2 and "what shows the ranges of int8 would judge it" in result.stderr
+    assert "--allow-training-data" in result.stderr and not out.exists()
+    assert CliRunner().invoke(app, [*command, "--allow-training-data"]).exit_code == 0 and out.exists()
+
+
 def test_one_class_is_refused(source: Path, tmp_path: Path) -> None:
     data = write_crops(tmp_path / "crops")
     index = data / "index.csv"
