@@ -7,7 +7,9 @@ and what it takes.
 
 import dataclasses
 import json
+import math
 import os
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -17,6 +19,9 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from deepkd.errors import ConfigError
 from deepkd.outputs import writing
+
+LONGEST_S = 365 * 86_400
+"""A year, seconds: what a setting in seconds takes at most where it does not say so itself; clocks overflow later."""
 
 
 def setting(
@@ -30,7 +35,8 @@ def setting(
 ) -> Any:
     """A dataclass field with its sentence of help (shown by `--help`), its choices and its range (inclusive).
 
-    With `table` it is set by the tables of that name in a config file, and by nothing else.
+    A field whose name says that it is in seconds (`timeout_s`) takes `LONGEST_S` at most. With `table` it is set by the
+    tables of that name in a config file, and by nothing else.
     """
     metadata = {"help": help, "choices": choices, "low": low, "high": high, "table": table}
     return field(default=default, metadata=metadata)
@@ -112,14 +118,18 @@ def _read_toml(kind: type[Config], file: Path) -> dict[str, Any]:
         values = tomllib.loads(file.read_text())
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror}); give --config an existing TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # not text, not TOML, or a number of thousands of digits
         raise ConfigError(f"{file}: not valid TOML ({error})") from error
+    tables = {item.name: item.metadata["table"] for item in fields(kind) if item.metadata["table"]}
     section = values.get(kind.command)
-    values = dict(section) if isinstance(section, Mapping) else values
-    for item in fields(kind):
-        table = item.metadata["table"]
-        if table and isinstance(values.get(table), list | Mapping):
-            values[item.name] = values.pop(table)
+    if isinstance(section, Mapping):  # and where one command has its section, others may have theirs
+        shared = {
+            key: value for key, value in values.items() if key in tables.values() or not isinstance(value, Mapping)
+        }
+        values = {**shared, **section}
+    for name, table in tables.items():
+        if isinstance(values.get(table), list | Mapping):
+            values[name] = values.pop(table)
     return values
 
 
@@ -148,7 +158,7 @@ def _coerce(value: Any, hint: Any) -> Any:
     if isinstance(value, list) and tuple in kinds:
         return tuple(value)
     if isinstance(value, int) and not isinstance(value, bool) and float in kinds and int not in kinds:
-        return float(value)
+        return float(value) if abs(value) <= sys.float_info.max else math.inf
     if not isinstance(value, str) or str in kinds:
         return value
     if bool in kinds and value.lower() in {"1", "true", "yes", "0", "false", "no"}:
@@ -169,8 +179,12 @@ def _check_field(item: "dataclasses.Field[Any]", value: Any, hint: Any) -> None:
         names = " or ".join("nothing" if kind is types.NoneType else kind.__name__ for kind in kinds)
         raise ConfigError(f"{item.name}={value!r}: takes {names}, not {type(value).__name__}")
     choices, low, high = (item.metadata.get(key) for key in ("choices", "low", "high"))
+    if high is None and item.name.endswith("_s"):
+        high = LONGEST_S
     if value is None:
         return
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{item.name}={value}: takes a finite number")
     if choices and value not in choices:
         raise ConfigError(f"unknown {item.name} '{value}'; choose from {', '.join(choices)}")
     if (low is not None and value < low) or (high is not None and value > high):

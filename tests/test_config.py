@@ -1,17 +1,19 @@
 """Settings: where values come from, and what is refused."""
 
+import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
-from deepkd.config import Config, load_config, setting
+from deepkd.config import LONGEST_S, Config, load_config, setting
 from deepkd.errors import ConfigError, OutputError
 from deepkd.settings.data import ExtractConfig
 from deepkd.settings.detect import DetectConfig
 from deepkd.settings.evaluation import BenchmarkConfig, EvaluateConfig
 from deepkd.settings.training import DistillConfig, TrainConfig
+from deepkd.timing import time_limit
 
 ALL = (ExtractConfig, TrainConfig, DistillConfig, EvaluateConfig, DetectConfig, BenchmarkConfig)
 
@@ -25,6 +27,7 @@ class Sample(Config):
     kind: str = setting("a", "Which.", choices=("a", "b"))
     quick: bool = setting(False, "Whether.")
     place: Path | None = setting(None, "Where.")
+    wait_s: float = setting(1.0, "How long, seconds.", low=0)
 
     def check(self) -> None:
         if self.quick and self.kind == "b":
@@ -50,6 +53,19 @@ def test_a_section_of_the_command_is_used_where_there_is_one(tmp_path: Path) -> 
     assert load_config(Sample, file) == Sample(count=7, quick=True)
 
 
+def test_what_stands_beside_the_section_counts_too(tmp_path: Path) -> None:
+    file = write(tmp_path / "c.toml", "count = 3\nshare = 1\n[other]\ncount = 'x'\n[sample]\ncount = 7\n")
+    assert load_config(Sample, file) == Sample(count=7, share=1.0)
+    with pytest.raises(ConfigError, match=r"unknown setting 'cuont' \(did you mean 'count'\?\)"):
+        load_config(Sample, write(tmp_path / "d.toml", "cuont = 3\n[sample]\ncount = 7\n"))
+
+
+def test_tables_behind_a_section_are_those_of_the_command(tmp_path: Path) -> None:
+    text = "[distill]\nepochs = 1\n[[loss]]\nname = 'kd'\n[taps]\nlast = ['a', 'b']\n"
+    config = load_config(DistillConfig, write(tmp_path / "c.toml", text))
+    assert (config.epochs, config.losses, config.taps) == (1, ({"name": "kd"},), {"last": ["a", "b"]})
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -59,6 +75,13 @@ def test_a_section_of_the_command_is_used_where_there_is_one(tmp_path: Path) -> 
         ("count = true", "count=True: takes int, not bool"),
         ("count = 0", "count=0: takes 1 to 9"),
         ("share = 1.5", r"share=1\.5: takes 0 to 1"),
+        ("share = nan", "share=nan: takes a finite number"),
+        ("wait_s = nan", "wait_s=nan: takes a finite number"),
+        ("wait_s = inf", "wait_s=inf: takes a finite number"),
+        ("wait_s = -inf", "wait_s=-inf: takes a finite number"),
+        ("wait_s = " + "9" * 400, "wait_s=inf: takes a finite number"),
+        ("wait_s = " + "9" * 5000, "not valid TOML"),
+        ("wait_s = 1e20", r"wait_s=1e\+20: takes 0 to 31536000"),
         ("kind = 'c'", "unknown kind 'c'; choose from a, b"),
         ("quick = 1", "quick=1: takes bool, not int"),
         ("kind = 'b'\nquick = true", "contradict"),
@@ -81,6 +104,27 @@ def test_a_wrong_variable_and_a_missing_file_are_named(tmp_path: Path, monkeypat
     monkeypatch.setenv("DEEPKD_SAMPLE_COUNT", "many")
     with pytest.raises(ConfigError, match="count='many': takes int"):
         load_config(Sample)
+
+
+@pytest.mark.parametrize("name", ["timeout_s", "every_s", "threshold_fake", "threshold_real"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_settings_that_are_no_number_are_named(name: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"{name}={value}: takes a finite number"):
+        DetectConfig(**{name: value})
+
+
+@pytest.mark.parametrize("kind", [DetectConfig, ExtractConfig])
+def test_no_time_limit_overflows_the_clock(kind: type[Config], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"timeout_s=1e\+20: takes 0 to 31536000"):
+        load_config(kind, timeout_s=1e20)
+    with time_limit(tmp_path, load_config(kind, timeout_s=LONGEST_S).timeout_s):
+        pass
+
+
+@pytest.mark.parametrize("every_s", [5e-324, 1e-300, 0.0009])
+def test_samples_without_end_are_refused(every_s: float) -> None:
+    with pytest.raises(ConfigError, match=f"every_s={every_s}: takes 0 for no such limit, or 0.001 or more"):
+        DetectConfig(every_s=every_s)
 
 
 @pytest.mark.parametrize("kind", ALL)

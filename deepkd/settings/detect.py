@@ -10,6 +10,8 @@ from deepkd.settings.choices import DEVICES, RUNTIMES
 
 EVERY_S, MOST_FRAMES = 0.8, 1500
 """How long clips are sampled: a frame at least every so many seconds, up to so many frames (20 minutes)."""
+LEAST_EVERY_S = 0.001
+"""Frames are hardly ever closer together; and the number of those asked for has to be a number."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class DetectConfig(Config):
 
     model: str = setting("deepkd-nano", "A shipped model by its name, or an ONNX file by its path.")
     runtime: str = setting(
-        "onnxruntime", "What computes the model; openvino takes the extra deepkd[openvino].", choices=RUNTIMES
+        "onnxruntime", "What computes the model; openvino takes deepkd's extra of that name.", choices=RUNTIMES
     )
     frames: int = setting(16, "Frames sampled from each clip at least, evenly in time.", low=1)
     every_s: float | None = setting(
@@ -60,7 +62,9 @@ class DetectConfig(Config):
         return max(self.frames, count if self.every_s else min(count, MOST_FRAMES))
 
     def check(self) -> None:
-        """Refuse thresholds that cross."""
+        """Refuse samples without end, and thresholds that cross."""
+        if self.every_s and self.every_s < LEAST_EVERY_S:
+            raise ConfigError(f"every_s={self.every_s}: takes 0 for no such limit, or {LEAST_EVERY_S} or more")
         real, fake = self.threshold_real, self.threshold_fake
         if real is not None and fake is not None and real > fake:
             raise ConfigError(

@@ -66,7 +66,7 @@ class BenchmarkConfig(Config):
     batch: int = setting(32, "Crops per call when throughput is measured.", low=1)
     threads: int | None = setting(None, "CPU threads of every runtime; by default all cores.", low=1)
     runtime: str = setting(
-        "onnxruntime", "What computes ONNX files; openvino takes the extra deepkd[openvino].", choices=RUNTIMES
+        "onnxruntime", "What computes ONNX files; openvino takes deepkd's extra of that name.", choices=RUNTIMES
     )
     data: Path | None = setting(None, "Folder of labelled crops to measure AUC on.")
     split: str = setting("test", "Split of the index that AUC is measured on; `all` takes every row.")
