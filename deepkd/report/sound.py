@@ -1,24 +1,29 @@
 """Sound: what a clip lets hear, carried over into its annotated copy at its own times, as Opus."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import suppress
 from fractions import Fraction
+from itertools import chain, groupby
 from pathlib import Path
 
 import av
 from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
 from av.container import OutputContainer
 
 from deepkd.video.decoder import open_container
 from deepkd.video.frames import MAX_PIXELS
 
-RATE = 48_000
-"""Samples per second that Opus takes."""
+RATE, SAMPLE_FORMAT = 48_000, "s16"
+"""What Opus is given, whatever the clip has: samples per second, and kind of number."""
+OVERLAP_S = 0.015
+"""How far a piece may begin before the one before it ends, as times are rounded: less than a frame of Opus (0.02 s)."""
 
 
 class Sound:
     """The first sound of a clip, encoded piece by piece as far as the pictures have come.
 
-    Sound that cannot be decoded is left out from there on: the copy is made for its pictures.
+    Sound that cannot be decoded or encoded is left out from there on: the copy is made for its pictures.
     """
 
     def __init__(self, path: Path, target: OutputContainer) -> None:
@@ -27,21 +32,28 @@ class Sound:
         self._coming = self._decoded(path)
         self._next = next(self._coming, None)
         if self._next is not None:
-            layout = "mono" if self._next.layout.nb_channels == 1 else "stereo"
-            self._stream = target.add_stream("libopus", rate=RATE, layout=layout)
+            self._stream = target.add_stream("libopus", rate=RATE, layout=self._next.layout.name)
 
     def up_to(self, t_s: float) -> None:
         """Write the sound before a time, seconds since the start of the video."""
         while self._stream is not None and self._next is not None and (self._next.time or 0.0) < t_s:
-            self._target.mux(self._stream.encode(self._next))
+            self._write(self._next)
             self._next = next(self._coming, None)
 
     def close(self, end_s: float) -> None:
         """Write what is left before the end of the pictures."""
         self.up_to(end_s)
         self._coming.close()
-        if self._stream is not None:
-            self._target.mux(self._stream.encode())
+        self._write(None)
+
+    def _write(self, piece: AudioFrame | None) -> None:
+        """Encode a piece, or with None what the encoder still holds."""
+        if self._stream is None:
+            return
+        try:
+            self._target.mux(self._stream.encode(piece))
+        except (av.FFmpegError, ValueError):
+            self._stream = None
 
     @staticmethod
     def _decoded(path: Path) -> Generator[AudioFrame, None, None]:
@@ -52,12 +64,27 @@ class Sound:
                 return
             video = source.streams.video[0]
             start_s = float((video.start_time or 0) * (video.time_base or 0))
-            try:
-                for frame in source.decode(streams[0]):
-                    t_s = None if frame.pts is None else float(frame.time or 0.0) - start_s
-                    if t_s is not None and t_s >= 0:
-                        frame.time_base = Fraction(1, frame.sample_rate)
-                        frame.pts = round(t_s * frame.sample_rate)
-                        yield frame
-            except (av.FFmpegError, OSError, IndexError):
-                return
+            with suppress(av.FFmpegError, OSError, IndexError, ValueError, OverflowError):
+                yield from _alike(_timed(source.decode(streams[0]), start_s))
+
+
+def _timed(pieces: Iterable[AudioFrame], start_s: float) -> Iterator[AudioFrame]:
+    """The pieces from a time on, and timed from there, without those that fall into the time of others before them."""
+    end_s = 0.0
+    for piece in pieces:
+        t_s = None if piece.pts is None else float(piece.time or 0.0) - start_s
+        if t_s is not None and t_s >= max(0.0, end_s - OVERLAP_S):
+            piece.time_base = Fraction(1, piece.sample_rate)
+            piece.pts = round(t_s * piece.sample_rate)
+            end_s = t_s + piece.samples / piece.sample_rate
+            yield piece
+
+
+def _alike(pieces: Iterable[AudioFrame]) -> Iterator[AudioFrame]:
+    """The pieces as Opus is given them, mono or stereo like the first, however often the format of the file changes."""
+    layout = ""
+    for (given, *_), run in groupby(pieces, lambda piece: (piece.layout.name, piece.sample_rate, piece.format.name)):
+        layout = layout or ("mono" if given == "mono" else "stereo")
+        resampler = AudioResampler(SAMPLE_FORMAT, layout, RATE)
+        for piece in chain(run, [None]):
+            yield from resampler.resample(piece)

@@ -33,14 +33,23 @@ def write_video(verdict: Verdict, out: Path, *, limit_s: float = 0.0) -> None:
     """Draw the verdict into a copy of its clip, `out`.
 
     Raises:
-        OutputError: there is no clip to draw into, or it takes longer than `limit_s`, where that is not 0.
+        OutputError: there is no clip to draw into, it cannot be encoded again, or it takes longer than `limit_s`, where
+            that is not 0.
     """
     if verdict.verdict is Label.ERROR:
         raise OutputError(f"{verdict.path}: {verdict.reason}; so no video was written")
     if not verdict.duration_s:
         raise OutputError(f"{verdict.path}: is a still image; --save-video draws into clips, --report shows both")
-    with time_limit(verdict.path, limit_s, _too_slow):
-        annotate(verdict, out, limit_s=limit_s)
+    try:
+        with time_limit(verdict.path, limit_s, _too_slow):
+            annotate(verdict, out, limit_s=limit_s)
+    except (av.FFmpegError, ValueError, OverflowError) as error:
+        if isinstance(error, OSError):
+            raise  # of the file that is written
+        raise OutputError(
+            f"{verdict.path}: cannot be drawn into a copy ({error}), so no video was written; "
+            "re-encode it first, e.g. with ffmpeg -i in -c:v libx264 out.mp4"
+        ) from error
 
 
 def _too_slow(path: Path, limit_s: float) -> OutputError:
@@ -79,7 +88,8 @@ def annotate(verdict: Verdict, out: Path, *, limit_s: float = 0.0) -> None:
 
 
 def _rate(fps: float | None) -> Fraction:
-    return Fraction(fps or 25).limit_denominator(1001)
+    """The frame rate that the encoder is told; VP9 refuses one beyond its clock, whose frames would last no time."""
+    return Fraction(min(fps or 25, TICKS)).limit_denominator(1001)
 
 
 def _fitted(image: Image) -> Image:

@@ -1,5 +1,6 @@
 import dataclasses
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -165,3 +166,70 @@ def test_damaged_sound_does_not_spoil_the_pictures(media: Media):
     clip.write_bytes(data)
     annotate(verdict(clip, duration_s=2.0), out)
     assert len(decoded(out)[0]) >= 1
+
+
+def with_sound(media: Media, name: str, *, rate: int, layout: str, at_s: float) -> bytes:
+    """A transport stream of a second from a time on, with a tone."""
+    path, tick = media.path(name), Fraction(1, 10)
+    with av.open(str(path), "w") as container:
+        pictures = container.add_stream("libx264", rate=10, options={"bf": "0"})
+        pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p"
+        sound = container.add_stream("aac", rate=rate, layout=layout)
+        for index in range(10):
+            picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 20 * index, np.uint8), format="rgb24")
+            picture.pts, picture.time_base = round(at_s / tick) + index, tick
+            container.mux(pictures.encode(picture))
+        wave = 0.5 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate).astype(np.float32)
+        piece = av.AudioFrame.from_ndarray(np.stack([wave] * (1 + (layout == "stereo"))), "fltp", layout)
+        piece.sample_rate, piece.pts, piece.time_base = rate, round(at_s * rate), Fraction(1, rate)
+        for packet in (*pictures.encode(), *sound.encode(piece), *sound.encode()):
+            container.mux(packet)
+    return path.read_bytes()
+
+
+def joined(media: Media, rate: int, layout: str, at_s: float, *, first: str = "stereo") -> Path:
+    """A second of 48 kHz, then a second of what is asked for; the first one's last sound reaches into it."""
+    first = with_sound(media, "first.ts", rate=48_000, layout=first, at_s=0.0)
+    media.path("joined.ts").write_bytes(first + with_sound(media, "then.ts", rate=rate, layout=layout, at_s=at_s))
+    return media.path("joined.ts")
+
+
+@pytest.mark.parametrize(
+    ("rate", "layout", "at_s", "until_s"),
+    [(44_100, "stereo", 1.0, 2.0), (48_000, "mono", 1.0, 2.0), (22_050, "mono", 1.0, 2.0), (44_100, "mono", 0.0, 1.0)],
+    ids=["rate", "channels", "both", "back in time"],
+)
+@pytest.mark.parametrize("first", ["stereo", "mono"])
+def test_sound_that_changes_midway_is_carried_over(
+    rate: int, layout: str, at_s: float, until_s: float, first: str, media: Media
+):
+    out = media.path("out.webm")
+    annotate(verdict(joined(media, rate, layout, at_s, first=first), duration_s=2.0), out)
+    assert len(decoded(out)[0]) == 20
+    heard = loudness(out)
+    assert heard[1 : round(until_s / 0.05) - 2].all() and not heard[round(until_s / 0.05) + 2 :].any()
+
+
+def test_sound_that_cannot_be_encoded_is_left_out_from_there_on(media: Media, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("deepkd.report.sound.OVERLAP_S", 9.0)  # lets times go back, which no muxer takes
+    out = media.path("out.webm")
+    annotate(verdict(joined(media, 48_000, "stereo", 0.0), duration_s=2.0), out)
+    assert len(decoded(out)[0]) == 20
+    assert loudness(out)[1:18].all()
+
+
+def test_frames_closer_together_than_the_clock_ticks_are_drawn(media: Media):
+    clip, out = media.clip(faces=(), fps=9000, seconds=0.002, size=(64, 48)), media.path("out.webm")
+    write_video(verdict(clip, fps=9000.0), out)
+    assert decoded(out)[0] == pytest.approx([i / 1000 for i in range(18)])
+
+
+@pytest.mark.parametrize("error", [av.error.InvalidDataError(1, "no such pixels"), ValueError("no such pixels")])
+def test_what_cannot_be_encoded_at_all_is_said(error: Exception, media: Media, monkeypatch: pytest.MonkeyPatch):
+    def broken(path: Path):
+        raise error
+        yield
+
+    monkeypatch.setattr("deepkd.report.video.every_frame", broken)
+    with pytest.raises(OutputError, match=r"clip\.mp4: cannot be drawn into a copy \(.*no such pixels.*; re-encode it"):
+        write_video(verdict(media.path("clip.mp4")), media.path("out.webm"))
