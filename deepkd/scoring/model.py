@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +20,16 @@ from deepkd.scoring.runtimes import OnnxRuntime, Runtime, start
 from deepkd.scoring.seal import SEAL_KEY, seal_of
 from deepkd.scoring.verdict import Thresholds
 from deepkd.shipped import checksums, shipped_file, shipped_students
-from deepkd.video.crops import CROP_RULES, CropRule
+from deepkd.video.crops import CROP_RULES, CropRule, crop_square
 
 METADATA_KEY = "deepkd"
 METADATA_SCHEMA = "deepkd.model/1"
+KINDS = {"name": str, "params": int, "macs": int, "input": dict, "calibration": dict, "thresholds": dict}
+"""What every model's metadata has, beside `trained`."""
 BATCH = 32
 """Crops per call of the runtime: enough to fill the cores, small enough to keep memory flat."""
+MAX_SIDE_PX, MAX_SCALE = 4096, 10.0
+"""Largest input, and largest square around a face in lengths of its box, that a model may ask for."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,26 @@ class InputFormat:
     resize: str = "stretch"
     """`stretch` to the square, or `letterbox`: keep the aspect ratio and pad with black."""
     crop: CropRule = CROP_RULES["dfdc"]
+
+    def __post_init__(self) -> None:
+        """Refuse what no crop can be made for.
+
+        Raises:
+            ModelError: naming the values that are wrong.
+        """
+        sound = {
+            "size": type(self.size) is int and 1 <= self.size <= MAX_SIDE_PX,
+            "color": self.color in ("RGB", "BGR"),
+            "value_range": self.value_range in (1.0, 255.0),
+            "mean": len(self.mean) == 3 and all(map(math.isfinite, self.mean)),
+            "std": len(self.std) == 3 and all(math.isfinite(value) and value > 0 for value in self.std),
+            "resize": self.resize in ("stretch", "letterbox"),
+            "crop": 0 < crop_square((0.0, 0.0, 1.0, 1.0), self.crop)[2] <= MAX_SCALE
+            and abs(self.crop.shift_y) <= MAX_SCALE,
+        }
+        wrong = ", ".join(f"{name}={getattr(self, name)!r}" for name, is_sound in sound.items() if not is_sound)
+        if wrong:
+            raise ModelError(f"the model's input format has {wrong}: damaged or from another version")
 
     def resized(self, image: Image) -> Image:
         """The image at (size, size, 3), still RGB and uint8."""
@@ -74,13 +99,13 @@ class InputFormat:
         """The inverse of `to_dict`.
 
         Raises:
-            ModelError: a key is unknown or missing.
+            ModelError: a key is unknown or missing, or a value is of another kind or out of range.
         """
         try:
             crop = CropRule(**values["crop"])
             rest = {key: value for key, value in values.items() if key != "crop"}
             return cls(**{**rest, "mean": tuple(rest["mean"]), "std": tuple(rest["std"]), "crop": crop})
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, OverflowError) as error:
             raise ModelError(f"the model's input format is incomplete or from another version ({error})") from error
 
 
@@ -121,12 +146,15 @@ class Scorer:
         self.path = path
         self.runtime = runtime
         self.metadata, outputs, self._session = _opened(path, content, threads, runtime)
-        self.name = str(self.metadata["name"])
-        self.params = int(self.metadata["params"])
-        self.macs = int(self.metadata["macs"])
-        self.format = InputFormat.from_dict(self.metadata["input"])
-        self.calibration = Calibration.from_dict(self.metadata["calibration"])
-        self.thresholds = Thresholds.from_dict(self.metadata["thresholds"])
+        self.name: str = self.metadata["name"]
+        self.params: int = self.metadata["params"]
+        self.macs: int = self.metadata["macs"]
+        try:
+            self.format = InputFormat.from_dict(self.metadata["input"])
+            self.calibration = Calibration.from_dict(self.metadata["calibration"])
+            self.thresholds = Thresholds.from_dict(self.metadata["thresholds"])
+        except (ModelError, OverflowError) as error:
+            raise ModelError(f"{path}: {error}; export it again") from error
         self.has_evidence = "evidence" in outputs
         """Whether the model tells where in a crop its logit comes from."""
         self.sha256 = hashlib.sha256(content).hexdigest()
@@ -145,15 +173,17 @@ class Scorer:
             ModelError: it is missing, damaged, of another kind, or was never trained.
             UsageError: the runtime is not installed.
         """
-        name = f"{name_or_path}.onnx"
-        if name in checksums():
-            path = shipped_file(name)
-        else:
-            path = Path(name_or_path)
-            if not path.is_file():
-                names = ", ".join(shipped_students())
-                raise ModelError(f"{path}: no such model; give an .onnx file or one of {names}")
-        return cls(path, path.read_bytes(), threads=threads, runtime=runtime)
+        name, path = f"{name_or_path}.onnx", Path(name_or_path)
+        choices = f"give an .onnx file or one of {', '.join(shipped_students())}"
+        try:
+            if name in checksums():
+                path = shipped_file(name)
+            elif not path.is_file():
+                raise ModelError(f"{path}: no such model; {choices}")
+            content = path.read_bytes()
+        except OSError as error:
+            raise ModelError(f"{path}: cannot be read ({error.strerror}); {choices}") from error
+        return cls(path, content, threads=threads, runtime=runtime)
 
     def logits(self, crops: Sequence[Image]) -> npt.NDArray[np.float32]:
         """One forgery logit per crop (RGB, uint8, any size), (N,), before calibration."""
@@ -197,26 +227,39 @@ def _opened(path: Path, content: bytes, threads: int | None, runtime: str) -> tu
         raw = opened.session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     except Exception as error:  # the runtime raises its own unrelated classes, some straight from C++
         raise ModelError(f"{path}: damaged or not an ONNX model; export it again") from error
-    inputs = {item.name: item.type for item in opened.session.get_inputs()}
+    inputs = {item.name: (item.type, item.shape) for item in opened.session.get_inputs()}
     outputs = {item.name for item in opened.session.get_outputs()}
-    if raw is None or inputs != {"crops": "tensor(uint8)"} or "logit" not in outputs:
+    kind, shape = inputs.get("crops", ("", []))
+    if raw is None or len(inputs) != 1 or kind != "tensor(uint8)" or "logit" not in outputs:
         raise ModelError(f"{path}: an ONNX model, but not one of deepkd's; make one with 'deepkd export'")
     metadata = _checked_metadata(path, raw)
+    size = metadata["input"].get("size")
+    if not _takes(shape, size):
+        raise ModelError(f"{path}: its metadata says size={size}, and its network takes {shape}; export it again")
     if SEAL_KEY in metadata and metadata[SEAL_KEY] != seal_of(content):
         raise ModelError(f"{path}: damaged: not the bytes that were exported; export it again or copy it again")
     return metadata, outputs, opened if own else start(runtime, path, content, threads)
 
 
+def _takes(shape: Sequence[int | str | None], size: Any) -> bool:
+    """Whether a network's declared input is any number of crops (size, size, 3); what is no number is left open."""
+    fixed = {place: given for place, given in enumerate(shape) if isinstance(given, int)}
+    return len(shape) == 4 and fixed.items() <= {1: size, 2: size, 3: 3}.items()
+
+
 def _checked_metadata(path: Path, raw: str) -> dict[str, Any]:
     try:
         metadata = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{path}: its metadata is not JSON; export it again") from error
     if not isinstance(metadata, dict) or metadata.get("schema") != METADATA_SCHEMA:
         raise ModelError(f"{path}: its metadata is not of schema {METADATA_SCHEMA}; export it with this version")
-    missing = {"name", "params", "macs", "trained", "input", "calibration", "thresholds"} - metadata.keys()
+    missing = {*KINDS, "trained"} - metadata.keys()
     if missing:
         raise ModelError(f"{path}: its metadata lacks {', '.join(sorted(missing))}; export it again")
+    wrong = [f"{key} that is no {kind.__name__}" for key, kind in KINDS.items() if type(metadata[key]) is not kind]
+    if wrong:
+        raise ModelError(f"{path}: its metadata has {', '.join(wrong)}; export it again")
     if metadata["trained"] is not True:
         raise ModelError(f"{path}: its weights were never trained, so its scores mean nothing; train it first")
     return metadata

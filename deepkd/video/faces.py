@@ -45,7 +45,7 @@ class FaceDetector(Protocol):
     def detect(self, image: Image, *, thorough: bool = False) -> list[Face]:
         """The faces of an RGB uint8 image (H, W, 3), the largest first; an empty list when there is none.
 
-        In an image that has to be shrunk, small faces are sought where there are no larger ones, or always if `thorough`.
+        In an image that has to be shrunk, small faces are sought where there are no larger ones; always if `thorough`.
         """
         ...
 

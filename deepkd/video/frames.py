@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 MAX_PIXELS = 7680 * 4320
 """Largest frame that is decoded (8K); a larger one is refused before it fills the memory."""
 
+MAX_SAMPLES = 100_000
+"""How many moments of a video are looked at, at most: more than a day has seconds, whatever length it declares."""
+
 MAX_SHIFT = 0.4
 """How far a cheap frame may lie from the middle of its part, as a share of the part, before dearer ones are decoded."""
 
@@ -70,6 +73,8 @@ class Moments:
     """The times wanted, seconds, in order; the frame nearest to each is taken."""
     part_s: float
     """What one frame stands for, seconds: it lies as near to its time as a share of this (`MAX_SHIFT`) asks for."""
+    left_out: int = 0
+    """How many more were asked for, beyond `MAX_SAMPLES`."""
 
 
 Plan = Callable[[float], Moments]
@@ -77,12 +82,16 @@ Plan = Callable[[float], Moments]
 
 
 def evenly(count: Callable[[float], int]) -> Plan:
-    """The plan that cuts a video into equal parts, so many for its length in seconds, and takes the middle of each."""
+    """The plan that cuts a video into equal parts and takes the middle of each.
+
+    There are so many for its length in seconds, but `MAX_SAMPLES` at most.
+    """
 
     def plan(duration_s: float) -> Moments:
-        parts = count(duration_s)
+        asked = count(duration_s)
+        parts = min(asked, MAX_SAMPLES)
         part_s = duration_s / parts
-        return Moments([(number + 0.5) * part_s for number in range(parts)], part_s)
+        return Moments([(number + 0.5) * part_s for number in range(parts)], part_s, asked - parts)
 
     return plan
 
@@ -156,7 +165,7 @@ def read_frames(
 
     Args:
         path: a video or an image.
-        frames: how many to sample; a shorter video gives all that it has.
+        frames: how many to sample, up to `MAX_SAMPLES`; a shorter video gives all that it has.
         max_pixels: larger frames are refused.
         threads: decoder threads, 0 for as many as there are cores.
         warn: takes a sentence about each thing wrong with a video that still decodes.
@@ -210,7 +219,7 @@ class _Moving:
         if index < 0:
             raise _undecodable(self.path, self._video)
         if warn:
-            for sentence in _complaints(self._video, self._declared_s, self._length_s, self._moments.part_s):
+            for sentence in _complaints(self._video, self._declared_s, self._length_s, self._moments):
                 warn(sentence)
 
 
@@ -245,11 +254,15 @@ def _is_far(found: Sample | None, target_s: float, part_s: float) -> bool:
     return found is None or abs(found.t_s - target_s) > MAX_SHIFT * part_s
 
 
-def _complaints(video: Decoder, declared_s: float, length_s: float, part_s: float) -> Iterator[str]:
+def _complaints(video: Decoder, declared_s: float, length_s: float, moments: Moments) -> Iterator[str]:
     """What was wrong with a video that still decoded."""
+    if moments.left_out:
+        count = len(moments.times_s)
+        asked = f"the {count + moments.left_out} asked for"
+        yield f"it is looked at {count} times, every {moments.part_s:.6g} s, which is the most, instead of {asked}"
     if video.damaged:
         yield f"{video.damaged} damaged pieces were left out ({video.error or 'incomplete frames'})"
-    missing_s = length_s - part_s - video.end_s if video.end_s is not None else 0.0
+    missing_s = length_s - moments.part_s - video.end_s if video.end_s is not None else 0.0
     end_s = video.end_s if missing_s > (1 / video.fps if video.fps else 0.1) else length_s
     if end_s is not None and end_s < declared_s:
         yield f"it ends at {end_s:.1f} s of the {declared_s:.1f} s declared, and is judged on those"

@@ -12,7 +12,7 @@ from media import Media, declare, scene
 
 from deepkd.errors import DeepKDError, ImageError, VideoError
 from deepkd.video.decoder import Decoder
-from deepkd.video.frames import Frame, probe, read_frames
+from deepkd.video.frames import MAX_SAMPLES, Frame, evenly, probe, read_frames
 
 
 def decoded(path: Path) -> dict[float, np.ndarray]:
@@ -140,6 +140,22 @@ def test_a_false_length_hides_nothing(name: str, media: Media):
     assert frames[-1].t_s >= last_s - 0.3
     assert probe(path).duration_s == pytest.approx(last_s, abs=0.35)
     assert any(text.startswith(warning) for text in warnings)
+
+
+@pytest.mark.parametrize("asked", [MAX_SAMPLES + 1, 5 * 10**9, 10**400])
+def test_no_length_and_no_number_talks_anybody_into_looking_without_end(asked: int):
+    moments = evenly(lambda duration_s: asked)(1e9)
+    assert (len(moments.times_s), moments.left_out) == (MAX_SAMPLES, asked - MAX_SAMPLES)
+    assert moments.times_s[0] == 5000.0 and moments.times_s[-1] == pytest.approx(1e9 - 5000)
+    assert evenly(lambda duration_s: MAX_SAMPLES)(1e9).left_out == 0
+
+
+def test_a_last_frame_that_claims_to_be_far_away_is_told_of(media: Media):
+    path, warnings = media.clip("far.mkv", times=[*np.arange(10) / 10, 1e9], size=(64, 48), options={"bf": "0"}), []
+    frames = list(read_frames(path, frames=5 * 10**9, warn=warnings.append))
+    assert 2 <= len(frames) <= 11 and frames[-1].t_s == pytest.approx(1e9)
+    said = "it is looked at 100000 times, every 10000 s, which is the most, instead of the 5000000000 asked for"
+    assert said in warnings
 
 
 @pytest.mark.parametrize(("name", "most"), [("a.mp4", 0), ("a.mkv", 60)])
