@@ -44,6 +44,7 @@ def test_every_command_and_option_has_help(name: str) -> None:
     assert set(CONTRACT[name].split()) <= options.keys()
     for parameter in command.params:
         assert parameter.help, f"deepkd {name} {parameter.opts}"
+        assert "[" not in parameter.help.replace("\\[", ""), f"{parameter.opts}: rich takes it for markup, not for text"
     shown = CLI.invoke(app, [name, "--help"], env={"COLUMNS": "200"})
     assert shown.exit_code == 0 and all(option in shown.stdout for option in CONTRACT[name].split())
 

@@ -1,8 +1,10 @@
 """Doctor: a whole installation, and what it says of each part that is broken."""
 
 import json
+import os
 import re
 import shutil
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -126,6 +128,16 @@ def test_a_missing_core_package_fails(weights, monkeypatch):
     checks = examine()
     assert not usable(checks)
     assert not by_name(checks)["av"].ok
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+@pytest.mark.parametrize("format", ["json", "table"])
+def test_a_full_disk_is_named(format):
+    with open("/dev/full", "w") as full:
+        words = [sys.executable, "-m", "deepkd", "doctor", "--format", format]
+        process = subprocess.run(words, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert process.returncode == 1
+    assert process.stderr == "error: standard output cannot be written (No space left on device)\n"
 
 
 def test_every_package_of_the_project_is_looked_for():

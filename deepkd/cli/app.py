@@ -23,7 +23,9 @@ class _Group(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
         except DeepKDError as error:
             _complain(str(error))
             raise typer.Exit(error.exit_code) from error
@@ -36,9 +38,19 @@ class _Group(TyperGroup):
             print("interrupted; what was finished is kept", file=sys.stderr)
             raise typer.Exit(130) from None
         except BrokenPipeError:
-            # The reader of our output has gone (`| head`): stop quietly, and keep Python from complaining at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _drop_output()  # its reader has gone (`| head`): stop quietly
             raise typer.Exit(1) from None
+        except OSError as error:
+            if error.filename is not None:
+                raise
+            _drop_output()
+            _complain(f"standard output cannot be written ({error.strerror})")
+            raise typer.Exit(1) from error
+
+
+def _drop_output() -> None:
+    """Let what is still to be written to standard output go, so that Python does not complain at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(message: str) -> None:

@@ -211,12 +211,9 @@ class _StandardOutput:
             sys.stdout.flush()
 
     def check(self) -> None:
-        """Raise what went wrong: BrokenPipeError where the reader has gone, OutputError where a disk is full."""
-        if isinstance(self._error, BrokenPipeError):
-            raise self._error
+        """Raise what went wrong (OSError)."""
         if self._error:
-            reason = f"standard output cannot be written ({self._error.strerror})"
-            raise OutputError(reason) from self._error
+            raise self._error
 
     @contextmanager
     def _kept(self) -> Iterator[None]:

@@ -1,6 +1,7 @@
 """`deepkd doctor`: is this installation able to judge a video?"""
 
 import json
+import sys
 from typing import Annotated
 
 import typer
@@ -24,5 +25,6 @@ def doctor(
         from deepkd.report.doctor import print_checks
 
         print_checks(document)
+    sys.stdout.flush()
     if not document["usable"]:
         raise typer.Exit(1)
