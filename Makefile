@@ -32,7 +32,7 @@ demo: $(LIGHT)/.done ## Install the light core, judge the two sample clips, forg
 	$(LIGHT)/bin/deepkd forge data/samples/real.mp4 --kind clips --out demo/forged --overwrite
 	$(LIGHT)/bin/deepkd detect demo/forged/fake
 	@echo "The evidence is in demo/report.html. The clips are what their names say, and the student is not always right:"
-	@echo "weights/MODEL_CARD.md says how often."
+	@echo "weights/MODEL_CARD.md says how often. The last clip is forged in the way that it was trained on."
 
 test: $(VENV)/.done ## Run the tests, in two processes
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone"

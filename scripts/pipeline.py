@@ -1,4 +1,4 @@
-"""Run every command once, from clips to a verdict, and keep what each printed.
+"""Run the main commands once, from clips to a verdict, and keep what each printed.
 
     python scripts/pipeline.py --data CROPS [--videos CLIPS] [--out runs/pipeline] [--write docs/pipeline.md]
 
@@ -72,7 +72,7 @@ def main() -> None:
 
     parts = [
         "# The pipeline, end to end",
-        "Written by `make pipeline DATA=CROPS VIDEOS=CLIPS`, which runs every command once on a small subset: the "
+        "Written by `make pipeline DATA=CROPS VIDEOS=CLIPS`, which runs the main commands once on a small subset: the "
         "teacher is trained for minutes where it takes hours, so its figures show that the chain works, not how "
         "good it gets. `deepkd-nano` is the student that `detect` uses. Times are of one run on this machine.",
     ]

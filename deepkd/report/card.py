@@ -13,7 +13,7 @@ SHOWN = {
     "input": ("size", "color", "resize"),
     "recipe": (
         "teacher", "loss", "alpha", "temperature", "epochs", "batch", "lr", "weight_decay", "augment", "self_blend",
-        "ema", "index_sha256",
+        "ema", "share_of_weights", "index_sha256",
     ),
 }  # fmt: skip
 """What of a file's nested metadata is shown, a line each; the rest is defaults, or lists that nobody reads."""
