@@ -11,8 +11,10 @@ from crop_factory import write_crops
 
 from deepkd.data.crops import load_crops
 from deepkd.data.families import FAMILIES_KEY, known_families, training_record
+from deepkd.evaluation.metrics import auc
 from deepkd.models.checkpoints import load_checkpoint, save_model
 from deepkd.models.registry import build_model
+from deepkd.training.engine import crop_logits
 
 
 @pytest.fixture
@@ -58,6 +60,8 @@ def test_the_mixture_lies_between_both(mix: Callable[..., None], crops: Path, tm
     assert len(recipe[FAMILIES_KEY]) > len(new.metadata["recipe"][FAMILIES_KEY])
     assert known_families(recipe, ["family-0.mp4", "other-0.mp4", "nobody.mp4"]) == ["family-0.mp4", "other-0.mp4"]
     assert {"calibration", "thresholds"} <= mixed.metadata.keys()
+    val = load_crops(crops, "val")
+    assert mixed.metadata["validation"]["val_auc"] == auc(val.labels, crop_logits(mixed, val))
 
 
 @pytest.mark.parametrize(("size", "model", "why"), [(64, "pico", "different formats"), (32, "nano", "not the same")])

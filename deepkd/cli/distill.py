@@ -32,17 +32,16 @@ def distill(
     """Distil a teacher into a small student, and compare the two.
 
     Writes the student's run folder with model.onnx, which `deepkd detect --model` takes. With --alone the student is
-    also trained without the teacher on the same schedule (in OUT/alone), to show what the teacher brings.
+    then trained on the same labels and schedule without the teacher (in OUT/alone), to show what the teacher brings.
     """
     config = load_config(DistillConfig, recipe and recipe_file(recipe), **settings)
     from deepkd.cli.training import following, leads
     from deepkd.compression.export import export_onnx
     from deepkd.distillation.comparison import compare
-    from deepkd.distillation.distiller import alone
     from deepkd.distillation.distiller import distill as distill_model
+    from deepkd.distillation.distiller import train_alone
     from deepkd.models.checkpoints import load_checkpoint
     from deepkd.report.comparison import FORMATS
-    from deepkd.training.supervised import train
 
     show = FORMATS.get(format)
     if show is None:
@@ -50,12 +49,12 @@ def distill(
     teachers = [load_checkpoint(path) for path in teacher]
     with following(out, "distill") as report:
         student = distill_model(teachers, data, out, config, resume=resume, report=report)
+    if leads():
+        export_onnx(student, out / "model.onnx")
     named = ["teacher", *(f"teacher {number}" for number in range(2, len(teachers) + 1))]
     contenders = {**dict(zip(named, teachers, strict=True)), "student distilled": student}
     if config.alone:
         with following(out / "alone", "train alone") as report:
-            contenders["student alone"] = train(data, out / "alone", alone(config), resume=resume, report=report)
-    if not leads():
-        return
-    export_onnx(student, out / "model.onnx")
-    show(compare(contenders, data, split="val", limit=config.val_limit, out=out))
+            contenders["student alone"] = train_alone(data, out / "alone", config, resume=resume, report=report)
+    if leads():
+        show(compare(contenders, data, split="val", limit=config.val_limit, out=out))

@@ -91,7 +91,7 @@ class CropSet:
         """
         row = self.rows[index]
         content = self.shards.read(row.shard, row.file) if row.shard else (self.root / row.file).read_bytes()
-        decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+        decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
         if decoded is None:
             raise DataError(f"{self.root / row.shard / row.file}: not an image; extract it again or drop its row")
         return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)

@@ -45,6 +45,16 @@ def paired(crops: CropSet, rng: np.random.Generator) -> Draw:
     return [(int(rng.choice(real[both[i]])), int(rng.choice(fake[both[i]]))) for i in rng.permutation(len(both))]
 
 
+def labelled(crops: CropSet) -> CropSet:
+    """Only the crops with a label, which are all that labels alone can teach from.
+
+    Raises:
+        DataError: they are not of both labels.
+    """
+    real, fake = _rows_by_label(crops)
+    return crops.subset(sorted(real + fake))
+
+
 def _rows_by_label(crops: CropSet) -> tuple[list[int], list[int]]:
     real = [index for index, row in enumerate(crops.rows) if row.label == "REAL"]
     fake = [index for index, row in enumerate(crops.rows) if row.label == "FAKE"]

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from deepkd.data.crops import NO_ROW, CropSet, load_crops
 from deepkd.data.families import inherited, training_record
+from deepkd.data.sampling import labelled
 from deepkd.distillation.modifiers import confidence, mixed, noisy, with_labels_hidden
 from deepkd.distillation.taps import Tap, TapReader
 from deepkd.distillation.terms import taps_of, terms_of
@@ -23,7 +24,7 @@ from deepkd.models.subclasses import Subclassed, names_of, network_of, outputs_a
 from deepkd.scoring.model import InputFormat
 from deepkd.settings.training import DistillConfig, TrainConfig, TrainingConfig
 from deepkd.training.engine import Objective, Progress, fit
-from deepkd.training.supervised import start_model
+from deepkd.training.supervised import start_model, train_on
 
 SUBCLASS_LOSS = "subclass_kd"
 """The loss that compares a logit per subclass."""
@@ -244,13 +245,12 @@ def distill(
     """Train a student under its teachers on the split `train` of an index, choosing weights by AUC on its split `val`.
 
     Raises:
-        DataError: the index or a split is wrong.
+        DataError: the index or a split is wrong, or leaves `train_alone` nothing where the settings ask for it.
         ConfigError, ModelError, OutputError, TrainingError: see `start_model` and `fit`.
     """
-    train_crops = load_crops(data, "train", limit=config.limit)
-    if config.labelled_share < 1:
-        train_crops = with_labels_hidden(train_crops, config.labelled_share)
-    val_crops = load_crops(data, "val", limit=config.val_limit)
+    train_crops, val_crops = _crops(data, config)
+    if config.alone:
+        labelled(train_crops)  # without labels to train on alone, nothing is begun
     with_subclasses = any(term.name == SUBCLASS_LOSS for term in terms_of(config))
     student = start_model(config.student, config, subclasses=shared_subclasses(teachers) if with_subclasses else None)
     named = ", ".join(teacher.name for teacher in teachers)
@@ -270,7 +270,29 @@ def _face_probability(crops: CropSet, config: DistillConfig) -> Tensor | None:
     return torch.tensor(known, dtype=torch.float32)
 
 
-def alone(config: DistillConfig) -> TrainConfig:
-    """The settings that train the same student on the same schedule without the teacher, to show what it brings."""
+def train_alone(
+    data: Path,
+    run: Path,
+    config: DistillConfig,
+    *,
+    resume: bool = False,
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> TorchModel:
+    """Train the same student on the same labels for as many steps without the teacher, to show what it brings.
+
+    Raises:
+        DataError, ConfigError, ModelError, OutputError, TrainingError: see `train_on`.
+    """
+    train_crops, val_crops = _crops(data, config)
     shared = {item.name: getattr(config, item.name) for item in dataclasses.fields(TrainingConfig)}
-    return TrainConfig(model=config.student, **shared)
+    if config.sampling == "shuffled":  # the others never draw a crop without a label
+        shared["epochs"] = round(config.epochs * len(train_crops) / len(labelled(train_crops)))
+    settings = TrainConfig(model=config.student, **shared)
+    return train_on(train_crops, val_crops, run, settings, resume=resume, report=report)
+
+
+def _crops(data: Path, config: DistillConfig) -> tuple[CropSet, CropSet]:
+    """What the student is trained on, with the labels that it may see, and what it is validated on."""
+    train_crops = load_crops(data, "train", limit=config.limit)
+    hidden = with_labels_hidden(train_crops, config.labelled_share)
+    return hidden, load_crops(data, "val", limit=config.val_limit)

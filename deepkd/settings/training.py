@@ -1,6 +1,6 @@
 """What `deepkd train` and `deepkd distill` take, and all that fits weights."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -33,6 +33,12 @@ class FittingConfig(Config):
     label_smoothing: float = setting(0.01, "Share of each hard label given to the other one.", low=0, high=0.5)
     ema: float = setting(
         0.999, "Decay of the averaged weights that are validated and kept; 0 turns it off.", low=0, high=1
+    )
+    keep: str = setting(
+        "best",
+        "Which epoch's weights: those with the best validation AUC; or the last, where it cannot see what is learned, "
+        "such as self-blends.",
+        choices=("best", "last"),
     )
     patience: int = setting(0, "Stop after so many epochs without a better validation AUC; 0 never stops early.", low=0)
     limit: int | None = setting(None, "Train on about so many crops, whole families.", low=2)
@@ -128,16 +134,29 @@ class DistillConfig(TrainingConfig):
     labelled_share: float = setting(
         1.0, "Share of the families that keep their labels; the rest takes the soft terms only.", low=0, high=1
     )
-    losses: tuple[Any, ...] = setting((), "Terms to minimise, in place of loss, alpha and hint.", table="loss")
+    losses: tuple[Any, ...] = setting(
+        (),
+        "Terms to minimise, in place of loss, temperature, alpha and the hint, which are refused beside them; a bce "
+        "without a label_smoothing of its own takes that of the settings.",
+        table="loss",
+    )
     taps: dict[str, Any] | None = setting(None, "Name = [student module, teacher module] to compare.", table="taps")
     alone: bool = setting(False, "Also train the student without the teacher on the same schedule, to compare.")
 
     def check(self) -> None:
-        """Batches drawn by label have no place for samples without one."""
+        """Batches drawn by label have no place for samples without one, and terms of a recipe none for flags."""
         super().check()
+        idle = [f"{item.name}={getattr(self, item.name)}" for item in fields(self)
+                if item.name in REPLACED and getattr(self, item.name) != item.default]  # fmt: skip
+        if idle and self.losses:
+            raise ConfigError(f"{', '.join(idle)}: the [[loss]] tables take its place; say it in them, or leave it out")
         if self.labelled_share < 1 and self.sampling != "shuffled":
             raise ConfigError(f"labelled_share={self.labelled_share} needs sampling=shuffled, not {self.sampling}")
         if self.mixup and self.teacher_view == "clean":
             raise ConfigError("mixup and teacher_view=clean exclude each other: a blend has no clean view")
         if self.mixup and self.blends_by_label:
             raise ConfigError("mixup and blends_by_label exclude each other: a mixture is not all blend")
+
+
+REPLACED = ("loss", "temperature", "alpha", "hint", "hint_student", "hint_teacher")
+"""Settings of a distillation that do nothing where a recipe lists its losses."""

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,9 +14,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader
 
-from deepkd.data.crops import Batch, CropDataset, CropSet, SampleKey, collate
+from deepkd.data.chance import chance
+from deepkd.data.crops import Batch, CropDataset, CropSet, SampleKey
 from deepkd.data.sampling import epoch_batches
 from deepkd.data.transforms import Augment
 from deepkd.errors import ConfigError, DataError, OutputError, TrainingError
@@ -28,8 +28,11 @@ from deepkd.outputs import check_folder, writing
 from deepkd.scoring.model import BATCH
 from deepkd.settings.training import TrainingConfig
 from deepkd.training.freezing import freeze
+from deepkd.training.loading import check_parts, loaded
 from deepkd.training.processes import Place, joined
 from deepkd.training.schedule import adamw, averaged, warmup_cosine
+
+Floats = npt.NDArray[np.float32]
 
 STATE_FILE = "last.pt"
 METRICS_FILE = "metrics.jsonl"
@@ -101,15 +104,17 @@ def fit(
     resume: bool = False,
     report: Callable[[Progress], None] = lambda progress: None,
 ) -> TorchModel:
-    """Train `model` by minimising `objective`, and return the best weights seen on `val`.
+    """Train `model` by minimising `objective`, and return the weights that are best on `val`, or the last.
 
-    The run folder gets `config.json`, `metrics.jsonl` (a line per epoch), `model.safetensors` (the best so far) and
-    `last.pt` (where `resume` goes on, on the same trajectory; a note that it is finished, once it is).
+    The run folder gets `config.json`, `metrics.jsonl` (a line per epoch), `model.safetensors` (what `config.keep` asks
+    for, so far, with its operating point) and `last.pt` (where `resume` goes on, on the same trajectory; a note that it
+    is finished, once it is).
 
     Raises:
-        DataError: `val` lacks a label.
+        DataError: `val` lacks a label, or a crop cannot be read.
         OutputError: `run` holds a run already and `resume` is off.
-        ConfigError: the run to resume was started with other settings, crops or teachers.
+        ConfigError: the run to resume was started with other settings, crops or teachers; or a batch has too few
+            samples for all processes and parts.
         TrainingError: the loss is not finite.
     """
     check_validation(val)
@@ -117,11 +122,7 @@ def fit(
         trainer = _Trainer(model, objective, train, val, config, run, place, report)
         trainer.open(resume)
         trainer.train()
-        best = load_checkpoint(run, device=str(place.device))
-        if place.leads:
-            calibrate(best, val)
-            save_model(best, run / WEIGHTS_FILE)
-        return best
+        return load_checkpoint(run, device=str(place.device))
 
 
 def check_validation(val: CropSet) -> None:
@@ -146,9 +147,10 @@ class _Trainer:
         place: Place,
         report: Callable[[Progress], None],
     ) -> None:
-        torch.manual_seed(config.seed)
         self.model, self.config, self.run, self.place, self.report = model, config, run, place, report
         self.train_crops, self.val_crops = train, val
+        batches = self._batches(0)
+        check_parts(batches, place, config.accumulate)
         self.frozen = freeze(model.module, config.freeze)
         self.objective = objective.to(place.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.parallel = DistributedDataParallel(objective, find_unused_parameters=True) if place.world > 1 else None
@@ -158,8 +160,7 @@ class _Trainer:
         self.optimiser = adamw(self.objective, config.lr, config.weight_decay)
         augment = Augment(config.augment, objective.view_px)
         self.dataset = CropDataset(train, augment, with_clean=objective.wants_clean)
-        self.batches_per_epoch = len(self._batches(0))
-        self.steps = self.batches_per_epoch * config.epochs
+        self.steps = len(batches) * config.epochs
         self.state = State()
         self.given = {"training crops": train.index_sha256(), **objective.given}
 
@@ -180,9 +181,10 @@ class _Trainer:
     def _epoch(self) -> None:
         started, seen = time.monotonic(), 0
         batches = self._batches(self.state.epoch)[self.state.batch :]
-        parts = self._loader(batches)
+        accumulate, workers = self.config.accumulate, self.config.workers
+        parts = loaded(self.dataset, batches, self.place, accumulate=accumulate, workers=workers)
         for _ in batches:
-            loss = self._step([next(parts) for _ in range(self.config.accumulate)])
+            loss = self._step([next(parts) for _ in range(accumulate)])
             seen += self.config.batch
             rate = seen / (time.monotonic() - started)
             self.report(Progress(self.state.step, self.steps, self.state.epoch + 1, loss, rate))
@@ -190,6 +192,8 @@ class _Trainer:
                 self._save()
 
     def _step(self, parts: list[Batch]) -> float:
+        # Dropout, noise and the like hang on the step and the process alone, not on where a run was interrupted.
+        torch.manual_seed(int(chance(self.config.seed, self.state.step, self.place.rank).integers(2**62)))
         self.objective.train()
         for module in self.frozen:
             module.eval()
@@ -251,21 +255,6 @@ class _Trainer:
             self_blend=config.self_blend,
         )
 
-    def _loader(self, batches: list[list[SampleKey]]) -> Iterator[Batch]:
-        parts = []
-        for batch in batches:
-            own = _part(batch, self.place.rank, self.place.world)
-            parts += [_part(own, index, self.config.accumulate) for index in range(self.config.accumulate)]
-        return iter(
-            DataLoader(
-                self.dataset,
-                batch_sampler=parts,
-                collate_fn=collate,
-                num_workers=self.config.workers,
-                worker_init_fn=_one_thread,
-            )
-        )
-
     # -- validation and what is kept -----------------------------------------------------------------------------
 
     def _validate(self) -> dict[str, Any]:
@@ -274,14 +263,15 @@ class _Trainer:
             return {}
         module = self.average.module if self.average else self.model.module
         candidate = replace(self.model, module=module, trained=True)
-        known = np.isfinite(self.val_crops.labels)
-        logits, labels = crop_logits(candidate, self.val_crops)[known], self.val_crops.labels[known]
-        area = auc(labels, logits)
-        figures = {"val_auc": area, "val_log_loss": log_loss(labels, logits)}
+        logits, labels = _labelled_logits(candidate, self.val_crops)
+        figures = _figures(logits, labels)
+        area = figures["val_auc"]
         better = area is not None and area > self.state.best_auc
         if better:
             self.state.best_auc = float(area or 0)
-            candidate.metadata = {**self.model.metadata, "validation": {**figures, "epoch": self.state.epoch + 1}}
+        if better or self.config.keep == "last":
+            validation = {**figures, "epoch": self.state.epoch + 1}
+            candidate.metadata = {**self.model.metadata, "validation": validation, **_operating(logits, labels)}
             save_model(candidate, self.run / WEIGHTS_FILE)
         self.state.epochs_without_gain = 0 if better else self.state.epochs_without_gain + 1
         return figures
@@ -334,7 +324,6 @@ class _Trainer:
                 "objective": self.objective.state_dict(),
                 "average": self.average.state_dict() if self.average else None,
                 "optimiser": self.optimiser.state_dict(),
-                "rng": torch.get_rng_state(),
             }
         try:
             with writing(self.run / STATE_FILE) as path:
@@ -362,7 +351,6 @@ class _Trainer:
         if self.average:
             self.average.load_state_dict(content["average"])
         self.optimiser.load_state_dict(content["optimiser"])
-        torch.set_rng_state(content["rng"].cpu())
         if self.place.leads:
             path = self.run / METRICS_FILE
             done = path.read_text().splitlines()[: self.state.epoch]
@@ -370,25 +358,32 @@ class _Trainer:
 
 
 def calibrate(model: TorchModel, val: CropSet) -> None:
-    """Note the operating point that the held-out crops ask for in the model's metadata."""
-    known = np.isfinite(val.labels)
-    calibration, thresholds = operating_point(crop_logits(model, val)[known], val.labels[known])
-    model.metadata |= {"calibration": calibration.to_dict(), "thresholds": thresholds.to_dict()}
+    """Note in the model's metadata what the held-out crops say of it: AUC, log loss, operating point."""
+    logits, labels = _labelled_logits(model, val)
+    model.metadata |= {"validation": _figures(logits, labels), **_operating(logits, labels)}
 
 
-def crop_logits(model: TorchModel, crops: CropSet) -> npt.NDArray[np.float32]:
+def _figures(logits: Floats, labels: Floats) -> dict[str, Any]:
+    """AUC and log loss of (N,) logits and labels."""
+    return {"val_auc": auc(labels, logits), "val_log_loss": log_loss(labels, logits)}
+
+
+def _operating(logits: Floats, labels: Floats) -> dict[str, Any]:
+    """What a model's metadata say of its operating point, (N,) logits and labels."""
+    calibration, thresholds = operating_point(logits, labels)
+    return {"calibration": calibration.to_dict(), "thresholds": thresholds.to_dict()}
+
+
+def _labelled_logits(model: TorchModel, crops: CropSet) -> tuple[Floats, Floats]:
+    """Logits and labels of the crops that have a label, (N,) each."""
+    known = np.isfinite(crops.labels)
+    return crop_logits(model, crops)[known], crops.labels[known]
+
+
+def crop_logits(model: TorchModel, crops: CropSet) -> Floats:
     """The model's logit of every crop, in order, (N,); memory does not grow with their number."""
     parts = [
         model.logits([crops.image(index) for index in range(start, min(start + BATCH, len(crops)))])
         for start in range(0, len(crops), BATCH)
     ]
     return np.concatenate(parts)
-
-
-def _part(samples: list[SampleKey], index: int, parts: int) -> list[SampleKey]:
-    """One of `parts` consecutive, nearly equal runs, so that alternating labels stay balanced in each."""
-    return samples[index * len(samples) // parts : (index + 1) * len(samples) // parts]
-
-
-def _one_thread(_: int) -> None:
-    torch.set_num_threads(1)

@@ -1,5 +1,6 @@
 """Where a training runs: the device, the arithmetic, and the other processes that `torchrun` started."""
 
+import itertools
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -9,6 +10,9 @@ import torch
 from torch import distributed
 
 from deepkd.models.devices import pick_device
+
+_TRAININGS = itertools.count()
+"""Numbers the trainings that this process has a part in."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,15 @@ def joined(device: str, precision: str) -> Iterator[Place]:
     if chosen.type == "cuda":
         chosen = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(chosen)
-    distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    from torch.distributed.distributed_c10d import PrefixStore  # not in every build of PyTorch
+    from torch.distributed.rendezvous import rendezvous
+
+    common, rank, world = next(rendezvous("env://"))
+    # Under a name of its own, as addresses of an earlier training of the same processes lead nowhere.
+    store = PrefixStore(f"training {next(_TRAININGS)}", common)
+    backend = "nccl" if chosen.type == "cuda" else "gloo"
+    distributed.init_process_group(backend, store=store, rank=rank, world_size=world)
     try:
-        yield Place(chosen, distributed.get_rank(), world, bf16)
+        yield Place(chosen, rank, world, bf16)
     finally:
         distributed.destroy_process_group()

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from deepkd.data.crops import CropSet, load_crops
 from deepkd.data.families import inherited, training_record
+from deepkd.data.sampling import labelled
 from deepkd.errors import DataError, ModelError
 from deepkd.models.checkpoints import load_checkpoint
 from deepkd.models.registry import TorchModel, build_model, normalise
@@ -111,14 +112,33 @@ def train(
 ) -> TorchModel:
     """Train a model on the split `train` of an index, choosing weights by the AUC on its split `val`.
 
-    Of a start with subclasses, unless the settings ask for them, only the forgery logit is trained.
-
     Raises:
-        DataError: the index or a split is wrong, or names no method where the settings ask for subclasses.
+        DataError: the index or a split is wrong; see `train_on`.
         ConfigError, ModelError, OutputError, TrainingError: see `start_model` and `fit`.
     """
     train_crops = load_crops(data, "train", limit=config.limit)
     val_crops = load_crops(data, "val", limit=config.val_limit)
+    return train_on(train_crops, val_crops, run, config, resume=resume, report=report)
+
+
+def train_on(
+    train_crops: CropSet,
+    val_crops: CropSet,
+    run: Path,
+    config: TrainConfig,
+    *,
+    resume: bool = False,
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> TorchModel:
+    """Train a model on those of the crops that have a label, choosing weights by the AUC on `val_crops`.
+
+    Of a start with subclasses, unless the settings ask for them, only the forgery logit is trained.
+
+    Raises:
+        DataError: a label is missing altogether, or the crops name no method where the settings ask for subclasses.
+        ConfigError, ModelError, OutputError, TrainingError: see `start_model` and `fit`.
+    """
+    train_crops = labelled(train_crops)
     subclasses = subclasses_in(train_crops) if config.subclasses == "method" else None
     model = start_model(config.model, config, subclasses=subclasses)
     earlier = [model.metadata.get("recipe", {})]

@@ -10,15 +10,21 @@ import torch
 from crop_factory import write_crops
 from model_factory import random_model
 from torch import nn
+from typer.testing import CliRunner
 
+from deepkd.cli.app import app
 from deepkd.cli.training import drowning
+from deepkd.data.crops import load_crops
+from deepkd.data.sampling import labelled
 from deepkd.distillation.comparison import compare
-from deepkd.distillation.distiller import Distillation, alone, distill, seen_by
+from deepkd.distillation.distiller import Distillation, distill, seen_by, train_alone
 from deepkd.distillation.losses import LOSSES
+from deepkd.distillation.modifiers import with_labels_hidden
 from deepkd.distillation.taps import Tap, TapReader
-from deepkd.errors import ConfigError
+from deepkd.errors import ConfigError, DataError
 from deepkd.models.checkpoints import load_checkpoint, save_model
 from deepkd.models.registry import TorchModel, build_model, normalise
+from deepkd.scoring.model import Scorer
 from deepkd.settings.training import DistillConfig, TrainConfig
 from deepkd.training.engine import Objective
 from deepkd.training.supervised import train
@@ -156,13 +162,48 @@ def test_a_distilled_student_agrees_with_its_teacher(crops: Path, teacher: Torch
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["train_kd"] < 0.7 * lines[0]["train_kd"]
     assert student.metadata["recipe"]["teacher"] == "nano"
-    by_itself = train(crops, tmp_path / "run" / "alone", alone(config))
+    by_itself = train_alone(crops, tmp_path / "run" / "alone", config)
     models = {"teacher": teacher, "student alone": by_itself, "student distilled": student}
     rows = compare(models, crops, split="val", limit=None, out=tmp_path)
     assert [row["name"] for row in rows] == list(models)
     assert all(0 <= row["auc"] <= 1 and row["ms"] > 0 and row["log_loss"] > 0 for row in rows)
     assert rows[0]["params"] == teacher.params > rows[1]["params"] == rows[2]["params"]
     assert json.loads((tmp_path / "comparison.json").read_text())["models"] == rows
+
+
+def test_a_student_alone_sees_the_same_labels_for_as_many_steps(
+    crops: Path, teacher: TorchModel, tmp_path: Path
+) -> None:
+    config = TINY.replace(hint=0.0, labelled_share=0.5, sampling="shuffled", batch=2, alone=True, epochs=2)
+    all_crops = load_crops(crops, "train")
+    known = labelled(with_labels_hidden(all_crops, 0.5))
+    assert len(known) < len(all_crops)
+    distill([teacher], crops, tmp_path / "run", config)
+    by_itself = train_alone(crops, tmp_path / "alone", config)
+    assert by_itself.metadata["recipe"]["index_sha256"] == known.index_sha256()
+    steps = [
+        json.loads((tmp_path / name / "metrics.jsonl").read_text().splitlines()[-1])["step"]
+        for name in ("run", "alone")
+    ]
+    assert steps[0] == len(all_crops) // 2 * 2, "what lacks a label is distilled all the same"
+    assert steps[1] == pytest.approx(steps[0], rel=0.2)
+    with pytest.raises(DataError, match="training needs both labels, and these crops are all unlabelled"):
+        distill([teacher], crops, tmp_path / "none", config.replace(labelled_share=0.0))
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_student_is_exported_before_the_one_alone_is_trained(
+    crops: Path, teacher: TorchModel, tmp_path: Path
+) -> None:
+    save_model(teacher, tmp_path / "teacher.safetensors")
+    run = tmp_path / "run"
+    (run / "alone").mkdir(parents=True)
+    (run / "alone" / "config.json").write_text("{}")
+    words = f"distill --data {crops} --teacher {tmp_path / 'teacher.safetensors'} --out {run} --alone --student pico"
+    options = "--image-size 32 --batch 8 --epochs 1 --workers 0 --augment light"
+    result = CliRunner().invoke(app, [*words.split(), *options.split()])
+    assert result.exit_code == 1 and "alone: holds a run already" in result.stderr.replace("\n", "")
+    assert Scorer.load(run / "model.onnx").metadata["recipe"]["teacher"] == "nano"
 
 
 @pytest.mark.parametrize(
@@ -193,7 +234,7 @@ def test_the_pull_of_each_term_is_measured_without_a_trace(
 
 def test_gradient_norms_by_hand(teacher: TorchModel) -> None:
     table = ({"name": "logit_mse", "weight": 3.0},)
-    objective = Distillation(build_model("pico", image_size=32), [teacher], TINY.replace(losses=table)).eval()
+    objective = Distillation(build_model("pico", image_size=32), [teacher], TINY.replace(hint=0.0, losses=table)).eval()
     views, labels = batch()
     norm = objective.gradient_norms(views, labels, ROWS)["logit_mse"]
     objective(views, labels, ROWS)["total"].backward()

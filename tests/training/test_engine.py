@@ -5,7 +5,11 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,17 +17,25 @@ import torch
 from crop_factory import write_crops
 
 from deepkd.data.crops import load_crops
+from deepkd.data.sampling import labelled
 from deepkd.errors import ConfigError, DataError, ModelError, OutputError, TrainingError
 from deepkd.evaluation.metrics import auc
+from deepkd.evaluation.operating import operating_point
 from deepkd.models.checkpoints import WEIGHTS_FILE, load_checkpoint, save_model
-from deepkd.models.registry import build_model
+from deepkd.models.registry import TorchModel, build_model
 from deepkd.settings.training import TrainConfig
+from deepkd.training import engine
 from deepkd.training.engine import CONFIG_FILE, METRICS_FILE, STATE_FILE, Progress, crop_logits
+from deepkd.training.processes import Place
 from deepkd.training.supervised import smoothed, train
 
 TINY = TrainConfig(
     model="pico", image_size=32, batch=8, epochs=2, workers=0, checkpoint_every=1, augment="light", ema=0.9, lr=2e-3
 )
+
+
+DROPPING = TINY.replace(model="meso4", image_size=None, epochs=1)
+"""Of a network with dropout."""
 
 
 class Killed(Exception):
@@ -33,6 +45,16 @@ class Killed(Exception):
 @pytest.fixture(scope="module")
 def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_crops(tmp_path_factory.mktemp("crops"), families=20, px=48, tint=40)
+
+
+def kill_after(step: int) -> Callable[[Progress], None]:
+    """A report that kills the training before the state of this step is saved."""
+
+    def kill(progress: Progress) -> None:
+        if progress.step == step and progress.validation is None:
+            raise Killed
+
+    return kill
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -54,17 +76,18 @@ def test_it_learns_and_keeps_the_best(crops: Path, tmp_path: Path) -> None:
     assert seen[-1].step == seen[-1].steps and seen[-1].validation == lines[-1]
 
 
-@pytest.mark.parametrize("stop_at", [1, 3, 4], ids=["first epoch", "at its end", "second epoch"])
-def test_a_killed_run_resumes_to_the_same_weights(crops: Path, tmp_path: Path, stop_at: int) -> None:
-    train(crops, tmp_path / "whole", TINY)
-
-    def kill(progress: Progress) -> None:
-        if progress.step == stop_at + 1:
-            raise Killed
-
+@pytest.mark.parametrize(
+    ("stop_at", "config"),
+    [(1, TINY), (3, TINY), (4, TINY), (1, DROPPING), (1, DROPPING.replace(accumulate=2, workers=1))],
+    ids=["first epoch", "at its end", "second epoch", "dropout", "dropout in parts"],
+)
+def test_a_killed_run_resumes_to_the_same_weights(
+    crops: Path, tmp_path: Path, stop_at: int, config: TrainConfig
+) -> None:
+    train(crops, tmp_path / "whole", config)
     with pytest.raises(Killed):
-        train(crops, tmp_path / "killed", TINY, report=kill)
-    train(crops, tmp_path / "killed", TINY, resume=True)
+        train(crops, tmp_path / "killed", config, report=kill_after(stop_at + 1))
+    train(crops, tmp_path / "killed", config, resume=True)
     whole, resumed = (tmp_path / name / METRICS_FILE for name in ("whole", "killed"))
     assert resumed.read_text() == whole.read_text()
     expected = weights(tmp_path / "whole")
@@ -72,13 +95,38 @@ def test_a_killed_run_resumes_to_the_same_weights(crops: Path, tmp_path: Path, s
         assert torch.equal(tensor, expected[name]), name
 
 
-def test_a_run_from_before_a_setting_was_known_goes_on(crops: Path, tmp_path: Path) -> None:
-    def kill(progress: Progress) -> None:
-        if progress.step == 2:
-            raise Killed
+def test_it_keeps_the_best_epoch_or_the_last(crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def kept(name: str, keep: str, *areas: float, **options: Any) -> TorchModel:
+        left = list(areas)
+        monkeypatch.setattr(engine, "auc", lambda *_: left.pop(0))
+        return train(crops, tmp_path / name, TINY.replace(keep=keep), **options)
 
+    first, second = kept("falling", "best", 0.9, 0.6), kept("rising", "best", 0.6, 0.9)
+    last = kept("last", "last", 0.9, 0.6)
+    assert (first.metadata["validation"]["epoch"], first.metadata["validation"]["val_auc"]) == (1, 0.9)
+    assert (last.metadata["validation"]["epoch"], last.metadata["validation"]["val_auc"]) == (2, 0.6)
+    assert first.sha256 != last.sha256 == second.sha256
+    assert last.calibration == second.calibration != first.calibration
     with pytest.raises(Killed):
-        train(crops, tmp_path / "run", TINY, report=kill)
+        kept("killed", "last", 0.9, report=kill_after(5))
+    again = kept("killed", "last", 0.6, resume=True)
+    assert (again.sha256, again.metadata) == (last.sha256, last.metadata)
+
+
+def test_what_a_killed_run_has_kept_is_calibrated(crops: Path, tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        train(crops, tmp_path, TINY.replace(lr=2e-2), report=kill_after(4))
+    kept, val = load_checkpoint(tmp_path), load_crops(crops, "val")
+    assert kept.metadata["validation"]["epoch"] == 1
+    for noted, asked in zip(
+        (kept.calibration, kept.thresholds), operating_point(crop_logits(kept, val), val.labels), strict=True
+    ):
+        assert noted.to_dict() == pytest.approx(asked.to_dict(), rel=1e-4) != type(asked)().to_dict()
+
+
+def test_a_run_from_before_a_setting_was_known_goes_on(crops: Path, tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        train(crops, tmp_path / "run", TINY, report=kill_after(2))
     config = tmp_path / "run" / CONFIG_FILE
     config.write_text(
         json.dumps({key: value for key, value in json.loads(config.read_text()).items() if key != "freeze"})
@@ -186,23 +234,98 @@ def test_what_cannot_be_trained_is_refused(crops: Path, tmp_path: Path) -> None:
         TINY.replace(batch=6, accumulate=2)
 
 
-@pytest.mark.alone
-def test_two_processes_train_one_model(crops: Path, tmp_path: Path) -> None:
-    script = (
-        "import sys; from pathlib import Path; from deepkd.settings.training import TrainConfig;"
-        "from deepkd.training.supervised import train;"
-        "train(Path(sys.argv[1]), Path(sys.argv[2]), TrainConfig(model='pico', image_size=32, batch=8, epochs=1,"
-        " workers=0, augment='light', ema=0.9))"
+def test_crops_without_a_label_are_left_out(tmp_path: Path) -> None:
+    data = write_crops(tmp_path / "crops", families=20, px=48, tint=40, unlabelled=6)
+    model = train(data, tmp_path / "run", TINY.replace(sampling="shuffled", epochs=1))
+    known = labelled(load_crops(data, "train"))
+    assert {row.label for row in known.rows} == {"REAL", "FAKE"}
+    assert model.metadata["recipe"]["index_sha256"] == known.index_sha256()
+    assert json.loads((tmp_path / "run" / METRICS_FILE).read_text())["step"] == len(known) // TINY.batch
+    index = (data / "index.csv").read_text()
+    (data / "index.csv").write_text(
+        "\n".join(line.replace("FAKE", "") if ",train," in line else line for line in index.splitlines())
+    )
+    with pytest.raises(DataError, match="both labels, and these crops are all REAL"):
+        train(data, tmp_path / "one label", TINY.replace(sampling="shuffled"))
+
+
+@pytest.mark.parametrize(
+    ("world", "settings", "said"),
+    [
+        (1, {"sampling": "shuffled", "batch": 2, "accumulate": 4}, r"has 2 samples .* \(1 x 4\)"),
+        (3, {"batch": 4}, r"has 2 samples .* \(3 x 1\)"),
+        (1, {"batch": 64, "accumulate": 16}, r"has 12 samples .* \(1 x 16\); lower --accumulate"),
+    ],
+)
+def test_a_batch_that_leaves_a_process_nothing_is_refused(
+    crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world: int, settings: dict[str, Any], said: str
+) -> None:
+    monkeypatch.setattr(engine, "joined", lambda *_: nullcontext(Place(torch.device("cpu"), world=world)))
+    with pytest.raises(ConfigError, match=said):
+        train(crops, tmp_path / "run", TINY.replace(**settings))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("content", [b"\xff\xd8 not a jpeg", b""], ids=["damaged", "empty"])
+def test_a_crop_that_is_no_image_is_named_in_one_line(tmp_path: Path, content: bytes, workers: int) -> None:
+    data = write_crops(tmp_path / "crops", families=5, px=48)
+    (data / "0-real.jpg").write_bytes(content)
+    with pytest.raises(DataError) as raised:
+        train(data, tmp_path / "run", TINY.replace(workers=workers))
+    assert str(raised.value) == f"{data / '0-real.jpg'}: not an image; extract it again or drop its row"
+
+
+def in_two_processes(script: str, *arguments: Path) -> None:
+    """Run a script under `torchrun`; it finds `train`, `TrainConfig` and its arguments as `paths`."""
+    start = (
+        "import os, sys; from pathlib import Path; import torch;"
+        "from deepkd.settings.training import TrainConfig; from deepkd.training.supervised import train;"
+        "paths = list(map(Path, sys.argv[1:]))\n"
     )
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "--no-python"]
-    command = [*launch, sys.executable, "-c", script, str(crops), str(tmp_path / "two")]
+    command = [*launch, sys.executable, "-c", start + textwrap.dedent(script), *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
     result = subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment)
     assert result.returncode == 0, result.stderr[-2000:]
+
+
+@pytest.mark.alone
+def test_two_processes_train_one_model(crops: Path, tmp_path: Path) -> None:
+    script = """
+        config = TrainConfig(model="pico", image_size=32, batch=8, epochs=1, workers=0, augment="light", ema=0.9)
+        train(*paths, config)
+    """
+    in_two_processes(script, crops, tmp_path / "two")
     line = json.loads((tmp_path / "two" / METRICS_FILE).read_text())
     train(crops, tmp_path / "one", TINY.replace(epochs=1, lr=5e-4))
     assert line["step"] == json.loads((tmp_path / "one" / METRICS_FILE).read_text())["step"]
     assert np.isfinite(line["val_log_loss"]) and (tmp_path / "two" / STATE_FILE).is_file()
+
+
+@pytest.mark.alone
+def test_two_processes_drop_out_by_chance_of_their_own_and_go_on_as_they_were(crops: Path, tmp_path: Path) -> None:
+    script = """
+        class Killed(Exception):
+            pass
+
+        def kill(progress):
+            if progress.step == 2:
+                raise Killed
+
+        data, out = paths
+        config = TrainConfig(model="meso4", batch=8, epochs=1, workers=0, checkpoint_every=1, augment="none", ema=0.0)
+        train(data, out / "whole", config)
+        (out / f"chance of {os.environ['RANK']}").write_text(str(torch.initial_seed()))
+        try:
+            train(data, out / "killed", config, report=kill)
+        except Killed:
+            train(data, out / "killed", config, resume=True)
+    """
+    in_two_processes(script, crops, tmp_path)
+    assert load_checkpoint(tmp_path / "killed").sha256 == load_checkpoint(tmp_path / "whole").sha256
+    first, second = ((tmp_path / f"chance of {rank}").read_text() for rank in range(2))
+    assert first != second
 
 
 def test_label_smoothing_by_hand() -> None:
