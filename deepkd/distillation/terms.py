@@ -93,9 +93,9 @@ def terms_of(config: DistillConfig) -> list[Term]:
     """The terms of a distillation: its `[[loss]]` tables, or what --loss, --alpha, --temperature and --hint say.
 
     Raises:
-        ConfigError: a term is wrong, or names a tap that is not in `taps`.
+        ConfigError: a term is wrong, or names a tap that is not in `taps`; or nothing takes --label-smoothing.
     """
-    terms = [Term.parse(table) for table in config.losses] if config.losses else _from_flags(config)
+    terms = _from_tables(config) if config.losses else _from_flags(config)
     taps = taps_of(config)
     for term in terms:
         if term.tap and term.tap not in taps:
@@ -115,6 +115,18 @@ def taps_of(config: DistillConfig) -> dict[str, tuple[str, str]]:
             raise ConfigError(f"tap '{name}' = {pair!r}: takes [student module, teacher module]")
         taps[name] = (pair[0], pair[1])
     return taps
+
+
+def _from_tables(config: DistillConfig) -> list[Term]:
+    """The terms as they are listed, each bce with the label smoothing of the settings unless it has its own."""
+    terms, smoothing = [Term.parse(table) for table in config.losses], config.label_smoothing
+    taken = config.alone or any(term.name == "bce" and "label_smoothing" not in term.options for term in terms)
+    if smoothing != DistillConfig.label_smoothing and not taken:
+        raise ConfigError(f"label_smoothing={smoothing}: takes a [[loss]] bce that has no label_smoothing of its own")
+    default = {"label_smoothing": smoothing}
+    return [
+        dataclasses.replace(term, options={**default, **term.options}) if term.name == "bce" else term for term in terms
+    ]
 
 
 def _from_flags(config: DistillConfig) -> list[Term]:

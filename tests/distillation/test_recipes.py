@@ -109,6 +109,34 @@ def test_a_wrong_recipe_is_refused(text: str, message: str, tmp_path: Path) -> N
         terms_of(load_config(DistillConfig, file))
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"temperature": 4.0}, "temperature=4.0: the .*loss.* tables take its place"),
+        ({"loss": "logit_mse", "alpha": 0.5, "hint": 1.0}, "loss=logit_mse, alpha=0.5, hint=1.0: the"),
+        ({"hint_student": "a:output", "hint_teacher": "b:output"}, "hint_student=a:output, hint_teacher=b:output: the"),
+    ],
+)
+def test_flags_that_a_recipe_would_ignore_are_refused(settings: dict[str, object], message: str) -> None:
+    for recipe in RECIPES:
+        with pytest.raises(ConfigError, match=message):
+            load_config(DistillConfig, recipe, **settings)
+
+
+def test_label_smoothing_is_that_of_each_bce_without_its_own() -> None:
+    def smoothing(table: dict[str, object], **settings: object) -> object:
+        config = DistillConfig(losses=({"name": "kd"}, table), **settings)  # type: ignore[arg-type]
+        return terms_of(config)[1].options.get("label_smoothing")
+
+    own = {"name": "bce", "label_smoothing": 0.05}
+    assert smoothing({"name": "bce"}) == terms_of(DistillConfig())[0].options["label_smoothing"] == 0.01
+    assert (smoothing({"name": "bce"}, label_smoothing=0.2), smoothing(own)) == (0.2, 0.05)
+    for table in (own, {"name": "logit_mse"}):
+        with pytest.raises(ConfigError, match=r"label_smoothing=0.2: takes a \[\[loss\]\] bce that has no"):
+            smoothing(table, label_smoothing=0.2)
+        assert smoothing(table, label_smoothing=0.2, alone=True) == table.get("label_smoothing"), "alone takes it"
+
+
 def test_hidden_labels_need_sampling_that_takes_every_row() -> None:
     with pytest.raises(ConfigError, match="needs sampling=shuffled, not paired"):
         DistillConfig(labelled_share=0.1)
