@@ -14,12 +14,15 @@ from deepkd import machine
 from deepkd.cli.app import app
 from deepkd.cli.training import following
 from deepkd.compression import gradual, latency
+from deepkd.data.crops import load_crops
 from deepkd.errors import ConfigError, DataError
+from deepkd.evaluation.metrics import auc, log_loss
 from deepkd.models.checkpoints import load_checkpoint, save_model
 from deepkd.models.registry import TorchModel, build_model
 from deepkd.models.subclasses import names_of
 from deepkd.settings.compression import PruneConfig
 from deepkd.settings.training import TrainConfig
+from deepkd.training.engine import crop_logits
 from deepkd.training.supervised import train
 
 
@@ -195,14 +198,17 @@ def test_a_target_that_is_met_already_is_named_and_nothing_written(
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_figures_of_the_whole_network_do_not_stay_with_the_pruned_one(tmp_path: Path) -> None:
+def test_the_pruned_network_carries_its_own_figures_not_those_of_the_whole_one(tmp_path: Path) -> None:
     model = random_model("pico")
     model.metadata |= {"validation": {"val_auc": 0.9}, "recipe": {"epochs": 3}}
     data, config = write_crops(tmp_path / "crops"), PruneConfig(params=120_000, samples=4, criterion="magnitude")
     pruned = gradual.prune_in_steps(model, data, tmp_path / "out", config, follow=following)
     kept = load_checkpoint(tmp_path / "out").metadata
     assert kept == pruned.metadata and kept["recipe"] == {"epochs": 3}
-    assert "validation" not in kept and model.metadata["validation"] == {"val_auc": 0.9}
+    val = load_crops(data, "val")
+    logits = crop_logits(pruned, val)
+    assert kept["validation"] == {"val_auc": auc(val.labels, logits), "val_log_loss": log_loss(val.labels, logits)}
+    assert model.metadata["validation"] == {"val_auc": 0.9}
 
 
 @pytest.mark.parametrize(
