@@ -23,7 +23,9 @@ def averaged(module: nn.Module, decay: float) -> AveragedModel:
 
     def blend(average: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
         keep = min(decay, (1 + float(updates)) / (10 + float(updates)))
-        return current + (average - current) * keep  # of equal values exactly that value
+        if not average.is_floating_point():  # a counter of batches
+            return current
+        return torch.lerp(current, average, keep)  # of equal values exactly that value
 
     return AveragedModel(module, avg_fn=blend, use_buffers=True)
 
@@ -34,4 +36,4 @@ def adamw(module: nn.Module, lr: float, weight_decay: float) -> torch.optim.Adam
     matrices = [parameter for parameter in parameters if parameter.ndim > 1]
     vectors = [parameter for parameter in parameters if parameter.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=lr)
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=lr, fused=True)
