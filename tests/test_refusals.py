@@ -249,3 +249,11 @@ def test_a_read_only_folder_is_refused_before_any_verdict(flags: tuple[str, str]
     assert (result.exit_code, result.stdout) == (1, "")
     assert "cannot be written to; choose another folder or change its permissions" in result.stderr
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["evaluate {} --data .", "export {} --out x.onnx", "prune {} --data . --params 9 --out x"])
+def test_a_name_longer_than_any_file_s_is_one_line(command: str):
+    result = CliRunner().invoke(app, command.format("x" * 300).split())
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+    assert "File name too long" in result.stderr

@@ -41,10 +41,11 @@ class _Group(TyperGroup):
             _drop_output()  # its reader has gone (`| head`): stop quietly
             raise typer.Exit(1) from None
         except OSError as error:
-            if error.filename is not None:
-                raise
-            _drop_output()
-            _complain(f"standard output cannot be written ({error.strerror})")
+            if error.filename is None:
+                _drop_output()
+                _complain(f"standard output cannot be written ({error.strerror})")
+            else:
+                _complain(f"{error.filename}: cannot be used ({error.strerror})")
             raise typer.Exit(1) from error
 
 

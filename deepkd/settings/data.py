@@ -76,7 +76,7 @@ class ForgeConfig(Config):
     frames: int = setting(8, "Frames sampled from each source for crops, evenly in time.", low=1)
     face_px: int = setting(224, "Side of the crops written, pixels.", low=32, high=1024)
     crop_rule: str = setting("dfdc", "How the square around a face is framed.", choices=("dfdc", "tight", "margin"))
-    seconds: float = setting(5.0, "Longest clip written, seconds; a still is filmed for as long.", low=0.1)
+    seconds: float = setting(5.0, "Longest clip written, seconds; a still is filmed for as long.", low=0.1, high=600)
     val_share: float = setting(0.1, "Share of the sources that go to val.", low=0, high=1)
     test_share: float = setting(0.1, "Share of the sources that go to test.", low=0, high=1)
     seed: int = setting(0, "Seed of everything that is drawn.", low=0)
