@@ -4,7 +4,7 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,14 @@ def write_parts(parts: Mapping[str, Part], args: argparse.Namespace) -> None:
         (args.out / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
         args.document.write_text(filled(args.document.read_text(), name, parts[name].show(found)))
     say(f"wrote {args.document}")
+
+
+def beside_earlier(args: argparse.Namespace, part: str, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Rows of runs behind those of a part that OUT holds of other names, whose runs may be no longer at hand."""
+    kept = args.out / f"{part}.json"
+    known = json.loads(kept.read_text())["rows"] if kept.exists() else []
+    measured = {row["name"] for row in rows}
+    return [*(row for row in known if row["name"] not in measured), *rows]
 
 
 def deepkd(*words: object, processes: int = 1) -> None:

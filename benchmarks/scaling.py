@@ -5,8 +5,8 @@
 `data` trains one network on growing shares of the originals, with as many views of each share, by `deepkd train`; it
 goes on where it was stopped. `views` reads the metrics of the published trainings, a chain being several runs that went
 on from one another. `size` opens finished runs; `grid` shapes students and trains each for a short while; `unseen` asks
-finished runs about forgeries of other kinds. Everything else is judged on the split `val`, on which the weights of each
-run were chosen.
+finished runs about forgeries of other kinds. What OUT has of `size` and `unseen` of runs not named now stays.
+Everything else is judged on the split `val`, on which the weights of each run were chosen.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from documents import ROOT, Part, deepkd, markdown, parser_of, write_parts
+from documents import ROOT, Part, beside_earlier, deepkd, markdown, parser_of, write_parts
 from grid import GRID, add_grid_options
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 from unseen import UNSEEN, add_unseen_options
@@ -166,7 +166,7 @@ def measure_size(args: argparse.Namespace) -> dict[str, Any]:
         best = max(line["val_auc"] for line in read_metrics(Path(run) / METRICS_FILE))
         shape = {"params": model.params, "macs": model.macs, "size": model.format.size}
         rows.append({"name": Path(run).name, **shape, "val_auc": best})
-    return {"rows": sorted(rows, key=lambda row: -row["params"])}
+    return {"rows": sorted(beside_earlier(args, "size", rows), key=lambda row: -row["params"])}
 
 
 def show_size(document: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-from documents import Part, interval, markdown, say
+from documents import Part, beside_earlier, interval, markdown, say
 
 from deepkd.data.chance import chance
 from deepkd.data.crops import CropSet, load_crops
@@ -74,7 +74,10 @@ def measure_unseen(args: argparse.Namespace) -> dict[str, Any]:
         }
         for run, its, forgeries, cross in zip(args.unseen, own, made, other, strict=True)
     ]
-    return {"cross": args.cross_name + (" videos" if other[0]["videos"] else ""), "rows": rows}
+    return {
+        "cross": args.cross_name + (" videos" if other[0]["videos"] else ""),
+        "rows": beside_earlier(args, "unseen", rows),
+    }
 
 
 def evaluated(args: argparse.Namespace, data: Path, split: str) -> list[dict[str, Any]]:

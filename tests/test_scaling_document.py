@@ -112,6 +112,16 @@ def test_the_outlook_is_the_line_through_the_points(scaling: dict[str, Any]) -> 
     assert "31,000 views are too few" in peaked and "about" not in peaked, "nor from one that bends down"
 
 
+def test_rows_of_runs_that_are_gone_stay(scaling: dict[str, Any], tmp_path: Path) -> None:
+    def row(name: str, area: float) -> dict[str, Any]:
+        return {"name": name, "val_auc": area}
+
+    beside_earlier, args = scaling["beside_earlier"], Namespace(out=tmp_path)
+    assert beside_earlier(args, "size", [row("first", 0.5)]) == [row("first", 0.5)]
+    (tmp_path / "size.json").write_text(json.dumps({"rows": [row("gone", 0.7), row("again", 0.8)]}))
+    assert beside_earlier(args, "size", [row("again", 0.9)]) == [row("gone", 0.7), row("again", 0.9)]
+
+
 def test_what_is_part_of_a_chain_is_no_line_of_its_own(scaling: dict[str, Any]) -> None:
     found = scaling["measure_views"](Namespace(size=["runs/pico", "runs/pico-long"]))
     assert [chain["name"] for chain in found["chains"]] == list(scaling["CHAINS"])
