@@ -12,6 +12,7 @@ Everything else is judged on the split `val`, on which the weights of each run w
 import argparse
 import json
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ CHAINS = {
     "lite0": ("lite0", "lite0-labels"),
     "helper": ("helper",),
     "nano": ("nano-first", "nano-second", "nano-sharp", "nano-third", "nano-fourth"),
+    "cross-efficient-vit": ("b0", "cross-efficient-vit-warm", "cross-efficient-vit"),
     "pico": ("pico-short", "pico-long", "pico-two", "pico-three", "pico-four", "pico"),
 }
 """Line of the plot -> the published trainings that it is made of, in their order."""
@@ -198,13 +200,11 @@ def draw(args: argparse.Namespace) -> None:
         for chain, color in zip(found["views"]["chains"], COLORS * 2, strict=False):
             places = [[point[key] for point in chain["points"]] for key in ("views", "val_auc")]
             views.plot(*places, "o-", markersize=3, color=color, label=chain["name"])
-        for row in found["size"]["rows"]:
-            size.annotate(row["name"], (row["params"], row["val_auc"]), xytext=(4, -11), textcoords="offset points")
-        size.margins(x=0.25)  # room for the names
+        name_the_best(size, found["size"]["rows"])
         named = {data: "originals in training", views: "views in training", size: "parameters"}
         for axes, label in named.items():
             axes.set(xscale="log", xlabel=label)
-            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_locator(LogLocator(subs=(1,) if axes is size else (1, 2, 5)))
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))
             axes.xaxis.set_minor_formatter(NullFormatter())
             axes.axhline(GOAL, color=COLORS[6], linestyle=":")
@@ -212,6 +212,16 @@ def draw(args: argparse.Namespace) -> None:
         views.legend(loc="lower right")
 
     save_plot(args.document.with_suffix(".png"), panels, width=12, height=4.4)
+
+
+def name_the_best(axes: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write the name of the best run of each number of parameters beside its point, by turns above and below it."""
+    best = {row["params"]: row for row in sorted(rows, key=itemgetter("val_auc"))}
+    for place, params in enumerate(sorted(best)):
+        last = place == len(best) - 1
+        beside = {"xytext": (-4 if last else 4, 5 if place % 2 or last else -11), "ha": "right" if last else "left"}
+        area = best[params]["val_auc"]
+        axes.annotate(best[params]["name"], (params, area), textcoords="offset points", **beside)
 
 
 PARTS = {

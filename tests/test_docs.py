@@ -20,6 +20,7 @@ from warm import run_deepkd
 from deepkd.data.clips import Clip
 from deepkd.data.splits import make_splits
 from deepkd.models.checkpoints import load_checkpoint
+from deepkd.report.plots import read_metrics
 from deepkd.scoring.model import Scorer
 from deepkd.video.crops import read_index
 
@@ -165,3 +166,15 @@ def test_links_lead_somewhere(document: Path) -> None:
 def test_files_that_documents_name_exist(document: Path) -> None:
     for name in re.findall(r"`((?:deepkd|tests|scripts|benchmarks|weights|data|docs)/[\w./-]+)`", document.read_text()):
         assert (ROOT / name).exists() or name.startswith("data/CLIP"), name
+
+
+def test_the_teacher_s_page_tells_what_its_trainings_noted() -> None:
+    page = (ROOT / "docs" / "teacher.md").read_text()
+    steps = re.findall(r"\[`([\w-]+)`\]\(training/\1\) \| ([\d,]+) \| ([\d.]+) \|", page)
+    assert len(steps) == page.count("](training/") - 1, "all but the picture"
+    for name, views, area in steps:
+        run = ROOT / "docs" / "training" / name
+        batch = json.loads((run / "config.json").read_text())["batch"]
+        lines = read_metrics(run / "metrics.jsonl")
+        assert int(views.replace(",", "")) == lines[-1]["step"] * batch
+        assert float(area) == round(lines[-1]["val_auc"], 3)
