@@ -67,8 +67,10 @@ def _watched(module: nn.Module, totals: Importance) -> Iterator[None]:
 
     def watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         def forward(_: nn.Module, __: tuple[Tensor, ...], maps: Tensor) -> None:
+            values = maps.detach()  # a hook that held `maps` itself would never let it go
+
             def backward(gradient: Tensor) -> None:
-                change = (gradient * maps.detach()).mean((2, 3)).abs().double().sum(0)
+                change = (gradient * values).mean((2, 3)).abs().double().sum(0)
                 totals[name] = totals.get(name, torch.zeros_like(change)) + change
 
             maps.register_hook(backward)

@@ -1,5 +1,6 @@
 """Pruning takes what is worth least, reaches its target, and what is left loads and runs anywhere."""
 
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,15 @@ def test_taylor_is_the_papers_formula() -> None:
         gated = slope[:, None, None] * (maps[0] > 0) * maps[0]
         expected += gated.mean((1, 2)).abs().detach().numpy()
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5)
+
+
+def test_feature_maps_do_not_outlive_their_batch() -> None:
+    model = random_model()
+    shown: list[weakref.ref[Tensor]] = []
+    norm = next(layer for layer in model.module.modules() if isinstance(layer, nn.BatchNorm2d))
+    norm.register_forward_hook(lambda _, __, maps: shown.append(weakref.ref(maps)))
+    taylor(model, iter([*samples(model), *samples(model)]))
+    assert len(shown) > 1 and not any(maps() is not None for maps in shown)
 
 
 @pytest.mark.parametrize(("seeds", "alike"), [((3, 3), True), ((3, 4), False)])
