@@ -251,7 +251,9 @@ def test_a_read_only_folder_is_refused_before_any_verdict(flags: tuple[str, str]
     assert list(folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("command", ["evaluate {} --data .", "export {} --out x.onnx", "prune {} --data . --params 9 --out x"])
+@pytest.mark.parametrize(
+    "command", ["evaluate {} --data .", "export {} --out x.onnx", "prune {} --data . --params 9 --out x"]
+)
 def test_a_name_longer_than_any_file_s_is_one_line(command: str):
     result = CliRunner().invoke(app, command.format("x" * 300).split())
     assert result.exit_code == 1
