@@ -154,7 +154,7 @@ def test_a_run_goes_on_with_its_own_teachers_and_crops_only(crops: Path, teacher
 
 
 def test_a_distilled_student_agrees_with_its_teacher(crops: Path, teacher: TorchModel, tmp_path: Path) -> None:
-    config = TINY.replace(epochs=10, alpha=1.0, lr=2e-2)
+    config = TINY.replace(epochs=25, alpha=1.0, lr=2e-2)
     student = distill([teacher], crops, tmp_path / "run", config)
     again = distill([teacher], crops, tmp_path / "run", config, resume=True)
     images = [np.asarray(np.random.default_rng(0).integers(0, 256, (48, 48, 3)), np.uint8)]

@@ -115,7 +115,8 @@ def browse() -> Iterator[Callable[..., Any]]:
 
 
 def test_a_screen_reader_hears_it_all(browse: Callable[..., Any], tmp_path: Path):
-    page = browse(report(tmp_path / "report.html"))
+    file = report(tmp_path / "report.html")
+    page = browse(file)
     heard = page.locator("body").aria_snapshot()
     for words in (
         'heading "Are the faces forged?" [level=1]',
@@ -128,7 +129,7 @@ def test_a_screen_reader_hears_it_all(browse: Callable[..., Any], tmp_path: Path
     ):
         assert words in heard
     assert "▲" not in heard and "■" not in heard, "shapes and colours are for the eye"
-    narrow = browse(report(tmp_path / "report.html"), viewport={"width": 390, "height": 800})
+    narrow = browse(file, viewport={"width": 390, "height": 800})
     assert narrow.locator("body").aria_snapshot() == heard, "the layout changes nothing of it"
 
 
