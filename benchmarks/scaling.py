@@ -33,7 +33,7 @@ CHAINS = {
     "lite0": ("lite0", "lite0-labels"),
     "helper": ("helper",),
     "nano": ("nano-first", "nano-second", "nano-sharp", "nano-third", "nano-fourth"),
-    "cross-efficient-vit": ("b0", "cross-efficient-vit-warm", "cross-efficient-vit"),
+    "cross-efficient-vit": ("b0", "cross-efficient-vit-warm", "cross-efficient-vit", "cross-efficient-vit-second"),
     "pico": ("pico-short", "pico-long", "pico-two", "pico-three", "pico-four", "pico"),
 }
 """Line of the plot -> the published trainings that it is made of, in their order."""
@@ -165,10 +165,15 @@ def measure_size(args: argparse.Namespace) -> dict[str, Any]:
     rows = []
     for run in args.size:
         model = load_checkpoint(Path(run))
-        best = max(line["val_auc"] for line in read_metrics(Path(run) / METRICS_FILE))
         shape = {"params": model.params, "macs": model.macs, "size": model.format.size}
-        rows.append({"name": Path(run).name, **shape, "val_auc": best})
+        rows.append({"name": Path(run).name, **shape, "val_auc": kept_area(Path(run))})
     return {"rows": sorted(beside_earlier(args, "size", rows), key=lambda row: -row["params"])}
+
+
+def kept_area(run: Path) -> float:
+    """AUC on val of the weights that a run kept: the best, or the last where it was told to keep those."""
+    areas = [float(line["val_auc"]) for line in read_metrics(run / METRICS_FILE)]
+    return areas[-1] if json.loads((run / CONFIG_FILE).read_text()).get("keep") == "last" else max(areas)
 
 
 def show_size(document: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from deepkd.cli.app import app
 from deepkd.models.checkpoints import save_model
 from deepkd.models.registry import build_model
 from deepkd.report.plots import read_metrics
-from deepkd.training.engine import METRICS_FILE
+from deepkd.training.engine import CONFIG_FILE, METRICS_FILE
 from deepkd.video.crops import read_index
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -144,3 +144,13 @@ def test_the_front_of_the_grid_is_what_nothing_beats(scaling: dict[str, Any]) ->
     ]
     shown = scaling["GRID"].show({"rows": rows})
     assert [f"**{area:.3f} in {taken:.2f}**" in shown for area, taken in cells] == list(cells.values())
+
+
+@pytest.mark.parametrize(("keep", "area"), [("best", 0.9), ("last", 0.8)])
+def test_a_run_counts_by_the_weights_that_it_kept(
+    keep: str, area: float, scaling: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / CONFIG_FILE).write_text(json.dumps({"keep": keep}))
+    lines = [{"step": step, "val_auc": value} for step, value in ((1, 0.9), (2, 0.8))]
+    (tmp_path / METRICS_FILE).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert scaling["kept_area"](tmp_path) == area
