@@ -18,7 +18,10 @@ def distill(
     data: Data,
     teacher: Annotated[
         list[Path],
-        typer.Option(help="A run folder, a .safetensors or a published .pth; several speak with their mean."),
+        typer.Option(
+            help="A run folder, a .safetensors or a published .pth; several speak with their mean, "
+            "in which one that is named twice counts twice."
+        ),
     ],
     out: Run,
     resume: Resume = False,

@@ -50,6 +50,15 @@ class Spoken(NamedTuple):
         return cls(torch.stack(outputs).mean(0), torch.stack([one.logit for one in several]).mean(0))
 
 
+class Teacher(NamedTuple):
+    """A frozen network that a student learns from."""
+
+    network: nn.Module
+    format: InputFormat
+    voices: int
+    """How often it was named: it is asked once, and counts so many times in the mean."""
+
+
 class Distillation(Objective):
     """The weighted sum of the terms that a recipe lists, between a student and one or more frozen teachers.
 
@@ -57,7 +66,8 @@ class Distillation(Objective):
     size, colour order and normalisation: the same view for all (Beyer et al. 2022, arXiv:2106.05237), or with
     `teacher_view=clean` the teachers get it before photometric augmentation, so that the student learns to say of a
     damaged crop what its teachers say of the sound one. Several teachers speak with the mean of their logits, with
-    `teacher_mirrored` over each view and its mirror image; features are compared with the first's of the view itself.
+    `teacher_mirrored` over each view and its mirror image; one that is named twice is asked once and counts twice.
+    Features are compared with the first's of the view itself.
     `subclass_kd` compares a logit per subclass, every other loss the forgery logit that these make. Teachers are in
     eval mode, get no gradient and are not part of the objective's state. Samples without a label (NaN) take the soft
     terms only; with `blends_by_label`, forgeries made while training (row NO_ROW) take the hard ones only.
@@ -80,7 +90,7 @@ class Distillation(Objective):
         self.view_px = max(model.format.size for model in (student, *teachers))
         self.wants_clean = config.teacher_view == "clean"
         # In a tuple, so that teachers are neither trained nor saved.
-        self._teachers = tuple((_frozen(teacher.module), teacher.format) for teacher in teachers)
+        self._teachers = _asked_once(teachers)
         self.given = {"teachers": " ".join(teacher.sha256 for teacher in teachers)}
         self.config = config
         self.face_probability = face_probability
@@ -88,12 +98,12 @@ class Distillation(Objective):
         self._taps: dict[str, tuple[TapReader, TapReader]] = {}
         self._open_taps()
         if not self._taps and pick_device(config.device).type == "cpu":
-            self._teachers = tuple((_folded(teacher, format), format) for teacher, format in self._teachers)
+            self._teachers = tuple(one._replace(network=_folded(one)) for one in self._teachers)
 
     def _open_taps(self) -> None:
         """Find the taps that terms use, see their shapes in one small forward pass, and make the hints' adapters."""
         sides = taps_of(self.config)
-        student_network, teacher_network = (network_of(module) for module in (self.module, self._teachers[0][0]))
+        student_network, teacher_network = (network_of(module) for module in (self.module, self._teachers[0].network))
         for name in {term.tap for term in self.terms if term.tap}:
             student, teacher = (Tap.parse(side) for side in sides[name])
             self._taps[name] = (TapReader(student_network, student), TapReader(teacher_network, teacher))
@@ -116,7 +126,10 @@ class Distillation(Objective):
             shown.insert(0, shown[0].flip(-1))  # taps keep what came last: the view as it is
         with torch.no_grad():
             teachers = [
-                Spoken.of(module.to(views.device), format, one) for one in shown for module, format in self._teachers
+                said
+                for one in shown
+                for network, format, voices in self._teachers
+                for said in [Spoken.of(network.to(views.device), format, one)] * voices
             ]
         return Spoken.of(self.module, self.format, views), Spoken.mean(teachers)
 
@@ -196,25 +209,34 @@ def shared_subclasses(teachers: Sequence[TorchModel]) -> tuple[str, ...]:
     return names.pop()
 
 
+def _asked_once(teachers: Sequence[TorchModel]) -> tuple[Teacher, ...]:
+    """Each teacher once, frozen, in the order of their first mention."""
+    alike: dict[tuple[str, InputFormat], list[TorchModel]] = {}
+    for teacher in teachers:
+        alike.setdefault((teacher.sha256, teacher.format), []).append(teacher)
+    return tuple(Teacher(_frozen(same[0].module), same[0].format, len(same)) for same in alike.values())
+
+
 def _frozen(module: nn.Module) -> nn.Module:
     return module.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 
-def _folded(teacher: nn.Module, format: InputFormat) -> nn.Module:
-    """A frozen teacher traced with its batch norms folded into its convolutions: about twice as fast on a CPU.
+def _folded(teacher: Teacher) -> nn.Module:
+    """A teacher's network traced with its batch norms folded into its convolutions: about twice as fast on a CPU.
 
     Only without taps, which need the modules. A network that cannot be traced, or has subclasses, stays as it is.
     """
-    if isinstance(teacher, Subclassed):
-        return teacher
-    example = torch.zeros(2, 3, format.size, format.size).contiguous(memory_format=torch.channels_last)
+    network, size = teacher.network, teacher.format.size
+    if isinstance(network, Subclassed):
+        return network
+    example = torch.zeros(2, 3, size, size).contiguous(memory_format=torch.channels_last)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the tracer's remarks on constants that are constant
-            traced = torch.jit.trace(teacher, example, check_trace=False)
+            traced = torch.jit.trace(network, example, check_trace=False)
             return cast(nn.Module, torch.jit.optimize_for_inference(torch.jit.freeze(traced)))
     except RuntimeError:
-        return teacher
+        return network
 
 
 def _adapter(name: str, student: Tensor, teacher: Tensor) -> nn.Module:

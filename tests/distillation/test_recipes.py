@@ -1,5 +1,6 @@
 """Recipes: every file trains, a typo is refused with the choices, and modifiers do what their papers say."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -164,6 +165,18 @@ def test_several_teachers_speak_with_the_mean_of_their_logits() -> None:
         mean = together._spoken(views)[1].logit
         apart = [Distillation(student, [one], config)._spoken(views)[1].logit for one in (first, second)]
     torch.testing.assert_close(mean, (apart[0] + apart[1]) / 2)
+
+
+def test_a_teacher_named_twice_is_asked_once_and_counts_twice() -> None:
+    student, first, second = build_model("pico", image_size=64), small("nano"), small("micro")
+    config = DistillConfig()
+    views = torch.rand(4, 3, 64, 64)
+    together = Distillation(student, [first, second, copy.deepcopy(first)], config).eval()
+    with torch.no_grad():
+        mean = together._spoken(views)[1].logit
+        apart = [Distillation(student, [one], config)._spoken(views)[1].logit for one in (first, second)]
+    torch.testing.assert_close(mean, (2 * apart[0] + apart[1]) / 3)
+    assert [one.voices for one in together._teachers] == [2, 1]
 
 
 def test_samples_are_weighed_by_the_teachers_confidence_or_the_face() -> None:
