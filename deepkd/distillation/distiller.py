@@ -4,6 +4,7 @@ import dataclasses
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -67,7 +68,8 @@ class Distillation(Objective):
     `teacher_view=clean` the teachers get it before photometric augmentation, so that the student learns to say of a
     damaged crop what its teachers say of the sound one. Several teachers speak with the mean of their logits, with
     `teacher_mirrored` over each view and its mirror image; one that is named twice is asked once and counts twice.
-    Features are compared with the first's of the view itself.
+    Features are compared with the first's of the view itself. Where the networks differ in size, views are at least as
+    large as the crops (`crop_px`), so that each shrinks them once, as when it judges.
     `subclass_kd` compares a logit per subclass, every other loss the forgery logit that these make. Teachers are in
     eval mode, get no gradient and are not part of the objective's state. Samples without a label (NaN) take the soft
     terms only; with `blends_by_label`, forgeries made while training (row NO_ROW) take the hard ones only.
@@ -80,6 +82,7 @@ class Distillation(Objective):
         config: DistillConfig,
         *,
         face_probability: Tensor | None = None,
+        crop_px: int = 0,
     ) -> None:
         super().__init__()
         self.terms = terms_of(config)
@@ -87,7 +90,9 @@ class Distillation(Objective):
             _check_subclasses(student, teachers)
         self.module = student.module
         self.format = student.format
-        self.view_px = max(model.format.size for model in (student, *teachers))
+        sizes = {model.format.size for model in (student, *teachers)}
+        # Shrunk twice, views would be less sharp than the crops that a network judges.
+        self.view_px = max(*sizes, crop_px) if len(sizes) > 1 else sizes.pop()
         self.wants_clean = config.teacher_view == "clean"
         # In a tuple, so that teachers are neither trained nor saved.
         self._teachers = _asked_once(teachers)
@@ -248,11 +253,22 @@ def _adapter(name: str, student: Tensor, teacher: Tensor) -> nn.Module:
 
 
 def seen_by(views: Tensor, format: InputFormat) -> Tensor:
-    """Views in [0, 1], RGB, of any size -> what a model of that input format expects."""
-    size = format.size
-    if views.shape[-1] != size:
-        views = F.interpolate(views, (size, size), mode="bilinear", antialias=True, align_corners=False)
+    """Views in [0, 1], RGB, of any size -> what a model of that input format expects, shrunk by area as crops are."""
+    side, size = views.shape[-1], format.size
+    if side > size:
+        weights = _area_weights(side, size).to(views)
+        views = weights @ views @ weights.T
+    elif side < size:
+        views = F.interpolate(views, (size, size), mode="bilinear", align_corners=False)
     return normalise(views, format)
+
+
+@cache
+def _area_weights(side: int, size: int) -> Tensor:
+    """What share each of `side` pixels has in each of `size` larger ones, (size, side); rows sum to one."""
+    edges, pixels = torch.arange(size + 1, dtype=torch.float64) * side / size, torch.arange(side)
+    overlap = torch.minimum(edges[1:, None], pixels + 1) - torch.maximum(edges[:-1, None], pixels)
+    return (overlap.clamp(min=0) * size / side).float()
 
 
 def distill(
@@ -278,7 +294,10 @@ def distill(
     named = ", ".join(teacher.name for teacher in teachers)
     record = training_record(train_crops, [student.metadata.get("recipe", {}), *map(inherited, teachers)])
     student.metadata["recipe"] = {**config.recipe(), "teacher": named, **record}
-    objective = Distillation(student, teachers, config, face_probability=_face_probability(train_crops, config))
+    objective = Distillation(
+        student, teachers, config,
+        face_probability=_face_probability(train_crops, config), crop_px=min(train_crops.image(0).shape[:2]),
+    )  # fmt: skip
     return fit(student, objective, train_crops, val_crops, config, run, resume=resume, report=report)
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -24,7 +25,7 @@ from deepkd.distillation.taps import Tap, TapReader
 from deepkd.errors import ConfigError, DataError
 from deepkd.models.checkpoints import load_checkpoint, save_model
 from deepkd.models.registry import TorchModel, build_model, normalise
-from deepkd.scoring.model import Scorer
+from deepkd.scoring.model import InputFormat, Scorer
 from deepkd.settings.training import DistillConfig, TrainConfig
 from deepkd.training.engine import Objective
 from deepkd.training.supervised import train
@@ -91,12 +92,29 @@ def test_rows_without_a_label_take_the_soft_terms_only(teacher: TorchModel) -> N
 def test_each_network_gets_the_view_in_its_own_format(teacher: TorchModel) -> None:
     bgr = dataclasses.replace(teacher.format, color="BGR", value_range=255.0, size=16)
     view = torch.rand(1, 3, 32, 32)
-    seen = seen_by(view, bgr)
-    assert seen.shape[-1] == 16
-    small = nn.functional.interpolate(view, (16, 16), mode="bilinear", antialias=True)
-    torch.testing.assert_close(seen, normalise(small, bgr))
-    student = build_model("pico", image_size=64)
-    assert Distillation(student, [teacher], TINY.replace(hint=0.0)).view_px == 64
+    small = nn.functional.avg_pool2d(view, 2)
+    torch.testing.assert_close(seen_by(view, bgr), normalise(small, bgr))
+    large = nn.functional.interpolate(view, (48, 48), mode="bilinear")
+    torch.testing.assert_close(seen_by(view, dataclasses.replace(bgr, size=48)), normalise(large, bgr))
+
+
+@pytest.mark.parametrize("size", [160, 128, 97])
+def test_a_smaller_network_sees_what_it_will_judge(size: int, astronaut: np.ndarray) -> None:
+    format = InputFormat(size=size, mean=(0, 0, 0), std=(1, 1, 1))
+    crop = cv2.resize(astronaut, (224, 224), interpolation=cv2.INTER_AREA)
+    view = torch.from_numpy(crop).permute(2, 0, 1)[None] / 255
+    judged = torch.from_numpy(format.resized(crop)).permute(2, 0, 1)[None] / 255
+    torch.testing.assert_close(seen_by(view, format), judged, rtol=0, atol=0.51 / 255)
+
+
+def test_views_are_as_large_as_the_crops_where_networks_differ_in_size() -> None:
+    def view_px(*sizes: int, crop_px: int) -> int:
+        student, *teachers = [build_model("pico", image_size=size) for size in sizes]
+        return Distillation(student, teachers, TINY.replace(hint=0.0), crop_px=crop_px).view_px
+
+    assert view_px(64, 32, crop_px=48) == 64
+    assert view_px(64, 32, crop_px=96) == 96
+    assert view_px(64, 64, crop_px=96) == 64
 
 
 def test_a_teacher_may_see_the_clean_view(crops: Path, teacher: TorchModel, tmp_path: Path) -> None:
