@@ -140,7 +140,8 @@ def main() -> None:
     run.add_argument("--batch", type=int, default=32)
     run.add_argument("--lr", type=float, default=2e-3)
     run.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    run.add_argument("--methods", nargs="+", default=[m.name for m in METHODS], help="only these rows of the table")
+    names = [method.name for method in METHODS]
+    run.add_argument("--methods", nargs="+", choices=names, default=names, help="only these rows of the table")
     run.add_argument("--limit", type=int, help="train on about so many crops, whole families")
     run.add_argument("--val-limit", type=int, help="validate on about so many crops, whole families")
     table = verbs.add_parser("table", help="print what the runs show, as Markdown")
@@ -212,7 +213,8 @@ def print_table(out: Path) -> None:
     if not runs:
         raise SystemExit(f"{out}: holds no seed-*.npz; make some with `run`")
     labels, (_, source) = runs[0]["labels"], np.unique(runs[0]["originals"], return_inverse=True)
-    logits = {name: np.stack([run[name] for run in runs]) for name in [*(m.name for m in METHODS), "teacher"]}
+    names = [name for name in [*(m.name for m in METHODS), "teacher"] if all(name in run for run in runs)]
+    logits = {name: np.stack([run[name] for run in runs]) for name in names}
     resampled = {name: aucs(labels, values, source) for name, values in logits.items()}
     print("| method | AUC | of single seeds | log loss | AUC gained over | |")
     print("|---|---:|---:|---:|---|---:|")
@@ -221,7 +223,7 @@ def print_table(out: Path) -> None:
         loss = float(np.mean([log_loss(labels, z) for z in values]))
         other = "" if name in {"alone", "alone, tenth", "teacher"} else AGAINST.get(name, "alone")
         gain = ""
-        if other:
+        if other in logits:
             change = np.mean(single) - np.mean([auc(labels, z) or 0.0 for z in logits[other]])
             gain = f"{change:+.3f} {interval(resampled[name] - resampled[other], signed=True)}"
         seeds = " ".join(f"{value:.3f}" for value in single) if name != "teacher" else ""

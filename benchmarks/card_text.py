@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from documents import interval, markdown, percent
+from documents import damage, interval, markdown, percent
 
 from deepkd.evaluation.operating import FALSE_ALARMS, MISSES
 from deepkd.report.robustness import harmed_rows
@@ -165,9 +165,9 @@ def damage_said(document: Mapping[str, Any]) -> str:
     high = max(student["robustness"], key=lambda one: value_of(one["crops"], "false_alarms", 0))
     return (
         f"The {student['crops']['rows']:,} crops of {document['set']}, damaged: {'; '.join(kinds)}. AUC is lowest, "
-        f"{interval(low['crops']['auc'])}, under {damage_named(low)}; sound crops have "
+        f"{interval(low['crops']['auc'])}, under {damage(low)}; sound crops have "
         f"{interval(student['crops']['auc'])}. Real crops called FAKE are most, "
-        f"{percent(high['crops'], 'false_alarms')}, under {damage_named(high)}; of sound ones "
+        f"{percent(high['crops'], 'false_alarms')}, under {damage(high)}; of sound ones "
         f"{percent(student['crops'], 'false_alarms')} are."
     )
 
@@ -175,11 +175,6 @@ def damage_said(document: Mapping[str, Any]) -> str:
 def value_of(metrics: Mapping[str, Any], key: str, otherwise: float) -> float:
     value = metrics[key]["value"]
     return otherwise if value is None else float(value)
-
-
-def damage_named(condition: Mapping[str, Any]) -> str:
-    """As `--perturb` takes it."""
-    return f"`{condition['perturbation']}:{condition['level']:g}`"
 
 
 def show_reliability(document: Mapping[str, Any]) -> str:

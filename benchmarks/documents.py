@@ -111,6 +111,11 @@ def percent(metrics: Mapping[str, Any], key: str) -> str:
     return "-" if value is None else f"{100 * value:.1f}%"
 
 
+def damage(condition: Mapping[str, Any]) -> str:
+    """A perturbation and its level, as `--perturb` takes them."""
+    return f"`{condition['perturbation']}:{condition['level']:g}`"
+
+
 def interval(measure: Mapping[str, float | None]) -> str:
     if measure["value"] is None:
         return "-"

@@ -15,7 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from documents import ROOT, Part, interval, markdown, number, parser_of, percent, say, signed, span, told, write_parts
+from documents import (
+    ROOT,
+    Part,
+    damage,
+    interval,
+    markdown,
+    number,
+    parser_of,
+    percent,
+    say,
+    signed,
+    span,
+    told,
+    write_parts,
+)
 
 from deepkd.compression.quantize import as_onnx
 from deepkd.config import Config
@@ -301,11 +315,6 @@ def unread(unjudged: Mapping[str, int]) -> str:
     """What is said of the clips that no figure has."""
     count = unjudged.get("ERROR", 0)
     return f"; {count} more could not be read and are left out" if count else ""
-
-
-def damage(condition: Mapping[str, Any]) -> str:
-    """A perturbation and its level, as `--perturb` takes them."""
-    return f"`{condition['perturbation']}:{condition['level']:g}`"
 
 
 def clip_cells(metrics: Mapping[str, Any] | None) -> list[str]:

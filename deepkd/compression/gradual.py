@@ -66,6 +66,7 @@ def prune_in_steps(
             if begun is None:
                 save_model(current, _start_of(run))
             current = _fine_tuned(current, teachers or [model], data, run, config, follow, resume=resume)
+            current.module.cpu()  # where channels are weighed and cut
     if not config.epochs:
         calibrate(current, val)
     save_model(current, out / WEIGHTS_FILE)

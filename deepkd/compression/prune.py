@@ -8,7 +8,7 @@ channels: CPUs compute widths in between no faster.
 
 import copy
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -40,7 +40,7 @@ class Target:
 
 @dataclass
 class _Group:
-    """Channels that go together: the convolution that names them, the batch norms that they pass, their worth."""
+    """Channels that go together: the convolution that names them, and their worth."""
 
     root: nn.Conv2d
     worth: Tensor
@@ -64,7 +64,6 @@ def prune(
     target: Target,
     *,
     penalty: float = 0.0,
-    report: Callable[[int, int], None] = lambda params, macs: None,
 ) -> TorchModel:
     """A copy of `model` without its least important channels, within `target`; it needs fine-tuning afterwards.
 
@@ -74,7 +73,6 @@ def prune(
         target: what must be reached.
         penalty: lambda of Molchanov et al. (sect. 2.2): a channel's worth less `penalty` times the million
             multiply-accumulates that it costs.
-        report: called with parameters and multiply-accumulates after each block.
 
     Raises:
         ModelError: nothing in the network can be pruned.
@@ -103,7 +101,6 @@ def prune(
         group.take(channels)
         params, macs = _size(layers, places)
         size = (params, macs + products)
-        report(*size)
     widths = {name: list(width) for name, width in widths_of(module).items()}
     return replace(model, module=module, shape={**(model.shape or {}), "widths": widths})
 

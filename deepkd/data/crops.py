@@ -87,13 +87,17 @@ class CropSet:
         """One crop: RGB, uint8, (height, width, 3).
 
         Raises:
-            DataError: the file is not an image.
+            DataError: the file cannot be read, or is not an image.
         """
         row = self.rows[index]
-        content = self.shards.read(row.shard, row.file) if row.shard else (self.root / row.file).read_bytes()
+        path = self.root / row.shard / row.file
+        try:
+            content = self.shards.read(row.shard, row.file) if row.shard else path.read_bytes()
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror})") from error
         decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
         if decoded is None:
-            raise DataError(f"{self.root / row.shard / row.file}: not an image; extract it again or drop its row")
+            raise DataError(f"{path}: not an image; extract it again or drop its row")
         return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
 
     def subset(self, indices: Sequence[int]) -> "CropSet":

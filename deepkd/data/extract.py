@@ -116,9 +116,10 @@ def extract(
     warnings: list[str] = []
     clips = _sources(names, out, config, stdin, warnings.append)
     splits = make_splits(clips, val_share=config.val_share, test_share=config.test_share, unit=config.split_by)
-    _claim(out, names, config, resume=resume, overwrite=overwrite)
+    _claim(out, resume=resume, overwrite=overwrite)
     summary = Summary(out, splits, warnings=warnings + _split_notes(splits, config))
     with Journal(out / JOURNAL_NAME) as journal:
+        _settle(out, names, config)
         run = _Run(splits.clips, out, config, journal, summary)
         run.extract(progress or (lambda done, total: None))
         write_index(out / INDEX_NAME, run.rows())
@@ -153,7 +154,7 @@ def _split_notes(splits: Splits, config: ExtractConfig) -> list[str]:
     return notes
 
 
-def _claim(out: Path, names: Sequence[str], config: ExtractConfig, *, resume: bool, overwrite: bool) -> None:
+def _claim(out: Path, *, resume: bool, overwrite: bool) -> None:
     """Make the folder ours, or refuse to."""
     if resume and overwrite:
         raise UsageError("--resume and --overwrite contradict; give one of them")
@@ -170,6 +171,10 @@ def _claim(out: Path, names: Sequence[str], config: ExtractConfig, *, resume: bo
             )
     elif strangers := sorted(path.name for path in out.iterdir() if path.name not in OWN_NAMES):
         raise OutputError(f"{out}: holds other files ({', '.join(strangers[:3])}); choose an empty folder")
+
+
+def _settle(out: Path, names: Sequence[str], config: ExtractConfig) -> None:
+    """Write down the settings, or refuse those that do not fit what is there; not while another run writes there."""
     settings = {**config.as_dict(), "rule": asdict(crop_rule(config))}
     _check_same(out, settings)
     with writing(out / SETTINGS_NAME) as beside:

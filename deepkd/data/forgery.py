@@ -79,8 +79,6 @@ def swap_face(
     source_landmarks: Landmarks,
     target: Image,
     target_landmarks: Landmarks,
-    *,
-    outline: str = "inner",
 ) -> Image:
     """The target with the source's face: warped by the landmarks, given the target's colours, softly blended.
 
@@ -89,7 +87,6 @@ def swap_face(
         source_landmarks: its five landmarks.
         target: the picture that receives it.
         target_landmarks: its five landmarks.
-        outline: how much of the face is swapped, one of OUTLINES.
 
     Returns:
         RGB, uint8, the target's shape.
@@ -100,7 +97,7 @@ def swap_face(
         source = np.asarray(cv2.GaussianBlur(source, (0, 0), 0.4 / shrink), np.uint8)
     height, width = target.shape[:2]
     warped = cv2.warpAffine(source, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
-    mask = face_mask(target_landmarks, target.shape, outline)
+    mask = face_mask(target_landmarks, target.shape, "inner")
     coloured = match_colours(np.asarray(warped, np.uint8), target, mask)
     return blend(coloured, target, soften(mask, 0.18 * face_scale(target_landmarks)))
 

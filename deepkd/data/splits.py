@@ -9,12 +9,12 @@ official val or test clip, are left out of all splits.
 """
 
 import dataclasses
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from deepkd.data.chance import share_of
 from deepkd.data.clips import REAL, Clip
 from deepkd.errors import ConfigError
 
@@ -104,17 +104,11 @@ def _split(clip: Clip, drawn: str, official_relatives: bool) -> str:
 def _drawn(family: list[Clip], shares: tuple[float, float], shipped: set[tuple[str, str]]) -> str:
     """The split that the hash of the family's name draws, among those that its data set does not ship."""
     first = min(family, key=lambda clip: (clip.dataset, clip.original))
-    draw = _uniform(f"{first.dataset}/{first.original}")
+    draw = share_of(f"{first.dataset}/{first.original}")
     val_share, test_share = shares
     test_share = 0.0 if (first.dataset, "test") in shipped else test_share
     val_share = 0.0 if (first.dataset, "val") in shipped else val_share
     return "test" if draw < test_share else "val" if draw < test_share + val_share else "train"
-
-
-def _uniform(name: str) -> float:
-    """A number from 0 to 1 that depends on the name alone."""
-    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
-    return int.from_bytes(digest[:8]) / 2**64
 
 
 def _families(clips: Sequence[Clip], *, identities: bool) -> list[list[Clip]]:

@@ -1,11 +1,11 @@
 """Modifiers: not losses of their own, but what may be done to logits, samples and labels before the losses see them."""
 
 import dataclasses
-import hashlib
 
 import torch
 from torch import Tensor
 
+from deepkd.data.chance import share_of
 from deepkd.data.crops import CropSet
 
 
@@ -39,13 +39,10 @@ def with_labels_hidden(crops: CropSet, labelled_share: float) -> CropSet:
 
     The others are transfer data: they take the soft terms only (Bucila et al. 2006).
     """
-    rows = [row if _place(row.original) < labelled_share else dataclasses.replace(row, label="") for row in crops.rows]
+    rows = [
+        row if share_of(row.original) < labelled_share else dataclasses.replace(row, label="") for row in crops.rows
+    ]
     return dataclasses.replace(crops, rows=rows)
-
-
-def _place(name: str) -> float:
-    """Where a name falls between 0 and 1."""
-    return int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()[:8]) / 2**64
 
 
 def munge(features: Tensor, *, swap: float = 0.5, spread: float = 1.0, seed: int = 0) -> Tensor:

@@ -24,7 +24,7 @@ from deepkd.evaluation.overlaps import (
     training_shares,
 )
 from deepkd.evaluation.robustness import measure_robustness
-from deepkd.evaluation.scores import Crops, Progress, logits_of
+from deepkd.evaluation.scores import Crops, Progress, logits_of, within
 from deepkd.scoring.model import CropModel
 from deepkd.scoring.verdict import as_text
 from deepkd.settings.evaluation import EvaluateConfig
@@ -149,19 +149,14 @@ def _evaluate_crops(
     """The figures of clean crops, of damaged ones, and the features."""
     count = sum(1 for row in crops.rows if row.label)
     total = count * (1 + len(conditions))
-    found = evaluate(models, crops, config, names=names, progress=_within(tell, 0, total))
-    told = _within(tell, count, total)
+    found = evaluate(models, crops, config, names=names, progress=within(tell, 0, total))
+    told = within(tell, count, total)
     harmed = measure_robustness(models, crops, conditions, config, folder=out, overwrite=overwrite, progress=told)
     found = [replace(one, perturbed=its) for one, its in zip(found, harmed, strict=True)]
     if not features:
         return found
     seen = features_of(models, crops, limit=config.features_limit, seed=config.seed, batch=config.batch)
     return [replace(one, features=its) for one, its in zip(found, seen, strict=True)]
-
-
-def _within(progress: Progress | None, before: int, total: int) -> Progress | None:
-    """Progress of a part as progress of the whole."""
-    return None if progress is None else lambda done, _: progress(before + done, total)
 
 
 def _load(

@@ -307,13 +307,9 @@ def write_scores(path: Path, evaluations: Sequence[Evaluation]) -> None:
 
 def calibration_of(model: CropModel) -> Calibration:
     """The calibration that a model carries; the identity for one that carries none."""
-    own = getattr(model, "calibration", None)
-    stored = getattr(model, "metadata", {}).get("calibration")
-    return own or (Calibration.from_dict(stored) if stored else Calibration())
+    return getattr(model, "calibration", None) or Calibration()
 
 
 def thresholds_of(model: CropModel) -> Thresholds:
     """The thresholds that a model carries; 0.5 for one that carries none."""
-    own = getattr(model, "thresholds", None)
-    stored = getattr(model, "metadata", {}).get("thresholds")
-    return own or (Thresholds.from_dict(stored) if stored else Thresholds())
+    return getattr(model, "thresholds", None) or Thresholds()

@@ -4,7 +4,6 @@ What falls on single frames falls on those that `detect` samples, after decoding
 whole clip: it is decoded, encoded anew by x264 at a constant rate factor into a temporary file, and judged from there.
 """
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,6 +18,7 @@ from deepkd.data.perturbations import REUPLOAD, Step, draw_mixed, perturb
 from deepkd.detect import Alter
 from deepkd.errors import InputError
 from deepkd.images import Image
+from deepkd.outputs import scratch
 from deepkd.video.decoder import GUESSED_FPS
 from deepkd.video.encoder import write_clip
 from deepkd.video.frames import Frame, every_frame, probe
@@ -48,9 +48,9 @@ def harmed(clip: Clip, name: str, level: float, *, seed: int) -> Iterator[tuple[
     steps = steps_of(name, level, seed=seed, video=clip.video)
     last = max((place for place, (name, _) in enumerate(steps) if name in ENCODINGS), default=-1)
     source = Source(clip.path, clip.problem)
-    with tempfile.TemporaryDirectory(prefix="deepkd-") as folder:
+    with scratch() as folder:
         if last >= 0 and not clip.problem:
-            path = Path(folder) / "clip.mp4"
+            path = folder / "clip.mp4"
             try:
                 if _encode(clip, path, steps[: last + 1], seed):
                     source, steps = Source(path), steps[last + 1 :]

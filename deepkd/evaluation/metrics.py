@@ -25,7 +25,6 @@ RANKING = ("auc", "average_precision", "eer", "fpr_at_95_tpr")
 """Figures that hang on the order of the scores alone; they need rows of both classes."""
 FIGURES = ("auc", "average_precision", "log_loss", "eer", "accuracy", "ece", "ece_even", "fpr_at_95_tpr", *DECIDED)
 """The fields of `Metrics` that are measures."""
-NEEDS_BOTH_CLASSES = (*RANKING, "ece_even", "precision")
 PREVALENCE = 0.01
 """Share of forgeries that `precision` supposes, unless another is given: few of the clips that anybody meets."""
 ECE_BINS = 15
@@ -114,12 +113,13 @@ def auc_change(
     """AUC of one model less that of another on the same rows, with the interval over the same resamples of both.
 
     Logits of the other `before`, of the one `after`, and labels as in `auc`; sources are the original videos of the
-    rows, (N,). Without resamples there is no interval. Raises as `auc`.
+    rows, (N,). Without resamples, or with one source, there is no interval. Raises as `auc`.
     """
     values = auc(labels, after), auc(labels, before)
     if values[0] is None or values[1] is None:
         return Measure(None)
-    drawn = [auc_resamples(labels, logits, sources, resamples=resamples, seed=seed) for logits in (after, before)]
+    count = resamples if len({*sources}) > 1 else 0
+    drawn = [auc_resamples(labels, logits, sources, resamples=count, seed=seed) for logits in (after, before)]
     return _measure(values[0] - values[1], _interval(drawn[0] - drawn[1]))
 
 

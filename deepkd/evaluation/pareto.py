@@ -219,10 +219,14 @@ def _row(entry: Entry, timings: Mapping[int, Timing], area: Measure | None, seen
             {"threads": threads, "single": _median_ms(timing.single), "batch": _median_ms(timing.batch)}
             for threads, timing in timings.items()
         ],
-        "auc": None if area is None or area.value is None else {k: round(v, 6) for k, v in vars(area).items()},
+        "auc": None if area is None or area.value is None else _rounded(area),
         "training_data": seen,
         "front": [],
     }
+
+
+def _rounded(area: Measure) -> dict[str, float | None]:
+    return {key: None if value is None else round(value, 6) for key, value in vars(area).items()}
 
 
 def _median_ms(seconds: Sequence[float]) -> float:

@@ -15,7 +15,7 @@ from deepkd.data.perturbations import SUITE, Step, perturb
 from deepkd.evaluation.evaluation import Condition, crops_and_videos, figures_of
 from deepkd.evaluation.kept import Kept
 from deepkd.evaluation.metrics import Array
-from deepkd.evaluation.scores import Crops, Progress, logits_of
+from deepkd.evaluation.scores import Crops, Progress, logits_of, within
 from deepkd.images import Image
 from deepkd.scoring.model import CropModel
 from deepkd.settings.evaluation import EvaluateConfig
@@ -83,7 +83,7 @@ def measure_robustness(
     for number, (name, level) in enumerate(conditions):
         waiting = {sha: model for sha, model in zip(shas, models, strict=True) if (sha, name, level) not in kept.found}
         if waiting:
-            told = _shifted(progress, number * len(indices), len(conditions) * len(indices))
+            told = within(progress, number * len(indices), len(conditions) * len(indices))
             damaged = Perturbed(crops, name, level, config.seed)
             found = logits_of([*waiting.values()], damaged, indices, batch=config.batch, progress=told)
             for sha, logits in zip(waiting, found, strict=True):
@@ -96,8 +96,8 @@ def measure_robustness(
 
 
 def identities(models: Sequence[CropModel]) -> list[str]:
-    """What tells the models from others: the hash of the weights where there is one, else the name."""
-    return [str(getattr(model, "sha256", model.name)) for model in models]
+    """What tells the models from others: the hash of the weights where there is one, else the name; and the input."""
+    return [f"{getattr(model, 'sha256', model.name)} {model.format}" for model in models]
 
 
 def _condition(
@@ -105,11 +105,6 @@ def _condition(
 ) -> Condition:
     crops, videos = crops_and_videos(rows, logits, figures_of(model, config))
     return Condition(name, level, crops, videos, logits=logits)
-
-
-def _shifted(progress: Progress | None, before: int, total: int) -> Progress | None:
-    """Progress within one condition as progress over all."""
-    return None if progress is None else lambda done, _: progress(before + done, total)
 
 
 def _content(crops: Crops, row: CropRow) -> str:

@@ -1,7 +1,7 @@
 """The training loop, the only one: `deepkd train` and `deepkd distill` differ in the objective they hand to it."""
 
 import json
-import time
+import math
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -74,7 +74,6 @@ class Progress:
     steps: int
     epoch: int
     loss: float
-    crops_per_s: float
     validation: dict[str, Any] | None = None
 
 
@@ -179,15 +178,12 @@ class _Trainer:
             self._save()
 
     def _epoch(self) -> None:
-        started, seen = time.monotonic(), 0
         batches = self._batches(self.state.epoch)[self.state.batch :]
         accumulate, workers = self.config.accumulate, self.config.workers
         parts = loaded(self.dataset, batches, self.place, accumulate=accumulate, workers=workers)
         for _ in batches:
             loss = self._step([next(parts) for _ in range(accumulate)])
-            seen += self.config.batch
-            rate = seen / (time.monotonic() - started)
-            self.report(Progress(self.state.step, self.steps, self.state.epoch + 1, loss, rate))
+            self.report(Progress(self.state.step, self.steps, self.state.epoch + 1, loss))
             if self.state.step % self.config.checkpoint_every == 0:
                 self._save()
 
@@ -228,7 +224,8 @@ class _Trainer:
 
     def _measure_gradients(self, part: Batch) -> None:
         """Note how strongly each term pulls, without leaving a trace in the training."""
-        with torch.random.fork_rng(), evaluating(self.objective), self.place.autocast():
+        devices = [self.place.device] if self.place.device.type == "cuda" else []
+        with torch.random.fork_rng(devices), evaluating(self.objective), self.place.autocast():
             self.state.norms = self.objective.gradient_norms(*self._placed(part))
 
     def _backward(self, part: Batch, *, last: bool) -> dict[str, float]:
@@ -238,8 +235,9 @@ class _Trainer:
                 terms: dict[str, Tensor] = (self.parallel or self.objective)(*self._placed(part))
             (terms["total"] / self.config.accumulate).backward()
         values = {name: float(term.detach()) for name, term in terms.items()}
-        if values["total"] != values["total"] or abs(values["total"]) == float("inf"):
-            raise TrainingError(f"the loss is {values} at step {self.state.step}; lower --lr, or --resume with float32")
+        if not math.isfinite(values["total"]):
+            advice = "lower --lr, or --resume with --precision float32"
+            raise TrainingError(f"the loss is {values} at step {self.state.step}; {advice}")
         return values
 
     # -- samples -------------------------------------------------------------------------------------------------
@@ -292,7 +290,7 @@ class _Trainer:
         }
         with (self.run / METRICS_FILE).open("a") as file:
             file.write(json.dumps(line) + "\n")
-        self.report(Progress(self.state.step, self.steps, self.state.epoch + 1, line["train_loss"], 0.0, line))
+        self.report(Progress(self.state.step, self.steps, self.state.epoch + 1, line["train_loss"], line))
         return 0 < self.config.patience <= self.state.epochs_without_gain
 
     def _add(self, terms: dict[str, float], count: int) -> None:
@@ -311,9 +309,12 @@ class _Trainer:
             return
         if (self.run / CONFIG_FILE).exists() and not resume:
             raise OutputError(f"{self.run}: holds a run already; give --resume to go on, or another --out")
+        metrics = self.run / METRICS_FILE
+        if metrics.exists() and len(metrics.read_text().splitlines()) > 1:  # one line may be all that a kill left
+            raise OutputError(f"{self.run}: holds a run without its {STATE_FILE}, to go on from; give another --out")
         check_folder(self.run)
         self.config.save(self.run / CONFIG_FILE)
-        (self.run / METRICS_FILE).write_text("")
+        metrics.write_text("")
 
     def _save(self) -> None:
         if not self.place.leads:

@@ -209,6 +209,8 @@ def test_the_change_of_auc_is_paired() -> None:
     assert found.value == pytest.approx(auc(labels, after) - auc(labels, before))
     assert found.low < found.value < found.high and found.high - found.low < 0.1
     assert auc_change(np.ones(200), before, after, sources=sources) == Measure(None)
+    alone = auc_change(labels, before, after, sources=["one"] * 200)
+    assert alone == Measure(found.value), "one source has no interval"
 
 
 @pytest.fixture(scope="module")

@@ -54,6 +54,10 @@ def test_what_does_not_fit_is_refused_with_its_line(tmp_path: Path) -> None:
     (broken / "0-fake.jpg").write_bytes(b"\xff\xd8 not a jpeg")
     with pytest.raises(DataError, match=r"0-fake\.jpg: not an image"):
         load_crops(broken).image(1)
+    gone = load_crops(broken)
+    (broken / "0-fake.jpg").unlink()
+    with pytest.raises(DataError, match=r"0-fake\.jpg: cannot be read \(No such file or directory\)"):
+        gone.image(1)
 
 
 def test_index_hash_depends_on_content_not_on_order(tmp_path: Path) -> None:

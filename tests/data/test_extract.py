@@ -155,6 +155,16 @@ def test_two_runs_do_not_write_one_folder(clips: Path, tmp_path: Path) -> None:
     assert len(read_index(out)) == 3
 
 
+def test_a_second_run_leaves_the_settings_of_the_first(clips: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    settings = out / "extract.json"
+    settings.write_text("of the first")
+    with Journal(out / "journal.jsonl"), pytest.raises(OutputError, match="another extraction is writing"):
+        run(clips / "real/a.mp4", out=out)
+    assert settings.read_text() == "of the first"
+
+
 # Going on
 
 

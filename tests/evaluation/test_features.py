@@ -129,7 +129,7 @@ def test_the_command_draws_a_panel_per_model_and_reports_the_score(tmp_path, cro
     assert all(0 <= model["v_score"] <= 1 for model in json.loads(result.stdout)["models"])
     image = cv2.imread(str(picture))
     assert image.shape[1] > 1.5 * image.shape[0] and image.std() > 5
-    assert json.loads((tmp_path / "features.config.json").read_text())["features_limit"] == 1000
+    assert json.loads((tmp_path / "features.png.config.json").read_text())["features_limit"] == 1000
     again = CliRunner().invoke(app, ["evaluate", *words])
     assert again.exit_code == 1 and "--overwrite" in again.stderr
 

@@ -12,7 +12,6 @@ from deepkd.evaluation.decisions import DECIDED
 from deepkd.evaluation.metrics import (
     ECE_BINS,
     FIGURES,
-    NEEDS_BOTH_CLASSES,
     RANKING,
     Metrics,
     _Rows,
@@ -26,6 +25,7 @@ from deepkd.evaluation.metrics import (
 from deepkd.scoring.calibration import calibration_error, reliability
 
 LN = math.log
+NEEDS_BOTH_CLASSES = (*RANKING, "ece_even", "precision")
 
 
 def _sigmoid(z):

@@ -18,6 +18,7 @@ from deepkd.compression.export import export_onnx
 from deepkd.errors import ModelError
 from deepkd.evaluation import pareto as pareto_module
 from deepkd.evaluation.evaluate import evaluate_files
+from deepkd.evaluation.metrics import Measure
 from deepkd.evaluation.pareto import COSTS, find_models, front, made
 from deepkd.models.checkpoints import save_model
 from deepkd.models.registry import build_model
@@ -121,6 +122,10 @@ def test_every_model_is_measured_the_teachers_architecture_too(measured: tuple[d
     assert document["data"] == {"name": "crops", "split": "all", "crops": 20}
 
 
+def test_an_auc_without_an_interval_is_a_row_too() -> None:
+    assert pareto_module._rounded(Measure(0.12345678)) == {"value": 0.123457, "low": None, "high": None}
+
+
 def test_the_fronts_follow_from_the_rows(measured: tuple[dict, Path]) -> None:
     document, _ = measured
     for name, cost in COSTS.items():
@@ -162,7 +167,7 @@ def test_out_holds_the_document_the_rows_and_the_plots(measured: tuple[dict, Pat
     document, out = measured
     assert json.loads((out / "pareto.json").read_text()) == document
     names = sorted(path.name for path in out.iterdir())
-    assert names == ["config.json", "pareto.csv", "pareto.json", "pareto.png", "pareto.svg"]
+    assert names == ["pareto.csv", "pareto.json", "pareto.json.config.json", "pareto.png", "pareto.svg"]
     rows = list(csv.DictReader(io.StringIO((out / "pareto.csv").read_text())))
     assert [row["name"] for row in rows] == [row["name"] for row in document["models"]]
     assert float(rows[-1]["latency_ms_single_2"]) == document["models"][-1]["latency_ms"][1]["single"]

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 from crop_factory import write_crops
+from model_factory import random_model
 from scorer_factory import write_scorer
 
 from deepkd.data.crops import load_crops
@@ -38,6 +39,14 @@ def crops(tmp_path_factory):
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     return Scorer.load(write_scorer(tmp_path_factory.mktemp("model") / "green.onnx"), threads=1)
+
+
+def test_the_same_weights_at_another_size_are_another_model(crops):
+    large = random_model("pico")
+    small = dataclasses.replace(large, format=dataclasses.replace(large.format, size=32))
+    assert large.sha256 == small.sha256
+    one, other = measure_robustness([large, small], crops, [("jpeg", 50.0)], CONFIG)
+    assert not np.array_equal(one[0].logits, other[0].logits)
 
 
 def damaged(image, name, level, key="a", seed=0):

@@ -124,6 +124,15 @@ def test_what_a_killed_run_has_kept_is_calibrated(crops: Path, tmp_path: Path) -
         assert noted.to_dict() == pytest.approx(asked.to_dict(), rel=1e-4) != type(asked)().to_dict()
 
 
+def test_a_run_that_has_lost_its_state_is_not_written_over(crops: Path, tmp_path: Path) -> None:
+    train(crops, tmp_path / "run", TINY.replace(epochs=2))
+    (tmp_path / "run" / "last.pt").unlink()
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    with pytest.raises(OutputError, match=r"holds a run without its last\.pt"):
+        train(crops, tmp_path / "run", TINY.replace(epochs=3), resume=True)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
 def test_a_run_from_before_a_setting_was_known_goes_on(crops: Path, tmp_path: Path) -> None:
     with pytest.raises(Killed):
         train(crops, tmp_path / "run", TINY, report=kill_after(2))
