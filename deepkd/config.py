@@ -12,7 +12,7 @@ import os
 import sys
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
@@ -95,31 +95,45 @@ C = TypeVar("C", bound=Config)
 
 
 def load_config(kind: type[C], file: Path | None = None, /, **flags: Any) -> C:
-    """Settings from defaults, then `file` (TOML), then the environment, then those `flags` that are not None.
+    """Settings from defaults, then `file`, then the environment, then those `flags` that are not None.
+
+    The file is TOML, or the JSON that `Config.save` wrote beside a result of the same command.
 
     Raises:
         ConfigError: an unknown key, a wrong type, an unknown choice, a value out of range, a contradiction.
     """
-    values = _read_toml(kind, file) if file else {}
+    values = _read_file(kind, file) if file else {}
     values |= _read_environment(kind)
     values |= {key: value for key, value in flags.items() if value is not None}
-    known = {item.name for item in fields(kind)}
-    for key in values:
-        if key not in known:
-            raise ConfigError(f"unknown setting '{key}'{_guess(key, known)}; choose from {', '.join(sorted(known))}")
+    _check_known(kind, values)
     hints = typing.get_type_hints(kind)
     return kind(**{key: _coerce(value, hints[key]) for key, value in values.items()})
 
 
-def _read_toml(kind: type[Config], file: Path) -> dict[str, Any]:
+def _read_file(kind: type[Config], file: Path) -> dict[str, Any]:
+    """A TOML file, or the JSON that `Config.save` wrote."""
     import tomllib  # like difflib below, not worth loading for the many who need it not
 
+    saved = file.suffix == ".json"
     try:
-        values = tomllib.loads(file.read_text())
+        values = (json.loads if saved else tomllib.loads)(file.read_text())
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror}); give --config an existing TOML file") from error
-    except ValueError as error:  # not text, not TOML, or a number of thousands of digits
-        raise ConfigError(f"{file}: not valid TOML ({error})") from error
+    except (ValueError, RecursionError) as error:  # not text, not TOML, or a number of thousands of digits
+        raise ConfigError(f"{file}: not valid {'JSON' if saved else 'TOML'} ({error})") from error
+    return _saved(kind, file, values) if saved else _written(kind, values)
+
+
+def _saved(kind: type[Config], file: Path, values: Any) -> dict[str, Any]:
+    """What `Config.save` wrote of this command, without what was not set."""
+    command = values.get("command") if isinstance(values, Mapping) else None
+    if command != kind.command:
+        raise ConfigError(f"{file}: not the settings of 'deepkd {kind.command}' as it saves them beside a result")
+    return {key: value for key, value in values.items() if key != "command" and value is not None}
+
+
+def _written(kind: type[Config], values: dict[str, Any]) -> dict[str, Any]:
+    """What a TOML file sets of this command: its section, and what stands outside of all."""
     tables = {item.name: item.metadata["table"] for item in fields(kind) if item.metadata["table"]}
     section = values.get(kind.command)
     if isinstance(section, Mapping):  # and where one command has its section, others may have theirs
@@ -134,17 +148,23 @@ def _read_toml(kind: type[Config], file: Path) -> dict[str, Any]:
 
 
 def _read_environment(kind: type[Config]) -> dict[str, Any]:
-    names = {
-        item.name: f"DEEPKD_{kind.command}_{item.name}".upper() for item in fields(kind) if not item.metadata["table"]
-    }
-    return {key: os.environ[name] for key, name in names.items() if name in os.environ}
+    prefix = f"DEEPKD_{kind.command}_".upper()
+    values = {name.removeprefix(prefix).lower(): value for name, value in os.environ.items() if name.startswith(prefix)}
+    _check_known(kind, values, prefix)
+    return values
 
 
-def _guess(key: str, known: set[str]) -> str:
-    import difflib
+def _check_known(kind: type[Config], values: Iterable[str], prefix: str = "") -> None:
+    """Refuse what is no setting; `prefix` is that of the variables that were to set it, where such were read."""
+    known = {item.name for item in fields(kind)}
+    for key in values:
+        if key not in known:
+            import difflib
 
-    close = difflib.get_close_matches(key, known, n=1)
-    return f" (did you mean '{close[0]}'?)" if close else ""
+            close = difflib.get_close_matches(key, known, n=1)
+            guess = f" (did you mean '{close[0]}'?)" if close else ""
+            named = f"variable {prefix}{key.upper()}: no setting" if prefix else "unknown setting"
+            raise ConfigError(f"{named} '{key}'{guess}; choose from {', '.join(sorted(known))}")
 
 
 def _kinds(hint: Any) -> tuple[type, ...]:

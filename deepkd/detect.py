@@ -254,9 +254,9 @@ class Bench:
         return cls(scorer, detector, config, thumbnails, threads)
 
     @property
-    def thresholds(self) -> Thresholds:
-        """What decides: the model's thresholds, or those that were asked for."""
-        return _thresholds(self.scorer, self.config)
+    def thresholds(self) -> Thresholds | None:
+        """What decides: the model's thresholds, or those that were asked for; None under a rule that has its own."""
+        return None if self.config.rule == "upstream" else _thresholds(self.scorer, self.config)
 
     def judge(self, source: Source, video: ReadAhead | None = None) -> Verdict:
         """The verdict on one input; whatever goes wrong with it is a verdict too (ERROR).

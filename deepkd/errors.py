@@ -18,7 +18,7 @@ A message says what is wrong, with which value, and what to do next.
 class DeepKDError(Exception):
     """Base of all errors that deepkd raises on purpose."""
 
-    exit_code = 1
+    exit_code: int = 1
 
 
 class UsageError(DeepKDError):

@@ -47,8 +47,8 @@ def check_folder(folder: Path) -> None:
 
 
 def settings_beside(result: Path) -> Path:
-    """Where the settings lie that made a result: `r.config.json` for `r.html`."""
-    return result.with_suffix(".config.json")
+    """Where the settings lie that made a result: `r.html.config.json` for `r.html`."""
+    return result.with_name(f"{result.name}.config.json")
 
 
 def check_result(path: Path, *, overwrite: bool = False) -> None:

@@ -149,7 +149,7 @@ ROWS = {
     "blurred": Row(pictures(lambda image: cv2.GaussianBlur(image, (0, 0), 5)), "INCONCLUSIVE", "too blurred"),
     "dark": Row(pictures(lambda image: image * 0.1), "INCONCLUSIVE", "too dark"),
     "hidden": Row(hidden, "INCONCLUSIVE", "cannot be judged, the face is hidden or unclear"),
-    "a real face": Row(lambda m: m.clip(), "REAL", "1 person, who shows no sign of forgery in"),
+    "a real face": Row(lambda m: m.clip(), "REAL", "1 person, who shows the model no sign of forgery in"),
     "a forged face": Row(lambda m: tinted_clip(m.path("clip.mp4")), "FAKE", "1 person, who looks forged"),
     "a still": Row(lambda m: m.still(), "REAL", "in 1 frame"),
     "one of two people": Row(one_of_two, "FAKE", "2 people; person 2 looks forged"),

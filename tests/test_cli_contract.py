@@ -1,6 +1,8 @@
 """The command line keeps its contract: help everywhere, data on standard output, documented exit codes."""
 
 import json
+import os
+import re
 import subprocess
 import sys
 import time
@@ -109,6 +111,45 @@ def test_a_missing_extra_is_named() -> None:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert result.returncode == 1 and "needs torch, which is not installed" in result.stderr
     assert "pip install 'deepkd[train]'" in result.stderr and "Traceback" not in result.stderr
+
+
+BROKEN = {
+    "av": ("ImportError('DLL load failed')", ["detect", "clip.mp4"]),
+    "onnxruntime": ("ImportError('DLL load failed')", ["detect", "clip.mp4"]),
+    "torch": ("OSError('libcudnn.so.9: no such file')", ["train", "--data", "x", "--out", "y"]),
+}
+
+
+@pytest.mark.parametrize("library", BROKEN)
+def test_a_library_that_does_not_load_is_to_blame(library: str, tmp_path: Path) -> None:
+    trouble, words = BROKEN[library]
+    (tmp_path / f"{library}.py").write_text(f"raise {trouble}")
+    (tmp_path / "clip.mp4").write_bytes(b"no clip")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    command = [sys.executable, "-m", "deepkd", *words]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    said = trouble.split("'")[1]
+    assert result.stderr.startswith(f"error: a library cannot be loaded or fails ({said})")
+
+
+def test_what_the_system_refuses_is_not_blamed_on_standard_output() -> None:
+    code = (
+        "import sys; sys.argv = ['deepkd', 'doctor']; import deepkd.doctor\n"
+        "def refuse(): raise OSError(24, 'Too many open files')\n"
+        "deepkd.doctor.examine = refuse\n"
+        "from deepkd.cli.app import main; main()"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 1
+    assert result.stderr == "error: the system refused what this needs (Too many open files)\n"
+
+
+def test_help_shows_defaults_of_zero_and_none_that_are_empty() -> None:
+    help = CLI.invoke(app, ["train", "--help"], env={"COLUMNS": "500"}).stdout
+    assert re.search(r"Seed of everything that is drawn\. \[default: 0\]", help)
+    assert re.search(r"self-blended images\)\. \[default: 0\.0\]", help)
+    assert "[default: ]" not in help
 
 
 def test_control_characters_are_shown_as_escapes() -> None:

@@ -106,6 +106,30 @@ def test_a_wrong_variable_and_a_missing_file_are_named(tmp_path: Path, monkeypat
         load_config(Sample)
 
 
+def test_a_misspelt_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEEPKD_OTHER_CUONT", "3")
+    assert load_config(Sample) == Sample()
+    monkeypatch.setenv("DEEPKD_SAMPLE_CUONT", "3")
+    with pytest.raises(ConfigError, match=r"DEEPKD_SAMPLE_CUONT: no setting 'cuont' \(did you mean 'count'\?\)"):
+        load_config(Sample)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_saved_settings_can_be_used_again(kind: type[Config], tmp_path: Path) -> None:
+    load_config(kind).save(tmp_path / "r.html.config.json")
+    assert load_config(kind, tmp_path / "r.html.config.json") == load_config(kind)
+
+
+def test_saved_settings_are_of_the_same_command(tmp_path: Path) -> None:
+    Sample(count=7, place=Path("x")).save(tmp_path / "r.json")
+    assert load_config(Sample, tmp_path / "r.json", share=1.0) == Sample(count=7, share=1.0, place=Path("x"))
+    with pytest.raises(ConfigError, match=r"r\.json: not the settings of 'deepkd detect'"):
+        load_config(DetectConfig, tmp_path / "r.json")
+    for text in ("[1]", "{", "[" * 100_000):
+        with pytest.raises(ConfigError, match=r"c\.json: not (valid JSON|the settings)"):
+            load_config(Sample, write(tmp_path / "c.json", text))
+
+
 @pytest.mark.parametrize("name", ["timeout_s", "every_s", "threshold_fake", "threshold_real"])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_settings_that_are_no_number_are_named(name: str, value: float) -> None:

@@ -1,5 +1,6 @@
 """The `deepkd` program: joins the commands and turns a DeepKDError into one line and its exit code."""
 
+import errno
 import importlib
 import os
 import sys
@@ -18,6 +19,10 @@ COMMANDS = (
 )  # fmt: skip
 
 
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
+"""What the system answers where standard output takes no more, or is closed."""
+
+
 class _Group(TyperGroup):
     """The one door where errors become messages and exit codes."""
 
@@ -29,10 +34,10 @@ class _Group(TyperGroup):
         except DeepKDError as error:
             _complain(str(error))
             raise typer.Exit(error.exit_code) from error
-        except ModuleNotFoundError as error:
+        except ImportError as error:
             if (error.name or "").split(".")[0] == "deepkd":
                 raise
-            _complain(f"this command needs {error.name}, which is not installed; pip install 'deepkd[train]'")
+            _complain(_unloaded(error))
             raise typer.Exit(1) from error
         except KeyboardInterrupt:
             print("interrupted; what was finished is kept", file=sys.stderr)
@@ -41,12 +46,23 @@ class _Group(TyperGroup):
             _drop_output()  # its reader has gone (`| head`): stop quietly
             raise typer.Exit(1) from None
         except OSError as error:
-            if error.filename is None:
+            if error.filename is not None:
+                _complain(f"{error.filename}: cannot be used ({error.strerror})")
+            elif error.errno in UNWRITABLE:
                 _drop_output()
                 _complain(f"standard output cannot be written ({error.strerror})")
+            elif error.errno is None:  # what a library says that fails to load another one
+                _complain(_unloaded(error))
             else:
-                _complain(f"{error.filename}: cannot be used ({error.strerror})")
+                _complain(f"the system refused what this needs ({error.strerror})")
             raise typer.Exit(1) from error
+
+
+def _unloaded(error: ImportError | OSError) -> str:
+    """Which library is not there, or what keeps it from being loaded."""
+    if isinstance(error, ModuleNotFoundError):
+        return f"this command needs {error.name}, which is not installed; pip install 'deepkd[train]'"
+    return f"a library cannot be loaded or fails ({error}); install it again, and see 'deepkd doctor'"
 
 
 def _drop_output() -> None:

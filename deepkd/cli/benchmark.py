@@ -48,7 +48,7 @@ def benchmark(
         return
     from deepkd.cli.progress import progress, say, warn
     from deepkd.evaluation.benchmark import benchmark as measure
-    from deepkd.outputs import check_output
+    from deepkd.outputs import check_output, settings_beside
     from deepkd.report.benchmark import FORMATS, write_benchmark
 
     if out:
@@ -57,7 +57,7 @@ def benchmark(
         document = measure(config, models or [], say=lambda text: say(f"benchmark: {text}"), warn=warn, progress=show)
     if out:
         write_benchmark(out, document)
-        config.save(out / "config.json")
+        config.save(settings_beside(out / "benchmark.json"))
     FORMATS[config.format](document)
 
 
@@ -66,7 +66,7 @@ def _pareto(folder: Path, config: BenchmarkConfig, models: list[str], out: Path 
     from deepkd.cli.progress import progress, say, warn
     from deepkd.errors import UsageError
     from deepkd.evaluation.pareto import pareto as measure
-    from deepkd.outputs import check_output
+    from deepkd.outputs import check_output, settings_beside
     from deepkd.report.pareto import FORMATS, write_pareto
 
     for name in ("video", "student"):
@@ -78,5 +78,5 @@ def _pareto(folder: Path, config: BenchmarkConfig, models: list[str], out: Path 
         document = measure(folder, config, models, say=lambda text: say(f"benchmark: {text}"), warn=warn, progress=show)
     if out:
         write_pareto(out, document)
-        config.save(out / "config.json")
+        config.save(settings_beside(out / "pareto.json"))
     FORMATS[config.format](document)

@@ -13,7 +13,7 @@ import typer
 
 from deepkd.cli.options import ConfigFile, takes_settings
 from deepkd.config import load_config
-from deepkd.errors import OutputError, UsageError
+from deepkd.errors import DeepKDError, OutputError, UsageError
 from deepkd.outputs import check_output, check_result, settings_beside, writing
 from deepkd.settings.detect import DetectConfig
 
@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     from deepkd.video.readahead import ReadAhead
     from deepkd.video.sources import Source
 
-SHOWN_ERRORS = 20
-"""Failed inputs that are named on standard error at most."""
-
+FOUND = 4
+"""The exit code of --fail-on-fake, whatever else goes wrong once a FAKE was found."""
 
 Sources = Annotated[
     list[str], typer.Argument(metavar="SOURCE...", help="Files, folders, globs, or - for paths on standard input.")
@@ -58,7 +57,8 @@ def detect(
 ) -> None:
     """Judge whether the faces in videos or images are forged.
 
-    The answer for each input is FAKE, REAL, INCONCLUSIVE or NO_FACE, with the reason.
+    The answer for each input is FAKE, REAL, INCONCLUSIVE or NO_FACE, with the reason. FAKE is a reason to look closer,
+    never a proof; REAL is no certificate.
 
     Exit codes: 0 all were judged; 1 nothing could be judged; 2 wrong usage; 3 some inputs failed;
     4 a FAKE was found (with --fail-on-fake only).
@@ -78,13 +78,20 @@ def detect(
         bench = Bench.load(config, thumbnails=report is not None or config.format == "html")
         with _reports(bench, report) as reports:
             outcome = _judge(inputs, bench, reports, first=first, quiet=quiet, verbose=verbose)
+    code = exit_code(outcome.tally, fail_on_fake=fail_on_fake)
     if save_video and outcome.last and not outcome.interrupted:
-        _draw(outcome.last, save_video, config.timeout_s)
+        try:
+            _draw(outcome.last, save_video, config.timeout_s)
+        except DeepKDError as error:
+            error.exit_code = FOUND if code == FOUND else error.exit_code
+            raise
     if not quiet and not (config.format == "table" and sys.stdout.isatty()):
-        _name_failed(outcome.failed)
+        from deepkd.cli.progress import name_first
+
+        name_first("error", outcome.failed, rest="more inputs failed")
     if outcome.interrupted:
         raise KeyboardInterrupt
-    raise typer.Exit(exit_code(outcome.tally, fail_on_fake=fail_on_fake))
+    raise typer.Exit(code)
 
 
 @dataclass
@@ -98,7 +105,7 @@ class _Outcome:
 def exit_code(tally: Counter[str], *, fail_on_fake: bool = False) -> int:
     """What the program's exit code says about so many verdicts of each kind."""
     if fail_on_fake and tally["FAKE"]:
-        return 4
+        return FOUND
     if not tally["ERROR"]:
         return 0 if tally.total() else 1
     return 3 if tally.total() > tally["ERROR"] else 1
@@ -168,7 +175,7 @@ def _reports(bench: "Bench", file: Path | None) -> Iterator[list["Report"]]:
     from deepkd.report import Provenance, open_report, report_name
 
     scorer = bench.scorer
-    settings, thresholds = bench.config.as_dict(), bench.thresholds.to_dict()
+    settings, thresholds = bench.config.as_dict(), bench.thresholds.to_dict() if bench.thresholds else {}
     provenance = Provenance(scorer.name, scorer.sha256, scorer.params, scorer.metadata, settings, thresholds)
     with ExitStack() as stack:
         reports: list[Report] = []
@@ -289,12 +296,3 @@ def _tell(verdict: "Verdict") -> None:
     stages = ", ".join(f"{stage} {ms:.0f} ms" for stage, ms in verdict.timing_ms.items())
     looked = f"{count} frame{'' if count == 1 else 's'}; {stages}" if stages else "could not be judged"
     print(f"{visible(verdict.path)}: {looked}", file=sys.stderr)
-
-
-def _name_failed(failed: Sequence[str]) -> None:
-    from deepkd.report.escape import visible
-
-    for reason in failed[:SHOWN_ERRORS]:
-        print(f"error: {visible(reason)}", file=sys.stderr)
-    if len(failed) > SHOWN_ERRORS:
-        print(f"error: {len(failed) - SHOWN_ERRORS} more inputs failed", file=sys.stderr)

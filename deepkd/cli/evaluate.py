@@ -15,9 +15,6 @@ from deepkd.settings.evaluation import EvaluateConfig
 if TYPE_CHECKING:
     from deepkd.evaluation.evaluation import Evaluation
 
-SHOWN = 20
-"""Videos that failed named at most."""
-
 Models = Annotated[
     list[str],
     typer.Argument(metavar="MODEL...", help="Run folders, .safetensors, .pth or .onnx files, or shipped names."),
@@ -71,7 +68,7 @@ def evaluate(
     Exit codes: 0 done; 1 nothing could be measured; 2 wrong usage; 3 some videos failed.
     """
     config = load_config(EvaluateConfig, config_file, **settings)
-    from deepkd.cli.progress import progress, warn
+    from deepkd.cli.progress import name_first, progress, warn
     from deepkd.evaluation.evaluate import evaluate_files, to_document
     from deepkd.evaluation.evaluation import write_scores
     from deepkd.report.evaluation import FORMATS
@@ -87,16 +84,16 @@ def evaluate(
         config.save(settings_beside(scores))
     if plots:
         _draw(plots, found, document)
-        config.save(plots / "config.json")
+        config.save(settings_beside(plots / "plots"))
     if features:
         _draw_features(features, found)
         config.save(settings_beside(features))
     if out:
         _write(out, document)
-        config.save(out / "config.json")
+        config.save(settings_beside(out / "evaluation.json"))
     FORMATS[config.format](document)
     if failed := _failed(found):
-        _name(failed)
+        name_first("failed", failed)
         raise typer.Exit(3)
 
 
@@ -109,16 +106,6 @@ def _failed(found: "Sequence[Evaluation]") -> list[str]:
         more = [f"{one.failed - len(unread)} more under {one.perturbation} {one.level:g}" for one in harms]
         named |= dict.fromkeys(unread + more)
     return list(named)
-
-
-def _name(failed: Sequence[str]) -> None:
-    from deepkd.cli.progress import say
-    from deepkd.report.escape import visible
-
-    for text in failed[:SHOWN]:
-        say(f"failed: {visible(text)}")
-    if len(failed) > SHOWN:
-        say(f"failed: {len(failed) - SHOWN} more")
 
 
 def _check_outputs(files: Iterable[Path | None], folders: Iterable[Path | None], *, overwrite: bool) -> None:

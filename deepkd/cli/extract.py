@@ -13,9 +13,6 @@ from deepkd.settings.data import ExtractConfig
 if TYPE_CHECKING:
     from deepkd.data.extract import Summary
 
-SHOWN = 20
-"""Clips named at most under each heading of the report."""
-
 Sources = Annotated[
     list[str],
     typer.Argument(metavar="SOURCE...", help="Data set folders, files, globs, .csv lists (path,label), or - (stdin)."),
@@ -56,7 +53,7 @@ def _show(summary: "Summary") -> None:
     """The table of results on standard output, what is odd on standard error."""
     from rich.console import Console
 
-    from deepkd.report.escape import visible
+    from deepkd.cli.progress import name_first
 
     console = Console(soft_wrap=True, highlight=False, markup=False)
     console.print(_table(summary))
@@ -66,14 +63,8 @@ def _show(summary: "Summary") -> None:
         f"{summary.crops} crops of {clips} clips{resumed}, in {summary.seconds:.1f} s: {summary.out}/index.csv"
     )
     for heading, pairs in (("no face", summary.no_face), ("failed", summary.failed)):
-        for video, why in pairs[:SHOWN]:
-            console.print(f"{heading}: {visible(video)}: {visible(why)}")
-        if len(pairs) > SHOWN:
-            console.print(f"{heading}: {len(pairs) - SHOWN} more")
-    for warning in summary.warnings[:SHOWN]:
-        print(f"warning: {visible(warning)}", file=sys.stderr)
-    if len(summary.warnings) > SHOWN:
-        print(f"warning: {len(summary.warnings) - SHOWN} more", file=sys.stderr)
+        name_first(heading, [f"{video}: {why}" for video, why in pairs], out=sys.stdout)
+    name_first("warning", summary.warnings)
 
 
 def _table(summary: "Summary") -> Any:

@@ -1,7 +1,6 @@
 """`deepkd forge`: real faces to labelled forgeries."""
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,9 +9,6 @@ import typer
 from deepkd.cli.options import ConfigFile, takes_settings
 from deepkd.config import load_config
 from deepkd.settings.data import ForgeConfig
-
-SHOWN = 20
-"""Sources and warnings named at most under each heading."""
 
 Sources = Annotated[
     list[str],
@@ -37,7 +33,7 @@ def forge(
     both hold the real faces too. Exit codes: 0 done; 1 nothing could be made; 2 wrong usage; 3 some sources failed.
     """
     config = load_config(ForgeConfig, config_file, **settings)
-    from deepkd.cli.progress import progress
+    from deepkd.cli.progress import name_first, progress
     from deepkd.data.forge import forge as make
     from deepkd.data.forge_clips import LIST_NAME
     from deepkd.video.crops import INDEX_NAME
@@ -46,16 +42,7 @@ def forge(
         made = make(sources, out, config, overwrite=overwrite, stdin=sys.stdin.buffer, progress=show)
     listing = INDEX_NAME if config.kind == "crops" else LIST_NAME
     typer.echo(f"{made.real} real and {made.fake} forged {config.kind}: {out}/{listing}")
-    _name("no face", [f"{video}: {why}" for video, why in made.no_face])
-    _name("failed", [f"{video}: {why}" for video, why in made.failed])
-    _name("warning", made.warnings)
+    name_first("no face", [f"{video}: {why}" for video, why in made.no_face])
+    name_first("failed", [f"{video}: {why}" for video, why in made.failed])
+    name_first("warning", made.warnings)
     raise typer.Exit(made.exit_code)
-
-
-def _name(heading: str, texts: Sequence[str]) -> None:
-    from deepkd.report.escape import visible
-
-    for text in texts[:SHOWN]:
-        print(f"{heading}: {visible(text)}", file=sys.stderr)
-    if len(texts) > SHOWN:
-        print(f"{heading}: {len(texts) - SHOWN} more", file=sys.stderr)

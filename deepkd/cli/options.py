@@ -12,7 +12,10 @@ import typer
 
 from deepkd.config import Config
 
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file with these settings.")]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", help="TOML file with these settings, or the .config.json that lies beside a result."),
+]
 
 
 def setting_option(kind: type[Config], name: str, *flags: str) -> Any:
@@ -25,7 +28,7 @@ def setting_option(kind: type[Config], name: str, *flags: str) -> Any:
     help = item.metadata["help"]
     if choices and len(choices) < 12:
         help += f" One of: {', '.join(choices)}."
-    if item.default not in (None, (), False):
+    if item.default not in (None, (), "") and item.default is not False:
         help += f" \\[default: {item.default}]"
     return typer.Option(
         *(flags or (f"--{name.removesuffix('_s').replace('_', '-')}",)),

@@ -2,11 +2,14 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TextIO
 
 EVERY_S = 10.0
 """Seconds between two plain lines."""
+NAMED = 20
+"""Inputs that failed, and the like, that are named at most."""
 
 
 def say(text: str) -> None:
@@ -19,6 +22,16 @@ def warn(text: str) -> None:
     from deepkd.report.escape import visible
 
     print(f"warning: {visible(text)}", file=sys.stderr)
+
+
+def name_first(heading: str, texts: Sequence[str], *, rest: str = "more", out: TextIO | None = None) -> None:
+    """A line for each of the first texts, and one that tells how many more there are; on standard error."""
+    from deepkd.report.escape import visible
+
+    for text in texts[:NAMED]:
+        print(f"{heading}: {visible(text)}", file=out or sys.stderr)
+    if len(texts) > NAMED:
+        print(f"{heading}: {len(texts) - NAMED} {rest}", file=out or sys.stderr)
 
 
 class _Pace:

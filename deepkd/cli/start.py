@@ -6,6 +6,7 @@ Loading what understands it takes longer than loading what decodes, and the deco
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,8 @@ _early: "list[ReadAhead]" = []
 def main() -> None:
     """Run the command line."""
     try:
-        _begin(sys.argv[1:])
+        with suppress(ImportError):  # which the program itself will meet, and explain
+            _begin(sys.argv[1:])
         from deepkd.cli.app import main as run
 
         run()

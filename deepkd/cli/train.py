@@ -31,8 +31,8 @@ def train(
 ) -> None:
     """Train a teacher, or any model of the registry or of timm, on labelled crops.
 
-    Writes the best weights by validation AUC (model.safetensors), metrics.jsonl, curves.png and config.json. Start it
-    under `torchrun` to use several GPUs or processes.
+    Writes the best weights by validation AUC, or the last (model.safetensors), metrics.jsonl, curves.png and
+    config.json. Start it under `torchrun` to use several GPUs or processes.
     """
     config = load_config(TrainConfig, config_file, **settings)
     from deepkd.cli.training import following

@@ -28,7 +28,7 @@ class Provenance:
     settings: Mapping[str, Any] = field(default_factory=dict)
     """The resolved settings of the command."""
     thresholds: Mapping[str, float] = field(default_factory=dict)
-    """`real` and `fake`: the calibrated probabilities that decided."""
+    """`real` and `fake`: the calibrated probabilities that decided; empty under a rule that has its own."""
 
     def to_dict(self) -> dict[str, Any]:
         """The `model` of schema deepkd.detect/1."""

@@ -26,8 +26,8 @@ def model_facts(provenance: Provenance) -> Iterator[tuple[str, str]]:
     yield "name", visible(provenance.model)
     yield "parameters", f"{provenance.params:,}"
     yield "SHA-256", visible(provenance.sha256)
-    limits = provenance.thresholds
-    yield "thresholds", f"REAL up to {limits['real']:.2f}, FAKE from {limits['fake']:.2f}"
+    if limits := provenance.thresholds:
+        yield "thresholds", f"REAL up to {limits['real']:.1%}, FAKE from {limits['fake']:.1%}"
     for key, value in provenance.metadata.items():
         text = _nested(value, SHOWN.get(key, ())) if isinstance(value, Mapping) else _plain(value)
         if text and key not in ELSEWHERE:
@@ -40,7 +40,12 @@ def _card_facts(card: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if card:
         yield "trained on", card["trained_on"]
         yield "AUC, with 95% intervals", "; ".join(f"{name}: {figure}" for name, figure in card["auc"].items())
-        yield "limits", " ".join(f"{text[0].upper()}{text[1:].rstrip('.')}." for text in card["limits"])
+
+
+def model_limits(provenance: Provenance) -> str:
+    """What the card of a shipped model says that it cannot do; "" for other models."""
+    limits = shipped_card(provenance.sha256).get("limits", [])
+    return " ".join(f"{text[0].upper()}{text[1:].rstrip('.')}." for text in limits)
 
 
 def _nested(values: Mapping[str, Any], keys: tuple[str, ...]) -> str:

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from deepkd import __version__
 from deepkd.detect import SHOWN
 from deepkd.report import Provenance
-from deepkd.report.card import model_facts
+from deepkd.report.card import model_facts, model_limits
 from deepkd.report.console import percent
 from deepkd.report.escape import visible
 from deepkd.report.heat import heat_png, strongest
@@ -62,6 +62,8 @@ class HtmlReport:
             clips=self._clips,
             counts=[(_badge(label), self._count[label]) for label in Label if self._count[label]],
             model=model_facts(self._provenance),
+            model_name=visible(self._provenance.model),
+            limits=model_limits(self._provenance),
             settings={key: visible(value) for key, value in self._provenance.settings.items() if value is not None},
             made=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
             version=__version__,

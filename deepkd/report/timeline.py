@@ -21,7 +21,7 @@ def timeline(track: TrackVerdict, duration_s: float, thresholds: Mapping[str, fl
     span_s = max(duration_s, track.frames[-1].t_s) or 1.0
     parts = [
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html.escape(_in_words(track))}">',
-        *_bands(thresholds),
+        *(_bands(thresholds) if thresholds else ()),
         *_grid(span_s),
     ]
     if track.forged_s:

@@ -141,7 +141,8 @@ def _write(image: Image, text: str, at: tuple[float, float], text_px: int, color
 def _at(track: TrackVerdict, t_s: float) -> tuple[Box, FrameScore] | None:
     """Where the person is at `t_s`, between the frames looked at, and the nearest of these; None when not seen."""
     times = [frame.t_s for frame in track.frames]
-    step_s = float(np.median(np.diff(times))) if len(times) > 1 else 0.5
+    even = [frame.t_s for frame in track.frames if not frame.is_closer]
+    step_s = float(np.median(np.diff(even))) if len(even) > 1 else 0.5
     after = bisect_right(times, t_s)
     before_frame, after_frame = track.frames[max(after - 1, 0)], track.frames[min(after, len(times) - 1)]
     nearest = min(before_frame, after_frame, key=lambda frame: abs(frame.t_s - t_s))

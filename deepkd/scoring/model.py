@@ -225,6 +225,8 @@ def _opened(path: Path, content: bytes, threads: int | None, runtime: str) -> tu
     try:
         opened = OnnxRuntime(content, threads, optimise=own)  # another runtime's file is looked at with it, too
         raw = opened.session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    except ImportError:
+        raise  # the runtime's trouble, not the file's
     except Exception as error:  # the runtime raises its own unrelated classes, some straight from C++
         raise ModelError(f"{path}: damaged or not an ONNX model; export it again") from error
     inputs = {item.name: (item.type, item.shape) for item in opened.session.get_inputs()}

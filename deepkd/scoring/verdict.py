@@ -191,7 +191,8 @@ def _is_certain(frames: Sequence[FrameScore]) -> bool:
 def mean_logit(faces: Mapping[int, Sequence[FrameScore]], criteria: Criteria) -> Judgement:
     """A person's score is the calibrated mean of frame logits; the most suspicious person decides.
 
-    Tracks that the detector doubts (hands, masks) and that cannot be judged are left out where there are others.
+    Tracks that the detector doubts (hands, masks) and that cannot be judged are left out where there are others. Nobody
+    vouches for somebody larger in the picture who cannot be judged: REAL is INCONCLUSIVE then.
     """
     told = [frames for frames in faces.values() if _is_certain(frames) or _is_enough(frames, criteria)]
     people = enumerate(told or faces.values())
@@ -202,7 +203,16 @@ def mean_logit(faces: Mapping[int, Sequence[FrameScore]], criteria: Criteria) ->
     order = (Label.FAKE, Label.INCONCLUSIVE, Label.REAL)
     worst = min(judged, key=lambda track: (order.index(track.verdict), -(track.score or 0)))
     named = [track for track in judged if track.verdict is worst.verdict]
+    if worst.verdict is Label.REAL and (main := _unjudged_main(tracks, criteria)):
+        return Judgement(Label.INCONCLUSIVE, worst.score, _sentence(tracks, [main, *named]), tracks)
     return Judgement(worst.verdict, worst.score, _sentence(tracks, named), tracks)
+
+
+def _unjudged_main(tracks: Sequence[TrackVerdict], criteria: Criteria) -> TrackVerdict | None:
+    """The person whose face is largest, where that is nobody who was judged; seen long enough, and no doubt a face."""
+    seen = [track for track in tracks if len(track.frames) >= criteria.min_frames and _is_certain(track.frames)]
+    main = max(seen, key=lambda track: median(frame.box[3] for frame in track.frames), default=None)
+    return main if main and main.score is None else None
 
 
 def _is_enough(frames: Sequence[FrameScore], criteria: Criteria) -> bool:
@@ -318,9 +328,9 @@ def _too_little(frames: Sequence[FrameScore], criteria: Criteria) -> str:
 
 def _unforged(label: Label, frames: Sequence[FrameScore], criteria: Criteria) -> str:
     if label is Label.REAL:
-        return f"shows no sign of forgery in {len(frames)} frame{'s' if len(frames) > 1 else ''}"
+        return f"shows the model no sign of forgery in {len(frames)} frame{'s' if len(frames) > 1 else ''}"
     limits = criteria.thresholds
-    return f"is neither clearly real (up to {limits.real:.2f}) nor clearly forged (from {limits.fake:.2f})"
+    return f"is neither clearly real (up to {limits.real:.1%}) nor clearly forged (from {limits.fake:.1%})"
 
 
 def _sentence(tracks: Sequence[TrackVerdict], named: Sequence[TrackVerdict]) -> str:
@@ -354,9 +364,10 @@ def upstream(faces: Mapping[int, Sequence[FrameScore]], criteria: Criteria) -> J
     """
     tracks = []
     for id, frames in list(faces.items())[:UPSTREAM_FACES]:
+        counted = tuple(dataclasses.replace(frame, flaw=None) for frame in frames)
         score = float(np.mean(sigmoid(np.array([frame.logit for frame in frames]))))
         label = Label.FAKE if score > UPSTREAM_FAKE else Label.REAL
-        tracks.append(TrackVerdict(id, tuple(frames), label, score, f"has a mean score of {score:.2f}"))
+        tracks.append(TrackVerdict(id, counted, label, score, f"has a mean score of {score:.2f}"))
     scores = [track.score or 0.0 for track in tracks]
     score = next((score for score in scores if score > UPSTREAM_WINS), float(np.mean(scores)))
     label = Label.FAKE if score > UPSTREAM_FAKE else Label.REAL

@@ -62,10 +62,12 @@ class DetectConfig(Config):
         return max(self.frames, count if self.every_s else min(count, MOST_FRAMES))
 
     def check(self) -> None:
-        """Refuse samples without end, and thresholds that cross."""
+        """Refuse samples without end, thresholds that cross, and thresholds for a rule that has its own."""
         if self.every_s and self.every_s < LEAST_EVERY_S:
             raise ConfigError(f"every_s={self.every_s}: takes 0 for no such limit, or {LEAST_EVERY_S} or more")
         real, fake = self.threshold_real, self.threshold_fake
+        if self.rule == "upstream" and (real is not None or fake is not None):
+            raise ConfigError("rule=upstream has its own thresholds; leave out --threshold-fake and --threshold-real")
         if real is not None and fake is not None and real > fake:
             raise ConfigError(
                 f"--threshold-real {real} is above --threshold-fake {fake}; a probability between them would be both"

@@ -77,9 +77,11 @@ def load_detector(
     module, _, loader = DETECTORS[name].partition(":")
     try:
         load = getattr(importlib.import_module(module), loader)
-    except ImportError as error:
+    except ModuleNotFoundError as error:
+        if name == USUAL:
+            raise
         missing = f"detector '{name}' needs {error.name}, which is not installed"
-        raise ConfigError(f"{missing}; pip install 'deepkd[train]', or choose detector 'mtcnn'") from error
+        raise ConfigError(f"{missing}; pip install 'deepkd[train]', or choose detector '{USUAL}'") from error
     options = {"min_face_px": min_face_px, "max_side_px": max_side_px, "threads": threads}
     return cast(FaceDetector, load(device=device, **options))
 
@@ -166,6 +168,8 @@ def enlarged(
     return [Face((x, y, w, h), probability, points) for (x, y, w, h), probability, points in found]
 
 
+USUAL = "mtcnn"
+"""The detector that needs nothing but what deepkd always comes with."""
 DETECTORS = {
     "mtcnn": "deepkd.video.mtcnn:load",
     "mtcnn-torch": "deepkd.video.mtcnn_torch:load",

@@ -34,7 +34,9 @@ def test_out_holds_the_document_the_rows_the_plots_and_the_settings(pair, tmp_pa
     assert document["end_to_end"] is None
     assert json.loads((out / "benchmark.json").read_text()) == document
     names = sorted(path.name for path in out.iterdir())
-    assert names == ["benchmark.csv", "benchmark.json", "benchmark.png", "config.json", "size-latency.png"]
+    assert names == [
+        "benchmark.csv", "benchmark.json", "benchmark.json.config.json", "benchmark.png", "size-latency.png"
+    ]  # fmt: skip
     rows = list(csv.DictReader(io.StringIO((out / "benchmark.csv").read_text())))
     assert [(row["name"], row["role"], row["params"], row["auc"]) for row in rows] == [
         ("large", "teacher", "1000", ""),

@@ -138,20 +138,20 @@ def test_a_report_beside_the_answer(suffix: str, model: str, media: Media):
     result = run(str(media.still()), "--model", model, "--report", str(out), "--format", suffix)
     assert result.exit_code == 0
     assert "REAL" in out.read_text() and "REAL" in result.stdout
-    saved = json.loads(out.with_suffix(".config.json").read_text())
+    saved = json.loads(out.with_name(f"{out.name}.config.json").read_text())
     assert (saved["command"], saved["model"]) == ("detect", model)
-    assert sorted(path.name for path in out.parent.iterdir()) == ["report.config.json", f"report.{suffix}"]
+    assert sorted(path.name for path in out.parent.iterdir()) == [f"report.{suffix}", f"report.{suffix}.config.json"]
     assert run(str(media.still()), "--model", model, "--report", str(out)).exit_code == 1
     assert run(str(media.still()), "--model", model, "--report", str(out), "--overwrite").exit_code == 0
 
 
 def test_other_settings_are_not_replaced_unasked(model: str, media: Media):
-    settings = media.path("r.config.json")
+    settings = media.path("r.html.config.json")
     settings.write_text("of another report")
     words = [str(media.still()), "--model", model, "--report", str(media.path("r.html"))]
     result = run(*words)
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "r.config.json: exists already; choose another name or add --overwrite" in result.stderr
+    assert "r.html.config.json: exists already; choose another name or add --overwrite" in result.stderr
     assert settings.read_text() == "of another report" and not media.path("r.html").exists()
     assert run(*words, "--overwrite").exit_code == 0
     assert json.loads(settings.read_text())["command"] == "detect"
@@ -190,7 +190,7 @@ def test_interrupted_while_drawing_no_film_is_named(model: str, forged: str, tmp
     assert (process.returncode, err) == (130, "interrupted; what was finished is kept\n")
     assert json.loads(out)["verdict"] == json.loads(report.read_text())["verdict"] == "FAKE"
     assert film.read_bytes() == b"the film of last time"
-    assert {path.name for path in tmp_path.iterdir()} == {"marked.webm", "report.jsonl", "report.config.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {"marked.webm", "report.jsonl", "report.jsonl.config.json"}
 
 
 SLOW_JUDGE = """
@@ -224,6 +224,8 @@ def test_drawing_has_the_same_time_as_judging(model: str, forged: str, tmp_path:
     result = run(forged, "--model", model, "--save-video", str(film), "--timeout", "77")
     assert (result.exit_code, result.stderr) == (1, "error: 77.0 s are over\n")
     assert result.stdout.startswith("FAKE") and not list(tmp_path.iterdir())
+    asked = run(forged, "--model", model, "--save-video", str(film), "--timeout", "77", "--fail-on-fake")
+    assert (asked.exit_code, asked.stderr) == (4, "error: 77.0 s are over\n")
 
 
 def test_a_report_is_kept_where_no_film_can_be_drawn(model: str, media: Media):
@@ -255,10 +257,10 @@ def test_an_input_is_never_written_over(way: str, option: str, name: str, model:
 
 
 def test_settings_beside_a_report_are_no_input_either(model: str, media: Media):
-    evidence = media.still("still.jpg").rename(media.path("r.config.json"))
+    evidence = media.still("still.jpg").rename(media.path("r.html.config.json"))
     before = evidence.read_bytes()
     result = run(str(evidence), "--model", model, "--report", str(media.path("r.html")), "--overwrite")
-    assert result.exit_code == 1 and "r.config.json: is one of the inputs" in result.stderr
+    assert result.exit_code == 1 and "r.html.config.json: is one of the inputs" in result.stderr
     assert evidence.read_bytes() == before
 
 

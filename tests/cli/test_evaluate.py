@@ -83,9 +83,9 @@ def test_scores_and_plots_lie_beside_their_settings(model, data, tmp_path):
     assert result.exit_code == 0, result.stderr
     assert scores.read_text().splitlines()[0] == "file,label,score"
     assert len(scores.read_text().splitlines()) == 11
-    assert json.loads((tmp_path / "deep" / "scores.config.json").read_text())["split"] == "all"
+    assert json.loads((tmp_path / "deep" / "scores.csv.config.json").read_text())["split"] == "all"
     names = sorted(path.name for path in plots.iterdir())
-    assert names == ["config.json", "precision-recall.png", "reliability.png", "roc.png", "scores.png"]
+    assert names == ["plots.config.json", "precision-recall.png", "reliability.png", "roc.png", "scores.png"]
     again = run(model, "--data", data, *ALL, "--scores", scores)
     assert again.exit_code == 1
     assert "--overwrite" in again.stderr
@@ -93,12 +93,12 @@ def test_scores_and_plots_lie_beside_their_settings(model, data, tmp_path):
 
 
 def test_other_settings_are_not_replaced_unasked(model, data, tmp_path):
-    settings = tmp_path / "scores.config.json"
+    settings = tmp_path / "scores.csv.config.json"
     settings.write_text("of another result")
     words = [model, "--data", data, *ALL, "--scores", tmp_path / "scores.csv"]
     refused = run(*words)
     assert (refused.exit_code, refused.stdout) == (1, "")
-    assert "scores.config.json: exists already" in refused.stderr
+    assert "scores.csv.config.json: exists already" in refused.stderr
     assert settings.read_text() == "of another result" and not (tmp_path / "scores.csv").exists()
     assert run(*words, "--overwrite").exit_code == 0
     assert json.loads(settings.read_text())["command"] == "evaluate"
@@ -147,7 +147,9 @@ def test_damage_is_reported_kept_and_drawn(model, data, tmp_path):
     assert levels == {"crops", *(f"perturbed:jpeg:{q}" for q in (90, 70, 50, 30, 10)),
                       "perturbed:downscale:0.5", "perturbed:downscale:0.25"}  # fmt: skip
     names = sorted(path.name for path in out.iterdir())
-    assert names == ["config.json", "evaluation.csv", "evaluation.json", "robustness.jsonl", "robustness.png"]
+    assert names == [
+        "evaluation.csv", "evaluation.json", "evaluation.json.config.json", "robustness.jsonl", "robustness.png"
+    ]  # fmt: skip
     kept = (out / "robustness.jsonl").read_text()
     assert run(*command).exit_code == 0 and (out / "robustness.jsonl").read_text() == kept
     assert "other data or settings" in run(*command, "--seed", 1).stderr
@@ -233,7 +235,7 @@ def test_videos_that_failed_are_named_and_end_with_3(model, clips, monkeypatch):
     assert [one["unjudged"] for one in json.loads(some.stdout)["models"]] == [{"ERROR": 2}] * 2
     failed = [line for line in some.stderr.splitlines() if line.startswith("failed: ")]
     assert len(failed) == 2 and failed[0].startswith(f"failed: {clips}/junk.mp4: ") and "/j\\nunk.mp4: " in failed[1]
-    monkeypatch.setattr("deepkd.cli.evaluate.SHOWN", 1)
+    monkeypatch.setattr("deepkd.cli.progress.NAMED", 1)
     assert "failed: 1 more" in run(model, "--data", clips / "all.csv", *command).stderr.splitlines()
     none = run(model, "--data", clips / "broken.csv", *command)
     assert (none.exit_code, none.stdout) == (1, "") and "none of the 2 videos could be judged" in none.stderr

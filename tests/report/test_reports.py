@@ -159,7 +159,7 @@ def test_no_percentage_is_a_certainty(score: float | None, text: str):
 
 def test_plain_lines_in_a_pipe():
     assert written("table", ALL[Label.REAL]) == (
-        "REAL\tforgery 5%\tclip.mp4\t1 person, who shows no sign of forgery in 4 frames\n"
+        "REAL\tforgery 5%\tclip.mp4\t1 person, who shows the model no sign of forgery in 4 frames\n"
     )
 
 

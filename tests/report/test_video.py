@@ -70,6 +70,15 @@ def test_the_box_moves_with_the_face_and_takes_the_color_of_what_is_said():
     assert not black.any(), "the picture handed in stays as it is"
 
 
+def test_a_closer_look_leaves_no_gaps_between_the_other_samples():
+    plain = verdict().tracks[0]
+    closer = tuple(dataclasses.replace(plain.frames[0], t_s=t_s, is_closer=True) for t_s in np.arange(0.01, 0.09, 0.01))
+    track = dataclasses.replace(plain, frames=(plain.frames[0], *closer, *plain.frames[1:]))
+    assert has(drawn(np.zeros((240, 320, 3), np.uint8), 0.5, verdict(tracks=(track,))), COLORS[Label.FAKE])
+    early = drawn(np.zeros((240, 320, 3), np.uint8), 0.2, verdict(tracks=(track,)))
+    assert early[110].any(), "between two samples"
+
+
 @pytest.mark.parametrize("t_s", [1.2, 2.0, 50.0])
 def test_nobody_is_drawn_long_after_they_left(t_s: float):
     image = drawn(np.zeros((240, 320, 3), np.uint8), t_s, verdict())

@@ -38,7 +38,9 @@ def seen(*logits, flaw=None, every_s=0.5):
 
 
 CASES = {
-    "one person, real": ([seen(-2, -1, -3)], REAL, float(sigmoid(-2)), "1 person, who shows no sign of forgery in 3 f"),
+    "one person, real": (
+        [seen(-2, -1, -3)], REAL, float(sigmoid(-2)), "1 person, who shows the model no sign of forgery in 3 frames",
+    ),
     "one person, forged": ([seen(2, 1, 3)], FAKE, float(sigmoid(2)), "1 person, who looks forged"),
     "the mean is of logits, not of probabilities": ([seen(9, *[-3] * 6)], REAL, float(sigmoid(-9 / 7)), "no sign"),
     "two people, the forged one decides": (
@@ -46,7 +48,8 @@ CASES = {
     ),
     "the second person has too few frames": (
         [seen(-2, -2, -2), seen(5, 5)], REAL, float(sigmoid(-2)),
-        "2 people; person 1 shows no sign of forgery in 3 frames; person 2 is seen in too few frames to judge (2;",
+        "2 people; person 1 shows the model no sign of forgery in 3 frames; "
+        "person 2 is seen in too few frames to judge (2;",
     ),
     "too few frames": ([seen(5, 5)], INCONCLUSIVE, None, "is seen in too few frames to judge (2; 3 are needed)"),
     "too small everywhere": ([seen(None, None, None)], INCONCLUSIVE, None, "cannot be judged, the face is too small"),
@@ -54,7 +57,8 @@ CASES = {
     "small frames do not count": ([seen(-2, -2, None, None, -2)], REAL, float(sigmoid(-2)), "in 3 frames"),
     "nobody can be judged": ([seen(5, 5), seen(None, None)], INCONCLUSIVE, None, "2 people; person 1 is seen in"),
     "what is seen in one frame only is not counted": (
-        [seen(-2, -2, -2), seen(5)], REAL, float(sigmoid(-2)), "1 person, who shows no sign of forgery in 3 frames",
+        [seen(-2, -2, -2), seen(5)], REAL, float(sigmoid(-2)),
+        "1 person, who shows the model no sign of forgery in 3 frames",
     ),
     "all of it is suspicious, a part looks forged": (
         [seen(*[-0.2] * 6, 5, 5, 5, *[-0.2] * 6)], FAKE, float(sigmoid(12.6 / 15)),
@@ -97,7 +101,7 @@ def test_between_the_thresholds_is_inconclusive_with_its_score():
     criteria = Criteria(Calibration(), Thresholds(real=0.3, fake=0.7))
     judgement = judge({0: seen(0, 0, 0)}, criteria, rule="mean-logit")
     assert (judgement.verdict, judgement.score) == (INCONCLUSIVE, 0.5)
-    assert "neither clearly real (up to 0.30) nor clearly forged (from 0.70)" in judgement.reason
+    assert "neither clearly real (up to 30.0%) nor clearly forged (from 70.0%)" in judgement.reason
 
 
 SHIPPED = Criteria(Calibration(), Thresholds(real=0.18, fake=0.87))
@@ -178,6 +182,42 @@ def test_upstream_knows_no_calibration_and_leaves_nobody_out():
     assert [len(track.frames) for track in judgement.tracks] == [2, 3]
 
 
+def test_upstream_counts_every_face():
+    judgement = judge({0: seen(-3, None, -3)}, CRITERIA, rule="upstream")
+    assert [frame.flaw for frame in judgement.tracks[0].frames] == [None] * 3
+
+
+def larger(frames, times):
+    return [dataclasses.replace(frame, box=(1, 2, times * 30, times * 40)) for frame in frames]
+
+
+UNJUDGED = {
+    "the largest face cannot be judged": (
+        [seen(-3, -3, -3), larger(seen(-3, -3, -3, flaw="too dark"), 2)], INCONCLUSIVE,
+        "2 people; person 2 cannot be judged, the face is too dark; person 1 shows the model no sign of forgery in 3 f",
+    ),
+    "a smaller one cannot": (
+        [larger(seen(-3, -3, -3), 2), seen(-3, -3, -3, flaw="too dark")], REAL,
+        "2 people; person 1 shows the model no sign of forgery in 3 frames; person 2 cannot be judged",
+    ),
+    "the largest is seen too shortly": ([seen(-3, -3, -3), larger(seen(-3, -3, flaw="too dark"), 2)], REAL, "2 people"),
+    "the largest is hardly a face": (
+        [seen(-3, -3, -3), larger([dataclasses.replace(f, face_probability=0.8) for f in seen(-3, -3, None)], 2)], REAL,
+        "1 person, who shows",
+    ),
+    "a forgery is one, whoever stands before it": (
+        [seen(3, 3, 3), larger(seen(-3, -3, -3, flaw="too dark"), 2)], FAKE, "2 people; person 1 looks forged",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNJUDGED)
+def test_nobody_vouches_for_a_larger_face_that_cannot_be_judged(name):
+    people, verdict, reason = UNJUDGED[name]
+    judgement = judge(dict(enumerate(people)), CRITERIA, rule="mean-logit")
+    assert judgement.verdict is verdict and judgement.reason.startswith(reason)
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_every_rule(rule):
     assert judge({}, CRITERIA, rule=rule).verdict is Label.NO_FACE
@@ -193,7 +233,7 @@ def test_every_rule(rule):
 def test_tracks_that_the_detector_doubts_are_left_out_where_there_are_others():
     hand = [dataclasses.replace(frame, face_probability=0.8, flaw="hardly a face") for frame in seen(9, 9, 9)]
     judgement = judge({0: hand, 1: seen(-3, -3, -3)}, CRITERIA, rule="mean-logit")
-    assert judgement.reason == "1 person, who shows no sign of forgery in 3 frames"
+    assert judgement.reason == "1 person, who shows the model no sign of forgery in 3 frames"
     assert [track.id for track in judgement.tracks] == [0]
     alone = judge({0: hand}, CRITERIA, rule="mean-logit")
     assert (alone.verdict, alone.reason) == (INCONCLUSIVE, "1 person, who cannot be judged, the face is hardly a face")
