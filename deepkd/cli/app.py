@@ -108,8 +108,14 @@ def build(names: Iterable[str] = COMMANDS) -> typer.Typer:
     )
     program.callback()(_root)
     for name in names:
-        program.command(name)(getattr(importlib.import_module(f"deepkd.cli.{name}"), name))
+        command = getattr(importlib.import_module(f"deepkd.cli.{name}"), name)
+        program.command(name, help=_flowing(command.__doc__ or ""))(command)
     return program
+
+
+def _flowing(text: str) -> str:
+    """A docstring with a line for each paragraph: line breaks would be kept, and a terminal has its own."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
 @cache

@@ -57,8 +57,9 @@ def detect(
 ) -> None:
     """Judge whether the faces in videos or images are forged.
 
-    The answer for each input is FAKE, REAL, INCONCLUSIVE or NO_FACE, with the reason. FAKE is a reason to look closer,
-    never a proof; REAL is no certificate.
+    The answer for each input is FAKE, REAL, INCONCLUSIVE or NO_FACE, with the reason.
+
+    FAKE is a reason to look closer, never a proof; REAL is no certificate.
 
     Exit codes: 0 all were judged; 1 nothing could be judged; 2 wrong usage; 3 some inputs failed;
     4 a FAKE was found (with --fail-on-fake only).
