@@ -14,9 +14,13 @@ from typer.core import TyperGroup
 from deepkd import __version__
 from deepkd.errors import DeepKDError
 
-COMMANDS = (
-    "extract", "forge", "train", "distill", "prune", "quantize", "export", "evaluate", "detect", "benchmark", "doctor",
-)  # fmt: skip
+PANELS = {
+    "Judge clips": ("detect", "doctor"),
+    "Make a model": ("extract", "forge", "train", "distill", "prune", "quantize", "export"),
+    "Measure it": ("evaluate", "benchmark"),
+}
+"""Heading in `deepkd --help` -> its commands."""
+COMMANDS = {name: panel for panel, names in PANELS.items() for name in names}
 
 
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
@@ -109,7 +113,7 @@ def build(names: Iterable[str] = COMMANDS) -> typer.Typer:
     program.callback()(_root)
     for name in names:
         command = getattr(importlib.import_module(f"deepkd.cli.{name}"), name)
-        program.command(name, help=_flowing(command.__doc__ or ""))(command)
+        program.command(name, help=_flowing(command.__doc__ or ""), rich_help_panel=COMMANDS[name])(command)
     return program
 
 
