@@ -110,7 +110,8 @@ def test_the_report_has_the_essence_of_the_card(name: str) -> None:
         r"[\d,]+ face crops \(.+\) of \w", facts["trained on"]
     )
     assert all(f"{data}: {figure}" in facts["AUC, with 95% intervals"] for data, figure in card["auc"].items())
-    assert all(limit.strip(".").lower() in facts["limits"].lower() for limit in card["limits"])
+    (limits_said,) = re.findall(f"<li>The card of {name} says of it: (.*?)</li>", html.unescape(out.getvalue()))
+    assert all(limit.strip(".").lower() in limits_said.lower() for limit in card["limits"])
     assert facts["architecture"] == said["architecture"]
     recipe = said["recipe"]
     assert facts["recipe"].startswith(
@@ -118,7 +119,7 @@ def test_the_report_has_the_essence_of_the_card(name: str) -> None:
     )
     assert said["recipe"]["index_sha256"] in facts["recipe"] and said["recipe"]["families"] not in out.getvalue()
     assert facts["calibration"].startswith(f"temperature {scorer.calibration.temperature:.4g}, bias ")
-    assert facts["thresholds"] == f"REAL up to {limits['real']:.2f}, FAKE from {limits['fake']:.2f}"
+    assert facts["thresholds"] == f"REAL up to {limits['real']:.1%}, FAKE from {limits['fake']:.1%}"
 
 
 @pytest.fixture
