@@ -32,7 +32,7 @@ CHAINS = {
     "mobilenetv2": ("teacher0", "teacher1", "teacher"),
     "lite0": ("lite0", "lite0-labels"),
     "helper": ("helper",),
-    "nano": ("nano-first", "nano-second", "nano-sharp", "nano-third", "nano-fourth"),
+    "nano": ("nano-first", "nano-second", "nano-sharp", "nano-third", "nano-fourth", "nano-blends-last", "nano-fifth"),
     "cross-efficient-vit": ("b0", "cross-efficient-vit-warm", "cross-efficient-vit", "cross-efficient-vit-second"),
     "pico": ("pico-short", "pico-long", "pico-two", "pico-three", "pico-four", "pico"),
 }
