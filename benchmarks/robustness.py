@@ -298,23 +298,18 @@ def show_clips(document: Mapping[str, Any]) -> str:
         conditions.append((damage(one), these))
     named = [(title, *pair) for title, these in conditions for pair in zip(ROLES.values(), these, strict=True)]
     lines = [[title, name, *clip_cells(one)] for title, name, one in named]
-    whole = models[0]["videos"]
+    whole, failed = models[0]["videos"], models[0]["unjudged"].get("ERROR", 0)
+    unread = f"; {failed} more could not be read and are left out" if failed else ""
     counted = (
         f"{whole['rows']} clips of `{document['data']}` ({whole['real']} real, {whole['fake']} forged), split "
         f"{document['split']}, each judged as `deepkd detect` does from at least {document['frames']} frames"
-        f"{unread(models[0]['unjudged'])}. A clip without a score is INCONCLUSIVE here; AUC is of those with a score."
+        f"{unread}. A clip without a score is INCONCLUSIVE here; AUC is of those with a score."
     )
     titles = ["damage", "model", "AUC", "real called FAKE", "forged called FAKE", "INCONCLUSIVE", "clips with a score"]
     few = "" if min(whole["real"], whole["fake"]) >= 50 else (
         "\n\nSo few clips show that the whole path holds under damage, not how right a model is."
     )  # fmt: skip
     return f"{counted}\n\n{markdown(titles, lines, left=2)}{few}"
-
-
-def unread(unjudged: Mapping[str, int]) -> str:
-    """What is said of the clips that no figure has."""
-    count = unjudged.get("ERROR", 0)
-    return f"; {count} more could not be read and are left out" if count else ""
 
 
 def clip_cells(metrics: Mapping[str, Any] | None) -> list[str]:
