@@ -81,11 +81,7 @@ def detect(
             outcome = _judge(inputs, bench, reports, first=first, quiet=quiet, verbose=verbose)
     code = exit_code(outcome.tally, fail_on_fake=fail_on_fake)
     if save_video and outcome.last and not outcome.interrupted:
-        try:
-            _draw(outcome.last, save_video, config.timeout_s)
-        except DeepKDError as error:
-            error.exit_code = FOUND if code == FOUND else error.exit_code
-            raise
+        _draw(outcome.last, save_video, config.timeout_s, code)
     if not quiet and not (config.format == "table" and sys.stdout.isatty()):
         from deepkd.cli.progress import name_first
 
@@ -176,7 +172,8 @@ def _reports(bench: "Bench", file: Path | None) -> Iterator[list["Report"]]:
     from deepkd.report import Provenance, open_report, report_name
 
     scorer = bench.scorer
-    settings, thresholds = bench.config.as_dict(), bench.thresholds.to_dict() if bench.thresholds else {}
+    settings, limits = bench.config.as_dict(), bench.thresholds
+    thresholds = limits.to_dict() if limits else {}
     provenance = Provenance(scorer.name, scorer.sha256, scorer.params, scorer.metadata, settings, thresholds)
     with ExitStack() as stack:
         reports: list[Report] = []
@@ -234,12 +231,20 @@ class _StandardOutput:
                 self.check()
 
 
-def _draw(verdict: "Verdict", file: Path, limit_s: float) -> None:
-    """Draw the verdict into a copy of its clip; nothing has the name `file` before it is whole."""
+def _draw(verdict: "Verdict", file: Path, limit_s: float, code: int) -> None:
+    """Draw the verdict into a copy of its clip; nothing has the name `file` before it is whole.
+
+    Where that fails, the program's exit code so far stays if it tells of a FAKE.
+    """
     from deepkd.report.video import write_video
 
-    with writing(file) as beside:
-        write_video(verdict, beside, limit_s=limit_s)
+    try:
+        with writing(file) as beside:
+            write_video(verdict, beside, limit_s=limit_s)
+    except DeepKDError as error:
+        if code == FOUND:
+            error.exit_code = code
+        raise
 
 
 def _judge(
