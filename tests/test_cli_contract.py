@@ -13,7 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from deepkd import __version__
-from deepkd.cli.app import COMMANDS, app, printable
+from deepkd.cli.app import COMMANDS, app
 
 ROOT = Path(__file__).parents[1]
 CONTRACT = {
@@ -150,10 +150,6 @@ def test_help_shows_defaults_of_zero_and_none_that_are_empty() -> None:
     assert re.search(r"Seed of everything that is drawn\. \[default: 0\]", help)
     assert re.search(r"self-blended images\)\. \[default: 0\.0\]", help)
     assert "[default: ]" not in help
-
-
-def test_control_characters_are_shown_as_escapes() -> None:
-    assert printable("a\x1b[31mb\u202ec\udce9\n") == "a\\x1b[31mb\\u202ec\\udce9\\n"
 
 
 @pytest.mark.parametrize("name", ["x\nerror: fine.html", "a:warning:b.html", "[red]c.html", "d\x1b[2J.html"])

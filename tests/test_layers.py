@@ -32,6 +32,7 @@ LAYERS = (
         "deepkd.shipped",
         "deepkd.outputs",
         "deepkd.timing",
+        "deepkd.text",
         "deepkd",
     },
 )

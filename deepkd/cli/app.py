@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from deepkd import __version__
 from deepkd.errors import DeepKDError
+from deepkd.text import visible
 
 PANELS = {
     "Judge clips": ("detect", "doctor"),
@@ -78,12 +79,7 @@ def _complain(message: str) -> None:
     from rich.console import Console  # most runs have nothing to complain of, and need not wait for it
     from rich.markup import escape
 
-    Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(printable(message))}", emoji=False)
-
-
-def printable(text: str) -> str:
-    """Text on one line, with control characters and broken encodings shown as escapes, safe for a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)
+    Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(visible(message))}", emoji=False)
 
 
 def _version(shown: bool) -> None:

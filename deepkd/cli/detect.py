@@ -296,7 +296,7 @@ def _with_progress(verdicts: Iterator["Verdict"], inputs: Iterable["Source"], *,
 
 
 def _tell(verdict: "Verdict") -> None:
-    from deepkd.report.escape import visible
+    from deepkd.text import visible
 
     count = verdict.frames_sampled
     stages = ", ".join(f"{stage} {ms:.0f} ms" for stage, ms in verdict.timing_ms.items())

@@ -19,14 +19,14 @@ def say(text: str) -> None:
 
 def warn(text: str) -> None:
     """A warning on standard error, with what is no plain character in it escaped."""
-    from deepkd.report.escape import visible
+    from deepkd.text import visible
 
     print(f"warning: {visible(text)}", file=sys.stderr)
 
 
 def name_first(heading: str, texts: Sequence[str], *, rest: str = "more", out: TextIO | None = None) -> None:
     """A line for each of the first texts, and one that tells how many more there are; on standard error."""
-    from deepkd.report.escape import visible
+    from deepkd.text import visible
 
     for text in texts[:NAMED]:
         print(f"{heading}: {visible(text)}", file=out or sys.stderr)

@@ -26,9 +26,10 @@ from deepkd.machine import cores, machine
 from deepkd.outputs import scratch
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import CropModel, InputFormat
-from deepkd.scoring.verdict import Thresholds, as_text
+from deepkd.scoring.verdict import Thresholds
 from deepkd.settings.detect import DetectConfig
 from deepkd.settings.evaluation import BenchmarkConfig, EvaluateConfig
+from deepkd.text import as_text
 
 if TYPE_CHECKING:
     from deepkd.data.crops import CropSet

@@ -26,8 +26,8 @@ from deepkd.evaluation.overlaps import (
 from deepkd.evaluation.robustness import measure_robustness
 from deepkd.evaluation.scores import Crops, Progress, logits_of, within
 from deepkd.scoring.model import CropModel
-from deepkd.scoring.verdict import as_text
 from deepkd.settings.evaluation import EvaluateConfig
+from deepkd.text import as_text
 from deepkd.video.crops import INDEX_NAME, CropRow, read_index
 
 SCHEMA = "deepkd.evaluate/1"

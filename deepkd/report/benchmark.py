@@ -14,9 +14,9 @@ from rich.text import Text
 
 from deepkd.outputs import writing
 from deepkd.report.csv import cell
-from deepkd.report.escape import visible
 from deepkd.report.plots import RUNTIMES, draw_benchmark
 from deepkd.report.tables import print_json, print_table
+from deepkd.text import visible
 
 ROWS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "Runtime": lambda row: RUNTIMES[row["runtime"]],

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from deepkd.report import Provenance
-from deepkd.report.escape import visible
 from deepkd.shipped import shipped_card
+from deepkd.text import visible
 
 SHOWN = {
     "calibration": ("temperature", "bias"),

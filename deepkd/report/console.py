@@ -4,8 +4,8 @@ from collections import Counter
 from typing import TextIO
 
 from deepkd.report import Provenance
-from deepkd.report.escape import visible
 from deepkd.scoring.verdict import Label, TrackVerdict, Verdict, clock
+from deepkd.text import visible
 
 STYLES = {
     Label.FAKE: "bold red",

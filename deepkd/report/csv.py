@@ -4,8 +4,8 @@ import csv
 from typing import TextIO
 
 from deepkd.report import Provenance
-from deepkd.report.escape import visible
 from deepkd.scoring.verdict import Verdict
+from deepkd.text import visible
 
 COLUMNS = ("path", "verdict", "score", "reason", "people", "duration_s", "fps", "frames_sampled", "total_ms", "model")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")

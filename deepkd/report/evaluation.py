@@ -13,9 +13,9 @@ from rich.text import Text
 
 from deepkd.report.benchmark import trained_on
 from deepkd.report.csv import cell
-from deepkd.report.escape import visible
 from deepkd.report.robustness import harm_note, robustness_table
 from deepkd.report.tables import print_json, print_table
+from deepkd.text import visible
 
 LEVELS = {"crops": "Crops", "videos": "Videos"}
 NOTE = (

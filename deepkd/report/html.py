@@ -13,10 +13,10 @@ from deepkd.detect import SHOWN
 from deepkd.report import Provenance
 from deepkd.report.card import model_facts, model_limits
 from deepkd.report.console import percent
-from deepkd.report.escape import visible
 from deepkd.report.heat import heat_png, strongest
 from deepkd.report.timeline import timeline
 from deepkd.scoring.verdict import FrameScore, Label, TrackVerdict, Verdict, clock
+from deepkd.text import visible
 
 DETAILED = 200
 """Inputs shown with their evidence; further ones have a row in the table only, so that the page still opens."""

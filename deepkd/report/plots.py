@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from deepkd.errors import DataError, UsageError
 from deepkd.outputs import writing
-from deepkd.report.escape import visible
 from deepkd.scoring.calibration import reliability
+from deepkd.text import visible
 
 Array = npt.NDArray[np.float64]
 

@@ -8,8 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from deepkd.report.benchmark import busy, trained_on
-from deepkd.report.escape import visible
 from deepkd.report.tables import print_json, print_table
+from deepkd.text import visible
 
 
 def quantize_tables(document: Mapping[str, Any]) -> Group:

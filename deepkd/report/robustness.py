@@ -10,8 +10,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from deepkd.report.escape import visible
 from deepkd.report.plots import plain, save_plot
+from deepkd.text import visible
 
 Metrics = Mapping[str, Any]
 """Figures of crops or videos in a document of schema deepkd.evaluate/1."""

@@ -8,7 +8,6 @@ A rule of `RULES` turns the first into the others.
 """
 
 import dataclasses
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from deepkd.scoring.calibration import Calibration, sigmoid
 from deepkd.scoring.evidence import MIN_PROBABILITY
 from deepkd.scoring.thresholds import Label as Label
 from deepkd.scoring.thresholds import Thresholds as Thresholds
+from deepkd.text import as_text
 
 MIN_RUN, MIN_RUN_S = 3, 0.5
 """Frames in a row that must look forged before a part of a person's time is called forged; in a closer look, where
@@ -141,16 +141,6 @@ class Verdict(Judgement):
                 stage: round(self.timing_ms.get(stage, 0.0), 2) for stage in ("decode", "faces", "score", "total")
             },
         }
-
-
-def as_text(name: str | Path) -> str:
-    r"""A name as valid Unicode: bytes that are no UTF-8, which Python keeps as lone surrogates, come out as `\xff`."""
-    return re.sub("[\ud800-\udfff]", _escaped, str(name))
-
-
-def _escaped(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
 
 
 @dataclass(frozen=True)

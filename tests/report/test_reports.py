@@ -16,13 +16,13 @@ from deepkd.errors import OutputError
 from deepkd.report import REPORTS, Provenance, open_report, report_name
 from deepkd.report.console import percent
 from deepkd.report.csv import COLUMNS, cell
-from deepkd.report.escape import visible
 from deepkd.report.heat import FORGED, GENUINE, OPACITY, SIDE_PX
 from deepkd.report.html import DETAILED
 from deepkd.report.timeline import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, timeline
 from deepkd.scoring.calibration import Calibration, sigmoid
 from deepkd.scoring.verdict import Criteria, FrameScore, Label, Thresholds, Verdict, judge
 from deepkd.settings.detect import DetectConfig
+from deepkd.text import visible
 
 THRESHOLDS = Thresholds(real=0.4, fake=0.6)
 PROVENANCE = Provenance(
@@ -142,14 +142,6 @@ def test_csv_is_read_back():
 def test_no_cell_is_a_formula(text: str, shown: str):
     assert cell(text) == shown
     assert not cell(text).startswith(("=", "+", "-", "@", "\t", "\r"))
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [("ü 😀 漢", "ü 😀 漢"), ("a\nb\tc", r"a\nb\tc"), ("\x07\x7f\x9b", r"\x07\x7f\x9b"), ("a\u2028b", r"a\u2028b")],
-)
-def test_nothing_in_a_name_acts(text: str, shown: str):
-    assert visible(text) == shown
 
 
 @pytest.mark.parametrize(("score", "text"), [(None, "-"), (0.0, "1%"), (0.004, "1%"), (0.5, "50%"), (0.999, "99%")])

@@ -1,0 +1,27 @@
+"""Text that is safe to show."""
+
+import pytest
+
+from deepkd.text import as_text, visible
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("ü 😀 漢", "ü 😀 漢"),
+        ("a\nb\tc", r"a\nb\tc"),
+        ("\x07\x7f\x9b", r"\x07\x7f\x9b"),
+        ("a\u2028b", r"a\u2028b"),
+        ("a\x1b[31mb\u202ec\udce9\n", r"a\x1b[31mb\u202ec\xe9\n"),
+    ],
+)
+def test_nothing_in_a_name_acts(text: str, shown: str) -> None:
+    assert visible(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("a.mp4", "a.mp4"), ("ü\n.mp4", "ü\n.mp4"), ("\udcff.mp4", r"\xff.mp4"), ("\ud800.mp4", r"\ud800.mp4")],
+)
+def test_names_become_valid_unicode(name: str, text: str) -> None:
+    assert as_text(name) == text
