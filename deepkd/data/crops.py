@@ -122,8 +122,7 @@ def load_crops(data_dir: Path, split: str | None = None, *, limit: int | None = 
         DataError: no index, a bad row (with its line), a missing file, or nothing left.
     """
     root = data_dir if data_dir.is_dir() else data_dir.parent
-    indexed = not data_dir.is_dir() or (data_dir / INDEX_NAME).exists() or not is_image_folder(data_dir)
-    rows = read_index(data_dir) if indexed else read_image_folder(data_dir)
+    rows = load_rows(data_dir)
     crops = CropSet(root, rows)
     _check_files(crops)
     if split is not None:
@@ -134,6 +133,16 @@ def load_crops(data_dir: Path, split: str | None = None, *, limit: int | None = 
     if limit is not None and limit < len(crops):
         crops = CropSet(root, list(whole_families(crops.rows, limit)))
     return crops
+
+
+def load_rows(data_dir: Path) -> list[CropRow]:
+    """The rows of all splits of an index or an image folder, whose files nobody has looked for yet.
+
+    Raises:
+        DataError: no index, or a bad row (with its line).
+    """
+    indexed = not data_dir.is_dir() or (data_dir / INDEX_NAME).exists() or not is_image_folder(data_dir)
+    return read_index(data_dir) if indexed else read_image_folder(data_dir)
 
 
 def _check_files(crops: CropSet) -> None:

@@ -103,9 +103,6 @@ class Journal:
     def __contains__(self, key: str) -> bool:
         return key in self._places
 
-    def __len__(self) -> int:
-        return len(self._places)
-
     def read(self, key: str) -> Record:
         """The record of a finished clip."""
         self._file.seek(self._places[key])

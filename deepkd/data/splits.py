@@ -9,7 +9,7 @@ official val or test clip, are left out of all splits.
 """
 
 import dataclasses
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -50,10 +50,6 @@ class Splits:
     """Videos of no split, because an official val or test split holds their relatives."""
     overlaps: tuple[str, ...]
     """What lies in two splits all the same, a sentence each; empty when nothing leaks."""
-
-    def counts(self) -> dict[tuple[str, str], int]:
-        """(split, label) -> clips."""
-        return dict(Counter((clip.split, clip.label) for clip in self.clips))
 
 
 def make_splits(

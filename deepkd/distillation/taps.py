@@ -38,7 +38,7 @@ class TapReader:
             raise no_such_module(network, tap.module, f"tap '{tap.module}'")
         self.tap = tap
         self.value: Tensor | None = None
-        self._hook = modules[tap.module].register_forward_hook(self._keep)
+        modules[tap.module].register_forward_hook(self._keep)
 
     def _keep(self, _: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         self.value = inputs[0] if self.tap.side == "input" else output
@@ -49,7 +49,3 @@ class TapReader:
         if value is None:
             raise ConfigError(f"tap '{self.tap.module}': the forward pass never reached it; choose another module")
         return value
-
-    def close(self) -> None:
-        """Stop listening."""
-        self._hook.remove()

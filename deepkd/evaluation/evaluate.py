@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from deepkd.data.clips import Clip, Warn
-from deepkd.data.crops import CropSet, load_crops, whole_families
+from deepkd.data.crops import CropSet, load_crops, load_rows, whole_families
 from deepkd.data.datasets import find_clips
-from deepkd.data.folders import holds_videos, is_image_folder, read_image_folder
+from deepkd.data.folders import holds_videos, is_image_folder
 from deepkd.data.perturbations import Step, parse_conditions
 from deepkd.data.splits import SPLIT_NAMES, make_splits
 from deepkd.errors import DataError, UsageError
@@ -28,7 +28,7 @@ from deepkd.evaluation.scores import Crops, Progress, logits_of, within
 from deepkd.scoring.model import CropModel
 from deepkd.settings.evaluation import EvaluateConfig
 from deepkd.text import as_text
-from deepkd.video.crops import INDEX_NAME, CropRow, read_index
+from deepkd.video.crops import INDEX_NAME, CropRow
 
 SCHEMA = "deepkd.evaluate/1"
 
@@ -165,9 +165,7 @@ def _load(
     """The crops of an index or an image folder, or else the clips of a data set, of one split, and what all have."""
     split = None if config.split == "all" else config.split
     if not data.exists() or _has_index(data) or _is_of_crops(data, config):
-        crops = load_crops(data, split, limit=config.limit)
-        indexed = _has_index(data) or not is_image_folder(data)
-        return crops, read_index(data) if indexed else read_image_folder(data)
+        return load_crops(data, split, limit=config.limit), load_rows(data)
     clips = find_clips([str(data)], dataset=config.dataset, warn=warn)
     if split in SPLIT_NAMES and not any(clip.split == split for clip in clips):
         clips = make_splits(clips).clips
