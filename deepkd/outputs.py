@@ -1,5 +1,6 @@
 """Result files: refused before the work when they cannot be written, and whole or absent after it."""
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -64,7 +65,8 @@ def writing(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: it cannot be written.
     """
-    beside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    short = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]  # the name may be as long as names can be
+    beside = path.with_name(f".{short}.{os.getpid()}.part{path.suffix}")
     try:
         try:
             yield beside

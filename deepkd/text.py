@@ -1,8 +1,10 @@
 """Names and messages as text that is safe to show: they come from strangers' files."""
 
+import csv
 import re
 import unicodedata
 from pathlib import Path
+from typing import Any, TextIO
 
 HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Unicode categories that act instead of showing: controls, direction marks, surrogates, line separators."""
@@ -24,3 +26,16 @@ def as_text(name: str | Path) -> str:
 def _escaped(match: re.Match[str]) -> str:
     code = ord(match[0])
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+
+
+def csv_writer(out: TextIO) -> Any:
+    r"""A `csv.writer` whose lines end in `\n` and that quotes whatever else a reader may take for the end of one."""
+    return csv.writer(_UnixLines(out), lineterminator="\r\n")  # it quotes what its line ends are made of
+
+
+class _UnixLines:
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def write(self, line: str) -> int:
+        return self._out.write(line.removesuffix("\r\n") + "\n")

@@ -120,6 +120,7 @@ def write_video(
     codec: str = "libx264",
     pixel_format: str | None = None,
     rotation_deg: int = 0,
+    pixel_aspect: Fraction | None = None,
     options: dict[str, str] | None = None,
 ) -> Path:
     """Encode RGB pictures; MP4s carry their index first, so that the head of a cut file can still be decoded.
@@ -140,6 +141,8 @@ def write_video(
         stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=options)
         stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
         stream.codec_context.thread_count = 1
+        if pixel_aspect:
+            stream.codec_context.sample_aspect_ratio = pixel_aspect
         if codec != "mpeg4":
             stream.codec_context.time_base = Fraction(1, CLOCK)
         for picture, t_s in zip(_chain(first, pictures), _clock(times, fps), strict=False):

@@ -1,8 +1,11 @@
 """Text that is safe to show."""
 
+import csv
+import io
+
 import pytest
 
-from deepkd.text import as_text, visible
+from deepkd.text import as_text, csv_writer, visible
 
 
 @pytest.mark.parametrize(
@@ -25,3 +28,11 @@ def test_nothing_in_a_name_acts(text: str, shown: str) -> None:
 )
 def test_names_become_valid_unicode(name: str, text: str) -> None:
     assert as_text(name) == text
+
+
+@pytest.mark.parametrize("cell", ["a\rb", "a\nb", "a\r\nb", 'a"b', "a,b", "a", " a", "\r\n"])
+def test_a_line_of_csv_comes_back_as_it_was_written(cell: str) -> None:
+    out = io.StringIO(newline="")
+    csv_writer(out).writerow((cell, 1))
+    assert out.getvalue().endswith(",1\n")
+    assert list(csv.reader(io.StringIO(out.getvalue(), newline=""))) == [[cell, "1"]]

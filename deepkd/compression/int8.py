@@ -84,7 +84,7 @@ def to_int8(
             _quantise(prepared, files[name], batches, RECIPES[name], crops)
             finish(files[name], source, "int8", recipe=name, crops=len(crops))
             distances[name] = _distance(Scorer.load(files[name], threads=threads).logits(crops), expected)
-        best = min(distances, key=lambda name: distances[name])
+        best = min(distances, key=lambda name: np.nan_to_num(distances[name], nan=np.inf))
         shutil.copyfile(files[best], out)
     return distances
 

@@ -22,7 +22,7 @@ from deepkd.data.landmarks import LandmarkFinder
 from deepkd.data.transforms import Augment, seeded
 from deepkd.errors import DataError
 from deepkd.images import Image
-from deepkd.video.crops import INDEX_NAME, CropRow, read_index
+from deepkd.video.crops import INDEX_NAME, CropRow, line_of, read_index
 
 
 class Shards:
@@ -95,7 +95,10 @@ class CropSet:
             content = self.shards.read(row.shard, row.file) if row.shard else path.read_bytes()
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-        decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
+        try:
+            decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
+        except cv2.error:  # of a size that nobody has memory for
+            decoded = None
         if decoded is None:
             raise DataError(f"{path}: not an image; extract it again or drop its row")
         return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
@@ -124,7 +127,7 @@ def load_crops(data_dir: Path, split: str | None = None, *, limit: int | None = 
     root = data_dir if data_dir.is_dir() else data_dir.parent
     rows = load_rows(data_dir)
     crops = CropSet(root, rows)
-    _check_files(crops)
+    _check_files(crops, data_dir / INDEX_NAME if data_dir.is_dir() else data_dir)
     if split is not None:
         crops = CropSet(root, [row for row in rows if row.split == split])
         if not crops.rows:
@@ -145,12 +148,12 @@ def load_rows(data_dir: Path) -> list[CropRow]:
     return read_index(data_dir) if indexed else read_image_folder(data_dir)
 
 
-def _check_files(crops: CropSet) -> None:
-    for line, row in enumerate(crops.rows, start=2):
+def _check_files(crops: CropSet, index: Path) -> None:
+    for row in crops.rows:
         known = row.file in crops.shards.members(row.shard) if row.shard else (crops.root / row.file).is_file()
         if not known:
             where = crops.root / row.shard if row.shard else crops.root
-            raise DataError(f"{crops.root / 'index.csv'}:{line}: {row.file} is not in {where}; extract again")
+            raise DataError(f"{index}:{line_of(index, row)}: {row.file} is not in {where}; extract again")
 
 
 class OfFamily(Protocol):

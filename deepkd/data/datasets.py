@@ -9,6 +9,7 @@ import glob
 import json
 import os
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -158,14 +159,14 @@ def _read_dfdc(root: Path, warn: Warn) -> list[Clip]:
 
 def _dfdc_part(path: Path, warn: Warn) -> list[Clip]:
     rows = _dfdc_rows(path)
-    elsewhere: dict[str, Path] | None = None
+    moved: dict[str, Path] | None = None
     clips, missing = [], []
     for name, row in rows.items():
         file = path.parent / name
         if not os.path.lexists(file):
-            if elsewhere is None:
-                elsewhere = {source.path.name: source.path for source in find_sources([str(path.parent)])}
-            file = elsewhere.get(PurePosixPath(name).name, file)
+            if moved is None:
+                moved = _moved(path.parent, rows)
+            file = moved.get(name, file)
         if os.path.lexists(file):
             clips.append(_dfdc_clip(file, name, row, path))
         else:
@@ -173,6 +174,16 @@ def _dfdc_part(path: Path, warn: Warn) -> list[Clip]:
     if missing:
         warn(f"{path}: {len(missing)} of {len(rows)} clips are not on disk, e.g. {missing[0]}; they are left out")
     return clips
+
+
+def _moved(root: Path, listed: Iterable[str]) -> dict[str, Path]:
+    """Name of a file in a subfolder that no list names as it lies there -> its path; one of each name."""
+    known = {root / name for name in listed}
+    found: dict[str, list[Path]] = defaultdict(list)
+    for source in find_sources([str(root)]):
+        if source.path not in known:
+            found[source.path.name].append(source.path)
+    return {name: paths[0] for name, paths in found.items() if len(paths) == 1}
 
 
 def _dfdc_rows(path: Path) -> dict[str, dict[str, Any]]:
@@ -186,6 +197,8 @@ def _dfdc_rows(path: Path) -> dict[str, dict[str, Any]]:
             raise DataError(f"{path}: not readable as CSV ({error}); {hint}") from error
         if rows and not {"filename", "label"} <= rows[0].keys():
             raise DataError(f"{path}:1: needs the columns filename,label; {hint}")
+        if any(None in (row["filename"], row["label"]) for row in rows):
+            raise DataError(f"{path}: a line is too short; {hint}")
         return {row["filename"]: {"label": row["label"], "split": split} for row in rows}
     try:
         table = json.loads(path.read_bytes())
@@ -272,11 +285,19 @@ def _ff_splits(root: Path) -> dict[str, str]:
         for folder in (root, root / "splits", root / "dataset" / "splits"):
             path = folder / f"{split}.json"
             if path.is_file():
-                try:
-                    splits |= {str(number): split for pair in json.loads(path.read_bytes()) for number in pair}
-                except (ValueError, TypeError) as error:
-                    raise DataError(f'{path}: not a list of pairs such as ["953", "974"] ({error})') from error
+                splits |= dict.fromkeys(_ff_numbers(path), split)
     return splits
+
+
+def _ff_numbers(path: Path) -> list[str]:
+    hint = 'not a list of pairs such as ["953", "974"]'
+    try:
+        pairs = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: {hint} ({error})") from error
+    if not isinstance(pairs, list) or not all(isinstance(pair, list) for pair in pairs):
+        raise DataError(f"{path}: {hint}")
+    return [str(number) for pair in pairs for number in pair]
 
 
 # Celeb-DF

@@ -116,12 +116,19 @@ def extract(
     warnings: list[str] = []
     clips = _sources(names, out, config, stdin, warnings.append)
     splits = make_splits(clips, val_share=config.val_share, test_share=config.test_share, unit=config.split_by)
+    if overwrite:
+        ClipExtractor(config, out, decode_threads=1)  # what cannot be loaded must not cost what is there
     _claim(out, resume=resume, overwrite=overwrite)
     summary = Summary(out, splits, warnings=warnings + _split_notes(splits, config))
     with Journal(out / JOURNAL_NAME) as journal:
         _settle(out, names, config)
         run = _Run(splits.clips, out, config, journal, summary)
         run.extract(progress or (lambda done, total: None))
+        if left_out := journal.keys().difference(run.keys.values()):
+            summary.warnings.append(
+                f"{len(left_out)} clips that were extracted before are not in the index: these sources lack them "
+                "as they were then; name all sources"
+            )
         write_index(out / INDEX_NAME, run.rows())
     shutil.rmtree(out / PARTS_DIR, ignore_errors=True)
     summary.seconds = time.monotonic() - start

@@ -1,5 +1,6 @@
 """Image folders: `SPLIT/CLASS/` with pictures below, read in place of an index."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -26,7 +27,8 @@ def read_image_folder(root: Path) -> list[CropRow]:
 
     A split is called train, val, test or the like. A class is called real or original, fake or manipulated; any other
     two names are taken as REAL and FAKE in alphabetical order. A folder between the class and the picture names the
-    forgery's method. A forgery with the file name of a real picture of the same split counts as made from it.
+    forgery's method. A forgery with the file name of a real picture of the same split counts as made from it: at
+    the same place below its class, or else the only one of that name.
 
     Raises:
         DataError: there are no pictures, or the folders do not name two classes.
@@ -63,7 +65,17 @@ def _row(path: PurePosixPath, label: str) -> CropRow:
 
 
 def _linked(rows: Sequence[CropRow]) -> Iterator[CropRow]:
-    """Rows whose forgeries know the real picture of the same name and split."""
-    reals = {(row.split, Path(row.file).stem): row.file for row in rows if row.label == REAL}
+    """Rows whose forgeries know the real picture of the same place or name in their split."""
+    reals: dict[tuple[str, str], list[str]] = defaultdict(list)
     for row in rows:
-        yield row if row.label == REAL else replace(row, original=reals.get((row.split, Path(row.file).stem), row.file))
+        for name in _names(row) if row.label == REAL else ():
+            reals[row.split, name].append(row.file)
+    for row in rows:
+        same = next((found for name in _names(row) if len(found := reals[row.split, name]) == 1), [row.file])
+        yield row if row.label == REAL else replace(row, original=same[0])
+
+
+def _names(row: CropRow) -> dict[str, None]:
+    """Place of a picture below its class, without its ending, and its name alone; one of them where they are one."""
+    place = PurePosixPath(*PurePosixPath(row.file).parts[2:]).with_suffix("")
+    return {str(place): None, place.name: None}

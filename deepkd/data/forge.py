@@ -25,6 +25,7 @@ from deepkd.errors import DataError, OutputError
 from deepkd.outputs import check_folder
 from deepkd.settings.data import ForgeConfig
 from deepkd.video.crops import INDEX_NAME
+from deepkd.video.faces import load_detector
 
 SETTINGS_NAME = "forge.json"
 OWN_NAMES = (INDEX_NAME, LIST_NAME, CROPS_DIR, PARTS_DIR, "real", "fake", SETTINGS_NAME)
@@ -57,6 +58,8 @@ def forge(
     made = Forged(out)
     clips = _real_clips(names, out, config, stdin, made.warnings)
     clips = make_splits(clips, val_share=config.val_share, test_share=config.test_share).clips
+    if overwrite:
+        load_detector(config.detector, device=config.device)  # what cannot be loaded must not cost what is there
     _claim(out, overwrite=overwrite)
     config.save(out / SETTINGS_NAME)
     KINDS[config.kind](clips, config, made, progress or (lambda *_: None))

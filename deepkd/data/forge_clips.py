@@ -1,6 +1,5 @@
 """Forged clips: one person followed through a clip, and the same forgery of the face in every frame."""
 
-import csv
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from deepkd.errors import InputError, OutputError
 from deepkd.images import Image
 from deepkd.outputs import writing
 from deepkd.settings.data import ForgeConfig
+from deepkd.text import csv_writer
 from deepkd.video.encoder import write_clip
 from deepkd.video.faces import Face, FaceDetector, load_detector
 from deepkd.video.frames import every_frame, probe, read_frames
@@ -206,6 +206,6 @@ def _write_one(path: Path, scene: Scene, seconds: float, change: Callable[[Image
 
 def _write_list(path: Path, lines: Sequence[tuple[str, ...]]) -> None:
     with writing(path) as beside, beside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv_writer(file)
         writer.writerow(("path", "label", "original", "split", "method"))
         writer.writerows(lines)

@@ -103,6 +103,10 @@ class Journal:
     def __contains__(self, key: str) -> bool:
         return key in self._places
 
+    def keys(self) -> set[str]:
+        """Of the finished clips."""
+        return set(self._places)
+
     def read(self, key: str) -> Record:
         """The record of a finished clip."""
         self._file.seek(self._places[key])

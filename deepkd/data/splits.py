@@ -85,7 +85,7 @@ def _assigned(clips: Sequence[Clip], families: list[list[Clip]], shares: tuple[f
     chosen: dict[str, str] = {}
     for family in families:
         official = {clip.split for clip in family if clip.split in ("val", "test")}
-        drawn = _drawn(family, shares, shipped)
+        drawn = _drawn(family, shares, shipped, unit)
         chosen |= {clip.video: _split(clip, drawn, bool(official)) for clip in family}
     result = [dataclasses.replace(clip, split=chosen.get(clip.video, "")) for clip in clips]
     left_out = tuple(clip.video for clip in result if clip.label and not clip.split)
@@ -97,10 +97,14 @@ def _split(clip: Clip, drawn: str, official_relatives: bool) -> str:
     return clip.split if clip.split in ("val", "test") or official_relatives else drawn
 
 
-def _drawn(family: list[Clip], shares: tuple[float, float], shipped: set[tuple[str, str]]) -> str:
-    """The split that the hash of the family's name draws, among those that its data set does not ship."""
+def _drawn(family: list[Clip], shares: tuple[float, float], shipped: set[tuple[str, str]], unit: str) -> str:
+    """The split that the hash of the family's name draws, among those that its data set does not ship.
+
+    Its name is that of one of its people, where they make it one: more clips of them come and go.
+    """
     first = min(family, key=lambda clip: (clip.dataset, clip.original))
-    draw = share_of(f"{first.dataset}/{first.original}")
+    people = sorted({name for clip in family if clip.dataset == first.dataset for name in clip.identities})
+    draw = share_of(f"{first.dataset}/{people[0] if people and unit == 'identity' else first.original}")
     val_share, test_share = shares
     test_share = 0.0 if (first.dataset, "test") in shipped else test_share
     val_share = 0.0 if (first.dataset, "val") in shipped else val_share

@@ -101,8 +101,8 @@ def open_contenders(
     Raises:
         ModelError: nothing of that name, or a file that cannot be used.
     """
-    files = sorted(Path(argument).glob("*.onnx")) if role == "student" and Path(argument).is_dir() else []
-    argument = str(files[0]) if files else argument
+    files = sorted(Path(argument).glob("*.onnx"), key=lambda path: (path.stem != "model", path.name))
+    argument = str(files[0]) if files and role == "student" else argument
     model = open_model(argument, threads=threads, runtime=runtime)
     if isinstance(model, Scorer):
         return [_from_scorer(model, role)]

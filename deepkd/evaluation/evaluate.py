@@ -1,6 +1,7 @@
 """Evaluate: every model on the same labelled crops or videos, by method, data set and video, clean and damaged."""
 
 import csv
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from deepkd.data.datasets import find_clips
 from deepkd.data.folders import holds_videos, is_image_folder
 from deepkd.data.perturbations import Step, parse_conditions
 from deepkd.data.splits import SPLIT_NAMES, make_splits
-from deepkd.errors import DataError, UsageError
+from deepkd.errors import DataError, OutputError, UsageError
 from deepkd.evaluation.clips import evaluate_clips
 from deepkd.evaluation.evaluation import Evaluation, distinct_names, evaluate_rows
 from deepkd.evaluation.features import check_features, features_of
@@ -31,6 +32,7 @@ from deepkd.text import as_text
 from deepkd.video.crops import INDEX_NAME, CropRow
 
 SCHEMA = "deepkd.evaluate/1"
+RESULT_NAME = "evaluation.json"
 
 
 def evaluate(
@@ -104,6 +106,8 @@ def evaluate_files(
     conditions = _conditions(config, crops=isinstance(data, CropSet))
     if features and not isinstance(data, CropSet):
         raise UsageError(f"--features looks at crops, and {config.data} holds videos; extract crops first")
+    if out and not overwrite:
+        _check_others(out / RESULT_NAME, names)
     shares = training_shares(names, models, data, allow=config.allow_training_data, warn=warn)
     if isinstance(data, CropSet):
         found = _evaluate_crops(
@@ -130,6 +134,19 @@ def _load_models(arguments: Sequence[str], config: EvaluateConfig, *, features: 
     return models
 
 
+def _check_others(path: Path, names: Sequence[str]) -> None:
+    """Refuse to write over the figures of models that are not evaluated again."""
+    try:
+        known = [str(model["name"]) for model in json.loads(path.read_bytes())["models"]]
+    except (OSError, ValueError, LookupError, TypeError):
+        return
+    if lost := sorted(set(known) - set(names)):
+        models = ", ".join(lost)
+        raise OutputError(
+            f"{path}: has figures of {models}; name them again, too, or choose another --out, or --overwrite"
+        )
+
+
 def _conditions(config: EvaluateConfig, *, crops: bool) -> list[Step]:
     return parse_conditions(config.perturb, crops=crops) if config.perturb else []
 
@@ -148,10 +165,10 @@ def _evaluate_crops(
 ) -> list[Evaluation]:
     """The figures of clean crops, of damaged ones, and the features."""
     count = sum(1 for row in crops.rows if row.label)
-    total = count * (1 + len(conditions))
-    found = evaluate(models, crops, config, names=names, progress=within(tell, 0, total))
-    told = within(tell, count, total)
+    damaged, total = count * len(conditions), count * (1 + len(conditions))
+    told = within(tell, 0, total)  # first, since it finds out whether `out` is another evaluation's
     harmed = measure_robustness(models, crops, conditions, config, folder=out, overwrite=overwrite, progress=told)
+    found = evaluate(models, crops, config, names=names, progress=within(tell, damaged, total))
     found = [replace(one, perturbed=its) for one, its in zip(found, harmed, strict=True)]
     if not features:
         return found
@@ -184,10 +201,13 @@ def _has_index(data: Path) -> bool:
     """Whether this is an index of crops, or a folder with one; a list of videos has a column `path` instead."""
     if data.is_dir():
         return (data / INDEX_NAME).exists()
-    if data.suffix.lower() != ".csv":
+    if data.suffix.lower() != ".csv" or not data.is_file():
         return False
-    with data.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-        return "path" not in next(csv.reader(file), [])
+    try:
+        with data.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+            return "path" not in next(csv.reader(file), [])
+    except csv.Error as error:
+        raise DataError(f"{data}: not a CSV file ({error})") from error
 
 
 def _is_of_crops(data: Path, config: EvaluateConfig) -> bool:

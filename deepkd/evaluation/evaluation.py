@@ -1,6 +1,5 @@
 """Evaluation: the figures of one model on one labelled set of crops or videos."""
 
-import csv
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import CropModel
 from deepkd.scoring.verdict import Thresholds
 from deepkd.settings.evaluation import EvaluateConfig
+from deepkd.text import csv_writer
 from deepkd.video.crops import CropRow
 
 Names = npt.NDArray[np.str_]
@@ -295,7 +295,7 @@ def write_scores(path: Path, evaluations: Sequence[Evaluation]) -> None:
     """
     several, whole = len(evaluations) > 1, evaluations[0].crops is None
     with writing(path) as beside, beside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        write = csv.writer(file, lineterminator="\n").writerow
+        write = csv_writer(file).writerow
         write(["file", "label", "score", *(["model"] if several else []), *(["answer", "reason"] if whole else [])])
         for found in evaluations:
             model = [found.name] if several else []

@@ -1,6 +1,5 @@
 """Benchmarks for people and programs: a document of schema deepkd.benchmark/1 as tables, JSON or CSV."""
 
-import csv
 import io
 import json
 from collections.abc import Callable, Mapping
@@ -16,7 +15,7 @@ from deepkd.outputs import writing
 from deepkd.report.csv import cell
 from deepkd.report.plots import RUNTIMES, draw_benchmark
 from deepkd.report.tables import print_json, print_table
-from deepkd.text import visible
+from deepkd.text import csv_writer, visible
 
 ROWS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "Runtime": lambda row: RUNTIMES[row["runtime"]],
@@ -118,7 +117,7 @@ def busy(at: Mapping[str, Any], *, then: str = "measure again when it is idle, o
 def benchmark_csv(document: Mapping[str, Any]) -> str:
     """One line per model; an empty cell is no value."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv_writer(text)
     plain = ["name", "role", "runtime", "params", "macs", "bytes"]
     latency, rest = ["batch", "p50", "p95", "runs"], ["throughput_per_s", "peak_rss_mb", "auc"]
     writer.writerow([*plain, *(f"latency_ms_{key}" for key in latency), *rest])

@@ -1,11 +1,10 @@
 """CSV: one row a video, for a spreadsheet."""
 
-import csv
 from typing import TextIO
 
 from deepkd.report import Provenance
 from deepkd.scoring.verdict import Verdict
-from deepkd.text import visible
+from deepkd.text import csv_writer, visible
 
 COLUMNS = ("path", "verdict", "score", "reason", "people", "duration_s", "fps", "frames_sampled", "total_ms", "model")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -24,7 +23,7 @@ class CsvReport:
     def __init__(self, out: TextIO, provenance: Provenance) -> None:
         self.out = out
         self._model = cell(provenance.model)
-        self._writer = csv.writer(out, lineterminator="\n")
+        self._writer = csv_writer(out)
         self._writer.writerow(COLUMNS)
 
     def add(self, verdict: Verdict) -> None:

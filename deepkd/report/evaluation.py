@@ -1,6 +1,5 @@
 """Evaluations for people and programs: a document of schema deepkd.evaluate/1 as a table, JSON or CSV."""
 
-import csv
 import io
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -15,7 +14,7 @@ from deepkd.report.benchmark import trained_on
 from deepkd.report.csv import cell
 from deepkd.report.robustness import harm_note, robustness_table
 from deepkd.report.tables import print_json, print_table
-from deepkd.text import visible
+from deepkd.text import csv_writer, visible
 
 LEVELS = {"crops": "Crops", "videos": "Videos"}
 NOTE = (
@@ -137,7 +136,7 @@ def _counted(metrics: Mapping[str, Any]) -> str:
 def evaluation_csv(document: Mapping[str, Any]) -> str:
     """One line per model, level and figure: `model,level,figure,value,low,high`; an empty cell is no value."""
     text = io.StringIO()
-    write = csv.writer(text, lineterminator="\n").writerow
+    write = csv_writer(text).writerow
     write(["model", "level", "figure", "value", "low", "high"])
     for model in document["models"]:
         for level, metrics in _levels(model):

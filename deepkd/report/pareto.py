@@ -1,6 +1,5 @@
 """The models of a folder for people and programs: a document of schema deepkd.pareto/1 as a table, JSON, CSV, plots."""
 
-import csv
 import io
 import json
 import math
@@ -19,7 +18,7 @@ from deepkd.report.benchmark import busy, trained_on
 from deepkd.report.csv import cell
 from deepkd.report.plots import COLORS, RUNTIMES, plain, save_plot
 from deepkd.report.tables import print_json, print_table
-from deepkd.text import visible
+from deepkd.text import csv_writer, visible
 
 FRONTS = {"latency": "fast", "bytes": "small"}
 """Front -> what a model on it is called: none is as right and faster, or smaller."""
@@ -85,7 +84,7 @@ def notes(document: Document) -> str:
 def pareto_csv(document: Document) -> str:
     """One line per model; an empty cell is no value."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv_writer(text)
     counts = [each["threads"] for each in document["models"][0]["latency_ms"]]
     times = [f"latency_ms_{kind}_{count}" for kind in ("single", "batch") for count in counts]
     keys = ["name", "role", "made", "params", "macs", "bytes"]

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from deepkd.errors import DataError
 from deepkd.images import Image
 from deepkd.outputs import writing
+from deepkd.text import csv_writer
 from deepkd.video.faces import Face
 from deepkd.video.frames import Frame
 
@@ -144,6 +145,14 @@ def read_index(path: Path) -> list[CropRow]:
     return rows
 
 
+def line_of(path: Path, row: CropRow) -> int:
+    """The line of an index file that a row of it stands on, counted from 1; 0 where it is not there any more."""
+    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+        reader = csv.DictReader(file)
+        same = (reader.line_num for one in reader if (one["file"], one.get("shard") or "") == (row.file, row.shard))
+        return next(same, 0)
+
+
 def _read_rows(path: Path, reader: "csv.DictReader[str]") -> Iterable[CropRow]:
     missing = [name for name in ("file", "label") if name not in (reader.fieldnames or ())]
     if missing:
@@ -211,7 +220,7 @@ def write_index(path: Path, rows: Iterable[CropRow]) -> None:
         writing(path) as beside,
         beside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv_writer(file)
         writer.writerow(names)
         writer.writerows([_cell(getattr(row, name)) for name in names] for row in rows)
 

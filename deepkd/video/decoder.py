@@ -34,6 +34,9 @@ SEEK_S = 10.0
 INDEX_ERROR_S = 0.2
 """How far the time of a keyframe in a file's index, a decoding time, may lie from the time at which it is shown."""
 
+ASPECTS = (0.25, 4.0)
+"""Between these a file is believed what it says of its pixels' shape; films are shot at 0.5 to 2."""
+
 GUESSED_FPS = 25.0
 """For streams that carry neither timestamps nor a frame rate."""
 
@@ -117,10 +120,18 @@ class Decoder:
         whole = self._container.duration
         return whole / av.time_base if whole and whole > 0 and self._is_timed else None
 
+    @property
+    def pixel_aspect(self) -> float:
+        """Width of a pixel by its height; 1 where they are square, the file says nothing of it, or nonsense."""
+        aspect = float(self._stream.sample_aspect_ratio or 1)
+        return aspect if ASPECTS[0] <= aspect <= ASPECTS[1] else 1.0
+
     def first(self) -> Sample | None:
         """The first frame, which is not taken away from those to come; None where not one decodes."""
-        if self._ahead is None:
+        while self._ahead is None:
             self._ahead = next(self._coming, None)
+            if self._ahead is None and not self.climb(0.0):
+                break
         return self._ahead
 
     def begin(self, target_s: float, within_s: float) -> None:
@@ -323,6 +334,9 @@ def open_container(path: Path, file: BinaryIO, max_pixels: int) -> InputContaine
         )
         return container
     except (av.FFmpegError, OSError, ValueError) as error:
+        file.seek(4)
+        if file.read(4) == b"ftyp":
+            raise VideoError(f"{path}: is an MP4 that was cut off before its index, or damaged; get it anew") from error
         what = "not a video or image" if isinstance(error, av.ArgumentError) else "damaged, or not a video or image"
         raise VideoError(f"{path}: is {what} that can be read; give e.g. MP4, MKV, WebM, JPEG or PNG") from error
 

@@ -27,6 +27,9 @@ MAX_SAMPLES = 100_000
 MAX_SHIFT = 0.4
 """How far a cheap frame may lie from the middle of its part, as a share of the part, before dearer ones are decoded."""
 
+SQUARE = 0.02
+"""Pixels this near to square, such as scaling to even sides leaves, are taken as they are."""
+
 FAR = 1 / 16
 """How far the end of a video may lie from the declared one, as a share of its length, before the declaration is
 disbelieved: samples would go astray, and a few bytes in the header would do to escape a verdict."""
@@ -38,9 +41,9 @@ class VideoInfo:
 
     path: Path
     width: int
-    """Pixels, upright."""
+    """Pixels, upright and square."""
     height: int
-    """Pixels, upright."""
+    """Pixels, upright and square."""
     rotation_deg: int
     """Turn applied to make the frames upright, degrees counter-clockwise: 0, 90, 180 or 270."""
     fps: float
@@ -206,16 +209,18 @@ class _Moving:
             raise _undecodable(self.path, video)
         check_size(self.path, first.picture, self._max_pixels)
         turns = _quarter_turns(first.picture)
-        size = (first.picture.width, first.picture.height)
+        size = _square_size(first.picture, video.pixel_aspect)
         width, height = reversed(size) if turns % 2 else size
         warnings = (f"{video.others} more video streams are ignored",) if video.others else ()
-        return VideoInfo(self.path, width, height, turns * 90, video.fps, self._length_s, video.codec, False, warnings)
+        found = VideoInfo(self.path, width, height, turns * 90, video.fps, self._length_s, video.codec, False, warnings)
+        check_size(self.path, found, self._max_pixels)
+        return found
 
     def frames(self, warn: Callable[[str], None] | None = None) -> Iterator[Frame]:
         index = -1
         for index, sample in enumerate(_sampled(self._video, self._moments)):
             check_size(self.path, sample.picture, self._max_pixels)
-            yield Frame(upright(sample.picture), sample.t_s, index)
+            yield Frame(upright(sample.picture, self._video.pixel_aspect), sample.t_s, index)
         if index < 0:
             raise _undecodable(self.path, self._video)
         if warn:
@@ -235,7 +240,7 @@ def every_frame(path: Path, *, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[f
             pass  # up to the level that leaves nothing out
         for sample in video.decoded():
             check_size(path, sample.picture, max_pixels)
-            yield sample.t_s, upright(sample.picture)
+            yield sample.t_s, upright(sample.picture, video.pixel_aspect)
 
 
 def _sampled(video: Decoder, moments: Moments) -> Iterator[Sample]:
@@ -304,9 +309,17 @@ def _quarter_turns(picture: VideoFrame) -> int:
     return round(picture.rotation / 90) % 4
 
 
-def upright(picture: VideoFrame) -> Image:
-    """The picture as RGB uint8 (H, W, 3), turned upright."""
+def _square_size(picture: VideoFrame, aspect: float) -> tuple[int, int]:
+    """Width and height of the picture once its pixels are square: larger on one side, so that no detail is lost."""
+    if abs(aspect - 1) < SQUARE:
+        return picture.width, picture.height
+    return round(picture.width * max(aspect, 1.0)), round(picture.height / min(aspect, 1.0))
+
+
+def upright(picture: VideoFrame, aspect: float = 1.0) -> Image:
+    """The picture as RGB uint8 (H, W, 3), upright and with square pixels, where its own are `aspect` times as wide."""
     import numpy as np  # not needed before a frame is there, and slower to load than a frame is to decode
 
-    image = picture.to_ndarray(format="rgb24")
+    width, height = _square_size(picture, aspect)
+    image = picture.to_ndarray(format="rgb24", width=width, height=height)
     return np.ascontiguousarray(np.rot90(image, _quarter_turns(picture)))

@@ -16,6 +16,9 @@ from deepkd.errors import ImageError, VideoError
 if TYPE_CHECKING:
     from deepkd.images import Image
 
+BMP_CORE_HEADER = b"\x0c\0\0\0"
+"""How OS/2's BMP begins, whose sides take two bytes each."""
+
 MAX_BYTES = 1 << 28
 """Largest image file that is read."""
 
@@ -129,7 +132,8 @@ def _size(data: bytes) -> tuple[int, int]:
             case "png":
                 width, height = struct.unpack_from(">II", data, 16)
             case "bmp":
-                width, height = struct.unpack_from("<ii", data, 18)
+                is_old = data[14:18] == BMP_CORE_HEADER
+                width, height = struct.unpack_from("<HH" if is_old else "<ii", data, 18)
             case "webp":
                 width, height = _webp_size(data)
             case _:

@@ -176,6 +176,23 @@ def test_what_is_kept_outlives_an_overwrite_that_comes_to_nothing(model, data, t
     assert kept.read_text() == lines, "begun anew"
 
 
+def test_figures_of_other_models_are_not_replaced_unasked(model, data, tmp_path):
+    assert run(model, "--data", data, *ALL, "--resamples", 0, "--out", tmp_path).exit_code == 0
+    before = (tmp_path / "evaluation.json").read_bytes()
+    result = run("deepkd-pico", "--data", data, *ALL, "--resamples", 0, "--out", tmp_path)
+    assert result.exit_code == 1 and "evaluation.json: has figures of green; name them again" in result.stderr
+    assert (tmp_path / "evaluation.json").read_bytes() == before
+    assert run(model, "deepkd-pico", "--data", data, *ALL, "--resamples", 0, "--out", tmp_path).exit_code == 0
+    assert run(model, "--data", data, *ALL, "--resamples", 0, "--out", tmp_path, "--overwrite").exit_code == 0
+
+
+def test_a_folder_begun_with_other_data_is_refused_before_anything_is_scored(model, data, tmp_path, monkeypatch):
+    assert run(model, "--data", data, *ALL, "--resamples", 0, "--out", tmp_path).exit_code == 0
+    monkeypatch.setattr("deepkd.evaluation.evaluate.logits_of", lambda *_, **__: pytest.fail("it was scored"))
+    result = run(model, "--data", data, *ALL, "--resamples", 0, "--out", tmp_path, "--seed", 1)
+    assert result.exit_code == 1 and "other data or settings" in result.stderr
+
+
 def test_scores_of_other_pictures_or_other_damage_are_not_taken(model, tmp_path, monkeypatch):
     data, out = write_crops(tmp_path / "crops", families=5), tmp_path / "out"
     command = (model, "--data", data, *ALL, "--perturb", "jpeg:10", "--resamples", 0, "--out", out)

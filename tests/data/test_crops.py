@@ -2,6 +2,8 @@
 
 import dataclasses
 import pickle
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -46,12 +48,23 @@ def test_what_does_not_fit_is_refused_with_its_line(tmp_path: Path) -> None:
     (data / "1-real.jpg").unlink()
     with pytest.raises(DataError, match=r"index\.csv:4: 1-real\.jpg is not in"):
         load_crops(data)
+    text = (data / "index.csv").read_text().splitlines(keepends=True)
+    text.insert(1, '"a\nb.jpg"' + text[1][text[1].index(",") :])
+    (data / "a\nb.jpg").write_bytes((data / "0-real.jpg").read_bytes())
+    (data / "other.csv").write_text("".join(text))
+    with pytest.raises(DataError, match=r"other\.csv:6: 1-real\.jpg is not in"):
+        load_crops(data / "other.csv")
     shards = write_crops(tmp_path / "b", shards=2)
     (shards / "crops-1.tar").write_bytes(b"not a tar")
     with pytest.raises(DataError, match=r"crops-1\.tar: not a readable tar shard"):
         load_crops(shards)
     broken = write_crops(tmp_path / "c")
     (broken / "0-fake.jpg").write_bytes(b"\xff\xd8 not a jpeg")
+    with pytest.raises(DataError, match=r"0-fake\.jpg: not an image"):
+        load_crops(broken).image(1)
+    png = cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+    header = png[12:16] + struct.pack(">II", 40_000, 40_000) + png[24:29]
+    (broken / "0-fake.jpg").write_bytes(png[:12] + header + struct.pack(">I", zlib.crc32(header)) + png[33:])
     with pytest.raises(DataError, match=r"0-fake\.jpg: not an image"):
         load_crops(broken).image(1)
     gone = load_crops(broken)

@@ -331,9 +331,11 @@ DAMAGED = [
     ("metadata.json", "[1]", DataError, "not a table of clips"),
     ("metadata.json", '{"a.mp4": {"label": "MAYBE"}}', DataError, "a.mp4: unknown label 'MAYBE'"),
     ("labels.csv", "file,kind\nx,1\n", DataError, "labels.csv:1: needs the columns filename,label"),
+    ("labels.csv", "label,filename\n0\n", DataError, "labels.csv: a line is too short"),
     ("Celeb-real/../List_of_testing_videos.txt", "1 what\n", DataError, "List_of_testing_videos.txt:1"),
     ("Celeb-real/../List_of_testing_videos.txt", "0 Celeb-real/a.mp4\n", DataError, "1 means REAL"),
     ("original_sequences/../train.json", '[["1", 2], 3]', DataError, "train.json: not a list of pairs"),
+    ("original_sequences/../train.json", '["953", "974"]', DataError, "train.json: not a list of pairs"),
 ]
 
 
@@ -368,6 +370,17 @@ def test_clips_that_the_list_names_and_the_disk_lacks_are_counted(tmp_path: Path
     warnings: list[str] = []
     assert len(find_clips([str(root)], warn=warnings.append)) == 2
     assert len(warnings) == 1 and "1 of 2 clips are not on disk, e.g. b.mp4" in warnings[0]
+
+
+def test_a_clip_that_lies_elsewhere_is_found_but_no_other_is_taken_for_it(tmp_path: Path) -> None:
+    tree(tmp_path, "real/1.mp4", "below/2.mp4", "a/3.mp4", "b/3.mp4")
+    rows = {"fake/1.mp4": {"label": "FAKE"}, "1.mp4": {"label": "FAKE"}, "real/1.mp4": {"label": "REAL"}}
+    rows |= {"2.mp4": {"label": "FAKE"}, "3.mp4": {"label": "FAKE"}}
+    (tmp_path / "metadata.json").write_text(json.dumps(rows))
+    warnings: list[str] = []
+    found = {clip.video: (clip.label, clip.path) for clip in find_clips([str(tmp_path)], warn=warnings.append)}
+    assert found == {"real/1.mp4": ("REAL", tmp_path / "real/1.mp4"), "2.mp4": ("FAKE", tmp_path / "below/2.mp4")}
+    assert "3 of 5 clips are not on disk" in warnings[0]
 
 
 def test_usage_errors(tmp_path: Path) -> None:

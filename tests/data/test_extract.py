@@ -125,6 +125,15 @@ def test_an_existing_extraction_is_kept_unless_told_otherwise(clips: Path, tmp_p
     assert len(read_index(out)) == 2 and [path.name for path in (out / "crops").iterdir()] == ["a"]
 
 
+def test_what_is_there_outlives_an_overwrite_that_cannot_begin(clips: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(clips / "real/a.mp4", out=out)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(ConfigError, match="runs on the CPU"):
+        run(clips / "real/a.mp4", out=out, config=QUICK.replace(device="cuda"), overwrite=True)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
 def test_strangers_files_are_never_mixed_with_ours(clips: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
     for overwrite in (False, True):
@@ -195,6 +204,17 @@ def test_resume_tries_failed_clips_again_and_takes_labels_anew(clips: Path, tmp_
     listing.write_text("path,label\nset/real/late.mp4,FAKE\n")
     run(listing, out=out, resume=True)
     assert {row.label for row in read_index(out)} == {"FAKE"}
+
+
+def test_clips_of_sources_that_are_not_named_again_are_told_of(clips: Path, tmp_path: Path) -> None:
+    def is_told(*sources: Path, resume: bool = True) -> bool:
+        warnings = run(*sources, out=tmp_path / "out", resume=resume).warnings
+        return any(line.startswith("1 clips that were extracted before are not in the index") for line in warnings)
+
+    assert not is_told(clips / "real/a.mp4", resume=False)
+    assert is_told(clips / "fake/two.mp4")
+    assert not is_told(clips / "real/a.mp4", clips / "fake/two.mp4")
+    assert {row.video for row in read_index(tmp_path / "out")} == {"a.mp4", "two.mp4"}
 
 
 @pytest.mark.parametrize("workers", [0, 1])

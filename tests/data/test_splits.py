@@ -48,6 +48,13 @@ def test_splits_do_not_depend_on_order_or_on_clips_added() -> None:
     assert {name: after[name] for name in before} == before
 
 
+def test_more_clips_of_the_same_people_move_none() -> None:
+    clips = [real(f"id{i}_{j}", people=(f"id{i}",)) for i in range(60) for j in range(5, 7)]
+    before, after = split_of(clips), split_of(clips + [real(f"id{i}_0", people=(f"id{i}",)) for i in range(60)])
+    assert set(before.values()) == {"train", "val", "test"}
+    assert {name: after[name] for name in before} == before
+
+
 def test_splits_are_the_same_on_every_machine() -> None:
     # sha256("set/NAME") begins with be00 (0.74), 7e60 (0.494), 3ebf (0.245)
     clips = [real(name) for name in ("0.mp4", "3.mp4", "7.mp4")]

@@ -2,17 +2,18 @@
 
 import os
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
 import pytest
-from media import Media, declare, scene
+from media import Media, declare, scene, write_video
 
 from deepkd.errors import DeepKDError, ImageError, VideoError
 from deepkd.video.decoder import Decoder
-from deepkd.video.frames import MAX_SAMPLES, Frame, evenly, probe, read_frames
+from deepkd.video.frames import MAX_SAMPLES, Frame, evenly, every_frame, probe, read_frames
 
 
 def decoded(path: Path) -> dict[float, np.ndarray]:
@@ -104,6 +105,28 @@ def test_rotated_clips_come_upright(rotation_deg: int, media: Media):
     for frame in read_frames(path, frames=2):
         error = np.abs(frame.image.astype(int) - scene(size=(320, 240)))
         assert error.mean() < 4
+
+
+@pytest.mark.parametrize("rotation_deg", [0, 90])
+@pytest.mark.parametrize(
+    ("aspect", "size"),
+    [
+        (Fraction(16, 11), (320, 240)),
+        (Fraction(8, 15), (320, 240)),
+        (Fraction(100, 101), (220, 240)),
+        (Fraction(9000, 1), (220, 240)),
+    ],
+)
+def test_pixels_become_square(aspect: Fraction, size: tuple[int, int], rotation_deg: int, media: Media):
+    stored = (220, 240) if aspect > Fraction(9, 10) else (320, 128)
+    picture = np.rot90(cv2.resize(scene(size=(320, 240)), stored, interpolation=cv2.INTER_AREA), rotation_deg // 90)
+    turned = 1 / aspect if rotation_deg else aspect
+    path = write_video(media.path("wide.mp4"), [picture] * 3, rotation_deg=rotation_deg, pixel_aspect=turned)
+    info = probe(path)
+    assert (info.width, info.height) == size
+    (frame,) = read_frames(path, frames=1)
+    assert np.abs(frame.image.astype(int) - cv2.resize(scene(size=(320, 240)), size)).mean() < 6
+    assert all(image.shape == frame.image.shape for _, image in every_frame(path))
 
 
 @pytest.mark.parametrize("share", [0.5, 0.9])

@@ -1,5 +1,6 @@
 """Stills are sized before they are decoded, whatever their headers hold, and animations are refused."""
 
+import struct
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,13 @@ def test_the_size_of_a_jpeg_is_known_before_it_is_decoded(name: str, where: byte
     with pytest.raises(ImageError, match="320x240 px is more than the limit"):
         read_still(path, max_pixels=320 * 240 - 1)
     assert read_still(path, max_pixels=320 * 240).shape == (240, 320, 3)
+
+
+def test_a_picture_of_the_oldest_bmp_is_read(media: Media):
+    path = media.path("old.bmp")
+    header = struct.pack("<IHHHH", 12, 8, 4, 1, 24)
+    path.write_bytes(struct.pack("<2sIHHI", b"BM", 14 + 12 + 96, 0, 0, 26) + header + bytes(range(96)))
+    assert read_still(path, max_pixels=32).shape == (4, 8, 3)
 
 
 NO_SIZE = {
