@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -95,6 +96,18 @@ def header_only(media: Media) -> Path:
     return path
 
 
+def index_at_the_end_cut_off(media: Media) -> Path:
+    whole, path = media.clip("whole.mp4"), media.path("cut.mp4")
+    with av.open(str(whole)) as source, av.open(str(path), "w") as copy:
+        stream = copy.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                copy.mux(packet)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
+    return path
+
+
 def unknown_codec(media: Media) -> Path:
     path = media.clip("new.mp4")
     path.write_bytes(path.read_bytes().replace(b"avc1", b"zzzz"))
@@ -160,10 +173,18 @@ ROWS = {
     "zero bytes": Row(lambda m: m.junk(size=0), "ERROR", "is empty (0 bytes)", 1),
     "text": Row(lambda m: m.junk(text=True), "ERROR", "not a video or image", 1),
     "random bytes": Row(lambda m: m.junk(), "ERROR", "not a video or image", 1),
+    "cut off before its index": Row(
+        index_at_the_end_cut_off, "ERROR", "is an MP4 that was cut off before its index, or damaged; get it anew", 1
+    ),
     "header only": Row(header_only, "ERROR", "has no video that can be decoded; its streams are: data", 1),
     "wrong extension": Row(renamed, "REAL", "in 1 frame"),
     "truncated": Row(lambda m: m.truncated("cut.mkv", seconds=3, share=0.8), "REAL", "; note: it ends at"),
-    "declared too long, and forged": Row(forged_with_false_length, "FAKE", "who looks forged; note: it ends at 2.0 s"),
+    "truncated between keyframes": Row(
+        lambda m: m.truncated(seconds=3, share=0.9, options={"g": "250"}), "REAL", "; note: "
+    ),
+    "declared too long, and forged": Row(
+        forged_with_false_length, "FAKE", "looks forged to the model in 16 frames; note: it ends at 2.0 s"
+    ),
     "declared too long": Row(
         lambda m: declare(m.clip("long.mkv", seconds=2), 36_000),
         "REAL",

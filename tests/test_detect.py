@@ -306,6 +306,11 @@ def test_a_missing_model_is_refused_before_the_first_input():
         next(detect_all(iter([Source(Path("x"))]), DetectConfig(model="nothing.onnx")))
 
 
+def test_a_run_is_told_how_it_becomes_a_model(tmp_path: Path):
+    with pytest.raises(ModelError, match=f"is a folder; of a run, make: deepkd export {tmp_path} --out model.onnx"):
+        Bench.load(DetectConfig(model=str(tmp_path)))
+
+
 def said(verdicts) -> list[tuple]:
     return [(v.path.name, v.verdict, v.score, v.reason, len(v.tracks)) for v in verdicts]
 

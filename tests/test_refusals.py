@@ -198,12 +198,12 @@ def test_settings_are_refused(name: str, media: Media, model: str):
 OUTPUTS = {
     "existing report": (["--report", "{there}.html"], "exists already; choose another name or add --overwrite", 1),
     "report under a file": (["--report", "{folder}/there.html/r.html"], "cannot be made (", 1),
-    "report of no kind": (["--report", "{folder}/r.docx"], "choose from .json, .jsonl, .csv, .html", 1),
+    "report of no kind": (["--report", "{folder}/r.docx"], "choose from .json, .jsonl, .csv, .html", 2),
     "report over a folder": (["--report", "{folder}/f.html", "--overwrite"], "is a folder", 1),
     "existing video": (["--save-video", "{there}.webm"], "exists already", 1),
     "video of no kind": (["--save-video", "{folder}/v.mp4"], "ends in .webm", 2),
     "video of two clips": (["{folder}/still.jpg", "--save-video", "{folder}/v.webm"], "takes one input, not 2", 2),
-    "video of a still": (["--save-video", "{folder}/v.webm"], "is a still image", 1),
+    "video of a still": (["--save-video", "{folder}/v.webm"], "is a still image", 2),
 }
 
 

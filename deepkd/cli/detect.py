@@ -74,9 +74,13 @@ def detect(
         inputs = list(inputs)
     _check_outputs(report, save_video, inputs, overwrite=overwrite)
     with _begun(inputs, config) as first:
+        from deepkd.cli.progress import warn
         from deepkd.detect import Bench
+        from deepkd.report.card import model_doubt
 
         bench = Bench.load(config, thumbnails=report is not None or config.format == "html")
+        if (doubt := model_doubt(bench.scorer.metadata)) and not quiet:
+            warn(doubt)
         with _reports(bench, report) as reports:
             outcome = _judge(inputs, bench, reports, first=first, quiet=quiet, verbose=verbose)
     code = exit_code(outcome.tally, fail_on_fake=fail_on_fake)
@@ -134,6 +138,7 @@ def _place(path: Path) -> tuple[int, int] | None:
 def _check_outputs(report: Path | None, video: Path | None, inputs: Iterable["Source"], *, overwrite: bool) -> None:
     """Refuse what cannot be written before any work is done."""
     from deepkd.report import report_name
+    from deepkd.video.stills import check_file, still_kind
 
     if report:
         report_name(report)
@@ -143,6 +148,8 @@ def _check_outputs(report: Path | None, video: Path | None, inputs: Iterable["So
     count = len(list(inputs))
     if count != 1:
         raise UsageError(f"--save-video takes one input, not {count}; run deepkd once for each clip")
+    if (path := next(iter(inputs)).path).is_file() and still_kind(check_file(path)):
+        raise UsageError(f"--save-video takes a video, and {path} is a still image; --report shows it")
     if video.suffix.lower() != ".webm":
         raise UsageError(f"--save-video {video}: writes WebM; give a name that ends in .webm")
     check_output(video, overwrite=overwrite)

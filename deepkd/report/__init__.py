@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO, cast
 
-from deepkd.errors import OutputError
+from deepkd.errors import UsageError
 
 if TYPE_CHECKING:
     from deepkd.scoring.verdict import Verdict
@@ -67,10 +67,10 @@ def report_name(path: Path) -> str:
     """The report that a file's suffix asks for.
 
     Raises:
-        OutputError: no report is written to such files.
+        UsageError: no report is written to such files.
     """
     name = path.suffix.lower().lstrip(".")
     if name not in REPORTS or name == "table":
         known = ", ".join(f".{name}" for name in REPORTS if name != "table")
-        raise OutputError(f"{path}: no report has the suffix '{path.suffix}'; choose from {known}")
+        raise UsageError(f"{path}: no report has the suffix '{path.suffix}'; choose from {known}")
     return name

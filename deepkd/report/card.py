@@ -17,6 +17,8 @@ SHOWN = {
     ),
 }  # fmt: skip
 """What of a file's nested metadata is shown, a line each; the rest is defaults, or lists that nobody reads."""
+GUESSING = 0.6
+"""A model with a lower AUC on its own validation crops is no detector."""
 ELSEWHERE = {"name", "params", "schema", "trained"}
 """Plain metadata that has a line of its own, or says nothing."""
 
@@ -43,9 +45,17 @@ def _card_facts(card: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def model_limits(provenance: Provenance) -> str:
-    """What the card of a shipped model says that it cannot do; "" for other models."""
-    limits = shipped_card(provenance.sha256).get("limits", [])
-    return " ".join(f"{text[0].upper()}{text[1:].rstrip('.')}." for text in limits)
+    """What the card of a shipped model says that it cannot do, and what its own file says against any."""
+    limits = [model_doubt(provenance.metadata), *shipped_card(provenance.sha256).get("limits", [])]
+    return " ".join(f"{text[0].upper()}{text[1:].rstrip('.')}." for text in limits if text)
+
+
+def model_doubt(metadata: Mapping[str, Any]) -> str:
+    """A sentence on a model that did little better on its own validation crops than guessing; "" on all others."""
+    area = (metadata.get("validation") or {}).get("val_auc", 1.0)
+    if area >= GUESSING:
+        return ""
+    return f"the model's AUC on its own validation crops is {area:.2f}, where 0.5 is guessing: its verdicts mean little"
 
 
 def _nested(values: Mapping[str, Any], keys: tuple[str, ...]) -> str:

@@ -75,6 +75,8 @@ class _Table:
         if sum(self._count.values()) > 1:
             counts = ", ".join(f"{count} {label}" for label, count in self._count.items())
             self._console.print(f"{counts}; judged by {visible(self._model)}", markup=False, highlight=False)
+        if self._count[Label.FAKE]:
+            self._console.print("FAKE is a reason to look closer, never a proof.", style="dim")
 
 
 def percent(score: float | None) -> str:

@@ -2,8 +2,10 @@
 
 import base64
 import datetime
+import hashlib
 from collections import Counter
 from functools import partial
+from pathlib import Path
 from typing import Any, TextIO
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -47,6 +49,7 @@ class HtmlReport:
                 "score": percent(verdict.score),
                 "reason": visible(verdict.reason),
                 "facts": _facts(verdict),
+                "file": _fingerprint(verdict.path) if in_detail and verdict.frames_sampled else "",
                 "people": people,
                 "in_detail": in_detail,
             }
@@ -82,8 +85,19 @@ def _facts(verdict: Verdict) -> str:
         return ""
     parts = [f"{clock(verdict.duration_s)} long"] if verdict.duration_s else ["still image"]
     parts += [f"{verdict.fps:.4g} frames per second"] if verdict.fps else []
-    parts += [f"{verdict.frames_sampled} frames looked at"] if verdict.duration_s else []
+    count = verdict.frames_sampled
+    parts += [f"{count} frame{'' if count == 1 else 's'} looked at"] if verdict.duration_s else []
     return ", ".join([*parts, f"judged in {verdict.timing_ms.get('total', 0) / 1000:.1f} s"])
+
+
+def _fingerprint(path: Path) -> str:
+    """Which file was judged, for whoever has to show it later; "" where it is gone."""
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return f"{file.tell():,} bytes, SHA-256 {digest}"
+    except OSError:
+        return ""
 
 
 def _person(track: TrackVerdict, verdict: Verdict, thresholds: Any) -> dict[str, Any]:

@@ -178,6 +178,8 @@ class Scorer:
         try:
             if name in checksums():
                 path = shipped_file(name)
+            elif path.is_dir():
+                raise ModelError(f"{path}: is a folder; of a run, make: deepkd export {path} --out model.onnx")
             elif not path.is_file():
                 raise ModelError(f"{path}: no such model; {choices}")
             content = path.read_bytes()

@@ -261,10 +261,11 @@ def _forged_all_over(
 ) -> tuple[str, tuple[float, float] | None]:
     """What is said where the mean of all frames decides: seconds only where the others would not look forged alone."""
     rest = [frame for frame in usable if frame not in run]
+    looks = f"looks forged to the model {_in_frames(usable)}"
     if not run or len(run) >= WHOLE * len(usable) or _mean_score(rest, criteria) >= criteria.thresholds.fake:
-        return "looks forged", None
+        return looks, None
     _, span = _from_to(run)
-    return f"looks forged, most of all from {clock(span[0])} to {clock(span[1])}", span
+    return f"{looks}, most of all from {clock(span[0])} to {clock(span[1])}", span
 
 
 def _from_to(run: Sequence[FrameScore]) -> tuple[str, tuple[float, float]]:
@@ -318,9 +319,13 @@ def _too_little(frames: Sequence[FrameScore], criteria: Criteria) -> str:
 
 def _unforged(label: Label, frames: Sequence[FrameScore], criteria: Criteria) -> str:
     if label is Label.REAL:
-        return f"shows the model no sign of forgery in {len(frames)} frame{'s' if len(frames) > 1 else ''}"
+        return f"shows the model no sign of forgery {_in_frames(frames)}"
     limits = criteria.thresholds
     return f"is neither clearly real (up to {limits.real:.1%}) nor clearly forged (from {limits.fake:.1%})"
+
+
+def _in_frames(frames: Sequence[FrameScore]) -> str:
+    return f"in {len(frames)} frame{'s' if len(frames) > 1 else ''}"
 
 
 def _sentence(tracks: Sequence[TrackVerdict], named: Sequence[TrackVerdict]) -> str:

@@ -228,12 +228,24 @@ def test_drawing_has_the_same_time_as_judging(model: str, forged: str, tmp_path:
     assert (asked.exit_code, asked.stderr) == (4, "error: 77.0 s are over\n")
 
 
-def test_a_report_is_kept_where_no_film_can_be_drawn(model: str, media: Media):
+def test_a_report_is_kept_where_no_film_can_be_drawn(model: str, media: Media, monkeypatch: pytest.MonkeyPatch):
+    def never(verdict, out, *, limit_s):
+        raise OutputError("the disk is full")
+
+    monkeypatch.setattr("deepkd.report.video.write_video", never)
     report, film = media.path("out/report.jsonl"), media.path("out/marked.webm")
-    result = run(str(media.still()), "--model", model, "--report", str(report), "--save-video", str(film))
-    assert result.exit_code == 1 and "is a still image" in result.stderr
+    result = run(str(media.clip()), "--model", model, "--report", str(report), "--save-video", str(film))
+    assert result.exit_code == 1 and "the disk is full" in result.stderr
     assert json.loads(report.read_text())["verdict"] == "REAL"
     assert not film.exists()
+
+
+def test_a_model_that_guesses_is_warned_of(media: Media):
+    guess = str(write_scorer(media.path("guess.onnx"), validation={"val_auc": 0.53}))
+    result = run(str(media.still()), "--model", guess)
+    assert result.exit_code == 0
+    assert result.stderr.startswith("warning: the model's AUC on its own validation crops is 0.53")
+    assert not run(str(media.still()), "--model", guess, "--quiet").stderr
 
 
 OUTPUTS = {"--report": "out.jsonl", "--save-video": "out.webm"}

@@ -3,6 +3,7 @@
 import base64
 import csv
 import dataclasses
+import hashlib
 import json
 from html.parser import HTMLParser
 from io import StringIO
@@ -12,8 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
-from deepkd.errors import OutputError
+from deepkd.errors import UsageError
 from deepkd.report import REPORTS, Provenance, open_report, report_name
+from deepkd.report.card import model_doubt, model_limits
 from deepkd.report.console import percent
 from deepkd.report.csv import COLUMNS, cell
 from deepkd.report.heat import FORGED, GENUINE, OPACITY, SIDE_PX
@@ -144,6 +146,22 @@ def test_no_cell_is_a_formula(text: str, shown: str):
     assert not cell(text).startswith(("=", "+", "-", "@", "\t", "\r"))
 
 
+def test_a_model_that_guesses_is_told_of():
+    weak = dataclasses.replace(PROVENANCE, metadata={"validation": {"val_auc": 0.53}})
+    assert "AUC on its own validation crops is 0.53, where 0.5 is guessing" in model_limits(weak)
+    for validation in ({"val_auc": 0.61}, {}, None):
+        assert not model_doubt({"validation": validation}) and not model_doubt({})
+
+
+def test_the_page_names_the_very_file_that_was_judged(tmp_path: Path):
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(b"abc")
+    page = written("html", dataclasses.replace(ALL[Label.REAL], path=clip))
+    assert f"3 bytes, SHA-256 {hashlib.sha256(b'abc').hexdigest()}" in page
+    clip.unlink()
+    assert "bytes, SHA-256" not in written("html", dataclasses.replace(ALL[Label.REAL], path=clip))
+
+
 @pytest.mark.parametrize(("score", "text"), [(None, "-"), (0.0, "1%"), (0.004, "1%"), (0.5, "50%"), (0.999, "99%")])
 def test_no_percentage_is_a_certainty(score: float | None, text: str):
     assert percent(score) == text
@@ -269,7 +287,7 @@ def test_the_suffix_names_the_report(name: str, kind: str):
 
 @pytest.mark.parametrize("name", ["a.table", "a.txt", "a", "html"])
 def test_other_suffixes_are_refused(name: str):
-    with pytest.raises(OutputError, match=r"choose from \.json, \.jsonl, \.csv, \.html"):
+    with pytest.raises(UsageError, match=r"choose from \.json, \.jsonl, \.csv, \.html"):
         report_name(Path(name))
 
 

@@ -40,10 +40,13 @@ CASES = {
     "one person, real": (
         [seen(-2, -1, -3)], REAL, float(sigmoid(-2)), "1 person, who shows the model no sign of forgery in 3 frames",
     ),
-    "one person, forged": ([seen(2, 1, 3)], FAKE, float(sigmoid(2)), "1 person, who looks forged"),
+    "one person, forged": (
+        [seen(2, 1, 3)], FAKE, float(sigmoid(2)), "1 person, who looks forged to the model in 3 frames",
+    ),
     "the mean is of logits, not of probabilities": ([seen(9, *[-3] * 6)], REAL, float(sigmoid(-9 / 7)), "no sign"),
     "two people, the forged one decides": (
-        [seen(-2, -2, -2), seen(2, 2, 2)], FAKE, float(sigmoid(2)), "2 people; person 2 looks forged",
+        [seen(-2, -2, -2), seen(2, 2, 2)], FAKE, float(sigmoid(2)),
+        "2 people; person 2 looks forged to the model in 3 frames",
     ),
     "the second person has too few frames": (
         [seen(-2, -2, -2), seen(5, 5)], REAL, float(sigmoid(-2)),
@@ -61,7 +64,7 @@ CASES = {
     ),
     "all of it is suspicious, a part looks forged": (
         [seen(*[-0.2] * 6, 5, 5, 5, *[-0.2] * 6)], FAKE, float(sigmoid(12.6 / 15)),
-        "1 person, who looks forged, most of all from 0:03.0 to 0:04.0",
+        "1 person, who looks forged to the model in 15 frames, most of all from 0:03.0 to 0:04.0",
     ),
     "the rest would look forged without the worst part": (
         [seen(*[0.1, 4] * 3, 5, 5, 5, *[0.1, 4] * 3)], FAKE, float(sigmoid(39.6 / 15)), "1 person, who looks forged",
@@ -109,8 +112,8 @@ ON_ONE_FRAME = {
         (-1, -1, 8.2), INCONCLUSIVE, "would look forged, but that hangs on one frame alone (at 0:01.0)"
     ),
     "one of four": ((-0.5, 10, -0.5, -0.5), INCONCLUSIVE, "but that hangs on one frame alone (at 0:00.5)"),
-    "two of three are forged": ((-1, 9, 9), FAKE, "looks forged"),
-    "the others are still forged": ((2, 2, 9), FAKE, "looks forged"),
+    "two of three are forged": ((-1, 9, 9), FAKE, "looks forged to the model in 3 frames"),
+    "the others are still forged": ((2, 2, 9), FAKE, "looks forged to the model in 3 frames"),
     "one very real frame hides three that are neither": (
         (0, 0, -9, 0), INCONCLUSIVE, "would look real, but that hangs on one frame alone (at 0:01.0)"
     ),
@@ -119,7 +122,7 @@ ON_ONE_FRAME = {
     "a run that one frame makes sure": (
         (*[-4] * 8, 2, 2, 12, *[-4] * 8), INCONCLUSIVE, "looks forged from 0:04.0 to 0:05.0, but not in the rest"
     ),
-    "a single frame, of a still": ((5,), FAKE, "looks forged"),
+    "a single frame, of a still": ((5,), FAKE, "looks forged to the model in 1 frame"),
 }  # fmt: skip
 
 
@@ -242,7 +245,7 @@ def test_a_person_whom_the_detector_doubts_is_judged_by_the_frames_without_a_fla
     doubted = [dataclasses.replace(frame, face_probability=0.8, flaw="hidden or unclear") for frame in seen(*[5] * 5)]
     half_hidden = seen(5, 5, 5, 5) + doubted
     judgement = judge({0: seen(-3, -3, -3), 1: half_hidden}, CRITERIA, rule="mean-logit")
-    assert (judgement.verdict, judgement.reason) == (FAKE, "2 people; person 2 looks forged")
+    assert (judgement.verdict, judgement.reason) == (FAKE, "2 people; person 2 looks forged to the model in 4 frames")
     assert judge({1: half_hidden}, CRITERIA, rule="mean-logit").verdict is FAKE
 
 
