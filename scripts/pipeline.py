@@ -26,8 +26,10 @@ def stages(data: Path, videos: Path | None, out: Path) -> list[tuple[str, str, s
             "Distil the student, and train it alone",
             f"distill --data CROPS --teacher OUT/teacher --out OUT/student --alone --epochs 2 --lr 2e-3 {TRAIN}",
         ),
+        ("Prune the student", f"prune OUT/student --data CROPS --out OUT/small --params 300000 --epochs 1 {TRAIN}"),
         ("Export", "export OUT/student --out OUT/student.onnx --name pipeline-nano"),
-        ("Evaluate", "evaluate OUT/teacher OUT/student deepkd-nano --data CROPS --split test --limit 400"),
+        ("Quantise", "quantize OUT/student.onnx --data CROPS --out OUT/student-int8.onnx --keep int8 --limit 400"),
+        ("Evaluate", "evaluate OUT/teacher OUT/student OUT/small deepkd-nano --data CROPS --split val --limit 400"),
         ("Benchmark", "benchmark --teacher OUT/teacher --student OUT/student.onnx --out OUT/benchmark"),
         ("Detect with a shipped student", "detect CLIPS"),
     ]
@@ -74,7 +76,8 @@ def main() -> None:
         "# The pipeline, end to end",
         "Written by `make pipeline DATA=CROPS VIDEOS=CLIPS`, which runs the main commands once on a small subset: the "
         "teacher is trained for minutes where it takes hours, so its figures show that the chain works, not how "
-        "good it gets. `deepkd-nano` is the student that `detect` uses. Times are of one run on this machine.",
+        "good it gets. `deepkd-nano` is the student that `detect` uses; the `nano` that is distilled here is another one, "
+        "begun from nothing. Times are of one run on one machine.",
     ]
     for title, line, shown in stages(args.data, args.videos, args.out):
         print(f"== {title}: {shown}", file=sys.stderr, flush=True)

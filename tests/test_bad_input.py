@@ -183,7 +183,7 @@ ROWS = {
         lambda m: m.truncated(seconds=3, share=0.9, options={"g": "250"}), "REAL", "; note: "
     ),
     "declared too long, and forged": Row(
-        forged_with_false_length, "FAKE", "looks forged to the model in 16 frames; note: it ends at 2.0 s"
+        forged_with_false_length, "FAKE", "looks forged to the model in 15 frames; note: it ends at 2.0 s"
     ),
     "declared too long": Row(
         lambda m: declare(m.clip("long.mkv", seconds=2), 36_000),
