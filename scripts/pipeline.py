@@ -76,8 +76,8 @@ def main() -> None:
         "# The pipeline, end to end",
         "Written by `make pipeline DATA=CROPS VIDEOS=CLIPS`, which runs the main commands once on a small subset: the "
         "teacher is trained for minutes where it takes hours, so its figures show that the chain works, not how "
-        "good it gets. `deepkd-nano` is the student that `detect` uses; the `nano` that is distilled here is another one, "
-        "begun from nothing. Times are of one run on one machine.",
+        "good it gets. `deepkd-nano` is the student that `detect` uses; `nano`, which is distilled here, is another "
+        "network, begun from nothing. Times are of one run on one machine.",
     ]
     for title, line, shown in stages(args.data, args.videos, args.out):
         print(f"== {title}: {shown}", file=sys.stderr, flush=True)

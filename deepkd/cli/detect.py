@@ -148,11 +148,11 @@ def _check_outputs(report: Path | None, video: Path | None, inputs: Iterable["So
     count = len(list(inputs))
     if count != 1:
         raise UsageError(f"--save-video takes one input, not {count}; run deepkd once for each clip")
-    if (path := next(iter(inputs)).path).is_file() and still_kind(check_file(path)):
-        raise UsageError(f"--save-video takes a video, and {path} is a still image; --report shows it")
     if video.suffix.lower() != ".webm":
         raise UsageError(f"--save-video {video}: writes WebM; give a name that ends in .webm")
     check_output(video, overwrite=overwrite)
+    if (path := next(iter(inputs)).path).is_file() and still_kind(check_file(path)):
+        raise UsageError(f"--save-video takes a video, and {path} is a still image; --report shows it")
 
 
 @contextmanager
