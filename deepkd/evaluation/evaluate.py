@@ -97,12 +97,10 @@ def evaluate_files(
             asked of an ONNX file.
         OutputError: `out` holds the results of something else, or cannot be written.
     """
-    if config.data is None:
-        raise UsageError("--data is missing; give the folder of crops that `deepkd extract` wrote, or one of videos")
-    _conditions(config, crops=False)  # before anything is loaded
+    place = _checked(config)  # before anything is loaded
     models = _load_models(arguments, config, features=features)
     names = distinct_names([model.name for model in models], arguments)
-    data, everything = _load(config.data, config, warn)
+    data, everything = _load(place, config, warn)
     conditions = _conditions(config, crops=isinstance(data, CropSet))
     if features and not isinstance(data, CropSet):
         raise UsageError(f"--features looks at crops, and {config.data} holds videos; extract crops first")
@@ -121,6 +119,14 @@ def evaluate_files(
     trained = [overlaps_with_training(recipe_of(model), rows_of(data)) for model in models]
     rest = zip(found, shares, trained, strict=True)
     return [replace(one, training_data=share, overlaps=elsewhere + seen) for one, share, seen in rest]
+
+
+def _checked(config: EvaluateConfig) -> Path:
+    """Where the data lies, once the settings are known to make sense."""
+    if config.data is None:
+        raise UsageError("--data is missing; give the folder of crops that `deepkd extract` wrote, or one of videos")
+    _conditions(config, crops=False)
+    return config.data
 
 
 def _load_models(arguments: Sequence[str], config: EvaluateConfig, *, features: bool) -> list[Any]:
