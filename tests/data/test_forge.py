@@ -14,7 +14,7 @@ from deepkd.data.datasets import find_clips
 from deepkd.data.forge import KINDS, forge
 from deepkd.data.forge_clips import smoothed
 from deepkd.data.forgeries import METHODS, Forged, check_people, donor_of
-from deepkd.errors import DataError, OutputError, UsageError
+from deepkd.errors import ConfigError, DataError, OutputError, UsageError
 from deepkd.settings.data import ForgeConfig
 from deepkd.settings.training import TrainConfig
 from deepkd.training.supervised import train
@@ -143,6 +143,14 @@ def test_refusals(kind, sources, tmp_path):
     forge([str(sources / "still.png")], out, config(kind=kind), overwrite=True)
     with pytest.raises(OutputError, match="holds other files"):
         forge([str(sources / "still.png")], tmp_path, config(kind=kind), overwrite=True)
+
+
+def test_forgeries_outlive_an_overwrite_that_cannot_begin(sources, tmp_path):
+    forge([str(sources / "still.png")], tmp_path, config())
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(ConfigError, match="runs on the CPU"):
+        forge([str(sources / "still.png")], tmp_path, config(device="cuda"), overwrite=True)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 def test_faces_stay_in_their_split():

@@ -245,6 +245,7 @@ def test_a_students_run_folder_stands_for_its_onnx(tmp_path):
     (exported,) = open_contenders(str(run), "student", tmp_path, threads=1)
     assert isinstance(exported.model, Scorer)
     assert (exported.runtime, exported.source, exported.twin) == ("onnxruntime", str(tmp_path / "student.onnx"), False)
+    write_scorer(run / "model-int8.onnx", name="smaller")
     write_scorer(run / "model.onnx")
     (found,) = open_contenders(str(run), "student", tmp_path, threads=1)
     assert (found.name, found.source) == ("green", str(run / "model.onnx"))
