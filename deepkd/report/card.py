@@ -45,9 +45,9 @@ def _card_facts(card: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def model_limits(provenance: Provenance) -> str:
-    """What the card of a shipped model says that it cannot do, and what its own file says against any."""
-    limits = [model_doubt(provenance.metadata), *shipped_card(provenance.sha256).get("limits", [])]
-    return " ".join(f"{text[0].upper()}{text[1:].rstrip('.')}." for text in limits if text)
+    """What the card of a shipped model says that it cannot do; "" for other models."""
+    limits = shipped_card(provenance.sha256).get("limits", [])
+    return " ".join(f"{text[0].upper()}{text[1:].rstrip('.')}." for text in limits)
 
 
 def model_doubt(metadata: Mapping[str, Any]) -> str:

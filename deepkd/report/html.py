@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from deepkd import __version__
 from deepkd.detect import SHOWN
 from deepkd.report import Provenance
-from deepkd.report.card import model_facts, model_limits
+from deepkd.report.card import model_doubt, model_facts, model_limits
 from deepkd.report.console import percent
 from deepkd.report.heat import heat_png, strongest
 from deepkd.report.timeline import timeline
@@ -67,6 +67,7 @@ class HtmlReport:
             model=model_facts(self._provenance),
             model_name=visible(self._provenance.model),
             limits=model_limits(self._provenance),
+            doubt=model_doubt(self._provenance.metadata),
             settings={key: visible(value) for key, value in self._provenance.settings.items() if value is not None},
             made=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
             version=__version__,
