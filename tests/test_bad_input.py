@@ -96,6 +96,11 @@ def header_only(media: Media) -> Path:
     return path
 
 
+def begun_with(path: Path, head: bytes) -> Path:
+    path.write_bytes(head + bytes(4096))
+    return path
+
+
 def index_at_the_end_cut_off(media: Media) -> Path:
     whole, path = media.clip("whole.mp4"), media.path("cut.mp4")
     with av.open(str(whole)) as source, av.open(str(path), "w") as copy:
@@ -173,6 +178,12 @@ ROWS = {
     "zero bytes": Row(lambda m: m.junk(size=0), "ERROR", "is empty (0 bytes)", 1),
     "text": Row(lambda m: m.junk(text=True), "ERROR", "not a video or image", 1),
     "random bytes": Row(lambda m: m.junk(), "ERROR", "not a video or image", 1),
+    "a picture of another kind": Row(
+        lambda m: begun_with(m.path("a.heic"), b"\0\0\0\x18ftypheic"),
+        "ERROR",
+        "not a video or image that can be read",
+        1,
+    ),
     "cut off before its index": Row(
         index_at_the_end_cut_off, "ERROR", "is an MP4 that was cut off before its index, or damaged; get it anew", 1
     ),

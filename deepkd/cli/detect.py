@@ -4,7 +4,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +13,7 @@ import typer
 
 from deepkd.cli.options import ConfigFile, takes_settings
 from deepkd.config import load_config
-from deepkd.errors import DeepKDError, OutputError, UsageError
+from deepkd.errors import DeepKDError, OutputError, UsageError, VideoError
 from deepkd.outputs import check_output, check_result, settings_beside, writing
 from deepkd.settings.detect import DetectConfig
 
@@ -151,8 +151,10 @@ def _check_outputs(report: Path | None, video: Path | None, inputs: Iterable["So
     if video.suffix.lower() != ".webm":
         raise UsageError(f"--save-video {video}: writes WebM; give a name that ends in .webm")
     check_output(video, overwrite=overwrite)
-    if (path := next(iter(inputs)).path).is_file() and still_kind(check_file(path)):
-        raise UsageError(f"--save-video takes a video, and {path} is a still image; --report shows it")
+    path = next(iter(inputs)).path
+    with suppress(VideoError):  # of which the verdict tells
+        if still_kind(check_file(path)):
+            raise UsageError(f"--save-video takes a video, and {path} is a still image; --report shows it")
 
 
 @contextmanager

@@ -52,8 +52,9 @@ def model_limits(provenance: Provenance) -> str:
 
 def model_doubt(metadata: Mapping[str, Any]) -> str:
     """A sentence on a model that did little better on its own validation crops than guessing; "" on all others."""
-    area = (metadata.get("validation") or {}).get("val_auc", 1.0)
-    if area >= GUESSING:
+    validation = metadata.get("validation")
+    area = validation.get("val_auc") if isinstance(validation, Mapping) else None
+    if not isinstance(area, int | float) or area >= GUESSING:
         return ""
     return f"the model's AUC on its own validation crops is {area:.2f}, where 0.5 is guessing: its verdicts mean little"
 

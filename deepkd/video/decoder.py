@@ -23,6 +23,9 @@ CONTAINERS = (
 """FFmpeg's names of what may be opened: videos, and sound so as to name it. Playlists, scripts and stream
 descriptions are not among them, so no file can make FFmpeg open another one, or the network."""
 
+PICTURES = {b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis"}
+"""What HEIF and AVIF pictures call themselves, whose files begin as MP4s do."""
+
 SKIPS: tuple[Literal["NONKEY", "NONREF", "DEFAULT"], ...] = ("NONKEY", "NONREF", "DEFAULT")
 """What the decoder leaves out, from the cheapest to the dearest: all but keyframes, frames that no other refers to,
 nothing. FFmpeg's `BIDIR` is cheaper than `NONREF` and wrong: encoders let frames refer to bidirectional ones, and
@@ -335,7 +338,7 @@ def open_container(path: Path, file: BinaryIO, max_pixels: int) -> InputContaine
         return container
     except (av.FFmpegError, OSError, ValueError) as error:
         file.seek(4)
-        if file.read(4) == b"ftyp":
+        if file.read(4) == b"ftyp" and file.read(4) not in PICTURES:
             raise VideoError(f"{path}: is an MP4 that was cut off before its index, or damaged; get it anew") from error
         what = "not a video or image" if isinstance(error, av.ArgumentError) else "damaged, or not a video or image"
         raise VideoError(f"{path}: is {what} that can be read; give e.g. MP4, MKV, WebM, JPEG or PNG") from error

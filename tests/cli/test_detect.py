@@ -240,6 +240,13 @@ def test_a_report_is_kept_where_no_film_can_be_drawn(model: str, media: Media, m
     assert not film.exists()
 
 
+@pytest.mark.parametrize("name", ["empty.mp4", "gone.mp4"])
+def test_what_cannot_be_drawn_since_it_cannot_be_read_has_a_verdict(name: str, model: str, media: Media):
+    media.junk("empty.mp4", size=0)
+    result = run(str(media.path(name)), "--model", model, "--save-video", str(media.path("v.webm")), "--format", "json")
+    assert result.exit_code == 1 and json.loads(result.stdout)["videos"][0]["verdict"] == "ERROR"
+
+
 def test_a_model_that_guesses_is_warned_of(media: Media):
     guess = str(write_scorer(media.path("guess.onnx"), validation={"val_auc": 0.53}))
     result = run(str(media.still()), "--model", guess)

@@ -152,7 +152,7 @@ def test_a_model_that_guesses_is_told_of():
     report.close()
     assert "<li>The model&#39;s AUC on its own validation crops is 0.53, where 0.5 is guessing" in out.getvalue()
     assert "where 0.5 is guessing" not in written("html", ALL[Label.REAL])
-    for validation in ({"val_auc": 0.61}, {}, None):
+    for validation in ({"val_auc": 0.61}, {"val_auc": "0.2"}, {"val_auc": None}, {}, None, "0.2"):
         assert not model_doubt({"validation": validation}) and not model_doubt({})
 
 
