@@ -69,7 +69,7 @@ def evaluate(
     """
     config = load_config(EvaluateConfig, config_file, **settings)
     from deepkd.cli.progress import name_first, progress, warn
-    from deepkd.evaluation.evaluate import evaluate_files, to_document
+    from deepkd.evaluation.evaluate import RESULT_NAME, evaluate_files, to_document
     from deepkd.evaluation.evaluation import write_scores
     from deepkd.report.evaluation import FORMATS
 
@@ -90,7 +90,7 @@ def evaluate(
         config.save(settings_beside(features))
     if out:
         _write(out, document)
-        config.save(settings_beside(out / "evaluation.json"))
+        config.save(settings_beside(out / RESULT_NAME))
     FORMATS[config.format](document)
     if failed := _failed(found):
         name_first("failed", failed)
@@ -118,10 +118,11 @@ def _check_outputs(files: Iterable[Path | None], folders: Iterable[Path | None],
 
 def _write(folder: Path, document: Mapping[str, Any]) -> None:
     """`evaluation.json`, `evaluation.csv`, and the heat map where there is one."""
+    from deepkd.evaluation.evaluate import RESULT_NAME
     from deepkd.report.evaluation import evaluation_csv
     from deepkd.report.robustness import draw_robustness
 
-    texts = {"evaluation.json": json.dumps(document, indent=2) + "\n", "evaluation.csv": evaluation_csv(document)}
+    texts = {RESULT_NAME: json.dumps(document, indent=2) + "\n", "evaluation.csv": evaluation_csv(document)}
     for name, text in texts.items():
         with writing(folder / name) as beside:
             beside.write_text(text)
