@@ -34,9 +34,10 @@ from deepkd.models.checkpoints import load_checkpoint
 from deepkd.models.registry import TorchModel
 from deepkd.outputs import writing
 from deepkd.settings.training import DistillConfig
-from deepkd.training.engine import GRADIENT_NORM, crop_logits
+from deepkd.training.engine import GRADIENT_NORM
 from deepkd.training.schedule import adamw, averaged, warmup_cosine
 from deepkd.training.supervised import start_model
+from deepkd.training.validation import crop_logits
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 TENTH = 0.1

@@ -119,7 +119,8 @@ def damage(condition: Mapping[str, Any]) -> str:
 def interval(measure: Mapping[str, float | None]) -> str:
     if measure["value"] is None:
         return "-"
-    limits = "" if measure["low"] is None else f" [{measure['low']:.3f}, {measure['high']:.3f}]"
+    high = "-" if measure["high"] is None else f"{measure['high']:.3f}"
+    limits = "" if measure["low"] is None else f" [{measure['low']:.3f}, {high}]"
     return f"{measure['value']:.3f}{limits}"
 
 

@@ -99,7 +99,8 @@ def sizes(document: Mapping[str, Any]) -> Iterator[Line]:
         ("file", "bytes", lambda size: f"{size / 1e6:,.2f} MB", less),
         ("peak memory of a process", "peak_rss_mb", lambda size: f"{size:,.0f} MB", times_less),
     ):
-        yield compared(name, teacher[key], [student[key] for student in students], shown, gain)
+        if teacher[key] is not None:  # memory, where the system does not say
+            yield compared(name, teacher[key], [student[key] for student in students], shown, gain)
 
 
 def speeds(document: Mapping[str, Any]) -> Iterator[Line]:

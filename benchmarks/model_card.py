@@ -239,7 +239,7 @@ def write_essence(args: argparse.Namespace) -> None:
 def limits_of(path: Path, document: Mapping[str, Any]) -> list[str]:
     """The limits that people chose, in their order, with what is said of other data as it was measured now."""
     ours = {text.format(**document) for text in BEYOND.values()}
-    known: Sequence[str] = json.loads(path.read_text())["limits"] if path.exists() else []
+    known: Sequence[str] = json.loads(path.read_text(encoding="utf-8"))["limits"] if path.exists() else []
     place = next((number for number, text in enumerate(known) if text in ours), len(known))
     kept = [text for text in known if text not in ours]
     return [*kept[:place], beyond(document), *kept[place:]]

@@ -34,7 +34,7 @@ CHAINS = {
     "helper": ("helper",),
     "nano": ("nano-first", "nano-second", "nano-sharp", "nano-third", "nano-fourth", "nano-blends-last", "nano-fifth"),
     "cross-efficient-vit": ("b0", "cross-efficient-vit-warm", "cross-efficient-vit", "cross-efficient-vit-second"),
-    "lite-half": ("lite-half",),
+    "lite-half": ("lite-half", "lite-half-second", "lite-half-third"),
     "pico": ("pico-short", "pico-long", "pico-two", "pico-three", "pico-four", "pico", "pico-sharp"),
 }
 """Line of the plot -> the published trainings that it is made of, in their order."""

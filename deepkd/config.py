@@ -84,7 +84,7 @@ class Config:
             OutputError: they cannot be written.
         """
         with writing(path) as beside:
-            beside.write_text(json.dumps(self.recorded(), indent=2) + "\n")
+            beside.write_text(json.dumps(self.recorded(), indent=2) + "\n", encoding="utf-8")
 
     def replace(self, **changes: Any) -> Self:
         """A checked copy with some fields changed."""
@@ -102,12 +102,19 @@ def load_config(kind: type[C], file: Path | None = None, /, **flags: Any) -> C:
     Raises:
         ConfigError: an unknown key, a wrong type, an unknown choice, a value out of range, a contradiction.
     """
-    values = _read_file(kind, file) if file else {}
-    values |= _read_environment(kind)
-    values |= {key: value for key, value in flags.items() if value is not None}
+    given = {key: value for key, value in flags.items() if value is not None}
+    variables = {key: value for key, value in _read_environment(kind).items() if key not in given}
+    values = (_read_file(kind, file) if file else {}) | variables | given
     _check_known(kind, values)
     hints = typing.get_type_hints(kind)
-    return kind(**{key: _coerce(value, hints[key]) for key, value in values.items()})
+    values = {key: _coerce(value, hints[key]) for key, value in values.items()}
+    for item in fields(kind):
+        if item.name in variables:
+            try:
+                _check_field(item, values[item.name], hints[item.name])
+            except ConfigError as error:
+                raise ConfigError(f"variable {_prefix(kind)}{item.name.upper()}: {error}") from error
+    return kind(**values)
 
 
 def _read_file(kind: type[Config], file: Path) -> dict[str, Any]:
@@ -116,7 +123,7 @@ def _read_file(kind: type[Config], file: Path) -> dict[str, Any]:
 
     saved = file.suffix == ".json"
     try:
-        values = (json.loads if saved else tomllib.loads)(file.read_text())
+        values = (json.loads if saved else tomllib.loads)(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror}); give --config an existing TOML file") from error
     except (ValueError, RecursionError) as error:  # not text, not TOML, or a number of thousands of digits
@@ -148,10 +155,15 @@ def _written(kind: type[Config], values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_environment(kind: type[Config]) -> dict[str, Any]:
-    prefix = f"DEEPKD_{kind.command}_".upper()
+    prefix = _prefix(kind)
     values = {name.removeprefix(prefix).lower(): value for name, value in os.environ.items() if name.startswith(prefix)}
     _check_known(kind, values, prefix)
     return values
+
+
+def _prefix(kind: type[Config]) -> str:
+    """What the environment variables of this command's settings begin with."""
+    return f"DEEPKD_{kind.command}_".upper()
 
 
 def _check_known(kind: type[Config], values: Iterable[str], prefix: str = "") -> None:

@@ -57,7 +57,7 @@ def checksums() -> dict[str, str]:
     Raises:
         ModelError: the list is damaged.
     """
-    lines = (weights_dir() / CHECKSUMS).read_text(errors="replace").splitlines()
+    lines = (weights_dir() / CHECKSUMS).read_text(encoding="utf-8", errors="replace").splitlines()
     found = [_CHECKSUM.fullmatch(line) for line in lines if line.strip()]
     if not all(found):
         raise ModelError(f"{CHECKSUMS}: damaged, so that no shipped model can be trusted; reinstall deepkd")

@@ -28,6 +28,11 @@ def _escaped(match: re.Match[str]) -> str:
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
 
 
+def open_csv(path: Path) -> TextIO:
+    """A CSV file as `csv` wants to read it: with or without a byte order mark, and names whatever their bytes."""
+    return path.open(newline="", encoding="utf-8-sig", errors="surrogateescape")
+
+
 def csv_writer(out: TextIO) -> Any:
     r"""A `csv.writer` whose lines end in `\n` and that quotes whatever else a reader may take for the end of one."""
     return csv.writer(_UnixLines(out), lineterminator="\r\n")  # it quotes what its line ends are made of

@@ -50,7 +50,7 @@ class Settings:
     @classmethod
     def read(cls, path: Path) -> "Settings":
         """From a TOML file that has them all and nothing else."""
-        values: dict[str, Any] = tomllib.loads(path.read_text())
+        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
         wrong = {item.name for item in fields(cls)} ^ values.keys()
         if wrong:
             raise SystemExit(f"{path}: settings missing or unknown: {', '.join(sorted(wrong))}")

@@ -110,7 +110,7 @@ def convert(name: str, network: nn.Module, side: int | None) -> onnx.ModelProto:
 
 def checksum_lines(sums: Path, name: str, content: bytes) -> str:
     """The content of SHA256SUMS with the file's line in it; the lines are sorted by file name."""
-    lines = sums.read_text().splitlines() if sums.exists() else []
+    lines = sums.read_text(encoding="utf-8").splitlines() if sums.exists() else []
     kept = [line for line in lines if line.strip() and line.split()[1] != name]
     kept.append(f"{hashlib.sha256(content).hexdigest()}  {name}")
     return "\n".join(sorted(kept, key=lambda line: line.split()[1])) + "\n"

@@ -18,7 +18,7 @@ from deepkd.data.families import inherited, training_record
 from deepkd.errors import DeepKDError, UsageError
 from deepkd.models.checkpoints import load_checkpoint, save_model
 from deepkd.models.registry import TorchModel
-from deepkd.training.engine import calibrate, check_validation
+from deepkd.training.validation import calibrate, check_validation
 
 
 def mixed(before: TorchModel, after: TorchModel, share: float) -> TorchModel:

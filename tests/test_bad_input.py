@@ -278,6 +278,7 @@ SHAPES = {
     "variable frame rate": {"times": (0, 0.1, 0.5, 0.6, 1.3, 2.0)},
     "rotated": {"rotation_deg": 90, "size": (242, 322)},
     "rotated by half a turn": {"rotation_deg": 180},
+    "mirrored": {"mirrored": True},
     "interlaced": {"options": {"flags": "+ildct+ilme"}},
     "odd size": {"name": "odd.mkv", "size": (321, 241), "codec": "ffv1"},
     "10 bit": {"pixel_format": "yuv420p10le"},

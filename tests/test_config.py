@@ -1,6 +1,9 @@
 """Settings: where values come from, and what is refused."""
 
 import math
+import os
+import subprocess
+import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import ClassVar
@@ -102,8 +105,9 @@ def test_a_wrong_variable_and_a_missing_file_are_named(tmp_path: Path, monkeypat
     with pytest.raises(ConfigError, match="cannot be read"):
         load_config(Sample, tmp_path / "none.toml")
     monkeypatch.setenv("DEEPKD_SAMPLE_COUNT", "many")
-    with pytest.raises(ConfigError, match="count='many': takes int"):
+    with pytest.raises(ConfigError, match="variable DEEPKD_SAMPLE_COUNT: count='many': takes int"):
         load_config(Sample)
+    assert load_config(Sample, count=2).count == 2, "a flag wins over the variable"
 
 
 def test_a_misspelt_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,8 +166,8 @@ def test_every_command_has_sound_defaults_and_help(kind: type[Config]) -> None:
 def test_settings_are_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = write(tmp_path / "r.config.json", "as it was")
 
-    def full(self: Path, text: str) -> int:
-        with self.open("w") as file:
+    def full(self: Path, text: str, encoding: str) -> int:
+        with self.open("w", encoding=encoding) as file:
             file.write(text[:10])
         raise OSError(28, "No space left on device")
 
@@ -172,3 +176,16 @@ def test_settings_are_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: p
         with pytest.raises(OutputError, match=r"r\.config\.json: cannot be written \(No space left on device\)"):
             Sample().save(target)
     assert target.read_text() == "as it was" and list(tmp_path.iterdir()) == [target]
+
+
+def test_settings_are_utf_8_in_any_locale(tmp_path: Path) -> None:
+    (tmp_path / "train.toml").write_text("[train]\nmodel = 'nañó'\n", encoding="utf-8")
+    code = (
+        "import pathlib; from deepkd.config import load_config; from deepkd.settings.training import TrainConfig;"
+        "print(ascii(load_config(TrainConfig, pathlib.Path('train.toml')).model))"
+    )
+    plain = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=os.environ | plain, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == (ascii("nañó") + "\n", "")

@@ -14,7 +14,7 @@ from deepkd.data.families import FAMILIES_KEY, known_families, training_record
 from deepkd.evaluation.metrics import auc
 from deepkd.models.checkpoints import load_checkpoint, save_model
 from deepkd.models.registry import build_model
-from deepkd.training.engine import crop_logits
+from deepkd.training.validation import crop_logits
 
 
 @pytest.fixture

@@ -2,10 +2,11 @@
 
 import csv
 import io
+from pathlib import Path
 
 import pytest
 
-from deepkd.text import as_text, csv_writer, visible
+from deepkd.text import as_text, csv_writer, open_csv, visible
 
 
 @pytest.mark.parametrize(
@@ -36,3 +37,10 @@ def test_a_line_of_csv_comes_back_as_it_was_written(cell: str) -> None:
     csv_writer(out).writerow((cell, 1))
     assert out.getvalue().endswith(",1\n")
     assert list(csv.reader(io.StringIO(out.getvalue(), newline=""))) == [[cell, "1"]]
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_csv_is_read_with_a_byte_order_mark_and_any_name(mark: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(mark + b'file,label\r\n\xff.mp4,"a\r\nb"\r\n')
+    with open_csv(tmp_path / "a.csv") as file:
+        assert list(csv.reader(file)) == [["file", "label"], ["\udcff.mp4", "a\r\nb"]]

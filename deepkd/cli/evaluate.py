@@ -125,7 +125,7 @@ def _write(folder: Path, document: Mapping[str, Any]) -> None:
     texts = {RESULT_NAME: json.dumps(document, indent=2) + "\n", "evaluation.csv": evaluation_csv(document)}
     for name, text in texts.items():
         with writing(folder / name) as beside:
-            beside.write_text(text)
+            beside.write_text(text, encoding="utf-8")
     if document["models"][0]["robustness"]:
         draw_robustness(folder / "robustness.png", document)
 

@@ -9,6 +9,7 @@ from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from deepkd.errors import DataError, UsageError
+from deepkd.text import open_csv
 from deepkd.video.sources import Source, find_sources
 from deepkd.video.suffixes import VIDEO_SUFFIXES
 
@@ -156,7 +157,7 @@ def _meant(clip: Clip, named: Mapping[str, list[Clip]], where: str) -> str:
 def _list_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     """(line, row) of each line of the list."""
     try:
-        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+        with open_csv(path) as file:
             reader = csv.DictReader(file)
             missing = [name for name in ("path", "label") if name not in (reader.fieldnames or ())]
             if missing:

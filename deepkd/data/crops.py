@@ -1,7 +1,6 @@
 """Crop sets: a labelled index over a folder of images or over tar shards, read in place."""
 
 import hashlib
-import os
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,12 +25,11 @@ from deepkd.video.crops import INDEX_NAME, CropRow, line_of, read_index
 
 
 class Shards:
-    """Files inside uncompressed tar archives, read by position, so that any process can share them."""
+    """Files inside uncompressed tar archives, read by position, so that any thread or process can share them."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self._members: dict[str, dict[str, tuple[int, int]]] = {}
-        self._files: dict[str, int] = {}
 
     def members(self, shard: str) -> dict[str, tuple[int, int]]:
         """File name -> (offset, size) in bytes.
@@ -50,16 +48,9 @@ class Shards:
     def read(self, shard: str, name: str) -> bytes:
         """The content of one file of a shard."""
         offset, size = self.members(shard)[name]
-        if shard not in self._files:
-            self._files[shard] = os.open(self.root / shard, os.O_RDONLY)
-        return os.pread(self._files[shard], size, offset)
-
-    def __getstate__(self) -> dict[str, object]:
-        return {"root": self.root, "_members": self._members, "_files": {}}
-
-    def __del__(self) -> None:
-        for descriptor in self._files.values():
-            os.close(descriptor)
+        with (self.root / shard).open("rb") as file:
+            file.seek(offset)
+            return file.read(size)
 
 
 @dataclass

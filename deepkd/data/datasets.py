@@ -29,6 +29,7 @@ from deepkd.data.clips import (
     videos_below,
 )
 from deepkd.errors import ConfigError, DataError
+from deepkd.text import open_csv
 from deepkd.video.sources import find_sources
 
 
@@ -191,7 +192,7 @@ def _dfdc_rows(path: Path) -> dict[str, dict[str, Any]]:
     if path.suffix == ".csv":
         split = "val" if "valid" in path.parent.name.lower() else "test"
         try:
-            with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+            with open_csv(path) as file:
                 rows = list(csv.DictReader(file))
         except (OSError, csv.Error) as error:
             raise DataError(f"{path}: not readable as CSV ({error}); {hint}") from error

@@ -186,7 +186,7 @@ def _settle(out: Path, names: Sequence[str], config: ExtractConfig) -> None:
     _check_same(out, settings)
     with writing(out / SETTINGS_NAME) as beside:
         about = {"command": "extract", "deepkd": deepkd.__version__, "sources": list(names)}
-        beside.write_text(json.dumps(about | settings, indent=2, default=str) + "\n")
+        beside.write_text(json.dumps(about | settings, indent=2, default=str) + "\n", encoding="utf-8")
 
 
 def _remove(out: Path) -> None:
@@ -205,7 +205,7 @@ def _check_same(out: Path, settings: dict[str, object]) -> None:
     if not journal.exists() or not journal.stat().st_size:
         return
     try:
-        before = json.loads((out / SETTINGS_NAME).read_text())
+        before = json.loads((out / SETTINGS_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise OutputError(f"{out / SETTINGS_NAME}: cannot be read ({error}); start again with --overwrite") from error
     changed = [f"{key} {before.get(key)} -> {settings[key]}" for key in PIXELS if before.get(key) != settings[key]]

@@ -107,7 +107,7 @@ class ClipExtractor:
         for frame in read_frames(path, frames=self.config.frames, threads=self.decode_threads, warn=warnings.append):
             sight.add(frame)
             faces = self._faces(frame, sight)
-            for face, track in zip(faces, tracker.update(frame.t_s, faces), strict=True):
+            for face, track in zip(faces, tracker.update(frame.t_s, faces, frame.image), strict=True):
                 entries.append(self._write_crop(frame, face, track, part))
         kept = people(entries, self.config)
         for entry in entries:

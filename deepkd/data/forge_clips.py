@@ -100,7 +100,7 @@ def follow(clip: Clip, name: str, detector: FaceDetector, seconds: float) -> Sce
     count = 0
     for count, (t_s, image) in enumerate(_source(clip.path, info.is_image, seconds), 1):
         faces = detector.detect(image)
-        for person, face in zip(tracker.update(t_s, faces), faces, strict=True):
+        for person, face in zip(tracker.update(t_s, faces, image), faces, strict=True):
             people.setdefault(person, {})[count - 1] = face
             if person not in faces_of:
                 faces_of[person] = _cut_out(Portrait(image, face.landmarks))

@@ -141,14 +141,18 @@ def _homes(items: Sequence[InSplit]) -> Callable[[InSplit, str], str]:
     return lambda item, name: item.dataset if (item.dataset, name) in own else others.get(name, item.dataset)
 
 
-def find_overlaps(items: Iterable[InSplit]) -> list[str]:
-    """A sentence on each kind of thing that lies in more than one split: originals, donors, people."""
+KINDS = ("originals", "people")
+"""What must not lie in two splits; donors count as originals."""
+
+
+def find_overlaps(items: Iterable[InSplit], kinds: Sequence[str] = KINDS) -> list[str]:
+    """A sentence on each kind of thing that lies in more than one split."""
     items = list(items)
     home = _homes(items)
     places: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for item in items:
         for kind, names in _contents(item).items():
-            for name in names if item.split else ():
+            for name in names if item.split and kind in kinds else ():
                 places[(kind, home(item, name) if kind == "originals" else item.dataset, name)].add(item.split)
     shared: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for (kind, dataset, name), splits in places.items():

@@ -164,7 +164,7 @@ def _timed(model: CropModel, images: Sequence[Image]) -> float:
 
 
 def _row(
-    contender: Contender, timing: Timing, memory_mb: float, auc: float | None, seen: float | None, *, batch: int
+    contender: Contender, timing: Timing, memory_mb: float | None, auc: float | None, seen: float | None, *, batch: int
 ) -> dict[str, Any]:
     p50, p95 = np.percentile(np.array(timing.single) * 1000, [50, 95])
     return {
@@ -176,7 +176,7 @@ def _row(
         "bytes": contender.bytes,
         "latency_ms": {"batch": 1, "p50": round(p50, 4), "p95": round(p95, 4), "runs": len(timing.single)},
         "throughput_per_s": round(batch / float(np.median(timing.batch)), 2),
-        "peak_rss_mb": round(memory_mb, 1),
+        "peak_rss_mb": None if memory_mb is None else round(memory_mb, 1),
         "auc": None if auc is None else round(auc, 6),
         "training_data": seen,
     }

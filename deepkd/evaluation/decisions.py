@@ -19,20 +19,21 @@ class Decisions:
     def point(self) -> dict[str, float | None]:
         """The figures of the rows as they are; no precision without a false alarm: nobody knows how rare one is."""
         found = self.weighted(np.ones((1, len(self.y))))
-        values = {name: None if np.isnan(value[0]) else float(value[0]) for name, value in found.items()}
-        return values if values["false_alarms"] else values | {"precision": None}
+        return {name: float(value[0]) if np.isfinite(value[0]) else None for name, value in found.items()}
 
     def weighted(self, weights: Array) -> dict[str, Array]:
         """The figures for each of R weightings, (R, N) -> (R,); NaN where a class has no weight.
 
-        Precision = TPR share / (TPR share + FPR (1 - share)), by Bayes' rule.
+        Precision = TPR share / (TPR share + FPR (1 - share)), by Bayes' rule; without a false alarm it is above all
+        that can be stated, infinity.
         """
         alarm, share = self.answers == 1, self.prevalence
         with np.errstate(invalid="ignore", divide="ignore"):
             false, true = ((weights @ (alarm & of)) / (weights @ of) for of in (self.y == 0, self.y == 1))
+            precision = true * share / (true * share + false * (1 - share))
             return {
                 "false_alarms": false,
                 "detected": true,
                 "inconclusive": weights @ np.isnan(self.answers) / weights.sum(axis=1),
-                "precision": true * share / (true * share + false * (1 - share)),
+                "precision": np.where((false == 0) & ~np.isnan(true), np.inf, precision),
             }

@@ -28,7 +28,7 @@ from deepkd.evaluation.robustness import measure_robustness
 from deepkd.evaluation.scores import Crops, Progress, logits_of, within
 from deepkd.scoring.model import CropModel
 from deepkd.settings.evaluation import EvaluateConfig
-from deepkd.text import as_text
+from deepkd.text import as_text, open_csv
 from deepkd.video.crops import INDEX_NAME, CropRow
 
 SCHEMA = "deepkd.evaluate/1"
@@ -210,7 +210,7 @@ def _has_index(data: Path) -> bool:
     if data.suffix.lower() != ".csv" or not data.is_file():
         return False
     try:
-        with data.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+        with open_csv(data) as file:
             return "path" not in next(csv.reader(file), [])
     except csv.Error as error:
         raise DataError(f"{data}: not a CSV file ({error})") from error

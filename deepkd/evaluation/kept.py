@@ -50,7 +50,7 @@ class Kept:
                 if len(whole) < len(lines):  # a kill cut the last line short
                     path.write_bytes(b"".join(whole))
             else:
-                path.write_text(json.dumps(subject) + "\n")
+                path.write_text(json.dumps(subject) + "\n", encoding="utf-8")
         except OSError as error:
             raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another --out") from error
 
@@ -76,7 +76,7 @@ class Kept:
             return
         entry = {**dict(zip(self.keys, key, strict=True)), "result": result}
         try:
-            with self.path.open("a") as file:
+            with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry, separators=(",", ":")) + "\n")
         except OSError as error:
             why = f"cannot be written ({error.strerror})"

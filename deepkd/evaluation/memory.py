@@ -1,7 +1,7 @@
 """The peak memory of a model in its own process: `python -m deepkd.evaluation.memory RUNTIME SOURCE SIZE THREADS`.
 
-Prints megabytes. The process imports what the runtime needs, opens the model and scores single crops, as an
-analyst's process would; nothing of the program that asks is counted.
+Prints megabytes, or nothing where they are not known. The process imports what the runtime needs, opens the model and
+scores single crops, as an analyst's process would; nothing of the program that asks is counted.
 """
 
 import subprocess
@@ -16,8 +16,10 @@ CROPS = 3
 """Crops scored one by one: the second call is where runtimes settle."""
 
 
-def peak_rss_mb(runtime: str, source: str, *, size: int, threads: int) -> float:
+def peak_rss_mb(runtime: str, source: str, *, size: int, threads: int) -> float | None:
     """Peak resident memory, MB (1e6 bytes), of a fresh process that opens a model and scores crops.
+
+    None where the system has no way to say it (Windows).
 
     Args:
         runtime: `torch`, or one of `RUNTIMES`.
@@ -33,7 +35,7 @@ def peak_rss_mb(runtime: str, source: str, *, size: int, threads: int) -> float:
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise ModelError(f"{source}: its memory could not be measured ({last})")
-    return float(done.stdout)
+    return float(done.stdout) if done.stdout.strip() else None
 
 
 def _score_some(runtime: str, source: str, size: int, threads: int) -> None:
@@ -55,18 +57,23 @@ def _score_some(runtime: str, source: str, size: int, threads: int) -> None:
         chosen.run(["logit"], crop[None])
 
 
-def _own_peak_mb() -> float:
-    """This process's own peak; `getrusage` would count the parent's memory from before the program was loaded."""
+def _own_peak_mb() -> float | None:
+    """This process's own peak, None where nothing measures it.
+
+    `getrusage` would count the parent's memory from before the program was loaded.
+    """
     status = Path("/proc/self/status")
     if status.is_file():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        line = next(line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024 / 1e6
-    import resource
-
+    try:
+        import resource
+    except ImportError:
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
 if __name__ == "__main__":
     _score_some(sys.argv[1], sys.argv[2], *map(int, sys.argv[3:]))
-    print(_own_peak_mb())
+    print(_own_peak_mb() or "")

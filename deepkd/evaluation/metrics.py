@@ -20,6 +20,8 @@ from deepkd.scoring.calibration import sigmoid
 
 Array = npt.NDArray[np.float64]
 """Float64, one value per row, (N,), unless its docstring gives another shape."""
+Ends = tuple[float | None, float | None]
+"""Of an interval, low and high."""
 
 RANKING = ("auc", "average_precision", "eer", "fpr_at_95_tpr")
 """Figures that hang on the order of the scores alone; they need rows of both classes."""
@@ -34,7 +36,7 @@ _CELLS = 2_000_000
 
 @dataclass(frozen=True)
 class Measure:
-    """A figure and its 95% interval; None where the data cannot give it."""
+    """A figure and its 95% interval; None where the data cannot give it, or an end of it."""
 
     value: float | None
     low: float | None = None
@@ -77,7 +79,7 @@ class Metrics:
     """Share of rows called neither REAL nor FAKE."""
     precision: Measure
     """Share of forgeries among what is called FAKE, where `prevalence` of all are forged; None where no real row is
-    called FAKE, since nobody then knows how rare a false alarm is."""
+    called FAKE, since nobody then knows how rare a false alarm is; so too its high end, in over 2.5% of resamples."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -187,7 +189,7 @@ def _numbered(sources: Sequence[str] | None, count: int) -> npt.NDArray[np.intp]
     return np.unique(np.arange(count) if sources is None else np.asarray(sources), return_inverse=True)[1]
 
 
-def _measure(value: float | None, interval: tuple[float, float] | None) -> Measure:
+def _measure(value: float | None, interval: Ends | None) -> Measure:
     return Measure(value, *(interval or (None, None))) if value is not None else Measure(None)
 
 
@@ -334,9 +336,7 @@ def _equal_error(fpr: Array, tpr: Array) -> Array:
     return np.asarray((start + (end - start) * -low / (high - low))[:, 0])
 
 
-def _intervals(
-    rows: _Judged, source: npt.NDArray[np.intp], resamples: int, seed: int
-) -> dict[str, tuple[float, float]]:
+def _intervals(rows: _Judged, source: npt.NDArray[np.intp], resamples: int, seed: int) -> dict[str, Ends]:
     """The interval of each figure that some resample gives; none with one source."""
     if source.max() == 0:
         return {}
@@ -344,17 +344,17 @@ def _intervals(
     for weights in _resamples(source, resamples, seed):
         for name, values in rows.weighted(weights).items():
             drawn.setdefault(name, []).append(values)
-    intervals = {name: _interval(np.concatenate(parts)) for name, parts in drawn.items()}
-    return {name: interval for name, interval in intervals.items() if interval}
+    return {name: ends for name, parts in drawn.items() if (ends := _interval(np.concatenate(parts)))}
 
 
-def _interval(drawn: Array) -> tuple[float, float] | None:
-    """2.5% and 97.5% percentiles of a figure over the resamples that give it; None where none does."""
+def _interval(drawn: Array) -> Ends | None:
+    """2.5% and 97.5% percentiles of a figure over the resamples that give it; None where none does, or infinity."""
     known = drawn[~np.isnan(drawn)]
     if not len(known):
         return None
-    low, high = np.percentile(known, [2.5, 97.5])
-    return float(low), float(high)
+    with np.errstate(invalid="ignore"):
+        low, high = (float(end) if np.isfinite(end) else None for end in np.percentile(known, [2.5, 97.5]))
+    return low, high
 
 
 def _resamples(source: npt.NDArray[np.intp], resamples: int, seed: int) -> Iterator[Array]:

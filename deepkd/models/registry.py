@@ -23,7 +23,7 @@ from deepkd.models.efficient_vit import EfficientViT
 from deepkd.models.meso import SIDE_PX, build_meso4
 from deepkd.models.students import STUDENTS, LiteShape, build_student, undecided
 from deepkd.models.subclasses import Subclassed
-from deepkd.models.widths import Widths, resize
+from deepkd.models.widths import as_lists, resize
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import BATCH, InputFormat
 from deepkd.scoring.verdict import Thresholds
@@ -203,10 +203,6 @@ def build_model(
     network = build_student(student, outputs) if student else spec.build(outputs=outputs)
     module = Subclassed(network, subclasses) if subclasses else network
     resize(module, widths)
-    kept = (dataclasses.asdict(student) if student else {}) | ({"widths": _lists(widths)} if widths else {})
+    kept = (dataclasses.asdict(student) if student else {}) | ({"widths": as_lists(widths)} if widths else {})
     metadata = {"subclasses": list(subclasses)} if subclasses else {}
     return TorchModel(name, name, module.eval(), chosen, shape=kept or None, metadata=metadata)
-
-
-def _lists(widths: Widths) -> dict[str, list[int]]:
-    return {name: list(width) for name, width in widths.items()}

@@ -25,7 +25,7 @@ ROWS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "Latency of one crop, p50": lambda row: f"{row['latency_ms']['p50']:,.3f} ms",
     "Latency of one crop, p95": lambda row: f"{row['latency_ms']['p95']:,.3f} ms",
     "Throughput": lambda row: f"{row['throughput_per_s']:,.1f} crops/s",
-    "Peak memory of a process": lambda row: f"{row['peak_rss_mb']:,.0f} MB",
+    "Peak memory of a process": lambda row: "-" if row["peak_rss_mb"] is None else f"{row['peak_rss_mb']:,.0f} MB",
     "AUC": lambda row: "-" if row["auc"] is None else f"{row['auc']:.4f}",
 }
 REDUCTIONS = {
@@ -135,9 +135,9 @@ def write_benchmark(folder: Path, document: Mapping[str, Any]) -> None:
     """
     draw_benchmark(folder, document)
     with writing(folder / "benchmark.csv") as beside:
-        beside.write_text(benchmark_csv(document))
+        beside.write_text(benchmark_csv(document), encoding="utf-8")
     with writing(folder / "benchmark.json") as beside:
-        beside.write_text(json.dumps(document, indent=2) + "\n")
+        beside.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
 FORMATS: dict[str, Callable[[Mapping[str, Any]], None]] = {

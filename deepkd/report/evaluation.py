@@ -112,11 +112,14 @@ def _left_out(model: Mapping[str, Any]) -> str:
 
 
 def shown(measure: Mapping[str, float | None]) -> str:
-    """`0.912 [0.899, 0.923]`, with a dash where the data cannot give the figure."""
+    """`0.912 [0.899, 0.923]`, with a dash where the data cannot give the figure or its high end."""
     if measure["value"] is None:
         return "-"
     value = f"{measure['value']:.4f}"
-    return value if measure["low"] is None else f"{value} [{measure['low']:.3f}, {measure['high']:.3f}]"
+    if measure["low"] is None:
+        return value
+    high = "-" if measure["high"] is None else f"{measure['high']:.3f}"
+    return f"{value} [{measure['low']:.3f}, {high}]"
 
 
 def _title(document: Mapping[str, Any]) -> str:

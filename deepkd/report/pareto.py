@@ -189,7 +189,7 @@ def write_pareto(folder: Path, document: Document) -> None:
         "pareto.json": json.dumps(document, indent=2) + "\n",
     }.items():
         with writing(folder / name) as beside:
-            beside.write_text(text)
+            beside.write_text(text, encoding="utf-8")
 
 
 FORMATS: dict[str, Callable[[Document], None]] = {

@@ -98,7 +98,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         DataError: it cannot be read, a line is not JSON, or there is none.
     """
     try:
-        texts = path.read_text().splitlines()
+        texts = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); give a run folder's metrics.jsonl") from error
     lines = []

@@ -11,7 +11,7 @@ from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.container import OutputContainer
 
-from deepkd.video.decoder import open_container
+from deepkd.video.containers import open_container, video_streams
 from deepkd.video.frames import MAX_PIXELS
 
 RATE, SAMPLE_FORMAT = 48_000, "s16"
@@ -62,7 +62,7 @@ class Sound:
             streams = [stream for stream in source.streams.audio if stream.codec_context]
             if not streams:
                 return
-            video = source.streams.video[0]
+            video = video_streams(path, source)[0]
             start_s = float((video.start_time or 0) * (video.time_base or 0))
             with suppress(av.FFmpegError, OSError, IndexError, ValueError, OverflowError):
                 yield from _alike(_timed(source.decode(streams[0]), start_s))

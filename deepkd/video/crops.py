@@ -13,7 +13,7 @@ import numpy.typing as npt
 from deepkd.errors import DataError
 from deepkd.images import Image
 from deepkd.outputs import writing
-from deepkd.text import csv_writer
+from deepkd.text import csv_writer, open_csv
 from deepkd.video.faces import Face
 from deepkd.video.frames import Frame
 
@@ -134,7 +134,7 @@ def read_index(path: Path) -> list[CropRow]:
     """
     path = path / INDEX_NAME if path.is_dir() else path
     try:
-        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+        with open_csv(path) as file:
             rows = list(_read_rows(path, csv.DictReader(file)))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); `deepkd extract` writes an index") from error
@@ -147,7 +147,7 @@ def read_index(path: Path) -> list[CropRow]:
 
 def line_of(path: Path, row: CropRow) -> int:
     """The line of an index file that a row of it stands on, counted from 1; 0 where it is not there any more."""
-    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+    with open_csv(path) as file:
         reader = csv.DictReader(file)
         same = (reader.line_num for one in reader if (one["file"], one.get("shard") or "") == (row.file, row.shard))
         return next(same, 0)

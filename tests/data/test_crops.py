@@ -12,7 +12,7 @@ import pytest
 import torch
 from crop_factory import write_crops
 
-from deepkd.data.crops import NO_ROW, CropDataset, SampleKey, collate, load_crops
+from deepkd.data.crops import NO_ROW, CropDataset, CropSet, SampleKey, collate, load_crops
 from deepkd.data.landmarks import LandmarkFinder
 from deepkd.data.perturbations import PERTURBATIONS
 from deepkd.data.sampling import SAMPLINGS, epoch_batches, paired
@@ -29,6 +29,17 @@ def test_folder_and_shards_hold_the_same_images(tmp_path: Path) -> None:
     assert all(np.array_equal(folder.image(i), shards.image(i)) for i in range(len(folder)))
     again = pickle.loads(pickle.dumps(shards))
     assert np.array_equal(again.image(3), folder.image(3))
+
+
+def test_shards_are_read_without_what_windows_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("os.pread", raising=False)
+    crops = load_crops(write_crops(tmp_path, shards=2))
+    assert crops.image(0).shape[2] == 3
+    shard = tmp_path / crops.rows[0].shard
+    offset, size = crops.shards.members(crops.rows[0].shard)[crops.rows[0].file]
+    shard.write_bytes(shard.read_bytes()[: offset + size // 8])  # while it is in use
+    with pytest.raises(DataError, match=rf"{crops.rows[0].file}: not an image; extract it again"):
+        crops.image(0)
 
 
 def test_splits_labels_and_limits(tmp_path: Path) -> None:
@@ -186,6 +197,37 @@ def test_blended_pairs_hold_a_forgery_of_the_real_crop_itself(tmp_path: Path) ->
     change = (blended.views[1].int() - plain.views[0].int()).abs()
     assert change.max() > 0
     assert not torch.equal(blended.views[1], plain.views[1])
+
+
+@pytest.mark.parametrize(
+    ("reals", "fake", "drawn"),
+    [
+        ([(0.0, 0), (1.0, 0), (1.0, 1)], (1.0, 1), {2}),
+        ([(0.0, 0), (1.0, 0), (1.4, 1), (3.0, 1)], (1.0, 1), {2}),
+        ([(0.0, 0), (1.2, 0), (2.0, 2)], (1.0, 1), {1}),
+        ([(0.0, None), (1.2, None), (2.0, None)], (1.0, 1), {1}),
+        ([(None, 0), (None, 1), (None, 1)], (1.0, 1), {1, 2}),
+        ([(None, None), (None, None)], (None, None), {0, 1}),
+    ],
+    ids=["same track and time", "same track", "other track", "no tracks", "no times", "neither"],
+)
+def test_a_pair_is_of_one_moment(
+    reals: list[tuple[float | None, int | None]], fake: tuple[float | None, int | None], drawn: set[int]
+) -> None:
+    places = [*(("REAL", place) for place in reals), ("FAKE", fake)]
+    rows = [
+        CropRow(f"{number}.jpg", label, label, "o", t_s=t_s, track=track)
+        for number, (label, (t_s, track)) in enumerate(places)
+    ]
+    rng = np.random.default_rng(0)
+    pairs = [paired(CropSet(Path(), rows), rng)[0] for _ in range(40)]
+    assert {real for real, _ in pairs} == drawn and {fake for _, fake in pairs} == {len(reals)}
+
+
+def test_pairs_of_one_real_crop_each_are_drawn_as_ever() -> None:
+    rows = [CropRow(f"{row}.jpg", "FAKE" if row % 4 else "REAL", str(row), f"o{row // 4}") for row in range(24)]
+    pairs = paired(CropSet(Path(), rows), np.random.default_rng(5))
+    assert pairs == [(4, 7), (16, 17), (8, 9), (12, 14), (20, 22), (0, 2)]
 
 
 def test_landmarks_come_from_the_index_or_from_the_picture(tmp_path: Path) -> None:

@@ -15,12 +15,14 @@ from scorer_factory import SIDE, metadata, tinted_clip, write_scorer
 from deepkd.data.crops import load_crops
 from deepkd.errors import ModelError
 from deepkd.evaluation import benchmark as benchmarks
+from deepkd.evaluation import memory
 from deepkd.evaluation.benchmark import WARM_UP, benchmark, chosen, reduction, take_turns
 from deepkd.evaluation.contenders import open_contenders, open_model
 from deepkd.evaluation.evaluate import evaluate
 from deepkd.evaluation.memory import peak_rss_mb
 from deepkd.models.checkpoints import save_model
 from deepkd.models.registry import TorchModel, build_model
+from deepkd.report.benchmark import ROWS
 from deepkd.scoring.model import InputFormat, Scorer
 from deepkd.settings.evaluation import BenchmarkConfig, EvaluateConfig
 
@@ -306,3 +308,13 @@ def test_memory_of_one_runtime_holds_no_session_of_another(tmp_path):
 def test_memory_that_cannot_be_measured_is_an_error(tmp_path):
     with pytest.raises(ModelError, match=r"none\.onnx: its memory could not be measured"):
         peak_rss_mb("onnxruntime", str(tmp_path / "none.onnx"), size=SIDE, threads=1)
+
+
+def test_memory_is_unknown_where_the_system_has_no_measure(monkeypatch, tmp_path):
+    monkeypatch.setattr(Path, "is_file", lambda _: False)
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert memory._own_peak_mb() is None
+    silent = subprocess.CompletedProcess([], 0, stdout="\n", stderr="")
+    monkeypatch.setattr(memory.subprocess, "run", lambda *_, **__: silent)
+    assert peak_rss_mb("onnxruntime", "any.onnx", size=SIDE, threads=1) is None
+    assert ROWS["Peak memory of a process"]({"peak_rss_mb": None}) == "-"

@@ -22,6 +22,7 @@ from deepkd.evaluation.metrics import (
     precision_points,
     roc_points,
 )
+from deepkd.report.evaluation import shown
 from deepkd.scoring.calibration import calibration_error, reliability
 
 LN = math.log
@@ -102,6 +103,18 @@ def test_answers_by_hand():
 def test_answers_may_come_from_elsewhere():
     found = measure([0, 0, 1, 1], [0.0] * 4, answers=[1, 0, math.nan, 1], resamples=0)
     assert (found.false_alarms.value, found.detected.value, found.inconclusive.value) == (0.5, 0.5, 0.25)
+
+
+def test_an_interval_of_precision_has_no_end_that_nobody_can_state():
+    labels = np.repeat([0.0, 1.0], 40)
+    for alarms, stated in ((1, False), (20, True)):
+        scores = np.where(labels == 1, 2.0, -2.0)
+        scores[:alarms] = 1.0
+        found = measure(labels, scores).precision
+        assert 0 < found.low < found.value
+        assert (found.high is not None) == stated
+    assert found.value < found.high < 1
+    assert shown({"value": 0.5, "low": 0.25, "high": None}) == "0.5000 [0.250, -]"
 
 
 def test_no_alarm_has_no_precision():

@@ -8,7 +8,7 @@ import pytest
 from av.format import ContainerFormat
 from media import Media, scene
 
-from deepkd.video.decoder import CONTAINERS
+from deepkd.video.containers import CONTAINERS
 from deepkd.video.frames import probe, read_frames
 from deepkd.video.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
