@@ -22,6 +22,7 @@ from deepkd.video.crops import Crop, crop_face
 from deepkd.video.faces import Face, FaceDetector, load_detector
 from deepkd.video.frames import Frame, Moments, Plan, VideoInfo, evenly
 from deepkd.video.readahead import ReadAhead
+from deepkd.video.shots import ALIKE, Look
 from deepkd.video.sources import Source
 from deepkd.video.tracks import Tracker, same_person
 
@@ -120,14 +121,21 @@ class _Look:
             people[person].sort(key=lambda frame: frame.t_s)
 
     def _follow(self, spot: FrameScore, video: ReadAhead) -> Iterator[Crop]:
-        """The crops of one person near the moment when they were seen."""
+        """The crops of one person near the moment when they were seen, in the same shot."""
+        looks: dict[float, Look] = {}
+        crops: list[Crop] = []
         for frame in self._frames(video):
+            looks[frame.t_s] = Look.of(frame.image)
             for thorough in (False, True):
                 faces = self.detector.detect(frame.image, thorough=thorough)
                 found = same_person(spot.t_s, spot.box, frame.t_s, [face.box for face in faces])
                 if found is not None:
-                    yield crop_face(frame, faces[found], face_px=self.scorer.format.size, rule=self.scorer.format.crop)
+                    format = self.scorer.format
+                    crops.append(crop_face(frame, faces[found], face_px=format.size, rule=format.crop))
                     break
+        if looks:
+            there = looks[min(looks, key=lambda t_s: abs(t_s - spot.t_s))]
+            yield from (crop for crop in crops if looks[crop.t_s].likeness(there) >= ALIKE)
 
     def _scores(self, crops: Iterable[tuple[int, Crop]]) -> Iterator[tuple[int, FrameScore]]:
         crops = self.watch.each("faces", crops)
@@ -168,7 +176,7 @@ def find_people(frames: Iterable[Frame], detector: FaceDetector, format: InputFo
     for number, frame in enumerate(frames):
         thorough = number % THOROUGH == 0 or any(face.is_small for face in faces)
         faces = detector.detect(frame.image, thorough=thorough)
-        for person, face in zip(tracker.update(frame.t_s, faces), faces, strict=True):
+        for person, face in zip(tracker.update(frame.t_s, faces, frame.image), faces, strict=True):
             yield person, crop_face(frame, face, face_px=format.size, rule=format.crop)
 
 

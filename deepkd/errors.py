@@ -11,8 +11,12 @@
     ├── TrainingError          a training cannot go on, e.g. it diverged
     └── OutputError            the result cannot be written, or would overwrite another
 
+    Interrupted, which is a KeyboardInterrupt: a signal ends the program; exit 128 and its number, 130 for Ctrl-C
+
 A message says what is wrong, with which value, and what to do next.
 """
+
+import signal
 
 
 class DeepKDError(Exception):
@@ -57,3 +61,11 @@ class TrainingError(DeepKDError):
 
 class OutputError(DeepKDError):
     """A result cannot be written, or would overwrite another."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal ends the program, whatever it was at: Ctrl-C, or the system or a closing terminal that asks for it."""
+
+    def __init__(self, number: int = signal.SIGINT, message: str = "interrupted; what was finished is kept") -> None:
+        super().__init__(message)
+        self.exit_code = 128 + number

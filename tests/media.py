@@ -120,13 +120,14 @@ def write_video(
     codec: str = "libx264",
     pixel_format: str | None = None,
     rotation_deg: int = 0,
+    mirrored: bool = False,
     pixel_aspect: Fraction | None = None,
     options: dict[str, str] | None = None,
 ) -> Path:
     """Encode RGB pictures; MP4s carry their index first, so that the head of a cut file can still be decoded.
 
     `times` (seconds) makes the frame rate variable; `rotation_deg` is how far clockwise a player has to turn
-    the stored picture (MP4 and MOV only).
+    the stored picture, and `mirrored` says that it has to mirror it before (MP4 and MOV only).
     """
     pictures = iter(pictures)
     first = next(pictures)
@@ -143,7 +144,7 @@ def write_video(
         stream.codec_context.thread_count = 1
         if pixel_aspect:
             stream.codec_context.sample_aspect_ratio = pixel_aspect
-        if codec != "mpeg4":
+        if codec not in {"mpeg4", "mpeg2video"}:
             stream.codec_context.time_base = Fraction(1, CLOCK)
         for picture, t_s in zip(_chain(first, pictures), _clock(times, fps), strict=False):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
@@ -151,8 +152,8 @@ def write_video(
             frame.pts, frame.time_base = round(Fraction(t_s) / base), base
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    if rotation_deg:
-        _set_rotation(path, rotation_deg)
+    if rotation_deg or mirrored:
+        _set_matrix(path, rotation_deg, -1 if mirrored else 1)
     return path
 
 
@@ -171,14 +172,14 @@ def _clock(times: Iterable[float] | None, fps: float) -> Iterator[float]:
         index += 1
 
 
-def _set_rotation(path: Path, rotation_deg: int) -> None:
+def _set_matrix(path: Path, rotation_deg: int, side: int) -> None:
     """Patch the matrix of the first track header, as phones write it."""
     data = bytearray(path.read_bytes())
     start = data.index(b"tkhd") + 4
     matrix = start + (52 if data[start] == 1 else 40)
-    cos, sin = {90: (0, 1), 180: (-1, 0), 270: (0, -1)}[rotation_deg % 360]
+    cos, sin = {0: (1, 0), 90: (0, 1), 180: (-1, 0), 270: (0, -1)}[rotation_deg % 360]
     one = 1 << 16
-    values = (cos * one, sin * one, 0, -sin * one, cos * one, 0, 0, 0, 1 << 30)
+    values = (side * cos * one, side * sin * one, 0, -sin * one, cos * one, 0, 0, 0, 1 << 30)
     data[matrix : matrix + 36] = struct.pack(">9i", *values)
     path.write_bytes(data)
 
@@ -226,11 +227,13 @@ class Media:
         codec: str = "libx264",
         pixel_format: str | None = None,
         rotation_deg: int = 0,
+        mirrored: bool = False,
         options: dict[str, str] | None = None,
     ) -> Path:
         """A clip of the named people (none: noise).
 
-        `size` is (width, height) as a viewer sees it; a rotated clip is stored turned back.
+        `size` is (width, height) as a viewer sees it; a rotated clip is stored turned back, a mirrored one
+        mirrored.
         `forged`: everybody, or the names of those forged, within `forged_between_s` (seconds).
         """
         count = max(1, round(seconds * fps))
@@ -247,10 +250,11 @@ class Media:
             )
             for index, t_s in enumerate(moments)
         )
-        stored = (np.rot90(picture, rotation_deg // 90) for picture in pictures)
+        turned = (np.rot90(picture, rotation_deg // 90) for picture in pictures)
+        stored = (np.fliplr(picture) if mirrored else picture for picture in turned)
         return write_video(
             self.path(name), stored, times=times, fps=fps, codec=codec, pixel_format=pixel_format,
-            rotation_deg=rotation_deg, options=options,
+            rotation_deg=rotation_deg, mirrored=mirrored, options=options,
         )  # fmt: skip
 
     def still(self, name: str = "still.jpg", *, exif_orientation: int | None = None, **options: object) -> Path:

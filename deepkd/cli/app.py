@@ -5,6 +5,7 @@ import importlib
 import os
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from deepkd import __version__
-from deepkd.errors import DeepKDError
+from deepkd.errors import DeepKDError, Interrupted
 from deepkd.text import visible
 
 PANELS = {
@@ -44,9 +45,11 @@ class _Group(TyperGroup):
                 raise
             _complain(_unloaded(error))
             raise typer.Exit(1) from error
-        except KeyboardInterrupt:
-            print("interrupted; what was finished is kept", file=sys.stderr)
-            raise typer.Exit(130) from None
+        except KeyboardInterrupt as interrupt:
+            stop = interrupt if isinstance(interrupt, Interrupted) else Interrupted()
+            with suppress(OSError):  # the terminal may be gone
+                print(stop, file=sys.stderr)
+            raise typer.Exit(stop.exit_code) from None
         except BrokenPipeError:
             _drop_output()  # its reader has gone (`| head`): stop quietly
             raise typer.Exit(1) from None

@@ -91,7 +91,7 @@ def detect(
 
         name_first("error", outcome.failed, rest="more inputs failed")
     if outcome.interrupted:
-        raise KeyboardInterrupt
+        raise outcome.interrupted
     raise typer.Exit(code)
 
 
@@ -100,7 +100,7 @@ class _Outcome:
     tally: Counter[str] = field(default_factory=Counter)
     failed: list[str] = field(default_factory=list)
     last: "Verdict | None" = None
-    interrupted: bool = False
+    interrupted: KeyboardInterrupt | None = None
 
 
 def exit_code(tally: Counter[str], *, fail_on_fake: bool = False) -> int:
@@ -279,8 +279,8 @@ def _judge(
                 report.add(verdict)
             if verbose:
                 _tell(verdict)
-    except KeyboardInterrupt:
-        outcome.interrupted = True
+    except KeyboardInterrupt as interrupt:
+        outcome.interrupted = interrupt
     return outcome
 
 

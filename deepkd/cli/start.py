@@ -4,11 +4,14 @@ Loading what understands it takes longer than loading what decodes, and the deco
 """
 
 import os
+import signal
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
+
+from deepkd.errors import Interrupted
 
 if TYPE_CHECKING:
     from deepkd.settings.detect import DetectConfig
@@ -24,16 +27,24 @@ _early: "list[ReadAhead]" = []
 
 def main() -> None:
     """Run the command line."""
+    for number in {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}:  # Windows has no SIGHUP
+        if signal.getsignal(number) is signal.SIG_DFL:  # `nohup` has it ignored
+            signal.signal(number, _interrupt)
     try:
         with suppress(ImportError):  # which the program itself will meet, and explain
             _begin(sys.argv[1:])
         from deepkd.cli.app import main as run
 
         run()
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except KeyboardInterrupt as interrupt:
+        sys.exit(getattr(interrupt, "exit_code", 130))
     finally:
         _drop()
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    """End as Ctrl-C does, when the system or a closing terminal asks for it."""
+    raise Interrupted(number)
 
 
 def begun(path: Path | None, config: "DetectConfig") -> "ReadAhead | None":

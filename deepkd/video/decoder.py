@@ -6,25 +6,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Protocol
+from typing import Any, BinaryIO, Literal
 
 import av
-from av.container import InputContainer
-from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from deepkd.errors import VideoError
-
-CONTAINERS = (
-    "mov,matroska,webm,avi,asf,flv,gif,ivf,mpeg,mpegts,mxf,nut,ogg,rm,wtv,h264,hevc,m4v,mpegvideo,obu,yuv4mpegpipe,"
-    "aac,ac3,aiff,amr,flac,mp3,wav"
-)
-"""FFmpeg's names of what may be opened: videos, and sound so as to name it. Playlists, scripts and stream
-descriptions are not among them, so no file can make FFmpeg open another one, or the network."""
-
-PICTURES = {b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis"}
-"""What HEIF and AVIF pictures call themselves, whose files begin as MP4s do."""
+from deepkd.video.containers import check_size, open_container, video_streams
 
 SKIPS: tuple[Literal["NONKEY", "NONREF", "DEFAULT"], ...] = ("NONKEY", "NONREF", "DEFAULT")
 """What the decoder leaves out, from the cheapest to the dearest: all but keyframes, frames that no other refers to,
@@ -39,6 +28,12 @@ INDEX_ERROR_S = 0.2
 
 ASPECTS = (0.25, 4.0)
 """Between these a file is believed what it says of its pixels' shape; films are shot at 0.5 to 2."""
+
+RESTARTING = {"mpegts", "mpeg"}
+"""Containers that can be joined end to end, as recorders and discs do, so that their times begin anew in the middle."""
+
+RESTART_S = 0.5
+"""How far decoding times fall back at least where they begin anew."""
 
 GUESSED_FPS = 25.0
 """For streams that carry neither timestamps nor a frame rate."""
@@ -76,13 +71,6 @@ def never() -> bool:
     return False
 
 
-class _Sized(Protocol):
-    @property
-    def width(self) -> int: ...
-    @property
-    def height(self) -> int: ...
-
-
 class Decoder:
     """An open video; see `opened`. It starts at the cheapest level of `SKIPS` and climbs when asked to."""
 
@@ -100,16 +88,25 @@ class Decoder:
         """What FFmpeg said last."""
         self.end_s: float | None = None
         """Time of the last frame, once it was reached with every frame decoded."""
+        self.others = 0
+        """Further video streams in the file."""
         self._file, self._max_pixels, self._threads = file, max_pixels, threads
         self._level, self._stop = 0, stop
+        self._choice = 0
         self._open()
+        if self.others:
+            try:
+                self._choice = self._first_filled()
+            finally:
+                self.close()
+            self._open()
         self._start = self._stream.start_time or 0
         self._tick_s = self._stream.time_base or Fraction(0)
+        self.may_restart = self._container.format.name in RESTARTING
+        """Whether only reading all of it shows where it ends."""
         self._is_timed = self._can_seek = self._stream.start_time is not None
         self.codec = self._stream.codec_context.name
         self.fps = float(self._stream.average_rate or self._stream.guessed_rate or 0)
-        self.others = sum(map(_is_moving, self._container.streams.video)) - 1
-        """Further video streams in the file."""
 
     def close(self) -> None:
         """Let go of the decoder's memory and threads; the file is the caller's."""
@@ -167,6 +164,15 @@ class Decoder:
         for t_s in self._times_s():
             count, first_s, last_s = count + 1, min(first_s, t_s), max(last_s, t_s)
         return End(last_s, (last_s - first_s) / (count - 1)) if count > 1 and self._is_timed else None
+
+    @property
+    def has_restarted(self) -> bool:
+        """Whether times began anew in what was read."""
+        return self._shift != 0
+
+    def stop_seeking(self) -> None:
+        """Reach all samples by decoding on."""
+        self._can_seek = False
 
     def indexed_end(self) -> "End | None":
         """Where the frames end by the file's index; None where there is no whole one, or it points beyond the file."""
@@ -239,7 +245,8 @@ class Decoder:
         self._file.seek(0)
         self._container = open_container(self.path, self._file, self._max_pixels)
         try:
-            self._stream = _video_stream(self.path, self._container)
+            streams = video_streams(self.path, self._container)
+            self.others, self._stream = len(streams) - 1, streams[self._choice]
             check_size(self.path, self._stream.codec_context, self._max_pixels)
         except VideoError:
             self.close()
@@ -250,9 +257,21 @@ class Decoder:
         self._stream.codec_context.skip_frame = SKIPS[self._level] if is_timed else "DEFAULT"
         self._restart()
 
+    def _first_filled(self) -> int:
+        """Which video stream is the first with anything in it; 0 where none is."""
+        streams = video_streams(self.path, self._container)
+        filled = set()
+        for packet in self._demuxed(streams):
+            if packet.size:
+                filled.add(packet.stream.index)
+            if streams[0].index in filled:
+                break
+        return next((place for place, stream in enumerate(streams) if stream.index in filled), 0)
+
     def _restart(self) -> None:
         """Decode on from where the file is now."""
         self._before = self._ahead = None
+        self._shift = 0
         self._decoded = 0
         self._coming = self.decoded()
 
@@ -273,8 +292,23 @@ class Decoder:
             self.end_s = self._ahead.t_s
 
     def _packets(self) -> Iterator[Any]:
+        """What comes of the video; where times begin anew, those of what came before are carried on."""
+        before, last, end, width = None, None, 0, RESTART_S / float(self._tick_s or 1)
+        for packet in self._demuxed([self._stream]):
+            stamp = packet.dts
+            if self.may_restart and stamp is not None:
+                # A fall to where the times were before the last one ends an outlier, a damaged stamp.
+                if last is not None and stamp < last - width and (before is None or abs(stamp - before) > width):
+                    self._shift += end - stamp
+                before, last, end = last, stamp, stamp + (packet.duration or 0)
+            if self._shift:
+                packet.dts = None if stamp is None else stamp + self._shift
+                packet.pts = None if packet.pts is None else packet.pts + self._shift
+            yield packet
+
+    def _demuxed(self, streams: list[VideoStream]) -> Iterator[Any]:
         try:
-            for packet in self._container.demux(self._stream):
+            for packet in self._container.demux(streams):
                 if self._stop():
                     raise Stopped
                 yield packet
@@ -307,59 +341,3 @@ def opened(path: Path, *, max_pixels: int, threads: int = 0, stop: Callable[[], 
             yield video
         finally:
             video.close()
-
-
-def check_size(path: Path, picture: _Sized, max_pixels: int) -> None:
-    """Refuse pictures of more than `max_pixels` pixels.
-
-    Raises:
-        VideoError: it is one.
-    """
-    if picture.width * picture.height > max_pixels:
-        size = f"{picture.width}x{picture.height} px"
-        raise VideoError(f"{path}: frames of {size} exceed the limit of {max_pixels} px; scale the video down first")
-
-
-def open_container(path: Path, file: BinaryIO, max_pixels: int) -> InputContainer:
-    """A file as FFmpeg may read it: known containers only, and nothing that a file refers to.
-
-    Raises:
-        VideoError: it is none of them.
-    """
-    try:
-        container: InputContainer = av.open(
-            file,
-            "r",
-            options={"max_pixels": str(max_pixels)},
-            container_options={"format_whitelist": CONTAINERS, "protocol_whitelist": ""},
-            metadata_errors="replace",
-            io_open=_refuse,
-        )
-        return container
-    except (av.FFmpegError, OSError, ValueError) as error:
-        file.seek(4)
-        if file.read(4) == b"ftyp" and file.read(4) not in PICTURES:
-            raise VideoError(f"{path}: is an MP4 that was cut off before its index, or damaged; get it anew") from error
-        what = "not a video or image" if isinstance(error, av.ArgumentError) else "damaged, or not a video or image"
-        raise VideoError(f"{path}: is {what} that can be read; give e.g. MP4, MKV, WebM, JPEG or PNG") from error
-
-
-def _refuse(url: str, flags: int, options: dict[str, str]) -> None:
-    raise PermissionError(f"the file refers to another one: {url}")
-
-
-def _video_stream(path: Path, container: InputContainer) -> VideoStream:
-    """The first stream that is a video with a known codec, and not a cover picture."""
-    for stream in container.streams.video:
-        if _is_moving(stream):
-            return stream
-    names = ", ".join(f"{stream.type} ({_codec(stream)})" for stream in container.streams)
-    raise VideoError(f"{path}: has no video that can be decoded; its streams are: {names or 'none'}")
-
-
-def _is_moving(stream: VideoStream) -> bool:
-    return _codec(stream) != "unknown codec" and not stream.disposition & Disposition.attached_pic
-
-
-def _codec(stream: Any) -> str:
-    return stream.codec_context.name if stream.codec_context else "unknown codec"

@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from av.video.frame import VideoFrame
-
 from deepkd.errors import VideoError
-from deepkd.video.decoder import Decoder, Sample, check_size, never, opened
+from deepkd.video.containers import check_size
+from deepkd.video.decoder import Decoder, Sample, never, opened
+from deepkd.video.orientation import Orientation
 from deepkd.video.stills import check_file, read_still, still_kind
 
 if TYPE_CHECKING:
@@ -26,9 +26,6 @@ MAX_SAMPLES = 100_000
 
 MAX_SHIFT = 0.4
 """How far a cheap frame may lie from the middle of its part, as a share of the part, before dearer ones are decoded."""
-
-SQUARE = 0.02
-"""Pixels this near to square, such as scaling to even sides leaves, are taken as they are."""
 
 FAR = 1 / 16
 """How far the end of a video may lie from the declared one, as a share of its length, before the declaration is
@@ -45,7 +42,7 @@ class VideoInfo:
     height: int
     """Pixels, upright and square."""
     rotation_deg: int
-    """Turn applied to make the frames upright, degrees counter-clockwise: 0, 90, 180 or 270."""
+    """Turn that made the frames upright, mirrored ones mirrored back first, degrees counter-clockwise: 0 to 270."""
     fps: float
     """Mean frame rate, 0 where unknown and for a still image."""
     duration_s: float
@@ -208,19 +205,21 @@ class _Moving:
         if first is None:
             raise _undecodable(self.path, video)
         check_size(self.path, first.picture, self._max_pixels)
-        turns = _quarter_turns(first.picture)
-        size = _square_size(first.picture, video.pixel_aspect)
-        width, height = reversed(size) if turns % 2 else size
-        warnings = (f"{video.others} more video streams are ignored",) if video.others else ()
-        found = VideoInfo(self.path, width, height, turns * 90, video.fps, self._length_s, video.codec, False, warnings)
+        orientation = Orientation.of(first.picture, video.pixel_aspect)
+        width, height = orientation.size(first.picture)
+        streams = "1 more video stream is" if video.others == 1 else f"{video.others} more video streams are"
+        warnings = (f"{streams} not judged",) if video.others else ()
+        turn = 90 * orientation.quarter_turns
+        found = VideoInfo(self.path, width, height, turn, video.fps, self._length_s, video.codec, False, warnings)
         check_size(self.path, found, self._max_pixels)
         return found
 
     def frames(self, warn: Callable[[str], None] | None = None) -> Iterator[Frame]:
-        index = -1
+        index, orientation = -1, None
         for index, sample in enumerate(_sampled(self._video, self._moments)):
             check_size(self.path, sample.picture, self._max_pixels)
-            yield Frame(upright(sample.picture, self._video.pixel_aspect), sample.t_s, index)
+            orientation = orientation or Orientation.of(sample.picture, self._video.pixel_aspect)
+            yield Frame(orientation.upright(sample.picture), sample.t_s, index)
         if index < 0:
             raise _undecodable(self.path, self._video)
         if warn:
@@ -238,9 +237,11 @@ def every_frame(path: Path, *, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[f
     with opened(path, max_pixels=max_pixels) as video:
         while video.climb(0.0):
             pass  # up to the level that leaves nothing out
+        orientation = None
         for sample in video.decoded():
             check_size(path, sample.picture, max_pixels)
-            yield sample.t_s, upright(sample.picture, video.pixel_aspect)
+            orientation = orientation or Orientation.of(sample.picture, video.pixel_aspect)
+            yield sample.t_s, orientation.upright(sample.picture)
 
 
 def _sampled(video: Decoder, moments: Moments) -> Iterator[Sample]:
@@ -278,8 +279,8 @@ def _complaints(video: Decoder, declared_s: float, length_s: float, moments: Mom
 def _length_s(path: Path, video: Decoder, stop: Callable[[], bool]) -> float:
     """The length of the video stream, seconds: the declared one where that is about true, else what is there.
 
-    A whole index is believed; without one it costs a look at the end of the file, and where that shows nothing a pass
-    over it, not decoded.
+    A whole index is believed; without one it costs a look at the end of the file, and where that shows nothing, or may
+    hide that times begin anew, a pass over it, not decoded.
     """
     declared_s = video.declared_s
     if declared_s is None:
@@ -288,9 +289,11 @@ def _length_s(path: Path, video: Decoder, stop: Callable[[], bool]) -> float:
     within_s, end = FAR * declared_s, video.indexed_end()
     if end and end.is_near(declared_s, within_s):
         return declared_s
-    for after_s in (declared_s - 2 * within_s, None):
+    for after_s in (None,) if video.may_restart else (declared_s - 2 * within_s, None):
         with opened(path, max_pixels=MAX_PIXELS, stop=stop) as again:
             end = again.end(after_s)
+            if again.has_restarted:
+                video.stop_seeking()
         if end:
             return declared_s if end.is_near(declared_s, within_s) else end.last_s + end.gap_s
     return declared_s
@@ -302,24 +305,3 @@ def _undecodable(path: Path, video: Decoder) -> VideoError:
         f"{path}: not one frame of its {video.codec} video can be decoded ({why}); "
         "re-encode it, e.g. with ffmpeg -i in -c:v libx264 out.mp4"
     )
-
-
-def _quarter_turns(picture: VideoFrame) -> int:
-    """Quarter turns counter-clockwise, 0 to 3, that make the picture upright."""
-    return round(picture.rotation / 90) % 4
-
-
-def _square_size(picture: VideoFrame, aspect: float) -> tuple[int, int]:
-    """Width and height of the picture once its pixels are square: larger on one side, so that no detail is lost."""
-    if abs(aspect - 1) < SQUARE:
-        return picture.width, picture.height
-    return round(picture.width * max(aspect, 1.0)), round(picture.height / min(aspect, 1.0))
-
-
-def upright(picture: VideoFrame, aspect: float = 1.0) -> Image:
-    """The picture as RGB uint8 (H, W, 3), upright and with square pixels, where its own are `aspect` times as wide."""
-    import numpy as np  # not needed before a frame is there, and slower to load than a frame is to decode
-
-    width, height = _square_size(picture, aspect)
-    image = picture.to_ndarray(format="rgb24", width=width, height=height)
-    return np.ascontiguousarray(np.rot90(image, _quarter_turns(picture)))

@@ -22,6 +22,9 @@ BMP_CORE_HEADER = b"\x0c\0\0\0"
 MAX_BYTES = 1 << 28
 """Largest image file that is read."""
 
+JPEG_START, JPEG_END, JPEG_INDEX = b"\xff\xd8\xff", 0xD9, b"MPF\0"
+"""How a JPEG begins, the marker that ends it, and how its list of several pictures begins (CIPA DC-007)."""
+
 _JPEG_SEGMENT = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")
 """The marker of a segment with a length. Fill bytes (FF), TEM (01) and RST0 to RST7 (D0 to D7) may come before it."""
 
@@ -52,7 +55,7 @@ def still_kind(head: bytes) -> str | None:
     if head[8:12] == b"WEBP":
         return "webp" if head.startswith(b"RIFF") else None
     is_bmp = head.startswith(b"BM") and head[6:10] == bytes(4)
-    starts = {b"\xff\xd8\xff": "jpeg", b"\x89PNG\r\n\x1a\n": "png"}
+    starts = {JPEG_START: "jpeg", b"\x89PNG\r\n\x1a\n": "png"}
     return "bmp" if is_bmp else next((kind for start, kind in starts.items() if head.startswith(start)), None)
 
 
@@ -98,12 +101,17 @@ def _decoded(data: bytes) -> Image | None:
 
 
 def _is_animation(data: bytes) -> bool:
-    """By the flag of an animated WebP, or the chunk of an animated PNG that comes before the picture."""
+    """By the flag of an animated WebP, the chunk of an animated PNG before its picture, or a JPEG behind another."""
     match still_kind(data[:30]):
         case "webp":
             return data[12:16] == b"VP8X" and bool(int.from_bytes(data[20:21]) & 2)
         case "png":
             return b"acTL" in takewhile(lambda kind: kind != b"IDAT", _png_chunks(data))
+        case "jpeg":
+            segments = list(_jpeg_segments(data))
+            # Phones put a second picture, such as what makes it brighter on some screens, behind one that says so.
+            says_so = any(data.startswith(JPEG_INDEX, at + 2) for _, at in segments)
+            return not says_so and bool(segments) and data.startswith(JPEG_START, segments[-1][1])
         case _:
             return False
 
@@ -157,11 +165,19 @@ def _webp_size(data: bytes) -> tuple[int, int]:
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:
     """From the first start-of-frame segment: SOF0 to SOF15, of which C4, C8 and CC are other things."""
-    at = 2
-    while found := _JPEG_SEGMENT.search(data, at):
-        marker, at = found[1][0], found.end()
+    for marker, at in _jpeg_segments(data):
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack_from(">HH", data, at + 3)
             return width, height
-        at += int.from_bytes(data[at : at + 2])
     return 0, 0
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
+    """The marker of each segment of the first picture, and where what it holds begins; the last is that of the end."""
+    at = 2
+    while found := _JPEG_SEGMENT.search(data, at):
+        marker, at = found[1][0], found.end()
+        yield marker, at
+        if marker == JPEG_END:
+            return
+        at += int.from_bytes(data[at : at + 2])

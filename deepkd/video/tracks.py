@@ -1,10 +1,13 @@
 """Tracks: which face is the same person as a face before."""
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from deepkd.images import Image
 from deepkd.video.faces import Face
+from deepkd.video.shots import Shots
 
 Box = tuple[float, float, float, float]
 """x, y, width, height, pixels."""
@@ -29,39 +32,44 @@ class Tracker:
     Samples may be seconds apart, so boxes need not overlap. A face continues a track when its centre has not moved and
     its size not changed more than the limits allow. Of all ways to continue tracks by the faces of a sample, the one
     is taken where the faces lie nearest to where the tracks were heading, taken together: two people who pass each
-    other keep their numbers, and so do two who are moved alike by a turning camera.
+    other keep their numbers, and so do two who are moved alike by a turning camera. After a cut nobody goes on, unless
+    the shot is one that was seen before.
     """
 
     def __init__(self, *, max_missed: int = MAX_MISSED) -> None:
         self.max_missed = max_missed
-        self._tracks: list[_Track] = []
+        self._shots = Shots()
+        self._tracks_of: dict[int, list[_Track]] = defaultdict(list)
+        """Shot -> its people."""
         self._count = 0
 
-    def update(self, t_s: float, faces: list[Face]) -> list[int]:
-        """The track number of each face of the sample at `t_s`, in the same order.
+    def update(self, t_s: float, faces: list[Face], image: Image) -> list[int]:
+        """The track number of each face of the sample `image` at `t_s`, in the same order.
 
         Call it for every sample in order of time, also where there are no faces.
         """
-        new = [NEW_COST] * len(faces)
-        costs = [[track.cost(t_s, face.box) for track in self._tracks] + new for face in faces]
+        here = self._tracks_of[self._shots.number(image)]
+        costs = [[track.cost(t_s, face.box) for track in here] for face in faces]
+        known = [place for place, row in enumerate(costs) if min(row, default=math.inf) < math.inf]
+        tracks = dict(zip(known, _matched([costs[place] for place in known], here), strict=True))
         ids = []
-        for face, column in zip(faces, cheapest_columns(costs), strict=True):
-            if column < len(costs[0]) - len(new):
-                track = self._tracks[column]
-                track.follow(t_s, face.box)
-            else:
+        for place, face in enumerate(faces):
+            track = tracks.get(place)
+            if track is None:
                 track = _Track(self._count, t_s, face.box)
                 self._count += 1
-                self._tracks.append(track)
+                here.append(track)
+            else:
+                track.follow(t_s, face.box)
             ids.append(track.id)
-        self._forget({*ids})
+        self._forget(here, {*ids})
         return ids
 
-    def _forget(self, seen: set[int]) -> None:
+    def _forget(self, tracks: "list[_Track]", seen: set[int]) -> None:
         """Count the samples in which tracks were missed, and end those missed too often."""
-        for track in self._tracks:
+        for track in tracks:
             track.missed = 0 if track.id in seen else track.missed + 1
-        self._tracks = [track for track in self._tracks if track.missed <= self.max_missed]
+        tracks[:] = [track for track in tracks if track.missed <= self.max_missed]
 
 
 @dataclass
@@ -99,6 +107,16 @@ class _Track:
         self.t_s, self.box = t_s, box
 
 
+def _matched(costs: list[list[float]], tracks: Sequence[_Track]) -> list[_Track | None]:
+    """The track that each face continues, by what each would cost it, (faces, tracks); None for a new one.
+
+    Beside the tracks, each face has a column of its own for a new one.
+    """
+    own = [[NEW_COST if place == row else math.inf for place in range(len(costs))] for row in range(len(costs))]
+    columns = cheapest_columns([to_tracks + to_new for to_tracks, to_new in zip(costs, own, strict=True)])
+    return [tracks[column] if column < len(tracks) else None for column in columns]
+
+
 def same_person(t_s: float, box: Box, later_s: float, boxes: Sequence[Box]) -> int | None:
     """Which of the boxes at another time, before or after, continues a box; None where none does."""
     track = _Track(0, 0.0, box)
@@ -120,13 +138,14 @@ def cheapest_columns(costs: list[list[float]]) -> list[int]:
     for row in range(len(costs)):
         slack, came_from = [math.inf] * len(columns), [-1] * len(columns)
         visited: list[int] = []
+        free = set(columns)
         here, column = row, -1
         while True:
-            for j in columns:
+            for j in free:
                 reduced = costs[here][j] - row_price[here] - column_price[j]
-                if j not in visited and reduced < slack[j]:
+                if reduced < slack[j]:
                     slack[j], came_from[j] = reduced, column
-            column = min((j for j in columns if j not in visited), key=slack.__getitem__)
+            column = min(free, key=slack.__getitem__)
             step = slack[column]
             row_price[row] += step
             for j in visited:
@@ -134,6 +153,7 @@ def cheapest_columns(costs: list[list[float]]) -> list[int]:
                 column_price[j] -= step
             slack = [value - step for value in slack]
             visited.append(column)
+            free.remove(column)
             if column not in owner:
                 break
             here = owner[column]

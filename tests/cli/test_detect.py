@@ -200,17 +200,20 @@ def slowly(*_, **__):
     print("judging", file=sys.stderr, flush=True)
     time.sleep(60)
 detect.judge_source = slowly
-from deepkd.cli.app import main; main()
+from deepkd.cli.start import main; main()
 """
 
 
-def test_interrupted_before_drawing_no_film_is_missed(model: str, forged: str, tmp_path: Path):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_interrupted_before_drawing_no_film_is_missed(
+    number: signal.Signals, code: int, model: str, forged: str, tmp_path: Path
+):
     film = tmp_path / "marked.webm"
     process = start(forged, "--model", model, "--save-video", str(film), code=SLOW_JUDGE)
     assert process.stderr.readline() == "judging\n"
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     assert process.communicate() == ("", "interrupted; what was finished is kept\n")
-    assert process.returncode == 130
+    assert process.returncode == code
     assert not film.exists()
 
 

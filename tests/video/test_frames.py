@@ -1,5 +1,6 @@
 """Frames are evenly spaced, exact in time and pixel, upright, and bad files are refused in words."""
 
+import gc
 import os
 from collections.abc import Callable
 from fractions import Fraction
@@ -9,6 +10,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from av.video.frame import VideoFrame
 from media import Media, declare, scene, write_video
 
 from deepkd.errors import DeepKDError, ImageError, VideoError
@@ -97,9 +99,22 @@ def test_a_stream_that_declares_no_length_is_measured(media: Media):
     assert_even(list(read_frames(path, frames=5)), 5, 2)
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_pictures_are_let_go_without_the_garbage_collector(whole: bool, media: Media):
+    path = media.clip(seconds=6, mirrored=True)
+    gc.collect()
+    gc.disable()
+    try:
+        assert len(list(every_frame(path) if whole else read_frames(path, frames=60))) > 20
+        assert sum(type(one) is VideoFrame for one in gc.get_objects()) < 10
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize("rotation_deg", [0, 90, 180, 270])
-def test_rotated_clips_come_upright(rotation_deg: int, media: Media):
-    path = media.clip(size=(320, 240), rotation_deg=rotation_deg, moving=False)
+def test_turned_and_mirrored_clips_come_upright(rotation_deg: int, mirrored: bool, media: Media):
+    path = media.clip(size=(320, 240), rotation_deg=rotation_deg, mirrored=mirrored, moving=False)
     info = probe(path)
     assert (info.width, info.height, info.rotation_deg) == (320, 240, -rotation_deg % 360)
     for frame in read_frames(path, frames=2):

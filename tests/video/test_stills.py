@@ -3,13 +3,14 @@
 import struct
 from pathlib import Path
 
+import cv2
 import pytest
 from media import Media, scene
 from PIL import Image
 
 from deepkd.errors import ImageError
 from deepkd.video import stills
-from deepkd.video.frames import read_frames
+from deepkd.video.frames import MAX_PIXELS, read_frames
 from deepkd.video.stills import read_still
 
 BEFORE_A_MARKER = {
@@ -21,6 +22,28 @@ BEFORE_A_MARKER = {
     "rubbish": b"\0rubbish\xff\0",
     "an empty comment": b"\xff\xfe\0\x02",
 }
+
+
+MPF = b"\xff\xe2\x00\x08MPF\0\0\0"
+"""The head of a JPEG's list of several pictures."""
+
+
+@pytest.mark.parametrize(
+    ("index", "behind", "refused"),
+    [(b"", "picture", True), (MPF, "picture", False), (b"", "trailer", False), (b"", "", False)],
+)
+@pytest.mark.parametrize("progressive", [False, True])
+def test_pictures_one_after_another_are_a_film_unless_the_first_lists_them(
+    index: bytes, behind: str, refused: bool, progressive: bool, media: Media
+):
+    picture = cv2.imencode(".jpg", scene()[..., ::-1], [cv2.IMWRITE_JPEG_PROGRESSIVE, int(progressive)])[1].tobytes()
+    path = media.path("cam.jpg")
+    path.write_bytes(picture[:2] + index + picture[2:] + {"picture": picture, "trailer": b"ftypmp42", "": b""}[behind])
+    if refused:
+        with pytest.raises(ImageError, match="is an animation"):
+            read_still(path, max_pixels=MAX_PIXELS)
+    else:
+        assert read_still(path, max_pixels=MAX_PIXELS).shape == scene().shape
 
 
 @pytest.mark.parametrize("where", [b"\xff\xdb", b"\xff\xc0"])

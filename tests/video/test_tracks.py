@@ -7,6 +7,7 @@ import random
 import numpy as np
 import pytest
 
+from deepkd.video import tracks
 from deepkd.video.faces import Face
 from deepkd.video.tracks import NEW_COST, Tracker, cheapest_columns, same_person
 
@@ -16,6 +17,8 @@ def face(x: float, y: float = 0.0, size: float = 100.0) -> Face:
     return Face((x - size / 2, y - size / 2, size, size), 0.99, np.zeros((5, 2), np.float32))
 
 
+SCENE = np.zeros((36, 64, 3), np.uint8)
+"""What is behind the faces."""
 STEP = 0.6
 """Seconds between samples: 16 of a clip of 10 s."""
 
@@ -43,7 +46,7 @@ CASES = {
 def test_numbers(name: str):
     centers, expected = CASES[name]
     tracker = Tracker()
-    found = [tracker.update(i * STEP, [face(x) for x in row]) for i, row in enumerate(centers)]
+    found = [tracker.update(i * STEP, [face(x) for x in row], SCENE) for i, row in enumerate(centers)]
     assert found == expected
 
 
@@ -54,22 +57,22 @@ def test_numbers(name: str):
 )  # fmt: skip
 def test_the_longer_the_farther_a_face_may_move(moved: float, elapsed_s: float, same: bool):
     tracker = Tracker()
-    tracker.update(0, [face(0)])
-    assert tracker.update(elapsed_s, [face(moved)]) == [0 if same else 1]
+    tracker.update(0, [face(0)], SCENE)
+    assert tracker.update(elapsed_s, [face(moved)], SCENE) == [0 if same else 1]
 
 
 @pytest.mark.parametrize(("size", "same"), [(51, True), (199, True), (49, False), (201, False)])
 def test_a_face_of_another_size_is_another_person(size: float, same: bool):
     tracker = Tracker()
-    tracker.update(0, [face(0)])
-    assert tracker.update(STEP, [face(0, size=size)]) == [0 if same else 1]
+    tracker.update(0, [face(0)], SCENE)
+    assert tracker.update(STEP, [face(0, size=size)], SCENE) == [0 if same else 1]
 
 
 def test_boxes_without_area_and_repeated_times_do_no_harm():
     tracker = Tracker()
-    assert tracker.update(0, [face(0, size=0)]) == [0]
-    assert tracker.update(0, [face(0, size=0), face(0)]) == [1, 2]
-    assert tracker.update(0, [face(0)]) == [2]
+    assert tracker.update(0, [face(0, size=0)], SCENE) == [0]
+    assert tracker.update(0, [face(0, size=0), face(0)], SCENE) == [1, 2]
+    assert tracker.update(0, [face(0)], SCENE) == [2]
 
 
 def test_two_at_their_places_never_change_numbers():
@@ -81,7 +84,17 @@ def test_two_at_their_places_never_change_numbers():
         people = people if i == 0 else [person for person in people if rng.random() > 0.1]
         if i == 0:
             people.sort(key=lambda person: person[0])
-        assert tracker.update(i * STEP, [one for _, one in people]) == [number for number, _ in people]
+        assert tracker.update(i * STEP, [one for _, one in people], SCENE) == [number for number, _ in people]
+
+
+def test_a_crowd_keeps_its_numbers_and_another_one_has_others(monkeypatch: pytest.MonkeyPatch):
+    sizes = []
+    monkeypatch.setattr(tracks, "cheapest_columns", lambda costs: sizes.append(len(costs)) or cheapest_columns(costs))
+    tracker, crowd = Tracker(), [(120.0 * (i % 12), 120.0 * (i // 12)) for i in range(144)]
+    assert tracker.update(0.0, [face(x, y) for x, y in crowd], SCENE) == [*range(144)]
+    assert tracker.update(STEP, [face(x + 20, y) for x, y in crowd], SCENE) == [*range(144)]
+    assert tracker.update(2 * STEP, [face(x + 9999, y) for x, y in crowd], SCENE) == [*range(144, 288)]
+    assert sizes == [0, 144, 0], "what no track can take is not matched, which would take far longer"
 
 
 def test_cheapest_columns_against_all_permutations():

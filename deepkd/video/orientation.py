@@ -1,0 +1,64 @@
+"""Orientation: decoded pictures as they are meant to be seen, unmirrored, upright and with square pixels."""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from av.video.frame import VideoFrame
+
+if TYPE_CHECKING:
+    from deepkd.images import Image
+
+SQUARE = 0.02
+"""Pixels this near to square, such as scaling to even sides leaves, are taken as they are."""
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """How the pictures of a video are turned, which is the same for all of them."""
+
+    is_mirrored: bool
+    """Whether a picture has to be mirrored left to right before it is turned."""
+    quarter_turns: int
+    """Counter-clockwise, 0 to 3."""
+    aspect: float
+    """Width of a pixel by its height."""
+
+    @classmethod
+    def of(cls, picture: VideoFrame, aspect: float) -> Orientation:
+        """By the display matrix of any picture of the video, and the shape of its pixels.
+
+        The matrix takes a place (x, y) to (ax + cy, bx + dy) as a player is to show it, and mirrors where its
+        determinant is negative; FFmpeg's angle of it holds only where it does not. Not to be asked of every picture:
+        PyAV keeps one whose side data was read until garbage is collected.
+        """
+        matrix: Any = picture.side_data.get("DISPLAYMATRIX")
+        if matrix is None:
+            return cls(False, 0, aspect)
+        a, b, _, c, d = struct.unpack_from("=5i", matrix)
+        is_mirrored = a * d < b * c
+        if is_mirrored:
+            a, b = -a, -b
+        return cls(is_mirrored, round(-math.atan2(b, a) / (math.pi / 2)) % 4, aspect)
+
+    def size(self, picture: VideoFrame) -> tuple[int, int]:
+        """Width and height of `upright`, pixels."""
+        width, height = self._square_size(picture)
+        return (height, width) if self.quarter_turns % 2 else (width, height)
+
+    def upright(self, picture: VideoFrame) -> Image:
+        """The picture as RGB uint8 (H, W, 3), upright and with square pixels."""
+        import numpy as np  # not needed before a frame is there, and slower to load than a frame is to decode
+
+        width, height = self._square_size(picture)
+        image = picture.to_ndarray(format="rgb24", width=width, height=height)
+        return np.ascontiguousarray(np.rot90(np.fliplr(image) if self.is_mirrored else image, self.quarter_turns))
+
+    def _square_size(self, picture: VideoFrame) -> tuple[int, int]:
+        """Width and height once pixels are square: larger on one side, so that no detail is lost."""
+        if abs(self.aspect - 1) < SQUARE:
+            return picture.width, picture.height
+        return round(picture.width * max(self.aspect, 1.0)), round(picture.height / min(self.aspect, 1.0))
