@@ -38,7 +38,7 @@ def distill(
     then trained on the same labels and schedule without the teacher (in OUT/alone), to show what the teacher brings.
     """
     config = load_config(DistillConfig, recipe and recipe_file(recipe), **settings)
-    from deepkd.cli.training import following, leads
+    from deepkd.cli.training import following, leads, warn
     from deepkd.compression.export import export_onnx
     from deepkd.distillation.comparison import compare
     from deepkd.distillation.distiller import distill as distill_model
@@ -51,7 +51,7 @@ def distill(
         raise typer.BadParameter(f"unknown format '{format}'; choose from {', '.join(FORMATS)}", param_hint="--format")
     teachers = [load_checkpoint(path) for path in teacher]
     with following(out, "distill") as report:
-        student = distill_model(teachers, data, out, config, resume=resume, report=report)
+        student = distill_model(teachers, data, out, config, resume=resume, report=report, warn=warn)
     if leads():
         export_onnx(student, out / "model.onnx")
     named = ["teacher", *(f"teacher {number}" for number in range(2, len(teachers) + 1))]

@@ -36,7 +36,7 @@ def prune(
     config = load_config(PruneConfig, config_file, **settings)
     from rich.console import Console
 
-    from deepkd.cli.training import following
+    from deepkd.cli.training import following, warn
     from deepkd.compression.gradual import prune_in_steps
     from deepkd.machine import cores, machine
     from deepkd.models.checkpoints import load_checkpoint
@@ -47,7 +47,9 @@ def prune(
         for line in busy(machine(cores()), then="prune again when it is idle"):
             console.print(f"[yellow]warning:[/] {line}", highlight=False)
     teachers = [load_checkpoint(path) for path in teacher or []]
-    pruned = prune_in_steps(load_checkpoint(run), data, out, config, follow=following, teachers=teachers, resume=resume)
+    pruned = prune_in_steps(
+        load_checkpoint(run), data, out, config, follow=following, teachers=teachers, resume=resume, warn=warn
+    )
     size = f"{pruned.params:,} parameters, {pruned.macs / 1e6:.1f} M multiply-accumulates"
     taken_ms = pruned.metadata["pruned"]["measured_ms"]
     size += "" if taken_ms is None else f", {taken_ms:.3g} ms for one crop when it was pruned"

@@ -32,11 +32,12 @@ def train(
     """Train a teacher, or any model of the registry or of timm, on labelled crops.
 
     Writes the best weights by validation AUC, or the last (model.safetensors), metrics.jsonl, curves.png and
-    config.json. Start it under `torchrun` to use several GPUs or processes.
+    config.json. Start it under `torchrun` to use several GPUs or processes. Ctrl-C ends it after its step, with a
+    checkpoint to --resume from; a second one at once.
     """
     config = load_config(TrainConfig, config_file, **settings)
-    from deepkd.cli.training import following
+    from deepkd.cli.training import following, warn
     from deepkd.training.supervised import train as train_model
 
     with following(out, "train") as report:
-        train_model(data, out, config, resume=resume, report=report)
+        train_model(data, out, config, resume=resume, report=report, warn=warn)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from deepkd.cli.progress import progress
+from deepkd.cli.progress import warn as progress_warn
 
 if TYPE_CHECKING:
     from deepkd.training.engine import Progress
@@ -46,6 +47,12 @@ def following(run: Path, what: str) -> Iterator[Callable[["Progress"], None]]:
     if leads():
         draw_training(run / "metrics.jsonl", run / "curves.png")
         console.print(f"wrote {run}", highlight=False, markup=False)
+
+
+def warn(message: str) -> None:
+    """A warning on standard error, by the process that speaks for all."""
+    if leads():
+        progress_warn(message)
 
 
 def leads() -> bool:

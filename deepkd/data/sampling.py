@@ -1,5 +1,6 @@
 """SAMPLINGS: how an epoch's batches are drawn from a crop set; the same seed and epoch give the same batches."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,6 +9,7 @@ import numpy as np
 
 from deepkd.data.crops import CropSet, SampleKey
 from deepkd.errors import DataError
+from deepkd.video.crops import CropRow
 
 Draw = list[tuple[int, ...]]
 """Samples in order; each is a tuple of row numbers that share a geometry."""
@@ -27,7 +29,7 @@ def balanced(crops: CropSet, rng: np.random.Generator) -> Draw:
 
 
 def paired(crops: CropSet, rng: np.random.Generator) -> Draw:
-    """Each original that has a forgery once, with one of its forgeries, both moved alike.
+    """Each original that has a forgery once, with one of its forgeries, both of the same moment and moved alike.
 
     A batch of such pairs leaves the forgery as the only thing that tells its labels apart.
     """
@@ -42,7 +44,20 @@ def paired(crops: CropSet, rng: np.random.Generator) -> Draw:
         raise DataError(
             "paired sampling needs originals with a forgery each, and there are none; use --sampling balanced"
         )
-    return [(int(rng.choice(real[both[i]])), int(rng.choice(fake[both[i]]))) for i in rng.permutation(len(both))]
+    return [_pair(crops, real[both[i]], int(rng.choice(fake[both[i]])), rng) for i in rng.permutation(len(both))]
+
+
+def _pair(crops: CropSet, real: list[int], fake: int, rng: np.random.Generator) -> tuple[int, int]:
+    """A forgery with the real row of its track, or else of any, that is nearest to it in time; one of those alike."""
+    distances = [_distance(crops.rows[row], crops.rows[fake]) for row in real]
+    least = min(distances)
+    return int(rng.choice([row for row, its in zip(real, distances, strict=True) if its == least])), fake
+
+
+def _distance(one: CropRow, other: CropRow) -> tuple[bool, float]:
+    """Whether two crops are of different tracks, and the seconds between them; infinite where nobody knows."""
+    seconds = math.inf if one.t_s is None or other.t_s is None else abs(one.t_s - other.t_s)
+    return one.track != other.track, seconds
 
 
 def labelled(crops: CropSet) -> CropSet:

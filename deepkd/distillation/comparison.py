@@ -12,7 +12,7 @@ from deepkd.data.crops import load_crops
 from deepkd.evaluation.metrics import auc, log_loss
 from deepkd.models.registry import TorchModel
 from deepkd.outputs import writing
-from deepkd.training.engine import crop_logits
+from deepkd.training.validation import crop_logits
 
 
 def compare(
@@ -39,5 +39,7 @@ def compare(
     for row, ms in zip(rows, latencies_ms(list(models.values())), strict=True):
         row["ms"] = ms
     with writing(out / "comparison.json") as path:
-        path.write_text(json.dumps({"split": split, "crops": len(labels), "models": rows}, indent=2) + "\n")
+        path.write_text(
+            json.dumps({"split": split, "crops": len(labels), "models": rows}, indent=2) + "\n", encoding="utf-8"
+        )
     return rows

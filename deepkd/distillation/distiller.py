@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deepkd.data.clips import Warn
 from deepkd.data.crops import NO_ROW, CropSet, load_crops
 from deepkd.data.families import inherited, training_record
 from deepkd.data.sampling import labelled
@@ -19,6 +20,7 @@ from deepkd.distillation.modifiers import confidence, mixed, noisy, with_labels_
 from deepkd.distillation.taps import Tap, TapReader
 from deepkd.distillation.terms import taps_of, terms_of
 from deepkd.errors import ConfigError, DataError
+from deepkd.evaluation.overlaps import check_held_out
 from deepkd.models.devices import pick_device
 from deepkd.models.registry import TorchModel, evaluating, normalise
 from deepkd.models.subclasses import Subclassed, names_of, network_of, outputs_and_logit
@@ -279,11 +281,15 @@ def distill(
     *,
     resume: bool = False,
     report: Callable[[Progress], None] = lambda progress: None,
+    warn: Warn = lambda message: None,
 ) -> TorchModel:
     """Train a student under its teachers on the split `train` of an index, choosing weights by AUC on its split `val`.
 
+    `warn` is told what `check_held_out` finds odd.
+
     Raises:
-        DataError: the index or a split is wrong, or leaves `train_alone` nothing where the settings ask for it.
+        DataError: the index or a split is wrong, the splits share originals, or `train_alone` is left nothing where the
+            settings ask for it.
         ConfigError, ModelError, OutputError, TrainingError: see `start_model` and `fit`.
     """
     train_crops, val_crops = _crops(data, config)
@@ -292,7 +298,10 @@ def distill(
     with_subclasses = any(term.name == SUBCLASS_LOSS for term in terms_of(config))
     student = start_model(config.student, config, subclasses=shared_subclasses(teachers) if with_subclasses else None)
     named = ", ".join(teacher.name for teacher in teachers)
-    record = training_record(train_crops, [student.metadata.get("recipe", {}), *map(inherited, teachers)])
+    earlier = [(f"the start {config.init}", student.metadata.get("recipe", {}))]
+    earlier += [(f"the teacher {teacher.name}", inherited(teacher)) for teacher in teachers]
+    check_held_out(train_crops, val_crops, earlier, warn=warn)
+    record = training_record(train_crops, [recipe for _, recipe in earlier])
     student.metadata["recipe"] = {**config.recipe(), "teacher": named, **record}
     objective = Distillation(
         student, teachers, config,

@@ -1,12 +1,13 @@
 """Overlaps: which originals and people of what is evaluated were seen before, in other splits or in a training."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from deepkd.data.clips import Clip, Warn
 from deepkd.data.crops import CropSet
 from deepkd.data.families import UNLISTED_KEY, known_families, known_names, known_people
+from deepkd.data.splits import find_overlaps
 from deepkd.errors import DataError
 from deepkd.video.crops import CropRow
 
@@ -77,7 +78,7 @@ def overlaps_with_splits(evaluated: Sequence[Shown], everything: Iterable[Shown]
     return tuple(found)
 
 
-def overlaps_with_training(recipe: dict[str, Any], evaluated: Sequence[Shown]) -> tuple[Overlap, ...]:
+def overlaps_with_training(recipe: Mapping[str, Any], evaluated: Sequence[Shown]) -> tuple[Overlap, ...]:
     """What the evaluated rows share with the training data that a model's recipe lists."""
     here = names_in(evaluated)
     known = {"originals": known_families, "people": known_people}
@@ -128,6 +129,46 @@ def _training_share(name: str, model: Any, data: CropSet | list[Clip], allow: bo
         warn(f"{name} does not list all of its training data; make sure that none of it is here")
         return None
     return len(known) / len(originals)
+
+
+def check_held_out(
+    train: CropSet, val: CropSet, earlier: Iterable[tuple[str, Mapping[str, Any]]], *, warn: Warn
+) -> None:
+    """Make sure, before any work, that weights are chosen and thresholds fitted on what the training has not seen.
+
+    Args:
+        train: what is trained on.
+        val: what is held out.
+        earlier: what to call each start and teacher, and what is `inherited` from it.
+        warn: told of people in both, and of starts and teachers that have seen what is held out, or may have.
+
+    Raises:
+        DataError: an original of `val` is in `train`, too.
+    """
+    rows = [*train.rows, *val.rows]
+    if shared := find_overlaps(rows, ["originals"]):
+        raise DataError(
+            f"{'; '.join(shared)}: val would only say how well the training is remembered; give each original and all "
+            "that is made from it one split, in the columns original and split of the index or by `deepkd extract`"
+        )
+    told = find_overlaps(rows, ["people"])
+    for name, recipe in earlier:
+        told += _seen_by(name, recipe, val.rows)
+    for message in dict.fromkeys(told):
+        warn(message)
+
+
+def _seen_by(name: str, recipe: Mapping[str, Any], held_out: Sequence[CropRow]) -> list[str]:
+    """A sentence on each kind of thing among what is held out that a start or a teacher has seen, or may have."""
+    found = overlaps_with_training(recipe, held_out)
+    seen = [
+        f"{name} was trained on {one.shared} of the {one.here} {one.kind} of split val, which flatters the validation "
+        "and the thresholds; hold out others"
+        for one in found
+        if one.shared
+    ]
+    unlisted = f"{name} does not list all of its training data; make sure that none of it is in split val"
+    return seen or ([unlisted] if UNLISTED_KEY in recipe else [])
 
 
 def rows_of(data: CropSet | list[Clip]) -> Sequence[CropRow] | Sequence[Clip]:

@@ -9,8 +9,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -19,20 +17,17 @@ from deepkd.data.chance import chance
 from deepkd.data.crops import Batch, CropDataset, CropSet, SampleKey
 from deepkd.data.sampling import epoch_batches
 from deepkd.data.transforms import Augment
-from deepkd.errors import ConfigError, DataError, OutputError, TrainingError
-from deepkd.evaluation.metrics import auc, log_loss
-from deepkd.evaluation.operating import operating_point
+from deepkd.errors import ConfigError, Interrupted, OutputError, TrainingError
 from deepkd.models.checkpoints import WEIGHTS_FILE, load_checkpoint, save_model
 from deepkd.models.registry import TorchModel, evaluating
 from deepkd.outputs import check_folder, writing
-from deepkd.scoring.model import BATCH
 from deepkd.settings.training import TrainingConfig
+from deepkd.training.endings import explained, heeded, tells_of_death
 from deepkd.training.freezing import freeze
 from deepkd.training.loading import check_parts, loaded
 from deepkd.training.processes import Place, joined
 from deepkd.training.schedule import adamw, averaged, warmup_cosine
-
-Floats = npt.NDArray[np.float32]
+from deepkd.training.validation import check_validation, figures_of, labelled_logits, operating_metadata
 
 STATE_FILE = "last.pt"
 METRICS_FILE = "metrics.jsonl"
@@ -114,24 +109,15 @@ def fit(
         OutputError: `run` holds a run already and `resume` is off.
         ConfigError: the run to resume was started with other settings, crops or teachers; or a batch has too few
             samples for all processes and parts.
-        TrainingError: the loss is not finite.
+        TrainingError: the loss is not finite, a process that reads crops has died, or memory does not suffice.
+        Interrupted: SIGINT or SIGTERM came; the state after the step is saved.
     """
     check_validation(val)
-    with joined(config.device, config.precision) as place:
+    with explained(), joined(config.device, config.precision) as place:
         trainer = _Trainer(model, objective, train, val, config, run, place, report)
         trainer.open(resume)
         trainer.train()
         return load_checkpoint(run, device=str(place.device))
-
-
-def check_validation(val: CropSet) -> None:
-    """Make sure, before any work, that the held-out crops can judge.
-
-    Raises:
-        DataError: a label is missing among them.
-    """
-    if len({0.0, 1.0} & set(val.labels.tolist())) < 2:
-        raise DataError("the validation crops need both labels, to choose weights by their AUC; check the split `val`")
 
 
 class _Trainer:
@@ -161,7 +147,8 @@ class _Trainer:
         self.dataset = CropDataset(train, augment, with_clean=objective.wants_clean)
         self.steps = len(batches) * config.epochs
         self.state = State()
-        self.given = {"training crops": train.index_sha256(), **objective.given}
+        own = {"training crops": train.index_sha256(), "validation crops": val.index_sha256()}
+        self.given = {**own, **objective.given}
 
     # -- the loop ------------------------------------------------------------------------------------------------
 
@@ -170,12 +157,13 @@ class _Trainer:
         return self.state.epoch >= self.config.epochs or self.state.stopped
 
     def train(self) -> None:
-        while not self.finished:
-            self._epoch()
-            validation = self._validate()
-            stop = bool(self.place.agree(float(self._note(validation))))
-            self.state = replace(self.state, epoch=self.state.epoch + 1, batch=0, seen=0, sums={}, stopped=stop)
-            self._save()
+        with heeded() as self.stop:
+            while not self.finished:
+                self._epoch()
+                validation = self._validate()
+                stop = bool(self.place.agree(float(self._note(validation))))
+                self.state = replace(self.state, epoch=self.state.epoch + 1, batch=0, seen=0, sums={}, stopped=stop)
+                self._checkpoint(due=True)
 
     def _epoch(self) -> None:
         batches = self._batches(self.state.epoch)[self.state.batch :]
@@ -184,8 +172,7 @@ class _Trainer:
         for _ in batches:
             loss = self._step([next(parts) for _ in range(accumulate)])
             self.report(Progress(self.state.step, self.steps, self.state.epoch + 1, loss))
-            if self.state.step % self.config.checkpoint_every == 0:
-                self._save()
+            self._checkpoint(due=self.state.step % self.config.checkpoint_every == 0)
 
     def _step(self, parts: list[Batch]) -> float:
         # Dropout, noise and the like hang on the step and the process alone, not on where a run was interrupted.
@@ -261,15 +248,15 @@ class _Trainer:
             return {}
         module = self.average.module if self.average else self.model.module
         candidate = replace(self.model, module=module, trained=True)
-        logits, labels = _labelled_logits(candidate, self.val_crops)
-        figures = _figures(logits, labels)
+        logits, labels = labelled_logits(candidate, self.val_crops)
+        figures = figures_of(logits, labels)
         area = figures["val_auc"]
         better = area is not None and area > self.state.best_auc
         if better:
             self.state.best_auc = float(area or 0)
         if better or self.config.keep == "last":
             validation = {**figures, "epoch": self.state.epoch + 1}
-            candidate.metadata = {**self.model.metadata, "validation": validation, **_operating(logits, labels)}
+            candidate.metadata = {**self.model.metadata, "validation": validation, **operating_metadata(logits, labels)}
             save_model(candidate, self.run / WEIGHTS_FILE)
         self.state.epochs_without_gain = 0 if better else self.state.epochs_without_gain + 1
         return figures
@@ -288,7 +275,7 @@ class _Trainer:
             **validation,
             "lr": self.optimiser.param_groups[0]["lr"],
         }
-        with (self.run / METRICS_FILE).open("a") as file:
+        with (self.run / METRICS_FILE).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         self.report(Progress(self.state.step, self.steps, self.state.epoch + 1, line["train_loss"], line))
         return 0 < self.config.patience <= self.state.epochs_without_gain
@@ -310,11 +297,22 @@ class _Trainer:
         if (self.run / CONFIG_FILE).exists() and not resume:
             raise OutputError(f"{self.run}: holds a run already; give --resume to go on, or another --out")
         metrics = self.run / METRICS_FILE
-        if metrics.exists() and len(metrics.read_text().splitlines()) > 1:  # one line may be all that a kill left
+        lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else []
+        if len(lines) > 1:  # one may be all that a kill left
             raise OutputError(f"{self.run}: holds a run without its {STATE_FILE}, to go on from; give another --out")
         check_folder(self.run)
         self.config.save(self.run / CONFIG_FILE)
-        metrics.write_text("")
+        metrics.write_text("", encoding="utf-8")
+
+    def _checkpoint(self, *, due: bool) -> None:
+        """Save where it is due, or where one of the processes has been asked to stop, which all then do."""
+        asked = int(self.place.largest(self.stop.signal))
+        if due or asked:
+            self._save()
+        if asked:
+            self.place.agree(0)  # whoever left before all is written would have the others ended
+            where = f"step {self.state.step} of {self.steps}"
+            raise Interrupted(asked, f"interrupted after {where}; --resume goes on there")
 
     def _save(self) -> None:
         if not self.place.leads:
@@ -330,12 +328,14 @@ class _Trainer:
             with writing(self.run / STATE_FILE) as path:
                 torch.save(content, path)
         except RuntimeError as error:  # what torch makes of a full disk
+            if tells_of_death(error):
+                raise
             reason = f"its checkpoint cannot be written ({str(error).splitlines()[0]})"
             raise OutputError(f"{self.run}: {reason}; the one before is whole: make room and --resume") from error
 
     def _restore(self) -> None:
         # Settings that the run did not know of yet had the effect of their defaults.
-        before = type(self.config)().recorded() | json.loads((self.run / CONFIG_FILE).read_text())
+        before = type(self.config)().recorded() | json.loads((self.run / CONFIG_FILE).read_text(encoding="utf-8"))
         now = self.config.recorded()
         changed = [key for key in now if key not in FREE_TO_CHANGE and now[key] != before[key]]
         if changed:
@@ -354,37 +354,5 @@ class _Trainer:
         self.optimiser.load_state_dict(content["optimiser"])
         if self.place.leads:
             path = self.run / METRICS_FILE
-            done = path.read_text().splitlines()[: self.state.epoch]
-            path.write_text("".join(line + "\n" for line in done))
-
-
-def calibrate(model: TorchModel, val: CropSet) -> None:
-    """Note in the model's metadata what the held-out crops say of it: AUC, log loss, operating point."""
-    logits, labels = _labelled_logits(model, val)
-    model.metadata |= {"validation": _figures(logits, labels), **_operating(logits, labels)}
-
-
-def _figures(logits: Floats, labels: Floats) -> dict[str, Any]:
-    """AUC and log loss of (N,) logits and labels."""
-    return {"val_auc": auc(labels, logits), "val_log_loss": log_loss(labels, logits)}
-
-
-def _operating(logits: Floats, labels: Floats) -> dict[str, Any]:
-    """What a model's metadata say of its operating point, (N,) logits and labels."""
-    calibration, thresholds = operating_point(logits, labels)
-    return {"calibration": calibration.to_dict(), "thresholds": thresholds.to_dict()}
-
-
-def _labelled_logits(model: TorchModel, crops: CropSet) -> tuple[Floats, Floats]:
-    """Logits and labels of the crops that have a label, (N,) each."""
-    known = np.isfinite(crops.labels)
-    return crop_logits(model, crops)[known], crops.labels[known]
-
-
-def crop_logits(model: TorchModel, crops: CropSet) -> Floats:
-    """The model's logit of every crop, in order, (N,); memory does not grow with their number."""
-    parts = [
-        model.logits([crops.image(index) for index in range(start, min(start + BATCH, len(crops)))])
-        for start in range(0, len(crops), BATCH)
-    ]
-    return np.concatenate(parts)
+            done = path.read_text(encoding="utf-8").splitlines()[: self.state.epoch]
+            path.write_text("".join(line + "\n" for line in done), encoding="utf-8")

@@ -1,5 +1,7 @@
 """Loading: what a process computes of each batch, read and augmented by workers."""
 
+import os
+import signal
 from collections.abc import Iterator
 
 import torch
@@ -7,6 +9,7 @@ from torch.utils.data import DataLoader
 
 from deepkd.data.crops import Batch, CropDataset, SampleKey, collate
 from deepkd.errors import ConfigError, DataError
+from deepkd.training.endings import death
 from deepkd.training.processes import Place
 
 
@@ -30,6 +33,7 @@ def loaded(
 
     Raises:
         DataError: a crop cannot be read.
+        TrainingError: a worker has died while it handed over a batch.
     """
     parts = []
     for batch in batches:
@@ -37,11 +41,13 @@ def loaded(
         parts += [_part(own, index, accumulate) for index in range(accumulate)]
     try:
         yield from DataLoader(
-            dataset, batch_sampler=parts, collate_fn=collate, num_workers=workers, worker_init_fn=_one_thread
+            dataset, batch_sampler=parts, collate_fn=collate, num_workers=workers, worker_init_fn=_begin
         )
     except DataError as error:
         # What a worker raises comes as the text of its whole traceback, whose last line names the class again.
         raise DataError(str(error).rpartition(f"{DataError.__module__}.DataError: ")[2].strip()) from error
+    except (ConnectionError, EOFError) as error:  # its end of the line is gone, before its death has been noted
+        raise death(error) from error
 
 
 def _part(samples: list[SampleKey], index: int, parts: int) -> list[SampleKey]:
@@ -49,5 +55,9 @@ def _part(samples: list[SampleKey], index: int, parts: int) -> list[SampleKey]:
     return samples[index * len(samples) // parts : (index + 1) * len(samples) // parts]
 
 
-def _one_thread(_: int) -> None:
+def _begin(_: int) -> None:
+    """A worker has one thread, and no part in a Ctrl-C or what ends the whole group: its parent still needs it."""
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "setpgid"):  # not on Windows
+        os.setpgid(0, 0)

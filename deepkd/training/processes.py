@@ -5,12 +5,15 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 from torch import distributed
 
 from deepkd.models.devices import pick_device
 
+PATIENCE = timedelta(hours=12)
+"""How long processes wait for one another: while the first one validates, the others do nothing else."""
 _TRAININGS = itertools.count()
 """Numbers the trainings that this process has a part in."""
 
@@ -41,6 +44,14 @@ class Place:
         distributed.broadcast(shared, src=0)
         return float(shared.item())
 
+    def largest(self, value: float) -> float:
+        """The largest value that a process has."""
+        if self.world == 1:
+            return value
+        shared = torch.tensor([value], dtype=torch.float64, device=self.device)
+        distributed.all_reduce(shared, distributed.ReduceOp.MAX)
+        return float(shared.item())
+
 
 @contextmanager
 def joined(device: str, precision: str) -> Iterator[Place]:
@@ -61,7 +72,7 @@ def joined(device: str, precision: str) -> Iterator[Place]:
     # Under a name of its own, as addresses of an earlier training of the same processes lead nowhere.
     store = PrefixStore(f"training {next(_TRAININGS)}", common)
     backend = "nccl" if chosen.type == "cuda" else "gloo"
-    distributed.init_process_group(backend, store=store, rank=rank, world_size=world)
+    distributed.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=PATIENCE)
     try:
         yield Place(chosen, rank, world, bf16)
     finally:

@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from deepkd.data.clips import Warn
 from deepkd.data.crops import CropSet, load_crops
 from deepkd.data.families import inherited, training_record
 from deepkd.data.sampling import labelled
 from deepkd.errors import DataError, ModelError
+from deepkd.evaluation.overlaps import check_held_out
 from deepkd.models.checkpoints import load_checkpoint
 from deepkd.models.registry import TorchModel, build_model, normalise
 from deepkd.models.subclasses import REAL_SUBCLASS, Subclassed, fake_subclass, names_of, outputs_and_logit
@@ -109,8 +111,11 @@ def train(
     *,
     resume: bool = False,
     report: Callable[[Progress], None] = lambda progress: None,
+    warn: Warn = lambda message: None,
 ) -> TorchModel:
     """Train a model on the split `train` of an index, choosing weights by the AUC on its split `val`.
+
+    `warn` is told what `check_held_out` finds odd.
 
     Raises:
         DataError: the index or a split is wrong; see `train_on`.
@@ -118,7 +123,7 @@ def train(
     """
     train_crops = load_crops(data, "train", limit=config.limit)
     val_crops = load_crops(data, "val", limit=config.val_limit)
-    return train_on(train_crops, val_crops, run, config, resume=resume, report=report)
+    return train_on(train_crops, val_crops, run, config, resume=resume, report=report, warn=warn)
 
 
 def train_on(
@@ -129,20 +134,23 @@ def train_on(
     *,
     resume: bool = False,
     report: Callable[[Progress], None] = lambda progress: None,
+    warn: Warn = lambda message: None,
 ) -> TorchModel:
     """Train a model on those of the crops that have a label, choosing weights by the AUC on `val_crops`.
 
     Of a start with subclasses, unless the settings ask for them, only the forgery logit is trained.
 
     Raises:
-        DataError: a label is missing altogether, or the crops name no method where the settings ask for subclasses.
+        DataError: a label is missing altogether, the splits share originals, or the crops name no method where the
+            settings ask for subclasses.
         ConfigError, ModelError, OutputError, TrainingError: see `start_model` and `fit`.
     """
     train_crops = labelled(train_crops)
     subclasses = subclasses_in(train_crops) if config.subclasses == "method" else None
     model = start_model(config.model, config, subclasses=subclasses)
-    earlier = [model.metadata.get("recipe", {})]
-    model.metadata["recipe"] = {**config.recipe(), **training_record(train_crops, earlier)}
+    earlier = model.metadata.get("recipe", {})
+    check_held_out(train_crops, val_crops, [(f"the start {config.init}", earlier)], warn=warn)
+    model.metadata["recipe"] = {**config.recipe(), **training_record(train_crops, [earlier])}
     columns = None if subclasses is None else subclass_columns(train_crops, subclasses)
     objective = Supervised(model, config.label_smoothing, columns=columns)
     return fit(model, objective, train_crops, val_crops, config, run, resume=resume, report=report)

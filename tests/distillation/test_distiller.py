@@ -161,8 +161,8 @@ def test_a_run_goes_on_with_its_own_teachers_and_crops_only(crops: Path, teacher
     for teachers, data, named in (
         ([other], crops, "teachers"),
         ([teacher, other], crops, "teachers"),
-        ([teacher], elsewhere, "training crops"),
-        ([other], elsewhere, "training crops and teachers"),
+        ([teacher], elsewhere, "training crops and validation crops"),
+        ([other], elsewhere, "training crops and validation crops and teachers"),
     ):
         with pytest.raises(ConfigError, match=f"was started with other {named}; use them, or another --out"):
             distill(teachers, data, run, config, resume=True)

@@ -199,6 +199,21 @@ def test_amd_refuses_what_says_nothing_and_survives_one_bright_spot() -> None:
     assert student.grad is not None and student.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("name", ["hint", "similarity"])
+def test_samples_left_out_are_in_no_statistic_either(name: str) -> None:
+    student, teacher = pair(name)
+    loss, mask = LOSSES[name](), torch.tensor([1, 1, 1, 0, 0, 0])
+    assert float(loss(student, teacher, weight=mask)) == pytest.approx(float(loss(student[:3], teacher[:3])), rel=1e-5)
+
+
+@pytest.mark.parametrize("weight", [None, [1.0], [0.0]])
+def test_hint_of_one_value_per_channel_is_zero_and_keeps_the_graph(weight: list[float] | None) -> None:
+    student = torch.ones(1, 4, 1, 1, requires_grad=True)
+    loss = Hint()(student, torch.zeros(1, 4, 1, 1), weight=None if weight is None else torch.tensor(weight))
+    loss.backward()
+    assert float(loss.detach()) == 0 and student.grad is not None and not student.grad.any()
+
+
 def test_hint_against_numpy() -> None:
     student, teacher = (t.double().numpy() for t in pair("hint"))
 

@@ -24,10 +24,11 @@ from deepkd.evaluation.operating import operating_point
 from deepkd.models.checkpoints import WEIGHTS_FILE, load_checkpoint, save_model
 from deepkd.models.registry import TorchModel, build_model
 from deepkd.settings.training import TrainConfig
-from deepkd.training import engine
-from deepkd.training.engine import CONFIG_FILE, METRICS_FILE, STATE_FILE, Progress, crop_logits
+from deepkd.training import engine, validation
+from deepkd.training.engine import CONFIG_FILE, METRICS_FILE, STATE_FILE, Progress
 from deepkd.training.processes import Place
 from deepkd.training.supervised import smoothed, train
+from deepkd.training.validation import crop_logits
 
 TINY = TrainConfig(
     model="pico", image_size=32, batch=8, epochs=2, workers=0, checkpoint_every=1, augment="light", ema=0.9, lr=2e-3
@@ -98,7 +99,7 @@ def test_a_killed_run_resumes_to_the_same_weights(
 def test_it_keeps_the_best_epoch_or_the_last(crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def kept(name: str, keep: str, *areas: float, **options: Any) -> TorchModel:
         left = list(areas)
-        monkeypatch.setattr(engine, "auc", lambda *_: left.pop(0))
+        monkeypatch.setattr(validation, "auc", lambda *_: left.pop(0))
         return train(crops, tmp_path / name, TINY.replace(keep=keep), **options)
 
     first, second = kept("falling", "best", 0.9, 0.6), kept("rising", "best", 0.6, 0.9)
@@ -335,6 +336,31 @@ def test_two_processes_drop_out_by_chance_of_their_own_and_go_on_as_they_were(cr
     assert load_checkpoint(tmp_path / "killed").sha256 == load_checkpoint(tmp_path / "whole").sha256
     first, second = ((tmp_path / f"chance of {rank}").read_text() for rank in range(2))
     assert first != second
+
+
+@pytest.mark.alone
+def test_a_signal_to_one_of_two_processes_ends_both_after_the_same_step(crops: Path, tmp_path: Path) -> None:
+    script = """
+        import signal
+        from deepkd.errors import Interrupted
+
+        def end(progress):
+            if progress.step == 2 and os.environ["RANK"] == "1":
+                os.killpg(0, signal.SIGTERM)  # as torchrun does, those that read crops among them
+
+        data, out = paths
+        config = TrainConfig(model="pico", image_size=32, batch=8, epochs=1, workers=1, augment="none", ema=0.0)
+        train(data, out / "whole", config)
+        try:
+            train(data, out / "stopped", config, report=end)
+        except Interrupted as stopped:
+            (out / f"stopped {os.environ['RANK']}").write_text(f"{stopped}, {stopped.exit_code}")
+        train(data, out / "stopped", config, resume=True)
+    """
+    in_two_processes(script, crops, tmp_path)
+    said = {(tmp_path / f"stopped {rank}").read_text() for rank in range(2)}
+    assert said == {"interrupted after step 2 of 3; --resume goes on there, 143"}
+    assert load_checkpoint(tmp_path / "stopped").sha256 == load_checkpoint(tmp_path / "whole").sha256
 
 
 def test_label_smoothing_by_hand() -> None:

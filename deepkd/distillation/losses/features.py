@@ -31,10 +31,16 @@ class Hint:
     """Distance of features after an adapter (FitNets, Romero et al. 2015, arXiv:1412.6550, eq. 3).
 
     Both maps are brought to zero mean and unit variance per channel over the batch, as the student's scale is not
-    the point (Heo et al. 2019, arXiv:1904.01866); loss = mean of their squared difference.
+    the point (Heo et al. 2019, arXiv:1904.01866); loss = mean of their squared difference. Samples of weight 0 are in
+    no mean; a single value per channel has no variance, and no loss.
     """
 
     def __call__(self, student: Tensor, teacher: Tensor, *, weight: Tensor | None = None) -> Tensor:
         """Maps (N, C, H, W) of each, the student's already through its adapter -> scalar."""
+        if weight is not None:
+            kept = weight > 0
+            student, teacher, weight = student[kept], teacher[kept], weight[kept]
+        if student.numel() < 2 * student.shape[1]:
+            return student.float().sum() * 0
         s, t = (F.batch_norm(f.float(), None, None, training=True) for f in (student, teacher))
         return weighted_mean((s - t).square().mean((1, 2, 3)), weight)

@@ -1,0 +1,57 @@
+"""Validation: what the held-out crops say of a model, which chooses its weights and its operating point."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from deepkd.data.crops import CropSet
+from deepkd.errors import DataError
+from deepkd.evaluation.metrics import auc, log_loss
+from deepkd.evaluation.operating import operating_point
+from deepkd.models.registry import TorchModel
+from deepkd.scoring.model import BATCH
+
+Floats = npt.NDArray[np.float32]
+
+
+def check_validation(val: CropSet) -> None:
+    """Make sure, before any work, that the held-out crops can judge.
+
+    Raises:
+        DataError: a label is missing among them.
+    """
+    if len({0.0, 1.0} & set(val.labels.tolist())) < 2:
+        raise DataError("the validation crops need both labels, to choose weights by their AUC; check the split `val`")
+
+
+def calibrate(model: TorchModel, val: CropSet) -> None:
+    """Note in the model's metadata what the held-out crops say of it: AUC, log loss, operating point."""
+    logits, labels = labelled_logits(model, val)
+    model.metadata |= {"validation": figures_of(logits, labels), **operating_metadata(logits, labels)}
+
+
+def figures_of(logits: Floats, labels: Floats) -> dict[str, Any]:
+    """AUC and log loss of (N,) logits and labels."""
+    return {"val_auc": auc(labels, logits), "val_log_loss": log_loss(labels, logits)}
+
+
+def operating_metadata(logits: Floats, labels: Floats) -> dict[str, Any]:
+    """What a model's metadata say of its operating point, (N,) logits and labels."""
+    calibration, thresholds = operating_point(logits, labels)
+    return {"calibration": calibration.to_dict(), "thresholds": thresholds.to_dict()}
+
+
+def labelled_logits(model: TorchModel, crops: CropSet) -> tuple[Floats, Floats]:
+    """Logits and labels of the crops that have a label, (N,) each."""
+    known = np.isfinite(crops.labels)
+    return crop_logits(model, crops)[known], crops.labels[known]
+
+
+def crop_logits(model: TorchModel, crops: CropSet) -> Floats:
+    """The model's logit of every crop, in order, (N,); memory does not grow with their number."""
+    parts = [
+        model.logits([crops.image(index) for index in range(start, min(start + BATCH, len(crops)))])
+        for start in range(0, len(crops), BATCH)
+    ]
+    return np.concatenate(parts)
