@@ -8,15 +8,19 @@ from pathlib import Path
 from deepkd.compression.importance import CRITERIA, drawn
 from deepkd.compression.latency import latency_ms, prune_to_latency
 from deepkd.compression.prune import Target, prune
+from deepkd.data.clips import Warn
 from deepkd.data.crops import CropSet, load_crops
+from deepkd.data.families import inherited
 from deepkd.distillation.distiller import distill
 from deepkd.errors import ConfigError, OutputError
+from deepkd.evaluation.overlaps import check_held_out
 from deepkd.models.checkpoints import WEIGHTS_FILE, load_checkpoint, save_model
 from deepkd.models.registry import TorchModel
 from deepkd.outputs import check_folder
 from deepkd.settings.compression import PruneConfig
 from deepkd.settings.training import DistillConfig, FittingConfig
-from deepkd.training.engine import CONFIG_FILE, Progress, calibrate, check_validation
+from deepkd.training.engine import CONFIG_FILE, Progress
+from deepkd.training.validation import calibrate, check_validation
 
 DECIDING = ("params", "macs_m", "latency_ms", "criterion", "penalty", "samples", "steps", "limit", "seed")
 """Settings that decide what is cut; besides them, the model itself."""
@@ -33,6 +37,7 @@ def prune_in_steps(
     follow: Follow,
     teachers: Sequence[TorchModel] = (),
     resume: bool = False,
+    warn: Warn = lambda message: None,
 ) -> TorchModel:
     """The pruned model, written to `out`; with `config.epochs` each step is a run in `out/step-N`.
 
@@ -44,6 +49,7 @@ def prune_in_steps(
         follow: see `Follow`.
         teachers: they teach what is left after each step with their mean; `model` itself unless given.
         resume: go on where an earlier call was stopped: what its steps cut stays cut, what they taught stays taught.
+        warn: told what `check_held_out` finds odd.
 
     Raises:
         DataError: the crops cannot be used.
@@ -54,8 +60,7 @@ def prune_in_steps(
     if teachers and not config.epochs:
         raise ConfigError("epochs=0 leaves a teacher nothing to teach; give --epochs, or leave --teacher out")
     _check_out(out, goes_on=resume and config.epochs > 0)
-    crops, val = load_crops(data, "train", limit=config.limit), load_crops(data, "val", limit=config.val_limit)
-    check_validation(val)
+    crops, val = _crops(data, config, [model, *teachers], warn)
     current = model
     steps = zip(_targets(model, config), _limits_ms(model, config), strict=True)
     for number, (target, limit_ms) in enumerate(steps, start=1):
@@ -72,6 +77,14 @@ def prune_in_steps(
     save_model(current, out / WEIGHTS_FILE)
     config.save(out / CONFIG_FILE)
     return current
+
+
+def _crops(data: Path, config: PruneConfig, earlier: Sequence[TorchModel], warn: Warn) -> tuple[CropSet, CropSet]:
+    """What shows channels' worth and is fine-tuned on, and what is held out, of which `earlier` models know nothing."""
+    crops, val = load_crops(data, "train", limit=config.limit), load_crops(data, "val", limit=config.val_limit)
+    check_validation(val)
+    check_held_out(crops, val, [(model.name, inherited(model)) for model in earlier], warn=warn)
+    return crops, val
 
 
 def _check_out(out: Path, *, goes_on: bool) -> None:

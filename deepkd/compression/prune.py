@@ -19,7 +19,10 @@ from torch import Tensor, nn
 from deepkd.compression.importance import Importance
 from deepkd.errors import ConfigError, ModelError
 from deepkd.models.registry import TorchModel, evaluating
-from deepkd.models.widths import can_shrink, widths_of
+from deepkd.models.widths import Widths, as_lists, can_shrink, resize, widths_of
+
+JOINTS = tuple(getattr(torch_pruning.ops, name) for name in ("_ConcatOp", "_SplitOp", "_SliceOp", "_UnbindOp"))
+"""Where channels are joined with others or split: even a part that begins at 0 is not the whole."""
 
 BLOCK = 8
 """Channels taken at once; widths end as multiples of it."""
@@ -101,8 +104,25 @@ def prune(
         group.take(channels)
         params, macs = _size(layers, places)
         size = (params, macs + products)
-    widths = {name: list(width) for name, width in widths_of(module).items()}
-    return replace(model, module=module, shape={**(model.shape or {}), "widths": widths})
+    widths = widths_of(module)
+    _check_rebuilt(model, module, widths)
+    return replace(model, module=module, shape={**(model.shape or {}), "widths": as_lists(widths)})
+
+
+def _check_rebuilt(model: TorchModel, pruned: nn.Module, widths: Widths) -> None:
+    """Refuse what nobody could load again: the network with these widths must be the pruned one."""
+    again = copy.deepcopy(model.module).cpu().eval()
+    crop = torch.rand(1, 3, model.format.size, model.format.size, generator=torch.Generator().manual_seed(0))
+    try:
+        resize(again, widths)
+        again.load_state_dict(pruned.state_dict())
+        with torch.no_grad():
+            same = torch.allclose(again(crop), pruned(crop), equal_nan=True)
+    except (RuntimeError, ZeroDivisionError):  # shapes that do not fit one another
+        same = False
+    if not same:
+        advice = "its channels are joined or split in a way that pruning cannot follow; prune another architecture"
+        raise ModelError(f"{model.name}: what is left cannot be built again: {advice}")
 
 
 def _graph(module: nn.Module, example: Tensor) -> Any:
@@ -122,6 +142,8 @@ def _groups(
     """Every group that ends in no output of the network, can shrink, and whose channels have a known worth."""
     names = {layer: name for name, layer in module.named_modules()}
     heads = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
+    joints = {node.module for node in graph.module2node.values() if isinstance(node.module, JOINTS)}
+    trial = _Trial(module, example)
     found = []
     for group in graph.get_all_groups(ignored_layers=heads, root_module_types=[nn.Conv2d]):
         root = group[0].dep.target.module
@@ -130,38 +152,57 @@ def _groups(
         known = [importance[name] for name in norms if len(importance[name]) == root.out_channels]
         if not all(can_shrink(layer) for layer in layers if isinstance(layer, nn.Conv2d)):
             continue
-        flattened = any(isinstance(layer, nn.Linear) and layer.in_features != root.out_channels for layer in layers)
-        if known and (not flattened or _is_followed(module, names[root], example)):
+        plain = all(item.idxs == list(range(root.out_channels)) for item in group) and not layers & joints
+        if known and (plain or (root.out_channels > BLOCK and trial.follows(names[root]))):
             worth = torch.stack([values / values.norm().clamp_min(1e-12) for values in known]).sum(0)
             sides = {(item.dep.target.module, graph.is_out_channel_pruning_fn(item.dep.handler)) for item in group}
             found.append(_Group(root, worth - penalty * _channel_macs(sides, places) / 1e6))
     return found
 
 
-def _is_followed(module: nn.Module, name: str, example: Tensor) -> bool:
-    """Whether the graph finds a convolution's channels among the inputs of a linear layer, after they were flattened.
+class _Trial:
+    """Whether the graph finds a convolution's channels wherever they are flattened, joined with others or split.
 
     Tried on a copy, where taking channels away must leave what zeroing them leaves. It does not where patches are cut
-    in an order of their own, as before a transformer.
+    in an order of their own, as before a transformer, or maps are split into parts of a fixed size. In float64, against
+    what zeroing changes: in an untrained network that is little.
     """
-    trial = copy.deepcopy(module)
-    crop = torch.rand(example.shape, generator=torch.Generator().manual_seed(0))
-    channels = list(range(BLOCK))
-    group = _graph(trial, example).get_pruning_group(
-        trial.get_submodule(name), torch_pruning.prune_conv_out_channels, channels
-    )
-    for item in group:
-        layer = item.dep.target.module
-        if isinstance(layer, nn.BatchNorm2d):
-            layer.weight.data[item.idxs] = 0
-            layer.bias.data[item.idxs] = 0
-    with torch.no_grad():
-        zeroed = trial(crop)
-        group.prune()
+
+    def __init__(self, module: nn.Module, example: Tensor) -> None:
+        self.module = module
+        self.crop = torch.rand(example.shape, generator=torch.Generator().manual_seed(0)).double()
+        self.copied: tuple[nn.Module, Any] | None = None
+
+    def follows(self, name: str) -> bool:
+        """Of the convolution of that name; a copy serves until channels are lost in it."""
+        if self.copied is None:
+            copied = copy.deepcopy(self.module).double()
+            self.copied = copied, _graph(copied, self.crop)
         try:
-            return torch.allclose(trial(crop), zeroed, rtol=1e-3, atol=1e-5)
-        except RuntimeError:  # shapes that do not fit one another
+            with torch.no_grad():
+                followed = self._is_zeroing(*self.copied, name)
+        except (RuntimeError, IndexError):  # shapes that do not fit one another
+            followed = False
+        if not followed:
+            self.copied = None
+        return followed
+
+    def _is_zeroing(self, trial: nn.Module, graph: Any, name: str) -> bool:
+        root = trial.get_submodule(name)
+        channels = list(range(BLOCK))
+        group = graph.get_pruning_group(root, torch_pruning.prune_conv_out_channels, channels)
+        if group[0].idxs != channels:  # others go with them, which nobody chose
             return False
+        whole = trial(self.crop)
+        for item in group:
+            layer = item.dep.target.module
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.weight[item.idxs] = 0
+                layer.bias[item.idxs] = 0
+        zeroed = trial(self.crop)
+        group.prune()
+        noise = 1e-12 * float(zeroed.abs().max())
+        return float((trial(self.crop) - zeroed).abs().max()) <= 1e-3 * float((whole - zeroed).abs().max()) + noise
 
 
 def _channel_macs(sides: set[tuple[nn.Module, bool]], places: dict[nn.Module, int]) -> float:

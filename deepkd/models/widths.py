@@ -14,13 +14,20 @@ def widths_of(module: nn.Module) -> Widths:
     return {name: width for name, width in found.items() if width}
 
 
+def as_lists(widths: Widths) -> dict[str, list[int]]:
+    """The widths as JSON has them."""
+    return {name: list(width) for name, width in widths.items()}
+
+
 def _width(layer: nn.Module) -> tuple[int, int] | None:
+    """By its tensors: attributes may say what a layer had."""
     if isinstance(layer, nn.Conv2d):
-        return layer.out_channels, layer.in_channels
+        return layer.weight.shape[0], layer.weight.shape[1] * layer.groups
     if isinstance(layer, nn.Linear):
-        return layer.out_features, layer.in_features
+        return layer.weight.shape[0], layer.weight.shape[1]
     if isinstance(layer, nn.BatchNorm2d):
-        return layer.num_features, layer.num_features
+        channels = len(layer.weight) if layer.affine else layer.num_features
+        return channels, channels
     return None
 
 

@@ -344,3 +344,45 @@ def test_multiply_accumulates_of_no_layer_count() -> None:
     attending = TorchModel("attending", "attending", Attending().eval(), InputFormat(size=16))
     pruned = prune(attending, CRITERIA["bn-scale"](attending, iter(())), Target(macs=attending.macs - 1))
     assert pruned.macs < attending.macs
+
+
+class Joined(nn.Module):
+    """Maps that are joined with what is made of them, and then added to others or not."""
+
+    def __init__(self, form: str) -> None:
+        super().__init__()
+        self.form = form
+        self.stem, self.one = nn.Conv2d(3, 32, 3), nn.BatchNorm2d(32)
+        self.deep, self.two = nn.Conv2d(32, 16, 1), nn.BatchNorm2d(16)
+        self.cheap, self.three = nn.Conv2d(16, 16, 3, padding=1, groups=16), nn.BatchNorm2d(16)
+        self.last, self.four = nn.Conv2d(32, 24, 1), nn.BatchNorm2d(24)
+        self.head = nn.Linear(24, 1)
+
+    def forward(self, views: Tensor) -> Tensor:
+        wide = self.one(self.stem(views)).relu()
+        maps = self.two(self.deep(wide)).relu()
+        joined = torch.cat([maps, self.three(self.cheap(maps)).relu()], 1)
+        joined = joined + wide if self.form == "added" else joined
+        return self.head(self.four(self.last(joined)).mean((2, 3)))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(("form", "left"), [("joined", (8, 8)), ("added", (32, 16))])
+def test_joined_channels_are_pruned_only_where_the_graph_follows_them(form: str, left: tuple[int, int]) -> None:
+    torch.manual_seed(1)
+    model = TorchModel(form, form, Joined(form).eval(), InputFormat(size=16))
+    importance = CRITERIA["random"](model, iter(()), seed=3)
+    with pytest.raises(ConfigError, match="at the least") as found:
+        prune(model, importance, Target(params=1))
+    least = int(str(found.value).split(" parameters")[0].split()[-1].replace(",", ""))
+    pruned = prune(model, importance, Target(params=least))
+    assert tuple(pruned.module.get_submodule(name).num_features for name in ("one", "two")) == left
+    again = Joined(form).eval()
+    resize(again, widths_of(pruned.module))
+    again.load_state_dict(pruned.module.state_dict())
+
+
+def test_what_could_not_be_loaded_again_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = random_model("pico")
+    monkeypatch.setattr("deepkd.compression.prune.widths_of", lambda _: {})
+    with pytest.raises(ModelError, match=r"pico: what is left cannot be built again: .*; prune another architecture"):
+        prune(model, CRITERIA["bn-scale"](model, iter(())), Target(params=model.params - 1))

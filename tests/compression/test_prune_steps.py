@@ -22,8 +22,8 @@ from deepkd.models.registry import TorchModel, build_model
 from deepkd.models.subclasses import names_of
 from deepkd.settings.compression import PruneConfig
 from deepkd.settings.training import TrainConfig
-from deepkd.training.engine import crop_logits
 from deepkd.training.supervised import train
+from deepkd.training.validation import crop_logits
 
 
 @pytest.mark.parametrize(

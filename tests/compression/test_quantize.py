@@ -104,6 +104,15 @@ def test_the_closest_recipe_is_taken(source: Path, tmp_path: Path) -> None:
     assert distances[made] == min(distances.values())
 
 
+def test_a_recipe_whose_logits_overflow_is_not_taken(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distances = iter([float("nan"), 0.5])
+    monkeypatch.setattr("deepkd.compression.int8._distance", lambda logits, expected: next(distances))
+    to_int8(source, tmp_path / "m.onnx", CROPS, ["plain", "reduced-range"], threads=1)
+    assert Scorer.load(tmp_path / "m.onnx").metadata["quantized"]["recipe"] == "reduced-range"
+
+
 def test_sensitive_layers_and_ends_are_left_in_float(source: Path, tmp_path: Path) -> None:
     prepared = prepare(source, tmp_path)
     ends = kept_in_float(prepared, Recipe(float_ends=True), CROPS)
