@@ -1,7 +1,7 @@
 """Turn an exported student back into a checkpoint, to go on training it.
 
     python scripts/onnx_start.py weights/deepkd-nano.onnx --data CROPS --out start
-    deepkd distill --data CROPS --teacher RUN --student mobilenetv2_100 --init start.safetensors --out runs/nano
+    deepkd distill --data CROPS --teacher RUN --student micro --init start.safetensors --out runs/nano
 
 An export has its batch norms folded into the convolutions. They are rebuilt (`scripts/folded_norms.py`) from one
 forward pass over real crops, so that the checkpoint says what the export says and trains on from statistics that fit.
@@ -10,7 +10,9 @@ What the export knows of itself goes along: its calibration, and which originals
 `deepkd evaluate` refuses those for all that is trained further from it, too.
 """
 
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -22,6 +24,7 @@ from torch import Tensor, nn
 from deepkd.data.crops import load_crops
 from deepkd.models.checkpoints import save_model
 from deepkd.models.registry import TorchModel, build_model
+from deepkd.models.students import STUDENTS, build_student
 from deepkd.scoring.model import Scorer
 
 OF_THE_FILE = {"schema", "name", "architecture", "params", "macs", "trained", "input", "deepkd"}
@@ -42,10 +45,22 @@ def layers_of(path: Path) -> list[tuple[Tensor, Tensor]]:
     return [*folded, (weight, bias)]
 
 
+def shape_with(architecture: str, convolutions: int) -> dict[str, Any]:
+    """The shape of a student with so many convolutions, whose depth an export does not say; {} for other networks."""
+    if architecture not in STUDENTS:
+        return {}
+    for tenths in range(1, 11):
+        shape = replace(STUDENTS[architecture], depth=tenths / 10)
+        if sum(isinstance(layer, nn.Conv2d) for layer in build_student(shape).modules()) == convolutions:
+            return asdict(shape)
+    raise SystemExit(f"no {architecture} has {convolutions} convolutions")
+
+
 def rebuilt(scorer: Scorer, layers: list[tuple[Tensor, Tensor]]) -> TorchModel:
     """The architecture of the export with its widths and weights; the norms only add the folded biases."""
     architecture = scorer.metadata["architecture"]
-    plain = build_model(architecture, format=scorer.format).module
+    shape = shape_with(architecture, len(layers) - 1)
+    plain = build_model(architecture, format=scorer.format, shape=shape).module
     widths: dict[str, tuple[int, int]] = {}
     convolutions = iter(layers[:-1])
     for name, layer in plain.named_modules():
@@ -57,7 +72,7 @@ def rebuilt(scorer: Scorer, layers: list[tuple[Tensor, Tensor]]) -> TorchModel:
             widths[name] = (weight.shape[0], weight.shape[0])
         elif isinstance(layer, nn.Linear):
             widths[name] = tuple(layers[-1][0].shape)
-    model = build_model(architecture, format=scorer.format, shape={"widths": widths})
+    model = build_model(architecture, format=scorer.format, shape={**shape, "widths": widths})
     fill(model.module, layers)
     model.module.classifier.weight.copy_(layers[-1][0])
     model.module.classifier.bias.copy_(layers[-1][1])
