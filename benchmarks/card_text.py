@@ -138,6 +138,14 @@ def shares(counts: Mapping[str, int]) -> list[str]:
     return [f"{100 * count / total:.1f}" if total else "-" for count in counts.values()]
 
 
+def show_odds(document: Mapping[str, Any]) -> str:
+    errors = " and ".join(f"{interval(ece)} on {name}" for name, ece in document["ece"].items())
+    return (
+        "Whoever knows the share of forgeries multiplies the odds of each probability by the odds of that share. With "
+        f"the share of {document['set']}, {document['share']:.0%}, the calibration error (ECE) is {errors}."
+    )
+
+
 def show_damage(document: Mapping[str, Any]) -> str:
     models = document["models"]
     titles = ["damage", "level"]

@@ -11,6 +11,7 @@ weights/deepkd-NAME.md` writes the card of another student, which is begun where
 
 import argparse
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,7 @@ from card_text import (
     show_damage,
     show_figures,
     show_file,
+    show_odds,
     show_reliability,
     show_samples,
     show_trained,
@@ -37,10 +39,12 @@ from documents import ROOT, Part, document_parser, interval, say, told, write_pa
 from deepkd.data.crops import load_crops
 from deepkd.detect import detect_all
 from deepkd.evaluation.evaluate import evaluate_files, recipe_of
-from deepkd.evaluation.evaluation import Evaluation
+from deepkd.evaluation.evaluation import Evaluation, sources_of
+from deepkd.evaluation.metrics import measure
 from deepkd.outputs import writing
 from deepkd.report.plots import Curves, draw_reliability
 from deepkd.report.robustness import draw_robustness
+from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import Scorer
 from deepkd.scoring.verdict import Thresholds
 from deepkd.settings.detect import DetectConfig
@@ -163,6 +167,32 @@ def measure_verdicts(args: argparse.Namespace) -> dict[str, Any]:
     }  # fmt: skip
 
 
+# Probabilities where the share of forgeries is known
+
+
+def supposing(share: float, calibration: Calibration) -> Calibration:
+    """The calibration for data of which so many are forged, made of one that supposes one half."""
+    return Calibration(calibration.temperature, calibration.bias + math.log(share / (1 - share)))
+
+
+def measure_odds(args: argparse.Namespace) -> dict[str, Any]:
+    """Calibration errors of someone who knows the share of forgeries of val."""
+    found = {split: evaluated(models_of(args), on(args, args.data, split))[0] for split in ("val", "test")}
+    share = found["val"].whole.fake / found["val"].whole.rows
+    informed = supposing(share, Scorer.load(args.model).calibration)
+    errors = {
+        f"{args.data_name} {split}": measure(
+            one.labels,
+            one.logits,
+            probabilities=informed.probability(one.logits),
+            sources=sources_of(one.rows).tolist(),
+            resamples=args.resamples,
+        ).to_dict()["ece"]
+        for split, one in found.items()
+    }
+    return {"set": f"{args.data_name} val", "share": share, "ece": errors}
+
+
 # Damage
 
 
@@ -252,6 +282,7 @@ PARTS = {
     "reliability": Part(measure_reliability, show_reliability),
     "damage": Part(measure_damage, show_damage),
     "verdicts": Part(measure_verdicts, show_verdicts),
+    "odds": Part(measure_odds, show_odds),
     "beyond": Part(measure_beyond, show_beyond),
     "samples": Part(measure_samples, show_samples),
 }

@@ -12,6 +12,7 @@ from crop_factory import write_crops
 from scorer_factory import tinted_clip, write_scorer
 
 from deepkd.data.crops import load_crops
+from deepkd.scoring.calibration import Calibration
 from deepkd.shipped import sha256_of
 from deepkd.video.crops import CropRow, read_index, write_index
 
@@ -76,6 +77,7 @@ def test_every_part_and_the_essence_are_written(run: Callable[..., None], tmp_pa
     assert "| blend | " in page and "| architecture | `linear`; 4 parameters" in page
     assert "| DFDC val, 4 real | " in page and "| Downscale to 1/2, 1/4 | 0.25 |" in page
     assert "Downscale to 1/2, 1/4 (2 levels)" in page and "JPEG, quality 90 to 10 (1 level)" in page
+    assert "the share of DFDC val, 50%, the calibration error (ECE) is 0." in page
     assert "it calls `green.mp4` FAKE (probability of forgery " in page
     assert all((tmp_path / f"{name}-card.png").stat().st_size for name in ("reliability", "robustness"))
     assert len(essence["limits"]) == 1 and essence["limits"][0] in page
@@ -117,6 +119,12 @@ def test_what_is_said_of_other_data_follows_the_interval(
     measured = {"value": value, "low": low, "high": high}
     document = {"cross": "Other", "home": "DFDC", "home_auc": {"value": 0.9}, "auc": measured}
     assert sentence in card["beyond"](document) and "On Other" in card["beyond"](document)
+
+
+def test_a_known_share_of_forgeries_multiplies_the_odds(card: dict[str, Any]) -> None:
+    even = Calibration(2.0, 0.3)
+    before, after = even.probability([-1.0, 0.5]), card["supposing"](0.75, even).probability([-1.0, 0.5])
+    assert after / (1 - after) == pytest.approx(3 * before / (1 - before))
 
 
 def test_methods_are_sorted_by_what_their_intervals_tell(card: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
