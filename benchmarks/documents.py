@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deepkd.report.evaluation import shown
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -117,11 +119,7 @@ def damage(condition: Mapping[str, Any]) -> str:
 
 
 def interval(measure: Mapping[str, float | None]) -> str:
-    if measure["value"] is None:
-        return "-"
-    high = "-" if measure["high"] is None else f"{measure['high']:.3f}"
-    limits = "" if measure["low"] is None else f" [{measure['low']:.3f}, {high}]"
-    return f"{measure['value']:.3f}{limits}"
+    return shown(measure, digits=3)
 
 
 def span(measure: Mapping[str, float | None]) -> str:

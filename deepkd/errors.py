@@ -69,3 +69,8 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, number: int = signal.SIGINT, message: str = "interrupted; what was finished is kept") -> None:
         super().__init__(message)
         self.exit_code = 128 + number
+
+    @classmethod
+    def told_by(cls, interrupt: KeyboardInterrupt) -> "Interrupted":
+        """What has interrupted the program: Ctrl-C, unless it says otherwise."""
+        return interrupt if isinstance(interrupt, cls) else cls()

@@ -38,13 +38,14 @@ def distill(
     then trained on the same labels and schedule without the teacher (in OUT/alone), to show what the teacher brings.
     """
     config = load_config(DistillConfig, recipe and recipe_file(recipe), **settings)
-    from deepkd.cli.training import following, leads, warn
+    from deepkd.cli.training import following, warn
     from deepkd.compression.export import export_onnx
     from deepkd.distillation.comparison import compare
     from deepkd.distillation.distiller import distill as distill_model
     from deepkd.distillation.distiller import train_alone
     from deepkd.models.checkpoints import load_checkpoint
     from deepkd.report.comparison import FORMATS
+    from deepkd.training.processes import leads
 
     show = FORMATS.get(format)
     if show is None:

@@ -37,7 +37,7 @@ def main() -> None:
 
         run()
     except KeyboardInterrupt as interrupt:
-        sys.exit(getattr(interrupt, "exit_code", 130))
+        sys.exit(Interrupted.told_by(interrupt).exit_code)
     finally:
         _drop()
 

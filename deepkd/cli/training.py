@@ -1,6 +1,5 @@
 """What a training shows: progress and a line per epoch on standard error, and its curves as a picture."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +22,7 @@ DROWNS = 0.95
 def following(run: Path, what: str) -> Iterator[Callable[["Progress"], None]]:
     """A function to hand to a training as `report`; draws the run's curves when the training has ended."""
     from deepkd.report.plots import draw_training
+    from deepkd.training.processes import leads
 
     console = Console(stderr=True)
     with progress(what, "steps") as show:
@@ -51,13 +51,10 @@ def following(run: Path, what: str) -> Iterator[Callable[["Progress"], None]]:
 
 def warn(message: str) -> None:
     """A warning on standard error, by the process that speaks for all."""
+    from deepkd.training.processes import leads
+
     if leads():
         progress_warn(message)
-
-
-def leads() -> bool:
-    """Whether this process speaks for all that train together."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def drowning(figures: Mapping[str, Any]) -> dict[str, float]:

@@ -111,11 +111,11 @@ def _left_out(model: Mapping[str, Any]) -> str:
     return f"{decided}, every other figure of the {counts['scored']:,} with a score."
 
 
-def shown(measure: Mapping[str, float | None]) -> str:
-    """`0.912 [0.899, 0.923]`, with a dash where the data cannot give the figure or its high end."""
+def shown(measure: Mapping[str, float | None], *, digits: int = 4) -> str:
+    """`0.9120 [0.899, 0.923]`, with a dash where the data cannot give the figure or its high end."""
     if measure["value"] is None:
         return "-"
-    value = f"{measure['value']:.4f}"
+    value = f"{measure['value']:.{digits}f}"
     if measure["low"] is None:
         return value
     high = "-" if measure["high"] is None else f"{measure['high']:.3f}"

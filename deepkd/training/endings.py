@@ -10,6 +10,7 @@ from types import FrameType
 import torch
 
 from deepkd.errors import TrainingError
+from deepkd.training.processes import leads
 
 
 class Stop:
@@ -37,7 +38,7 @@ def heeded() -> Iterator[Stop]:
     def note(number: int, frame: FrameType | None) -> None:
         stop.signal = number
         restore()
-        if os.environ.get("RANK", "0") == "0":
+        if leads():
             os.write(2, b"\nending after this step; once more ends at once\n")  # print() may be what was interrupted
 
     for number in before:

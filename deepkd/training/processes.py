@@ -53,6 +53,11 @@ class Place:
         return float(shared.item())
 
 
+def leads() -> bool:
+    """Whether this process speaks for all that `torchrun` started, also before they have joined."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
 def joined(device: str, precision: str) -> Iterator[Place]:
     """This process's place; joins the others where `torchrun` set the environment, and leaves them at the end."""

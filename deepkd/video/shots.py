@@ -59,15 +59,21 @@ class Shots:
     def number(self, image: Image) -> int:
         """The shot of the next picture, RGB uint8 (H, W, 3), of a clip."""
         look = Look.of(image)
-        current = next(reversed(self._last), None)
-        found = current if current is not None and self._last[current].likeness(look) >= ALIKE else None
+        found = self._alike(look)
         if found is None:
-            found = max(self._last, key=lambda shot: self._last[shot].likeness(look), default=None)
-            if found is None or self._last[found].likeness(look) < ALIKE:
-                found = self._count
-                self._count += 1
+            found = self._count
+            self._count += 1
         self._last.pop(found, None)
         self._last[found] = look
         if len(self._last) > MAX_SHOTS:
             del self._last[next(iter(self._last))]
         return found
+
+    def _alike(self, look: Look) -> int | None:
+        """The shot that is on if it looks so, else the one that does most; None where none does."""
+        current = next(reversed(self._last), None)
+        if current is None or self._last[current].likeness(look) >= ALIKE:
+            return current
+        likeness = {shot: last.likeness(look) for shot, last in self._last.items()}
+        best = max(likeness, key=likeness.__getitem__)
+        return best if likeness[best] >= ALIKE else None
