@@ -3,7 +3,7 @@
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,14 +23,35 @@ def check_output(path: Path, *, overwrite: bool = False) -> None:
     check_folder(path.parent)
 
 
-def check_ending(path: Path, *endings: str) -> None:
+def check_ending(path: Path, *endings: str, option: str = "--out") -> None:
     """Make sure that a file is called what it will be.
 
     Raises:
         UsageError: its name has none of the endings.
     """
     if path.suffix not in endings:
-        raise UsageError(f"{path}: what is written ends in {' or '.join(endings)}; give --out such a name")
+        raise UsageError(f"{path}: what is written ends in {' or '.join(endings)}; give {option} such a name")
+
+
+def check_spared(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Make sure that no output would take the place of an input, under whatever name.
+
+    Raises:
+        OutputError: one would.
+    """
+    read = {place for file in inputs if (place := place_of(file))}
+    for file in outputs:
+        if place_of(file) in read:
+            raise OutputError(f"{file}: is one of the inputs, which are only read; choose another name")
+
+
+def place_of(path: Path) -> tuple[int, int] | None:
+    """What tells a file from every other, whatever its names; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def check_folder(folder: Path) -> None:

@@ -8,6 +8,8 @@ from typing import Any, TextIO
 
 HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Unicode categories that act instead of showing: controls, direction marks, surrogates, line separators."""
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""A spreadsheet runs a cell that begins like this."""
 
 
 def visible(text: object) -> str:
@@ -16,6 +18,12 @@ def visible(text: object) -> str:
         char.encode("unicode_escape").decode() if unicodedata.category(char) in HIDDEN else char
         for char in as_text(str(text))
     )
+
+
+def cell(text: object) -> str:
+    """Text that a spreadsheet shows and does not run: an apostrophe goes before what looks like a formula."""
+    shown = visible(text)
+    return f"'{shown}" if shown.lstrip().startswith(FORMULA) else shown
 
 
 def as_text(name: str | Path) -> str:

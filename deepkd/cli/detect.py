@@ -13,8 +13,8 @@ import typer
 
 from deepkd.cli.options import ConfigFile, takes_settings
 from deepkd.config import load_config
-from deepkd.errors import DeepKDError, OutputError, UsageError, VideoError
-from deepkd.outputs import check_output, check_result, settings_beside, writing
+from deepkd.errors import DeepKDError, UsageError, VideoError
+from deepkd.outputs import check_output, check_result, check_spared, place_of, settings_beside, writing
 from deepkd.settings.detect import DetectConfig
 
 if TYPE_CHECKING:
@@ -118,21 +118,11 @@ def _spared(inputs: Iterable["Source"], outputs: Sequence[Path]) -> Iterator["So
     Raises:
         OutputError: an output is the input that is next.
     """
-    taken: dict[tuple[int, int] | None, Path] = {place: file for file in outputs if (place := _place(file))}
+    existing = [file for file in outputs if place_of(file)]
     for source in inputs:
-        file = taken.get(_place(source.path)) if taken else None
-        if file:
-            raise OutputError(f"{file}: is one of the inputs, which are only read; choose another name")
+        if existing:
+            check_spared(existing, [source.path])
         yield source
-
-
-def _place(path: Path) -> tuple[int, int] | None:
-    """What tells a file from every other, whatever its names; None where there is none."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _check_outputs(report: Path | None, video: Path | None, inputs: Iterable["Source"], *, overwrite: bool) -> None:

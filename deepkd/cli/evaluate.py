@@ -9,7 +9,7 @@ import typer
 
 from deepkd.cli.options import ConfigFile, takes_settings
 from deepkd.config import load_config
-from deepkd.outputs import check_folder, check_result, settings_beside, writing
+from deepkd.outputs import check_ending, check_folder, check_result, check_spared, settings_beside, writing
 from deepkd.settings.evaluation import EvaluateConfig
 
 if TYPE_CHECKING:
@@ -73,7 +73,10 @@ def evaluate(
     from deepkd.evaluation.evaluation import write_scores
     from deepkd.report.evaluation import FORMATS
 
+    if features:
+        check_ending(features, ".png", option="--features")
     _check_outputs((scores, features), (plots, out), overwrite=overwrite)
+    check_spared(filter(None, (scores, features)), _inputs(models, config))
     with progress("evaluate", "scored") as show:
         found = evaluate_files(
             models, config, features=features is not None, out=out, overwrite=overwrite, warn=warn, progress=show
@@ -82,19 +85,27 @@ def evaluate(
     if scores:
         write_scores(scores, found)
         config.save(settings_beside(scores))
+    if out:
+        _write(out, document)
+        config.save(settings_beside(out / RESULT_NAME))
     if plots:
         _draw(plots, found, document)
         config.save(settings_beside(plots / "plots"))
     if features:
         _draw_features(features, found)
         config.save(settings_beside(features))
-    if out:
-        _write(out, document)
-        config.save(settings_beside(out / RESULT_NAME))
     FORMATS[config.format](document)
     if failed := _failed(found):
         name_first("failed", failed)
         raise typer.Exit(3)
+
+
+def _inputs(models: Iterable[str], config: EvaluateConfig) -> list[Path]:
+    """The files that are read, as far as their names are known before: models, and a list or an index."""
+    from deepkd.video.crops import INDEX_NAME
+
+    data = [config.data, config.data / INDEX_NAME] if config.data else []
+    return [*map(Path, models), *data]
 
 
 def _failed(found: "Sequence[Evaluation]") -> list[str]:

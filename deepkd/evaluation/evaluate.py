@@ -105,7 +105,7 @@ def evaluate_files(
     if features and not isinstance(data, CropSet):
         raise UsageError(f"--features looks at crops, and {config.data} holds videos; extract crops first")
     if out and not overwrite:
-        _check_others(out / RESULT_NAME, names)
+        _check_others(out / RESULT_NAME, names, [model.sha256 for model in models])
     shares = training_shares(names, models, data, allow=config.allow_training_data, warn=warn)
     if isinstance(data, CropSet):
         found = _evaluate_crops(
@@ -117,8 +117,11 @@ def evaluate_files(
         )
     elsewhere = overlaps_with_splits(rows_of(data), everything, config.split)
     trained = [overlaps_with_training(recipe_of(model), rows_of(data)) for model in models]
-    rest = zip(found, shares, trained, strict=True)
-    return [replace(one, training_data=share, overlaps=elsewhere + seen) for one, share, seen in rest]
+    rest = zip(found, models, shares, trained, strict=True)
+    return [
+        replace(one, sha256=model.sha256, training_data=share, overlaps=elsewhere + seen)
+        for one, model, share, seen in rest
+    ]
 
 
 def _checked(config: EvaluateConfig) -> Path:
@@ -140,16 +143,16 @@ def _load_models(arguments: Sequence[str], config: EvaluateConfig, *, features: 
     return models
 
 
-def _check_others(path: Path, names: Sequence[str]) -> None:
-    """Refuse to write over the figures of models that are not evaluated again."""
+def _check_others(path: Path, names: Sequence[str], hashes: Sequence[str]) -> None:
+    """Refuse to write over the figures of models that are not evaluated again, whatever they were called."""
     try:
-        known = [str(model["name"]) for model in json.loads(path.read_bytes())["models"]]
-    except (OSError, ValueError, LookupError, TypeError):
+        models = json.loads(path.read_bytes())["models"]
+        known = {(str(model["name"]), str(model.get("sha256", ""))) for model in models}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return
-    if lost := sorted(set(known) - set(names)):
-        models = ", ".join(lost)
+    if lost := sorted(name for name, sha256 in known if (sha256 not in hashes if sha256 else name not in names)):
         raise OutputError(
-            f"{path}: has figures of {models}; name them again, too, or choose another --out, or --overwrite"
+            f"{path}: has figures of {', '.join(lost)}; name them again, too, or choose another --out, or --overwrite"
         )
 
 

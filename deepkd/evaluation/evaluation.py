@@ -18,7 +18,7 @@ from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import CropModel
 from deepkd.scoring.verdict import Thresholds
 from deepkd.settings.evaluation import EvaluateConfig
-from deepkd.text import csv_writer
+from deepkd.text import cell, csv_writer
 from deepkd.video.crops import CropRow
 
 Names = npt.NDArray[np.str_]
@@ -101,6 +101,8 @@ class Evaluation:
     """Share of the originals that the model was trained on; None where it does not say."""
     overlaps: tuple[Overlap, ...] = ()
     """Originals and people that the other splits of the data hold too, and those that the model was trained on."""
+    sha256: str = ""
+    """Of the model's weights."""
 
     @property
     def whole(self) -> Metrics:
@@ -113,6 +115,7 @@ class Evaluation:
         """The figures, without the scores, as plain values for JSON."""
         return {
             "name": self.name,
+            "sha256": self.sha256,
             "params": self.params,
             "training_data": self.training_data,
             "overlaps": [overlap.to_dict() for overlap in self.overlaps],
@@ -287,6 +290,9 @@ def _folders(path: str) -> tuple[str, ...]:
 def write_scores(path: Path, evaluations: Sequence[Evaluation]) -> None:
     """Write `file,label,score` per crop or video (score: calibrated probability of forgery), beside, then renamed.
 
+    Names of files are those of the index, byte by byte, so that both can be joined: a spreadsheet, which may run a name
+    that begins like a formula, is better given `--format csv`.
+
     With several models the rows of each follow one another, and a fourth column, `model`, names it. Of videos there are
     `answer` and `reason`, too: those of a video without a score; they are empty where there is one.
 
@@ -298,11 +304,11 @@ def write_scores(path: Path, evaluations: Sequence[Evaluation]) -> None:
         write = csv_writer(file).writerow
         write(["file", "label", "score", *(["model"] if several else []), *(["answer", "reason"] if whole else [])])
         for found in evaluations:
-            model = [found.name] if several else []
+            model = [cell(found.name)] if several else []
             for row, score in zip(found.rows, found.probabilities, strict=True):
                 write([row.file, row.label, f"{score:.6g}", *model, *(["", ""] if whole else [])])
             for one in found.unjudged:
-                write([one.row.file, one.row.label, "", *model, one.answer, one.reason])
+                write([one.row.file, one.row.label, "", *model, one.answer, cell(one.reason)])
 
 
 def calibration_of(model: CropModel) -> Calibration:

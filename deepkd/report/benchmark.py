@@ -12,10 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from deepkd.outputs import writing
-from deepkd.report.csv import cell
 from deepkd.report.plots import RUNTIMES, draw_benchmark
 from deepkd.report.tables import print_json, print_table
-from deepkd.text import csv_writer, visible
+from deepkd.text import cell, csv_writer, visible
 
 ROWS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "Runtime": lambda row: RUNTIMES[row["runtime"]],

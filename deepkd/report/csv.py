@@ -4,17 +4,9 @@ from typing import TextIO
 
 from deepkd.report import Provenance
 from deepkd.scoring.verdict import Verdict
-from deepkd.text import csv_writer, visible
+from deepkd.text import cell, csv_writer
 
 COLUMNS = ("path", "verdict", "score", "reason", "people", "duration_s", "fps", "frames_sampled", "total_ms", "model")
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""A spreadsheet runs a cell that begins like this."""
-
-
-def cell(text: object) -> str:
-    """Text that a spreadsheet shows and does not run: an apostrophe goes before what looks like a formula."""
-    shown = visible(text)
-    return f"'{shown}" if shown.lstrip().startswith(FORMULA) else shown
 
 
 class CsvReport:

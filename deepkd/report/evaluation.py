@@ -11,10 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from deepkd.report.benchmark import trained_on
-from deepkd.report.csv import cell
 from deepkd.report.robustness import harm_note, robustness_table
 from deepkd.report.tables import print_json, print_table
-from deepkd.text import csv_writer, visible
+from deepkd.text import cell, csv_writer, visible
 
 LEVELS = {"crops": "Crops", "videos": "Videos"}
 NOTE = (

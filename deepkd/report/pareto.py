@@ -15,10 +15,9 @@ from rich.text import Text
 
 from deepkd.outputs import writing
 from deepkd.report.benchmark import busy, trained_on
-from deepkd.report.csv import cell
 from deepkd.report.plots import COLORS, RUNTIMES, plain, save_plot
 from deepkd.report.tables import print_json, print_table
-from deepkd.text import csv_writer, visible
+from deepkd.text import cell, csv_writer, visible
 
 FRONTS = {"latency": "fast", "bytes": "small"}
 """Front -> what a model on it is called: none is as right and faster, or smaller."""

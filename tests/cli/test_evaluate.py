@@ -14,9 +14,11 @@ from typer.testing import CliRunner
 from deepkd.cli.app import app
 from deepkd.data.crops import load_crops
 from deepkd.data.families import training_record
+from deepkd.errors import OutputError
 from deepkd.evaluation.clips import Panel
 from deepkd.report.evaluation import evaluation_table
 from deepkd.report.robustness import robustness_table
+from deepkd.shipped import sha256_of
 
 ALL = ("--split", "all")
 
@@ -125,6 +127,9 @@ def test_a_file_of_settings_is_overruled_by_flags(model, data, tmp_path):
         (("{data}/none.onnx", "--data", "{data}"), 1, "none.onnx"),
         (("{data}/index.csv", "--data", "{data}"), 1, "unknown kind of model"),
         (("{model}", "--data", "{data}", "--scores", "{data}"), 1, "is a folder"),
+        (("{model}", "--data", "{data}", "--scores", "{data}/index.csv", "--overwrite"), 1, "is one of the inputs"),
+        (("{model}", "--data", "{data}", "--features", "{model}", "--overwrite"), 2, "ends in .png; give --features"),
+        (("{model}", "--data", "{data}", "--scores", "{model}", "--overwrite"), 1, "is one of the inputs"),
     ],
 )
 def test_refusals(arguments, code, words, model, data):
@@ -174,6 +179,30 @@ def test_what_is_kept_outlives_an_overwrite_that_comes_to_nothing(model, data, t
     kept.write_text(lines + lines.splitlines()[1].replace("jpeg", "blur") + "\n")
     assert run(model, *command, "--overwrite").exit_code == 0
     assert kept.read_text() == lines, "begun anew"
+
+
+def test_models_are_known_by_their_weights_whatever_they_are_called(data, tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    first = write_scorer(tmp_path / "one" / "green.onnx", bias=0.0)
+    second = write_scorer(tmp_path / "two" / "green.onnx", bias=0.5)
+    words = ("--data", data, *ALL, "--resamples", 0, "--out", tmp_path / "out")
+    assert run(first, *words).exit_code == 0
+    refused = run(second, *words)
+    assert refused.exit_code == 1 and "evaluation.json: has figures of green; name them again" in refused.stderr
+    assert run(first, second, *words).exit_code == 0, "now it is green (one)"
+    models = json.loads((tmp_path / "out" / "evaluation.json").read_text())["models"]
+    assert [model["sha256"] for model in models] == [sha256_of(first), sha256_of(second)]
+
+
+def test_figures_are_kept_where_a_plot_cannot_be_drawn(model, data, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OutputError("no such font")
+
+    monkeypatch.setattr("deepkd.report.plots.draw_evaluation", fail)
+    words = ("--data", data, *ALL, "--resamples", 0, "--out", tmp_path / "out", "--plots", tmp_path / "plots")
+    assert run(model, *words).exit_code == 1
+    assert (tmp_path / "out" / "evaluation.json").exists()
 
 
 def test_figures_of_other_models_are_not_replaced_unasked(model, data, tmp_path):

@@ -17,14 +17,14 @@ from deepkd.errors import UsageError
 from deepkd.report import REPORTS, Provenance, open_report, report_name
 from deepkd.report.card import model_doubt
 from deepkd.report.console import percent
-from deepkd.report.csv import COLUMNS, cell
+from deepkd.report.csv import COLUMNS
 from deepkd.report.heat import FORGED, GENUINE, OPACITY, SIDE_PX
 from deepkd.report.html import DETAILED
 from deepkd.report.timeline import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, timeline
 from deepkd.scoring.calibration import Calibration, sigmoid
 from deepkd.scoring.verdict import Criteria, FrameScore, Label, Thresholds, Verdict, judge
 from deepkd.settings.detect import DetectConfig
-from deepkd.text import visible
+from deepkd.text import cell, visible
 
 THRESHOLDS = Thresholds(real=0.4, fake=0.6)
 PROVENANCE = Provenance(
