@@ -86,6 +86,25 @@ def test_what_is_broken_is_named_and_the_rest_still_checked(weights, harm, faili
     assert by_name(checks)["h264"].ok
 
 
+def add_pico(weights):
+    """A second student, of which no score is known."""
+    path = write_scorer(weights / "deepkd-pico.onnx", name="deepkd-pico")
+    with (weights / shipped.CHECKSUMS).open("a") as sums:
+        sums.write(f"{shipped.sha256_of(path)}  {path.name}\n")
+    shipped.checksums.cache_clear()
+
+
+def test_a_student_that_is_used_only_when_told_so_is_checked_and_not_needed(weights):
+    add_pico(weights)
+    checks = examine()
+    found = by_name(checks)
+    assert found["deepkd-pico.onnx"].ok and usable(checks)
+    assert "golden.json: missing or damaged" in found["score a crop by deepkd-pico"].detail
+    damage(weights, "deepkd-pico.onnx")
+    checks = examine()
+    assert not by_name(checks)["deepkd-pico.onnx"].ok and usable(checks)
+
+
 def test_a_student_that_is_no_model_is_found_out(weights):
     write_scorer(weights / "deepkd-nano.onnx", trained=False)
     sums = (weights / shipped.CHECKSUMS).read_text().splitlines()[:-1]
