@@ -7,6 +7,7 @@ are for a laptop: the teacher sees a thousand crops, so its figures show that th
 """
 
 import argparse
+import re
 import shlex
 import subprocess
 import sys
@@ -38,9 +39,7 @@ def stages(data: Path, videos: Path | None, out: Path) -> list[tuple[str, str, s
 
 
 def _filled(line: str, known: dict[str, str]) -> str:
-    for name, value in known.items():
-        line = line.replace(name, shlex.quote(value))
-    return line
+    return re.sub("|".join(known), lambda name: shlex.quote(known[name[0]]), line)
 
 
 def run(line: str) -> tuple[str, float]:
@@ -59,7 +58,7 @@ def run(line: str) -> tuple[str, float]:
 def without_paths(text: str, places: dict[str, Path | None]) -> str:
     """The text with this machine's folders called by the names that the commands use."""
     for name, path in places.items():
-        text = text.replace(str(path), name) if path else text
+        text = re.sub(rf"(?<![\w./-]){re.escape(str(path))}(?=/|[^\w.-]|$)", name, text) if path else text
     return text
 
 
@@ -71,6 +70,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/pipeline"))
     parser.add_argument("--write", type=Path, help="Markdown file for the record")
     args = parser.parse_args()
+    if args.out.exists():
+        raise SystemExit(f"{args.out}: exists already, maybe of an earlier run; remove it, or give another --out")
 
     parts = [
         "# The pipeline, end to end",
