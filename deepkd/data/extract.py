@@ -166,18 +166,34 @@ def _claim(out: Path, *, resume: bool, overwrite: bool) -> None:
     if resume and overwrite:
         raise UsageError("--resume and --overwrite contradict; give one of them")
     check_folder(out)
-    journal = out / JOURNAL_NAME
-    if (out / INDEX_NAME).exists() or (journal.exists() and journal.stat().st_size):
+    if not _is_ours(out):
+        journal = out / JOURNAL_NAME  # empty where a first run was broken off before its settings were written
+        begun = [path for path in out.iterdir() if path != journal or not path.is_file() or path.stat().st_size]
+        if strangers := sorted(path.name for path in begun):
+            raise OutputError(
+                f"{out}: holds other files ({', '.join(strangers[:3])}) and no extraction; give another --out, "
+                "a new or empty folder"
+            )
+    elif (out / INDEX_NAME).exists() or (out / JOURNAL_NAME).stat().st_size:
         if overwrite:
-            with Journal(journal):  # not while another run writes it
+            with Journal(out / JOURNAL_NAME):  # not while another run writes it
                 pass
             _remove(out)
         elif not resume:
             raise OutputError(
                 f"{out}: holds an extraction; add --resume to go on with it, or --overwrite to replace it"
             )
-    elif strangers := sorted(path.name for path in out.iterdir() if path.name not in OWN_NAMES):
-        raise OutputError(f"{out}: holds other files ({', '.join(strangers[:3])}); choose an empty folder")
+
+
+def _is_ours(out: Path) -> bool:
+    """Whether an extraction was begun there: it has a journal, and settings that name no other command."""
+    if not all((out / name).is_file() for name in (JOURNAL_NAME, SETTINGS_NAME)):
+        return False
+    try:
+        before = json.loads((out / SETTINGS_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return True  # damaged: `--resume` refuses it, `--overwrite` replaces it
+    return isinstance(before, dict) and before.get("command") == "extract"
 
 
 def _settle(out: Path, names: Sequence[str], config: ExtractConfig) -> None:
