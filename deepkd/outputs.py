@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -66,6 +67,23 @@ def check_folder(folder: Path) -> None:
         raise OutputError(f"{folder}: cannot be made ({error.strerror}); choose another folder") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"{folder}: cannot be written to; choose another folder or change its permissions")
+
+
+def remove(folder: Path, names: Iterable[str]) -> None:
+    """Remove files and folders of these names, where they are there; of a link the link, not what it leads to.
+
+    Raises:
+        OutputError: one of them cannot be removed.
+    """
+    try:
+        for path in (folder / name for name in names):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise OutputError(f"{folder}: cannot be replaced ({reason}); choose another folder") from error
 
 
 def settings_beside(result: Path) -> Path:

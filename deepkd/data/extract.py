@@ -30,12 +30,13 @@ from deepkd.data.splits import Splits, make_splits
 from deepkd.data.workers import Outcome, run_tasks
 from deepkd.errors import DataError, OutputError, UsageError
 from deepkd.machine import cores
-from deepkd.outputs import check_folder, writing
+from deepkd.outputs import check_folder, remove, writing
 from deepkd.settings.data import ExtractConfig
 from deepkd.video.crops import INDEX_NAME, CropRow, write_index
 
 SETTINGS_NAME, JOURNAL_NAME = "extract.json", "journal.jsonl"
-OWN_NAMES = {INDEX_NAME, SETTINGS_NAME, JOURNAL_NAME, CROPS_DIR, PARTS_DIR}
+OWN_NAMES = (INDEX_NAME, JOURNAL_NAME, PARTS_DIR, CROPS_DIR, SETTINGS_NAME)
+"""In the order of their removal: what is left where that is broken off is known as ours, and not gone on with."""
 PIXELS = (
     "frames", "face_px", "rule", "detector", "min_face_px", "max_side_px", "min_probability",
     "sure_probability", "faces_per_frame", "people", "image_format", "jpeg_quality",
@@ -167,18 +168,17 @@ def _claim(out: Path, *, resume: bool, overwrite: bool) -> None:
         raise UsageError("--resume and --overwrite contradict; give one of them")
     check_folder(out)
     if not _is_ours(out):
-        journal = out / JOURNAL_NAME  # empty where a first run was broken off before its settings were written
-        begun = [path for path in out.iterdir() if path != journal or not path.is_file() or path.stat().st_size]
-        if strangers := sorted(path.name for path in begun):
+        names = sorted(path.name for path in out.iterdir() if path.name != JOURNAL_NAME or _is_filled(path))
+        if names:  # more than the empty journal of a first run that was broken off before it wrote its settings
             raise OutputError(
-                f"{out}: holds other files ({', '.join(strangers[:3])}) and no extraction; give another --out, "
+                f"{out}: holds other files ({', '.join(names[:3])}) and no extraction; give another --out, "
                 "a new or empty folder"
             )
-    elif (out / INDEX_NAME).exists() or (out / JOURNAL_NAME).stat().st_size:
+    elif (out / INDEX_NAME).exists() or _is_filled(out / JOURNAL_NAME):
         if overwrite:
             with Journal(out / JOURNAL_NAME):  # not while another run writes it
                 pass
-            _remove(out)
+            remove(out, OWN_NAMES)
         elif not resume:
             raise OutputError(
                 f"{out}: holds an extraction; add --resume to go on with it, or --overwrite to replace it"
@@ -186,14 +186,20 @@ def _claim(out: Path, *, resume: bool, overwrite: bool) -> None:
 
 
 def _is_ours(out: Path) -> bool:
-    """Whether an extraction was begun there: it has a journal, and settings that name no other command."""
-    if not all((out / name).is_file() for name in (JOURNAL_NAME, SETTINGS_NAME)):
-        return False
+    """Whether an extraction was begun there: its settings say so, and it has a journal wherever it has an index."""
+    has_journal = (out / JOURNAL_NAME).is_file()
     try:
         before = json.loads((out / SETTINGS_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return True  # damaged: `--resume` refuses it, `--overwrite` replaces it
-    return isinstance(before, dict) and before.get("command") == "extract"
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError):  # damaged: `--overwrite` replaces it
+        return has_journal
+    is_extract = isinstance(before, dict) and before.get("command") == "extract"
+    return is_extract and (has_journal or not (out / INDEX_NAME).exists())
+
+
+def _is_filled(journal: Path) -> bool:
+    return journal.exists() and journal.stat().st_size > 0
 
 
 def _settle(out: Path, names: Sequence[str], config: ExtractConfig) -> None:
@@ -205,20 +211,9 @@ def _settle(out: Path, names: Sequence[str], config: ExtractConfig) -> None:
         beside.write_text(json.dumps(about | settings, indent=2, default=str) + "\n", encoding="utf-8")
 
 
-def _remove(out: Path) -> None:
-    """Remove an earlier extraction, and nothing else."""
-    try:
-        for name in sorted(OWN_NAMES):
-            path = out / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be replaced ({error.strerror}); choose another folder") from error
-
-
 def _check_same(out: Path, settings: dict[str, object]) -> None:
     """Refuse to mix crops of different settings in one folder."""
-    journal = out / JOURNAL_NAME
-    if not journal.exists() or not journal.stat().st_size:
+    if not _is_filled(out / JOURNAL_NAME):
         return
     try:
         before = json.loads((out / SETTINGS_NAME).read_text(encoding="utf-8"))

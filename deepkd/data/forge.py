@@ -9,7 +9,6 @@ Crops are PNG for the same reason: a forgery that alone went through JPEG twice 
 """
 
 import dataclasses
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -22,7 +21,7 @@ from deepkd.data.forge_crops import forge_crops
 from deepkd.data.forgeries import Forged, Progress
 from deepkd.data.splits import make_splits
 from deepkd.errors import DataError, OutputError
-from deepkd.outputs import check_folder
+from deepkd.outputs import check_folder, remove
 from deepkd.settings.data import ForgeConfig
 from deepkd.video.crops import INDEX_NAME
 from deepkd.video.faces import load_detector
@@ -90,12 +89,7 @@ def _claim(out: Path, *, overwrite: bool) -> None:
         raise OutputError(f"{out}: holds other files; choose an empty folder")
     if not overwrite and any((out / name).exists() for name in (INDEX_NAME, LIST_NAME)):
         raise OutputError(f"{out}: holds forgeries already; choose another folder, or --overwrite them")
-    try:
-        for name in OWN_NAMES:
-            path = out / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be replaced ({error.strerror}); choose another folder") from error
+    remove(out, OWN_NAMES)
 
 
 KINDS = {"crops": forge_crops, "clips": forge_clips}

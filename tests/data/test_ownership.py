@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 from media import Media
 
-from deepkd.data.extract import Summary, extract
+from deepkd.data.extract import OWN_NAMES, Summary, extract
+from deepkd.data.forge import forge
 from deepkd.errors import OutputError
-from deepkd.settings.data import ExtractConfig
+from deepkd.outputs import remove
+from deepkd.settings.data import ExtractConfig, ForgeConfig
 
 QUICK = ExtractConfig(frames=1, face_px=64, workers=0)
 
@@ -30,6 +32,8 @@ FOREIGN = {
     "crops without an index": {"crops/a/1.png": "mine"},
     "somebody's journal": {"journal.jsonl": "{}\n", "index.csv": "mine"},
     "somebody's settings": {"journal.jsonl": "{}\n", "extract.json": '{"rar": "7z"}', "crops/a/1.png": "mine"},
+    "an index without its journal": {"extract.json": '{"command": "extract"}', "index.csv": "mine", "crops/a.png": ""},
+    "damaged settings alone": {"extract.json": "{", "crops/a/1.png": "mine"},
 }
 
 
@@ -61,3 +65,28 @@ def test_damaged_settings_are_replaced_by_overwrite_alone(still: Path, tmp_path:
     with pytest.raises(OutputError, match=r"extract\.json: cannot be read .*start again with --overwrite"):
         run(still, tmp_path, resume=True)
     assert run(still, tmp_path, overwrite=True).crops == 1
+
+
+@pytest.mark.parametrize("count", range(1, len(OWN_NAMES)))
+def test_an_overwrite_that_was_broken_off_is_begun_anew(count: int, still: Path, tmp_path: Path) -> None:
+    run(still, tmp_path)
+    remove(tmp_path, OWN_NAMES[:count])
+    assert run(still, tmp_path, overwrite=True).crops == 1
+
+
+def link_away(folder: Path, to: Path) -> Path:
+    """A file in a folder that has been moved and linked to from its place."""
+    folder.rename(to)
+    folder.symlink_to(to)
+    return next(path for path in to.rglob("*") if path.is_file())
+
+
+def test_overwrite_removes_links_and_not_what_they_lead_to(still: Path, tmp_path: Path) -> None:
+    run(still, tmp_path / "crops")
+    config = ForgeConfig(frames=1, face_px=64)
+    forge([str(still)], tmp_path / "forged", config)
+    kept = [link_away(tmp_path / name / "crops", tmp_path / f"{name}-moved") for name in ("crops", "forged")]
+    assert run(still, tmp_path / "crops", overwrite=True).crops == 1
+    assert forge([str(still)], tmp_path / "forged", config, overwrite=True).fake == 1
+    assert all(path.is_file() for path in kept)
+    assert not any((tmp_path / name / "crops").is_symlink() for name in ("crops", "forged"))
