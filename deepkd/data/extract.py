@@ -11,6 +11,7 @@ the data set does not say who; `people="largest"` keeps only the larger one.
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import time
@@ -140,13 +141,18 @@ def _sources(
     names: Sequence[str], out: Path, config: ExtractConfig, stdin: BinaryIO | None, warn: Callable[[str], None]
 ) -> list[Clip]:
     """The clips, without what an earlier run wrote to `out`."""
-    inside = out.resolve()
-    clips = find_clips(names, dataset=config.dataset, stdin=stdin, warn=warn)
-    clips = [clip for clip in clips if not clip.path.absolute().is_relative_to(inside)]
+    clips = outside(out, find_clips(names, dataset=config.dataset, stdin=stdin, warn=warn))
     if all(clip.problem for clip in clips):
         reasons = "; ".join(f"{clip.path}: {clip.problem}" for clip in clips[:3])
         raise DataError(f"nothing to extract: {reasons or 'no clips outside of --out'}")
     return clips
+
+
+def outside(folder: Path, clips: Sequence[Clip]) -> list[Clip]:
+    """The clips that lie neither in a folder nor below it, whatever links lead there."""
+    inside = os.path.realpath(folder)
+    places = {parent: Path(os.path.realpath(parent)) for parent in {os.path.dirname(clip.path) for clip in clips}}
+    return [clip for clip in clips if not (places[os.path.dirname(clip.path)] / clip.path.name).is_relative_to(inside)]
 
 
 def _split_notes(splits: Splits, config: ExtractConfig) -> list[str]:

@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from deepkd.data.clips import FAKE, REAL, Clip
 from deepkd.data.datasets import find_clips
+from deepkd.data.extract import outside
 from deepkd.data.extractor import CROPS_DIR, PARTS_DIR
 from deepkd.data.forge_clips import LIST_NAME, forge_clips
 from deepkd.data.forge_crops import forge_crops
@@ -68,9 +69,7 @@ def forge(
 def _real_clips(
     names: Sequence[str], out: Path, config: ForgeConfig, stdin: BinaryIO | None, warnings: list[str]
 ) -> list[Clip]:
-    inside = out.resolve()
-    clips = find_clips(names, dataset=config.dataset, stdin=stdin, warn=warnings.append)
-    clips = [clip for clip in clips if not clip.path.absolute().is_relative_to(inside)]
+    clips = outside(out, find_clips(names, dataset=config.dataset, stdin=stdin, warn=warnings.append))
     real = [dataclasses.replace(clip, label=REAL) for clip in clips if clip.label != FAKE]
     if len(real) < len(clips):
         warnings.append(f"{len(clips) - len(real)} clips that are labelled FAKE are left out")

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from media import Media
 
-from deepkd.data.extract import OWN_NAMES, Summary, extract
+from deepkd.data.clips import Clip
+from deepkd.data.extract import OWN_NAMES, Summary, extract, outside
 from deepkd.data.forge import forge
 from deepkd.errors import OutputError
 from deepkd.outputs import remove
@@ -90,3 +91,17 @@ def test_overwrite_removes_links_and_not_what_they_lead_to(still: Path, tmp_path
     assert forge([str(still)], tmp_path / "forged", config, overwrite=True).fake == 1
     assert all(path.is_file() for path in kept)
     assert not any((tmp_path / name / "crops").is_symlink() for name in ("crops", "forged"))
+
+
+def test_what_was_written_is_no_source_whatever_link_leads_to_it(media: Media, tmp_path: Path) -> None:
+    media.still("set/a.png")
+    (tmp_path / "link").symlink_to("set")
+    source, out = tmp_path / "link", tmp_path / "link" / "out"
+    run(source, out)
+    assert len(run(source, out, resume=True).splits.clips) == 1
+    forged = tmp_path / "link" / "out" / "forged"
+    for overwrite in (False, True):
+        assert forge([str(source)], forged, ForgeConfig(frames=1, face_px=64), overwrite=overwrite).real == 2
+    assert outside(out, [Clip(path, "") for path in (out, source, Path("a.mp4"))]) == [
+        Clip(path, "") for path in (source, Path("a.mp4"))
+    ]
