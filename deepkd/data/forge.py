@@ -20,6 +20,7 @@ from deepkd.data.extractor import CROPS_DIR, PARTS_DIR
 from deepkd.data.forge_clips import LIST_NAME, forge_clips
 from deepkd.data.forge_crops import forge_crops
 from deepkd.data.forgeries import Forged, Progress
+from deepkd.data.indexed import as_indexed
 from deepkd.data.splits import make_splits
 from deepkd.errors import DataError, OutputError
 from deepkd.outputs import check_folder, remove
@@ -43,7 +44,7 @@ def forge(
     """Write real faces and forgeries of them, with what tells them apart.
 
     Args:
-        names: sources as the user names them, see `find_clips`; what a data set labels FAKE is left out.
+        names: sources as the user names them, see `find_clips`; what a data set or an index labels FAKE is left out.
         out: folder to write to.
         config: the settings; the same ones make the same forgeries.
         overwrite: replace what an earlier run wrote there.
@@ -52,7 +53,7 @@ def forge(
 
     Raises:
         UsageError: a URL.
-        DataError: no real source, no face in any, or a face to swap without a second person.
+        DataError: no real source, a damaged index, no face in any, or a face to swap without a second person.
         OutputError: the folder is not empty, or cannot be written.
     """
     made = Forged(out)
@@ -70,13 +71,15 @@ def _real_clips(
     names: Sequence[str], out: Path, config: ForgeConfig, stdin: BinaryIO | None, warnings: list[str]
 ) -> list[Clip]:
     clips = outside(out, find_clips(names, dataset=config.dataset, stdin=stdin, warn=warnings.append))
-    real = [dataclasses.replace(clip, label=REAL) for clip in clips if clip.label != FAKE]
+    real = [clip for clip in as_indexed(clips) if clip.label != FAKE]
     if len(real) < len(clips):
         warnings.append(f"{len(clips) - len(real)} clips that are labelled FAKE are left out")
+    if unlabelled := sum(not clip.label and not clip.problem for clip in real):
+        warnings.append(f"{unlabelled} sources have no label and are taken as REAL")
     if all(clip.problem for clip in real):
         reasons = "; ".join(f"{clip.path}: {clip.problem}" for clip in real[:3])
         raise DataError(f"nothing to forge: {reasons or 'no real clips outside of --out'}")
-    return real
+    return [dataclasses.replace(clip, label=REAL) for clip in real]
 
 
 def _claim(out: Path, *, overwrite: bool) -> None:

@@ -11,11 +11,12 @@ from media import Media
 
 from deepkd.data.crops import load_crops
 from deepkd.data.datasets import find_clips
+from deepkd.data.extract import extract
 from deepkd.data.forge import KINDS, forge
 from deepkd.data.forge_clips import smoothed
 from deepkd.data.forgeries import METHODS, Forged, check_people, donor_of
 from deepkd.errors import ConfigError, DataError, OutputError, UsageError
-from deepkd.settings.data import ForgeConfig
+from deepkd.settings.data import ExtractConfig, ForgeConfig
 from deepkd.settings.training import TrainConfig
 from deepkd.training.supervised import train
 from deepkd.video.crops import read_index
@@ -195,3 +196,32 @@ def test_forged_sources_are_left_out(tmp_path):
     made = forge([str(tmp_path / "in")], tmp_path / "out", CONFIG)
     assert (made.real, made.fake) == (1, 1)
     assert made.warnings == ["1 clips that are labelled FAKE are left out"]
+
+
+def test_crops_are_forged_as_their_index_labels_them(tmp_path):
+    media = Media(tmp_path / "in")
+    for name, forged in (("real/a.png", False), ("real/b.png", False), ("fake/a.png", True), ("none/c.png", False)):
+        media.still(name, forged=forged)
+    shares = {"val_share": 0.0, "test_share": 0.0}
+    extract([str(tmp_path / "in")], tmp_path / "crops", ExtractConfig(frames=1, face_px=200, workers=0, **shares))
+    assert sorted(row.label for row in read_index(tmp_path / "crops")) == ["", "FAKE", "REAL", "REAL"]
+    for number, source in enumerate(("crops", "crops/crops", "crops/crops/*/*.jpg")):
+        made = forge([str(tmp_path / source)], tmp_path / f"out{number}", CONFIG)
+        rows = [row for row in read_index(made.out) if row.label == "REAL"]
+        assert {(row.original, row.split) for row in rows} >= {("real/a.png", "train"), ("real/b.png", "train")}
+        assert len(rows) == 3 and not any("fake" in row.video for row in rows)
+        assert made.warnings == [
+            "1 clips that are labelled FAKE are left out",
+            "1 sources have no label and are taken as REAL",
+        ]
+    index = tmp_path / "crops" / "index.csv"
+    index.write_text(index.read_text()[:-20])
+    with pytest.raises(DataError, match="the index was cut off"):
+        forge([str(tmp_path / "crops")], tmp_path / "out", CONFIG)
+
+
+def test_an_index_of_something_else_says_nothing(tmp_path):
+    source = Media(tmp_path).still("a.png")
+    (tmp_path / "index.csv").write_text("name,price\na.png,1\n")
+    made = forge([str(source)], tmp_path / "out", CONFIG)
+    assert made.real == 1 and made.warnings == ["1 sources have no label and are taken as REAL"]
