@@ -114,14 +114,14 @@ def _shared_start(a: str, b: str) -> int:
 
 
 def read_list(path: Path) -> list[Clip]:
-    """The clips of a CSV with the columns `path,label[,original][,split][,method][,dataset]`; paths are relative.
+    """The clips of a CSV: `path,label[,original][,split][,method][,dataset][,donor]`, with paths relative to it.
 
-    An `original` is a path of the list, a file name or its stem: that of a real clip, or of another where no real clip
-    has it. It may be no clip of the list at all.
+    An `original` or a `donor` is a path of the list, a file name or its stem: that of a real clip, or of another where
+    no real clip has it. It may be no clip of the list at all.
 
     Raises:
         DataError: with file and line, for missing columns, unknown labels or splits, files listed twice, and originals
-            that may be several clips.
+            or donors that may be several clips.
     """
     seen: dict[str, int] = {}
     clips: dict[str, Clip] = {}
@@ -135,23 +135,28 @@ def read_list(path: Path) -> list[Clip]:
         for name in {file, Path(file).name, Path(file).stem}:
             named.setdefault(name, []).append(clips[where])
     parents = {clip.video: _meant(clip, named, where) for where, clip in clips.items()}
-    return [dataclasses.replace(clip, original=_first(clip.video, parents)) for clip in clips.values()]
+    donors = {where: tuple(_meant(clip, named, where, donor) for donor in clip.donors) for where, clip in clips.items()}
+    return [
+        dataclasses.replace(clip, original=_first(clip.video, parents), donors=donors[where])
+        for where, clip in clips.items()
+    ]
 
 
-def _meant(clip: Clip, named: Mapping[str, list[Clip]], where: str) -> str:
-    """The `video` that a listed clip's original is, or the original as it is written where it is not listed."""
-    name = os.path.normpath(clip.original)
+def _meant(clip: Clip, named: Mapping[str, list[Clip]], where: str, donor: str = "") -> str:
+    """The `video` that a listed clip's original (or donor) is, or its name as it is written where it is not listed."""
+    name = os.path.normpath(donor or clip.original)
     found = named.get(name, [])
     reals = [other for other in found if other.label == REAL]
     meant = reals or found
     exact = [other for other in meant if os.path.normpath(other.video) == name]
-    exact += [other for other in reals if other is clip]  # a real clip's own name
+    exact += [other for other in reals if other is clip and not donor]  # a real clip's own name
     if exact:
         return exact[0].video
     if len(reals) > 1 or len({other.original for other in meant}) > 1:  # forgeries of one original are one family
         names = " or ".join(other.video for other in meant[:2])
-        raise DataError(f"{where}: original '{clip.original}' may be {names}; give the path")
-    return meant[0].video if meant else clip.original
+        what = f"donor '{donor}'" if donor else f"original '{clip.original}'"
+        raise DataError(f"{where}: {what} may be {names}; give the path")
+    return meant[0].video if meant else donor or clip.original
 
 
 def _list_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
@@ -180,6 +185,7 @@ def _listed(row: dict[str, str], listing: Path, where: str) -> Clip:
         dataset=row.get("dataset", "") or LOOSE,
         method=row.get("method", ""),
         split=SPLITS.get(split, ""),
+        donors=(row["donor"],) if row.get("donor") else (),
         problem=f"{where}: {problem}" if problem else "",
     )
 

@@ -153,13 +153,15 @@ def _window(image: Image, landmarks: Landmarks, side: int) -> tuple[int, int, in
 def _write(scene: Scene, scenes: Sequence[Scene], config: ForgeConfig, made: Forged) -> list[tuple[str, ...]]:
     """Write the clips of one scene; their lines of the list."""
     real = f"real/{scene.name}.mp4"
-    lines: list[tuple[str, ...]] = [(real, REAL, real, scene.clip.split, "")]
+    lines: list[tuple[str, ...]] = [(real, REAL, real, scene.clip.split, "", "")]
     _write_one(made.out / real, scene, config.seconds, lambda image, points: image)
     made.real += 1
     for number in range(config.count):
         fake = f"fake/{variant(config, number)}/{scene.name}.mp4"
-        _write_one(made.out / fake, scene, config.seconds, _forger(scene, scenes, config, number))
-        lines.append((fake, FAKE, real, scene.clip.split, config.method))
+        donor = _donor(scene, scenes, config, number)
+        _write_one(made.out / fake, scene, config.seconds, _forger(scene, donor, config, number))
+        giver = f"real/{donor.name}.mp4" if donor else ""
+        lines.append((fake, FAKE, real, scene.clip.split, config.method, giver))
         made.fake += 1
     return lines
 
@@ -168,14 +170,17 @@ def _splits(scenes: Sequence[Scene]) -> dict[str, str]:
     return {scene.clip.original: scene.clip.split for scene in scenes}
 
 
-def _forger(
-    scene: Scene, scenes: Sequence[Scene], config: ForgeConfig, number: int
-) -> Callable[[Image, Landmarks], Image]:
+def _donor(scene: Scene, scenes: Sequence[Scene], config: ForgeConfig, number: int) -> Scene | None:
+    """Whose face the forgery `number` of a scene gets; None where the method takes no other face."""
+    if not METHODS[config.method].needs_donor:
+        return None
+    by_original = {other.clip.original: other for other in scenes}
+    return by_original[donor_of(scene.clip.original, _splits(scenes), number, config)]
+
+
+def _forger(scene: Scene, donor: Scene | None, config: ForgeConfig, number: int) -> Callable[[Image, Landmarks], Image]:
     """What forges a frame of the scene: each time with the same draws, whatever the frame."""
-    method, side, donor = METHODS[config.method], scene.side_px, None
-    if method.needs_donor:
-        by_original = {other.clip.original: other.face for other in scenes}
-        donor = by_original[donor_of(scene.clip.original, _splits(scenes), number, config)]
+    method, side, worn = METHODS[config.method], scene.side_px, donor.face if donor else None
 
     def forged(image: Image, landmarks: Landmarks) -> Image:
         left, top, right, bottom = _window(image, landmarks, side)
@@ -183,7 +188,7 @@ def _forger(
         piece = np.ascontiguousarray(image[top:bottom, left:right])
         result = image.copy()
         face = Portrait(piece, landmarks - np.array((left, top), np.float32))
-        result[top:bottom, left:right] = method.apply(face, donor, rng, True)
+        result[top:bottom, left:right] = method.apply(face, worn, rng, True)
         return result
 
     return forged
@@ -207,5 +212,5 @@ def _write_one(path: Path, scene: Scene, seconds: float, change: Callable[[Image
 def _write_list(path: Path, lines: Sequence[tuple[str, ...]]) -> None:
     with writing(path) as beside, beside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv_writer(file)
-        writer.writerow(("path", "label", "original", "split", "method"))
+        writer.writerow(("path", "label", "original", "split", "method", "donor"))
         writer.writerows(lines)

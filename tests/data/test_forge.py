@@ -15,6 +15,7 @@ from deepkd.data.extract import extract
 from deepkd.data.forge import KINDS, forge
 from deepkd.data.forge_clips import smoothed
 from deepkd.data.forgeries import METHODS, Forged, check_people, donor_of
+from deepkd.data.splits import make_splits
 from deepkd.errors import ConfigError, DataError, OutputError, UsageError
 from deepkd.settings.data import ExtractConfig, ForgeConfig
 from deepkd.settings.training import TrainConfig
@@ -225,3 +226,19 @@ def test_an_index_of_something_else_says_nothing(tmp_path):
     (tmp_path / "index.csv").write_text("name,price\na.png,1\n")
     made = forge([str(source)], tmp_path / "out", CONFIG)
     assert made.real == 1 and made.warnings == ["1 sources have no label and are taken as REAL"]
+
+
+def test_who_gave_the_face_of_a_clip_is_in_its_family(sources, tmp_path):
+    shares = {"val_share": 0.0, "test_share": 0.0}
+    forge([str(sources)], tmp_path, config(kind="clips", method="face-swap", **shares))
+    with (tmp_path / "clips.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    reals = {line["path"] for line in lines if line["label"] == "REAL"}
+    for line in lines:
+        assert not line["donor"] if line["label"] == "REAL" else line["donor"] in reals - {line["original"]}
+    clips = find_clips([str(tmp_path / "clips.csv")])
+    assert {clip.video: clip.donors for clip in clips} == {
+        line["path"]: (line["donor"],) if line["donor"] else () for line in lines
+    }
+    splits = make_splits(clips, val_share=0.4, test_share=0.4)
+    assert splits.families == 1 and not splits.overlaps

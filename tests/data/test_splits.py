@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from deepkd.data.clips import Clip
+from deepkd.data.clips import Clip, read_list
 from deepkd.data.splits import find_overlaps, make_splits
-from deepkd.errors import ConfigError
+from deepkd.errors import ConfigError, DataError
 from deepkd.video.crops import CropRow
 
 
@@ -150,3 +150,23 @@ def test_overlaps_of_an_index_are_found() -> None:
 def test_wrong_settings_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         make_splits([real("a")], **options)  # type: ignore[arg-type]
+
+
+DONORS = ["real/b.mp4", "real/../real/b.mp4", "b.mp4", "b"]
+
+
+@pytest.mark.parametrize("donor", DONORS)
+def test_a_donor_that_a_list_names_is_of_the_same_family(donor: str, tmp_path: Path) -> None:
+    rows = ["real/a.mp4,REAL,,", "real/b.mp4,REAL,,", f"fake/a.mp4,FAKE,a,{donor}", "fake/c.mp4,FAKE,gone,elsewhere"]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label,original,donor", *rows]))
+    clips = read_list(tmp_path / "list.csv")
+    assert [clip.donors for clip in clips] == [(), (), ("real/b.mp4",), ("elsewhere",)]
+    assert [clip.original for clip in clips] == ["real/a.mp4", "real/b.mp4", "real/a.mp4", "gone"]
+    assert make_splits(clips).families == 2
+
+
+def test_a_donor_that_may_be_several_clips_is_refused(tmp_path: Path) -> None:
+    rows = ["a/b.mp4,REAL,", "c/b.mp4,REAL,", "fake/a.mp4,FAKE,b.mp4"]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label,donor", *rows]))
+    with pytest.raises(DataError, match=r"list\.csv:4: donor 'b\.mp4' may be a/b\.mp4 or c/b\.mp4; give the path"):
+        read_list(tmp_path / "list.csv")
