@@ -54,14 +54,14 @@ def _show(summary: "Summary") -> None:
     from rich.console import Console
 
     from deepkd.cli.progress import name_first
+    from deepkd.text import visible
 
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
     console.print(_table(summary))
     resumed = f", {summary.resumed} of them finished before" if summary.resumed else ""
     clips = len(summary.splits.clips)
-    console.print(
-        f"{summary.crops} crops of {clips} clips{resumed}, in {summary.seconds:.1f} s: {summary.out}/index.csv"
-    )
+    index = visible(summary.out / "index.csv")
+    console.print(f"{summary.crops} crops of {clips} clips{resumed}, in {summary.seconds:.1f} s: {index}")
     for heading, pairs in (("no face", summary.no_face), ("failed", summary.failed)):
         name_first(heading, [f"{video}: {why}" for video, why in pairs], out=sys.stdout)
     name_first("warning", summary.warnings)

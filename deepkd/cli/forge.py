@@ -36,12 +36,13 @@ def forge(
     from deepkd.cli.progress import name_first, progress
     from deepkd.data.forge import forge as make
     from deepkd.data.forge_clips import LIST_NAME
+    from deepkd.text import visible
     from deepkd.video.crops import INDEX_NAME
 
     with progress("forge", "sources") as show:
         made = make(sources, out, config, overwrite=overwrite, stdin=sys.stdin.buffer, progress=show)
     listing = INDEX_NAME if config.kind == "crops" else LIST_NAME
-    typer.echo(f"{made.real} real and {made.fake} forged {config.kind}: {out}/{listing}")
+    typer.echo(f"{made.real} real and {made.fake} forged {config.kind}: {visible(out / listing)}")
     name_first("no face", [f"{video}: {why}" for video, why in made.no_face])
     name_first("failed", [f"{video}: {why}" for video, why in made.failed])
     name_first("warning", made.warnings)

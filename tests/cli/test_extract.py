@@ -79,6 +79,12 @@ def test_hostile_names_are_shown_escaped(clips: Path, tmp_path: Path) -> None:
     assert r"failed: a\x1b[31m [red]\n.mp4: " in result.stdout and "\x1b" not in result.stdout
 
 
+def test_the_folder_is_shown_as_it_is_called_and_escaped(clips: Path, tmp_path: Path) -> None:
+    out = tmp_path / ":smile: \x1b[31m [red]\n"
+    shown = deepkd(clips / "real/a.mp4", "--out", out, *QUICK).stdout
+    assert rf"{tmp_path}/:smile: \x1b[31m [red]\n/index.csv" in shown and "\x1b" not in shown
+
+
 EXITS = [
     (["{tmp}/gone.mp4"], 1, "does not exist"),
     (["{tmp}/junk.mp4"], 1, ""),

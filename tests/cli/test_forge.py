@@ -53,3 +53,9 @@ def test_some_failed_is_3_and_none_left_is_1(tmp_path):
     result = run("forge", junk, still, "--out", tmp_path / "out", *SMALL)
     assert result.exit_code == 3 and "failed: junk.mp4: " in result.stderr
     assert run("forge", junk, "--out", tmp_path / "none", *SMALL).exit_code == 1
+
+
+def test_the_folder_is_shown_as_it_is_called_and_escaped(tmp_path):
+    out = tmp_path / ":smile: \x1b[31m [red]\n"
+    shown = run("forge", Media(tmp_path).still("a.png"), "--out", out, *SMALL).stdout
+    assert rf"{tmp_path}/:smile: \x1b[31m [red]\n/index.csv" in shown and "\x1b" not in shown
