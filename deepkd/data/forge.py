@@ -29,7 +29,8 @@ from deepkd.video.crops import INDEX_NAME
 from deepkd.video.faces import load_detector
 
 SETTINGS_NAME = "forge.json"
-OWN_NAMES = (INDEX_NAME, LIST_NAME, CROPS_DIR, PARTS_DIR, "real", "fake", SETTINGS_NAME)
+CLIP_DIRS = ("real", "fake")
+OWN_NAMES = (INDEX_NAME, LIST_NAME, CROPS_DIR, PARTS_DIR, *CLIP_DIRS, SETTINGS_NAME)
 
 
 def forge(
@@ -91,7 +92,17 @@ def _claim(out: Path, *, overwrite: bool) -> None:
         raise OutputError(f"{out}: holds other files; choose an empty folder")
     if not overwrite and any((out / name).exists() for name in (INDEX_NAME, LIST_NAME)):
         raise OutputError(f"{out}: holds forgeries already; choose another folder, or --overwrite them")
+    if not overwrite and (count := _finished_clips(out)):
+        raise OutputError(
+            f"{out}: holds {count} clips of a run that was broken off; forge cannot go on with them: move them away or "
+            "choose another folder to keep them, or --overwrite them"
+        )
     remove(out, OWN_NAMES)
+
+
+def _finished_clips(out: Path) -> int:
+    """How many clips were written there; what is hidden was broken off itself."""
+    return sum(not path.name.startswith(".") for name in CLIP_DIRS for path in (out / name).rglob("*.mp4"))
 
 
 KINDS = {"crops": forge_crops, "clips": forge_clips}

@@ -105,3 +105,21 @@ def test_what_was_written_is_no_source_whatever_link_leads_to_it(media: Media, t
     assert outside(out, [Clip(path, "") for path in (out, source, Path("a.mp4"))]) == [
         Clip(path, "") for path in (source, Path("a.mp4"))
     ]
+
+
+def test_clips_of_a_forging_that_was_broken_off_are_only_replaced_when_told_to(
+    still: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = ForgeConfig(kind="clips", seconds=0.3)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("deepkd.data.forge_clips._write_list", interrupt)
+        forge([str(still)], tmp_path, config)
+    before = contents(tmp_path)
+    with pytest.raises(OutputError, match=r"holds 2 clips of a run that was broken off; .*--overwrite them"):
+        forge([str(still)], tmp_path, config)
+    assert contents(tmp_path) == before
+    assert forge([str(still)], tmp_path, config, overwrite=True).fake == 1
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
