@@ -5,9 +5,9 @@ import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
+from deepkd.data.places import RealPlaces
 from deepkd.errors import DataError, UsageError
 from deepkd.text import open_csv
 from deepkd.video.sources import Source, find_sources
@@ -75,28 +75,54 @@ def loose_clip(source: Source, name: str, folders: tuple[str, ...]) -> Clip:
     return Clip(source.path, label, name, name, LOOSE, split=split, problem=source.problem)
 
 
-def link_families(clips: list[Clip]) -> list[Clip]:
+def link_families(clips: list[Clip], warn: Warn) -> list[Clip]:
     """Clips whose `original` is the first of their family, as far as their data set tells.
 
-    A loose forgery of unknown origin is a child of the real clip that has the same file name, if there is one; what was
-    made from a forgery is a child of what that was made from.
+    A loose forgery of unknown origin is a child of the real clip at the same place below the folder of its class, or
+    else of the only one whose place ends alike, at least in the name; what was made from a forgery is a child of what
+    that was made from.
     """
-    reals: dict[str, list[Clip]] = {}
-    for clip in clips:
-        if clip.label == REAL and clip.dataset == LOOSE:
-            reals.setdefault(clip.path.stem, []).append(clip)
-    linked = [_linked(clip, reals.get(clip.path.stem, [])) for clip in clips]
+    linked = _linked(clips, warn)
     parents: dict[str, dict[str, str]] = {}
     for clip in linked:
         parents.setdefault(clip.dataset, {})[clip.video] = clip.original
     return [dataclasses.replace(clip, original=_first(clip.original, parents[clip.dataset])) for clip in linked]
 
 
-def _linked(clip: Clip, reals: list[Clip]) -> Clip:
-    if clip.label != FAKE or clip.dataset != LOOSE or clip.original != clip.video or not reals:
-        return clip
-    near = max(reals, key=lambda real: _shared_start(real.video, clip.video))
-    return dataclasses.replace(clip, original=near.original)
+def _linked(clips: list[Clip], warn: Warn) -> list[Clip]:
+    """The clips, loose forgeries with the real clip that they lie like; those of their own data and split go first."""
+    reals, linked, unclear = RealPlaces(), [], []
+    for clip in clips:
+        if clip.label == REAL and clip.dataset == LOOSE:
+            place, groups = _place(clip)
+            reals.add(place, clip.original, *groups)
+    for clip in clips:
+        place, groups = _place(clip)
+        alone = clip.label == FAKE and clip.dataset == LOOSE and clip.original == clip.video
+        like = reals.like(place, *groups) if alone else []
+        linked.append(dataclasses.replace(clip, original=like[0]) if len(like) == 1 else clip)
+        unclear += [(clip.video, like)] if len(like) > 1 else []
+    if unclear:
+        name, like = unclear[0]
+        warn(
+            f"{len(unclear)} forgeries may be of several real clips, e.g. {name} of {like[0]} or {like[1]}; each "
+            "counts as a family of its own, so splits may part it from its original: lay it below its class as its "
+            "original lies below real, or give a .csv list `path,label,original`"
+        )
+    return linked
+
+
+def _place(clip: Clip) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Where a clip lies below the folder of its class, without its ending; the groups that it is in, the least first.
+
+    A group is of one split next to the folder of its class, of all that is next to it, or of all clips.
+    """
+    *folders, name = Path(os.path.abspath(clip.path)).parts
+    folders = [folder for folder in folders if folder.lower() not in SPLITS]
+    known = max((at for at, folder in enumerate(folders) if folder.lower() in FOLDER_LABELS), default=-1)
+    above = "/".join(folders[: max(known, 0)])
+    groups = [(above, clip.split), (above,), ()]
+    return (*folders[known + 1 :], Path(name).stem), groups
 
 
 def _first(name: str, parents: Mapping[str, str]) -> str:
@@ -106,11 +132,6 @@ def _first(name: str, parents: Mapping[str, str]) -> str:
         seen.append(name)
         name = parents[name]
     return min(seen[seen.index(name) :]) if name in seen else name
-
-
-def _shared_start(a: str, b: str) -> int:
-    """How many characters two names have in common from the start."""
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))
 
 
 def read_list(path: Path) -> list[Clip]:

@@ -60,9 +60,9 @@ def find_clips(
     """
     if dataset != "auto" and dataset not in DATASETS:
         raise ConfigError(f"unknown dataset '{dataset}'; choose from auto, {', '.join(DATASETS)}")
-    names = list(names)
-    batches = (batch for name in names for batch in _batches(name, dataset, stdin, warn or _quiet))
-    clips = link_families(_distinct(batches))
+    names, warn = list(names), warn or _quiet
+    batches = (batch for name in names for batch in _batches(name, dataset, stdin, warn))
+    clips = link_families(_distinct(batches), warn)
     if not clips:
         raise DataError(f"{', '.join(names)}: no videos or images found; give a folder, a file or a .csv list")
     return clips

@@ -1,11 +1,11 @@
 """Image folders: `SPLIT/CLASS/` with pictures below, read in place of an index."""
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from deepkd.data.clips import FAKE, FOLDER_LABELS, REAL, SPLITS
+from deepkd.data.places import RealPlaces
 from deepkd.errors import DataError
 from deepkd.video.crops import CropRow
 from deepkd.video.sources import find_sources
@@ -28,7 +28,7 @@ def read_image_folder(root: Path) -> list[CropRow]:
     A split is called train, val, test or the like. A class is called real or original, fake or manipulated; any other
     two names are taken as REAL and FAKE in alphabetical order. A folder between the class and the picture names the
     forgery's method. A forgery with the file name of a real picture of the same split counts as made from it: at
-    the same place below its class, or else the only one of that name.
+    the same place below its class, or else the only one whose place ends alike, at least in the name.
 
     Raises:
         DataError: there are no pictures, or the folders do not name two classes.
@@ -66,16 +66,15 @@ def _row(path: PurePosixPath, label: str) -> CropRow:
 
 def _linked(rows: Sequence[CropRow]) -> Iterator[CropRow]:
     """Rows whose forgeries know the real picture of the same place or name in their split."""
-    reals: dict[tuple[str, str], list[str]] = defaultdict(list)
+    reals = RealPlaces()
     for row in rows:
-        for name in _names(row) if row.label == REAL else ():
-            reals[row.split, name].append(row.file)
+        if row.label == REAL:
+            reals.add(_place(row), row.file, (row.split,))
     for row in rows:
-        same = next((found for name in _names(row) if len(found := reals[row.split, name]) == 1), [row.file])
-        yield row if row.label == REAL else replace(row, original=same[0])
+        same = reals.like(_place(row), (row.split,)) if row.label == FAKE else []
+        yield replace(row, original=same[0]) if len(same) == 1 else row
 
 
-def _names(row: CropRow) -> dict[str, None]:
-    """Place of a picture below its class, without its ending, and its name alone; one of them where they are one."""
-    place = PurePosixPath(*PurePosixPath(row.file).parts[2:]).with_suffix("")
-    return {str(place): None, place.name: None}
+def _place(row: CropRow) -> tuple[str, ...]:
+    """Where a picture lies below its class, without its ending."""
+    return PurePosixPath(*PurePosixPath(row.file).parts[2:]).with_suffix("").parts

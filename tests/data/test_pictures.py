@@ -86,12 +86,14 @@ def test_forgeries_of_the_same_name_are_of_that_picture_and_split(tmp_path: Path
 
 
 def test_of_pictures_of_one_name_those_at_the_same_place_belong_together(tmp_path: Path) -> None:
-    for file in ("real/1/a.png", "real/2/a.png", "real/2/b.png", "fake/2/a.png", "fake/swap/a.png", "fake/swap/b.png"):
+    reals = ("real/1/a.png", "real/2/a.png", "real/2/b.png")
+    for file in (*reals, "fake/2/a.png", "fake/swap/1/a.png", "fake/swap/a.png", "fake/swap/b.png"):
         (tmp_path / "train" / file).parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(tmp_path / "train" / file), colour(0, False))
     originals = {row.file: row.original for row in load_crops(tmp_path).rows if row.label == "FAKE"}
     assert originals == {
         "train/fake/2/a.png": "train/real/2/a.png",
+        "train/fake/swap/1/a.png": "train/real/1/a.png",
         "train/fake/swap/a.png": "train/fake/swap/a.png",
         "train/fake/swap/b.png": "train/real/2/b.png",
     }
