@@ -59,20 +59,43 @@ def videos_below(folders: Iterable[Path], warn: Warn) -> Iterator[Path]:
 
 def read_folder(root: Path, warn: Warn) -> list[Clip]:
     """`real/` and `fake/` at any depth, optionally within `train/`, `val/`, `test/`; else unlabelled."""
-    top = root.resolve().name
+    top = root.resolve()
     clips = []
     for source in find_sources([str(root)]):
-        name = PurePosixPath(top) if source.path == root else PurePosixPath(source.path.relative_to(root))
-        clips.append(loose_clip(source, str(name), (top, *name.parent.parts)))
+        name = PurePosixPath(top.name) if source.path == root else PurePosixPath(source.path.relative_to(root))
+        clips.append(
+            loose_clip(source, str(name), (top.name, *name.parent.parts), top.parent.parts[1 - FOLDERS_ABOVE :])
+        )
     return clips
 
 
-def loose_clip(source: Source, name: str, folders: tuple[str, ...]) -> Clip:
-    """A clip that only the folders above it, the nearest first, can say something about."""
-    near = [folder.lower() for folder in reversed(folders)]
-    label = next((FOLDER_LABELS[folder] for folder in near if folder in FOLDER_LABELS), UNKNOWN)
-    split = next((SPLITS[folder] for folder in near if folder in SPLITS), "") if label else ""
-    return Clip(source.path, label, name, name, LOOSE, split=split, problem=source.problem)
+FOLDERS_ABOVE = 3
+"""How many folders above a file that is named by itself may tell its class and its split: `test/real/PERSON/`."""
+
+
+def lone_clip(source: Source) -> Clip:
+    """A clip that is named by itself."""
+    place = Path(os.path.abspath(source.path))
+    return loose_clip(source, source.path.name, (), place.parent.parts[-FOLDERS_ABOVE:])
+
+
+def loose_clip(source: Source, name: str, folders: tuple[str, ...], above: tuple[str, ...]) -> Clip:
+    """A clip that only the folders above it can say something about: the nearest with the name of a class or split.
+
+    Args:
+        source: the file.
+        name: what to call it.
+        folders: the folders that were given or found, the nearest last.
+        above: those above them, of which only the one right above the folder of a class can name a split: others
+            tell where the data lie, not what they are.
+    """
+    near = [folder.lower() for folder in reversed((*above, *folders))]
+    known = next((at for at, folder in enumerate(near) if folder in FOLDER_LABELS), None)
+    if known is None:
+        return Clip(source.path, UNKNOWN, name, name, LOOSE, problem=source.problem)
+    telling = near[: max(len(folders), known + 2)]
+    split = next((SPLITS[folder] for folder in telling if folder in SPLITS), "")
+    return Clip(source.path, FOLDER_LABELS[near[known]], name, name, LOOSE, split=split, problem=source.problem)
 
 
 def link_families(clips: list[Clip], warn: Warn) -> list[Clip]:

@@ -22,7 +22,7 @@ from deepkd.data.clips import (
     Clip,
     Warn,
     link_families,
-    loose_clip,
+    lone_clip,
     parse_label,
     read_folder,
     read_list,
@@ -85,8 +85,7 @@ def _batches(name: str, dataset: str, stdin: BinaryIO | None, warn: Warn) -> Ite
             yield from _batches(each, dataset, stdin, warn)
     else:
         for source in find_sources([name], stdin=stdin):
-            folder = source.path.absolute().parent.name
-            yield folder, [loose_clip(source, source.path.name, (folder,))]
+            yield source.path.absolute().parent.name, [lone_clip(source)]
 
 
 def detect_layout(folder: Path) -> str:

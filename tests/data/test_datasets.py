@@ -175,6 +175,34 @@ def test_splits_named_by_folders_are_kept(tmp_path: Path) -> None:
     assert [clip.split for clip in find_clips([str(root)])] == ["train", "test", "val"]
 
 
+SHIPPED = [
+    # (files, source below the root, (label, split) of each clip by name)
+    (["ds/{}/real/a.mp4", "ds/{}/fake/a.mp4"], "ds/*/*/*.mp4", [("FAKE", "{}"), ("REAL", "{}")]),
+    (["ds/{}/fake/a.mp4"], "ds/{}/fake", [("FAKE", "{}")]),
+    (["ds/{}/fake/a.mp4"], "ds/{}/fake/a.mp4", [("FAKE", "{}")]),
+    (["ds/{}/fake/a.mp4"], "ds/{}/fake/../../{}/fake/a.mp4", [("FAKE", "{}")]),
+    (["ds/{}/real/p0/a.mp4"], "ds/*/*/*/*.mp4", [("REAL", "{}")]),
+    (["ds/{}/real/p0/a.mp4"], "ds/*/*/p0", [("REAL", "{}")]),
+    (["ds/fake/{}/a.mp4"], "ds/fake/{}", [("FAKE", "{}")]),
+    (["ds/fake/{}/a.mp4"], "ds/*/*/*.mp4", [("FAKE", "{}")]),
+    (["{}/ds/real/a.mp4"], "{}/ds", [("REAL", "")]),
+    (["{}/ds/real/a.mp4"], "{}/ds/*/*.mp4", [("REAL", "")]),
+    (["{}/a.mp4"], "{}/a.mp4", [("", "")]),
+]
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+@pytest.mark.parametrize(("files", "source", "expected"), SHIPPED)
+def test_splits_are_kept_however_the_clips_are_named(
+    tmp_path: Path, files: list[str], source: str, expected: list[tuple[str, str]], split: str
+) -> None:
+    root = tree(tmp_path, *(file.format(split) for file in files))
+    clips = find_clips([str(root / source.format(split, split))])
+    assert [(clip.label, clip.split) for clip in clips] == [(label, its.format(split)) for label, its in expected]
+    stdin = io.BytesIO(b"".join(os.fsencode(clip.path) + b"\n" for clip in clips))
+    assert [clip.split for clip in find_clips(["-"], stdin=stdin)] == [clip.split for clip in clips]
+
+
 def test_two_folders_given_apart_are_one_family(tmp_path: Path) -> None:
     root = tree(tmp_path, "real/a.mp4", "fake/a.mp4")
     clips = find_clips([str(root / "real"), str(root / "fake")])
