@@ -69,6 +69,14 @@ def read_folder(root: Path, warn: Warn) -> list[Clip]:
     return clips
 
 
+def holds_classes(root: Path) -> bool:
+    """Whether there is a folder in `root` that is called like a class."""
+    try:
+        return any(name.lower() in FOLDER_LABELS and (root / name).is_dir() for name in os.listdir(root))
+    except OSError:
+        return False
+
+
 FOLDERS_ABOVE = 3
 """How many folders above a file that is named by itself may tell its class and its split: `test/real/PERSON/`."""
 

@@ -3,33 +3,29 @@
 A new data set is one pair of functions and one line in `DATASETS`.
 """
 
-import csv
 import dataclasses
 import glob
 import json
 import os
 import re
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from deepkd.data.clips import (
     FAKE,
     REAL,
-    SPLITS,
     Clip,
     Warn,
     link_families,
     lone_clip,
-    parse_label,
     read_folder,
     read_list,
     videos_below,
 )
+from deepkd.data.dfdc import is_dfdc, read_dfdc
 from deepkd.errors import ConfigError, DataError
-from deepkd.text import open_csv
 from deepkd.video.sources import find_sources
 
 
@@ -130,100 +126,6 @@ def _numbered(clip: Clip, taken: set[str]) -> Clip:
     while video in taken:
         video, count = f"{clip.video}~{count + 1}", count + 1
     return clip if video == clip.video else dataclasses.replace(clip, video=video)
-
-
-# Deepfake Detection Challenge
-
-_DFDC_LISTS = ("metadata.json", "labels.csv", "dataset.json")
-
-
-def _dfdc_lists(root: Path, depth: int = 3) -> list[Path]:
-    """The label files at most `depth` folders below, those of the nearest folder of each branch only."""
-    try:
-        entries = sorted(os.scandir(root), key=lambda entry: entry.name)
-    except OSError:
-        return []
-    here = [Path(entry.path) for entry in entries if entry.name in _DFDC_LISTS and entry.is_file()]
-    if here or not depth:
-        return sorted(here, key=lambda path: _DFDC_LISTS.index(path.name))[:1]
-    return [path for entry in entries if entry.is_dir() for path in _dfdc_lists(Path(entry.path), depth - 1)]
-
-
-def _read_dfdc(root: Path, warn: Warn) -> list[Clip]:
-    """Train parts and Kaggle's sample (`metadata.json`), the test set (`labels.csv`), the preview (`dataset.json`)."""
-    lists = _dfdc_lists(root)
-    if not lists:
-        raise DataError(f"{root}: has no {', '.join(_DFDC_LISTS)}; give a DFDC folder, or --dataset folder")
-    return [clip for path in lists for clip in _dfdc_part(path, warn)]
-
-
-def _dfdc_part(path: Path, warn: Warn) -> list[Clip]:
-    rows = _dfdc_rows(path)
-    moved: dict[str, Path] | None = None
-    clips, missing = [], []
-    for name, row in rows.items():
-        file = path.parent / name
-        if not os.path.lexists(file):
-            if moved is None:
-                moved = _moved(path.parent, rows)
-            file = moved.get(name, file)
-        if os.path.lexists(file):
-            clips.append(_dfdc_clip(file, name, row, path))
-        else:
-            missing.append(name)
-    if missing:
-        warn(f"{path}: {len(missing)} of {len(rows)} clips are not on disk, e.g. {missing[0]}; they are left out")
-    return clips
-
-
-def _moved(root: Path, listed: Iterable[str]) -> dict[str, Path]:
-    """Name of a file in a subfolder that no list names as it lies there -> its path; one of each name."""
-    known = {root / name for name in listed}
-    found: dict[str, list[Path]] = defaultdict(list)
-    for source in find_sources([str(root)]):
-        if source.path not in known:
-            found[source.path.name].append(source.path)
-    return {name: paths[0] for name, paths in found.items() if len(paths) == 1}
-
-
-def _dfdc_rows(path: Path) -> dict[str, dict[str, Any]]:
-    hint = "repair it, or use --dataset folder to go without it"
-    if path.suffix == ".csv":
-        split = "val" if "valid" in path.parent.name.lower() else "test"
-        try:
-            with open_csv(path) as file:
-                rows = list(csv.DictReader(file))
-        except (OSError, csv.Error) as error:
-            raise DataError(f"{path}: not readable as CSV ({error}); {hint}") from error
-        if rows and not {"filename", "label"} <= rows[0].keys():
-            raise DataError(f"{path}:1: needs the columns filename,label; {hint}")
-        if any(None in (row["filename"], row["label"]) for row in rows):
-            raise DataError(f"{path}: a line is too short; {hint}")
-        return {row["filename"]: {"label": row["label"], "split": split} for row in rows}
-    try:
-        table = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not readable as JSON ({error}); {hint}") from error
-    if not isinstance(table, dict) or not all(isinstance(row, dict) for row in table.values()):
-        raise DataError(f"{path}: not a table of clips, {{name: {{label: ...}}}}; {hint}")
-    return table
-
-
-def _dfdc_clip(file: Path, name: str, row: dict[str, Any], listing: Path) -> Clip:
-    label = parse_label(row.get("label", row.get("is_fake")), f"{listing}: {name}")
-    split = str(row.get("split") or row.get("set") or "").lower()
-    people = [row.get(key) for key in ("target_id", "swapped_id")]
-    method = PurePosixPath(name).parts[0] if label == FAKE and "/" in name else ""
-    return Clip(
-        file,
-        label,
-        video=name,
-        original=str(row.get("original") or row.get("original_name") or name) if label == FAKE else name,
-        dataset="dfdc",
-        method=method,
-        split=SPLITS.get(split, ""),
-        identities=tuple(str(person) for person in people if person is not None),
-    )
 
 
 # FaceForensics++
@@ -373,7 +275,7 @@ def _celeb_tests(root: Path) -> dict[tuple[str, str], str]:
 DATASETS = {
     "faceforensics": Layout(lambda folder: _ff_root(folder) is not None, _read_faceforensics),
     "celeb-df": Layout(lambda folder: bool(_celeb_folders(folder)), _read_celeb),
-    "dfdc": Layout(lambda folder: bool(_dfdc_lists(folder)), _read_dfdc),
+    "dfdc": Layout(is_dfdc, read_dfdc),
     "folder": Layout(lambda folder: True, read_folder),
 }
 """Name -> layout, in the order in which `auto` tries them."""

@@ -7,33 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from clip_factory import Fields, dfdc, table, tree
 
-from deepkd.data.datasets import DATASETS, Clip, detect_layout, find_clips
+from deepkd.data.datasets import DATASETS, detect_layout, find_clips
 from deepkd.errors import ConfigError, DataError, UsageError
-
-Fields = dict[str, tuple[object, ...]]
-
-
-def tree(root: Path, *names: str) -> Path:
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    return root
-
-
-def table(clips: list[Clip], *fields: str) -> Fields:
-    return {clip.video: tuple(getattr(clip, field) for field in fields) for clip in clips}
-
-
-def dfdc(root: Path) -> Path:
-    part = tree(root, "dfdc_train_part_0/a.mp4", "dfdc_train_part_0/b.mp4", "dfdc_train_part_1/c.mp4")
-    rows = {"a.mp4": {"label": "REAL", "split": "train"}}
-    rows |= {"b.mp4": {"label": "FAKE", "split": "train", "original": "a.mp4"}}
-    (part / "dfdc_train_part_0/metadata.json").write_text(json.dumps(rows))
-    rows = {"c.mp4": {"label": "FAKE", "split": "train", "original": "gone.mp4"}}
-    (part / "dfdc_train_part_1/metadata.json").write_text(json.dumps(rows))
-    return root
 
 
 def dfdc_test(root: Path) -> Path:
@@ -175,96 +152,10 @@ def test_splits_named_by_folders_are_kept(tmp_path: Path) -> None:
     assert [clip.split for clip in find_clips([str(root)])] == ["train", "test", "val"]
 
 
-SHIPPED = [
-    # (files, source below the root, (label, split) of each clip by name)
-    (["ds/{}/real/a.mp4", "ds/{}/fake/a.mp4"], "ds/*/*/*.mp4", [("FAKE", "{}"), ("REAL", "{}")]),
-    (["ds/{}/fake/a.mp4"], "ds/{}/fake", [("FAKE", "{}")]),
-    (["ds/{}/fake/a.mp4"], "ds/{}/fake/a.mp4", [("FAKE", "{}")]),
-    (["ds/{}/fake/a.mp4"], "ds/{}/fake/../../{}/fake/a.mp4", [("FAKE", "{}")]),
-    (["ds/{}/real/p0/a.mp4"], "ds/*/*/*/*.mp4", [("REAL", "{}")]),
-    (["ds/{}/real/p0/a.mp4"], "ds/*/*/p0", [("REAL", "{}")]),
-    (["ds/fake/{}/a.mp4"], "ds/fake/{}", [("FAKE", "{}")]),
-    (["ds/fake/{}/a.mp4"], "ds/*/*/*.mp4", [("FAKE", "{}")]),
-    (["{}/ds/real/a.mp4"], "{}/ds", [("REAL", "")]),
-    (["{}/ds/real/a.mp4"], "{}/ds/*/*.mp4", [("REAL", "")]),
-    (["{}/a.mp4"], "{}/a.mp4", [("", "")]),
-]
-
-
-@pytest.mark.parametrize("split", ["train", "val", "test"])
-@pytest.mark.parametrize(("files", "source", "expected"), SHIPPED)
-def test_splits_are_kept_however_the_clips_are_named(
-    tmp_path: Path, files: list[str], source: str, expected: list[tuple[str, str]], split: str
-) -> None:
-    root = tree(tmp_path, *(file.format(split) for file in files))
-    clips = find_clips([str(root / source.format(split, split))])
-    assert [(clip.label, clip.split) for clip in clips] == [(label, its.format(split)) for label, its in expected]
-    stdin = io.BytesIO(b"".join(os.fsencode(clip.path) + b"\n" for clip in clips))
-    assert [clip.split for clip in find_clips(["-"], stdin=stdin)] == [clip.split for clip in clips]
-
-
 def test_two_folders_given_apart_are_one_family(tmp_path: Path) -> None:
     root = tree(tmp_path, "real/a.mp4", "fake/a.mp4")
     clips = find_clips([str(root / "real"), str(root / "fake")])
     assert table(clips, "label", "original") == {"a.mp4": ("REAL", "a.mp4"), "fake/a.mp4": ("FAKE", "a.mp4")}
-
-
-SAME_PLACE = {
-    # name: (files, forgery -> its original)
-    "a folder for each person": (
-        [f"{label}/p{person}/1.mp4" for label in ("real", "fake") for person in range(12)],
-        {f"fake/p{person}/1.mp4": f"real/p{person}/1.mp4" for person in range(12)},
-    ),
-    "a folder for each method above that": (
-        ["real/p0/1.mp4", "real/p1/1.mp4", "fake/swap/p1/1.mp4", "fake/lips/p1/1.mp4"],
-        {"fake/swap/p1/1.mp4": "real/p1/1.mp4", "fake/lips/p1/1.mp4": "real/p1/1.mp4"},
-    ),
-    "classes below people": (
-        ["p0/real/1.mp4", "p0/fake/1.mp4", "p1/real/1.mp4", "p1/fake/swap/1.mp4"],
-        {"p0/fake/1.mp4": "p0/real/1.mp4", "p1/fake/swap/1.mp4": "p1/real/1.mp4"},
-    ),
-    "splits above classes": (
-        ["train/real/1.mp4", "test/real/1.mp4", "train/fake/1.mp4", "test/fake/1.mp4"],
-        {"train/fake/1.mp4": "train/real/1.mp4", "test/fake/1.mp4": "test/real/1.mp4"},
-    ),
-    "splits below classes": (
-        ["real/train/p0/1.mp4", "real/test/p0/1.mp4", "fake/test/p0/1.mp4"],
-        {"fake/test/p0/1.mp4": "real/test/p0/1.mp4"},
-    ),
-    "only the name, which one real clip has": (
-        ["real/p0/1.mp4", "real/p1/2.mp4", "fake/2.mp4", "fake/3.mp4"],
-        {"fake/2.mp4": "real/p1/2.mp4", "fake/3.mp4": "fake/3.mp4"},
-    ),
-    "the same place before one that only ends alike": (
-        ["real/1.mp4", "real/p0/1.mp4", "fake/1.mp4"],
-        {"fake/1.mp4": "real/1.mp4"},
-    ),
-}
-
-
-@pytest.mark.parametrize("case", SAME_PLACE)
-def test_a_forgery_is_of_the_real_clip_at_its_place(tmp_path: Path, case: str) -> None:
-    files, expected = SAME_PLACE[case]
-    warnings: list[str] = []
-    clips = find_clips([str(tree(tmp_path / "data", *files))], warn=warnings.append)
-    assert {clip.video: clip.original for clip in clips if clip.label == "FAKE"} == expected
-    assert warnings == []
-
-
-def test_a_forgery_that_may_be_of_several_real_clips_is_of_none(tmp_path: Path) -> None:
-    root = tree(tmp_path, "real/p0/1.mp4", "real/p1/1.mp4", "real/p2/1.mp4", "fake/1.mp4", "fake/q/1.mp4")
-    warnings: list[str] = []
-    clips = find_clips([str(root)], warn=warnings.append)
-    assert [clip.original for clip in clips] == [clip.video for clip in clips]
-    assert len(warnings) == 1 and "2 forgeries may be of several real clips" in warnings[0]
-    assert "fake/1.mp4 of real/p0/1.mp4 or real/p1/1.mp4" in warnings[0]
-
-
-def test_forgeries_of_two_data_sets_are_of_their_own(tmp_path: Path) -> None:
-    roots = [tree(tmp_path / name, "real/1.mp4", "fake/1.mp4", "fake/swap/1.mp4") for name in ("one", "two")]
-    originals = table(find_clips([str(root) for root in roots]), "original")
-    assert originals["fake/1.mp4"] == originals["fake/swap/1.mp4"] == ("real/1.mp4",)
-    assert originals["two/fake/1.mp4"] == originals["two/fake/swap/1.mp4"] == ("two/real/1.mp4",)
 
 
 def test_a_file_is_one_clip_however_often_it_is_named(tmp_path: Path) -> None:
@@ -366,15 +257,6 @@ def test_an_original_that_may_be_several_clips_is_refused(
         find_clips([str(tmp_path / "list.csv")])
 
 
-def test_a_forgery_of_a_forgery_is_of_its_original_in_any_data_set(tmp_path: Path) -> None:
-    root = dfdc(tmp_path)
-    tree(root, "dfdc_train_part_0/again.mp4")
-    listing = root / "dfdc_train_part_0/metadata.json"
-    rows = json.loads(listing.read_text()) | {"again.mp4": {"label": "FAKE", "original": "b.mp4"}}
-    listing.write_text(json.dumps(rows))
-    assert table(find_clips([str(root)]), "original")["again.mp4"] == ("a.mp4",)
-
-
 def test_paths_from_standard_input(tmp_path: Path) -> None:
     root = tree(tmp_path / "x y", "real/a.mp4", "b.mp4")
     stdin = io.BytesIO(b"\n".join(os.fsencode(root / name) for name in ("real/a.mp4", "b.mp4")))
@@ -448,25 +330,6 @@ def test_damaged_csv_lists_are_named(tmp_path: Path, rows: str, message: str) ->
     (tmp_path / "list.csv").write_text(rows)
     with pytest.raises(DataError, match=message):
         find_clips([str(tmp_path / "list.csv")])
-
-
-def test_clips_that_the_list_names_and_the_disk_lacks_are_counted(tmp_path: Path) -> None:
-    root = dfdc(tmp_path)
-    (root / "dfdc_train_part_0/b.mp4").unlink()
-    warnings: list[str] = []
-    assert len(find_clips([str(root)], warn=warnings.append)) == 2
-    assert len(warnings) == 1 and "1 of 2 clips are not on disk, e.g. b.mp4" in warnings[0]
-
-
-def test_a_clip_that_lies_elsewhere_is_found_but_no_other_is_taken_for_it(tmp_path: Path) -> None:
-    tree(tmp_path, "real/1.mp4", "below/2.mp4", "a/3.mp4", "b/3.mp4")
-    rows = {"fake/1.mp4": {"label": "FAKE"}, "1.mp4": {"label": "FAKE"}, "real/1.mp4": {"label": "REAL"}}
-    rows |= {"2.mp4": {"label": "FAKE"}, "3.mp4": {"label": "FAKE"}}
-    (tmp_path / "metadata.json").write_text(json.dumps(rows))
-    warnings: list[str] = []
-    found = {clip.video: (clip.label, clip.path) for clip in find_clips([str(tmp_path)], warn=warnings.append)}
-    assert found == {"real/1.mp4": ("REAL", tmp_path / "real/1.mp4"), "2.mp4": ("FAKE", tmp_path / "below/2.mp4")}
-    assert "3 of 5 clips are not on disk" in warnings[0]
 
 
 def test_usage_errors(tmp_path: Path) -> None:

@@ -1,0 +1,128 @@
+"""The Deepfake Detection Challenge: its parts, test set and preview, each with a list of its clips."""
+
+import csv
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from deepkd.data.clips import FAKE, SPLITS, Clip, Warn, holds_classes, parse_label, videos_below
+from deepkd.errors import DataError
+from deepkd.text import open_csv
+from deepkd.video.sources import find_sources
+
+DFDC_LISTS = ("metadata.json", "labels.csv", "dataset.json")
+"""What the lists are called, the one that counts where a folder has several first."""
+
+
+def is_dfdc(root: Path) -> bool:
+    """Whether a folder has such a list, or parts that have; folders of classes without a list above them go first."""
+    if any((root / name).is_file() for name in DFDC_LISTS):
+        return True
+    return not holds_classes(root) and bool(_lists(root))
+
+
+def _lists(root: Path, depth: int = 3) -> list[Path]:
+    """The label files at most `depth` folders below, those of the nearest folder of each branch only."""
+    try:
+        entries = sorted(os.scandir(root), key=lambda entry: entry.name)
+    except OSError:
+        return []
+    here = [Path(entry.path) for entry in entries if entry.name in DFDC_LISTS and entry.is_file()]
+    if here or not depth:
+        return sorted(here, key=lambda path: DFDC_LISTS.index(path.name))[:1]
+    return [path for entry in entries if entry.is_dir() for path in _lists(Path(entry.path), depth - 1)]
+
+
+def read_dfdc(root: Path, warn: Warn) -> list[Clip]:
+    """Train parts and Kaggle's sample (`metadata.json`), the test set (`labels.csv`), the preview (`dataset.json`)."""
+    lists = _lists(root)
+    if not lists:
+        raise DataError(f"{root}: has no {', '.join(DFDC_LISTS)}; give a DFDC folder, or --dataset folder")
+    clips = [clip for path in lists for clip in _part(path, warn)]
+    unlisted = _unlisted(root, clips)
+    if unlisted:
+        warn(
+            f"{root}: {len(unlisted)} videos are in none of its lists ({', '.join(DFDC_LISTS)}), e.g. {unlisted[0]}; "
+            "they are left out: list them, give their folders by themselves, or use --dataset folder"
+        )
+    return clips
+
+
+def _unlisted(root: Path, clips: Iterable[Clip]) -> list[Path]:
+    """The videos in a folder and below that are none of the clips, also by another path."""
+    listed = {clip.path for clip in clips}
+    others = [path for path in videos_below([root], lambda problem: None) if path not in listed]
+    places = {os.path.realpath(path) for path in listed} if others else set()
+    return [path for path in others if os.path.realpath(path) not in places]
+
+
+def _part(path: Path, warn: Warn) -> list[Clip]:
+    rows = _rows(path)
+    moved: dict[str, Path] | None = None
+    clips, missing = [], []
+    for name, row in rows.items():
+        file = path.parent / name
+        if not os.path.lexists(file):
+            if moved is None:
+                moved = _moved(path.parent, rows)
+            file = moved.get(name, file)
+        if os.path.lexists(file):
+            clips.append(_clip(file, name, row, path))
+        else:
+            missing.append(name)
+    if missing:
+        warn(f"{path}: {len(missing)} of {len(rows)} clips are not on disk, e.g. {missing[0]}; they are left out")
+    return clips
+
+
+def _moved(root: Path, listed: Iterable[str]) -> dict[str, Path]:
+    """Name of a file in a subfolder that no list names as it lies there -> its path; one of each name."""
+    known = {root / name for name in listed}
+    found: dict[str, list[Path]] = defaultdict(list)
+    for source in find_sources([str(root)]):
+        if source.path not in known:
+            found[source.path.name].append(source.path)
+    return {name: paths[0] for name, paths in found.items() if len(paths) == 1}
+
+
+def _rows(path: Path) -> dict[str, dict[str, Any]]:
+    hint = "repair it, or use --dataset folder to go without it"
+    if path.suffix == ".csv":
+        split = "val" if "valid" in path.parent.name.lower() else "test"
+        try:
+            with open_csv(path) as file:
+                rows = list(csv.DictReader(file))
+        except (OSError, csv.Error) as error:
+            raise DataError(f"{path}: not readable as CSV ({error}); {hint}") from error
+        if rows and not {"filename", "label"} <= rows[0].keys():
+            raise DataError(f"{path}:1: needs the columns filename,label; {hint}")
+        if any(None in (row["filename"], row["label"]) for row in rows):
+            raise DataError(f"{path}: a line is too short; {hint}")
+        return {row["filename"]: {"label": row["label"], "split": split} for row in rows}
+    try:
+        table = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: not readable as JSON ({error}); {hint}") from error
+    if not isinstance(table, dict) or not all(isinstance(row, dict) for row in table.values()):
+        raise DataError(f"{path}: not a table of clips, {{name: {{label: ...}}}}; {hint}")
+    return table
+
+
+def _clip(file: Path, name: str, row: dict[str, Any], listing: Path) -> Clip:
+    label = parse_label(row.get("label", row.get("is_fake")), f"{listing}: {name}")
+    split = str(row.get("split") or row.get("set") or "").lower()
+    people = [row.get(key) for key in ("target_id", "swapped_id")]
+    method = PurePosixPath(name).parts[0] if label == FAKE and "/" in name else ""
+    return Clip(
+        file,
+        label,
+        video=name,
+        original=str(row.get("original") or row.get("original_name") or name) if label == FAKE else name,
+        dataset="dfdc",
+        method=method,
+        split=SPLITS.get(split, ""),
+        identities=tuple(str(person) for person in people if person is not None),
+    )
