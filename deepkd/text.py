@@ -3,8 +3,11 @@
 import csv
 import re
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
+
+from deepkd.errors import DataError
 
 HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Unicode categories that act instead of showing: controls, direction marks, surrogates, line separators."""
@@ -39,6 +42,31 @@ def _escaped(match: re.Match[str]) -> str:
 def open_csv(path: Path) -> TextIO:
     """A CSV file as `csv` wants to read it: with or without a byte order mark, and names whatever their bytes."""
     return path.open(newline="", encoding="utf-8-sig", errors="surrogateescape")
+
+
+def csv_rows(path: Path, reader: "csv.DictReader[str]") -> Iterator[tuple[int, dict[str, str | None]]]:
+    """(line, cells by column) of each line of a table; the cells that a short line lacks are None.
+
+    Empty cells beyond the last column do no harm, nor do columns without a name.
+
+    Args:
+        path: the table, for messages.
+        reader: of the open table.
+
+    Raises:
+        DataError: a column is there twice, or a line has more cells than there are columns.
+    """
+    names = [name for name in reader.fieldnames or () if name]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{path}:1: the column {twice} is there twice; remove or rename one of them")
+    for row in reader:
+        if any(row.pop(None, ())):
+            raise DataError(
+                f"{path}:{reader.line_num}: the line has more cells than the first line has columns; put what holds a "
+                'comma in quotes, such as "a,b.mp4"'
+            )
+        yield reader.line_num, {name: cell for name, cell in row.items() if name}
 
 
 def csv_writer(out: TextIO) -> Any:

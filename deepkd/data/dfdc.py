@@ -3,14 +3,14 @@
 import csv
 import json
 import os
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from deepkd.data.clips import FAKE, SPLITS, Clip, Warn, holds_classes, parse_label, videos_below
 from deepkd.errors import DataError
-from deepkd.text import open_csv
+from deepkd.text import csv_rows, open_csv
 from deepkd.video.sources import find_sources
 
 DFDC_LISTS = ("metadata.json", "labels.csv", "dataset.json")
@@ -88,27 +88,61 @@ def _moved(root: Path, listed: Iterable[str]) -> dict[str, Path]:
     return {name: paths[0] for name, paths in found.items() if len(paths) == 1}
 
 
+_HINT = "repair it, or use --dataset folder to go without it"
+
+
 def _rows(path: Path) -> dict[str, dict[str, Any]]:
-    hint = "repair it, or use --dataset folder to go without it"
-    if path.suffix == ".csv":
-        split = "val" if "valid" in path.parent.name.lower() else "test"
-        try:
-            with open_csv(path) as file:
-                rows = list(csv.DictReader(file))
-        except (OSError, csv.Error) as error:
-            raise DataError(f"{path}: not readable as CSV ({error}); {hint}") from error
-        if rows and not {"filename", "label"} <= rows[0].keys():
-            raise DataError(f"{path}:1: needs the columns filename,label; {hint}")
-        if any(None in (row["filename"], row["label"]) for row in rows):
-            raise DataError(f"{path}: a line is too short; {hint}")
-        return {row["filename"]: {"label": row["label"], "split": split} for row in rows}
+    """What a list says of each of its clips, by name."""
+    rows: dict[str, dict[str, Any]] = {}
+    seen: dict[str, str] = {}
+    for line, name, row in _csv_rows(path) if path.suffix == ".csv" else _json_rows(path):
+        where, file = f"{path}:{line}" if line else str(path), os.path.normpath(name)
+        if file in seen:
+            raise DataError(f"{where}: '{name}' is listed already {seen[file]}; remove one of them")
+        seen[file] = f"in line {line}" if line else f"as '{name}'"
+        rows[name] = row
+    return rows
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """(line, name of a clip, what it says) of a `labels.csv`."""
+    split = "val" if "valid" in path.parent.name.lower() else "test"
     try:
-        table = json.loads(path.read_bytes())
+        with open_csv(path) as file:
+            reader = csv.DictReader(file)
+            if not {"filename", "label"} <= set(reader.fieldnames or ()):
+                raise DataError(f"{path}:1: needs the columns filename,label; {_HINT}")
+            for line, row in csv_rows(path, reader):
+                name, label = row["filename"], row["label"]
+                if name is None or label is None:
+                    raise DataError(f"{path}:{line}: the line is too short; {_HINT}")
+                yield line, name, {"label": label, "split": split}
+    except (OSError, csv.Error) as error:
+        raise DataError(f"{path}: not readable as CSV ({error}); {_HINT}") from error
+
+
+def _json_rows(path: Path) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """Likewise of a `metadata.json` or `dataset.json`, without lines."""
+    try:
+        table = json.loads(path.read_bytes(), object_pairs_hook=_Table)
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not readable as JSON ({error}); {hint}") from error
-    if not isinstance(table, dict) or not all(isinstance(row, dict) for row in table.values()):
-        raise DataError(f"{path}: not a table of clips, {{name: {{label: ...}}}}; {hint}")
-    return table
+        raise DataError(f"{path}: not readable as JSON ({error}); {_HINT}") from error
+    if not isinstance(table, _Table) or not all(isinstance(row, _Table) for row in table.values()):
+        raise DataError(f"{path}: not a table of clips, {{name: {{label: ...}}}}; {_HINT}")
+    if table.twice:
+        raise DataError(f"{path}: '{table.twice[0]}' is listed twice; remove one of them")
+    for name, row in table.items():
+        if row.twice:
+            raise DataError(f"{path}: '{name}' has '{row.twice[0]}' twice; remove one of them")
+        yield 0, name, row
+
+
+class _Table(dict[str, Any]):
+    """A table of JSON that remembers the names that it has more than once, of which the last one would count."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
 
 
 def _clip(file: Path, name: str, row: dict[str, Any], listing: Path) -> Clip:

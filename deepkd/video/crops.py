@@ -2,7 +2,8 @@
 
 import csv
 import math
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from deepkd.errors import DataError
 from deepkd.images import Image
 from deepkd.outputs import writing
-from deepkd.text import csv_writer, open_csv
+from deepkd.text import csv_rows, csv_writer, open_csv
 from deepkd.video.faces import Face
 from deepkd.video.frames import Frame
 
@@ -129,8 +130,8 @@ def read_index(path: Path) -> list[CropRow]:
         path: the folder of crops, or its `index.csv`.
 
     Raises:
-        DataError: with file and line, for an unreadable index, missing columns, an unknown label, a duplicate row,
-            a wrong number, or no rows at all.
+        DataError: with file and line, for an unreadable index, missing columns or ones there twice, too many cells, an
+            unknown label, a duplicate row, a wrong number, or no rows at all.
     """
     path = path / INDEX_NAME if path.is_dir() else path
     try:
@@ -157,17 +158,24 @@ def _read_rows(path: Path, reader: "csv.DictReader[str]") -> Iterable[CropRow]:
     missing = [name for name in ("file", "label") if name not in (reader.fieldnames or ())]
     if missing:
         raise DataError(f"{path}:1: no column {' or '.join(missing)}; an index starts with the line `file,label,...`")
+    folder = os.path.abspath(path.parent)
     seen: dict[tuple[str, str], int] = {}
-    for values in reader:
-        where = f"{path}:{reader.line_num}"
+    for line, values in csv_rows(path, reader):
+        where = f"{path}:{line}"
         row = _row(values, where)
-        before = seen.setdefault((row.shard, row.file), reader.line_num)
-        if before != reader.line_num:
+        before = seen.setdefault(_place(row, folder), line)
+        if before != line:
             raise DataError(f"{where}: {row.file} is listed already in line {before}; remove one of them")
         yield row
 
 
-def _row(values: dict[str, str | None], where: str) -> CropRow:
+def _place(row: CropRow, folder: str) -> tuple[str, str]:
+    """The file of a row however it is written, as one of an index in this folder: (shard, name)."""
+    place = os.path.normpath(os.path.join(folder, row.shard or row.file))
+    return (place, row.file) if row.shard else ("", place)
+
+
+def _row(values: Mapping[str, str | None], where: str) -> CropRow:
     known = {item.name: values.get(item.name) or "" for item in fields(CropRow)}
     if None in values.values():
         raise DataError(f"{where}: the line is too short; the index was cut off")

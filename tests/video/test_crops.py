@@ -107,6 +107,12 @@ BAD = {
     "file,label\n": "index.csv: the index has no rows",
     "file,label\na,REAL\nb,fakee\n": "index.csv:3: unknown label 'fakee'; choose from REAL, FAKE",
     "file,label\na,REAL\nb,REAL\na,FAKE\n": "index.csv:4: a is listed already in line 2",
+    "file,label\na.jpg,REAL\n./a.jpg,FAKE\n": "index.csv:3: ./a.jpg is listed already in line 2",
+    "file,label\na/b.jpg,REAL\na//x/../b.jpg,FAKE\n": "index.csv:3: a//x/../b.jpg is listed already in line 2",
+    "file,label\n{folder}/a.jpg,REAL\na.jpg,FAKE\n": "index.csv:3: a.jpg is listed already in line 2",
+    "file,label,shard\na,REAL,0.tar\na,FAKE,./0.tar\n": "index.csv:3: a is listed already in line 2",
+    "file,label,video\na.jpg,REAL,a,b.mp4\n": "index.csv:2: the line has more cells than the first line has columns",
+    "file,label,label\na.jpg,REAL,FAKE\n": "index.csv:1: the column label is there twice; remove or rename one",
     "file,label\n,REAL\n": "index.csv:2: the column file is empty",
     "file,label,t_s\na,REAL,soon\n": "index.csv:2: t_s='soon' is not a number",
     "file,label,track\na,REAL,1.5\n": "index.csv:2: track='1.5' is not a number",
@@ -118,10 +124,24 @@ BAD = {
 
 @pytest.mark.parametrize("text", BAD)
 def test_a_wrong_index_is_refused_by_file_and_line(text: str, tmp_path: Path):
-    (tmp_path / "index.csv").write_text(text)
+    (tmp_path / "index.csv").write_text(text.replace("{folder}", str(tmp_path)))
     with pytest.raises(DataError) as caught:
         read_index(tmp_path)
     assert BAD[text] in str(caught.value)
+
+
+HARMLESS = [
+    "file,label\na.jpg,REAL,\n",
+    "file,label,\na.jpg,REAL\n",
+    "file,label,\na.jpg,REAL,,\n",
+    ",file,label\n0,a.jpg,REAL\n",
+]
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_empty_cells_at_the_end_and_columns_without_a_name_do_no_harm(text: str, tmp_path: Path):
+    (tmp_path / "index.csv").write_text(text)
+    assert read_index(tmp_path) == [CropRow("a.jpg", "REAL", "a", "a")]
 
 
 def test_no_index(tmp_path: Path):
