@@ -41,7 +41,7 @@ class Shards:
             try:
                 with tarfile.open(self.root / shard, "r:") as archive:
                     self._members[shard] = {m.name: (m.offset_data, m.size) for m in archive if m.isfile()}
-            except (OSError, tarfile.TarError) as error:
+            except (OSError, ValueError, tarfile.TarError) as error:
                 raise DataError(f"{self.root / shard}: not a readable tar shard ({error})") from error
         return self._members[shard]
 

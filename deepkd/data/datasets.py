@@ -195,7 +195,7 @@ def _ff_numbers(path: Path) -> list[str]:
     hint = 'not a list of pairs such as ["953", "974"]'
     try:
         pairs = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: {hint} ({error})") from error
     if not isinstance(pairs, list) or not all(isinstance(pair, list) for pair in pairs):
         raise DataError(f"{path}: {hint}")

@@ -15,6 +15,7 @@ from deepkd.video.sources import find_sources
 
 DFDC_LISTS = ("metadata.json", "labels.csv", "dataset.json")
 """What the lists are called, the one that counts where a folder has several first."""
+_HINT = "repair it, or use --dataset folder to go without it"
 
 
 def is_dfdc(root: Path) -> bool:
@@ -69,6 +70,8 @@ def _part(path: Path, warn: Warn) -> list[Clip]:
             if moved is None:
                 moved = _moved(path.parent, rows)
             file = moved.get(name, file)
+        if os.path.isdir(file):
+            raise DataError(f"{path}: '{name}' is a folder, not a clip; {_HINT}")
         if os.path.lexists(file):
             clips.append(_clip(file, name, row, path))
         else:
@@ -86,9 +89,6 @@ def _moved(root: Path, listed: Iterable[str]) -> dict[str, Path]:
         if source.path not in known:
             found[source.path.name].append(source.path)
     return {name: paths[0] for name, paths in found.items() if len(paths) == 1}
-
-
-_HINT = "repair it, or use --dataset folder to go without it"
 
 
 def _rows(path: Path) -> dict[str, dict[str, Any]]:
@@ -125,7 +125,7 @@ def _json_rows(path: Path) -> Iterator[tuple[int, str, dict[str, Any]]]:
     """Likewise of a `metadata.json` or `dataset.json`, without lines."""
     try:
         table = json.loads(path.read_bytes(), object_pairs_hook=_Table)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: not readable as JSON ({error}); {_HINT}") from error
     if not isinstance(table, _Table) or not all(isinstance(row, _Table) for row in table.values()):
         raise DataError(f"{path}: not a table of clips, {{name: {{label: ...}}}}; {_HINT}")

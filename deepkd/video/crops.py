@@ -181,6 +181,9 @@ def _row(values: Mapping[str, str | None], where: str) -> CropRow:
         raise DataError(f"{where}: the line is too short; the index was cut off")
     if not known["file"]:
         raise DataError(f"{where}: the column file is empty")
+    hidden = next((name for name in ("file", "shard") if "\0" in known[name]), None)
+    if hidden:
+        raise DataError(f"{where}: the {hidden} has a NUL byte, which no file can have; extract again or drop the line")
     if known["label"].upper() not in LABELS:
         raise DataError(f"{where}: unknown label '{known['label']}'; choose from REAL, FAKE or nothing")
     video = known["video"] or Path(known["file"]).stem

@@ -12,7 +12,7 @@ import pytest
 import torch
 from crop_factory import write_crops
 
-from deepkd.data.crops import NO_ROW, CropDataset, CropSet, SampleKey, collate, load_crops
+from deepkd.data.crops import NO_ROW, CropDataset, CropSet, SampleKey, Shards, collate, load_crops
 from deepkd.data.landmarks import LandmarkFinder
 from deepkd.data.perturbations import PERTURBATIONS
 from deepkd.data.sampling import SAMPLINGS, epoch_batches, paired
@@ -82,6 +82,11 @@ def test_what_does_not_fit_is_refused_with_its_line(tmp_path: Path) -> None:
     (broken / "0-fake.jpg").unlink()
     with pytest.raises(DataError, match=r"0-fake\.jpg: cannot be read \(No such file or directory\)"):
         gone.image(1)
+
+
+def test_a_shard_that_no_file_can_be_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="not a readable tar shard"):
+        Shards(tmp_path).members("crops\0.tar")
 
 
 def test_index_hash_depends_on_content_not_on_order(tmp_path: Path) -> None:

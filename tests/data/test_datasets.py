@@ -296,6 +296,11 @@ def test_loops_of_links_end(tmp_path: Path) -> None:
 
 DAMAGED = [
     ("metadata.json", "{", DataError, "metadata.json: not readable as JSON"),
+    ("metadata.json", "[" * 100_000, DataError, "metadata.json: not readable as JSON"),
+    ("metadata.json", '{"": {"label": "REAL"}}', DataError, "metadata.json: '' is a folder, not a clip; repair it"),
+    ("metadata.json", '{".": {"label": "REAL"}}', DataError, "'.' is a folder, not a clip"),
+    ("metadata.json", '{"..": {"label": "REAL"}}', DataError, "'..' is a folder, not a clip"),
+    ("original_sequences/../train.json", "[" * 100_000, DataError, "train.json: not a list of pairs"),
     ("metadata.json", "[1]", DataError, "not a table of clips"),
     ("metadata.json", '{"a.mp4": {"label": "MAYBE"}}', DataError, "a.mp4: unknown label 'MAYBE'"),
     ("labels.csv", "file,kind\nx,1\n", DataError, "labels.csv:1: needs the columns filename,label"),
@@ -318,7 +323,9 @@ DAMAGED = [
 ]
 
 
-@pytest.mark.parametrize(("name", "content", "kind", "message"), DAMAGED)
+@pytest.mark.parametrize(
+    ("name", "content", "kind", "message"), DAMAGED, ids=[f"{case[0]}: {case[1][:40]}" for case in DAMAGED]
+)
 def test_damaged_lists_are_named(tmp_path: Path, name: str, content: str, kind: type[Exception], message: str) -> None:
     tree(tmp_path, name, "Celeb-real/a.mp4" if "Celeb" in name else "a.mp4")
     (tmp_path / name).write_text(content)

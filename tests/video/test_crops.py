@@ -113,6 +113,8 @@ BAD = {
     "file,label,shard\na,REAL,0.tar\na,FAKE,./0.tar\n": "index.csv:3: a is listed already in line 2",
     "file,label,video\na.jpg,REAL,a,b.mp4\n": "index.csv:2: the line has more cells than the first line has columns",
     "file,label,label\na.jpg,REAL,FAKE\n": "index.csv:1: the column label is there twice; remove or rename one",
+    "file,label\na\0.jpg,REAL\n": "index.csv:2: the file has a NUL byte",
+    "file,label,shard\na.jpg,REAL,0\0.tar\n": "index.csv:2: the shard has a NUL byte",
     "file,label\n,REAL\n": "index.csv:2: the column file is empty",
     "file,label,t_s\na,REAL,soon\n": "index.csv:2: t_s='soon' is not a number",
     "file,label,track\na,REAL,1.5\n": "index.csv:2: track='1.5' is not a number",
