@@ -123,7 +123,10 @@ def load_crops(data_dir: Path, split: str | None = None, *, limit: int | None = 
         crops = CropSet(root, [row for row in rows if row.split == split])
         if not crops.rows:
             known = ", ".join(sorted({row.split or "(none)" for row in rows}))
-            raise DataError(f"{data_dir}: split '{split}' has no rows; its splits are {known}")
+            raise DataError(
+                f"{data_dir}: split '{split}' has no rows; its splits are {known}; --split all takes every row in "
+                "commands that have it, training needs rows of train and val"
+            )
     if limit is not None and limit < len(crops):
         crops = CropSet(root, list(whole_families(crops.rows, limit)))
     return crops

@@ -84,6 +84,13 @@ def test_what_does_not_fit_is_refused_with_its_line(tmp_path: Path) -> None:
         gone.image(1)
 
 
+def test_an_index_without_splits_is_told_how_to_take_every_row(tmp_path: Path) -> None:
+    data = write_crops(tmp_path)
+    write_index(data, [dataclasses.replace(row, split="") for row in read_index(data)])
+    with pytest.raises(DataError, match=r"'test' has no rows; its splits are \(none\); --split all takes every row"):
+        load_crops(data, "test")
+
+
 def test_a_shard_that_no_file_can_be_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not a readable tar shard"):
         Shards(tmp_path).members("crops\0.tar")
