@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 
 from deepkd.data.folders import is_image_folder, read_image_folder
 from deepkd.data.forgery import self_blend
+from deepkd.data.kinship import Kin, family_of
 from deepkd.data.landmarks import LandmarkFinder
 from deepkd.data.transforms import Augment, seeded
 from deepkd.errors import DataError
@@ -150,29 +151,26 @@ def _check_files(crops: CropSet, index: Path) -> None:
             raise DataError(f"{index}:{line_of(index, row)}: {row.file} is not in {where}; extract again")
 
 
-class OfFamily(Protocol):
-    """A crop or a clip that knows the real video it comes from."""
-
-    @property
-    def original(self) -> str:
-        """The real video."""
-        ...
-
-
-Member = TypeVar("Member", bound=OfFamily)
+Member = TypeVar("Member", bound=Kin)
 
 
 def whole_families(members: Iterable[Member], limit: int) -> Iterator[Member]:
     """About `limit` of the members: whole families (an original with its forgeries), always the same ones."""
-    families: dict[str, list[Member]] = {}
+    members = list(members)
+    family = family_of(members)
+    families: dict[tuple[str, str], list[Member]] = {}
     for member in members:
-        families.setdefault(member.original, []).append(member)
+        families.setdefault(family(member), []).append(member)
     taken = 0
-    for name in sorted(families, key=lambda original: hashlib.sha256(original.encode("utf-8", "replace")).digest()):
+    for key in sorted(families, key=lambda key: (_digest(key[0]), key)):
         if taken >= limit:
             return
-        taken += len(families[name])
-        yield from families[name]
+        taken += len(families[key])
+        yield from families[key]
+
+
+def _digest(name: str) -> bytes:
+    return hashlib.sha256(name.encode("utf-8", "replace")).digest()
 
 
 NO_ROW = -1

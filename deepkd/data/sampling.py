@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from deepkd.data.crops import CropSet, SampleKey
+from deepkd.data.kinship import family_of
 from deepkd.errors import DataError
 from deepkd.video.crops import CropRow
 
@@ -33,12 +34,11 @@ def paired(crops: CropSet, rng: np.random.Generator) -> Draw:
 
     A batch of such pairs leaves the forgery as the only thing that tells its labels apart.
     """
-    real: dict[str, list[int]] = defaultdict(list)
-    fake: dict[str, list[int]] = defaultdict(list)
+    real: dict[tuple[str, str], list[int]] = defaultdict(list)
+    fake: dict[tuple[str, str], list[int]] = defaultdict(list)
+    family = family_of(crops.rows)
     for index, row in enumerate(crops.rows):
-        (real if row.label == "REAL" else fake if row.label == "FAKE" else {}).setdefault(row.original, []).append(
-            index
-        )
+        (real if row.label == "REAL" else fake if row.label == "FAKE" else {}).setdefault(family(row), []).append(index)
     both = sorted(real.keys() & fake.keys())
     if not both:
         raise DataError(

@@ -12,7 +12,7 @@ import pytest
 import torch
 from crop_factory import write_crops
 
-from deepkd.data.crops import NO_ROW, CropDataset, CropSet, SampleKey, Shards, collate, load_crops
+from deepkd.data.crops import NO_ROW, CropDataset, CropSet, SampleKey, Shards, collate, load_crops, whole_families
 from deepkd.data.landmarks import LandmarkFinder
 from deepkd.data.perturbations import PERTURBATIONS
 from deepkd.data.sampling import SAMPLINGS, epoch_batches, paired
@@ -240,6 +240,27 @@ def test_pairs_of_one_real_crop_each_are_drawn_as_ever() -> None:
     rows = [CropRow(f"{row}.jpg", "FAKE" if row % 4 else "REAL", str(row), f"o{row // 4}") for row in range(24)]
     pairs = paired(CropSet(Path(), rows), np.random.default_rng(5))
     assert pairs == [(4, 7), (16, 17), (8, 9), (12, 14), (20, 22), (0, 2)]
+
+
+def test_originals_of_one_name_in_two_data_sets_are_two_families() -> None:
+    rows = [CropRow(f"a{name}.jpg", "REAL", f"{name}.mp4", f"{name}.mp4", "A") for name in range(6)]
+    for name in range(6):
+        rows.append(CropRow(f"b{name}.jpg", "REAL", f"{name}.mp4", f"{name}.mp4", "B"))
+        rows.append(CropRow(f"f{name}.jpg", "FAKE", f"f{name}.mp4", f"{name}.mp4", "B"))
+    for seed in range(8):
+        pairs = paired(CropSet(Path(), rows), np.random.default_rng(seed))
+        assert sorted((rows[a].file, rows[b].file) for a, b in pairs) == [(f"b{n}.jpg", f"f{n}.jpg") for n in range(6)]
+    few = list(whole_families(rows, 1))
+    assert {row.dataset for row in few} == {"A"} and len(few) == 1
+    assert {row.file for row in whole_families(rows[::-1], 4)} == {row.file for row in whole_families(rows, 4)}
+
+
+def test_a_forgery_of_another_data_set_is_paired_with_its_original() -> None:
+    rows = [CropRow("a.jpg", "REAL", "a", "a", "A"), CropRow("b.jpg", "REAL", "b", "b", "A")]
+    rows.append(CropRow("f.jpg", "FAKE", "f", "b", "B"))
+    assert paired(CropSet(Path(), rows), np.random.default_rng(0)) == [(1, 2)]
+    others = [CropRow("c.jpg", "REAL", "c", "c", "B"), CropRow("g.jpg", "FAKE", "g", "c", "B")]
+    assert paired(CropSet(Path(), [*rows, *others]), np.random.default_rng(0)) == [(3, 4)]  # b may be one of B, too
 
 
 def test_landmarks_come_from_the_index_or_from_the_picture(tmp_path: Path) -> None:
