@@ -159,16 +159,16 @@ class evaluating:
     """Context: modules in eval mode, put back into the mode they were in."""
 
     def __init__(self, *modules: nn.Module) -> None:
-        self.states = [(part, part.training) for module in modules for part in module.modules()]
-        self.modules: Iterable[nn.Module] = modules
+        self.training = [part for module in modules for part in module.modules() if part.training]
+        self.modules: Iterable[nn.Module] = modules if self.training else ()  # setting modes takes longer than asking
 
     def __enter__(self) -> None:
         for module in self.modules:
             module.eval()
 
     def __exit__(self, *_: object) -> None:
-        for part, training in self.states:
-            part.training = training
+        for part in self.training:
+            part.training = True
 
 
 def build_model(

@@ -125,3 +125,16 @@ def test_evaluating_restores_each_modules_mode() -> None:
     with evaluating(net):
         assert not net[0].training
     assert net[0].training and not net[1].training
+
+
+def test_evaluating_leaves_alone_what_is_in_eval_mode(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = torch.nn.Sequential(torch.nn.Dropout(), torch.nn.BatchNorm2d(2)).eval()
+    net[0].train()
+    with evaluating(net):
+        assert not net[0].training, "though the whole was in eval mode"
+    assert net[0].training and not net.training
+    net.eval()
+    monkeypatch.setattr(torch.nn.Module, "eval", lambda self: pytest.fail("a call for nothing"))
+    with evaluating(net):
+        assert not net[0].training
+    assert not net.training
