@@ -39,6 +39,11 @@ def _escaped(match: re.Match[str]) -> str:
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
 
 
+def first_sentence(error: BaseException) -> str:
+    """What an error of a library says first: what it adds is for those who write programs."""
+    return (str(error).splitlines() or [""])[0].partition(". ")[0] or type(error).__name__
+
+
 def open_csv(path: Path) -> TextIO:
     """A CSV file as `csv` wants to read it: with or without a byte order mark, and names whatever their bytes."""
     return path.open(newline="", encoding="utf-8-sig", errors="surrogateescape")

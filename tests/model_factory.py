@@ -19,6 +19,18 @@ def random_model(name: str = "nano") -> TorchModel:
     return model
 
 
+class Resampled(nn.Module):
+    """A network with an operator that ONNX's opset has no name for."""
+
+    def __init__(self, outputs: int = 1) -> None:
+        super().__init__()
+        self.classifier = nn.Linear(3, outputs)
+
+    def forward(self, views: torch.Tensor) -> torch.Tensor:
+        smaller = nn.functional.interpolate(views, size=16, mode="bicubic", antialias=True)
+        return self.classifier(smaller.mean((2, 3)))
+
+
 def milliseconds(model: TorchModel) -> float:
     """A clock that does not depend on the machine: one for a million multiply-accumulates."""
     return model.macs / 1e6

@@ -2,8 +2,10 @@
 
 import io
 import json
+import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,11 @@ from torch import Tensor, nn
 
 from deepkd import __version__
 from deepkd.compression.graphs import save_described
-from deepkd.errors import ModelError
+from deepkd.errors import DeepKDError, ModelError
 from deepkd.models.registry import TorchModel, evaluating, normalise
 from deepkd.outputs import writing
 from deepkd.scoring.model import METADATA_KEY, METADATA_SCHEMA, InputFormat, Scorer
+from deepkd.text import first_sentence
 
 OPSET = 17
 TRACED = 2
@@ -91,7 +94,8 @@ def export_onnx(model: TorchModel, path: Path, *, verify: bool = True) -> Path:
         verify: compare ONNX Runtime's logits with torch's first.
 
     Raises:
-        ModelError: the logits differ by more than 1e-4, or it takes no other number of crops than it was traced on.
+        ModelError: torch cannot export it, the logits differ by more than 1e-4, or it takes no other number of crops
+            than it was traced on.
         OutputError: it cannot be written.
     """
     size = model.format.size
@@ -99,8 +103,7 @@ def export_onnx(model: TorchModel, path: Path, *, verify: bool = True) -> Path:
     network = folded(model, example)
     outputs = ["logit", "evidence"] if isinstance(network, Located) else ["logit"]
     with writing(path) as beside:
-        with evaluating(network), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the tracer's remarks on constants that are constant
+        with evaluating(network), exporting(model.name, "ONNX"):
             torch.onnx.export(
                 network,
                 (example[:TRACED],),
@@ -121,20 +124,56 @@ def export_torchscript(model: TorchModel, path: Path) -> Path:
     """Write `model` as TorchScript with dynamic batch, whole or not at all; its metadata is the extra file `deepkd`.
 
     Raises:
-        ModelError: the logits differ by more than 1e-4.
+        ModelError: torch cannot export it, or the logits differ by more than 1e-4.
         OutputError: it cannot be written.
     """
     size = model.format.size
     example = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, size, size, 3), np.uint8))
     network = Folded(model.module, model.format).to("cpu")
-    with writing(path) as beside, evaluating(network), torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the tracer's remarks; and torch would rather have its newer format
+    with writing(path) as beside, evaluating(network), torch.no_grad(), exporting(model.name, "TorchScript"):
         traced = torch.jit.trace(network, example[:TRACED])
         written = io.BytesIO()  # torch ends the process where it cannot write to a file
         torch.jit.save(traced, written, _extra_files={METADATA_KEY: json.dumps(onnx_metadata(model))})
         beside.write_bytes(written.getvalue())
         _refuse((torch.jit.load(beside)(example) - network(example)).abs().max().item(), "TorchScript")
     return path
+
+
+@contextmanager
+def exporting(name: str, what: str) -> Iterator[None]:
+    """What torch raises on its way to a file as one sentence; what it remarks and prints goes nowhere.
+
+    Raises:
+        ModelError: torch cannot export the model called `name` as `what`.
+    """
+    try:
+        with _unprinted(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on constants that are constant, and on its newer formats
+            yield
+    except (DeepKDError, OSError):  # a full disk is no fault of the network's
+        raise
+    except Exception as error:  # torch has no base of its own for them
+        raise ModelError(
+            f"{name}: cannot be exported as {what} ({first_sentence(error)}); train it with another --image-size, "
+            "or choose another architecture"
+        ) from error
+
+
+@contextmanager
+def _unprinted() -> Iterator[None]:
+    """Keep what torch prints past Python, the whole graph that it cannot export, away from standard output."""
+    try:
+        output = os.dup(1)
+    except OSError:  # closed
+        yield
+        return
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+    try:
+        yield
+    finally:
+        os.dup2(output, 1)
+        os.close(output)
 
 
 def onnx_metadata(model: TorchModel) -> dict[str, Any]:

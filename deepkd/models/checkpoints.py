@@ -15,6 +15,7 @@ from deepkd.errors import ConfigError, ModelError, OutputError
 from deepkd.models.registry import MODELS, PUBLISHED_FORMAT, TorchModel, build_model
 from deepkd.outputs import writing
 from deepkd.scoring.model import METADATA_KEY, METADATA_SCHEMA, InputFormat, Scorer, is_onnx
+from deepkd.text import first_sentence
 
 WEIGHTS_FILE = "model.safetensors"
 """The checkpoint inside a run folder."""
@@ -137,7 +138,7 @@ def _read_published(path: Path) -> TorchModel:
         reason = "it holds more than tensors, possibly code, and was not run"
         raise ModelError(f"{path}: refused, {reason}; convert it to safetensors where it came from") from error
     except Exception as error:  # damaged bytes lead the unpickler to errors of any class
-        raise ModelError(f"{path}: damaged or not a torch checkpoint ({_first_line(error)})") from error
+        raise ModelError(f"{path}: damaged or not a torch checkpoint ({first_sentence(error)})") from error
     weights = _plain_state_dict(path, content)
     for name in PUBLISHED:
         with torch.device("meta"):

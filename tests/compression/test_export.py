@@ -1,5 +1,6 @@
 """An exported file gives torch's logits, says what it is, and is refused when it cannot be trusted."""
 
+import errno
 import hashlib
 import json
 import warnings
@@ -9,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from model_factory import Resampled
 from scorer_factory import write_scorer
 from torch import nn
 from typer.testing import CliRunner
@@ -101,6 +103,41 @@ def test_a_batch_size_that_is_baked_in_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="export refused: traced on 2 crops, it fails on 3"):
         export_onnx(model, tmp_path / "m.onnx")
     assert not list(tmp_path.iterdir())
+
+
+class Untraceable(Resampled):
+    """A network that must not be traced."""
+
+    def forward(self, views: torch.Tensor) -> torch.Tensor:
+        if torch.jit.is_tracing():
+            raise RuntimeError("no way. And more\non another line")
+        return super().forward(views)
+
+
+@pytest.mark.parametrize(
+    ("format", "network", "reason"),
+    [
+        ("onnx", Resampled, r"Exporting the operator .* is not supported"),
+        ("onnx", Untraceable, "no way"),
+        ("torchscript", Untraceable, "no way"),
+    ],
+)
+def test_what_torch_cannot_export_is_a_sentence_and_prints_nothing(
+    format: str, network: type[nn.Module], reason: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model = trained()
+    model.module = network()
+    with pytest.raises(ModelError, match=rf"^pico: cannot be exported as \w+ \({reason}\); train it with another"):
+        export.FORMATS[format](model, tmp_path / "m")
+    assert capfd.readouterr() == ("", "") and not list(tmp_path.iterdir())
+
+
+def test_an_export_takes_no_standard_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(_: int) -> int:
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr(export.os, "dup", closed)
+    assert export_onnx(trained(), tmp_path / "m.onnx").exists()
 
 
 def test_a_folder_that_is_missing_is_an_output_error(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import pytest
 from crop_factory import write_crops
-from model_factory import random_model
+from model_factory import Resampled, random_model
 from rich.console import Console
 from scorer_factory import write_scorer
 from typer.testing import CliRunner
@@ -21,8 +21,9 @@ from deepkd.evaluation.evaluate import evaluate_files
 from deepkd.evaluation.metrics import Measure
 from deepkd.evaluation.pareto import COSTS, find_models, front, made
 from deepkd.models.checkpoints import save_model
-from deepkd.models.registry import build_model
+from deepkd.models.registry import MODELS, ModelSpec, build_model
 from deepkd.report.pareto import PANELS, pareto_tables
+from deepkd.scoring.model import InputFormat
 from deepkd.settings.evaluation import BenchmarkConfig, EvaluateConfig
 
 QUICK = ["--runs", "3", "--batch", "2", "--teacher", "pico"]
@@ -120,6 +121,22 @@ def test_every_model_is_measured_the_teachers_architecture_too(measured: tuple[d
     assert rows["green"]["auc"]["value"] == pytest.approx(expected.crops.auc.value, abs=1e-6)
     assert rows["blind"]["auc"]["value"] == 0.5
     assert document["data"] == {"name": "crops", "split": "all", "crops": 20}
+
+
+def test_a_model_that_torch_cannot_export_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MODELS, "resampled", ModelSpec(Resampled, InputFormat(size=64)))
+    model = build_model("resampled")
+    model.trained = True
+    exports = touched(tmp_path / "exports")
+    exports.mkdir()
+    (tmp_path / "models").mkdir()
+    save_model(model, tmp_path / "models" / "odd.safetensors")
+    write_scorer(tmp_path / "models" / "green.onnx")
+    config = BenchmarkConfig(teacher="pico")
+    entries, left_out = pareto_module._opened(tmp_path / "models", [], config, exports, [1])
+    assert [entry.contender.name for entry in entries] == ["pico (untrained)", "green"]
+    (one,) = left_out
+    assert one["path"] == "odd.safetensors" and "resampled: cannot be exported as ONNX" in one["reason"]
 
 
 def test_an_auc_without_an_interval_is_a_row_too() -> None:
