@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,11 @@ def load_checkpoint(path: Path, *, device: str = "cpu", allow_untrained: bool = 
         path = path / WEIGHTS_FILE
     if not path.is_file():
         raise ModelError(f"{path}: no such model; give {KINDS}")
+    if _is_torchscript(path):
+        raise ModelError(
+            f"{path}: a TorchScript export, which is for other programs; give the run folder that it was exported "
+            "from, or, where a command takes it, an .onnx file"
+        )
     readers = {".safetensors": _read_safetensors, ".pth": _read_published, ".pt": _read_published}
     if path.suffix not in readers:
         raise ModelError(f"{path}: unknown kind of model; give {KINDS}")
@@ -86,6 +92,14 @@ def load_checkpoint(path: Path, *, device: str = "cpu", allow_untrained: bool = 
         raise ModelError(f"{path}: its weights were never trained, so its scores mean nothing; train it first")
     model.module.eval().to(device)
     return model
+
+
+def _is_torchscript(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except Exception:  # damaged bytes lead it to errors of any class; whoever reads the file tells of them
+        return False
 
 
 def _read_safetensors(path: Path) -> TorchModel:

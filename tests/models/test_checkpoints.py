@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from deepkd.compression.export import export_torchscript
 from deepkd.errors import ModelError
 from deepkd.models.checkpoints import WEIGHTS_FILE, load_checkpoint, load_model, save_model
 from deepkd.models.registry import PUBLISHED_FORMAT, TorchModel, build_model
@@ -92,6 +93,10 @@ def _unknown_architecture(path: Path) -> None:
     save_model(model, path)
 
 
+def _torchscript(path: Path) -> None:
+    export_torchscript(trained(), path)
+
+
 BAD = {
     "missing.safetensors": (lambda path: None, "no such model"),
     "junk.safetensors": (lambda path: path.write_bytes(b"junk" * 100), "damaged or not a safetensors file"),
@@ -108,6 +113,9 @@ BAD = {
     "resnet.pth": (lambda path: torch.save({"fc.weight": torch.zeros(2)}, path), "another network"),
     "junk.onnx": (lambda path: path.write_bytes(b"junk" * 100), "damaged or not an ONNX model"),
     "weights.bin": (lambda path: path.write_bytes(b"junk"), "unknown kind of model"),
+    "exported.pt": (_torchscript, "exported.pt: a TorchScript export.*; give the run folder that it was exported from"),
+    "exported.ts": (_torchscript, "exported.ts: a TorchScript export"),
+    "cut.pt": (lambda path: path.write_bytes(b"PK\x03\x04" + b"junk" * 100), "damaged or not a torch checkpoint"),
     "folder": (lambda path: path.mkdir(), "holds no model.safetensors"),
 }
 
