@@ -18,7 +18,8 @@ def export(
     """Write a trained model as ONNX, for `deepkd detect` and any other runtime, or as TorchScript.
 
     Pre-processing is folded in, so that uint8 RGB crops go straight in; input format, calibration and thresholds are in
-    the file's metadata. Logits are compared with torch's first, and an export that differs by over 1e-4 is refused.
+    the file's metadata. Logits are compared with torch's first, and an export that differs by over 1e-4
+    (of the largest logit, where that is over 1) is refused.
     """
     from rich.console import Console
 

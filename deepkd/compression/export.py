@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -26,7 +27,8 @@ OPSET = 17
 TRACED = 2
 """Crops that the tracer sees; logits are compared on another number of them, so that no batch size is baked in."""
 TOLERANCE = 1e-4
-"""Largest difference between torch's and ONNX Runtime's logits that an export may show."""
+"""Largest difference between torch's and ONNX Runtime's logits that an export may show, as a share of the largest logit
+where that is over 1: single precision has seven digits, wherever the point is."""
 
 
 class Folded(nn.Module):
@@ -66,7 +68,7 @@ class Located(Folded):
 
 
 def folded(model: TorchModel, example: Tensor) -> Folded:
-    """The model as it is exported: with its evidence where its mean over the places is the logit, within 1e-4.
+    """The model as it is exported: with its evidence where its mean over the places is the logit, within `TOLERANCE`.
 
     Args:
         model: what to export.
@@ -77,10 +79,11 @@ def folded(model: TorchModel, example: Tensor) -> Folded:
     with evaluating(plain), torch.inference_mode():
         try:
             logit, evidence = located(example)
-            difference = (evidence.mean((1, 2)) - plain(example)).abs().max()
+            expected = plain(example)
+            difference = float((evidence.mean((1, 2)) - expected).abs().max())
         except (AttributeError, TypeError, RuntimeError, IndexError):  # a model of another build
             return plain
-    return located if logit.shape == example.shape[:1] and difference <= TOLERANCE else plain
+    return located if logit.shape == example.shape[:1] and difference <= _allowed(expected) else plain
 
 
 def export_onnx(model: TorchModel, path: Path, *, verify: bool = True) -> Path:
@@ -94,8 +97,8 @@ def export_onnx(model: TorchModel, path: Path, *, verify: bool = True) -> Path:
         verify: compare ONNX Runtime's logits with torch's first.
 
     Raises:
-        ModelError: torch cannot export it, the logits differ by more than 1e-4, or it takes no other number of crops
-            than it was traced on.
+        ModelError: torch cannot export it, the logits differ by more than `TOLERANCE`, or it takes no other number
+            of crops than it was traced on.
         OutputError: it cannot be written.
     """
     size = model.format.size
@@ -124,7 +127,7 @@ def export_torchscript(model: TorchModel, path: Path) -> Path:
     """Write `model` as TorchScript with dynamic batch, whole or not at all; its metadata is the extra file `deepkd`.
 
     Raises:
-        ModelError: torch cannot export it, or the logits differ by more than 1e-4.
+        ModelError: torch cannot export it, or the logits differ by more than `TOLERANCE`.
         OutputError: it cannot be written.
     """
     size = model.format.size
@@ -135,7 +138,8 @@ def export_torchscript(model: TorchModel, path: Path) -> Path:
         written = io.BytesIO()  # torch ends the process where it cannot write to a file
         torch.jit.save(traced, written, _extra_files={METADATA_KEY: json.dumps(onnx_metadata(model))})
         beside.write_bytes(written.getvalue())
-        _refuse((torch.jit.load(beside)(example) - network(example)).abs().max().item(), "TorchScript")
+        expected = network(example)
+        _refuse((torch.jit.load(beside)(example) - expected).abs().max().item(), _allowed(expected), "TorchScript")
     return path
 
 
@@ -195,7 +199,8 @@ def onnx_metadata(model: TorchModel) -> dict[str, Any]:
 
 def _verify(path: Path, network: Folded, example: Tensor) -> None:
     with evaluating(network), torch.inference_mode():
-        expected = Folded.forward(network, example).numpy()
+        reference = Folded.forward(network, example)
+    expected = reference.numpy()
     scorer, crops = Scorer.load(path), list(example.numpy())
     try:
         difference = float(np.abs(scorer.logits(crops) - expected).max())
@@ -205,13 +210,18 @@ def _verify(path: Path, network: Folded, example: Tensor) -> None:
         ) from error
     if scorer.has_evidence:
         difference = max(difference, float(np.abs(scorer.evidence(crops)[1].mean((1, 2)) - expected).max()))
-    _refuse(difference, "ONNX Runtime")
+    _refuse(difference, _allowed(reference), "ONNX Runtime")
 
 
-def _refuse(difference: float, what: str) -> None:
+def _allowed(logits: Tensor) -> float:
+    """How far from these logits an export's may be: `TOLERANCE` of the largest, or of 1 where all are smaller."""
+    return TOLERANCE * max(1.0, float(logits.abs().max()))
+
+
+def _refuse(difference: float, allowed: float, what: str) -> None:
     """Raise unless the difference is a number and small."""
-    if not difference <= TOLERANCE:
-        raise ModelError(f"export refused: {what}'s logits differ from torch's by {difference:.1e} > {TOLERANCE}")
+    if not (math.isfinite(difference) and difference <= allowed):
+        raise ModelError(f"export refused: {what}'s logits differ from torch's by {difference:.1e} > {allowed:.1e}")
 
 
 FORMATS: dict[str, Callable[[TorchModel, Path], Path]] = {"onnx": export_onnx, "torchscript": export_torchscript}

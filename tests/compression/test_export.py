@@ -66,10 +66,16 @@ def test_an_export_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.M
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("shift", "refused"), [(5e-5, False), (2e-4, True), (float("nan"), True)])
+@pytest.mark.parametrize(
+    ("confidence", "shift", "refused"),
+    [(0, 5e-5, False), (0, 2e-4, True), (0, float("nan"), True), (1000, 0.05, False), (1000, 0.2, True)],
+)
 def test_a_written_file_whose_logits_moved_is_refused(
-    shift: float, refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    confidence: float, shift: float, refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    model = trained()
+    nn.init.normal_(model.module.classifier.weight, 0, 0.1)
+    model.module.classifier.bias.data.fill_(confidence)
     save = export.save_described
 
     def spoil(graph: onnx.ModelProto, metadata: dict, out: Path) -> None:
@@ -79,10 +85,10 @@ def test_a_written_file_whose_logits_moved_is_refused(
 
     monkeypatch.setattr(export, "save_described", spoil)
     if not refused:
-        assert export_onnx(trained(), tmp_path / "m.onnx").exists()
+        assert export_onnx(model, tmp_path / "m.onnx").exists()
         return
     with pytest.raises(ModelError, match=r"export refused|not finite"):
-        export_onnx(trained(), tmp_path / "m.onnx")
+        export_onnx(model, tmp_path / "m.onnx")
     assert not list(tmp_path.iterdir())
 
 
@@ -236,6 +242,21 @@ def test_other_classifiers(name: str, located: bool, tmp_path: Path) -> None:
     nn.init.normal_(model.module.get_classifier().weight)
     model.trained = True
     assert Scorer.load(export_onnx(model, tmp_path / "m.onnx")).has_evidence == located
+
+
+def test_a_difference_without_end_is_refused() -> None:
+    with pytest.raises(ModelError, match="differ from torch's by inf"):
+        export._refuse(float("inf"), float("inf"), "ONNX Runtime")
+
+
+def test_logits_in_the_thousands_keep_their_evidence(tmp_path: Path) -> None:
+    model = trained()
+    nn.init.normal_(model.module.classifier.weight, 0, 300)
+    example = torch.from_numpy(model.format.batch(CROPS))
+    assert np.abs(model.logits(CROPS)).max() > 1000
+    assert isinstance(export.folded(model, example), export.Located)
+    assert export_onnx(model, tmp_path / "m.onnx").exists()
+    assert export.export_torchscript(model, tmp_path / "m.pt").exists()
 
 
 def test_torchscript_gives_the_same_logits_and_says_what_it_is(tmp_path: Path) -> None:
