@@ -27,6 +27,7 @@ from deepkd.models.widths import as_lists, resize
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import BATCH, InputFormat
 from deepkd.scoring.verdict import Thresholds
+from deepkd.text import first_sentence
 from deepkd.video.crops import CROP_RULES
 
 PUBLISHED_FORMAT = InputFormat(
@@ -189,7 +190,7 @@ def build_model(
         subclasses: names of REAL and FAKE subclasses that it shall tell apart; () gives one logit. See `Subclassed`.
 
     Raises:
-        ConfigError: an unknown name, or subclasses that are not of both labels.
+        ConfigError: an unknown name, a side that it cannot take, or subclasses that are not of both labels.
         ModelError: the widths are those of another architecture, or timm's model of that name is no classifier.
     """
     spec = model_spec(name)
@@ -203,6 +204,20 @@ def build_model(
     network = build_student(student, outputs) if student else spec.build(outputs=outputs)
     module = Subclassed(network, subclasses) if subclasses else network
     resize(module, widths)
+    if image_size not in (None, spec.format.size):
+        _try_side(name, module.eval(), chosen.size, spec.format.size)
     kept = (dataclasses.asdict(student) if student else {}) | ({"widths": as_lists(widths)} if widths else {})
     metadata = {"subclasses": list(subclasses)} if subclasses else {}
     return TorchModel(name, name, module.eval(), chosen, shape=kept or None, metadata=metadata)
+
+
+def _try_side(name: str, module: nn.Module, size: int, usual: int) -> None:
+    """Let the network see one crop of another side than its usual one, pixels; not all of them can."""
+    try:
+        with torch.no_grad():
+            module(torch.zeros(1, 3, size, size))
+    except Exception as error:  # torch's, and whatever architectures raise themselves
+        raise ConfigError(
+            f"{name}: cannot take image_size={size} ({first_sentence(error)}); it is made for {usual} px: leave "
+            "image_size out, or choose another model"
+        ) from error

@@ -63,6 +63,20 @@ def test_students_and_timm_classifiers_give_one_logit(name: str) -> None:
     assert model.macs > 0 and model.format.size == 64
 
 
+@pytest.mark.parametrize(
+    ("name", "size", "usual"), [("meso4", 64, 256), ("efficient-vit", 192, 224), ("deit_tiny_patch16_224", 96, 224)]
+)
+def test_a_side_that_an_architecture_cannot_take_is_refused(name: str, size: int, usual: int) -> None:
+    with pytest.raises(ConfigError, match=rf"^{name}: cannot take image_size={size} \(.*\); it is made for {usual} px"):
+        build_model(name, image_size=size)
+
+
+@pytest.mark.parametrize("changes", [{}, {"image_size": 256}, {"format": InputFormat(size=64)}])
+def test_the_usual_side_and_that_of_a_checkpoint_are_not_tried(changes: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deepkd.models.meso.Meso4.forward", lambda self, image: pytest.fail("a pass for nothing"))
+    assert not build_model("meso4", **changes).module.training
+
+
 @pytest.mark.parametrize("outputs", [1, 3])
 @pytest.mark.parametrize("name", ["repvit_m0_9", "efficientformerv2_s0", "levit_conv_128s"])
 def test_classifiers_with_several_or_wrapped_heads_start_undecided(name: str, outputs: int) -> None:
