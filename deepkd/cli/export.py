@@ -21,8 +21,7 @@ def export(
     the file's metadata. Logits are compared with torch's first, and an export that differs by over 1e-4
     (of the largest logit, where that is over 1) is refused.
     """
-    from rich.console import Console
-
+    from deepkd.cli.progress import wrote
     from deepkd.compression.export import ENDINGS, FORMATS
     from deepkd.errors import UsageError
     from deepkd.models.checkpoints import load_checkpoint
@@ -35,4 +34,4 @@ def export(
     model = load_checkpoint(run)
     model.name = name or model.name
     FORMATS[format](model, out)
-    Console(stderr=True).print(f"wrote {out} ({out.stat().st_size:,} bytes)", highlight=False, markup=False)
+    wrote(out, f" ({out.stat().st_size:,} bytes)")

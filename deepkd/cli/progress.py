@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TextIO
 
 EVERY_S = 10.0
@@ -22,6 +23,13 @@ def warn(text: str) -> None:
     from deepkd.text import visible
 
     print(f"warning: {visible(text)}", file=sys.stderr)
+
+
+def wrote(path: Path, about: str = "") -> None:
+    """A line on standard error that tells what was written, and `about` it; its name is shown as it is."""
+    from deepkd.text import visible
+
+    print(visible(f"wrote {path}{about}"), file=sys.stderr)
 
 
 def name_first(heading: str, texts: Sequence[str], *, rest: str = "more", out: TextIO | None = None) -> None:

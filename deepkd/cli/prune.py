@@ -36,6 +36,7 @@ def prune(
     config = load_config(PruneConfig, config_file, **settings)
     from rich.console import Console
 
+    from deepkd.cli.progress import wrote
     from deepkd.cli.training import following, warn
     from deepkd.compression.gradual import prune_in_steps
     from deepkd.machine import cores, machine
@@ -53,4 +54,4 @@ def prune(
     size = f"{pruned.params:,} parameters, {pruned.macs / 1e6:.1f} M multiply-accumulates"
     taken_ms = pruned.metadata["pruned"]["measured_ms"]
     size += "" if taken_ms is None else f", {taken_ms:.3g} ms for one crop when it was pruned"
-    console.print(f"wrote {out}: {size}", highlight=False, markup=False)
+    wrote(out, f": {size}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.markup import escape
 
-from deepkd.cli.progress import progress
+from deepkd.cli.progress import progress, wrote
 from deepkd.cli.progress import warn as progress_warn
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def following(run: Path, what: str) -> Iterator[Callable[["Progress"], None]]:
         yield report
     if leads():
         draw_training(run / "metrics.jsonl", run / "curves.png")
-        console.print(f"wrote {run}", highlight=False, markup=False)
+        wrote(run)
 
 
 def warn(message: str) -> None:

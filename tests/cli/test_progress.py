@@ -1,10 +1,12 @@
 """What progress says of speed and time holds for runs that go on as for those that begin."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from deepkd.cli import progress
+from deepkd.cli.training import following
 
 
 @pytest.fixture
@@ -30,3 +32,15 @@ def test_one_report_alone_has_no_speed(clock: list[float], capsys: pytest.Captur
     with progress.progress("detect", "clips") as show:
         show(1, 1)
     assert capsys.readouterr().err == "detect: 1/1 clips\n"
+
+
+def test_a_path_that_was_written_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]):
+    progress.wrote(Path("o:smile:[red]" + 90 * "x" + " y\n\x1b[1m.onnx"), " (7 bytes)")
+    assert capsys.readouterr() == ("", "wrote o:smile:[red]" + 90 * "x" + " y\\n\\x1b[1m.onnx (7 bytes)\n")
+
+
+def test_a_training_names_its_folder_as_it_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr("deepkd.report.plots.draw_training", lambda metrics, picture: None)
+    with following(Path(":smile:"), "train"):
+        pass
+    assert capsys.readouterr().err == "wrote :smile:\n"

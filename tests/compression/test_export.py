@@ -282,8 +282,10 @@ def test_torchscript_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest
 
 def test_the_command_writes_either_and_refuses_others(tmp_path: Path) -> None:
     run = save_model(trained(), tmp_path / "m.safetensors")
-    words = ["export", str(run), "--out", str(tmp_path / "m.pt"), "--format"]
-    assert CliRunner().invoke(app, [*words, "torchscript"]).exit_code == 0
-    assert (tmp_path / "m.pt").stat().st_size > 100_000
+    out = tmp_path / f"o:smile:[red]{90 * 'x'}.pt"
+    words = ["export", str(run), "--out", str(out), "--format"]
+    done = CliRunner().invoke(app, [*words, "torchscript"])
+    assert done.exit_code == 0 and out.stat().st_size > 100_000
+    assert done.stderr == f"wrote {out} ({out.stat().st_size:,} bytes)\n"
     refused = CliRunner().invoke(app, [*words, "tflite"])
     assert refused.exit_code == 2 and "choose from onnx, torchscript" in refused.stderr
