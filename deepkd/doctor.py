@@ -27,7 +27,7 @@ CORE = {
 """Module -> package of what `deepkd detect` needs."""
 TRAINING = (
     "torch", "torchvision", "torch-pruning", "timm", "efficientnet-pytorch", "facenet-pytorch", "safetensors",
-    "scikit-learn", "matplotlib", "onnx", "onnxscript",
+    "scikit-learn", "matplotlib", "onnx",
 )  # fmt: skip
 """Packages that the `train` extra adds."""
 DECODERS = {"h264": True, "hevc": False, "vp9": False, "libdav1d": False, "mpeg4": False, "mjpeg": False}
