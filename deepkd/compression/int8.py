@@ -81,7 +81,8 @@ def to_int8(
         for name in names:
             say(f"int8, {name}")
             files[name] = folder / f"{name}.onnx"
-            _quantise(prepared, files[name], batches, RECIPES[name], crops)
+            kept = kept_in_float(prepared, RECIPES[name], crops, threads=threads)
+            _quantise(prepared, files[name], batches, RECIPES[name], kept)
             finish(files[name], source, "int8", recipe=name, crops=len(crops))
             distances[name] = _distance(Scorer.load(files[name], threads=threads).logits(crops), expected)
         best = min(distances, key=lambda name: np.nan_to_num(distances[name], nan=np.inf))
@@ -100,7 +101,7 @@ def prepare(source: Path, folder: Path) -> Path:
     return prepared
 
 
-def _quantise(prepared: Path, out: Path, batches: Sequence[Image], recipe: Recipe, crops: Sequence[Image]) -> None:
+def _quantise(prepared: Path, out: Path, batches: Sequence[Image], recipe: Recipe, kept: list[str]) -> None:
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
     with _quiet():
@@ -114,7 +115,7 @@ def _quantise(prepared: Path, out: Path, batches: Sequence[Image], recipe: Recip
             per_channel=True,
             reduce_range=recipe.reduce_range,
             calibrate_method=CalibrationMethod[recipe.ranges],
-            nodes_to_exclude=kept_in_float(prepared, recipe, crops),
+            nodes_to_exclude=kept,
             extra_options={"CalibPercentile": 99.99} if recipe.ranges == "Percentile" else {},
         )
 
@@ -134,12 +135,13 @@ def _reader(batches: Sequence[Image]) -> object:
     return Reader()
 
 
-def kept_in_float(prepared: Path, recipe: Recipe, crops: Sequence[Image]) -> list[str]:
+def kept_in_float(prepared: Path, recipe: Recipe, crops: Sequence[Image], *, threads: int | None = None) -> list[str]:
     """The names of the layers that a recipe leaves in float32."""
     layers = [node.name for node, _ in weighted_layers(onnx.load(prepared))]
     kept: set[str] = {*layers[:1], *_last_layers(prepared)} if recipe.float_ends else set()
     if recipe.float_sensitive:
-        harm = sensitivity(prepared, [name for name in layers if name not in kept], crops[:SENSING])
+        others = [name for name in layers if name not in kept]
+        harm = sensitivity(prepared, others, crops[:SENSING], threads=threads)
         kept |= set(sorted(harm, key=lambda name: -harm[name])[: recipe.float_sensitive])
     return sorted(kept)
 
@@ -160,10 +162,15 @@ def _last_layers(prepared: Path) -> set[str]:
     return found
 
 
-def sensitivity(source: Path, layers: Sequence[str], crops: Sequence[Image]) -> dict[str, float]:
+def sensitivity(
+    source: Path, layers: Sequence[str], crops: Sequence[Image], *, threads: int | None = None
+) -> dict[str, float]:
     """Layer -> how far the logits move (RMS) when the weights of that layer alone are rounded to int8."""
-    expected = Scorer.load(source).logits(crops)
-    return {layer: _distance(Scorer(source, disturbed(source, layer)).logits(crops), expected) for layer in layers}
+    expected = Scorer.load(source, threads=threads).logits(crops)
+    return {
+        layer: _distance(Scorer(source, disturbed(source, layer), threads=threads).logits(crops), expected)
+        for layer in layers
+    }
 
 
 def _distance(logits: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> float:

@@ -122,6 +122,19 @@ def test_sensitive_layers_and_ends_are_left_in_float(source: Path, tmp_path: Pat
     assert set(ends) < set(more) and len(more) == 4
 
 
+def test_sensitivity_keeps_to_its_threads(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = []
+    start = Scorer.__init__
+
+    def noted(self: Scorer, *words, threads: int | None = None, **more) -> None:
+        taken.append(threads)
+        start(self, *words, threads=threads, **more)
+
+    monkeypatch.setattr(Scorer, "__init__", noted)
+    to_int8(source, tmp_path / "m.onnx", CROPS[:4], ["float-sensitive"], threads=1)
+    assert len(taken) > 10 and set(taken) == {1}
+
+
 def test_no_weight_moves_by_more_than_half_a_step(source: Path, tmp_path: Path) -> None:
     for node, tensor in weighted_layers(onnx.load(source)):
         weights = onnx.numpy_helper.to_array(tensor)
