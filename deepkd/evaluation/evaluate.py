@@ -18,6 +18,8 @@ from deepkd.evaluation.clips import evaluate_clips
 from deepkd.evaluation.evaluation import Evaluation, distinct_names, evaluate_rows
 from deepkd.evaluation.features import check_features, features_of
 from deepkd.evaluation.overlaps import (
+    Overlap,
+    Shown,
     overlaps_with_splits,
     overlaps_with_training,
     recipe_of,
@@ -116,12 +118,16 @@ def evaluate_files(
             models, data, config, names=names, conditions=conditions, folder=out, overwrite=overwrite, progress=progress
         )
     elsewhere = overlaps_with_splits(rows_of(data), everything, config.split)
-    trained = [overlaps_with_training(recipe_of(model), rows_of(data)) for model in models]
-    rest = zip(found, models, shares, trained, strict=True)
-    return [
-        replace(one, sha256=model.sha256, training_data=share, overlaps=elsewhere + seen)
-        for one, model, share, seen in rest
-    ]
+    rest = zip(found, models, shares, strict=True)
+    return [_told(one, model, share, elsewhere, rows_of(data)) for one, model, share in rest]
+
+
+def _told(
+    found: Evaluation, model: Any, share: float | None, elsewhere: tuple[Overlap, ...], rows: Sequence[Shown]
+) -> Evaluation:
+    """The evaluation with what is known of its model, and of what this has seen before."""
+    seen = overlaps_with_training(recipe_of(model), rows)
+    return replace(found, sha256=model.sha256, training_data=share, overlaps=elsewhere + seen)
 
 
 def _checked(config: EvaluateConfig) -> Path:
