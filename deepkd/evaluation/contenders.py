@@ -1,6 +1,7 @@
 """Contenders: models opened for a benchmark, each in the runtime that it is measured in."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from deepkd.errors import ConfigError, ModelError
 from deepkd.images import Image
 from deepkd.scoring.model import CropModel, InputFormat, Scorer, is_onnx
 from deepkd.scoring.runtimes import start
+from deepkd.scoring.seal import SEAL_KEY
 from deepkd.shipped import shipped_students
 
 if TYPE_CHECKING:
@@ -21,6 +23,11 @@ TEACHER = "cross-efficient-vit"
 """The teacher unless another is named: its published architecture, untrained, for its size and speed."""
 STUDENT = "deepkd-nano"
 """The student unless another is named: the shipped one."""
+
+PASSING = {"name", "deepkd", "macs", SEAL_KEY}
+"""What may differ between exports of one checkpoint: the name they were given, and what other versions make of them."""
+SAME_LOGITS = 1e-3
+"""Largest difference of a checkpoint's logits from its export's, which may have been made on another machine."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,8 @@ def open_contenders(
     """A model as it is deployed, and a teacher that is a torch model as an ONNX file too.
 
     Args:
-        argument: run folder, file, shipped name or registry name; a student's run folder stands for its ONNX file.
+        argument: run folder, file, shipped name or registry name; a student's run folder stands for the
+            `model.onnx` in it, where that is the run's own export.
         role: `teacher`, `student` or `other`; a student is deployed as an ONNX file, whatever it is given as.
         folder: where exports go that are made for the measurement only.
         threads: of the runtime.
@@ -101,8 +109,8 @@ def open_contenders(
     Raises:
         ModelError: nothing of that name, or a file that cannot be used.
     """
-    files = sorted(Path(argument).glob("*.onnx"), key=lambda path: (path.stem != "model", path.name))
-    argument = str(files[0]) if files and role == "student" else argument
+    if role == "student" and Path(argument).is_dir():
+        argument = str(_export_of(Path(argument)) or argument)
     model = open_model(argument, threads=threads, runtime=runtime)
     if isinstance(model, Scorer):
         return [_from_scorer(model, role)]
@@ -111,6 +119,50 @@ def open_contenders(
         return [deployed]
     twin = exported(deployed, folder, threads=threads, runtime=runtime)
     return [replace(twin, twin=False)] if role == "student" else [deployed, twin]
+
+
+def _export_of(run: Path) -> Path | None:
+    from deepkd.models.checkpoints import WEIGHTS_FILE
+
+    return export_beside(run / WEIGHTS_FILE)
+
+
+def export_beside(checkpoint: Path) -> Path | None:
+    """The ONNX file of a checkpoint's name in its folder, if it is the checkpoint's export."""
+    from deepkd.models.checkpoints import load_checkpoint
+
+    path = checkpoint.with_suffix(".onnx")
+    if checkpoint.suffix == ".onnx" or not path.is_file():
+        return None
+    try:
+        model = load_checkpoint(checkpoint)
+    except ModelError:
+        return None
+    return path if is_export(path, model) else None
+
+
+def is_export(path: Path, model: "TorchModel") -> bool:
+    """Whether an ONNX file is a checkpoint's export, from what both say of themselves and from their logits.
+
+    A file that cannot be used is nobody's export.
+    """
+    from deepkd.compression.export import onnx_metadata
+
+    try:
+        scorer = Scorer.load(path)
+    except ModelError:
+        return False
+    said = [_lasting(metadata) for metadata in (scorer.metadata, json.loads(json.dumps(onnx_metadata(model))))]
+    if said[0] != said[1]:
+        return False
+    size = model.format.size
+    crops = list(np.random.default_rng(0).integers(0, 256, (3, size, size, 3), np.uint8))
+    return bool(np.abs(scorer.logits(crops) - model.logits(crops)).max() <= SAME_LOGITS)
+
+
+def _lasting(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file says of its model, without what two exports of one checkpoint may differ in."""
+    return {key: value for key, value in metadata.items() if key not in PASSING}
 
 
 def _from_scorer(model: Scorer, role: str) -> Contender:

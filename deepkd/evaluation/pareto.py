@@ -15,7 +15,7 @@ from deepkd.data.clips import Warn
 from deepkd.data.crops import CropSet
 from deepkd.errors import ModelError
 from deepkd.evaluation.benchmark import Say, Timing, judging_crops, take_turns
-from deepkd.evaluation.contenders import TEACHER, Contender, Session, open_contenders
+from deepkd.evaluation.contenders import TEACHER, Contender, Session, export_beside, open_contenders
 from deepkd.evaluation.evaluate import evaluate
 from deepkd.evaluation.evaluation import distinct_names
 from deepkd.evaluation.metrics import Measure
@@ -114,7 +114,7 @@ def _timed(entries: Sequence[Entry], threads: int, config: BenchmarkConfig, say:
 
 
 def find_models(folder: Path) -> list[Path]:
-    """ONNX files and the checkpoints that have none of their name, under a folder, without the steps of a pruning.
+    """ONNX files and checkpoints under a folder, without the steps of a pruning.
 
     Raises:
         ModelError: there is none.
@@ -126,9 +126,8 @@ def find_models(folder: Path) -> list[Path]:
 
 
 def _files(folder: Path) -> list[Path]:
-    """What may be a model; the ONNX file of a checkpoint's name stands for it."""
-    found = [path for ending in ENDINGS for path in folder.rglob(f"*{ending}")]
-    return sorted(path for path in found if path.suffix == ".onnx" or not path.with_suffix(".onnx").exists())
+    """What may be a model."""
+    return sorted(path for ending in ENDINGS for path in folder.rglob(f"*{ending}"))
 
 
 def is_step(path: Path) -> bool:
@@ -154,8 +153,7 @@ def _opened(
     """The teacher, the models named and those found; and what was found that is no model."""
     teacher = config.teacher or TEACHER
     asked = [(teacher, "teacher", True), *((model, "student", True) for model in models)]
-    own_files = _own_files(teacher)
-    asked += [(str(path), "student", False) for path in find_models(folder) if path.resolve() not in own_files]
+    asked += [(str(path), "student", False) for path in _found(folder, teacher)]
     entries: list[Entry] = []
     left_out = _steps(folder)
     for number, (argument, role, named) in enumerate(asked):
@@ -177,11 +175,18 @@ def _opened(
     ], left_out
 
 
-def _own_files(teacher: str) -> set[Path]:
-    """The teacher's checkpoint, given as a file or as its run folder, and the ONNX file of its name."""
-    path = Path(teacher)
-    file = path / WEIGHTS_FILE if path.is_dir() else path
-    return {file.resolve(), file.with_suffix(".onnx").resolve()}
+def _found(folder: Path, teacher: str) -> list[Path]:
+    """The models of a folder, each once: for a checkpoint stands its export beside it, and the teacher is no student.
+
+    Args:
+        folder: see `find_models`.
+        teacher: a name, a file or a run folder.
+    """
+    files, path = find_models(folder), Path(teacher)
+    own = {(path / WEIGHTS_FILE if path.is_dir() else path).resolve()}
+    exports = {file: export for file in files if (export := export_beside(file))}
+    own |= {export.resolve() for file, export in exports.items() if file.resolve() in own}
+    return [file for file in files if file not in exports and file.resolve() not in own]
 
 
 def _again(contender: Contender, threads: int) -> CropModel:

@@ -12,6 +12,7 @@ import torch
 from crop_factory import write_crops
 from scorer_factory import SIDE, metadata, tinted_clip, write_scorer
 
+from deepkd.compression.export import export_onnx
 from deepkd.data.crops import load_crops
 from deepkd.errors import ModelError
 from deepkd.evaluation import benchmark as benchmarks
@@ -20,7 +21,7 @@ from deepkd.evaluation.benchmark import WARM_UP, benchmark, chosen, reduction, t
 from deepkd.evaluation.contenders import open_contenders, open_model
 from deepkd.evaluation.evaluate import evaluate
 from deepkd.evaluation.memory import peak_rss_mb
-from deepkd.models.checkpoints import save_model
+from deepkd.models.checkpoints import load_checkpoint, save_model
 from deepkd.models.registry import TorchModel, build_model
 from deepkd.report.benchmark import ROWS
 from deepkd.scoring.model import InputFormat, Scorer
@@ -242,15 +243,41 @@ def test_an_untrained_teacher_is_as_large_as_its_tensors(tmp_path):
     assert twin.model.logits(crops) == pytest.approx(deployed.model.logits(crops), abs=1e-4)
 
 
-def test_a_students_run_folder_stands_for_its_onnx(tmp_path):
+def test_a_students_run_folder_is_measured_as_its_own_export(tmp_path):
     run = tiny_run(tmp_path / "run")
     (exported,) = open_contenders(str(run), "student", tmp_path, threads=1)
     assert isinstance(exported.model, Scorer)
     assert (exported.runtime, exported.source, exported.twin) == ("onnxruntime", str(tmp_path / "student.onnx"), False)
-    write_scorer(run / "model-int8.onnx", name="smaller")
-    write_scorer(run / "model.onnx")
+    model = load_checkpoint(run)
+    model.name = "renamed"
+    export_onnx(model, run / "model.onnx")
     (found,) = open_contenders(str(run), "student", tmp_path, threads=1)
-    assert (found.name, found.source) == ("green", str(run / "model.onnx"))
+    assert (found.name, found.source) == ("renamed", str(run / "model.onnx"))
+
+
+def other_weights(run: Path) -> None:
+    """A file that says of itself what the run says, of other weights: the export of an earlier training."""
+    model = load_checkpoint(run)
+    torch.nn.init.constant_(model.module.get_classifier().bias, 1.0)
+    export_onnx(model, run / "model.onnx")
+
+
+@pytest.mark.parametrize(
+    "put",
+    [
+        lambda run: write_scorer(run / "deepkd-pico.onnx", name="deepkd-pico"),
+        lambda run: write_scorer(run / "model.onnx", name="tiny"),
+        lambda run: (run / "model.onnx").write_bytes(b"junk"),
+        other_weights,
+    ],
+    ids=["another name", "another network", "damaged", "other weights"],
+)
+def test_an_onnx_file_that_is_not_the_runs_export_does_not_stand_for_it(put, tmp_path):
+    run = tiny_run(tmp_path / "run")
+    put(run)
+    (student,) = open_contenders(str(run), "student", tmp_path, threads=1)
+    assert (student.name, student.source) == ("tiny", str(tmp_path / "student.onnx"))
+    assert student.params == build_model("pico", image_size=32).params
 
 
 @pytest.mark.parametrize(

@@ -60,14 +60,15 @@ def measured(place: Path) -> tuple[dict, Path]:
 
 def test_what_is_found(place: Path, tmp_path: Path) -> None:
     found = [str(path.relative_to(place / "models")) for path in find_models(place / "models")]
-    assert found == ["alone/model.safetensors", "blind.onnx", "both/model.onnx", "green.onnx", "mtcnn.onnx"]
+    both = ["both/model.onnx", "both/model.safetensors"]
+    assert found == ["alone/model.safetensors", "blind.onnx", *both, "green.onnx", "mtcnn.onnx"]
     with pytest.raises(ModelError, match=r"holds no \.onnx file and no run folder"):
         find_models(tmp_path)
 
 
 KEPT = [
     "a/best.safetensors", "pruned/model.safetensors", "published.pth", "step-by-step/f.onnx", "step-one.safetensors",
-    "teacher/model.onnx", "teacher/teacher-int8.onnx", "two-step-kd/f.onnx",
+    "teacher/model.onnx", "teacher/model.safetensors", "teacher/teacher-int8.onnx", "two-step-kd/f.onnx",
 ]  # fmt: skip
 STEPS = ["pruned/step-1.safetensors", "pruned/step-1/model.safetensors", "step-2.safetensors", "step-12/f.onnx"]
 
@@ -80,7 +81,7 @@ def touched(folder: Path, *names: str) -> Path:
 
 
 def test_only_steps_and_what_is_no_model_are_no_models(tmp_path: Path) -> None:
-    touched(tmp_path, *KEPT, *STEPS, "teacher/model.safetensors", "pruned/step-1/last.pt", "pruned/config.json")
+    touched(tmp_path, *KEPT, *STEPS, "pruned/step-1/last.pt", "pruned/config.json")
     assert [str(path.relative_to(tmp_path)) for path in find_models(tmp_path)] == KEPT
     own = [str(path.relative_to(tmp_path / "pruned")) for path in find_models(tmp_path / "pruned")]
     assert own == ["model.safetensors"], "the folder of a pruning itself"
@@ -92,6 +93,7 @@ def test_only_the_teachers_own_file_is_not_measured_twice(teacher: str, tmp_path
     model = random_model("pico")
     (tmp_path / "teacher").mkdir()
     save_model(model, tmp_path / "teacher" / "model.safetensors")
+    export_onnx(model, tmp_path / "teacher" / "model.onnx")
     write_scorer(tmp_path / "teacher" / "teacher-int8.onnx")
     exports = touched(tmp_path / "exports")
     exports.mkdir()
@@ -99,6 +101,18 @@ def test_only_the_teachers_own_file_is_not_measured_twice(teacher: str, tmp_path
     entries, left_out = pareto_module._opened(tmp_path, [], config, exports, [1])
     assert [entry.contender.role for entry in entries] == ["teacher", "student"] and not left_out
     assert entries[1].path == str(tmp_path / "teacher" / "teacher-int8.onnx")
+
+
+def test_only_a_checkpoints_own_export_stands_for_it(tmp_path: Path) -> None:
+    model = random_model("pico")
+    save_model(model, tmp_path / "fresh.safetensors")
+    export_onnx(model, tmp_path / "fresh.onnx")
+    save_model(model, tmp_path / "stale.safetensors")
+    write_scorer(tmp_path / "stale.onnx")
+    found = [path.name for path in pareto_module._found(tmp_path, "pico")]
+    assert found == ["fresh.onnx", "stale.onnx", "stale.safetensors"]
+    found = [path.name for path in pareto_module._found(tmp_path, str(tmp_path / "fresh.safetensors"))]
+    assert found == ["stale.onnx", "stale.safetensors"], "the teacher's export is the teacher"
 
 
 def test_every_model_is_measured_the_teachers_architecture_too(measured: tuple[dict, Path], place: Path) -> None:
