@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from deepkd.config import Config, setting
+from deepkd.errors import ConfigError
 from deepkd.settings.choices import DEVICES, LAYOUTS, RUNTIMES
 
 
@@ -63,7 +64,7 @@ class BenchmarkConfig(Config):
     )
     student: str | None = setting(None, "The small model. Without any model named it is the shipped deepkd-nano.")
     runs: int = setting(50, "Timed runs of each model, in turn.", low=3)
-    batch: int = setting(32, "Crops per call when throughput is measured.", low=1)
+    batch: int = setting(32, "Crops per call when throughput is measured, 32 at most.", low=1)
     threads: int | None = setting(None, "CPU threads of every runtime; by default all cores.", low=1)
     runtime: str = setting(
         "onnxruntime", "What computes ONNX files; openvino takes deepkd's extra of that name.", choices=RUNTIMES
@@ -76,3 +77,15 @@ class BenchmarkConfig(Config):
     video_runs: int = setting(3, "Timed runs of the clip with each model, in turn.", low=1)
     frames: int = setting(16, "Frames sampled from the clip.", low=1)
     format: str = setting("table", "What to print.", choices=("table", "json", "csv"))
+
+    def check(self) -> None:
+        """No model is called with more crops than `MAX_BATCH`."""
+        if self.batch > MAX_BATCH:
+            raise ConfigError(
+                f"batch={self.batch}: models are called with {MAX_BATCH} crops at most, which keeps memory flat; give "
+                f"--batch {MAX_BATCH} or less"
+            )
+
+
+MAX_BATCH = 32
+"""Crops that `deepkd.scoring.model` and PyTorch's models take per call: a larger batch would be measured in parts."""

@@ -14,7 +14,7 @@ from scorer_factory import SIDE, metadata, tinted_clip, write_scorer
 
 from deepkd.compression.export import export_onnx
 from deepkd.data.crops import load_crops
-from deepkd.errors import ModelError
+from deepkd.errors import ConfigError, ModelError
 from deepkd.evaluation import benchmark as benchmarks
 from deepkd.evaluation import memory
 from deepkd.evaluation.benchmark import WARM_UP, benchmark, chosen, reduction, take_turns
@@ -24,8 +24,8 @@ from deepkd.evaluation.memory import peak_rss_mb
 from deepkd.models.checkpoints import load_checkpoint, save_model
 from deepkd.models.registry import TorchModel, build_model
 from deepkd.report.benchmark import ROWS
-from deepkd.scoring.model import InputFormat, Scorer
-from deepkd.settings.evaluation import BenchmarkConfig, EvaluateConfig
+from deepkd.scoring.model import BATCH, InputFormat, Scorer
+from deepkd.settings.evaluation import MAX_BATCH, BenchmarkConfig, EvaluateConfig
 
 ROW = {
     "name", "role", "runtime", "params", "macs", "bytes", "latency_ms", "throughput_per_s", "peak_rss_mb", "auc",
@@ -218,6 +218,13 @@ def test_each_model_is_as_often_first_and_keeps_its_own_times(monkeypatch):
 )
 def test_what_is_measured_when_not_all_is_named(config, models, expected):
     assert chosen(BenchmarkConfig(**config), models) == expected
+
+
+def test_a_batch_is_what_every_model_is_called_with():
+    assert MAX_BATCH == BATCH
+    assert BenchmarkConfig(batch=MAX_BATCH).batch == MAX_BATCH
+    with pytest.raises(ConfigError, match=r"batch=33: models are called with 32 crops at most.*--batch 32"):
+        BenchmarkConfig(batch=33)
 
 
 def test_an_untrained_model_says_so_and_has_no_auc(tmp_path):
