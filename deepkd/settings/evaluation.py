@@ -1,6 +1,6 @@
 """What `deepkd evaluate` and `deepkd benchmark` take."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import ClassVar
 
@@ -79,13 +79,24 @@ class BenchmarkConfig(Config):
     format: str = setting("table", "What to print.", choices=("table", "json", "csv"))
 
     def check(self) -> None:
-        """No model is called with more crops than `MAX_BATCH`."""
+        """No model is called with more crops than `MAX_BATCH`, and what is said of crops or a clip takes some."""
         if self.batch > MAX_BATCH:
             raise ConfigError(
                 f"batch={self.batch}: models are called with {MAX_BATCH} crops at most, which keeps memory flat; give "
                 f"--batch {MAX_BATCH} or less"
             )
+        for source, (names, use) in IDLE_WITHOUT.items():
+            given = [item for item in fields(self) if item.name in names and getattr(self, item.name) != item.default]
+            if given and getattr(self, source) is None:
+                values = ", ".join(f"{item.name}={getattr(self, item.name)}" for item in given)
+                flags = ", ".join(f"--{item.name.replace('_', '-')}" for item in given)
+                raise ConfigError(f"{values}: for {use}, which takes --{source}; give it, or leave out {flags}")
 
 
 MAX_BATCH = 32
 """Crops that `deepkd.scoring.model` and PyTorch's models take per call: a larger batch would be measured in parts."""
+IDLE_WITHOUT = {
+    "data": (("split", "limit", "allow_training_data"), "AUC on labelled crops"),
+    "video": (("video_runs", "frames"), "timing a clip"),
+}
+"""What a benchmark may be given -> the settings that do nothing without it, and what they are for."""

@@ -70,3 +70,18 @@ def test_refusals(arguments, code, words):
     assert result.exit_code == code, result.stderr
     assert words in result.stderr
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--split", "val"), "split=val: for AUC on labelled crops, which takes --data; give it, or leave out --split"),
+        (("--limit", "9", "--allow-training-data"), "leave out --limit, --allow-training-data"),
+        (("--frames", "4"), "frames=4: for timing a clip, which takes --video; give it, or leave out --frames"),
+        (("--video-runs", "9", "--data", "crops"), "leave out --video-runs"),
+        (("--pareto", "models", "--split", "val"), "which takes --data"),
+    ],
+)
+def test_settings_that_would_do_nothing_are_refused(arguments, message):
+    result = run(*arguments)
+    assert result.exit_code == 2 and message in " ".join(result.stderr.split())
