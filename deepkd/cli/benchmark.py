@@ -1,5 +1,6 @@
 """`deepkd benchmark`: size and speed of models, side by side."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,16 +49,15 @@ def benchmark(
         return
     from deepkd.cli.progress import progress, say, warn
     from deepkd.evaluation.benchmark import benchmark as measure
-    from deepkd.outputs import check_output, settings_beside
-    from deepkd.report.benchmark import FORMATS, write_benchmark
+    from deepkd.outputs import settings_beside
+    from deepkd.report.benchmark import FILES, FORMATS, write_benchmark
 
-    if out:
-        check_output(out / "benchmark.json", overwrite=overwrite)
+    _check_files(out, FILES, overwrite=overwrite)
     with progress("benchmark", "turns") as show:
         document = measure(config, models or [], say=lambda text: say(f"benchmark: {text}"), warn=warn, progress=show)
     if out:
+        config.save(settings_beside(out / FILES[0]))
         write_benchmark(out, document)
-        config.save(settings_beside(out / "benchmark.json"))
     FORMATS[config.format](document)
 
 
@@ -66,17 +66,25 @@ def _pareto(folder: Path, config: BenchmarkConfig, models: list[str], out: Path 
     from deepkd.cli.progress import progress, say, warn
     from deepkd.errors import UsageError
     from deepkd.evaluation.pareto import pareto as measure
-    from deepkd.outputs import check_output, settings_beside
-    from deepkd.report.pareto import FORMATS, write_pareto
+    from deepkd.outputs import settings_beside
+    from deepkd.report.pareto import FILES, FORMATS, write_pareto
 
     for name in ("video", "student"):
         if getattr(config, name):
             raise UsageError(f"--pareto measures crops with every model of a folder; leave out --{name}")
-    if out:
-        check_output(out / "pareto.json", overwrite=overwrite)
+    _check_files(out, FILES, overwrite=overwrite)
     with progress("benchmark", "turns") as show:
         document = measure(folder, config, models, say=lambda text: say(f"benchmark: {text}"), warn=warn, progress=show)
     if out:
+        config.save(settings_beside(out / FILES[0]))
         write_pareto(out, document)
-        config.save(settings_beside(out / "pareto.json"))
     FORMATS[config.format](document)
+
+
+def _check_files(out: Path | None, names: Sequence[str], *, overwrite: bool) -> None:
+    """Make sure, before any work, that these files, and the settings beside the first, can be written to `out`."""
+    from deepkd.outputs import check_output, settings_beside
+
+    if out:
+        for file in (settings_beside(out / names[0]), *(out / name for name in names)):
+            check_output(file, overwrite=overwrite)

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deepkd.outputs import writing
-from deepkd.report.plots import RUNTIMES, draw_benchmark
+from deepkd.report.plots import BENCHMARK_PLOTS, RUNTIMES, draw_benchmark
 from deepkd.report.tables import print_json, print_table
 from deepkd.text import cell, csv_writer, visible
 
@@ -126,17 +126,21 @@ def benchmark_csv(document: Mapping[str, Any]) -> str:
     return text.getvalue()
 
 
+FILES = ("benchmark.json", "benchmark.csv", *BENCHMARK_PLOTS)
+"""What `write_benchmark` writes."""
+
+
 def write_benchmark(folder: Path, document: Mapping[str, Any]) -> None:
-    """Write `benchmark.json`, `benchmark.csv`, `benchmark.png` and `size-latency.png`, each whole or not at all.
+    """Write `FILES`, each whole or not at all, and the plots last: they need what may be missing.
 
     Raises:
         OutputError: a file cannot be written.
     """
-    draw_benchmark(folder, document)
-    with writing(folder / "benchmark.csv") as beside:
-        beside.write_text(benchmark_csv(document), encoding="utf-8")
-    with writing(folder / "benchmark.json") as beside:
+    with writing(folder / FILES[0]) as beside:
         beside.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    with writing(folder / FILES[1]) as beside:
+        beside.write_text(benchmark_csv(document), encoding="utf-8")
+    draw_benchmark(folder, document)
 
 
 FORMATS: dict[str, Callable[[Mapping[str, Any]], None]] = {

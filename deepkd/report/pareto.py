@@ -174,21 +174,23 @@ def _number(axes: Any, name: str, rows: list[Mapping[str, Any]]) -> None:
         )  # fmt: skip
 
 
+FILES = ("pareto.json", "pareto.csv", "pareto.png", "pareto.svg")
+"""What `write_pareto` writes; the plots only where AUC is known."""
+
+
 def write_pareto(folder: Path, document: Document) -> None:
-    """Write `pareto.json` and `pareto.csv`; where AUC is known `pareto.png` and `pareto.svg`. Each whole or not at all.
+    """Write `FILES`, each whole or not at all, and the plots last: they need what may be missing.
 
     Raises:
         OutputError: a file cannot be written.
     """
-    if any(row["auc"] for row in document["models"]):
-        for name in ("pareto.png", "pareto.svg"):
-            draw_pareto(folder / name, document)
-    for name, text in {
-        "pareto.csv": pareto_csv(document),
-        "pareto.json": json.dumps(document, indent=2) + "\n",
-    }.items():
+    texts = (json.dumps(document, indent=2) + "\n", pareto_csv(document))
+    for name, text in zip(FILES, texts, strict=False):
         with writing(folder / name) as beside:
             beside.write_text(text, encoding="utf-8")
+    if any(row["auc"] for row in document["models"]):
+        for name in FILES[2:]:
+            draw_pareto(folder / name, document)
 
 
 FORMATS: dict[str, Callable[[Document], None]] = {

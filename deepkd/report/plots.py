@@ -253,13 +253,16 @@ def _colored(curves: Sequence[Curves]) -> list[tuple[Curves, str]]:
     return [(one, COLORS[index % len(COLORS)]) for index, one in enumerate(curves)]
 
 
+BENCHMARK_PLOTS = ("benchmark.png", "size-latency.png")
+
+
 def draw_benchmark(folder: Path, document: Mapping[str, Any]) -> list[Path]:
     """Write `benchmark.png` (bars) and `size-latency.png` from a document of schema deepkd.benchmark/1.
 
     Raises:
         OutputError: a plot cannot be written.
     """
-    paths = [folder / "benchmark.png", folder / "size-latency.png"]
+    paths = [folder / name for name in BENCHMARK_PLOTS]
     draw_bars(paths[0], document)
     draw_size_latency(paths[1], document)
     return paths

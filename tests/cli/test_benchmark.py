@@ -9,6 +9,7 @@ from scorer_factory import write_scorer
 from typer.testing import CliRunner
 
 from deepkd.cli.app import app
+from deepkd.errors import UsageError
 
 QUICK = ("--runs", "3", "--batch", "2", "--threads", "1")
 
@@ -70,6 +71,35 @@ def test_refusals(arguments, code, words):
     assert result.exit_code == code, result.stderr
     assert words in result.stderr
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        ([], ("benchmark.json.config.json", "benchmark.csv", "benchmark.png", "size-latency.png")),
+        (["--pareto", "models"], ("pareto.json.config.json", "pareto.csv", "pareto.png", "pareto.svg")),
+    ],
+    ids=["pair", "pareto"],
+)
+def test_no_file_in_out_is_replaced_unasked(words, names, tmp_path):
+    for name in names:
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / name).write_text("mine")
+        result = run(*words, *QUICK, "--out", folder)
+        assert result.exit_code == 1 and "exists already" in " ".join(result.stderr.split())
+        assert [path.name for path in folder.iterdir()] == [name] and (folder / name).read_text() == "mine"
+
+
+def test_figures_are_kept_where_plots_cannot_be_drawn(pair, tmp_path, monkeypatch):
+    def fail(*_):
+        raise UsageError("no matplotlib")
+
+    monkeypatch.setattr("deepkd.report.benchmark.draw_benchmark", fail)
+    result = run(*pair, *QUICK, "--out", tmp_path)
+    assert result.exit_code == 2 and "no matplotlib" in result.stderr
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["benchmark.csv", "benchmark.json", "benchmark.json.config.json"]
 
 
 @pytest.mark.parametrize(
