@@ -76,7 +76,7 @@ def pareto(
         progress: told after each turn.
 
     Raises:
-        ModelError: the folder holds no model, or one that was named cannot be opened.
+        ModelError: the folder holds no model that can be used, or one that was named cannot be opened.
         DataError: the crops cannot be used, or a model was trained on them.
     """
     threads = (config.threads,) if config.threads else THREADS
@@ -117,8 +117,11 @@ def find_models(folder: Path) -> list[Path]:
     """ONNX files and checkpoints under a folder, without the steps of a pruning.
 
     Raises:
-        ModelError: there is none.
+        ModelError: there is no such folder, or no model in it.
     """
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "no such folder"
+        raise ModelError(f"{folder}: {what}; give --pareto the folder that runs are written to")
     kept = [path for path in _files(folder) if not is_step(path.relative_to(folder))]
     if not kept:
         raise ModelError(f"{folder}: holds no .onnx file and no run folder; give the folder that runs are written to")
@@ -168,6 +171,9 @@ def _opened(
             continue
         opened = {count: _again(contender, count) for count in threads}
         entries.append(Entry(argument, contender, opened))
+    if len(entries) == 1 and len(asked) > 1:
+        reason = left_out[-1]["reason"]
+        raise ModelError(f"{folder}: of {len(asked) - 1} found, nothing can be measured beside the teacher; {reason}")
     names = distinct_names([entry.contender.name for entry in entries], [entry.path for entry in entries])
     return [
         replace(entry, contender=replace(entry.contender, name=name))

@@ -238,3 +238,21 @@ def test_without_data_there_is_no_front(place: Path) -> None:
 def test_refusals(words: list[str], code: int, message: str, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["benchmark", "--pareto", str(tmp_path), *words], env={"COLUMNS": "200"})
     assert result.exit_code == code and message in result.stderr and not result.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("none", "none: no such folder; give --pareto the folder that runs are written to"),
+        ("mtcnn.onnx", "mtcnn.onnx: is a file; give --pareto the folder"),
+        (
+            "",
+            "of 1 found, nothing can be measured beside the teacher; {folder}/mtcnn.onnx: damaged or not an ONNX model",
+        ),
+    ],
+)
+def test_a_folder_without_anything_to_measure_is_an_error(name: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "mtcnn.onnx").write_bytes(b"junk")
+    words = ["benchmark", "--pareto", str(tmp_path / name), *QUICK]
+    result = CliRunner().invoke(app, words, env={"COLUMNS": "300"})
+    assert result.exit_code == 1 and message.format(folder=tmp_path) in result.stderr and not result.stdout
