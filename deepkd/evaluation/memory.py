@@ -1,9 +1,10 @@
-"""The peak memory of a model in its own process: `python -m deepkd.evaluation.memory RUNTIME SOURCE SIZE THREADS`.
+"""The peak memory of a model in its own process, given RUNTIME SOURCE SIZE THREADS.
 
-Prints megabytes, or nothing where they are not known. The process imports what the runtime needs, opens the model and
-scores single crops, as an analyst's process would; nothing of the program that asks is counted.
+It prints megabytes, or nothing where they are not known. The process imports what the runtime needs, opens the model
+and scores single crops, as an analyst's process would; nothing of the program that asks is counted.
 """
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,11 @@ from deepkd.errors import ModelError
 
 CROPS = 3
 """Crops scored one by one: the second call is where runtimes settle."""
+START = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
+    "from deepkd.evaluation.memory import main; main(*sys.argv[1:])"
+)
+"""What the process runs: it imports from where the one that asks does, whatever lies in the folder it is started in."""
 
 
 def peak_rss_mb(runtime: str, source: str, *, size: int, threads: int) -> float | None:
@@ -30,12 +36,19 @@ def peak_rss_mb(runtime: str, source: str, *, size: int, threads: int) -> float 
     Raises:
         ModelError: the process failed.
     """
-    command = [sys.executable, "-m", "deepkd.evaluation.memory", runtime, source, str(size), str(threads)]
+    places = json.dumps([str(place) for place in sys.path])
+    command = [sys.executable, "-P", "-c", START, places, runtime, source, str(size), str(threads)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise ModelError(f"{source}: its memory could not be measured ({last})")
     return float(done.stdout) if done.stdout.strip() else None
+
+
+def main(runtime: str, source: str, size: str, threads: str) -> None:
+    """Score some crops and print this process's peak memory, MB, or an empty line."""
+    _score_some(runtime, source, int(size), int(threads))
+    print(_own_peak_mb() or "")
 
 
 def _score_some(runtime: str, source: str, size: int, threads: int) -> None:
@@ -72,8 +85,3 @@ def _own_peak_mb() -> float | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
-
-
-if __name__ == "__main__":
-    _score_some(sys.argv[1], sys.argv[2], *map(int, sys.argv[3:]))
-    print(_own_peak_mb() or "")

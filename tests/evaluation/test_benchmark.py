@@ -2,28 +2,23 @@
 
 import dataclasses
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from crop_factory import write_crops
-from scorer_factory import SIDE, metadata, tinted_clip, write_scorer
+from scorer_factory import metadata, tinted_clip, write_scorer
 
 from deepkd.compression.export import export_onnx
 from deepkd.data.crops import load_crops
 from deepkd.errors import ConfigError, ModelError
 from deepkd.evaluation import benchmark as benchmarks
-from deepkd.evaluation import memory
 from deepkd.evaluation.benchmark import WARM_UP, benchmark, chosen, reduction, take_turns
 from deepkd.evaluation.contenders import open_contenders, open_model
 from deepkd.evaluation.evaluate import evaluate
-from deepkd.evaluation.memory import peak_rss_mb
 from deepkd.models.checkpoints import load_checkpoint, save_model
 from deepkd.models.registry import TorchModel, build_model
-from deepkd.report.benchmark import ROWS
 from deepkd.scoring.model import BATCH, InputFormat, Scorer
 from deepkd.settings.evaluation import MAX_BATCH, BenchmarkConfig, EvaluateConfig
 
@@ -315,40 +310,3 @@ def test_what_is_no_model_is_refused_by_name(argument, words):
 def test_an_untrained_checkpoint_is_refused(tmp_path):
     with pytest.raises(ModelError, match="never trained"):
         open_model(str(tiny_run(tmp_path / "run", trained=False)), threads=1)
-
-
-def test_memory_of_the_asking_process_does_not_count(tmp_path):
-    path = write_scorer(tmp_path / "green.onnx")
-    code = (
-        "import numpy as np; from deepkd.evaluation.memory import peak_rss_mb;"
-        "weight = np.ones(60_000_000);"  # 480 MB
-        f"print(peak_rss_mb('onnxruntime', {str(path)!r}, size={SIDE}, threads=1))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert 10 < float(done.stdout) < 400
-
-
-def test_memory_of_one_runtime_holds_no_session_of_another(tmp_path):
-    pytest.importorskip("openvino")
-    path = write_scorer(tmp_path / "green.onnx")
-    code = (
-        "import sys; sys.modules['onnxruntime'] = None; from deepkd.evaluation.memory import _score_some;"
-        f"_score_some('openvino', {str(path)!r}, {SIDE}, 1); print('scored')"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "scored\n"
-
-
-def test_memory_that_cannot_be_measured_is_an_error(tmp_path):
-    with pytest.raises(ModelError, match=r"none\.onnx: its memory could not be measured"):
-        peak_rss_mb("onnxruntime", str(tmp_path / "none.onnx"), size=SIDE, threads=1)
-
-
-def test_memory_is_unknown_where_the_system_has_no_measure(monkeypatch, tmp_path):
-    monkeypatch.setattr(Path, "is_file", lambda _: False)
-    monkeypatch.setitem(sys.modules, "resource", None)
-    assert memory._own_peak_mb() is None
-    silent = subprocess.CompletedProcess([], 0, stdout="\n", stderr="")
-    monkeypatch.setattr(memory.subprocess, "run", lambda *_, **__: silent)
-    assert peak_rss_mb("onnxruntime", "any.onnx", size=SIDE, threads=1) is None
-    assert ROWS["Peak memory of a process"]({"peak_rss_mb": None}) == "-"
