@@ -146,10 +146,15 @@ def take_turns(
         model.logits(images)
     turns = [(1, "single")] * runs + [(batch, "batch")] * max(3, runs // THROUGHPUT_SHARE)
     for done, (count, kind) in enumerate(turns, start=1):
-        for index in [(done - 1 + place) % len(models) for place in range(len(models))]:
+        for index in _order(done - 1, len(models)):
             getattr(timings[index], kind).append(_timed(models[index], crops[index][:count]))
         progress(done, len(turns))
     return timings
+
+
+def _order(turn: int, count: int) -> list[int]:
+    """Who comes first, second, ... in a turn: A B C, then B C A, then C A B."""
+    return [(turn + place) % count for place in range(count)]
 
 
 def _noise(random: np.random.Generator, format: InputFormat, count: int) -> list[Image]:
@@ -271,13 +276,14 @@ def _end_to_end(
     detector = load_detector("mtcnn", threads=threads)
     how = DetectConfig(frames=config.frames, single_look=True)  # the same frames for both
     found: dict[str, list[dict[str, float]]] = {role: [] for role in ("teacher", "student") if role in deployed}
+    roles = list(found)
     for turn in range(1 + config.video_runs):
-        for role, timings in found.items():
+        for role in [roles[index] for index in _order(turn, len(roles))]:
             model = deployed[role].model
             judge = _Judge(model, calibration_of(model), thresholds_of(model))
             verdict = detect(config.video, cast("Scorer", judge), detector, how)
             if turn:  # the first turn warms up
-                timings.append(dict(verdict.timing_ms))
+                found[role].append(dict(verdict.timing_ms))
     breakdown = {role: _medians(timings) for role, timings in found.items()}
     return {
         "video": as_text(config.video),

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from deepkd.data.crops import load_crops
 from deepkd.errors import ConfigError, ModelError
 from deepkd.evaluation import benchmark as benchmarks
 from deepkd.evaluation.benchmark import WARM_UP, benchmark, chosen, reduction, take_turns
-from deepkd.evaluation.contenders import open_contenders, open_model
+from deepkd.evaluation.contenders import Contender, open_contenders, open_model
 from deepkd.evaluation.evaluate import evaluate
 from deepkd.models.checkpoints import load_checkpoint, save_model
 from deepkd.models.registry import TorchModel, build_model
@@ -130,6 +131,25 @@ def test_the_clip_is_timed_with_both_models(measured):
         parts = [stages[stage] for stage in ("decode", "faces", "score")]
         assert all(part > 0 for part in parts)
         assert sum(parts) <= stages["total"] * 1.01
+
+
+def test_both_models_come_first_with_the_clip_by_turns(tmp_path, monkeypatch):
+    calls = []
+
+    def detect(_, judge, *__):
+        calls.append(judge.model.name)
+        return SimpleNamespace(timing_ms={"total": float(len(calls))})
+
+    monkeypatch.setattr("deepkd.detect.detect", detect)
+    models = [open_model(str(write_scorer(tmp_path / f"{name}.onnx", name=name)), threads=1) for name in "TS"]
+    contenders = [
+        Contender(model.name, role, "onnxruntime", model, "", 1, 1, 1, True)
+        for model, role in zip(models, ("teacher", "student"), strict=True)
+    ]
+    config = BenchmarkConfig(video=tmp_path / "clip.mp4", video_runs=3)
+    clip = benchmarks._end_to_end(config, contenders, 1, lambda _: None)
+    assert "".join(calls) == "TS" + "ST" + "TS" + "ST", "the first turn warms up"
+    assert (clip["teacher_s"], clip["student_s"]) == (0.005, 0.006)
 
 
 def test_an_onnx_process_holds_no_torch(measured):
