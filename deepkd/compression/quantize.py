@@ -28,7 +28,7 @@ from deepkd.evaluation.overlaps import training_shares
 from deepkd.evaluation.scores import Progress, logits_of
 from deepkd.machine import cores, machine
 from deepkd.models.checkpoints import load_checkpoint
-from deepkd.outputs import scratch, writing
+from deepkd.outputs import check_spared, scratch, writing
 from deepkd.scoring.model import Scorer, is_onnx
 from deepkd.settings.compression import QuantizeConfig
 
@@ -96,12 +96,12 @@ def quantize(
     Raises:
         ModelError: the model cannot be used.
         ConfigError, DataError: the crops cannot be used, are of one class, or trained or calibrate what they judge.
-        OutputError: the file cannot be written.
+        OutputError: the file cannot be written, or is the model itself.
     """
     threads = config.threads or cores()
     where = machine(threads)
     with scratch() as folder:
-        source = _float32(argument, folder)
+        source = _float32(argument, folder, out)
         shown, judged = _crops(data, config)
         [share] = training_shares([source.name], [source], judged, allow=config.allow_training_data, warn=warn)
         files, distances = _converted(source.path, shown, config, folder, say)
@@ -128,9 +128,10 @@ def as_onnx(argument: str, folder: Path) -> Path:
     return export_onnx(load_checkpoint(Path(argument)), folder / "float32.onnx")
 
 
-def _float32(argument: str, folder: Path) -> Scorer:
-    """The same, opened, if no arithmetic was made cheaper in it yet."""
+def _float32(argument: str, folder: Path, out: Path) -> Scorer:
+    """The same, opened, if no arithmetic was made cheaper in it yet and `out` is another file."""
     source = Scorer.load(as_onnx(argument, folder))
+    check_spared([out], [source.path])
     made = source.metadata.get("quantized")
     if made:
         raise ModelError(f"{argument}: quantised already ({made['variant']}); give the float32 model it was made of")

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,7 @@ CROPS = [
 ]
 """Noise on plain colours: a random network tells the colours apart."""
 QUICK = QuantizeConfig(samples=4, runs=3, int8="plain", resamples=20, threads=1)
+FEW = ["--int8", "plain", "--samples", "4", "--runs", "3", "--resamples", "20", "--threads", "1"]
 SAME = ("params", "macs", "format", "calibration", "thresholds")
 
 
@@ -265,6 +267,18 @@ def test_what_is_quantised_already_is_refused_by_its_name(source: Path, tmp_path
         quantize(str(tmp_path / "half.onnx"), tmp_path, tmp_path / "m.onnx", QUICK)
 
 
+@pytest.mark.parametrize("link", [False, True])
+def test_the_float32_model_itself_is_never_replaced(link: bool, source: Path, data: Path, tmp_path: Path) -> None:
+    model = out = Path(shutil.copy(source, tmp_path / "m.onnx"))
+    if link:
+        out = tmp_path / "same.onnx"
+        out.symlink_to(model)
+    words = ["quantize", str(model), "--data", str(data), "--out", str(out), "--overwrite", "--keep", "weights"]
+    result = CliRunner().invoke(app, [*words, *FEW], env={"COLUMNS": "300"})
+    assert result.exit_code == 1 and f"{out.name}: is one of the inputs" in result.stderr
+    assert model.read_bytes() == source.read_bytes() and not result.stdout
+
+
 def test_a_variant_that_overflows_is_a_row_that_says_no(data: Path, tmp_path: Path) -> None:
     model = random_model("pico")
     model.module.get_classifier().weight.data.abs_().mul_(1e6)
@@ -308,7 +322,7 @@ def test_nothing_is_written_where_nothing_pays(
 def test_crops_that_show_the_ranges_do_not_judge_them(words: str, source: Path, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.onnx"
     command = ["quantize", str(source), "--data", str(data), "--out", str(out), "--keep", "int8", *words.split()]
-    command += ["--int8", "plain", "--samples", "4", "--runs", "3", "--resamples", "20", "--threads", "1"]
+    command += FEW
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 2 and "what shows the ranges of int8 would judge it" in result.stderr
     assert "--allow-training-data" in result.stderr and not out.exists()
@@ -328,7 +342,7 @@ def test_one_class_is_refused(source: Path, tmp_path: Path) -> None:
 def test_the_command_takes_a_checkpoint_and_prints_table_or_json(data: Path, tmp_path: Path) -> None:
     run = save_model(random_model("pico"), tmp_path / "m.safetensors")
     words = ["quantize", str(run), "--data", str(data), "--out", str(tmp_path / "m.onnx"), "--keep", "int8"]
-    words += ["--int8", "plain", "--samples", "4", "--runs", "3", "--resamples", "20", "--threads", "1"]
+    words += FEW
     printed = CliRunner().invoke(app, [*words, "--format", "json"])
     assert printed.exit_code == 0, printed.stderr
     document = json.loads(printed.stdout)
