@@ -30,13 +30,15 @@ def quantize(
     config = load_config(QuantizeConfig, config_file, **settings)
     from deepkd.cli.progress import progress, say, warn
     from deepkd.compression.quantize import quantize as measure
-    from deepkd.outputs import check_ending, check_output
+    from deepkd.outputs import check_ending, check_result, settings_beside
     from deepkd.report.quantize import FORMATS
 
     check_ending(out, ".onnx")
-    check_output(out, overwrite=overwrite)
+    check_result(out, overwrite=overwrite)
     with progress("quantize", "turns") as show:
         document = measure(
             model, data, out, config, say=lambda text: say(f"quantize: {text}"), warn=warn, progress=show
         )
+    if document["written"]:
+        config.save(settings_beside(out))
     FORMATS[config.format](document)

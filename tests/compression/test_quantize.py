@@ -21,6 +21,7 @@ from deepkd.compression.export import export_onnx
 from deepkd.compression.graphs import CONVERSIONS, rounded, weighted_layers, weights_only
 from deepkd.compression.int8 import RECIPES, Recipe, kept_in_float, prepare, sensitivity, to_int8
 from deepkd.compression.quantize import Trial, by_chance, paired_ratio, quantize
+from deepkd.config import load_config
 from deepkd.errors import DataError, ModelError
 from deepkd.evaluation.benchmark import Timing
 from deepkd.evaluation.metrics import Measure, auc, auc_change
@@ -277,6 +278,7 @@ def test_the_float32_model_itself_is_never_replaced(link: bool, source: Path, da
     result = CliRunner().invoke(app, [*words, *FEW], env={"COLUMNS": "300"})
     assert result.exit_code == 1 and f"{out.name}: is one of the inputs" in result.stderr
     assert model.read_bytes() == source.read_bytes() and not result.stdout
+    assert not list(tmp_path.glob("*.json"))
 
 
 def test_a_variant_that_overflows_is_a_row_that_says_no(data: Path, tmp_path: Path) -> None:
@@ -347,6 +349,8 @@ def test_the_command_takes_a_checkpoint_and_prints_table_or_json(data: Path, tmp
     assert printed.exit_code == 0, printed.stderr
     document = json.loads(printed.stdout)
     assert document["written"]["variant"] == "int8"
+    kept = load_config(QuantizeConfig, tmp_path / "m.onnx.config.json")
+    assert (kept.keep, kept.int8, kept.samples) == ("int8", "plain", 4)
     again = CliRunner().invoke(app, words)
     assert again.exit_code == 1 and "--overwrite" in again.stderr
     console = Console(record=True, width=200, file=io.StringIO())
