@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from deepkd.compression.importance import CRITERIA, drawn
+from deepkd.compression.importance import CRITERIA, check_both, drawn
 from deepkd.compression.latency import latency_ms, prune_to_latency
 from deepkd.compression.prune import Target, prune
 from deepkd.data.clips import Warn
@@ -82,6 +82,10 @@ def prune_in_steps(
 def _crops(data: Path, config: PruneConfig, earlier: Sequence[TorchModel], warn: Warn) -> tuple[CropSet, CropSet]:
     """What shows channels' worth and is fine-tuned on, and what is held out, of which `earlier` models know nothing."""
     crops, val = load_crops(data, "train", limit=config.limit), load_crops(data, "val", limit=config.val_limit)
+    if config.criterion == "taylor":  # the others look at no crops
+        fewer = ", a larger --limit" if config.limit else ""
+        advice = f"to show what channels are worth; give another --data{fewer} or --criterion"
+        check_both(crops, f"{data}: split 'train'", advice)
     check_validation(val)
     check_held_out(crops, val, [(model.name, inherited(model)) for model in earlier], warn=warn)
     return crops, val

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from deepkd.data.crops import CropSet
 from deepkd.data.sampling import SAMPLINGS
+from deepkd.errors import DataError
 from deepkd.models.registry import TorchModel, evaluating, views_of
 from deepkd.scoring.model import BATCH, InputFormat
 
@@ -38,6 +39,21 @@ def drawn(crops: CropSet, format: InputFormat, count: int, *, seed: int = 0) -> 
         part = rows[start : start + BATCH]
         images = format.batch([crops.image(row) for row in part])
         yield torch.from_numpy(images), torch.from_numpy(crops.labels[part])
+
+
+def check_both(crops: CropSet, where: str, advice: str) -> None:
+    """Make sure, before any work, that there are crops of both labels to draw from.
+
+    Args:
+        crops: to be drawn from.
+        where: what they are, for the message: folder and split.
+        advice: what they are for, and what to change.
+
+    Raises:
+        DataError: they are of one label, or none.
+    """
+    if not {"REAL", "FAKE"} <= {row.label for row in crops.rows}:
+        raise DataError(f"{where} needs REAL and FAKE rows {advice}")
 
 
 def drawn_rows(crops: CropSet, count: int, *, seed: int = 0) -> list[int]:

@@ -17,11 +17,11 @@ import numpy.typing as npt
 
 from deepkd.compression.export import export_onnx
 from deepkd.compression.graphs import CONVERSIONS
-from deepkd.compression.importance import drawn_rows
+from deepkd.compression.importance import check_both, drawn_rows
 from deepkd.compression.int8 import RECIPES, to_int8
 from deepkd.data.clips import Warn
 from deepkd.data.crops import CropSet, load_crops
-from deepkd.errors import ConfigError, DataError, ModelError
+from deepkd.errors import ConfigError, ModelError
 from deepkd.evaluation.benchmark import take_turns
 from deepkd.evaluation.metrics import Measure, auc, auc_change
 from deepkd.evaluation.overlaps import training_shares
@@ -146,11 +146,12 @@ def _crops(data: Path, config: QuantizeConfig) -> tuple[CropSet, CropSet]:
             "too; choose another --split or --calibrate-on, or add --allow-training-data"
         )
     shown = load_crops(data, config.calibrate_on)
+    advice = "to show the ranges of int8; give another --calibrate-on or --data"
+    check_both(shown, f"{data}: split '{config.calibrate_on}'", advice)
     split = None if config.split == "all" else config.split
     judged = load_crops(data, split, limit=config.limit)
     judged = judged.subset([index for index, row in enumerate(judged.rows) if row.label])
-    if len({row.label for row in judged.rows}) < 2:
-        raise DataError(f"{data}: split '{config.split}' needs REAL and FAKE rows to measure AUC on; give --split")
+    check_both(judged, f"{data}: split '{config.split}'", "to measure AUC on; give --split")
     return shown.subset(drawn_rows(shown, config.samples, seed=config.seed)), judged
 
 

@@ -184,6 +184,18 @@ def test_held_out_crops_are_missed_before_anything_is_cut(
     assert not list((tmp_path / "out").iterdir())
 
 
+def test_crops_of_one_class_cannot_show_what_channels_are_worth(tmp_path: Path) -> None:
+    index = write_crops(tmp_path / "crops") / "index.csv"
+    lines = index.read_text().splitlines()
+    index.write_text("\n".join(line for line in lines if not (",train," in line and "FAKE" in line)) + "\n")
+    config = PruneConfig(params=120_000, samples=4)
+    message = "crops: split 'train' needs REAL and FAKE rows to show what channels are worth; give another --data or"
+    with pytest.raises(DataError, match=message):
+        gradual.prune_in_steps(random_model("pico"), index.parent, tmp_path / "out", config, follow=following)
+    config = PruneConfig(params=120_000, criterion="magnitude")
+    gradual.prune_in_steps(random_model("pico"), index.parent, tmp_path / "out", config, follow=following)
+
+
 @pytest.mark.parametrize("epochs", [0, 1])
 @pytest.mark.parametrize("wanted", [{"params": 9_000_000}, {"macs_m": 999.0}, {"latency_ms": 999.0}])
 def test_a_target_that_is_met_already_is_named_and_nothing_written(

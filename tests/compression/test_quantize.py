@@ -331,13 +331,19 @@ def test_crops_that_show_the_ranges_do_not_judge_them(words: str, source: Path, 
     assert CliRunner().invoke(app, [*command, "--allow-training-data"]).exit_code == 0 and out.exists()
 
 
-def test_one_class_is_refused(source: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("split", "advice"),
+    [
+        ("val", "to measure AUC on; give --split"),
+        ("train", "to show the ranges of int8; give another --calibrate-on or --data"),
+    ],
+)
+def test_one_class_is_refused(split: str, advice: str, source: Path, tmp_path: Path) -> None:
     data = write_crops(tmp_path / "crops")
     index = data / "index.csv"
-    index.write_text(
-        "\n".join(line for line in index.read_text().splitlines() if not ("FAKE" in line and "val" in line))
-    )
-    with pytest.raises(DataError, match="needs REAL and FAKE rows"):
+    lines = index.read_text().splitlines()
+    index.write_text("\n".join(line for line in lines if not ("FAKE" in line and f",{split}," in line)))
+    with pytest.raises(DataError, match=f"crops: split '{split}' needs REAL and FAKE rows {advice}"):
         quantize(str(source), data, tmp_path / "m.onnx", QUICK)
 
 
