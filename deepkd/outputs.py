@@ -55,27 +55,6 @@ def place_of(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def check_spared(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
-    """Make sure that no output would take the place of an input, under whatever name.
-
-    Raises:
-        OutputError: one would.
-    """
-    read = {place for file in inputs if (place := place_of(file))}
-    for file in outputs:
-        if place_of(file) in read:
-            raise OutputError(f"{file}: is one of the inputs, which are only read; choose another name")
-
-
-def place_of(path: Path) -> tuple[int, int] | None:
-    """What tells a file from every other, whatever its names; None where there is none."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
 def check_folder(folder: Path) -> None:
     """Make sure, before any work, that files can be written to `folder`; it is made if it is missing.
 

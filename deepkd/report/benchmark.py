@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from deepkd.outputs import writing
 from deepkd.report.plots import BENCHMARK_PLOTS, RUNTIMES, draw_benchmark
-from deepkd.report.tables import print_json, print_table
+from deepkd.report.tables import Figures, print_json, print_table
 from deepkd.text import cell, csv_writer, visible
 
 ROWS: dict[str, Callable[[Mapping[str, Any]], str]] = {
@@ -48,14 +47,11 @@ def benchmark_tables(document: Mapping[str, Any]) -> Group:
     return Group(*parts)
 
 
-def _models(document: Mapping[str, Any]) -> Table:
-    table = Table(title="Models", title_justify="left")
-    table.add_column("")
-    for row in document["models"]:
-        table.add_column(f"{escape(visible(row['name']))}\n{row['role']}", justify="right")
-    for title, value_of in ROWS.items():
-        table.add_row(title, *(value_of(row) for row in document["models"]))
-    return table
+def _models(document: Mapping[str, Any]) -> Figures:
+    models = document["models"]
+    heads = ["", *(f"{visible(row['name'])}\n{row['role']}" for row in models)]
+    rows = [[title, *(value_of(row) for row in models)] for title, value_of in ROWS.items()]
+    return Figures(heads, rows, title="Models")
 
 
 def _reductions(reduction: Mapping[str, float | None]) -> Table:
@@ -66,14 +62,11 @@ def _reductions(reduction: Mapping[str, float | None]) -> Table:
     return table
 
 
-def _clip(clip: Mapping[str, Any]) -> Table:
-    table = Table(title=escape(visible(f"{clip['video']}, from decoding to verdict (ms)")), title_justify="left")
-    table.add_column("with the")
-    for stage in ("decode", "faces", "score", "total"):
-        table.add_column(stage, justify="right")
-    for role, stages in clip["breakdown_ms"].items():
-        table.add_row(role, *(f"{stages[stage]:,.1f}" for stage in ("decode", "faces", "score", "total")))
-    return table
+def _clip(clip: Mapping[str, Any]) -> Figures:
+    stages = ("decode", "faces", "score", "total")
+    rows = [[role, *(f"{taken[stage]:,.1f}" for stage in stages)] for role, taken in clip["breakdown_ms"].items()]
+    title = visible(f"{clip['video']}, from decoding to verdict (ms)")
+    return Figures(["with the", *stages], rows, title=title)
 
 
 def _notes(document: Mapping[str, Any]) -> Text:

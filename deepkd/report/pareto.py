@@ -9,14 +9,12 @@ from typing import Any
 
 import numpy as np
 from rich.console import Group, RenderableType
-from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from deepkd.outputs import writing
 from deepkd.report.benchmark import busy, trained_on
 from deepkd.report.plots import COLORS, RUNTIMES, plain, save_plot
-from deepkd.report.tables import print_json, print_table
+from deepkd.report.tables import Figures, print_json, print_table
 from deepkd.text import cell, csv_writer, visible
 
 FRONTS = {"latency": "fast", "bytes": "small"}
@@ -26,12 +24,10 @@ Document = Mapping[str, Any]
 
 def pareto_tables(document: Document) -> Group:
     """A row per model, what was left out, and how it was measured."""
-    table = Table(title="Models", title_justify="left")
-    for index, title in enumerate(titles(document)):
-        table.add_column(title, justify="left" if index < 2 else "right")
-    for row in document["models"]:
-        table.add_row(*(escape(text) for text in cells(row, document["batch"])))
-    parts: list[RenderableType] = [table]
+    heads = titles(document)
+    rows = [cells(row, document["batch"]) for row in document["models"]]
+    words = (0, 1, len(heads) - 1)
+    parts: list[RenderableType] = [Figures(heads, rows, title="Models", words=words, left=(0, 1))]
     parts += [Text(visible(f"left out: {one['reason']}"), style="dim") for one in document["left_out"]]
     return Group(*parts, Text(notes(document), style="dim"))
 

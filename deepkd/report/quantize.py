@@ -4,22 +4,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from deepkd.report.benchmark import busy, trained_on
-from deepkd.report.tables import print_json, print_table
+from deepkd.report.tables import Figures, print_json, print_table
 from deepkd.text import visible
 
 
 def quantize_tables(document: Mapping[str, Any]) -> Group:
     """The variants beside float32, what was written or why nothing was, and how it was measured."""
-    table = Table(title="Variants", title_justify="left")
-    table.add_column("")
-    for name in ("File", "AUC", "Change of AUC", "Latency", "of float32's", "Replaces float32"):
-        table.add_column(name, justify="right")
-    for line in lines(document):
-        table.add_row(*line)
+    heads = ("", "File", "AUC", "Change of AUC", "Latency", "of float32's", "Replaces float32")
+    table = Figures(heads, lines(document), title="Variants", words=(0, len(heads) - 1))
     return Group(table, Text("\n".join([outcome(document), *notes(document)]), style="dim"))
 
 
