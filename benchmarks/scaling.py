@@ -35,7 +35,7 @@ CHAINS = {
     "nano": ("nano-first", "nano-second", "nano-sharp", "nano-third", "nano-fourth", "nano-blends-last", "nano-fifth"),
     "cross-efficient-vit": ("b0", "cross-efficient-vit-warm", "cross-efficient-vit", "cross-efficient-vit-second"),
     "lite-half": ("lite-half", "lite-half-second", "lite-half-third"),
-    "pico": ("pico-short", "pico-long", "pico-two", "pico-three", "pico-four", "pico", "pico-sharp"),
+    "pico": ("pico-short", "pico-long", "pico-two", "pico-three", "pico-four", "pico", "pico-sharp", "pico-swift"),
 }
 """Line of the plot -> the published trainings that it is made of, in their order."""
 GOAL = 0.95
