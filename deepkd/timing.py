@@ -72,14 +72,19 @@ def time_limit(path: Path, seconds: float, late: Callable[[Path, float], DeepKDE
     """Raise a `VideoError`, or what `late` makes, once the body has taken so long; 0 is no limit.
 
     An alarm clock rings even between two sampled frames that lie far apart. It exists in the main thread of a Unix
-    process only; elsewhere the body has to look at the time itself.
+    process only; elsewhere the body has to look at the time itself. Where a library that the body has called lets
+    nothing be raised, it rings again every second, and last when the body ends.
     """
     main = threading.current_thread() is threading.main_thread()
     if not seconds or not main or not hasattr(signal, "setitimer"):
         yield
         return
 
+    rung = False
+
     def ring(*_: object) -> None:
+        nonlocal rung
+        rung = True
         raise late(path, seconds)
 
     before = signal.signal(signal.SIGALRM, ring)
@@ -89,3 +94,5 @@ def time_limit(path: Path, seconds: float, late: Callable[[Path, float], DeepKDE
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+    if rung:
+        raise late(path, seconds)

@@ -4,7 +4,9 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections import Counter
+from contextlib import suppress
 from io import StringIO
 from itertools import islice
 from pathlib import Path
@@ -252,6 +254,12 @@ def test_time_limit_rings_inside_a_long_step():
     with pytest.raises(VideoError, match=r"clip\.mp4: took longer than 0\.01 s"), time_limit(Path("clip.mp4"), 0.01):
         for _ in range(10**9):
             pass
+
+
+def test_time_limit_holds_where_its_ringing_comes_to_nothing():
+    late = pytest.raises(VideoError, match=r"took longer than 0\.01 s")
+    with late, time_limit(Path("clip.mp4"), 0.01), suppress(VideoError):
+        time.sleep(0.2)
 
 
 def test_time_limit_holds_in_a_thread_too(bench: Bench, media: Media):
