@@ -1,12 +1,13 @@
 """What each way of distilling brings on face crops, and what it does not.
 
-    python benchmarks/ablation.py run --data crops --teacher runs/teacher --out runs/ablation --seeds 0 1 2
-    python benchmarks/ablation.py table --out runs/ablation
+    python benchmarks/ablation.py run --data crops --teacher runs/teacher --out runs/ablation
+    --seeds 0 1 2 python benchmarks/ablation.py table --out runs/ablation
 
-The students of one seed start from the same weights and are trained side by side on the very same views in the same
-order, so that only the method differs. Two draw from less: `alone, tenth` and `kd, tenth` see a tenth of the families
-only (as many views of them); `kd + unlabelled` sees all crops and the labels of that tenth. Methods are the files of
-`recipes/`, with one schedule for all. `run` keeps the validation logits of every student and skips finished seeds.
+The students of one seed start from the same weights and are trained side by side on the very same
+views in the same order, so that only the method differs. Two draw from less: `alone, tenth` and
+`kd, tenth` see a tenth of the families only (as many views of them); `kd + unlabelled` sees all
+crops and the labels of that tenth. Methods are the files of `recipes/`, with one schedule for all.
+`run` keeps the validation logits of every student and skips finished seeds.
 """
 
 import argparse
@@ -94,14 +95,26 @@ class Remembering(nn.Module):
 class Lesson:
     """One student on its way: its objective, its optimiser and the average of its weights."""
 
-    def __init__(self, method: Method, teacher: TorchModel, args: argparse.Namespace, seed: int) -> None:
+    def __init__(
+        self, method: Method, teacher: TorchModel, args: argparse.Namespace, seed: int
+    ) -> None:
         recipe = RECIPES / f"{method.recipe}.toml" if method.recipe else None
-        config = load_config(DistillConfig, recipe, student=args.student, init=args.init, seed=seed, labelled_share=1.0)
+        config = load_config(
+            DistillConfig,
+            recipe,
+            student=args.student,
+            init=args.init,
+            seed=seed,
+            labelled_share=1.0,
+        )
         if recipe is None:
             config = dataclasses.replace(config, losses=({"name": "bce"},))
         if method.noise:
             config = dataclasses.replace(config, teacher_noise=method.noise)
-        taps = {name: [student, f"network.{its}"] for name, (student, its) in (config.taps or {}).items()}
+        taps = {
+            name: [student, f"network.{its}"]
+            for name, (student, its) in (config.taps or {}).items()
+        }
         config = dataclasses.replace(config, taps=taps or None, device="cpu")
         self.student = start_model(args.student, config)
         self.objective = Distillation(self.student, [teacher], config)
@@ -125,26 +138,38 @@ class Lesson:
 
     def logits(self, crops: CropSet) -> npt.NDArray[np.float32]:
         """The averaged student's, of every crop."""
-        return crop_logits(dataclasses.replace(self.student, module=self.average.module, trained=True), crops)
+        return crop_logits(
+            dataclasses.replace(self.student, module=self.average.module, trained=True), crops
+        )
 
 
 def main() -> None:
     """Run or print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     verbs = parser.add_subparsers(dest="verb", required=True)
     run = verbs.add_parser("run", help="train the students of each seed")
     run.add_argument("--data", type=Path, required=True)
     run.add_argument("--teacher", type=Path, required=True)
     run.add_argument("--student", default="pico")
-    run.add_argument("--init", type=Path, help="checkpoint that every student starts from, a pruned one for instance")
+    run.add_argument(
+        "--init",
+        type=Path,
+        help="checkpoint that every student starts from, a pruned one for instance",
+    )
     run.add_argument("--views", type=int, default=16_000, help="of each student")
     run.add_argument("--batch", type=int, default=32)
     run.add_argument("--lr", type=float, default=2e-3)
     run.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     names = [method.name for method in METHODS]
-    run.add_argument("--methods", nargs="+", choices=names, default=names, help="only these rows of the table")
+    run.add_argument(
+        "--methods", nargs="+", choices=names, default=names, help="only these rows of the table"
+    )
     run.add_argument("--limit", type=int, help="train on about so many crops, whole families")
-    run.add_argument("--val-limit", type=int, help="validate on about so many crops, whole families")
+    run.add_argument(
+        "--val-limit", type=int, help="validate on about so many crops, whole families"
+    )
     table = verbs.add_parser("table", help="print what the runs show, as Markdown")
     for each in (run, table):
         each.add_argument("--out", type=Path, required=True)
@@ -165,7 +190,10 @@ def run_seed(args: argparse.Namespace, seed: int) -> None:
     teacher = load_checkpoint(args.teacher)
     teacher.module = Remembering(teacher.module)
     memory: Remembering = teacher.module
-    train, val = load_crops(args.data, "train", limit=args.limit), load_crops(args.data, "val", limit=args.val_limit)
+    train, val = (
+        load_crops(args.data, "train", limit=args.limit),
+        load_crops(args.data, "val", limit=args.val_limit),
+    )
     hidden = with_labels_hidden(train, TENTH)
     chosen = [method for method in METHODS if method.name in args.methods]
     few = CropSet(train.root, [row for row in hidden.rows if row.label])
@@ -182,22 +210,34 @@ def run_seed(args: argparse.Namespace, seed: int) -> None:
         for batch, (_, methods) in zip(drawn, streams, strict=True):
             memory.answer = None
             for method in methods:
-                labels = torch.from_numpy(hidden.labels[batch.rows]) if method.hidden else batch.labels
+                labels = (
+                    torch.from_numpy(hidden.labels[batch.rows]) if method.hidden else batch.labels
+                )
                 lessons[method].learn(batch, labels, step / steps)
         if step % 20 == 19:
             left = (time.monotonic() - started) / (step + 1) * (steps - step - 1)
-            print(f"seed {seed}: step {step + 1} of {steps}, {left:.0f} s left", file=sys.stderr, flush=True)
+            print(
+                f"seed {seed}: step {step + 1} of {steps}, {left:.0f} s left",
+                file=sys.stderr,
+                flush=True,
+            )
     found = {method.name: lesson.logits(val) for method, lesson in lessons.items()}
     found["teacher"] = crop_logits(load_checkpoint(args.teacher), val)
     about = {key: getattr(args, key) for key in ("student", "views", "batch", "lr")}
-    about |= {"params": lessons[chosen[0]].student.params, "crops": len(train), "labelled": len(few)}
+    about |= {
+        "params": lessons[chosen[0]].student.params,
+        "crops": len(train),
+        "labelled": len(few),
+    }
     about |= {"teacher": teacher.name, "started": "pruned" if args.init else "from scratch"}
     originals = np.array([row.original for row in val.rows])
     with writing(target) as beside, beside.open("wb") as file:
         np.savez(file, labels=val.labels, originals=originals, about=json.dumps(about), **found)
 
 
-def batches(crops: CropSet, view_px: int, args: argparse.Namespace, seed: int, steps: int) -> Iterator[Batch]:
+def batches(
+    crops: CropSet, view_px: int, args: argparse.Namespace, seed: int, steps: int
+) -> Iterator[Batch]:
     """`steps` batches of real and forged crops of the same originals, moved alike."""
     keys = []
     for epoch in range(steps):
@@ -214,7 +254,9 @@ def print_table(out: Path) -> None:
     if not runs:
         raise SystemExit(f"{out}: holds no seed-*.npz; make some with `run`")
     labels, (_, source) = runs[0]["labels"], np.unique(runs[0]["originals"], return_inverse=True)
-    names = [name for name in [*(m.name for m in METHODS), "teacher"] if all(name in run for run in runs)]
+    names = [
+        name for name in [*(m.name for m in METHODS), "teacher"] if all(name in run for run in runs)
+    ]
     logits = {name: np.stack([run[name] for run in runs]) for name in names}
     resampled = {name: aucs(labels, values, source) for name, values in logits.items()}
     print("| method | AUC | of single seeds | log loss | AUC gained over | |")
@@ -234,13 +276,17 @@ def print_table(out: Path) -> None:
     print(f"\n{len(runs)} seeds; " + ", ".join(f"{key} {value}" for key, value in about.items()))
 
 
-def aucs(labels: npt.NDArray[np.float32], logits: npt.NDArray[np.float32], source: npt.NDArray[np.intp]) -> Floats:
+def aucs(
+    labels: npt.NDArray[np.float32], logits: npt.NDArray[np.float32], source: npt.NDArray[np.intp]
+) -> Floats:
     """AUC, mean over the seeds (S, rows), of each resample of the originals; the same resamples at every call."""
     rng = np.random.default_rng(0)
     members = [np.flatnonzero(source == index) for index in range(source.max() + 1)]
     found = []
     for _ in range(RESAMPLES):
-        rows = np.concatenate([members[index] for index in rng.integers(0, len(members), len(members))])
+        rows = np.concatenate(
+            [members[index] for index in rng.integers(0, len(members), len(members))]
+        )
         found.append(np.mean([auc(labels[rows], z[rows]) or 0.5 for z in logits]))
     return np.array(found)
 

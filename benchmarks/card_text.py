@@ -52,8 +52,14 @@ def show_trained(document: Mapping[str, Any]) -> str:
 
 def show_figures(document: Mapping[str, Any]) -> str:
     columns = {name: models[0] for name, models in document["sets"].items()}
-    counted = ["real / forged", *(f"{found['real']:,} / {found['fake']:,}" for found in columns.values())]
-    lines = [[title, *(interval(found[key]) for found in columns.values())] for key, title in FIGURES.items()]
+    counted = [
+        "real / forged",
+        *(f"{found['real']:,} / {found['fake']:,}" for found in columns.values()),
+    ]
+    lines = [
+        [title, *(interval(found[key]) for found in columns.values())]
+        for key, title in FIGURES.items()
+    ]
     named = [f"{one['name']} ({one['params']:,} parameters)" for one in document["models"]]
     areas = [
         [name, *(interval(models[number]["auc"]) for models in document["sets"].values())]
@@ -84,8 +90,8 @@ def beyond(document: Mapping[str, Any]) -> str:
 def show_beyond(document: Mapping[str, Any]) -> str:
     total, missed = sum(document["forged"].values()), document["forged"][Label.REAL]
     text = (
-        f"- **{beyond(document)}**: AUC {interval(document['auc'])} on {document['level']}. It calls "
-        f"{100 * missed / max(1, total):.0f}% of the {total:,} forged crops there REAL."
+        f"- **{beyond(document)}**: AUC {interval(document['auc'])} on {document['level']}. It"
+        f" calls {100 * missed / max(1, total):.0f}% of the {total:,} forged crops there REAL."
     )
     return "\n".join([text, *(f"  {line}" for line in methods_said(document["methods"]))])
 
@@ -104,11 +110,16 @@ def methods_said(methods: Mapping[str, Mapping[str, Any]]) -> list[str]:
         "is worse than chance": missed,
         "may be chance, for its interval holds 0.5": unsure,
     }
-    clauses = [f"against {', '.join(names)} its AUC {what}" for what, names in said.items() if names]
+    clauses = [
+        f"against {', '.join(names)} its AUC {what}" for what, names in said.items() if names
+    ]
     return [
         f"Method by method: {'; '.join(clauses)}.",
-        f"The lowest is {interval(known[worst])}, of {worst}; an interval as wide as "
-        f"{known[worst]['high'] - known[worst]['low']:.2f} says how little so few originals tell.",
+        (
+            f"The lowest is {interval(known[worst])}, of {worst}; an interval as wide as"
+            f" {known[worst]['high'] - known[worst]['low']:.2f} says how little so few originals"
+            " tell."
+        ),
     ]
 
 
@@ -120,15 +131,18 @@ def show_verdicts(document: Mapping[str, Any]) -> str:
         for kind, counts in kinds.items()
     ]
     first = next(iter(document["sets"]))
-    counts = [sum(kind[verdict] for kind in document["sets"][first].values()) for verdict in VERDICTS]
+    counts = [
+        sum(kind[verdict] for kind in document["sets"][first].values()) for verdict in VERDICTS
+    ]
     unsure = 100 * counts[1] / max(1, sum(counts))
     return (
-        f"FAKE from a probability of {limits['fake']:.2f}, REAL up to {limits['real']:.2f}, INCONCLUSIVE between, "
-        f"which are **{unsure:.0f}% of the single crops** of {first}. Temperature {how['temperature']:.3f}, bias "
-        f"{how['bias']:+.3f}. Both thresholds were set on the validation split after training, FAKE for at most "
-        f"{FALSE_ALARMS:.0%} of the real crops, REAL for at most {MISSES:.0%} of the forged ones, by the logits of "
-        "PyTorch. Each lies next to one crop, which the last digit of ONNX Runtime can put on its other side: so a "
-        "share of that split may exceed the promised one by a crop.\n\n"
+        f"FAKE from a probability of {limits['fake']:.2f}, REAL up to {limits['real']:.2f},"
+        f" INCONCLUSIVE between, which are **{unsure:.0f}% of the single crops** of {first}."
+        f" Temperature {how['temperature']:.3f}, bias {how['bias']:+.3f}. Both thresholds were set"
+        f" on the validation split after training, FAKE for at most {FALSE_ALARMS:.0%} of the real"
+        f" crops, REAL for at most {MISSES:.0%} of the forged ones, by the logits of PyTorch. Each"
+        " lies next to one crop, which the last digit of ONNX Runtime can put on its other side:"
+        " so a share of that split may exceed the promised one by a crop.\n\n"
         + markdown(["crops", *(f"called {verdict}, %" for verdict in VERDICTS)], lines)
     )
 
@@ -141,8 +155,9 @@ def shares(counts: Mapping[str, int]) -> list[str]:
 def show_odds(document: Mapping[str, Any]) -> str:
     errors = " and ".join(f"{interval(ece)} on {name}" for name, ece in document["ece"].items())
     return (
-        "Whoever knows the share of forgeries multiplies the odds of each probability by the odds of that share. With "
-        f"the share of {document['set']}, {document['share']:.0%}, the calibration error (ECE) is {errors}."
+        "Whoever knows the share of forgeries multiplies the odds of each probability by the odds"
+        f" of that share. With the share of {document['set']}, {document['share']:.0%}, the"
+        f" calibration error (ECE) is {errors}."
     )
 
 
@@ -150,7 +165,11 @@ def show_damage(document: Mapping[str, Any]) -> str:
     models = document["models"]
     titles = ["damage", "level"]
     for one in models:
-        titles += [f"AUC, {one['name']}", f"real called FAKE, {one['name']}", f"INCONCLUSIVE, {one['name']}"]
+        titles += [
+            f"AUC, {one['name']}",
+            f"real called FAKE, {one['name']}",
+            f"INCONCLUSIVE, {one['name']}",
+        ]
     lines = [["none", "", *(cell for one in models for cell in damage_cells(one["crops"]))]]
     for place, first in enumerate(models[0]["robustness"]):
         cells = [cell for one in models for cell in damage_cells(one["robustness"][place]["crops"])]
@@ -160,23 +179,28 @@ def show_damage(document: Mapping[str, Any]) -> str:
 
 
 def damage_cells(metrics: Mapping[str, Any]) -> list[str]:
-    return [interval(metrics["auc"]), percent(metrics, "false_alarms"), percent(metrics, "inconclusive")]
+    return [
+        interval(metrics["auc"]),
+        percent(metrics, "false_alarms"),
+        percent(metrics, "inconclusive"),
+    ]
 
 
 def damage_said(document: Mapping[str, Any]) -> str:
     """What was damaged and how often, and where AUC is lowest and false alarms are highest."""
     student = document["models"][0]
     kinds = [
-        f"{title} ({len(cells)} {'level' if len(cells) == 1 else 'levels'})" for title, cells in harmed_rows(student)
+        f"{title} ({len(cells)} {'level' if len(cells) == 1 else 'levels'})"
+        for title, cells in harmed_rows(student)
     ]
     low = min(student["robustness"], key=lambda one: value_of(one["crops"], "auc", 1))
     high = max(student["robustness"], key=lambda one: value_of(one["crops"], "false_alarms", 0))
     return (
-        f"The {student['crops']['rows']:,} crops of {document['set']}, damaged: {'; '.join(kinds)}. AUC is lowest, "
-        f"{interval(low['crops']['auc'])}, under {damage(low)}; sound crops have "
-        f"{interval(student['crops']['auc'])}. Real crops called FAKE are most, "
-        f"{percent(high['crops'], 'false_alarms')}, under {damage(high)}; of sound ones "
-        f"{percent(student['crops'], 'false_alarms')} are."
+        f"The {student['crops']['rows']:,} crops of {document['set']}, damaged: {'; '.join(kinds)}."
+        f" AUC is lowest, {interval(low['crops']['auc'])}, under {damage(low)}; sound crops have"
+        f" {interval(student['crops']['auc'])}. Real crops called FAKE are most,"
+        f" {percent(high['crops'], 'false_alarms')}, under {damage(high)}; of sound ones"
+        f" {percent(student['crops'], 'false_alarms')} are."
     )
 
 
@@ -187,17 +211,19 @@ def value_of(metrics: Mapping[str, Any], key: str, otherwise: float) -> float:
 
 def show_reliability(document: Mapping[str, Any]) -> str:
     return (
-        f"![Reliability on {document['set']}]({document['picture']})\n\n"
-        f"Of {document['set']}, {100 * document['forged']:.0f}% are forged, while the probabilities suppose one half: "
-        "that is one reason for dots that lie off the line."
+        f"![Reliability on {document['set']}]({document['picture']})\n\nOf {document['set']},"
+        f" {100 * document['forged']:.0f}% are forged, while the probabilities suppose one half:"
+        " that is one reason for dots that lie off the line."
     )
 
 
 def show_samples(document: Mapping[str, Any]) -> str:
-    said = [f"`{one['name']}` {one['verdict']}{score_said(one['score'])}" for one in document["clips"]]
+    said = [
+        f"`{one['name']}` {one['verdict']}{score_said(one['score'])}" for one in document["clips"]
+    ]
     return (
-        f"- Of the project's own sample clips, made from two photographs (folder `data/samples`), it calls "
-        f"{' and '.join(said)}."
+        "- Of the project's own sample clips, made from two photographs (folder `data/samples`),"
+        f" it calls {' and '.join(said)}."
     )
 
 

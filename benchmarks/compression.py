@@ -1,9 +1,10 @@
 """Derive the figures of `docs/compression.md`: `python benchmarks/compression.py --models DIR --data CROPS`.
 
-DIR holds the models to compare, ONNX files and run folders: whatever is there gets a row. Each part is measured by the
-functions behind `deepkd benchmark --pareto`, `deepkd quantize`, `deepkd detect --runtime` and
-`scripts/browser_check.py`, kept as JSON in OUT, and written between its two marks in the document; `--only` measures
-some parts again and leaves the others as they are. Measure on an idle machine.
+DIR holds the models to compare, ONNX files and run folders: whatever is there gets a row. Each part
+is measured by the functions behind `deepkd benchmark --pareto`, `deepkd quantize`, `deepkd detect
+--runtime` and `scripts/browser_check.py`, kept as JSON in OUT, and written between its two marks in
+the document; `--only` measures some parts again and leaves the others as they are. Measure on an
+idle machine.
 """
 
 import argparse
@@ -37,14 +38,21 @@ PICTURE = "![AUC against milliseconds and megabytes, the Pareto fronts marked](c
 NOISE = 32
 """Crops on which two runtimes are compared."""
 YARDSTICK = "efficientnet_lite0"
-"""A network whose speed is known on many machines: times as shares of its time travel better than milliseconds."""
+"""A network whose speed is known on many machines: times as shares of its time travel better than
+milliseconds."""
 AIM_MS, ITS_MS = 0.35, 2.83
-"""The aim for one face of a small model, and what the yardstick takes on the two cores that the aim was set for."""
+"""The aim for one face of a small model, and what the yardstick takes on the two cores that the aim
+was set for."""
 
 
 def measure_models(args: argparse.Namespace) -> dict[str, Any]:
     config = BenchmarkConfig(
-        teacher=args.teacher, runs=args.runs, threads=args.threads, data=args.data, split=args.split, limit=args.limit
+        teacher=args.teacher,
+        runs=args.runs,
+        threads=args.threads,
+        data=args.data,
+        split=args.split,
+        limit=args.limit,
     )
     document = pareto(args.models, config, say=say)
     check_folder(args.out / "pareto")
@@ -81,10 +89,11 @@ def show_yardstick(document: Mapping[str, Any]) -> str:
         for row in rows
     ]
     return (
-        f"{markdown(titles, lines)}\n\nONNX Runtime {at['onnxruntime']}, {at['cpu']}, load {at['load']} before the "
-        "run; in turn in one process, median of single crops. The last column takes each model with that number of "
-        f"threads with which it is faster. The aim for a small model, {AIM_MS} ms where this network takes {ITS_MS} "
-        f"ms, is {AIM_MS / ITS_MS:.3f} of it."
+        f"{markdown(titles, lines)}\n\nONNX Runtime {at['onnxruntime']}, {at['cpu']}, load"
+        f" {at['load']} before the run; in turn in one process, median of single crops. The last"
+        " column takes each model with that number of threads with which it is faster. The aim for"
+        f" a small model, {AIM_MS} ms where this network takes {ITS_MS} ms, is"
+        f" {AIM_MS / ITS_MS:.3f} of it."
     )
 
 
@@ -104,14 +113,18 @@ def measure_quantized(args: argparse.Namespace) -> dict[str, Any]:
 def show_quantized(document: Mapping[str, Any]) -> str:
     titles = ["variant", "file", "AUC", "its change", "latency", "of float32's", "replaces float32"]
     notes = "\n".join([quantize_report.outcome(document), *quantize_report.notes(document)])
-    return f"{markdown(titles, [list(line) for line in quantize_report.lines(document)])}\n\n{notes}"
+    return (
+        f"{markdown(titles, [list(line) for line in quantize_report.lines(document)])}\n\n{notes}"
+    )
 
 
 def measure_runtimes(args: argparse.Namespace) -> dict[str, Any]:
     threads = args.threads or cores()
     path = as_onnx(args.student, args.out)
     try:
-        scorers = [Scorer.load(path, threads=threads, runtime=name) for name in ("onnxruntime", "openvino")]
+        scorers = [
+            Scorer.load(path, threads=threads, runtime=name) for name in ("onnxruntime", "openvino")
+        ]
     except UsageError as error:
         return {"missing": str(error)}
     size = scorers[0].format.size
@@ -127,7 +140,11 @@ def measure_runtimes(args: argparse.Namespace) -> dict[str, Any]:
         }
         for scorer, timing in zip(scorers, timings, strict=True)
     ]
-    return {"machine": where, "difference": float(np.abs(logits[0] - logits[1]).max()), "runtimes": rows}
+    return {
+        "machine": where,
+        "difference": float(np.abs(logits[0] - logits[1]).max()),
+        "runtimes": rows,
+    }
 
 
 def show_runtimes(document: Mapping[str, Any]) -> str:
@@ -135,13 +152,18 @@ def show_runtimes(document: Mapping[str, Any]) -> str:
         return f"Not measured: {document['missing']}."
     at = document["machine"]
     lines = [
-        [f"{RUNTIMES[row['runtime']]} {at[row['runtime']]}", f"{row['single_ms']:.3f}", f"{row['batch_ms']:.3f}"]
+        [
+            f"{RUNTIMES[row['runtime']]} {at[row['runtime']]}",
+            f"{row['single_ms']:.3f}",
+            f"{row['batch_ms']:.3f}",
+        ]
         for row in document["runtimes"]
     ]
     table = markdown(["runtime", "ms, one crop", "ms per crop in 32s"], lines)
     return (
-        f"{table}\n\n{at['cpu']}, {at['threads']} threads, load {at['load']} before the run, both in turn in one "
-        f"process. Largest difference of two logits on {NOISE} crops of noise: {document['difference']:.1e}."
+        f"{table}\n\n{at['cpu']}, {at['threads']} threads, load {at['load']} before the run, both"
+        f" in turn in one process. Largest difference of two logits on {NOISE} crops of noise:"
+        f" {document['difference']:.1e}."
     )
 
 
@@ -156,12 +178,16 @@ def show_browser(document: Mapping[str, Any]) -> str:
         return "Not measured: there was no Chromium or no onnxruntime-web."
     pairs = zip(document["logits"]["browser"], document["logits"]["here"], strict=True)
     names = ["astronaut", "grace_hopper", *(f"noise {number}" for number in (1, 2, 3))]
-    lines = [[name, f"{there:.6f}", f"{here:.6f}"] for name, (there, here) in zip(names, pairs, strict=True)]
+    lines = [
+        [name, f"{there:.6f}", f"{here:.6f}"]
+        for name, (there, here) in zip(names, pairs, strict=True)
+    ]
     return (
-        f"{markdown(['crop', 'logit in the browser', 'logit in ONNX Runtime'], lines)}\n\n"
-        f"`{document['model']}` in onnxruntime-web {document['onnxruntime_web']}, {document['browser']}, headless, one "
-        f"thread of WebAssembly: the largest difference of two logits is {document['difference']:.1e}; one crop takes "
-        f"{document['ms']:.1f} ms (median of {browser_check.RUNS})."
+        f"{markdown(['crop', 'logit in the browser', 'logit in ONNX Runtime'], lines)}\n\n`{document['model']}`"
+        f" in onnxruntime-web {document['onnxruntime_web']}, {document['browser']}, headless, one"
+        " thread of WebAssembly: the largest difference of two logits is"
+        f" {document['difference']:.1e}; one crop takes {document['ms']:.1f} ms (median of"
+        f" {browser_check.RUNS})."
     )
 
 
@@ -176,9 +202,16 @@ PARTS = {
 
 def main() -> None:
     parser = parser_of(__doc__, "compression", PARTS)
-    parser.add_argument("--models", type=Path, required=True, help="folder of the models to compare")
-    parser.add_argument("--teacher", help="run folder, file or name (default: the published architecture, untrained)")
-    parser.add_argument("--student", default="deepkd-nano", help="model that is quantized and run elsewhere")
+    parser.add_argument(
+        "--models", type=Path, required=True, help="folder of the models to compare"
+    )
+    parser.add_argument(
+        "--teacher",
+        help="run folder, file or name (default: the published architecture, untrained)",
+    )
+    parser.add_argument(
+        "--student", default="deepkd-nano", help="model that is quantized and run elsewhere"
+    )
     parser.add_argument("--ort-web", type=Path, help="folder of the unpacked onnxruntime-web")
     write_parts(PARTS, parser.parse_args())
 

@@ -1,8 +1,8 @@
 """How fast `deepkd detect` judges a clip: `python benchmarks/detect.py [CLIP] --help`.
 
-Whole processes are timed, as a user starts them: `deepkd detect CLIP`, and OpenCV reading the same clip to its end,
-in turn, so that the ratio holds on a machine whose speed drifts. Prints tables, or JSON with
-`--json`; `--write` puts the tables into `docs/detect.md`, too.
+Whole processes are timed, as a user starts them: `deepkd detect CLIP`, and OpenCV reading the same
+clip to its end, in turn, so that the ratio holds on a machine whose speed drifts. Prints tables, or
+JSON with `--json`; `--write` puts the tables into `docs/detect.md`, too.
 """
 
 import argparse
@@ -51,7 +51,8 @@ Decoder.first = first
 from deepkd.cli.start import main
 main()
 """
-"""`deepkd` that says how long after a time it began to decode, and had a frame; what decodes is loaded first anyway."""
+"""`deepkd` that says how long after a time it began to decode, and had a frame; what decodes is
+loaded first anyway."""
 STAGES = ("decode", "faces", "score", "total")
 
 
@@ -82,14 +83,30 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Time and memory of `deepkd detect` as whole processes.")
-    parser.add_argument("clip", nargs="?", type=Path, default=CLIP, help="clip (default: data/samples/real.mp4)")
+    parser = argparse.ArgumentParser(
+        description="Time and memory of `deepkd detect` as whole processes."
+    )
+    parser.add_argument(
+        "clip", nargs="?", type=Path, default=CLIP, help="clip (default: data/samples/real.mp4)"
+    )
     parser.add_argument("--runs", type=int, default=7, help="timed pairs of processes (default: 7)")
-    parser.add_argument("--copies", type=int, default=8, help="copies of the clip judged as a folder; 0: none")
-    parser.add_argument("--workers", type=int, nargs="*", default=[0, 1, 2], help="processes tried on the folder")
-    parser.add_argument("--lengths", type=float, nargs="*", default=[10, 60, 600], help="seconds of the looped clips")
+    parser.add_argument(
+        "--copies", type=int, default=8, help="copies of the clip judged as a folder; 0: none"
+    )
+    parser.add_argument(
+        "--workers", type=int, nargs="*", default=[0, 1, 2], help="processes tried on the folder"
+    )
+    parser.add_argument(
+        "--lengths",
+        type=float,
+        nargs="*",
+        default=[10, 60, 600],
+        help="seconds of the looped clips",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--write", action="store_true", help=f"write the tables into {DOCUMENT.name}, too")
+    parser.add_argument(
+        "--write", action="store_true", help=f"write the tables into {DOCUMENT.name}, too"
+    )
     return parser.parse_args()
 
 
@@ -98,7 +115,12 @@ def about(clip: Path) -> dict[str, Any]:
         stream = container.streams.video[0]
         codec = stream.codec_context
         length_s = float((stream.duration or 0) * (stream.time_base or 0))
-        return {"codec": codec.name, "width": codec.width, "height": codec.height, "length_s": round(length_s, 2)}
+        return {
+            "codec": codec.name,
+            "width": codec.width,
+            "height": codec.height,
+            "length_s": round(length_s, 2),
+        }
 
 
 def run(*words: str, on: int | None = None) -> Run:
@@ -112,7 +134,9 @@ def run(*words: str, on: int | None = None) -> Run:
     wall_s, after = time.perf_counter() - start, os.times()
     if done.returncode:
         sys.exit(f"failed: {' '.join(words)}\n{done.stderr}")
-    cpu_s = after.children_user + after.children_system - before.children_user - before.children_system
+    cpu_s = (
+        after.children_user + after.children_system - before.children_user - before.children_system
+    )
     return Run(wall_s, cpu_s, done.stdout, done.stderr)
 
 
@@ -128,19 +152,29 @@ def against_opencv(clip: Path, runs: int) -> dict[str, Any]:
     timings = [json.loads(ours.out)["videos"][0]["timing_ms"] for ours, _ in pairs]
     return {
         "runs": runs,
-        "deepkd": {"wall_s": median(a.wall_s for a, _ in pairs), "cpu_s": median(a.cpu_s for a, _ in pairs)},
-        "opencv": {"wall_s": median(b.wall_s for _, b in pairs), "cpu_s": median(b.cpu_s for _, b in pairs)},
+        "deepkd": {
+            "wall_s": median(a.wall_s for a, _ in pairs),
+            "cpu_s": median(a.cpu_s for a, _ in pairs),
+        },
+        "opencv": {
+            "wall_s": median(b.wall_s for _, b in pairs),
+            "cpu_s": median(b.cpu_s for _, b in pairs),
+        },
         "wall_ratio": median(a.wall_s / b.wall_s for a, b in pairs),
         "cpu_ratio": median(a.cpu_s / b.cpu_s for a, b in pairs),
         "stages_ms": {stage: median(timing[stage] for timing in timings) for stage in STAGES},
         **first_frame_ms(command[2:], runs),
-        "starting_ms": median(1000 * a.wall_s - timing["total"] for (a, _), timing in zip(pairs, timings, strict=True)),
+        "starting_ms": median(
+            1000 * a.wall_s - timing["total"] for (a, _), timing in zip(pairs, timings, strict=True)
+        ),
     }
 
 
 def first_frame_ms(words: Sequence[str], runs: int) -> dict[str, float]:
     """From the start of a cold process until it begins to decode, and until its first frame is there, milliseconds."""
-    said = [dict(line.split()[:2] for line in lines) for lines in (_marks(words) for _ in range(runs))]
+    said = [
+        dict(line.split()[:2] for line in lines) for lines in (_marks(words) for _ in range(runs))
+    ]
     keys = {"BEGINS": "decoding_begins_ms", "FIRST": "first_frame_ms"}
     return {key: median(1000 * float(one[mark]) for one in said) for mark, key in keys.items()}
 
@@ -161,9 +195,21 @@ def batch(clip: Path, copies: int, workers: Sequence[int], folder: Path) -> list
     rows = []
     for count in workers:
         on = min(count or cores(), cores())
-        command = ("-m", "deepkd", "detect", str(clips), "--format", "jsonl", "--quiet", "--workers", str(count))
+        command = (
+            "-m",
+            "deepkd",
+            "detect",
+            str(clips),
+            "--format",
+            "jsonl",
+            "--quiet",
+            "--workers",
+            str(count),
+        )
         per_minute = 60 * copies / run(*command, on=on).wall_s
-        rows.append({"workers": count, "cores": on, "clips": copies, "clips_per_minute": per_minute})
+        rows.append(
+            {"workers": count, "cores": on, "clips": copies, "clips_per_minute": per_minute}
+        )
         rows[-1]["clips_per_minute_and_core"] = per_minute / on
     return rows
 
@@ -174,7 +220,9 @@ def memory(clip: Path, lengths_s: Sequence[float], folder: Path) -> list[dict[st
     for length_s in lengths_s:
         long = loop(clip, folder / f"long-{length_s:g}.mp4", length_s)
         done = run("-c", PEAK, "detect", str(long), "--format", "json")
-        peak = int(next(line for line in done.err.splitlines() if line.startswith("PEAK")).split()[1])
+        peak = int(
+            next(line for line in done.err.splitlines() if line.startswith("PEAK")).split()[1]
+        )
         video = json.loads(done.out)["videos"][0]
         peak_mb = peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
         rows.append(
@@ -218,14 +266,20 @@ def table(document: Mapping[str, Any]) -> list[str]:
     size = f"{clip['width']}x{clip['height']} {clip['codec']}"
     judging = ", ".join(f"{stage} {pair['stages_ms'][stage]:.0f} ms" for stage in STAGES)
     lines = [
-        f"`{clip['name']}`, {clip['length_s']} s, {size}; {at['cpu']}, {at['cores']} cores, load {at['load']} before "
-        f"the run. Cold processes in turn, median of {pair['runs']}:\n",
+        (
+            f"`{clip['name']}`, {clip['length_s']} s, {size}; {at['cpu']}, {at['cores']} cores,"
+            f" load {at['load']} before the run. Cold processes in turn, median of"
+            f" {pair['runs']}:\n"
+        ),
         f"| | wall s | CPU s |\n|---|---:|---:|\n{row('`deepkd detect`', pair['deepkd'])}",
         row("OpenCV, decoding all of it", pair["opencv"]),
         f"| ratio | {pair['wall_ratio']:.2f} | {pair['cpu_ratio']:.2f} |",
-        f"\nDecoding begins after {pair['decoding_begins_ms']:.0f} ms, the first frame is there after "
-        f"{pair['first_frame_ms']:.0f} ms, and judging begins after {pair['starting_ms']:.0f} ms: {judging} (decode: "
-        "what faces and scores had to wait for).",
+        (
+            f"\nDecoding begins after {pair['decoding_begins_ms']:.0f} ms, the first frame is there"
+            f" after {pair['first_frame_ms']:.0f} ms, and judging begins after"
+            f" {pair['starting_ms']:.0f} ms: {judging} (decode: what faces and scores had to wait"
+            " for)."
+        ),
     ]
     if document["batch"]:
         lines.append(f"\nA folder of {document['batch'][0]['clips']} copies:\n")
@@ -238,7 +292,9 @@ def table(document: Mapping[str, Any]) -> list[str]:
         lines.append("| length s | frames | peak MB | wall s | CPU s |\n|---:|---:|---:|---:|---:|")
     for one in document["memory"]:
         times = f"{one['wall_s']:.1f} | {one['cpu_s']:.1f}"
-        lines.append(f"| {one['length_s']:.0f} | {one['frames']} | {one['peak_mb']:.0f} | {times} |")
+        lines.append(
+            f"| {one['length_s']:.0f} | {one['frames']} | {one['peak_mb']:.0f} | {times} |"
+        )
     return lines
 
 

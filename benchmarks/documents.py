@@ -27,18 +27,33 @@ def parser_of(what: str | None, name: str, parts: Mapping[str, Part]) -> argpars
     parser = document_parser(what, name, parts, ROOT / "docs" / f"{name}.md")
     parser.add_argument("--split", default="test", help="split that models are compared on")
     parser.add_argument("--runs", type=int, default=50, help="timed runs of each model")
-    parser.add_argument("--threads", type=int, help="of the runtime (default: all cores; 1 and 2 for a folder)")
+    parser.add_argument(
+        "--threads", type=int, help="of the runtime (default: all cores; 1 and 2 for a folder)"
+    )
     return parser
 
 
-def document_parser(what: str | None, name: str, parts: Mapping[str, Part], document: Path) -> argparse.ArgumentParser:
+def document_parser(
+    what: str | None, name: str, parts: Mapping[str, Part], document: Path
+) -> argparse.ArgumentParser:
     """The options that every document has: what is measured, on how much, and where it is written."""
-    parser = argparse.ArgumentParser(description=what, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="labelled crops with the splits train, val and test")
+    parser = argparse.ArgumentParser(
+        description=what, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        help="labelled crops with the splits train, val and test",
+    )
     parser.add_argument("--limit", type=int, help="compare on about so many crops, whole families")
-    parser.add_argument("--out", type=Path, default=ROOT / "runs" / f"{name}-figures", help="where JSON is kept")
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "runs" / f"{name}-figures", help="where JSON is kept"
+    )
     parser.add_argument("--document", type=Path, default=document, help="what is written")
-    parser.add_argument("--only", nargs="+", choices=list(parts), default=list(parts), help="parts to measure")
+    parser.add_argument(
+        "--only", nargs="+", choices=list(parts), default=list(parts), help="parts to measure"
+    )
     return parser
 
 
@@ -53,7 +68,9 @@ def write_parts(parts: Mapping[str, Part], args: argparse.Namespace) -> None:
     say(f"wrote {args.document}")
 
 
-def beside_earlier(args: argparse.Namespace, part: str, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def beside_earlier(
+    args: argparse.Namespace, part: str, rows: Sequence[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
     """Rows of runs behind those of a part that OUT holds of other names, whose runs may be no longer at hand."""
     kept = args.out / f"{part}.json"
     known = json.loads(kept.read_text())["rows"] if kept.exists() else []
@@ -67,10 +84,18 @@ def deepkd(*words: object, processes: int = 1) -> None:
     Raises:
         SystemExit: it failed.
     """
-    launch = [sys.executable, "-m", "torch.distributed.run", "--no-python", f"--nproc-per-node={processes}"]
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--no-python",
+        f"--nproc-per-node={processes}",
+    ]
     command = [str(Path(sys.executable).with_name("deepkd")), *map(str, words)]
     say(f"deepkd {' '.join(command[1:])}")
-    if code := subprocess.run([*(launch if processes > 1 else []), *command], check=False).returncode:
+    if code := subprocess.run(
+        [*(launch if processes > 1 else []), *command], check=False
+    ).returncode:
         raise SystemExit(f"deepkd {words[0]} ended with code {code}")
 
 

@@ -1,8 +1,9 @@
 """The part of `docs/scaling.md` about the student's shape: what input size, width and depth cost and bring.
 
-A trained EfficientNet-Lite0 (`--grid-source`) is cut to the first blocks of each stage for each depth and taught for a
-while by `--grid-teacher`. Each of these is pruned to each number of parameters at each input size and taught again, as
-long as the others. What is finished is not done again.
+A trained EfficientNet-Lite0 (`--grid-source`) is cut to the first blocks of each stage for each
+depth and taught for a while by `--grid-teacher`. Each of these is pruned to each number of
+parameters at each input size and taught again, as long as the others. What is finished is not done
+again.
 """
 
 import argparse
@@ -25,7 +26,18 @@ from deepkd.report.plots import read_metrics
 from deepkd.training.engine import METRICS_FILE
 
 SOURCE = "tf_efficientnet_lite0"
-TEACHING = ["--epochs", "1", "--batch", "64", "--lr", "8e-4", "--weight-decay", "0.02", "--ema", "0.99"]
+TEACHING = [
+    "--epochs",
+    "1",
+    "--batch",
+    "64",
+    "--lr",
+    "8e-4",
+    "--weight-decay",
+    "0.02",
+    "--ema",
+    "0.99",
+]
 
 
 @dataclass(frozen=True)
@@ -64,7 +76,9 @@ def taught(args: argparse.Namespace, depth: float) -> Path:
     run = args.out / "grid" / f"depth-{depth:g}"
     if not (run / WEIGHTS_FILE).exists():
         run.parent.mkdir(parents=True, exist_ok=True)
-        start = save_model(shallower(load_checkpoint(args.grid_source), depth), run.with_suffix(".safetensors"))
+        start = save_model(
+            shallower(load_checkpoint(args.grid_source), depth), run.with_suffix(".safetensors")
+        )
         teach(args, "distill", "--student", "micro", "--init", start, "--out", run)
     return run
 
@@ -92,7 +106,10 @@ def measure_grid(args: argparse.Namespace) -> dict[str, Any]:
             **asdict(cell),
             "macs": model.macs,
             "ms": taken,
-            "val_auc": max(line["val_auc"] for line in read_metrics(cell.run(args.out) / "step-1" / METRICS_FILE)),
+            "val_auc": max(
+                line["val_auc"]
+                for line in read_metrics(cell.run(args.out) / "step-1" / METRICS_FILE)
+            ),
         }
         for cell, model, taken in zip(cells, models, times, strict=True)
     ]
@@ -101,12 +118,22 @@ def measure_grid(args: argparse.Namespace) -> dict[str, Any]:
 
 def add_grid_options(parser: argparse.ArgumentParser) -> None:
     """The options of this part."""
-    parser.add_argument("--grid-source", type=Path, help=f"run of a trained {SOURCE} that shapes are cut from")
+    parser.add_argument(
+        "--grid-source", type=Path, help=f"run of a trained {SOURCE} that shapes are cut from"
+    )
     parser.add_argument("--grid-teacher", type=Path, help="run of what teaches them")
-    parser.add_argument("--grid-depths", type=float, nargs="+", default=[0.5, 1.0], help="shares of its blocks")
-    parser.add_argument("--grid-params", type=int, nargs="+", default=[170_000, 340_000, 500_000], help="parameters")
-    parser.add_argument("--grid-sizes", type=int, nargs="+", default=[128, 160, 192, 224], help="pixels")
-    parser.add_argument("--grid-limit", type=int, default=13_500, help="crops that each is taught on, once")
+    parser.add_argument(
+        "--grid-depths", type=float, nargs="+", default=[0.5, 1.0], help="shares of its blocks"
+    )
+    parser.add_argument(
+        "--grid-params", type=int, nargs="+", default=[170_000, 340_000, 500_000], help="parameters"
+    )
+    parser.add_argument(
+        "--grid-sizes", type=int, nargs="+", default=[128, 160, 192, 224], help="pixels"
+    )
+    parser.add_argument(
+        "--grid-limit", type=int, default=13_500, help="crops that each is taught on, once"
+    )
 
 
 def show_grid(document: Mapping[str, Any]) -> str:
@@ -118,8 +145,13 @@ def show_grid(document: Mapping[str, Any]) -> str:
     fastest = min(row["ms"] for row in rows)
     lines = []
     for depth, params in sorted({(row["depth"], row["params"]) for row in rows}, reverse=True):
-        cells = {row["size"]: row for row in rows if (row["depth"], row["params"]) == (depth, params)}
-        texts = {size: f"{row['val_auc']:.3f} in {row['ms'] / fastest:.2f}" for size, row in cells.items()}
+        cells = {
+            row["size"]: row for row in rows if (row["depth"], row["params"]) == (depth, params)
+        }
+        texts = {
+            size: f"{row['val_auc']:.3f} in {row['ms'] / fastest:.2f}"
+            for size, row in cells.items()
+        }
         marked = [f"**{texts[size]}**" if cells[size] in best else texts[size] for size in sizes]
         lines.append([f"{depth:g}", f"{params:,}", *marked])
     table = markdown(["depth", "parameters", *(f"{size} px" for size in sizes)], lines, left=0)

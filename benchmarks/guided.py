@@ -1,9 +1,10 @@
 """Whether faces should be sought near where they were last: `python benchmarks/guided.py SOURCE... --help`.
 
-On each sampled frame MTCNN searches everything, as `deepkd detect` does, and then, in place of its first network's
-search, only squares around the faces of the sample before, which its other two networks judge and correct. Processor
-time is compared, on one thread, so other work on the machine hardly matters. A face is lost where the guided search
-finds none that overlaps it by `SAME` (IoU): newcomers, and whoever moved too far.
+On each sampled frame MTCNN searches everything, as `deepkd detect` does, and then, in place of its
+first network's search, only squares around the faces of the sample before, which its other two
+networks judge and correct. Processor time is compared, on one thread, so other work on the machine
+hardly matters. A face is lost where the guided search finds none that overlaps it by `SAME` (IoU):
+newcomers, and whoever moved too far.
 """
 
 import argparse
@@ -41,13 +42,18 @@ class Tally:
     guided_s: float = 0.0
     overlaps: list[float] = field(default_factory=list)
     changes: list[float] = field(default_factory=list)
-    """By how much the probability of forgery changes with the box, of each face that is found again."""
+    """By how much the probability of forgery changes with the box, of each face that is found
+    again."""
 
-    def add(self, frame: Frame, whole: Sequence[Face], found: Sequence[Face], scorer: Scorer) -> None:
+    def add(
+        self, frame: Frame, whole: Sequence[Face], found: Sequence[Face], scorer: Scorer
+    ) -> None:
         """One frame: what the whole search finds in it, and the guided one."""
         self.faces += len(whole)
         for face in whole:
-            overlap, again = max(((iou(face, other), i) for i, other in enumerate(found)), default=(0.0, 0))
+            overlap, again = max(
+                ((iou(face, other), i) for i, other in enumerate(found)), default=(0.0, 0)
+            )
             if overlap < SAME:
                 self.lost += 1
                 continue
@@ -60,17 +66,26 @@ def main() -> None:
     scorer = Scorer.load(args.model, threads=1)
     detector: Any = load_detector("mtcnn", threads=1)
     clips = [clip.path for clip in find_clips(map(str, args.source))]
-    print("| squares a face | faces | lost | overlap (median) | change of score (mean) | processor time |")
+    print(
+        "| squares a face | faces | lost | overlap (median) | change of score (mean) | processor"
+        " time |"
+    )
     print("|---:|---:|---:|---:|---:|---:|")
     for squares, total in tally(clips, detector, scorer, args.squares).items():
         print(row(squares, total))
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="A search guided by the faces of the sample before.")
+    parser = argparse.ArgumentParser(
+        description="A search guided by the faces of the sample before."
+    )
     parser.add_argument("source", nargs="+", type=Path, help="clips, or a data set of videos")
-    parser.add_argument("--squares", type=int, nargs="*", default=list(PATTERNS), choices=list(PATTERNS))
-    parser.add_argument("--model", default="deepkd-nano", help="model that judges the faces of both")
+    parser.add_argument(
+        "--squares", type=int, nargs="*", default=list(PATTERNS), choices=list(PATTERNS)
+    )
+    parser.add_argument(
+        "--model", default="deepkd-nano", help="model that judges the faces of both"
+    )
     return parser.parse_args()
 
 
@@ -78,11 +93,18 @@ def cross(step: float) -> list[tuple[float, float, float]]:
     return [(0, 0, 1), (step, 0, 1), (-step, 0, 1), (0, step, 1), (0, -step, 1)]
 
 
-PATTERNS = {1: [(0.0, 0.0, 1.0)], 5: cross(0.15), 18: list(product((-0.15, 0, 0.15), (-0.15, 0, 0.15), (0.9, 1.1)))}
-"""Number of squares -> the shift of each, right and down, and its side, all in sides of the last box."""
+PATTERNS = {
+    1: [(0.0, 0.0, 1.0)],
+    5: cross(0.15),
+    18: list(product((-0.15, 0, 0.15), (-0.15, 0, 0.15), (0.9, 1.1))),
+}
+"""Number of squares -> the shift of each, right and down, and its side, all in sides of the last
+box."""
 
 
-def tally(clips: Iterable[Path], detector: Mtcnn, scorer: Scorer, squares: Sequence[int]) -> dict[int, Tally]:
+def tally(
+    clips: Iterable[Path], detector: Mtcnn, scorer: Scorer, squares: Sequence[int]
+) -> dict[int, Tally]:
     """Both searches on every sample but each clip's first, the guided one with each number of squares."""
     totals = {count: Tally() for count in squares}
     for clip in clips:
@@ -91,7 +113,9 @@ def tally(clips: Iterable[Path], detector: Mtcnn, scorer: Scorer, squares: Seque
             whole, whole_s = timed(lambda frame=frame: detector.detect(frame.image))
             for count, total in totals.items() if before else ():
                 found, guided_s = timed(
-                    lambda frame=frame, near=before, count=count: guided(frame.image, near, detector, PATTERNS[count])
+                    lambda frame=frame, near=before, count=count: guided(
+                        frame.image, near, detector, PATTERNS[count]
+                    )
                 )
                 total.whole_s, total.guided_s = total.whole_s + whole_s, total.guided_s + guided_s
                 total.add(frame, whole, found, scorer)
@@ -104,7 +128,9 @@ def timed(search: Callable[[], list[Face]]) -> tuple[list[Face], float]:
     return search(), time.process_time() - start
 
 
-def guided(image: Image, near: Sequence[Face], detector: Mtcnn, pattern: Sequence[tuple[float, ...]]) -> list[Face]:
+def guided(
+    image: Image, near: Sequence[Face], detector: Mtcnn, pattern: Sequence[tuple[float, ...]]
+) -> list[Face]:
     """What the second and the third network make of the squares near the last boxes, in the look that shows them."""
     for small in looks(image, detector.max_side_px):
         scale = small.shape[1] / image.shape[1]
@@ -128,7 +154,9 @@ def around(face: Face, pattern: Sequence[tuple[float, ...]]) -> npt.NDArray[np.f
 
 def iou(a: Face, b: Face) -> float:
     (ax, ay, aw, ah), (bx, by, bw, bh) = a.box, b.box
-    shared = max(0.0, min(ax + aw, bx + bw) - max(ax, bx)) * max(0.0, min(ay + ah, by + bh) - max(ay, by))
+    shared = max(0.0, min(ax + aw, bx + bw) - max(ax, bx)) * max(
+        0.0, min(ay + ah, by + bh) - max(ay, by)
+    )
     return shared / (aw * ah + bw * bh - shared)
 
 
@@ -143,7 +171,10 @@ def change(frame: Frame, a: Face, b: Face, scorer: Scorer) -> float:
 def row(squares: int, total: Tally) -> str:
     overlap, moved = statistics.median(total.overlaps), statistics.mean(total.changes)
     share = total.guided_s / total.whole_s
-    return f"| {squares} | {total.faces} | {total.lost} | {overlap:.2f} | {moved:.3f} | {100 * share:.0f}% |"
+    return (
+        f"| {squares} | {total.faces} | {total.lost} | {overlap:.2f} | {moved:.3f} |"
+        f" {100 * share:.0f}% |"
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Re-derive the headline numbers of the README: `python benchmarks/headline.py --help`.
 
-Everything is measured by the functions behind `deepkd benchmark` and `deepkd evaluate`, teacher and students in turn in
-one run, and printed as a Markdown table; `--write` puts it into the README. Times hold for one machine; the columns of
-what a student gains hold for others too.
+Everything is measured by the functions behind `deepkd benchmark` and `deepkd evaluate`, teacher and
+students in turn in one run, and printed as a Markdown table; `--write` puts it into the README.
+Times hold for one machine; the columns of what a student gains hold for others too.
 """
 
 import argparse
@@ -38,10 +38,16 @@ def main() -> None:
     config = BenchmarkConfig(
         teacher=args.teacher, student=first, runs=args.runs, video=args.video, threads=args.threads
     )
-    document = benchmark(config, further, say=lambda text: print(f"headline: {text}", file=sys.stderr))
+    document = benchmark(
+        config, further, say=lambda text: print(f"headline: {text}", file=sys.stderr)
+    )
     lines = [*sizes(document), *speeds(document), *clip(document), *accuracy(args)]
     teacher, _, students = rows(document)
-    titles = ["", teacher["name"], *(title for student in students for title in (student["name"], "its gain"))]
+    titles = [
+        "",
+        teacher["name"],
+        *(title for student in students for title in (student["name"], "its gain")),
+    ]
     table = markdown(titles, [[*line, *[""] * (len(titles) - len(line))] for line in lines])
     notes = [*conditions(document), *([] if args.data else judged_elsewhere(args.student))]
     if args.help_time:
@@ -53,15 +59,26 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Re-derive the README's headline numbers as a Markdown table.")
-    parser.add_argument("--teacher", default=TEACHER, help=f"run folder, file or name (default: {TEACHER}, untrained)")
+    parser = argparse.ArgumentParser(
+        description="Re-derive the README's headline numbers as a Markdown table."
+    )
     parser.add_argument(
-        "--student", nargs="+", default=STUDENTS, help=f"run folders, files or names (default: {' '.join(STUDENTS)})"
+        "--teacher",
+        default=TEACHER,
+        help=f"run folder, file or name (default: {TEACHER}, untrained)",
+    )
+    parser.add_argument(
+        "--student",
+        nargs="+",
+        default=STUDENTS,
+        help=f"run folders, files or names (default: {' '.join(STUDENTS)})",
     )
     parser.add_argument("--data", type=Path, help="folder of labelled crops for the AUC")
     parser.add_argument("--split", default="test", help="split of the index (default: test)")
     parser.add_argument("--video", type=Path, help="clip to time from decoding to verdict")
-    parser.add_argument("--runs", type=int, default=50, help="timed runs of each model (default: 50)")
+    parser.add_argument(
+        "--runs", type=int, default=50, help="timed runs of each model (default: 50)"
+    )
     parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
     parser.add_argument("--help-time", action="store_true", help="time `deepkd --help` too")
     parser.add_argument("--write", action="store_true", help="write the table into the README, too")
@@ -80,7 +97,11 @@ def rows(document: Mapping[str, Any]) -> tuple[Row, Row, list[Row]]:
 
 def compared(name: str, large: float, small: Sequence[float], shown: Show, gain: Gain) -> Line:
     """One line of the table: what the teacher has, and what each student has and gains."""
-    return [name, shown(large), *(cell for value in small for cell in (shown(value), gain(large, value)))]
+    return [
+        name,
+        shown(large),
+        *(cell for value in small for cell in (shown(value), gain(large, value))),
+    ]
 
 
 def less(large: float, small: float) -> str:
@@ -114,7 +135,9 @@ def speeds(document: Mapping[str, Any]) -> Iterator[Line]:
 
     for name, large in (("as deployed", teacher), ("all in ONNX Runtime", twin)):
         quick = [student["latency_ms"]["p50"] for student in students]
-        yield compared(f"latency of one crop, {name}", large["latency_ms"]["p50"], quick, milliseconds, faster)
+        yield compared(
+            f"latency of one crop, {name}", large["latency_ms"]["p50"], quick, milliseconds, faster
+        )
     batch = document["machine"]["throughput_batch"]
     many = [student["throughput_per_s"] for student in students]
     yield compared(
@@ -144,11 +167,20 @@ def accuracy(args: argparse.Namespace) -> Iterator[Line]:
     """AUC with its interval; only trained models are judged."""
     if not args.data:
         return
-    trained = [name for name in (args.teacher, *args.student) if getattr(open_model(name, threads=1), "trained", True)]
+    trained = [
+        name
+        for name in (args.teacher, *args.student)
+        if getattr(open_model(name, threads=1), "trained", True)
+    ]
     config = EvaluateConfig(data=args.data, split=args.split)
-    found = dict(zip(trained, (one.crops.auc for one in evaluate_files(trained, config)), strict=True))
+    found = dict(
+        zip(trained, (one.crops.auc for one in evaluate_files(trained, config)), strict=True)
+    )
     teacher, *students = [found.get(name) for name in (args.teacher, *args.student)]
-    line = [f"AUC, {args.data.name} {args.split}", interval(vars(teacher)) if teacher else "untrained"]
+    line = [
+        f"AUC, {args.data.name} {args.split}",
+        interval(vars(teacher)) if teacher else "untrained",
+    ]
     for student in students:
         gain = f"{student.value - teacher.value:+.4f}" if student and teacher else ""
         line += [interval(vars(student)) if student else "untrained", gain]
@@ -167,12 +199,16 @@ def judged_elsewhere(students: Sequence[str]) -> Iterator[str]:
 def conditions(document: Mapping[str, Any]) -> Iterator[str]:
     at, runs = document["machine"], document["models"][0]["latency_ms"]["runs"]
     yield (
-        f"{at['cpu']}, {at['threads']} threads, load {at['load']} before the run; PyTorch {at['torch']}, "
-        f"ONNX Runtime {at['onnxruntime']}; models in turn in one process, median of {runs} runs."
+        f"{at['cpu']}, {at['threads']} threads, load {at['load']} before the run; PyTorch"
+        f" {at['torch']}, ONNX Runtime {at['onnxruntime']}; models in turn in one process, median"
+        f" of {runs} runs."
     )
     yield from busy(at)
     if any("untrained" in row["name"] for row in document["models"]):
-        yield "An untrained teacher is the published architecture: size and speed do not depend on the weights."
+        yield (
+            "An untrained teacher is the published architecture: size and speed do not depend on"
+            " the weights."
+        )
 
 
 def help_seconds() -> float:

@@ -2,11 +2,12 @@
 
     python benchmarks/model_card.py --data CROPS --cross OTHER_CROPS --teacher RUN
 
-Each part is measured by the functions behind `deepkd evaluate` and `deepkd detect`, kept as JSON in OUT, and written
-between its two marks in `weights/MODEL_CARD.md`; `--only` measures some parts again and leaves the others as they are.
-Damaged crops stay in OUT: a run that was stopped goes on. `weights/NAME.json` gets file, hash, AUC and training data
-from the parts; its limits are sentences of the card that people chose, and stay. `--model deepkd-NAME --document
-weights/deepkd-NAME.md` writes the card of another student, which is begun where there is none.
+Each part is measured by the functions behind `deepkd evaluate` and `deepkd detect`, kept as JSON in
+OUT, and written between its two marks in `weights/MODEL_CARD.md`; `--only` measures some parts
+again and leaves the others as they are. Damaged crops stay in OUT: a run that was stopped goes on.
+`weights/NAME.json` gets file, hash, AUC and training data from the parts; its limits are sentences
+of the card that people chose, and stay. `--model deepkd-NAME --document weights/deepkd-NAME.md`
+writes the card of another student, which is begun where there is none.
 """
 
 import argparse
@@ -55,13 +56,17 @@ CARD = ROOT / "weights" / "MODEL_CARD.md"
 
 
 @cache
-def evaluated(models: tuple[str, ...], config: EvaluateConfig, out: Path | None = None) -> list[Evaluation]:
+def evaluated(
+    models: tuple[str, ...], config: EvaluateConfig, out: Path | None = None
+) -> list[Evaluation]:
     """The models on one set of crops, measured once for all parts."""
     return evaluate_files(models, config, out=out, warn=say, progress=told)
 
 
 def on(args: argparse.Namespace, data: Path, split: str, **more: Any) -> EvaluateConfig:
-    return EvaluateConfig(data=data, split=split, limit=args.limit, resamples=args.resamples, **more)
+    return EvaluateConfig(
+        data=data, split=split, limit=args.limit, resamples=args.resamples, **more
+    )
 
 
 def models_of(args: argparse.Namespace) -> tuple[str, ...]:
@@ -83,10 +88,14 @@ def sets_of(args: argparse.Namespace) -> dict[str, list[Evaluation]]:
 
 def measure_file(args: argparse.Namespace) -> dict[str, Any]:
     scorer = Scorer.load(args.model)
-    weights = [tensor for tensor in onnx.load(scorer.path).graph.initializer if len(tensor.dims) > 1]
+    weights = [
+        tensor for tensor in onnx.load(scorer.path).graph.initializer if len(tensor.dims) > 1
+    ]
     return {
         "file": scorer.path.name,
-        "kinds": sorted({str(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)) for tensor in weights}),
+        "kinds": sorted(
+            {str(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)) for tensor in weights}
+        ),
         "bytes": scorer.bytes,
         "architecture": scorer.metadata.get("architecture", scorer.name),
         "params": scorer.params,
@@ -100,12 +109,21 @@ def measure_trained(args: argparse.Namespace) -> dict[str, Any]:
     scorer = Scorer.load(args.model)
     known, crops = recipe_of(scorer).get("index_sha256"), load_crops(args.data, "train")
     if known != crops.index_sha256():
-        other = f"crops whose list has the SHA-256 {known}" if known else "data that its file does not name"
+        other = (
+            f"crops whose list has the SHA-256 {known}"
+            if known
+            else "data that its file does not name"
+        )
         return {"sha256": scorer.sha256, "trained_on": other}
     labels = Counter(row.label for row in crops.rows)
-    single = "; one per clip" if len({row.video or row.file for row in crops.rows}) == len(crops.rows) else ""
+    single = (
+        "; one per clip"
+        if len({row.video or row.file for row in crops.rows}) == len(crops.rows)
+        else ""
+    )
     count = (
-        f"{labels['REAL'] + labels['FAKE']:,} face crops ({labels['REAL']:,} real, {labels['FAKE']:,} forged{single})"
+        f"{labels['REAL'] + labels['FAKE']:,} face crops ({labels['REAL']:,} real,"
+        f" {labels['FAKE']:,} forged{single})"
     )
     return {"sha256": scorer.sha256, "trained_on": f"{count} of {args.data_title}"}
 
@@ -125,7 +143,9 @@ def measure_figures(args: argparse.Namespace) -> dict[str, Any]:
         "models": [{"name": one["name"], "params": one["params"]} for one in other],
         "cross": args.cross_name,
         "sets": columns,
-        "methods": {name: [one["methods"][name]["auc"] for one in other] for name in other[0]["methods"]},
+        "methods": {
+            name: [one["methods"][name]["auc"] for one in other] for name in other[0]["methods"]
+        },
     }
 
 
@@ -152,7 +172,9 @@ def measure_beyond(args: argparse.Namespace) -> dict[str, Any]:
 
 def called(thresholds: Thresholds, found: Evaluation, label: int) -> dict[str, int]:
     """How many of the real (0) or forged (1) crops get each verdict."""
-    counts = Counter(thresholds.label(score) for score in found.probabilities[found.labels == label])
+    counts = Counter(
+        thresholds.label(score) for score in found.probabilities[found.labels == label]
+    )
     return {str(verdict): counts[verdict] for verdict in VERDICTS}
 
 
@@ -177,17 +199,22 @@ def supposing(share: float, calibration: Calibration) -> Calibration:
 
 def measure_odds(args: argparse.Namespace) -> dict[str, Any]:
     """Calibration errors of someone who knows the share of forgeries of val."""
-    found = {split: evaluated(models_of(args), on(args, args.data, split))[0] for split in ("val", "test")}
+    found = {
+        split: evaluated(models_of(args), on(args, args.data, split))[0]
+        for split in ("val", "test")
+    }
     share = found["val"].whole.fake / found["val"].whole.rows
     informed = supposing(share, Scorer.load(args.model).calibration)
     errors = {
-        f"{args.data_name} {split}": measure(
-            one.labels,
-            one.logits,
-            probabilities=informed.probability(one.logits),
-            sources=sources_of(one.rows).tolist(),
-            resamples=args.resamples,
-        ).to_dict()["ece"]
+        f"{args.data_name} {split}": (
+            measure(
+                one.labels,
+                one.logits,
+                probabilities=informed.probability(one.logits),
+                sources=sources_of(one.rows).tolist(),
+                resamples=args.resamples,
+            ).to_dict()["ece"]
+        )
         for split, one in found.items()
     }
     return {"set": f"{args.data_name} val", "share": share, "ece": errors}
@@ -210,7 +237,9 @@ def measure_damage(args: argparse.Namespace) -> dict[str, Any]:
 def measure_reliability(args: argparse.Namespace) -> dict[str, Any]:
     found = sets_of(args)[f"{args.data_name} val"][0]
     picture = picture_of(args, "reliability")
-    draw_reliability(picture, [Curves(found.name, found.labels, found.probabilities, roc=None, auc=None)])
+    draw_reliability(
+        picture, [Curves(found.name, found.labels, found.probabilities, roc=None, auc=None)]
+    )
     share = found.whole.fake / found.whole.rows
     return {"set": f"{args.data_name} val", "picture": linked(args, picture), "forged": share}
 
@@ -230,7 +259,9 @@ def measure_samples(args: argparse.Namespace) -> dict[str, Any]:
 
 def picture_of(args: argparse.Namespace, name: str) -> Path:
     """Where a picture lies: those of another card do not replace the first one's."""
-    return args.pictures / (f"{name}.png" if args.document.resolve() == CARD else f"{name}-{args.document.stem}.png")
+    return args.pictures / (
+        f"{name}.png" if args.document.resolve() == CARD else f"{name}-{args.document.stem}.png"
+    )
 
 
 def linked(args: argparse.Namespace, picture: Path) -> str:
@@ -249,7 +280,9 @@ def write_essence(args: argparse.Namespace) -> None:
     kept = [args.out / f"{name}.json" for name in ("trained", "figures", "beyond")]
     trained, figures, other = (json.loads(one.read_text()) if one.exists() else {} for one in kept)
     if any(one.get("sha256") != scorer.sha256 for one in (trained, figures, other)):
-        raise SystemExit(f"{path}: not written; measure the parts trained, figures and beyond of this file first")
+        raise SystemExit(
+            f"{path}: not written; measure the parts trained, figures and beyond of this file first"
+        )
     essence = {
         "file": scorer.path.name,
         "sha256": scorer.sha256,
@@ -263,13 +296,17 @@ def write_essence(args: argparse.Namespace) -> None:
     page = " ".join(args.document.read_text().split())
     lost = [text for text in essence["limits"] if text not in page]
     if lost:
-        raise SystemExit(f"{path}: no sentence of {args.document}, mend one of them: {' | '.join(lost)}")
+        raise SystemExit(
+            f"{path}: no sentence of {args.document}, mend one of them: {' | '.join(lost)}"
+        )
 
 
 def limits_of(path: Path, document: Mapping[str, Any]) -> list[str]:
     """The limits that people chose, in their order, with what is said of other data as it was measured now."""
     ours = {text.format(**document) for text in BEYOND.values()}
-    known: Sequence[str] = json.loads(path.read_text(encoding="utf-8"))["limits"] if path.exists() else []
+    known: Sequence[str] = (
+        json.loads(path.read_text(encoding="utf-8"))["limits"] if path.exists() else []
+    )
     place = next((number for number, text in enumerate(known) if text in ours), len(known))
     kept = [text for text in known if text not in ours]
     return [*kept[:place], beyond(document), *kept[place:]]
@@ -305,24 +342,44 @@ def begin(args: argparse.Namespace) -> None:
         lines += [f"## {HEADINGS[name]}"] if name in HEADINGS else []
         lines += [f"<!-- {name} -->\n<!-- /{name} -->"]
     args.document.write_text("\n\n".join(lines) + "\n")
-    say(f"{args.document}: begun; say in it what the student is for, how it was trained, and whom it may harm")
+    say(
+        f"{args.document}: begun; say in it what the student is for, how it was trained, and whom"
+        " it may harm"
+    )
 
 
 def main() -> None:
     parser = document_parser(__doc__, "model_card", PARTS, CARD)
-    parser.add_argument("--model", default="deepkd-nano", help="shipped name or ONNX file of the student")
+    parser.add_argument(
+        "--model", default="deepkd-nano", help="shipped name or ONNX file of the student"
+    )
     parser.add_argument("--teacher", help="run folder of its teacher, to stand beside it")
     parser.add_argument("--cross", type=Path, required=True, help="crops of another data set")
     parser.add_argument("--cross-split", default="cross", help="their split")
     parser.add_argument("--data-name", default="DFDC", help="what the card calls the data")
-    parser.add_argument("--data-title", default="the DeepFake Detection Challenge", help="its full name")
-    parser.add_argument("--cross-name", default="FaceForensics++", help="what the card calls the other data set")
     parser.add_argument(
-        "--perturb", default="jpeg,downscale,h264", help="damage, as `deepkd evaluate --perturb` has it"
+        "--data-title", default="the DeepFake Detection Challenge", help="its full name"
     )
-    parser.add_argument("--resamples", type=int, default=1000, help="of the originals, behind the intervals")
-    parser.add_argument("--samples", type=Path, default=ROOT / "data" / "samples", help="clips that are judged whole")
-    parser.add_argument("--pictures", type=Path, default=ROOT / "docs", help="folder of the pictures")
+    parser.add_argument(
+        "--cross-name", default="FaceForensics++", help="what the card calls the other data set"
+    )
+    parser.add_argument(
+        "--perturb",
+        default="jpeg,downscale,h264",
+        help="damage, as `deepkd evaluate --perturb` has it",
+    )
+    parser.add_argument(
+        "--resamples", type=int, default=1000, help="of the originals, behind the intervals"
+    )
+    parser.add_argument(
+        "--samples",
+        type=Path,
+        default=ROOT / "data" / "samples",
+        help="clips that are judged whole",
+    )
+    parser.add_argument(
+        "--pictures", type=Path, default=ROOT / "docs", help="folder of the pictures"
+    )
     args = parser.parse_args()
     begin(args)
     write_parts(PARTS, args)

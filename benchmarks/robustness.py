@@ -1,11 +1,13 @@
 """Derive the figures of `docs/robustness.md`.
 
-    python benchmarks/robustness.py --teacher RUN --before MODEL --after RUN --data CROPS --videos CLIPS --peer RUN ...
+    python benchmarks/robustness.py --teacher RUN --before MODEL --after RUN --data CROPS --videos
+    CLIPS --peer RUN ...
 
-Compares a teacher, its student before and its student after distillation for robustness, and peers trained on the same
-crops. Each part is measured by the functions behind `deepkd evaluate`, kept as JSON in OUT, and written between its two
-marks in the document; `--only` measures some parts again and leaves the others as they are. What is scored stays in
-OUT: a run that was stopped goes on, and a further peer costs only its own time.
+Compares a teacher, its student before and its student after distillation for robustness, and peers
+trained on the same crops. Each part is measured by the functions behind `deepkd evaluate`, kept as
+JSON in OUT, and written between its two marks in the document; `--only` measures some parts again
+and leaves the others as they are. What is scored stays in OUT: a run that was stopped goes on, and
+a further peer costs only its own time.
 """
 
 import argparse
@@ -51,7 +53,8 @@ ROLES = {"teacher": "teacher", "before": "student before", "after": "student aft
 """Argument -> what the document calls the model."""
 CLAUSES = {"CRF 40": [("h264", 40.0)], "quarter size": [("downscale", 0.25)],
            "quarter size, then CRF 40": [("downscale", 0.25), ("h264", 40.0)]}  # fmt: skip
-"""Damage under which the student shall lose no more AUC than its teacher -> what befalls a crop, in turn."""
+"""Damage under which the student shall lose no more AUC than its teacher -> what befalls a crop, in
+turn."""
 TABLE = ("auc", "average_precision", "log_loss", "eer", "fpr_at_95_tpr", "false_alarms", "detected", "inconclusive",
          "ece", "ece_even")  # fmt: skip
 """Figures in which peers are compared."""
@@ -66,7 +69,12 @@ def arguments_of(args: argparse.Namespace) -> list[str]:
 def evaluated(models: list[str], args: argparse.Namespace, perturb: str) -> list[Evaluation]:
     """The models on the crops, with what was scored before taken from OUT."""
     config = EvaluateConfig(
-        data=args.data, split=args.split, limit=args.limit, perturb=perturb, seed=args.seed, resamples=args.resamples
+        data=args.data,
+        split=args.split,
+        limit=args.limit,
+        perturb=perturb,
+        seed=args.seed,
+        resamples=args.resamples,
     )
     return evaluate_files(models, config, out=args.out / "crops", progress=told)
 
@@ -82,7 +90,10 @@ def measure_models(args: argparse.Namespace) -> dict[str, Any]:
         "models": [
             {
                 "name": name,
-                "architecture": getattr(model, "architecture", None) or model.metadata.get("architecture", model.name),
+                "architecture": (
+                    getattr(model, "architecture", None)
+                    or model.metadata.get("architecture", model.name)
+                ),
                 "params": model.params,
                 "size": model.format.size,
                 "made": made(model.metadata.get("recipe") or {}),
@@ -95,9 +106,14 @@ def measure_models(args: argparse.Namespace) -> dict[str, Any]:
 def made(recipe: Mapping[str, Any]) -> str:
     """The command that a recipe stands for, with what differs from the command's defaults."""
     if "epochs" not in recipe:
-        return f"taken from {recipe['from']}" if "from" in recipe else "says nothing of its training"
+        return (
+            f"taken from {recipe['from']}" if "from" in recipe else "says nothing of its training"
+        )
     kind: type[Config] = DistillConfig if "student" in recipe else TrainConfig
-    words = [f"deepkd {kind.command}", *(f"--{key} {recipe[key]}" for key in ("model", "student") if key in recipe)]
+    words = [
+        f"deepkd {kind.command}",
+        *(f"--{key} {recipe[key]}" for key in ("model", "student") if key in recipe),
+    ]
     for item in dataclasses.fields(kind):
         value = recipe.get(item.name, item.default)
         if item.name not in IDLE and value != item.default:
@@ -113,7 +129,8 @@ def flag(name: str, value: Any) -> str:
 
 def show_models(document: Mapping[str, Any]) -> str:
     lines = [
-        [row["name"], row["architecture"], f"{row['params']:,}", f"{row['size']} px"] for row in document["models"]
+        [row["name"], row["architecture"], f"{row['params']:,}", f"{row['size']} px"]
+        for row in document["models"]
     ]
     table = markdown(["model", "architecture", "parameters", "input"], lines, left=2)
     commands = "\n".join(f"    # {row['name']}\n    {row['made']}" for row in document["models"])
@@ -125,7 +142,9 @@ def show_models(document: Mapping[str, Any]) -> str:
 
 def measure_crops(args: argparse.Namespace) -> dict[str, Any]:
     found = evaluated(arguments_of(args), args, args.perturb)
-    found = [dataclasses.replace(one, name=name) for one, name in zip(found, ROLES.values(), strict=True)]
+    found = [
+        dataclasses.replace(one, name=name) for one, name in zip(found, ROLES.values(), strict=True)
+    ]
     document = {
         "data": args.data.name,
         "split": args.split,
@@ -170,11 +189,15 @@ def damaged_logits(
     if len(steps) == 1 and steps[0] in kept[0]:
         return [logits[steps[0]] for logits in kept]
     say(f"scoring {' and '.join(name for name, _ in steps)}")
-    crops: Any = load_crops(args.data, None if args.split == "all" else args.split, limit=args.limit)
+    crops: Any = load_crops(
+        args.data, None if args.split == "all" else args.split, limit=args.limit
+    )
     labelled = [index for index, row in enumerate(crops.rows) if row.label]
     for name, level in steps:
         crops = Perturbed(crops, name, level, args.seed)
-    return logits_of([load_model(path) for path in arguments_of(args)], crops, labelled, batch=64, progress=told)
+    return logits_of(
+        [load_model(path) for path in arguments_of(args)], crops, labelled, batch=64, progress=told
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,7 +212,9 @@ class Loss:
         """What lies between a model's clean logits and its logits of damaged crops."""
         whole = [auc(clean.labels, logits) for logits in (clean.logits, harmed)]
         if whole[0] is None or whole[1] is None:
-            raise SystemExit("AUC needs REAL and FAKE crops; give another --split or a larger --limit")
+            raise SystemExit(
+                "AUC needs REAL and FAKE crops; give another --split or a larger --limit"
+            )
         sources = sources_of(clean.rows).tolist()
         drawn = [
             auc_resamples(clean.labels, logits, sources, resamples=args.resamples, seed=args.seed)
@@ -206,11 +231,17 @@ class Loss:
 def show_crops(document: Mapping[str, Any]) -> str:
     whole = document["models"][0]["crops"]
     counted = (
-        f"{whole['rows']:,} crops of {document['sources']:,} originals ({whole['real']:,} real, {whole['fake']:,} "
-        f"forged) of `{document['data']}`, split {document['split']}; the same damaged crops for all models."
+        f"{whole['rows']:,} crops of {document['sources']:,} originals ({whole['real']:,} real,"
+        f" {whole['fake']:,} forged) of `{document['data']}`, split {document['split']}; the same"
+        " damaged crops for all models."
     )
-    picture = f"![AUC and false alarms of teacher, student before and student after]({document['picture']})"
-    return "\n\n".join([counted, clauses_table(document), conclusion(document), picture, levels_table(document)])
+    picture = (
+        "![AUC and false alarms of teacher, student before and student"
+        f" after]({document['picture']})"
+    )
+    return "\n\n".join(
+        [counted, clauses_table(document), conclusion(document), picture, levels_table(document)]
+    )
 
 
 def clauses_table(document: Mapping[str, Any]) -> str:
@@ -243,8 +274,9 @@ def conclusion(document: Mapping[str, Any]) -> str:
     parts = [f"it holds under {', under '.join(held)}"] if held else []
     parts += [f"it does **not** hold under {', under '.join(broken)}"] if broken else []
     return (
-        f"*The student loses no more AUC than its teacher*: {'; '.join(parts)}. In brackets: 95% interval of the "
-        "difference over resamples of the originals, the same for both; *within chance* where it holds 0."
+        f"*The student loses no more AUC than its teacher*: {'; '.join(parts)}. In brackets: 95%"
+        " interval of the difference over resamples of the originals, the same for both; *within"
+        " chance* where it holds 0."
     )
 
 
@@ -254,7 +286,13 @@ def levels_table(document: Mapping[str, Any]) -> str:
               *(f"false alarms, {name}" for name in ROLES.values())]  # fmt: skip
     models = document["models"]
     clean = [model["crops"] for model in models]
-    first = ["none", "", *(number(one, "auc") for one in clean), "", *(percent(one, "false_alarms") for one in clean)]
+    first = [
+        "none",
+        "",
+        *(number(one, "auc") for one in clean),
+        "",
+        *(percent(one, "false_alarms") for one in clean),
+    ]
     lines = [first]
     for place, gain in enumerate(document["gains"]):
         these = [model["robustness"][place] for model in models]
@@ -262,9 +300,11 @@ def levels_table(document: Mapping[str, Any]) -> str:
                    for one, of in zip(these, clean, strict=True)]  # fmt: skip
         alarms = [percent(one["crops"], "false_alarms") for one in these]
         lines.append([these[0]["title"], f"{these[0]['level']:g}", *changes, span(gain), *alarms])
-    return markdown(titles, lines, left=2) + (
-        "\n\nAUC: of the sound crops, then its change. *After less before*: AUC under that damage, with its paired 95% "
-        "interval. False alarms: share of the real crops called FAKE, at each model's own threshold."
+    return (
+        markdown(titles, lines, left=2)
+        + "\n\nAUC: of the sound crops, then its change. *After less before*: AUC under that"
+        " damage, with its paired 95% interval. False alarms: share of the real crops called"
+        " FAKE, at each model's own threshold."
     )
 
 
@@ -279,7 +319,9 @@ def measure_clips(args: argparse.Namespace) -> dict[str, Any]:
         resamples=args.resamples,
     )  # fmt: skip
     found = evaluate_files(arguments_of(args), config, out=args.out / "clips", progress=told)
-    named = [dataclasses.replace(one, name=name) for one, name in zip(found, ROLES.values(), strict=True)]
+    named = [
+        dataclasses.replace(one, name=name) for one, name in zip(found, ROLES.values(), strict=True)
+    ]
     return {
         "data": args.videos.name,
         "split": args.video_split,
@@ -296,16 +338,29 @@ def show_clips(document: Mapping[str, Any]) -> str:
     for place, one in enumerate(models[0]["robustness"]):
         these = [model["robustness"][place]["videos"] for model in models]
         conditions.append((damage(one), these))
-    named = [(title, *pair) for title, these in conditions for pair in zip(ROLES.values(), these, strict=True)]
+    named = [
+        (title, *pair)
+        for title, these in conditions
+        for pair in zip(ROLES.values(), these, strict=True)
+    ]
     lines = [[title, name, *clip_cells(one)] for title, name, one in named]
     whole, failed = models[0]["videos"], models[0]["unjudged"].get("ERROR", 0)
     unread = f"; {failed} more could not be read and are left out" if failed else ""
     counted = (
-        f"{whole['rows']} clips of `{document['data']}` ({whole['real']} real, {whole['fake']} forged), split "
-        f"{document['split']}, each judged as `deepkd detect` does from at least {document['frames']} frames"
-        f"{unread}. A clip without a score is INCONCLUSIVE here; AUC is of those with a score."
+        f"{whole['rows']} clips of `{document['data']}` ({whole['real']} real, {whole['fake']}"
+        f" forged), split {document['split']}, each judged as `deepkd detect` does from at least"
+        f" {document['frames']} frames{unread}. A clip without a score is INCONCLUSIVE here; AUC is"
+        " of those with a score."
     )
-    titles = ["damage", "model", "AUC", "real called FAKE", "forged called FAKE", "INCONCLUSIVE", "clips with a score"]
+    titles = [
+        "damage",
+        "model",
+        "AUC",
+        "real called FAKE",
+        "forged called FAKE",
+        "INCONCLUSIVE",
+        "clips with a score",
+    ]
     few = "" if min(whole["real"], whole["fake"]) >= 50 else (
         "\n\nSo few clips show that the whole path holds under damage, not how right a model is."
     )  # fmt: skip
@@ -336,7 +391,13 @@ def measure_peers(args: argparse.Namespace) -> dict[str, Any]:
          "batch_ms": 1000 * float(np.median(timing.batch)) / 32}
         for name, one, timing in zip(names, found, timings, strict=True)
     ]  # fmt: skip
-    return {"data": args.data.name, "split": args.split, "machine": where, "runs": args.runs, "models": rows}
+    return {
+        "data": args.data.name,
+        "split": args.split,
+        "machine": where,
+        "runs": args.runs,
+        "models": rows,
+    }
 
 
 def scorers(paths: list[str], out: Path, threads: int) -> list[Any]:
@@ -346,7 +407,10 @@ def scorers(paths: list[str], out: Path, threads: int) -> list[Any]:
     folders = [out / "exported" / str(place) for place in range(len(paths))]
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
-    return [Scorer.load(as_onnx(path, folder), threads=threads) for path, folder in zip(paths, folders, strict=True)]
+    return [
+        Scorer.load(as_onnx(path, folder), threads=threads)
+        for path, folder in zip(paths, folders, strict=True)
+    ]
 
 
 def show_peers(document: Mapping[str, Any]) -> str:
@@ -355,17 +419,21 @@ def show_peers(document: Mapping[str, Any]) -> str:
     lines += [[FIGURES[key], *(interval(row["crops"][key]) for row in rows)] for key in TABLE]
     for place, condition in enumerate(rows[0]["robustness"]):
         lines.append(
-            [f"AUC under {damage(condition)}", *(interval(row["robustness"][place]["crops"]["auc"]) for row in rows)]
+            [
+                f"AUC under {damage(condition)}",
+                *(interval(row["robustness"][place]["crops"]["auc"]) for row in rows),
+            ]
         )
     lines += [["ms, one crop", *(f"{row['single_ms']:.2f}" for row in rows)]]
     lines += [["ms per crop in 32s", *(f"{row['batch_ms']:.2f}" for row in rows)]]
     counts = rows[0]["crops"]
     return (
-        f"{markdown(['', *(row['name'] for row in rows)], lines)}\n\n"
-        f"{counts['rows']:,} crops of `{document['data']}`, split {document['split']}; in brackets 95% intervals over "
-        f"{counts['sources']:,} originals. FAKE and REAL at each model's own thresholds. Milliseconds: ONNX Runtime "
-        f"{at['onnxruntime']}, {at['cpu']}, {at['threads']} threads, load {at['load']} before the run, in turn in one "
-        f"process, median of {document['runs']} runs."
+        f"{markdown(['', *(row['name'] for row in rows)], lines)}\n\n{counts['rows']:,} crops of"
+        f" `{document['data']}`, split {document['split']}; in brackets 95% intervals over"
+        f" {counts['sources']:,} originals. FAKE and REAL at each model's own thresholds."
+        f" Milliseconds: ONNX Runtime {at['onnxruntime']}, {at['cpu']}, {at['threads']} threads,"
+        f" load {at['load']} before the run, in turn in one process, median of {document['runs']}"
+        " runs."
     )
 
 
@@ -380,17 +448,33 @@ PARTS = {
 def main() -> None:
     parser = parser_of(__doc__, "robustness", PARTS)
     parser.add_argument("--teacher", required=True, help="run folder, file or name")
-    parser.add_argument("--before", required=True, help="its student before distillation for robustness")
+    parser.add_argument(
+        "--before", required=True, help="its student before distillation for robustness"
+    )
     parser.add_argument("--after", required=True, help="its student after it")
-    parser.add_argument("--peer", nargs="+", default=[], help="other models trained on the same crops")
-    parser.add_argument("--perturb", default="all", help="damage of the crops, as `deepkd evaluate --perturb` takes it")
-    parser.add_argument("--videos", type=Path, help="data set of clips, damaged before faces are looked for")
+    parser.add_argument(
+        "--peer", nargs="+", default=[], help="other models trained on the same crops"
+    )
+    parser.add_argument(
+        "--perturb",
+        default="all",
+        help="damage of the crops, as `deepkd evaluate --perturb` takes it",
+    )
+    parser.add_argument(
+        "--videos", type=Path, help="data set of clips, damaged before faces are looked for"
+    )
     parser.add_argument("--video-split", default="all", help="split of the clips")
     parser.add_argument("--video-limit", type=int, help="only about so many clips, whole families")
-    parser.add_argument("--video-perturb", default="h264:30,h264:40,downscale:0.25,frame-rate,double-compression:33")
-    parser.add_argument("--resamples", type=int, default=1000, help="of the originals, behind the intervals")
+    parser.add_argument(
+        "--video-perturb", default="h264:30,h264:40,downscale:0.25,frame-rate,double-compression:33"
+    )
+    parser.add_argument(
+        "--resamples", type=int, default=1000, help="of the originals, behind the intervals"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the damage and the resampling")
-    parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "robustness-before-after.png")
+    parser.add_argument(
+        "--picture", type=Path, default=ROOT / "docs" / "robustness-before-after.png"
+    )
     write_parts(PARTS, parser.parse_args())
 
 

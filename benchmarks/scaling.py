@@ -2,10 +2,11 @@
 
     python benchmarks/scaling.py --data CROPS --init START --size RUN ...
 
-`data` trains one network on growing shares of the originals, with as many views of each share, by `deepkd train`; it
-goes on where it was stopped. `views` reads the metrics of the published trainings, a chain being several runs that went
-on from one another. `size` opens finished runs; `grid` shapes students and trains each for a short while; `unseen` asks
-finished runs about forgeries of other kinds. What OUT has of `size` and `unseen` of runs not named now stays.
+`data` trains one network on growing shares of the originals, with as many views of each share, by
+`deepkd train`; it goes on where it was stopped. `views` reads the metrics of the published
+trainings, a chain being several runs that went on from one another. `size` opens finished runs;
+`grid` shapes students and trains each for a short while; `unseen` asks finished runs about
+forgeries of other kinds. What OUT has of `size` and `unseen` of runs not named now stays.
 Everything else is judged on the split `val`, on which the weights of each run were chosen.
 """
 
@@ -32,10 +33,32 @@ CHAINS = {
     "mobilenetv2": ("teacher0", "teacher1", "teacher"),
     "lite0": ("lite0", "lite0-labels"),
     "helper": ("helper",),
-    "nano": ("nano-first", "nano-second", "nano-sharp", "nano-third", "nano-fourth", "nano-blends-last", "nano-fifth"),
-    "cross-efficient-vit": ("b0", "cross-efficient-vit-warm", "cross-efficient-vit", "cross-efficient-vit-second"),
+    "nano": (
+        "nano-first",
+        "nano-second",
+        "nano-sharp",
+        "nano-third",
+        "nano-fourth",
+        "nano-blends-last",
+        "nano-fifth",
+    ),
+    "cross-efficient-vit": (
+        "b0",
+        "cross-efficient-vit-warm",
+        "cross-efficient-vit",
+        "cross-efficient-vit-second",
+    ),
     "lite-half": ("lite-half", "lite-half-second", "lite-half-third"),
-    "pico": ("pico-short", "pico-long", "pico-two", "pico-three", "pico-four", "pico", "pico-sharp", "pico-swift"),
+    "pico": (
+        "pico-short",
+        "pico-long",
+        "pico-two",
+        "pico-three",
+        "pico-four",
+        "pico",
+        "pico-sharp",
+        "pico-swift",
+    ),
 }
 """Line of the plot -> the published trainings that it is made of, in their order."""
 GOAL = 0.95
@@ -66,7 +89,12 @@ def measure_data(args: argparse.Namespace) -> dict[str, Any]:
                 "val_auc": max(line["val_auc"] for line in lines),
             }
         )
-    return {"model": args.model, "size": args.image_size, "recipe": " ".join(recipe(args)), "rows": rows}
+    return {
+        "model": args.model,
+        "size": args.image_size,
+        "recipe": " ".join(recipe(args)),
+        "rows": rows,
+    }
 
 
 def views_of_epoch(crops: CropSet, batch: int) -> int:
@@ -75,8 +103,26 @@ def views_of_epoch(crops: CropSet, batch: int) -> int:
 
 def recipe(args: argparse.Namespace) -> list[str]:
     """What every share is trained with."""
-    fixed = ["--sampling", "paired", "--lr", "6e-4", "--warmup", "0.1", "--weight-decay", "0.02", "--ema", "0.998"]
-    sizes = ["--model", args.model, "--image-size", str(args.image_size), "--batch", str(args.batch)]
+    fixed = [
+        "--sampling",
+        "paired",
+        "--lr",
+        "6e-4",
+        "--warmup",
+        "0.1",
+        "--weight-decay",
+        "0.02",
+        "--ema",
+        "0.998",
+    ]
+    sizes = [
+        "--model",
+        args.model,
+        "--image-size",
+        str(args.image_size),
+        "--batch",
+        str(args.batch),
+    ]
     return [*sizes, *fixed, "--patience", "0"]
 
 
@@ -93,7 +139,15 @@ def train(args: argparse.Namespace, run: Path, limit: int | None, epochs: int) -
 
 def show_data(document: Mapping[str, Any]) -> str:
     rows = document["rows"]
-    titles = ["originals", "crops", "epochs", "views", "loss in training", "log loss on val", "AUC on val"]
+    titles = [
+        "originals",
+        "crops",
+        "epochs",
+        "views",
+        "loss in training",
+        "log loss on val",
+        "AUC on val",
+    ]
     lines = [
         [
             *(f"{row[key]:,}" for key in ("originals", "crops", "epochs", "views")),
@@ -109,7 +163,11 @@ def outlook(rows: Sequence[Mapping[str, Any]]) -> str:
     """What a doubling of the originals brings, and how far the goal is at that rate."""
     if len(rows) < 2:
         return "One share shows no trend."
-    gain = float(np.polyfit(np.log2([row["originals"] for row in rows]), [row["val_auc"] for row in rows], 1)[0])
+    gain = float(
+        np.polyfit(
+            np.log2([row["originals"] for row in rows]), [row["val_auc"] for row in rows], 1
+        )[0]
+    )
     text = f"A doubling of the originals brings {gain:+.4f} of AUC (least squares)"
     missing = GOAL - rows[-1]["val_auc"]
     if gain <= 0 or missing <= 0:
@@ -119,8 +177,9 @@ def outlook(rows: Sequence[Mapping[str, Any]]) -> str:
         return f"{text}, but most originals do not do best: {few}."
     needed = rows[-1]["originals"] * 2 ** (missing / gain)
     return (
-        f"{text}; were it to go on so, AUC {GOAL} would take this network and schedule about {needed:,.0f} originals. "
-        "A straight line through few points of one seed each: an order of magnitude, no promise."
+        f"{text}; were it to go on so, AUC {GOAL} would take this network and schedule about"
+        f" {needed:,.0f} originals. A straight line through few points of one seed each: an order"
+        " of magnitude, no promise."
     )
 
 
@@ -129,7 +188,10 @@ def outlook(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def measure_views(args: argparse.Namespace) -> dict[str, Any]:
     folder = ROOT / "docs" / "training"
-    chains = [{"name": name, "points": points([folder / run for run in runs])} for name, runs in CHAINS.items()]
+    chains = [
+        {"name": name, "points": points([folder / run for run in runs])}
+        for name, runs in CHAINS.items()
+    ]
     shown = {stage for runs in CHAINS.values() for stage in runs}
     others = [Path(run) for run in args.size if Path(run).name not in shown]
     chains += [{"name": run.name, "points": points([run])} for run in others]
@@ -142,19 +204,32 @@ def points(runs: Sequence[Path]) -> list[dict[str, float]]:
     for run in runs:
         batch = json.loads((run / CONFIG_FILE).read_text())["batch"]
         lines = read_metrics(run / METRICS_FILE)
-        found += [{"views": before + line["step"] * batch, "val_auc": line["val_auc"]} for line in lines]
+        found += [
+            {"views": before + line["step"] * batch, "val_auc": line["val_auc"]} for line in lines
+        ]
         before = found[-1]["views"]
     return found
 
 
 def show_views(document: Mapping[str, Any]) -> str:
-    titles = ["training", "views", "AUC on val at its end", "at half of its views", "gained by the second half"]
+    titles = [
+        "training",
+        "views",
+        "AUC on val at its end",
+        "at half of its views",
+        "gained by the second half",
+    ]
     lines = []
     for chain in document["chains"]:
         last = chain["points"][-1]
         half = min(chain["points"], key=lambda point: abs(point["views"] - last["views"] / 2))
         gained = last["val_auc"] - half["val_auc"]
-        shown = [f"{last['views']:,}", f"{last['val_auc']:.4f}", f"{half['val_auc']:.4f}", f"{gained:+.4f}"]
+        shown = [
+            f"{last['views']:,}",
+            f"{last['val_auc']:.4f}",
+            f"{half['val_auc']:.4f}",
+            f"{gained:+.4f}",
+        ]
         lines.append([chain["name"], *shown])
     return markdown(titles, lines)
 
@@ -174,7 +249,11 @@ def measure_size(args: argparse.Namespace) -> dict[str, Any]:
 def kept_area(run: Path) -> float:
     """AUC on val of the weights that a run kept: the best, or the last where it was told to keep those."""
     areas = [float(line["val_auc"]) for line in read_metrics(run / METRICS_FILE)]
-    return areas[-1] if json.loads((run / CONFIG_FILE).read_text()).get("keep") == "last" else max(areas)
+    return (
+        areas[-1]
+        if json.loads((run / CONFIG_FILE).read_text()).get("keep") == "last"
+        else max(areas)
+    )
 
 
 def show_size(document: Mapping[str, Any]) -> str:
@@ -200,9 +279,14 @@ def draw(args: argparse.Namespace) -> None:
 
     def panels(figure: Any) -> None:
         data, views, size = figure.subplots(1, 3, sharey=True)
-        for axes, part, key, line in ((data, "data", "originals", "o-"), (size, "size", "params", "o")):
+        for axes, part, key, line in (
+            (data, "data", "originals", "o-"),
+            (size, "size", "params", "o"),
+        ):
             rows = found[part]["rows"]
-            axes.plot([row[key] for row in rows], [row["val_auc"] for row in rows], line, color=COLORS[0])
+            axes.plot(
+                [row[key] for row in rows], [row["val_auc"] for row in rows], line, color=COLORS[0]
+            )
         for chain, color in zip(found["views"]["chains"], COLORS * 2, strict=False):
             places = [[point[key] for point in chain["points"]] for key in ("views", "val_auc")]
             views.plot(*places, "o-", markersize=3, color=color, label=chain["name"])
@@ -225,7 +309,10 @@ def name_the_best(axes: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     best = {row["params"]: row for row in sorted(rows, key=itemgetter("val_auc"))}
     for place, params in enumerate(sorted(best)):
         last = place == len(best) - 1
-        beside = {"xytext": (-4 if last else 4, 5 if place % 2 or last else -11), "ha": "right" if last else "left"}
+        beside = {
+            "xytext": (-4 if last else 4, 5 if place % 2 or last else -11),
+            "ha": "right" if last else "left",
+        }
         area = best[params]["val_auc"]
         axes.annotate(best[params]["name"], (params, area), textcoords="offset points", **beside)
 
@@ -246,12 +333,16 @@ def main() -> None:
     parser.add_argument("--init", type=Path, help="weights that every share starts from")
     parser.add_argument("--model", default="mobilenetv2_100", help="network of the registry")
     parser.add_argument("--image-size", type=int, default=128, help="of its input, pixels")
-    parser.add_argument("--shares", type=float, nargs="+", default=[0.125, 0.25, 0.5, 1.0], help="of the originals")
+    parser.add_argument(
+        "--shares", type=float, nargs="+", default=[0.125, 0.25, 0.5, 1.0], help="of the originals"
+    )
     parser.add_argument("--views", type=int, default=62_000, help="that each share is trained for")
     parser.add_argument("--batch", type=int, default=64, help="crops of a step")
     parser.add_argument("--processes", type=int, default=2, help="that train together")
     parser.add_argument("--compile", action="store_true", help="as of `deepkd train`")
-    parser.add_argument("--size", nargs="+", default=[], help="finished runs, for the curves of views and size")
+    parser.add_argument(
+        "--size", nargs="+", default=[], help="finished runs, for the curves of views and size"
+    )
     add_grid_options(parser)
     add_unseen_options(parser)
     args = parser.parse_args()

@@ -1,8 +1,9 @@
 """The part of `docs/scaling.md` about forgeries of other kinds than the data set's: what self-blended ones bring.
 
-From a real crop of each original of val two forgeries are made: one self-blended, as trainings with `--self-blend` see
-them of other faces, and a swap with the face of another original, which no training makes. Each run of `--unseen` is
-asked about both, and about the crops of another data set (`--cross`). What is made lies in OUT.
+From a real crop of each original of val two forgeries are made: one self-blended, as trainings with
+`--self-blend` see them of other faces, and a swap with the face of another original, which no
+training makes. Each run of `--unseen` is asked about both, and about the crops of another data set
+(`--cross`). What is made lies in OUT.
 """
 
 import argparse
@@ -90,12 +91,20 @@ def evaluated(args: argparse.Namespace, data: Path, split: str) -> list[dict[str
 def show_unseen(document: Mapping[str, Any]) -> str:
     """A line per run: AUC on the data set's own forgeries, on those that were made here, and on the other data set."""
     made = list(document["rows"][0]["made"])
-    titles = ["run", "self-blends in its last training", "val", *(f"{name} of val" for name in made)]
+    titles = [
+        "run",
+        "self-blends in its last training",
+        "val",
+        *(f"{name} of val" for name in made),
+    ]
     lines = [
         [
             row["name"],
             f"{row['self_blend']:.0%}",
-            *(interval(each) for each in (row["val"], *(row["made"][name] for name in made), row["cross"])),
+            *(
+                interval(each)
+                for each in (row["val"], *(row["made"][name] for name in made), row["cross"])
+            ),
         ]
         for row in document["rows"]
     ]
@@ -107,8 +116,12 @@ UNSEEN = Part(measure_unseen, show_unseen)
 
 def add_unseen_options(parser: argparse.ArgumentParser) -> None:
     """The options of this part."""
-    parser.add_argument("--unseen", nargs="+", default=[], help="runs or checkpoints that are asked about them")
+    parser.add_argument(
+        "--unseen", nargs="+", default=[], help="runs or checkpoints that are asked about them"
+    )
     parser.add_argument("--cross", type=Path, help="crops of another data set")
     parser.add_argument("--cross-split", default="cross", help="their split")
-    parser.add_argument("--cross-name", default="FaceForensics++", help="what the page calls the other data set")
+    parser.add_argument(
+        "--cross-name", default="FaceForensics++", help="what the page calls the other data set"
+    )
     parser.add_argument("--resamples", type=int, default=1000, help="behind the 95%% intervals")

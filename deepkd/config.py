@@ -1,8 +1,8 @@
 """Settings: one frozen dataclass per command, checked at birth.
 
-A value comes from the flag, else the environment variable `DEEPKD_<COMMAND>_<KEY>`, else the TOML file, else the
-default. An unknown key, a wrong type, a value out of range or a contradiction is a `ConfigError` that names the key
-and what it takes.
+A value comes from the flag, else the environment variable `DEEPKD_<COMMAND>_<KEY>`, else the TOML
+file, else the default. An unknown key, a wrong type, a value out of range or a contradiction is a
+`ConfigError` that names the key and what it takes.
 """
 
 import dataclasses
@@ -21,7 +21,8 @@ from deepkd.errors import ConfigError
 from deepkd.outputs import writing
 
 LONGEST_S = 365 * 86_400
-"""A year, seconds: what a setting in seconds takes at most where it does not say so itself; clocks overflow later."""
+"""A year, seconds: what a setting in seconds takes at most where it does not say so itself; clocks
+overflow later."""
 
 
 def setting(
@@ -35,8 +36,8 @@ def setting(
 ) -> Any:
     """A dataclass field with its sentence of help (shown by `--help`), its choices and its range (inclusive).
 
-    A field whose name says that it is in seconds (`timeout_s`) takes `LONGEST_S` at most. With `table` it is set by the
-    tables of that name in a config file, and by nothing else.
+    A field whose name says that it is in seconds (`timeout_s`) takes `LONGEST_S` at most. With
+    `table` it is set by the tables of that name in a config file, and by nothing else.
     """
     metadata = {"help": help, "choices": choices, "low": low, "high": high, "table": table}
     return field(default=default, metadata=metadata)
@@ -65,16 +66,22 @@ class Config:
     def as_dict(self) -> dict[str, Any]:
         """The settings as plain values, ready for JSON or TOML."""
         values = dataclasses.asdict(self)
-        return {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}
+        return {
+            key: str(value) if isinstance(value, Path) else value for key, value in values.items()
+        }
 
     def recipe(self) -> dict[str, Any]:
         """The settings as they travel with a model: of a path only the name, since folders say nothing elsewhere."""
         named = {item.name: getattr(self, item.name) for item in fields(self)}
-        return self.as_dict() | {key: value.name for key, value in named.items() if isinstance(value, Path)}
+        return self.as_dict() | {
+            key: value.name for key, value in named.items() if isinstance(value, Path)
+        }
 
     def recorded(self) -> dict[str, Any]:
         """The settings and their command as they are read from what `save` writes."""
-        known: dict[str, Any] = json.loads(json.dumps({"command": self.command, **self.as_dict()}, default=str))
+        known: dict[str, Any] = json.loads(
+            json.dumps({"command": self.command, **self.as_dict()}, default=str)
+        )
         return known
 
     def save(self, path: Path) -> None:
@@ -100,7 +107,8 @@ def load_config(kind: type[C], file: Path | None = None, /, **flags: Any) -> C:
     The file is TOML, or the JSON that `Config.save` wrote beside a result of the same command.
 
     Raises:
-        ConfigError: an unknown key, a wrong type, an unknown choice, a value out of range, a contradiction.
+        ConfigError: an unknown key, a wrong type, an unknown choice, a value out of range, a
+            contradiction.
     """
     given = {key: value for key, value in flags.items() if value is not None}
     variables = {key: value for key, value in _read_environment(kind).items() if key not in given}
@@ -113,7 +121,9 @@ def load_config(kind: type[C], file: Path | None = None, /, **flags: Any) -> C:
             try:
                 _check_field(item, values[item.name], hints[item.name])
             except ConfigError as error:
-                raise ConfigError(f"variable {_prefix(kind)}{item.name.upper()}: {error}") from error
+                raise ConfigError(
+                    f"variable {_prefix(kind)}{item.name.upper()}: {error}"
+                ) from error
     return kind(**values)
 
 
@@ -125,8 +135,13 @@ def _read_file(kind: type[Config], file: Path) -> dict[str, Any]:
     try:
         values = (json.loads if saved else tomllib.loads)(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"{file}: cannot be read ({error.strerror}); give --config an existing TOML file") from error
-    except (ValueError, RecursionError) as error:  # not text, not TOML, or a number of thousands of digits
+        raise ConfigError(
+            f"{file}: cannot be read ({error.strerror}); give --config an existing TOML file"
+        ) from error
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # not text, not TOML, or a number of thousands of digits
         raise ConfigError(f"{file}: not valid {'JSON' if saved else 'TOML'} ({error})") from error
     return _saved(kind, file, values) if saved else _written(kind, values)
 
@@ -135,7 +150,9 @@ def _saved(kind: type[Config], file: Path, values: Any) -> dict[str, Any]:
     """What `Config.save` wrote of this command, without what was not set."""
     command = values.get("command") if isinstance(values, Mapping) else None
     if command != kind.command:
-        raise ConfigError(f"{file}: not the settings of 'deepkd {kind.command}' as it saves them beside a result")
+        raise ConfigError(
+            f"{file}: not the settings of 'deepkd {kind.command}' as it saves them beside a result"
+        )
     return {key: value for key, value in values.items() if key != "command" and value is not None}
 
 
@@ -143,9 +160,13 @@ def _written(kind: type[Config], values: dict[str, Any]) -> dict[str, Any]:
     """What a TOML file sets of this command: its section, and what stands outside of all."""
     tables = {item.name: item.metadata["table"] for item in fields(kind) if item.metadata["table"]}
     section = values.get(kind.command)
-    if isinstance(section, Mapping):  # and where one command has its section, others may have theirs
+    if isinstance(
+        section, Mapping
+    ):  # and where one command has its section, others may have theirs
         shared = {
-            key: value for key, value in values.items() if key in tables.values() or not isinstance(value, Mapping)
+            key: value
+            for key, value in values.items()
+            if key in tables.values() or not isinstance(value, Mapping)
         }
         values = {**shared, **section}
     for name, table in tables.items():
@@ -156,7 +177,11 @@ def _written(kind: type[Config], values: dict[str, Any]) -> dict[str, Any]:
 
 def _read_environment(kind: type[Config]) -> dict[str, Any]:
     prefix = _prefix(kind)
-    values = {name.removeprefix(prefix).lower(): value for name, value in os.environ.items() if name.startswith(prefix)}
+    values = {
+        name.removeprefix(prefix).lower(): value
+        for name, value in os.environ.items()
+        if name.startswith(prefix)
+    }
     _check_known(kind, values, prefix)
     return values
 
@@ -189,7 +214,12 @@ def _coerce(value: Any, hint: Any) -> Any:
     kinds = _kinds(hint)
     if isinstance(value, list) and tuple in kinds:
         return tuple(value)
-    if isinstance(value, int) and not isinstance(value, bool) and float in kinds and int not in kinds:
+    if (
+        isinstance(value, int)
+        and not isinstance(value, bool)
+        and float in kinds
+        and int not in kinds
+    ):
         return float(value) if abs(value) <= sys.float_info.max else math.inf
     if not isinstance(value, str) or str in kinds:
         return value
@@ -208,7 +238,9 @@ def _check_field(item: "dataclasses.Field[Any]", value: Any, hint: Any) -> None:
     kinds = _kinds(hint)
     wrong_bool = isinstance(value, bool) and bool not in kinds
     if Any not in kinds and (wrong_bool or not isinstance(value, kinds)):
-        names = " or ".join("nothing" if kind is types.NoneType else kind.__name__ for kind in kinds)
+        names = " or ".join(
+            "nothing" if kind is types.NoneType else kind.__name__ for kind in kinds
+        )
         raise ConfigError(f"{item.name}={value!r}: takes {names}, not {type(value).__name__}")
     choices, low, high = (item.metadata.get(key) for key in ("choices", "low", "high"))
     if high is None and item.name.endswith("_s"):

@@ -15,7 +15,15 @@ import numpy as np
 from deepkd.errors import DeepKDError
 from deepkd.scoring.evidence import flaw
 from deepkd.scoring.model import CalibratedModel, InputFormat, Scorer
-from deepkd.scoring.verdict import Criteria, FrameScore, Label, Thresholds, Verdict, judge, odd_frames
+from deepkd.scoring.verdict import (
+    Criteria,
+    FrameScore,
+    Label,
+    Thresholds,
+    Verdict,
+    judge,
+    odd_frames,
+)
 from deepkd.settings.detect import DetectConfig
 from deepkd.timing import Stopwatch, time_limit, too_slow
 from deepkd.video.crops import Crop, crop_face
@@ -32,14 +40,16 @@ SHOWN = 3
 TOGETHER = 8
 """Crops scored in one call."""
 AHEAD = 50
-"""So many verdicts for each process wait for a slower one before them; then no further input is begun."""
+"""So many verdicts for each process wait for a slower one before them; then no further input is
+begun."""
 Alter = Callable[[Frame], Frame]
 SPOTS, CLOSER_STEP_S, CLOSER_S = 3, 0.2, 1.0
-"""A closer look is taken at so many moments of a clip at most, with a frame every so many seconds, from the sample
-before to the sample after, but no farther than so many seconds."""
+"""A closer look is taken at so many moments of a clip at most, with a frame every so many seconds,
+from the sample before to the sample after, but no farther than so many seconds."""
 THOROUGH = 4
-"""Every so many frames are searched for small faces beside larger ones, and those that follow one with such a face:
-always would cost two and a half times as much more of a detector's time on frames of 1080 lines."""
+"""Every so many frames are searched for small faces beside larger ones, and those that follow one
+with such a face: always would cost two and a half times as much more of a detector's time on frames
+of 1080 lines."""
 
 
 def detect(
@@ -63,14 +73,18 @@ def detect(
         thumbnails: keep small pictures of each person's most and least suspicious faces.
         threads: decoder threads, 0 for one per core.
         video: `path`, where its decoding has begun already; it is closed in any case.
-        alter: what is done to each frame before anybody looks at it, to see what damage does to a verdict.
+        alter: what is done to each frame before anybody looks at it, to see what damage does to a
+            verdict.
 
     Raises:
         VideoError, ImageError: it cannot be decoded, or takes longer than `config.timeout_s`.
     """
     config = config or DetectConfig()
     look = _Look(path, scorer, detector, config, thumbnails, threads, alter)
-    with video or ReadAhead(path, evenly(config.samples), threads=threads) as video, time_limit(path, config.timeout_s):
+    with (
+        video or ReadAhead(path, evenly(config.samples), threads=threads) as video,
+        time_limit(path, config.timeout_s),
+    ):
         with look.watch.stage("decode"):
             info = video.info
         criteria = _criteria(scorer, config, info)
@@ -101,11 +115,15 @@ class _Look:
     def everywhere(self, video: ReadAhead) -> dict[int, list[FrameScore]]:
         """Everybody's faces in the sampled frames: number of the person -> in order of time."""
         people: dict[int, list[FrameScore]] = defaultdict(list)
-        for person, score in self._scores(find_people(self._frames(video), self.detector, self.scorer.format)):
+        for person, score in self._scores(
+            find_people(self._frames(video), self.detector, self.scorer.format)
+        ):
             people[person].append(score)
         return people
 
-    def closer(self, people: dict[int, list[FrameScore]], criteria: Criteria, duration_s: float) -> None:
+    def closer(
+        self, people: dict[int, list[FrameScore]], criteria: Criteria, duration_s: float
+    ) -> None:
         """Look closer where a single frame looks forged, and add what is seen to the person's frames.
 
         One odd frame is no verdict, but it may be all that the samples show of a short forgery.
@@ -116,8 +134,12 @@ class _Look:
         for person, spot in _spots(people, criteria, gap_s):
             known = {frame.t_s for frame in people[person]}
             with ReadAhead(self.path, around(spot.t_s, gap_s), threads=self.threads) as video:
-                crops = ((person, crop) for crop in self._follow(spot, video) if crop.t_s not in known)
-                people[person] += [replace(score, is_closer=True) for _, score in self._scores(crops)]
+                crops = (
+                    (person, crop) for crop in self._follow(spot, video) if crop.t_s not in known
+                )
+                people[person] += [
+                    replace(score, is_closer=True) for _, score in self._scores(crops)
+                ]
             people[person].sort(key=lambda frame: frame.t_s)
 
     def _follow(self, spot: FrameScore, video: ReadAhead) -> Iterator[Crop]:
@@ -131,7 +153,9 @@ class _Look:
                 found = same_person(spot.t_s, spot.box, frame.t_s, [face.box for face in faces])
                 if found is not None:
                     format = self.scorer.format
-                    crops.append(crop_face(frame, faces[found], face_px=format.size, rule=format.crop))
+                    crops.append(
+                        crop_face(frame, faces[found], face_px=format.size, rule=format.crop)
+                    )
                     break
         if looks:
             there = looks[min(looks, key=lambda t_s: abs(t_s - spot.t_s))]
@@ -150,9 +174,15 @@ class _Look:
             yield self.alter(frame) if self.alter else frame
 
 
-def _spots(people: dict[int, list[FrameScore]], criteria: Criteria, gap_s: float) -> Iterator[tuple[int, FrameScore]]:
+def _spots(
+    people: dict[int, list[FrameScore]], criteria: Criteria, gap_s: float
+) -> Iterator[tuple[int, FrameScore]]:
     """The few most suspicious frames, with their person, no two of a person from one place."""
-    odd = [(person, frame) for person, frames in people.items() for frame in odd_frames(frames, criteria)]
+    odd = [
+        (person, frame)
+        for person, frames in people.items()
+        for frame in odd_frames(frames, criteria)
+    ]
     chosen: list[tuple[int, FrameScore]] = []
     for person, frame in sorted(odd, key=lambda one: -one[1].logit):
         if all(person != other or abs(frame.t_s - spot.t_s) > gap_s for other, spot in chosen):
@@ -170,7 +200,9 @@ def around(t_s: float, gap_s: float) -> Plan:
     return plan
 
 
-def find_people(frames: Iterable[Frame], detector: FaceDetector, format: InputFormat) -> Iterator[tuple[int, Crop]]:
+def find_people(
+    frames: Iterable[Frame], detector: FaceDetector, format: InputFormat
+) -> Iterator[tuple[int, Crop]]:
     """Every face as (number of its person, crop framed and sized for the model)."""
     tracker, faces = Tracker(), list[Face]()
     for number, frame in enumerate(frames):
@@ -213,7 +245,9 @@ def _thresholds(scorer: CalibratedModel, config: DetectConfig) -> Thresholds:
 def _explained(verdict: Verdict) -> Verdict:
     """The verdict with what the rule cannot know in its reason: frames without faces, warnings."""
     count = verdict.frames_sampled
-    seen = f" in {count} frame{'' if count == 1 else 's'}" if verdict.verdict is Label.NO_FACE else ""
+    seen = (
+        f" in {count} frame{'' if count == 1 else 's'}" if verdict.verdict is Label.NO_FACE else ""
+    )
     notes = "".join(f"; note: {warning}" for warning in verdict.warnings)
     return replace(verdict, reason=verdict.reason + seen + notes)
 
@@ -232,7 +266,8 @@ def _with_few_thumbnails(verdict: Verdict) -> Verdict:
         usable = [frame for frame in ranked if frame.flaw is None] or ranked
         shown = {id(frame) for frame in (*usable[:SHOWN], *usable[-SHOWN:])}
         frames = (
-            frame if id(frame) in shown else replace(frame, thumbnail=b"", evidence=None) for frame in track.frames
+            frame if id(frame) in shown else replace(frame, thumbnail=b"", evidence=None)
+            for frame in track.frames
         )
         tracks.append(replace(track, frames=tuple(frames)))
     return replace(verdict, tracks=tuple(tracks))
@@ -300,7 +335,9 @@ def judge_source(
         )  # fmt: skip
     except DeepKDError as error:
         return Verdict.failed(source.path, str(error).removeprefix(f"{source.path}: "))
-    except Exception as error:  # A hostile file may trip any library; it must not take the batch with it.
+    except (
+        Exception
+    ) as error:  # A hostile file may trip any library; it must not take the batch with it.
         where = traceback.extract_tb(error.__traceback__)[-1]
         at = f"{Path(where.filename).name}:{where.lineno}"
         return Verdict.failed(source.path, f"not judged, {type(error).__name__} at {at}: {error}")
@@ -360,7 +397,9 @@ def _in_processes(sources: Iterable[Source], bench: Bench, workers: int) -> Iter
         raise
 
 
-def _start_worker(config: DetectConfig, thumbnails: bool, threads: int) -> Callable[[tuple[int, Source]], Verdict]:
+def _start_worker(
+    config: DetectConfig, thumbnails: bool, threads: int
+) -> Callable[[tuple[int, Source]], Verdict]:
     cv2.setNumThreads(threads)
     bench = Bench.load(config, thumbnails=thumbnails, threads=threads)
     return lambda numbered: bench.judge(numbered[1])

@@ -30,7 +30,14 @@ TRAINING = (
     "scikit-learn", "matplotlib", "onnx",
 )  # fmt: skip
 """Packages that the `train` extra adds."""
-DECODERS = {"h264": True, "hevc": False, "vp9": False, "libdav1d": False, "mpeg4": False, "mjpeg": False}
+DECODERS = {
+    "h264": True,
+    "hevc": False,
+    "vp9": False,
+    "libdav1d": False,
+    "mpeg4": False,
+    "mjpeg": False,
+}
 """Codec -> whether the analyst cannot do without it."""
 ENCODERS = ("libvpx-vp9", "libx264")
 FACES = {
@@ -67,22 +74,36 @@ def usable(checks: list[Check]) -> bool:
 
 def to_document(checks: list[Check]) -> dict[str, Any]:
     """The findings as one JSON document."""
-    return {"schema": SCHEMA, "usable": usable(checks), "checks": [asdict(check) for check in checks]}
+    return {
+        "schema": SCHEMA,
+        "usable": usable(checks),
+        "checks": [asdict(check) for check in checks],
+    }
 
 
 def _versions() -> Iterator[Check]:
     yield Check("versions", "deepkd", True, True, __version__)
-    yield Check("versions", "python", True, True, f"{platform.python_version()}, {platform.platform()}")
+    yield Check(
+        "versions", "python", True, True, f"{platform.python_version()}, {platform.platform()}"
+    )
     for module, package in CORE.items():
         yield _attempt("versions", package, True, partial(_imported, module, package))
     runtime = package_version("openvino")
     yield Check(
-        "versions", "openvino", runtime is not None, False, runtime or "not installed (pip install 'deepkd[openvino]')"
+        "versions",
+        "openvino",
+        runtime is not None,
+        False,
+        runtime or "not installed (pip install 'deepkd[openvino]')",
     )
     for package in TRAINING:
         found = package_version(package)
         yield Check(
-            "training", package, found is not None, False, found or "not installed (pip install 'deepkd[train]')"
+            "training",
+            package,
+            found is not None,
+            False,
+            found or "not installed (pip install 'deepkd[train]')",
         )
 
 
@@ -109,7 +130,9 @@ def _cuda() -> str:
 
     if not torch.cuda.is_available():
         raise DeepKDError("PyTorch finds no CUDA device; training runs on the CPU")
-    return ", ".join(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
+    return ", ".join(
+        torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())
+    )
 
 
 def _codecs() -> Iterator[Check]:
@@ -125,7 +148,9 @@ def _codec(name: str, mode: str) -> str:
     try:
         return str(av.Codec(name, mode).long_name)  # type: ignore[arg-type]
     except ValueError as error:
-        raise DeepKDError("missing from this build of PyAV; install the wheel: pip install --force av") from error
+        raise DeepKDError(
+            "missing from this build of PyAV; install the wheel: pip install --force av"
+        ) from error
 
 
 def _models() -> Iterator[Check]:
@@ -178,7 +203,9 @@ def _find_face() -> str:
             picture = np.asarray(cv2.imread(str(path), cv2.IMREAD_COLOR), np.uint8)
             faces = detector.detect(np.ascontiguousarray(picture[..., ::-1]))
             if len(faces) != 1:
-                raise DeepKDError(f"{len(faces)} faces found in {path.name}, which shows one; reinstall deepkd")
+                raise DeepKDError(
+                    f"{len(faces)} faces found in {path.name}, which shows one; reinstall deepkd"
+                )
             return f"the one face of {path.name}, probability {faces[0].probability:.3f}"
     if detector.detect(np.zeros((240, 320, 3), np.uint8)):
         raise DeepKDError("a face found in a black picture; reinstall deepkd")
@@ -194,7 +221,10 @@ def _score_crop(name: str) -> str:
     logit, expected = float(scorer.logits([pattern(scorer.format.size)])[0]), golden_logit(name)
     said = f"{name} answers {logit:.3f} to a picture whose score is {expected:.3f}"
     if not abs(logit - expected) <= TOLERANCE:
-        raise DeepKDError(f"{said}: ONNX Runtime computes wrongly here; reinstall it: pip install --force onnxruntime")
+        raise DeepKDError(
+            f"{said}: ONNX Runtime computes wrongly here; reinstall it: pip install --force"
+            " onnxruntime"
+        )
     return said
 
 
@@ -204,7 +234,15 @@ def _attempt(group: str, name: str, needed: bool, find: Callable[[], str]) -> Ch
         return Check(group, name, True, needed, find())
     except Exception as error:
         known = isinstance(error, DeepKDError)
-        return Check(group, name, False, needed, str(error) if known else f"{type(error).__name__}: {error}")
+        return Check(
+            group, name, False, needed, str(error) if known else f"{type(error).__name__}: {error}"
+        )
 
 
-GROUPS: tuple[Callable[[], Iterator[Check]], ...] = (_versions, _devices, _codecs, _models, _self_checks)
+GROUPS: tuple[Callable[[], Iterator[Check]], ...] = (
+    _versions,
+    _devices,
+    _codecs,
+    _models,
+    _self_checks,
+)

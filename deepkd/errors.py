@@ -11,7 +11,8 @@
     ├── TrainingError          a training cannot go on, e.g. it diverged
     └── OutputError            the result cannot be written, or would overwrite another
 
-    Interrupted, which is a KeyboardInterrupt: a signal ends the program; exit 128 and its number, 130 for Ctrl-C
+    Interrupted, which is a KeyboardInterrupt: a signal ends the program; exit 128 and its number,
+        130 for Ctrl-C
 
 A message says what is wrong, with which value, and what to do next.
 """
@@ -66,7 +67,9 @@ class OutputError(DeepKDError):
 class Interrupted(KeyboardInterrupt):
     """A signal ends the program, whatever it was at: Ctrl-C, or the system or a closing terminal that asks for it."""
 
-    def __init__(self, number: int = signal.SIGINT, message: str = "interrupted; what was finished is kept") -> None:
+    def __init__(
+        self, number: int = signal.SIGINT, message: str = "interrupted; what was finished is kept"
+    ) -> None:
         super().__init__(message)
         self.exit_code = 128 + number
 

@@ -15,7 +15,8 @@ def check_output(path: Path, *, overwrite: bool = False) -> None:
     """Make sure, before any work, that `path` can be written; its folder is made if it is missing.
 
     Raises:
-        OutputError: it exists and `overwrite` is not set, it is a folder, or its folder cannot be written to.
+        OutputError: it exists and `overwrite` is not set, it is a folder, or its folder cannot be
+            written to.
     """
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; name a file in it")
@@ -31,7 +32,9 @@ def check_ending(path: Path, *endings: str, option: str = "--out") -> None:
         UsageError: its name has none of the endings.
     """
     if path.suffix not in endings:
-        raise UsageError(f"{path}: what is written ends in {' or '.join(endings)}; give {option} such a name")
+        raise UsageError(
+            f"{path}: what is written ends in {' or '.join(endings)}; give {option} such a name"
+        )
 
 
 def check_spared(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
@@ -43,7 +46,9 @@ def check_spared(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
     read = {place for file in inputs if (place := place_of(file))}
     for file in outputs:
         if place_of(file) in read:
-            raise OutputError(f"{file}: is one of the inputs, which are only read; choose another name")
+            raise OutputError(
+                f"{file}: is one of the inputs, which are only read; choose another name"
+            )
 
 
 def place_of(path: Path) -> tuple[int, int] | None:
@@ -64,9 +69,13 @@ def check_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be made ({error.strerror}); choose another folder") from error
+        raise OutputError(
+            f"{folder}: cannot be made ({error.strerror}); choose another folder"
+        ) from error
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"{folder}: cannot be written to; choose another folder or change its permissions")
+        raise OutputError(
+            f"{folder}: cannot be written to; choose another folder or change its permissions"
+        )
 
 
 def remove(folder: Path, names: Iterable[str]) -> None:
@@ -83,7 +92,9 @@ def remove(folder: Path, names: Iterable[str]) -> None:
                 path.unlink(missing_ok=True)
     except OSError as error:
         reason = error.strerror or error
-        raise OutputError(f"{folder}: cannot be replaced ({reason}); choose another folder") from error
+        raise OutputError(
+            f"{folder}: cannot be replaced ({reason}); choose another folder"
+        ) from error
 
 
 def settings_beside(result: Path) -> Path:
@@ -104,7 +115,9 @@ def writing(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: it cannot be written.
     """
-    short = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]  # the name may be as long as names can be
+    short = hashlib.sha256(os.fsencode(path.name)).hexdigest()[
+        :12
+    ]  # the name may be as long as names can be
     beside = path.with_name(f".{short}.{os.getpid()}.part{path.suffix}")
     try:
         try:
@@ -130,9 +143,12 @@ def scratch() -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="deepkd-") as folder:
             yield Path(folder)
     except OSError as error:
-        if isinstance(error, BrokenPipeError) or (error.filename and not str(error.filename).startswith(folder)):
+        if isinstance(error, BrokenPipeError) or (
+            error.filename and not str(error.filename).startswith(folder)
+        ):
             raise  # of something else than a file in this folder
         reason = error.strerror or error
         raise OutputError(
-            f"temporary files cannot be written ({reason}); make room for them, or name another folder in TMPDIR"
+            f"temporary files cannot be written ({reason}); make room for them, or name another"
+            " folder in TMPDIR"
         ) from error

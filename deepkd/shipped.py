@@ -19,7 +19,9 @@ _CHECKSUM = re.compile(r"(?P<digest>[0-9a-f]{64}) [ *](?P<name>[\w.-]+)")
 def _shipped(name: str) -> Path | None:
     """Something that is shipped: inside the installed package, or beside it in a checkout."""
     package = Path(__file__).resolve().parent
-    return next((folder / name for folder in (package, package.parent) if (folder / name).exists()), None)
+    return next(
+        (folder / name for folder in (package, package.parent) if (folder / name).exists()), None
+    )
 
 
 @cache
@@ -46,7 +48,10 @@ def recipe_file(given: Path) -> Path:
     folder = _shipped("recipes")
     recipes = {path.stem: path for path in folder.glob("*.toml")} if folder else {}
     if given.name not in recipes:
-        raise ConfigError(f"{given}: no such file and no such recipe; the recipes are {', '.join(sorted(recipes))}")
+        raise ConfigError(
+            f"{given}: no such file and no such recipe; the recipes are"
+            f" {', '.join(sorted(recipes))}"
+        )
     return recipes[given.name]
 
 
@@ -60,7 +65,9 @@ def checksums() -> dict[str, str]:
     lines = (weights_dir() / CHECKSUMS).read_text(encoding="utf-8", errors="replace").splitlines()
     found = [_CHECKSUM.fullmatch(line) for line in lines if line.strip()]
     if not all(found):
-        raise ModelError(f"{CHECKSUMS}: damaged, so that no shipped model can be trusted; reinstall deepkd")
+        raise ModelError(
+            f"{CHECKSUMS}: damaged, so that no shipped model can be trusted; reinstall deepkd"
+        )
     return {match["name"]: match["digest"] for match in found if match}
 
 
@@ -82,7 +89,9 @@ def shipped_file(name: str) -> Path:
     if not path.is_file():
         raise ModelError(f"{name}: missing from {weights_dir()}; reinstall deepkd")
     if sha256_of(path) != known[name]:
-        raise ModelError(f"{name}: damaged or altered (its SHA-256 is not the published one); reinstall deepkd")
+        raise ModelError(
+            f"{name}: damaged or altered (its SHA-256 is not the published one); reinstall deepkd"
+        )
     return path
 
 
@@ -100,7 +109,9 @@ def shipped_card(sha256: str) -> dict[str, Any]:
                 written_for = card["sha256"]
             except (ValueError, KeyError, TypeError) as error:
                 raise ModelError(f"{path.name}: damaged; reinstall deepkd") from error
-            return card if written_for == sha256 else {}  # a card of another file says nothing of this one
+            return (
+                card if written_for == sha256 else {}
+            )  # a card of another file says nothing of this one
     return {}
 
 

@@ -10,7 +10,8 @@ from typing import Any, TextIO
 from deepkd.errors import DataError
 
 HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-"""Unicode categories that act instead of showing: controls, direction marks, surrogates, line separators."""
+"""Unicode categories that act instead of showing: controls, direction marks, surrogates, line
+separators."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet runs a cell that begins like this."""
 
@@ -49,7 +50,9 @@ def open_csv(path: Path) -> TextIO:
     return path.open(newline="", encoding="utf-8-sig", errors="surrogateescape")
 
 
-def csv_rows(path: Path, reader: "csv.DictReader[str]") -> Iterator[tuple[int, dict[str, str | None]]]:
+def csv_rows(
+    path: Path, reader: "csv.DictReader[str]"
+) -> Iterator[tuple[int, dict[str, str | None]]]:
     """(line, cells by column) of each line of a table; the cells that a short line lacks are None.
 
     Empty cells beyond the last column do no harm, nor do columns without a name.
@@ -64,19 +67,23 @@ def csv_rows(path: Path, reader: "csv.DictReader[str]") -> Iterator[tuple[int, d
     names = [name for name in reader.fieldnames or () if name]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise DataError(f"{path}:1: the column {twice} is there twice; remove or rename one of them")
+        raise DataError(
+            f"{path}:1: the column {twice} is there twice; remove or rename one of them"
+        )
     for row in reader:
         if any(row.pop(None, ())):
             raise DataError(
-                f"{path}:{reader.line_num}: the line has more cells than the first line has columns; put what holds a "
-                'comma in quotes, such as "a,b.mp4"'
+                f"{path}:{reader.line_num}: the line has more cells than the first line has"
+                ' columns; put what holds a comma in quotes, such as "a,b.mp4"'
             )
         yield reader.line_num, {name: cell for name, cell in row.items() if name}
 
 
 def csv_writer(out: TextIO) -> Any:
     r"""A `csv.writer` whose lines end in `\n` and that quotes whatever else a reader may take for the end of one."""
-    return csv.writer(_UnixLines(out), lineterminator="\r\n")  # it quotes what its line ends are made of
+    return csv.writer(
+        _UnixLines(out), lineterminator="\r\n"
+    )  # it quotes what its line ends are made of
 
 
 class _UnixLines:

@@ -68,12 +68,15 @@ def too_slow(path: Path, limit_s: float) -> VideoError:
 
 
 @contextmanager
-def time_limit(path: Path, seconds: float, late: Callable[[Path, float], DeepKDError] = too_slow) -> Iterator[None]:
+def time_limit(
+    path: Path, seconds: float, late: Callable[[Path, float], DeepKDError] = too_slow
+) -> Iterator[None]:
     """Raise a `VideoError`, or what `late` makes, once the body has taken so long; 0 is no limit.
 
-    An alarm clock rings even between two sampled frames that lie far apart. It exists in the main thread of a Unix
-    process only; elsewhere the body has to look at the time itself. Where a library that the body has called lets
-    nothing be raised, it rings again every second, and last when the body ends.
+    An alarm clock rings even between two sampled frames that lie far apart. It exists in the main
+    thread of a Unix process only; elsewhere the body has to look at the time itself. Where a
+    library that the body has called lets nothing be raised, it rings again every second, and last
+    when the body ends.
     """
     main = threading.current_thread() is threading.main_thread()
     if not seconds or not main or not hasattr(signal, "setitimer"):

@@ -3,10 +3,10 @@
     python examples/cifar.py --data FOLDER [--method amd] [--config examples/cifar10-wrn.toml]
     python examples/cifar.py --synthetic --epochs 1
 
-FOLDER holds `cifar-10-batches-py` as torchvision knows it; nothing is downloaded. The full schedule, 200 epochs of the
-teacher and of each student, wants a GPU. `--synthetic` takes coloured noise, to see in seconds that it all runs.
-The losses are those of `deepkd.distillation.losses`; the loop is its own, as `deepkd train` knows two classes and
-AdamW only.
+FOLDER holds `cifar-10-batches-py` as torchvision knows it; nothing is downloaded. The full
+schedule, 200 epochs of the teacher and of each student, wants a GPU. `--synthetic` takes coloured
+noise, to see in seconds that it all runs. The losses are those of `deepkd.distillation.losses`; the
+loop is its own, as `deepkd train` knows two classes and AdamW only.
 """
 
 import argparse
@@ -54,7 +54,12 @@ class Settings:
         wrong = {item.name for item in fields(cls)} ^ values.keys()
         if wrong:
             raise SystemExit(f"{path}: settings missing or unknown: {', '.join(sorted(wrong))}")
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        return cls(
+            **{
+                name: tuple(value) if isinstance(value, list) else value
+                for name, value in values.items()
+            }
+        )
 
 
 class Block(nn.Module):
@@ -85,7 +90,8 @@ class WideResNet(nn.Module):
         self.groups = nn.ModuleList()
         for group, (before, after) in enumerate(pairwise(channels)):
             blocks = [
-                Block(after if i else before, after, 2 if group and not i else 1) for i in range((depth - 4) // 6)
+                Block(after if i else before, after, 2 if group and not i else 1)
+                for i in range((depth - 4) // 6)
             ]
             self.groups.append(nn.Sequential(*blocks))
         self.bn = nn.BatchNorm2d(channels[-1])
@@ -118,7 +124,9 @@ def cifar(folder: Path) -> Pictures:
     try:
         parts = [CIFAR10(folder, train=train, download=False) for train in (True, False)]
     except RuntimeError as error:
-        raise SystemExit(f"{folder}: no cifar-10-batches-py here ({error}); give --data its folder") from error
+        raise SystemExit(
+            f"{folder}: no cifar-10-batches-py here ({error}); give --data its folder"
+        ) from error
     images = [torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous() for part in parts]
     labels = [torch.tensor(part.targets) for part in parts]
     return Pictures(images[0], labels[0], images[1], labels[1])
@@ -136,7 +144,9 @@ def synthetic(train: int = 128, test: int = 64) -> Pictures:
 
 def normalised(images: Tensor) -> Tensor:
     """(N, 3, 32, 32) uint8 -> float, zero mean and unit variance over CIFAR-10's training images."""
-    mean, std = (torch.tensor(values, device=images.device).view(1, 3, 1, 1) for values in (MEAN, STD))
+    mean, std = (
+        torch.tensor(values, device=images.device).view(1, 3, 1, 1) for values in (MEAN, STD)
+    )
     return (images.float() / 255 - mean) / std
 
 
@@ -144,7 +154,9 @@ def augmented(images: Tensor) -> Tensor:
     """Each image shifted by up to four pixels, black beyond its edge, and mirrored half the time; uint8."""
     padded = F.pad(images, (PAD,) * 4)
     count, _, height, width = images.shape
-    down, right = (torch.randint(2 * PAD + 1, (count, 1, 1), device=images.device) for _ in range(2))
+    down, right = (
+        torch.randint(2 * PAD + 1, (count, 1, 1), device=images.device) for _ in range(2)
+    )
     rows = down + torch.arange(height, device=images.device).view(1, -1, 1)
     columns = right + torch.arange(width, device=images.device).view(1, 1, -1)
     mirrored = torch.rand(count, 1, 1, device=images.device) < 0.5
@@ -154,7 +166,12 @@ def augmented(images: Tensor) -> Tensor:
 
 
 def loss_of(
-    method: str, settings: Settings, student: WideResNet, teacher: WideResNet | None, x: Tensor, y: Tensor
+    method: str,
+    settings: Settings,
+    student: WideResNet,
+    teacher: WideResNet | None,
+    x: Tensor,
+    y: Tensor,
 ) -> Tensor:
     """`l1 CE + l2 KD + gamma AMD` of a batch, as far as the method goes; without a teacher CE."""
     logits, maps = student(x)
@@ -163,7 +180,9 @@ def loss_of(
         return hard
     with torch.no_grad():
         spoken, shown = teacher(x)
-    loss = settings.hard * hard + settings.soft * LOSSES["kd"](temperature=settings.temperature)(logits, spoken)
+    loss = settings.hard * hard + settings.soft * LOSSES["kd"](temperature=settings.temperature)(
+        logits, spoken
+    )
     if method == "amd":
         amd = LOSSES["amd"](local=settings.local)
         for gamma, mine, its in zip(settings.amd, maps, shown, strict=True):
@@ -172,11 +191,19 @@ def loss_of(
 
 
 def trained(
-    net: WideResNet, data: Pictures, settings: Settings, method: str, teacher: WideResNet | None = None
+    net: WideResNet,
+    data: Pictures,
+    settings: Settings,
+    method: str,
+    teacher: WideResNet | None = None,
 ) -> WideResNet:
     """`net` after the schedule of SGD, with a line per epoch."""
-    sgd = torch.optim.SGD(net.parameters(), settings.lr, settings.momentum, weight_decay=settings.weight_decay)
-    schedule = torch.optim.lr_scheduler.MultiStepLR(sgd, list(settings.lr_drops), settings.lr_factor)
+    sgd = torch.optim.SGD(
+        net.parameters(), settings.lr, settings.momentum, weight_decay=settings.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.MultiStepLR(
+        sgd, list(settings.lr_drops), settings.lr_factor
+    )
     for epoch in range(settings.epochs):
         net.train()
         for rows in torch.randperm(len(data.train), device=data.train.device).split(settings.batch):
@@ -186,7 +213,10 @@ def trained(
             loss.backward()
             sgd.step()
         schedule.step()
-        print(f"  {method} epoch {epoch + 1}: loss {loss.item():.4f}, test accuracy {accuracy(net, data):.2f} %")
+        print(
+            f"  {method} epoch {epoch + 1}: loss {loss.item():.4f}, test accuracy"
+            f" {accuracy(net, data):.2f} %"
+        )
     return net.eval()
 
 
@@ -195,7 +225,9 @@ def accuracy(net: WideResNet, data: Pictures) -> float:
     """Share of the test images named right, per cent."""
     net.eval()
     parts = zip(data.test.split(500), data.test_labels.split(500), strict=True)
-    right = sum(int((net(normalised(images))[0].argmax(1) == labels).sum()) for images, labels in parts)
+    right = sum(
+        int((net(normalised(images))[0].argmax(1) == labels).sum()) for images, labels in parts
+    )
     return 100 * right / len(data.test)
 
 
@@ -206,7 +238,9 @@ def main() -> None:
     source.add_argument("--data", type=Path, help="folder that holds cifar-10-batches-py")
     source.add_argument("--synthetic", action="store_true", help="coloured noise instead")
     parser.add_argument("--config", type=Path, default=CONFIG)
-    parser.add_argument("--method", choices=("alone", "kd", "amd"), help="one method; all by default")
+    parser.add_argument(
+        "--method", choices=("alone", "kd", "amd"), help="one method; all by default"
+    )
     parser.add_argument("--epochs", type=int, help="fewer than the settings say")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -221,10 +255,17 @@ def main() -> None:
     for method in [args.method] if args.method else ["alone", "kd", "amd"]:
         torch.manual_seed(args.seed)
         student = WideResNet(*settings.student).to(args.device)
-        found[method] = trained(student, data, settings, method, None if method == "alone" else teacher)
-    print(f"\n| {'synthetic' if args.synthetic else 'CIFAR-10'} | parameters | test accuracy, % |\n|---|---:|---:|")
+        found[method] = trained(
+            student, data, settings, method, None if method == "alone" else teacher
+        )
+    print(
+        f"\n| {'synthetic' if args.synthetic else 'CIFAR-10'} | parameters | test accuracy, %"
+        " |\n|---|---:|---:|"
+    )
     for name, net in found.items():
-        print(f"| {name} | {sum(p.numel() for p in net.parameters()):,} | {accuracy(net, data):.2f} |")
+        print(
+            f"| {name} | {sum(p.numel() for p in net.parameters()):,} | {accuracy(net, data):.2f} |"
+        )
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
     python examples/digits.py [--seeds 8] [--steps 300]
 
-The teacher learns from 1,000 labelled digits of scikit-learn's 8 x 8 set, the student has labels for 100 of them. The
-losses are those of `deepkd.distillation.losses`; one row repeats a common mistake, a softmax over the batch axis.
+The teacher learns from 1,000 labelled digits of scikit-learn's 8 x 8 set, the student has labels
+for 100 of them. The losses are those of `deepkd.distillation.losses`; one row repeats a common
+mistake, a softmax over the batch axis.
 """
 
 import argparse
@@ -28,7 +29,10 @@ class Net(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(1, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1), nn.ReLU()
+            nn.Conv2d(1, width, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.ReLU(),
         )
         self.head = nn.Linear(width * 16, 1)
 
@@ -75,21 +79,32 @@ def hard(student: Tensor, labels: Tensor) -> Tensor:
 METHODS: dict[str, tuple[bool, Step]] = {
     "alone": (False, lambda s, t, y: hard(s[0], y)),
     "kd": (False, lambda s, t, y: 0.3 * hard(s[0], y) + 0.7 * KD(s[0], t[0])),
-    "kd, softmax over the batch": (False, lambda s, t, y: 0.3 * hard(s[0], y) + 0.7 * over_the_batch(s[0], t[0])),
+    "kd, softmax over the batch": (
+        False,
+        lambda s, t, y: 0.3 * hard(s[0], y) + 0.7 * over_the_batch(s[0], t[0]),
+    ),
     "kd + attention_transfer": (
         False,
-        lambda s, t, y: 0.3 * hard(s[0], y) + 0.7 * KD(s[0], t[0]) + 1e3 * LOSSES["attention_transfer"]()(s[1], t[1]),
+        lambda s, t, y: (
+            0.3 * hard(s[0], y)
+            + 0.7 * KD(s[0], t[0])
+            + 1e3 * LOSSES["attention_transfer"]()(s[1], t[1])
+        ),
     ),
     "kd + amd": (
         False,
-        lambda s, t, y: 0.3 * hard(s[0], y) + 0.7 * KD(s[0], t[0]) + 50 * LOSSES["amd"]()(s[1], t[1]),
+        lambda s, t, y: (
+            0.3 * hard(s[0], y) + 0.7 * KD(s[0], t[0]) + 50 * LOSSES["amd"]()(s[1], t[1])
+        ),
     ),
     "kd + unlabelled": (True, lambda s, t, y: 0.3 * hard(s[0], y) + 0.7 * KD(s[0], t[0])),
 }
 """Name -> (whether the 900 digits without a label take part, loss)."""
 
 
-def trained(net: Net, images: Tensor, labels: Tensor, steps: int, step: Step, teacher: Net | None = None) -> Net:
+def trained(
+    net: Net, images: Tensor, labels: Tensor, steps: int, step: Step, teacher: Net | None = None
+) -> Net:
     """`net` after `steps` steps of AdamW on batches of 64."""
     optimiser = torch.optim.AdamW(net.parameters(), lr=3e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=steps)
@@ -140,7 +155,10 @@ def main() -> None:
     for name in runs[0]:
         values = np.array([found[name] for found in runs])
         gain = (values - np.array([found["alone"] for found in runs])).mean()
-        print(f"| {name} | {values.mean():.1f} | {values.std(ddof=min(1, len(values) - 1)):.1f} | {gain:+.1f} |")
+        print(
+            f"| {name} | {values.mean():.1f} | {values.std(ddof=min(1, len(values) - 1)):.1f} |"
+            f" {gain:+.1f} |"
+        )
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ Takes a Chromium and an unpacked onnxruntime-web, which is not fetched from here
     npm pack onnxruntime-web --pack-destination build/onnxruntime-web
     tar -xzf build/onnxruntime-web/*.tgz -C build/onnxruntime-web
 
-The browser gets the ONNX file as it is, uint8 crops of two public-domain portraits and of noise, one crop alone and all
-together. Prints one JSON document; ends with 1 where a logit differs by more than 1e-4.
+The browser gets the ONNX file as it is, uint8 crops of two public-domain portraits and of noise,
+one crop alone and all together. Prints one JSON document; ends with 1 where a logit differs by more
+than 1e-4.
 """
 
 import argparse
@@ -32,7 +33,8 @@ from deepkd.scoring.model import Scorer
 
 ROOT = Path(__file__).resolve().parents[1]
 HERE = ROOT / "build" / "onnxruntime-web" / "package"
-"""Where onnxruntime-web lies, unless `--ort-web` or the variable DEEPKD_ORT_WEB names another folder."""
+"""Where onnxruntime-web lies, unless `--ort-web` or the variable DEEPKD_ORT_WEB names another
+folder."""
 SCHEMA = "deepkd.browser/1"
 TOLERANCE = 1e-4
 WAIT_S = 240
@@ -68,7 +70,9 @@ check().then(tell, (error) => tell({error: String(error)}));
 
 def main() -> None:
     """Run the check and print what was found."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model", nargs="?", default="deepkd-nano", help="shipped name or ONNX file")
     parser.add_argument("--ort-web", type=Path, help="folder of the unpacked onnxruntime-web")
     args = parser.parse_args()
@@ -79,7 +83,12 @@ def main() -> None:
 
 def browser() -> str | None:
     """A Chromium on the path."""
-    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+    return next(
+        filter(
+            None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))
+        ),
+        None,
+    )
 
 
 def ort_web(folder: Path | None = None) -> Path:
@@ -92,7 +101,10 @@ def missing(folder: Path | None = None) -> str | None:
     if browser() is None:
         return "no Chromium is installed"
     if not (ort_web(folder) / "dist" / "ort.wasm.min.js").is_file():
-        return f"{ort_web(folder)}: no onnxruntime-web there; see scripts/browser_check.py for how to get it"
+        return (
+            f"{ort_web(folder)}: no onnxruntime-web there; see scripts/browser_check.py for how to"
+            " get it"
+        )
     return None
 
 
@@ -106,7 +118,9 @@ def check(model: str, folder: Path | None = None) -> dict[str, Any]:
     if lacking:
         raise SystemExit(lacking)
     scorer = Scorer.load(model, threads=1)
-    noise = np.random.default_rng(0).integers(0, 256, (3, scorer.format.size, scorer.format.size, 3), np.uint8)
+    noise = np.random.default_rng(0).integers(
+        0, 256, (3, scorer.format.size, scorer.format.size, 3), np.uint8
+    )
     crops = scorer.format.batch([*golden_crops(scorer).values(), *noise])
     found = in_browser(scorer.path, crops, ort_web(folder))
     if "error" in found:
@@ -118,7 +132,11 @@ def check(model: str, folder: Path | None = None) -> dict[str, Any]:
         "model": scorer.name,
         "sha256": scorer.sha256,
         "bytes": scorer.bytes,
-        "browser": subprocess.run([str(browser()), "--version"], capture_output=True, text=True).stdout.strip(),
+        "browser": (
+            subprocess.run(
+                [str(browser()), "--version"], capture_output=True, text=True
+            ).stdout.strip()
+        ),
         "onnxruntime_web": json.loads((ort_web(folder) / "package.json").read_text())["version"],
         "logits": {"browser": found["all"], "here": here.tolist()},
         "difference": max(float(np.abs(np.array(there) - ours).max()) for there, ours in pairs),
@@ -128,7 +146,11 @@ def check(model: str, folder: Path | None = None) -> dict[str, Any]:
 
 def in_browser(model: Path, crops: np.ndarray, web: Path) -> dict[str, Any]:
     """What the page reports of the model's logits for crops (N, S, S, 3), uint8."""
-    page = PAGE.replace("SIDE", str(crops.shape[1])).replace("COUNT", str(len(crops))).replace("RUNS", str(RUNS))
+    page = (
+        PAGE.replace("SIDE", str(crops.shape[1]))
+        .replace("COUNT", str(len(crops)))
+        .replace("RUNS", str(RUNS))
+    )
     files = {"/": page.encode(), "/model.onnx": model.read_bytes(), "/crops.bin": crops.tobytes()}
     found: dict[str, Any] = {}
     done = threading.Event()
@@ -141,7 +163,9 @@ def in_browser(model: Path, crops: np.ndarray, web: Path) -> dict[str, Any]:
 class Site(BaseHTTPRequestHandler):
     """Serves the page, the model, the crops and onnxruntime-web to this machine only, and takes the result."""
 
-    def __init__(self, *args: Any, files: dict[str, bytes], web: Path, found: dict[str, Any], done: Any) -> None:
+    def __init__(
+        self, *args: Any, files: dict[str, bytes], web: Path, found: dict[str, Any], done: Any
+    ) -> None:
         self.files, self.web, self.found, self.done = files, web, found, done
         super().__init__(*args)
 

@@ -2,8 +2,9 @@
 
     python scripts/convert_mtcnn.py [--out weights]
 
-Writes mtcnn-pnet.onnx, mtcnn-rnet.onnx and mtcnn-onet.onnx and their lines in SHA256SUMS. The graphs are written node
-by node from the published weights, not traced, so the bytes do not depend on the version of PyTorch.
+Writes mtcnn-pnet.onnx, mtcnn-rnet.onnx and mtcnn-onet.onnx and their lines in SHA256SUMS. The
+graphs are written node by node from the published weights, not traced, so the bytes do not depend
+on the version of PyTorch.
 """
 
 import argparse
@@ -17,7 +18,11 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 OPSET, IR_VERSION = 17, 8
-HEADS = {"face": "the probability of a face", "box": "corrections of x1, y1, x2, y2", "points": "five x, then five y"}
+HEADS = {
+    "face": "the probability of a face",
+    "box": "corrections of x1, y1, x2, y2",
+    "points": "five x, then five y",
+}
 
 
 class Graph:
@@ -32,9 +37,13 @@ class Graph:
         self.weights: list[onnx.TensorProto] = []
         self.outputs: list[onnx.ValueInfoProto] = []
 
-    def add(self, kind: str, name: str, weights: dict[str, np.ndarray], **attributes: object) -> None:
+    def add(
+        self, kind: str, name: str, weights: dict[str, np.ndarray], **attributes: object
+    ) -> None:
         """One node; its output bears its name."""
-        self.weights += [numpy_helper.from_array(array, f"{name}.{key}") for key, array in weights.items()]
+        self.weights += [
+            numpy_helper.from_array(array, f"{name}.{key}") for key, array in weights.items()
+        ]
         inputs = [self.last, *(f"{name}.{key}" for key in weights)]
         self.nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
         self.last = name
@@ -69,7 +78,9 @@ class Graph:
     def head(self, name: str, shape: list[object]) -> None:
         """The last node becomes an output of the network."""
         self.nodes[-1].output[0] = name
-        self.outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape, HEADS[name]))
+        self.outputs.append(
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, shape, HEADS[name])
+        )
 
     def model(self) -> onnx.ModelProto:
         """The whole, checked."""
@@ -102,7 +113,9 @@ def convert(name: str, network: nn.Module, side: int | None) -> onnx.ModelProto:
         wide = layer.out_channels if isinstance(layer, nn.Conv2d) else layer.out_features
         head = next(name for name, size in heads.items() if size == wide)
         if head == "face":
-            graph.layer("softmax", layers[key.replace("conv", "softmax").replace("dense", "softmax")])
+            graph.layer(
+                "softmax", layers[key.replace("conv", "softmax").replace("dense", "softmax")]
+            )
             graph.add("Gather", "face", {"second": np.array(1)}, axis=1)
         graph.head(head, ["batch", *rest] if head == "face" else ["batch", wide, *rest])
     return graph.model()
@@ -118,8 +131,15 @@ def checksum_lines(sums: Path, name: str, content: bytes) -> str:
 
 def main() -> None:
     """Convert all three."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent.parent / "weights", help="folder to write to")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path(__file__).parent.parent / "weights",
+        help="folder to write to",
+    )
     out = parser.parse_args().out
     for name, network, side in (("pnet", PNet(), None), ("rnet", RNet(), 24), ("onet", ONet(), 48)):
         content = convert(name, network.eval(), side).SerializeToString(deterministic=True)

@@ -1,8 +1,9 @@
 """Batch norms that were folded into the convolutions before them, rebuilt so that a network can be trained further.
 
-With mean m and variance v of its input over some crops, a norm gets running statistics (m, v), weight sqrt(v + eps) and
-bias b + m, where b is the folded bias. In eval mode the network computes what the folded one did; in training mode it
-starts from statistics that fit. Used by `imagenet_start.py` and `onnx_start.py`.
+With mean m and variance v of its input over some crops, a norm gets running statistics (m, v),
+weight sqrt(v + eps) and bias b + m, where b is the folded bias. In eval mode the network computes
+what the folded one did; in training mode it starts from statistics that fit. Used by
+`imagenet_start.py` and `onnx_start.py`.
 """
 
 import argparse
@@ -19,7 +20,9 @@ from deepkd.models.registry import TorchModel
 def parser_for(description: str) -> argparse.ArgumentParser:
     """The options of whatever rebuilds norms: where the crops are, how many of them, and where the checkpoint goes."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--data", type=Path, required=True, help="crop index whose training split gives statistics")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="crop index whose training split gives statistics"
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--crops", type=int, default=256, help="crops for the statistics")
     return parser
@@ -29,7 +32,9 @@ def fill(module: nn.Module, layers: list[tuple[Tensor, Tensor]]) -> None:
     """Copy the folded weights in; the batch norms only add the folded bias."""
     convs = [m for m in module.modules() if isinstance(m, nn.Conv2d)]
     norms = [m for m in module.modules() if isinstance(m, nn.BatchNorm2d)]
-    if len(convs) != len(norms) or len(layers) != len(convs) + 1:  # the last convolution is ImageNet's classifier
+    if (
+        len(convs) != len(norms) or len(layers) != len(convs) + 1
+    ):  # the last convolution is ImageNet's classifier
         raise SystemExit(f"expected {len(convs) + 1} convolutions in the file, found {len(layers)}")
     for conv, norm, (weight, bias) in zip(convs, norms, layers, strict=False):
         conv.weight.data.copy_(weight)
@@ -42,7 +47,10 @@ def fill(module: nn.Module, layers: list[tuple[Tensor, Tensor]]) -> None:
 def rebuild_norms(model: TorchModel, crops: CropSet, count: int) -> None:
     """Give each batch norm the statistics of its own input over `count` crops, without changing the network."""
     norms = [m for m in model.module.modules() if isinstance(m, nn.BatchNorm2d)]
-    sums = {norm: [torch.zeros_like(norm.running_mean, dtype=torch.float64) for _ in range(2)] + [0] for norm in norms}
+    sums = {
+        norm: [torch.zeros_like(norm.running_mean, dtype=torch.float64) for _ in range(2)] + [0]
+        for norm in norms
+    }
 
     def collect(norm: nn.BatchNorm2d, inputs: tuple[Tensor]) -> None:
         values = inputs[0].double()

@@ -1,7 +1,8 @@
 """Write the options of `deepkd detect` into its page: `python scripts/help_pages.py` (or `make docs`).
 
-The list is made from the command itself, not from what `--help` prints, so it depends on no terminal. The rest of the
-page is written by hand; only what lies between the two markers is replaced.
+The list is made from the command itself, not from what `--help` prints, so it depends on no
+terminal. The rest of the page is written by hand; only what lies between the two markers is
+replaced.
 """
 
 import argparse
@@ -30,8 +31,14 @@ def options(command: str) -> str:
 
 def entry(item: Any, hints: dict[str, Any]) -> Iterator[str]:
     """One argument or option, with its help."""
-    names = [*item.opts, *item.secondary_opts] if item.param_type_name == "option" else [item.metavar]
-    takes = "" if item.param_type_name == "argument" or is_flag(hints.get(item.name)) else value_name(item, hints)
+    names = (
+        [*item.opts, *item.secondary_opts] if item.param_type_name == "option" else [item.metavar]
+    )
+    takes = (
+        ""
+        if item.param_type_name == "argument" or is_flag(hints.get(item.name))
+        else value_name(item, hints)
+    )
     yield f"- {', '.join(f'`{name}{takes}`' for name in names)}  "
     yield f"  {item.help}".replace("\\[", "[")
 
@@ -57,8 +64,12 @@ def renewed(page: str) -> str:
 
 def main() -> None:
     """Write the page, or with `--check` say whether it is current."""
-    parser = argparse.ArgumentParser(description="Write the options of `deepkd detect` into docs/detect.md.")
-    parser.add_argument("--check", action="store_true", help="only fail where the page is not current")
+    parser = argparse.ArgumentParser(
+        description="Write the options of `deepkd detect` into docs/detect.md."
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="only fail where the page is not current"
+    )
     args = parser.parse_args()
     page = PAGE.read_text()
     if args.check and renewed(page) != page:

@@ -1,10 +1,12 @@
 """Turn the quantised ImageNet MobileNetV2 (a public .tflite file) into a checkpoint to start a training from.
 
-    python scripts/imagenet_start.py mobilenet_v2_1.0_224_quant.tflite --data CROPS --out start.safetensors
-    deepkd train --data CROPS --out runs/helper --model mobilenetv2_100 --init start.safetensors --image-size 160
+    python scripts/imagenet_start.py mobilenet_v2_1.0_224_quant.tflite --data CROPS --out
+    start.safetensors deepkd train --data CROPS --out runs/helper --model mobilenetv2_100 --init
+    start.safetensors --image-size 160
 
-The file holds int8 weights with the batch norms folded into them. Weights become `scale * (q - zero_point)`. Each batch
-norm is then rebuilt from one forward pass over real crops (`scripts/folded_norms.py`). Needs `pip install tflite`.
+The file holds int8 weights with the batch norms folded into them. Weights become `scale * (q -
+zero_point)`. Each batch norm is then rebuilt from one forward pass over real crops
+(`scripts/folded_norms.py`). Needs `pip install tflite`.
 """
 
 import dataclasses
@@ -29,7 +31,9 @@ def dequantised(model: "tflite.Model", index: int) -> np.ndarray:
     graph = model.Subgraphs(0)
     tensor = graph.Tensors(index)
     kind = {tflite.TensorType.UINT8: np.uint8, tflite.TensorType.INT32: np.int32}[tensor.Type()]
-    raw = np.frombuffer(model.Buffers(tensor.Buffer()).DataAsNumpy().tobytes(), kind).astype(np.float32)
+    raw = np.frombuffer(model.Buffers(tensor.Buffer()).DataAsNumpy().tobytes(), kind).astype(
+        np.float32
+    )
     quantisation = tensor.Quantization()
     values = quantisation.Scale(0) * (raw - quantisation.ZeroPoint(0))
     return values.reshape(tensor.ShapeAsNumpy()).astype(np.float32)
@@ -45,7 +49,9 @@ def convolutions(path: Path) -> list[tuple[Tensor, Tensor]]:
         kind = model.OperatorCodes(operator.OpcodeIndex()).BuiltinCode()
         if kind in CONVOLUTIONS:
             weight, bias = (dequantised(model, operator.Inputs(i)) for i in (1, 2))
-            order = (3, 0, 1, 2) if kind == tflite.BuiltinOperator.DEPTHWISE_CONV_2D else (0, 3, 1, 2)
+            order = (
+                (3, 0, 1, 2) if kind == tflite.BuiltinOperator.DEPTHWISE_CONV_2D else (0, 3, 1, 2)
+            )
             found.append((torch.from_numpy(weight.transpose(order).copy()), torch.from_numpy(bias)))
     return found
 

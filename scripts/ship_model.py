@@ -2,10 +2,11 @@
 
     python scripts/ship_model.py runs/nano --name deepkd-nano
 
-It takes what tests take (`pip install -e '.[dev]'`): the golden scores are the logits of the two portraits of the
-tests, cropped by the model's own rule, and of a pattern of whole numbers. A test compares them, and `deepkd doctor`
-that of the pattern, so that a file that is swapped, damaged or run wrongly is noticed. A model over the budget of a
-student is refused, and whatever fails leaves the folder as it was.
+It takes what tests take (`pip install -e '.[dev]'`): the golden scores are the logits of the two
+portraits of the tests, cropped by the model's own rule, and of a pattern of whole numbers. A test
+compares them, and `deepkd doctor` that of the pattern, so that a file that is swapped, damaged or
+run wrongly is noticed. A model over the budget of a student is refused, and whatever fails leaves
+the folder as it was.
 """
 
 import argparse
@@ -50,9 +51,14 @@ def portraits() -> dict[str, Image]:
     try:
         import skimage.data
     except ImportError as error:
-        raise UsageError("the golden scores take scikit-image; install it with: pip install -e '.[dev]'") from error
+        raise UsageError(
+            "the golden scores take scikit-image; install it with: pip install -e '.[dev]'"
+        ) from error
     hopper = cv2.imread(str(matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)))
-    return {"astronaut": skimage.data.astronaut(), "grace_hopper": np.ascontiguousarray(hopper[..., ::-1])}
+    return {
+        "astronaut": skimage.data.astronaut(),
+        "grace_hopper": np.ascontiguousarray(hopper[..., ::-1]),
+    }
 
 
 def golden_crops(scorer: Scorer) -> dict[str, Image]:
@@ -61,7 +67,9 @@ def golden_crops(scorer: Scorer) -> dict[str, Image]:
     crops = {}
     for name, image in portraits().items():
         face = detector.detect(image)[0]
-        crop = crop_face(Frame(image, 0.0, 0), face, face_px=scorer.format.size, rule=scorer.format.crop)
+        crop = crop_face(
+            Frame(image, 0.0, 0), face, face_px=scorer.format.size, rule=scorer.format.crop
+        )
         crops[name] = crop.image
     return crops
 
@@ -76,17 +84,22 @@ def check_name(name: str) -> None:
     """Refuse a name that shipped students cannot have.
 
     Raises:
-        UsageError: it does not begin with `deepkd-`, or has other than small letters, digits and dashes.
+        UsageError: it does not begin with `deepkd-`, or has other than small letters, digits and
+            dashes.
     """
     if not NAME.fullmatch(name):
-        raise UsageError(f"--name {name}: takes deepkd- and then small letters, digits and dashes, e.g. deepkd-nano")
+        raise UsageError(
+            f"--name {name}: takes deepkd- and then small letters, digits and dashes, e.g."
+            " deepkd-nano"
+        )
 
 
 def check_budget(params: int, size: int) -> None:
     """Refuse a model that is too large for a student.
 
     Raises:
-        ModelError: it has too many parameters, or its file too many bytes; the message says which, or both.
+        ModelError: it has too many parameters, or its file too many bytes; the message says which,
+            or both.
     """
     excess = [
         f"{value:,} {unit}, {limit:,} are allowed"
@@ -94,7 +107,9 @@ def check_budget(params: int, size: int) -> None:
         if value > limit
     ]
     if excess:
-        raise ModelError(f"too large for a shipped student: {'; '.join(excess)}; prune it ('deepkd prune')")
+        raise ModelError(
+            f"too large for a shipped student: {'; '.join(excess)}; prune it ('deepkd prune')"
+        )
 
 
 def ship(model: TorchModel, folder: Path) -> dict[str, float]:
@@ -117,10 +132,14 @@ def ship(model: TorchModel, folder: Path) -> dict[str, float]:
 
 def main() -> None:
     """Export, verify, note checksum and golden scores, say what comes next."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path, help="run folder or .safetensors of a trained student")
     parser.add_argument("--name", required=True, help="name to ship it under, e.g. deepkd-nano")
-    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of the shipped models")
+    parser.add_argument(
+        "--weights", type=Path, default=WEIGHTS, help="folder of the shipped models"
+    )
     args = parser.parse_args()
     try:
         check_name(args.name)

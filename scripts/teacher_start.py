@@ -1,18 +1,21 @@
 """Start the EfficientNet-B0 of the teacher from a trained smaller network, and the teacher from that EfficientNet-B0.
 
     python scripts/teacher_start.py grow runs/helper --data CROPS --out b0.safetensors
-    deepkd distill --data CROPS --teacher runs/helper --student tf_efficientnet_b0 --init b0.safetensors --out runs/b0
-    python scripts/teacher_start.py embed runs/b0 --data CROPS --out start.safetensors
-    deepkd train --data CROPS --model cross-efficient-vit --init start.safetensors --out runs/teacher
+    deepkd distill --data CROPS --teacher runs/helper --student tf_efficientnet_b0 --init
+    b0.safetensors --out runs/b0 python scripts/teacher_start.py embed runs/b0 --data CROPS --out
+    start.safetensors deepkd train --data CROPS --model cross-efficient-vit --init start.safetensors
+    --out runs/teacher
 
-MobileNetV2 and EfficientNet-Lite0 have the stages of EfficientNet-B0 with the same strides, and nowhere more channels.
-So each layer of EfficientNet-B0 starts with the weights of its namesake, in the spirit of Net2Net (Chen et al. 2016,
-arXiv:1511.05641): kernels of 3 sit in the middle of those of 5, further channels are read by nobody yet, further blocks
-add nothing, squeeze-and-excitation lets everything pass, and swish is made to look like ReLU by a gain in front of it.
-What remains different (no clipping at 6; of MobileNetV2, two blocks less) is left to the fine-tuning.
+MobileNetV2 and EfficientNet-Lite0 have the stages of EfficientNet-B0 with the same strides, and
+nowhere more channels. So each layer of EfficientNet-B0 starts with the weights of its namesake, in
+the spirit of Net2Net (Chen et al. 2016, arXiv:1511.05641): kernels of 3 sit in the middle of those
+of 5, further channels are read by nobody yet, further blocks add nothing, squeeze-and-excitation
+lets everything pass, and swish is made to look like ReLU by a gain in front of it. What remains
+different (no clipping at 6; of MobileNetV2, two blocks less) is left to the fine-tuning.
 
-The embeddings of Cross Efficient ViT start as the global average pooling that EfficientNet-B0 was trained with, and a
-random projection of it: weights drawn for each place alone would drown what the network has found.
+The embeddings of Cross Efficient ViT start as the global average pooling that EfficientNet-B0 was
+trained with, and a random projection of it: weights drawn for each place alone would drown what the
+network has found.
 """
 
 import argparse
@@ -33,9 +36,11 @@ from deepkd.models.registry import MODELS, TorchModel, build_model, views_of
 
 B0, TEACHER = "tf_efficientnet_b0", "cross-efficient-vit"
 TAKES = {"mobilenetv2_100": {"blocks.3.2.": "blocks.3.3."}, "tf_efficientnet_lite0": {}}
-"""What can be grown: architecture -> block of EfficientNet-B0 -> the one it starts as, where their names differ."""
+"""What can be grown: architecture -> block of EfficientNet-B0 -> the one it starts as, where their
+names differ."""
 GAIN = 4.0
-"""Swish of GAIN times x, divided by GAIN, comes closer to ReLU the larger GAIN is; the next norm divides by it."""
+"""Swish of GAIN times x, divided by GAIN, comes closer to ReLU the larger GAIN is; the next norm
+divides by it."""
 OPEN = 4.0
 """The bias of a gate of squeeze-and-excitation that lets 98% pass."""
 
@@ -55,11 +60,17 @@ def grow(source: TorchModel, crops: CropSet, count: int, *, gain: float = GAIN) 
         for name, tensor in network.state_dict().items():
             if name in known:
                 tensor.copy_(_enlarged(known[name], tensor))
-        for gate in (module.conv_expand for module in network.modules() if isinstance(module, SqueezeExcite)):
+        for gate in (
+            module.conv_expand for module in network.modules() if isinstance(module, SqueezeExcite)
+        ):
             gate.weight.zero_()
             gate.bias.fill_(OPEN)
-        for name, norm in ((name, one) for name, one in network.named_modules() if isinstance(one, nn.BatchNorm2d)):
-            if name.endswith("bn3") and f"{name}.weight" not in known:  # the end of a further block: it adds nothing
+        for name, norm in (
+            (name, one) for name, one in network.named_modules() if isinstance(one, nn.BatchNorm2d)
+        ):
+            if (
+                name.endswith("bn3") and f"{name}.weight" not in known
+            ):  # the end of a further block: it adds nothing
                 norm.weight.zero_()
             if isinstance(norm.act, nn.SiLU):
                 norm.weight.mul_(gain)
@@ -116,10 +127,18 @@ def embed(source: TorchModel, crops: CropSet, count: int) -> TorchModel:
         count: how many of them.
     """
     model = build_model(TEACHER, format=source.format, image_size=MODELS[TEACHER].format.size)
-    tensors = [tensor for name, tensor in source.module.state_dict().items() if not name.startswith("classifier.")]
+    tensors = [
+        tensor
+        for name, tensor in source.module.state_dict().items()
+        if not name.startswith("classifier.")
+    ]
     with torch.no_grad():
         for embedder in (model.module.sm_image_embedder, model.module.lg_image_embedder):
-            inner = [one for name, one in embedder.efficient_net.state_dict().items() if not name.startswith("_fc.")]
+            inner = [
+                one
+                for name, one in embedder.efficient_net.state_dict().items()
+                if not name.startswith("_fc.")
+            ]
             for mine, its in zip(inner, tensors, strict=True):
                 mine.copy_(its)
             _pool(embedder, _views(model, crops, count))
@@ -146,16 +165,24 @@ def main() -> None:
     embedding = steps.add_parser("embed", help="EfficientNet-B0 to Cross Efficient ViT")
     for step, needed in ((growing, tuple(TAKES)), (embedding, (B0,))):
         step.set_defaults(needed=needed)
-        step.add_argument("run", type=Path, help=f"run folder or checkpoint of a trained {' or '.join(needed)}")
-        step.add_argument("--data", type=Path, required=True, help="crops whose training split gives statistics")
+        step.add_argument(
+            "run", type=Path, help=f"run folder or checkpoint of a trained {' or '.join(needed)}"
+        )
+        step.add_argument(
+            "--data", type=Path, required=True, help="crops whose training split gives statistics"
+        )
         step.add_argument("--crops", type=int, default=512, help="crops for the statistics")
         step.add_argument("--out", type=Path, required=True, help="checkpoint to write")
     args = parser.parse_args()
     try:
         source = load_checkpoint(args.run, allow_untrained=True)
         if source.architecture not in args.needed:
-            raise UsageError(f"{args.run}: holds a {source.architecture}, not a {' or '.join(args.needed)}")
-        model = (grow if args.step == "grow" else embed)(source, load_crops(args.data, "train"), args.crops)
+            raise UsageError(
+                f"{args.run}: holds a {source.architecture}, not a {' or '.join(args.needed)}"
+            )
+        model = (grow if args.step == "grow" else embed)(
+            source, load_crops(args.data, "train"), args.crops
+        )
     except DeepKDError as error:
         raise SystemExit(f"error: {error}") from error
     print(f"wrote {save_model(model, args.out)}")

@@ -21,7 +21,9 @@ def table(clips: list[Clip], *fields: str) -> Fields:
 
 
 def dfdc(root: Path) -> Path:
-    part = tree(root, "dfdc_train_part_0/a.mp4", "dfdc_train_part_0/b.mp4", "dfdc_train_part_1/c.mp4")
+    part = tree(
+        root, "dfdc_train_part_0/a.mp4", "dfdc_train_part_0/b.mp4", "dfdc_train_part_1/c.mp4"
+    )
     rows = {"a.mp4": {"label": "REAL", "split": "train"}}
     rows |= {"b.mp4": {"label": "FAKE", "split": "train", "original": "a.mp4"}}
     (part / "dfdc_train_part_0/metadata.json").write_text(json.dumps(rows))

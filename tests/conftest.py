@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import Any
 
 THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
-"""Of each library: processes that test side by side have a core each, and more threads would wait for each other."""
+"""Of each library: processes that test side by side have a core each, and more threads would wait
+for each other."""
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, str(THREADS))
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave their core to other processes
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as for a shell's background jobs, whose children inherit it
+os.environ.setdefault(
+    "OMP_WAIT_POLICY", "PASSIVE"
+)  # threads that wait leave their core to other processes
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as for a shell's background jobs, whose children inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]  # tests import `media`, and deepkd from the checkout

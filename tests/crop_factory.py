@@ -25,9 +25,10 @@ def write_crops(
 ) -> Path:
     """Write `families` x (REAL, FAKE) crops as JPEG files, or into tar shards, with their index.
 
-    Families alternate between the two faces and are moved and lit differently; the last `unlabelled` rows lose
-    their label. A `tint` makes the forgeries greener, so that the smallest model learns them in seconds; those of every
-    second one of the `methods`, which families take in turn, bluer.
+    Families alternate between the two faces and are moved and lit differently; the last
+    `unlabelled` rows lose their label. A `tint` makes the forgeries greener, so that the smallest
+    model learns them in seconds; those of every second one of the `methods`, which families take in
+    turn, bluer.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
@@ -38,11 +39,16 @@ def write_crops(
         x, y, w, h = person.box
         shift = rng.uniform(-0.08, 0.08, 2) * h
         side, light = round(1.1 * h * rng.uniform(0.9, 1.1)), rng.uniform(0.8, 1.1)
-        left, top = max(0, round(x + w / 2 - side / 2 + shift[0])), max(0, round(y + h / 2 - side / 2 + shift[1]))
+        left, top = (
+            max(0, round(x + w / 2 - side / 2 + shift[0])),
+            max(0, round(y + h / 2 - side / 2 + shift[1])),
+        )
         split = SPLITS[family % len(SPLITS)]
         original = f"family-{family}.mp4"
         for label, image in (("REAL", person.image), ("FAKE", forged_portrait(name))):
-            crop = cv2.resize(image[top : top + side, left : left + side], (px, px), interpolation=cv2.INTER_AREA)
+            crop = cv2.resize(
+                image[top : top + side, left : left + side], (px, px), interpolation=cv2.INTER_AREA
+            )
             turn = family // len(SPLITS) % len(methods)
             crop = crop + np.roll([0, tint if label == "FAKE" else 0, 0], turn % 2)
             crop = np.clip(crop * light, 0, 255).astype(np.uint8)
@@ -50,9 +56,13 @@ def write_crops(
             files[file] = cv2.imencode(".jpg", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR))[1].tobytes()
             shard = f"crops-{family % shards}.tar" if shards else ""
             video, method = (original, "") if label == "REAL" else (file, methods[turn])
-            rows.append(CropRow(file, label, video, original, method=method, split=split, shard=shard))
+            rows.append(
+                CropRow(file, label, video, original, method=method, split=split, shard=shard)
+            )
     for index in range(len(rows) - unlabelled, len(rows)):
-        rows[index] = CropRow(rows[index].file, "", rows[index].video, rows[index].original, split="train")
+        rows[index] = CropRow(
+            rows[index].file, "", rows[index].video, rows[index].original, split="train"
+        )
     _write_files(folder, rows, files)
     write_index(folder, rows)
     return folder

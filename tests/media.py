@@ -1,15 +1,16 @@
 """Tiny clips and stills for tests, made from two public-domain portraits; nothing is downloaded.
 
     media = Media(tmp_path)
-    media.clip("a.mp4")                                        one moving face, 1 s, 10 fps, 320x240, H.264
-    media.clip("b.mp4", faces=("astronaut", "grace_hopper"))   two people side by side
-    media.clip("c.mp4", forged=True)                           the other person's face blended on
-    media.clip("d.mp4", faces=())                              noise: no face
-    media.clip("e.mp4", rotation_deg=90, size=(322, 240), codec="libx265", times=(0, 0.1, 0.5))
-    media.audio("f.mp4"), media.truncated("g.mp4"), media.junk("h.mp4"), media.still("i.jpg")
-    declare(media.clip("j.mkv"), 36_000)                       the header lies about the length
+    media.clip("a.mp4")                                        one moving face, 1 s, 10 fps,
+    320x240, H.264 media.clip("b.mp4", faces=("astronaut", "grace_hopper"))   two people side by
+    side media.clip("c.mp4", forged=True)                           the other person's face blended
+    on media.clip("d.mp4", faces=())                              noise: no face media.clip("e.mp4",
+    rotation_deg=90, size=(322, 240), codec="libx265", times=(0, 0.1, 0.5)) media.audio("f.mp4"),
+    media.truncated("g.mp4"), media.junk("h.mp4"), media.still("i.jpg") declare(media.clip("j.mkv"),
+    36_000)                       the header lies about the length
 
-The portraits, both public domain: Eileen Collins (NASA, scikit-image), Grace Hopper (US Navy, Matplotlib).
+The portraits, both public domain: Eileen Collins (NASA, scikit-image), Grace Hopper (US Navy,
+Matplotlib).
 """
 
 import math
@@ -43,21 +44,40 @@ class Portrait:
     box: tuple[float, float, float, float]
     """x, y, width, height, pixels."""
     landmarks: npt.NDArray[np.float32]
-    """(5, 2) pixels: left eye, right eye, nose, left and right mouth corner, as seen in the image."""
+    """(5, 2) pixels: left eye, right eye, nose, left and right mouth corner, as seen in the
+    image."""
 
 
 @cache
 def portraits() -> dict[str, Portrait]:
     """The two people, by name."""
-    hopper = cv2.imread(str(matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)))[..., ::-1]
+    hopper = cv2.imread(str(matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)))[
+        ..., ::-1
+    ]
     eyes_nose_mouth = {
-        "astronaut": [(205.4, 101.5), (246.9, 103.1), (225.1, 129.2), (201.2, 139.6), (245.1, 141.1)],
-        "grace_hopper": [(220.3, 189.9), (308.5, 187.1), (269.2, 238.9), (230.4, 282.6), (306.8, 279.6)],
+        "astronaut": [
+            (205.4, 101.5),
+            (246.9, 103.1),
+            (225.1, 129.2),
+            (201.2, 139.6),
+            (245.1, 141.1),
+        ],
+        "grace_hopper": [
+            (220.3, 189.9),
+            (308.5, 187.1),
+            (269.2, 238.9),
+            (230.4, 282.6),
+            (306.8, 279.6),
+        ],
     }
     points = {name: np.asarray(value, np.float32) for name, value in eyes_nose_mouth.items()}
     return {
-        "astronaut": Portrait(skimage.data.astronaut(), (180.3, 60.7, 88.1, 111.5), points["astronaut"]),
-        "grace_hopper": Portrait(hopper.copy(), (163.7, 105.8, 183.9, 238.2), points["grace_hopper"]),
+        "astronaut": Portrait(
+            skimage.data.astronaut(), (180.3, 60.7, 88.1, 111.5), points["astronaut"]
+        ),
+        "grace_hopper": Portrait(
+            hopper.copy(), (163.7, 105.8, 183.9, 238.2), points["grace_hopper"]
+        ),
     }
 
 
@@ -82,12 +102,14 @@ def scene(
 ) -> Image:
     """One picture, (height, width, 3): the people side by side, each on a small circle at `phase` (radians).
 
-    `face_share` is a face's height as a share of the picture's height; `forged` is everybody or the names of
-    some; without faces it is noise.
+    `face_share` is a face's height as a share of the picture's height; `forged` is everybody or the
+    names of some; without faces it is noise.
     """
     width, height = size
     if not faces:
-        return np.random.default_rng((seed, round(phase * 1000))).integers(0, 256, (height, width, 3), np.uint8)
+        return np.random.default_rng((seed, round(phase * 1000))).integers(
+            0, 256, (height, width, 3), np.uint8
+        )
     picture = np.empty((height, width, 3), np.uint8)
     edges = np.linspace(0, width, len(faces) + 1).astype(int)
     for name, left, right in zip(faces, edges, edges[1:], strict=False):
@@ -96,7 +118,9 @@ def scene(
     return picture
 
 
-def _person(name: str, size: tuple[int, int], phase: float, face_share: float, forged: bool) -> Image:
+def _person(
+    name: str, size: tuple[int, int], phase: float, face_share: float, forged: bool
+) -> Image:
     portrait = portraits()[name]
     x, y, w, h = portrait.box
     width, height = size
@@ -108,7 +132,9 @@ def _person(name: str, size: tuple[int, int], phase: float, face_share: float, f
     if scale < 1:
         image = cv2.GaussianBlur(image, (0, 0), 0.4 / scale)
     matrix = np.array([[scale, 0, across], [0, scale, down]])
-    return np.asarray(cv2.warpAffine(image, matrix, size, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+    return np.asarray(
+        cv2.warpAffine(image, matrix, size, borderMode=cv2.BORDER_REPLICATE), np.uint8
+    )
 
 
 def write_video(
@@ -126,8 +152,9 @@ def write_video(
 ) -> Path:
     """Encode RGB pictures; MP4s carry their index first, so that the head of a cut file can still be decoded.
 
-    `times` (seconds) makes the frame rate variable; `rotation_deg` is how far clockwise a player has to turn
-    the stored picture, and `mirrored` says that it has to mirror it before (MP4 and MOV only).
+    `times` (seconds) makes the frame rate variable; `rotation_deg` is how far clockwise a player
+    has to turn the stored picture, and `mirrored` says that it has to mirror it before (MP4 and MOV
+    only).
     """
     pictures = iter(pictures)
     first = next(pictures)
@@ -136,10 +163,15 @@ def write_video(
         pixel_format = "yuv444p" if width % 2 or height % 2 else "yuv420p"
         pixel_format = "yuvj420p" if codec == "mjpeg" else pixel_format
     if codec == "libx264":
-        options = {"mbtree": "0", **(options or {})}  # its tree of macroblocks differs from run to run
+        options = {
+            "mbtree": "0",
+            **(options or {}),
+        }  # its tree of macroblocks differs from run to run
     index_first = {"movflags": "faststart"} if path.suffix in {".mp4", ".mov"} else {}
     with av.open(str(path), "w", options=index_first) as container:
-        stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=options)
+        stream = container.add_stream(
+            codec, rate=Fraction(fps).limit_denominator(1001), options=options
+        )
         stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
         stream.codec_context.thread_count = 1
         if pixel_aspect:
@@ -232,9 +264,9 @@ class Media:
     ) -> Path:
         """A clip of the named people (none: noise).
 
-        `size` is (width, height) as a viewer sees it; a rotated clip is stored turned back, a mirrored one
-        mirrored.
-        `forged`: everybody, or the names of those forged, within `forged_between_s` (seconds).
+        `size` is (width, height) as a viewer sees it; a rotated clip is stored turned back, a
+        mirrored one mirrored. `forged`: everybody, or the names of those forged, within
+        `forged_between_s` (seconds).
         """
         count = max(1, round(seconds * fps))
         moments = [index / fps for index in range(count)] if times is None else list(times)
@@ -257,16 +289,22 @@ class Media:
             rotation_deg=rotation_deg, mirrored=mirrored, options=options,
         )  # fmt: skip
 
-    def still(self, name: str = "still.jpg", *, exif_orientation: int | None = None, **options: object) -> Path:
+    def still(
+        self, name: str = "still.jpg", *, exif_orientation: int | None = None, **options: object
+    ) -> Path:
         """A picture (JPEG, PNG, WebP, BMP by its suffix); the options are those of `scene`. With
-        `exif_orientation` (3, 6 or 8; JPEG) the stored picture is turned so that a viewer sees it upright."""
+        `exif_orientation` (3, 6 or 8; JPEG) the stored picture is turned so that a viewer sees it
+        upright.
+        """
         picture = scene(**options)  # type: ignore[arg-type]
         turns = {None: 0, 3: 2, 6: 1, 8: 3}[exif_orientation]
         path = self.path(name)
         cv2.imwrite(str(path), np.ascontiguousarray(np.rot90(picture, turns)[..., ::-1]))
         if exif_orientation:
             data, tag = path.read_bytes(), EXIF % exif_orientation
-            path.write_bytes(data[:2] + b"\xff\xe1" + struct.pack(">H", len(tag) + 2) + tag + data[2:])
+            path.write_bytes(
+                data[:2] + b"\xff\xe1" + struct.pack(">H", len(tag) + 2) + tag + data[2:]
+            )
         return path
 
     def audio(self, name: str = "audio.mp4", *, seconds: float = 0.5, codec: str = "aac") -> Path:
@@ -275,13 +313,17 @@ class Media:
         with av.open(str(path), "w") as container:
             stream = container.add_stream(codec, rate=rate, layout="mono")
             wave = 0.1 * np.sin(2 * np.pi * 440 * np.arange(int(seconds * rate)) / rate)
-            frame = av.AudioFrame.from_ndarray(wave.astype(np.float32)[None], format="fltp", layout="mono")
+            frame = av.AudioFrame.from_ndarray(
+                wave.astype(np.float32)[None], format="fltp", layout="mono"
+            )
             frame.sample_rate, frame.pts = rate, 0
             container.mux(stream.encode(frame))
             container.mux(stream.encode())
         return path
 
-    def truncated(self, name: str = "truncated.mp4", *, share: float = 0.6, **options: object) -> Path:
+    def truncated(
+        self, name: str = "truncated.mp4", *, share: float = 0.6, **options: object
+    ) -> Path:
         """A clip cut after `share` of its bytes; the options are those of `clip`."""
         path = self.clip(name, **options)  # type: ignore[arg-type]
         data = path.read_bytes()
@@ -291,5 +333,7 @@ class Media:
     def junk(self, name: str = "junk.mp4", *, size: int = 4096, text: bool = False) -> Path:
         """A file that is no video: random bytes, text, or (`size=0`) nothing."""
         path = self.path(name)
-        path.write_bytes(b"not a video\n" * (size // 12) if text else np.random.default_rng(0).bytes(size))
+        path.write_bytes(
+            b"not a video\n" * (size // 12) if text else np.random.default_rng(0).bytes(size)
+        )
         return path

@@ -1,7 +1,7 @@
 """Cross Efficient ViT a second time, straight from the published configuration: functions over a flat state dict.
 
-It shares nothing with the package but the EfficientNet backbone, and names every tensor that a published checkpoint
-holds, with its shape.
+It shares nothing with the package but the EfficientNet backbone, and names every tensor that a
+published checkpoint holds, with its shape.
 """
 
 import torch
@@ -14,13 +14,19 @@ Weights = dict[str, Tensor]
 
 def expected_shapes() -> dict[str, tuple[int, ...]]:
     """Tensor name -> shape of a published checkpoint."""
-    backbone = {name: tuple(t.shape) for name, t in EfficientNet.from_name("efficientnet-b0").state_dict().items()}
+    backbone = {
+        name: tuple(t.shape)
+        for name, t in EfficientNet.from_name("efficientnet-b0").state_dict().items()
+    }
     shapes: dict[str, tuple[int, ...]] = {}
     for side, dim, flat, rows in (("sm", 192, 1280 * 7 * 7, 1025), ("lg", 384, 24 * 56 * 56, 17)):
         root = f"{side}_image_embedder"
         shapes |= {f"{root}.efficient_net.{name}": shape for name, shape in backbone.items()}
         shapes |= {f"{root}.pos_embedding": (1, rows, dim), f"{root}.cls_token": (1, 1, dim)}
-        shapes |= {f"{root}.to_patch_embedding.1.weight": (dim, flat), f"{root}.to_patch_embedding.1.bias": (dim,)}
+        shapes |= {
+            f"{root}.to_patch_embedding.1.weight": (dim, flat),
+            f"{root}.to_patch_embedding.1.bias": (dim,),
+        }
         shapes |= {f"{side}_mlp_head.0.{p}": (dim,) for p in ("weight", "bias")}
         shapes |= {f"{side}_mlp_head.1.weight": (1, dim), f"{side}_mlp_head.1.bias": (1,)}
     for layer in range(4):
@@ -34,8 +40,14 @@ def expected_shapes() -> dict[str, tuple[int, ...]]:
             for way, own, other in ((0, 192, 384), (1, 384, 192)):
                 root = f"multi_scale_encoder.layers.{layer}.2.layers.{block}.{way}"
                 shapes |= _attention(f"{root}.fn", other)
-                shapes |= {f"{root}.project_in.weight": (other, own), f"{root}.project_in.bias": (other,)}
-                shapes |= {f"{root}.project_out.weight": (own, other), f"{root}.project_out.bias": (own,)}
+                shapes |= {
+                    f"{root}.project_in.weight": (other, own),
+                    f"{root}.project_in.bias": (other,),
+                }
+                shapes |= {
+                    f"{root}.project_out.weight": (own, other),
+                    f"{root}.project_out.bias": (own,),
+                }
     return shapes
 
 
@@ -73,7 +85,8 @@ def forward(w: Weights, image: Tensor) -> Tensor:
             b = b + _cross(w, f"{root}.2.layers.{block}.1", b, small[:, 1:])
         small, large = torch.cat((a, small[:, 1:]), 1), torch.cat((b, large[:, 1:]), 1)
     return sum(
-        _linear(w, f"{s}_mlp_head.1", _norm(w, f"{s}_mlp_head.0", t[:, 0])) for s, t in (("sm", small), ("lg", large))
+        _linear(w, f"{s}_mlp_head.1", _norm(w, f"{s}_mlp_head.0", t[:, 0]))
+        for s, t in (("sm", small), ("lg", large))
     )
 
 
@@ -81,7 +94,11 @@ def _tokens(w: Weights, side: str, image: Tensor, patch: int) -> Tensor:
     root = f"{side}_image_embedder"
     net = EfficientNet.from_name("efficientnet-b0").eval()
     net.load_state_dict(
-        {k.removeprefix(f"{root}.efficient_net."): v for k, v in w.items() if k.startswith(f"{root}.eff")}
+        {
+            k.removeprefix(f"{root}.efficient_net."): v
+            for k, v in w.items()
+            if k.startswith(f"{root}.eff")
+        }
     )
     net.double() if image.dtype == torch.float64 else net.float()
     endpoints = net.extract_endpoints(image)
@@ -107,7 +124,11 @@ def _encode(w: Weights, root: str, x: Tensor, depth: int) -> Tensor:
 
 
 def _cross(w: Weights, root: str, cls: Tensor, context: Tensor) -> Tensor:
-    return _linear(w, f"{root}.project_out", _attend(w, f"{root}.fn", _linear(w, f"{root}.project_in", cls), context))
+    return _linear(
+        w,
+        f"{root}.project_out",
+        _attend(w, f"{root}.fn", _linear(w, f"{root}.project_in", cls), context),
+    )
 
 
 def _attend(w: Weights, root: str, x: Tensor, context: Tensor | None) -> Tensor:

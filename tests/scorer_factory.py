@@ -1,7 +1,7 @@
 """A tiny ONNX scorer for tests: it calls green faces forged, so that a verdict hangs on the pixels alone.
 
-path = write_scorer(tmp_path / "green.onnx")        logit = 100 * (G - (R + B) / 2) / 255 - 1.5 of the mean colour
-clip = tinted_clip(tmp_path / "clip.mp4", green=lambda t_s: 1.0 <= t_s < 2.0)
+path = write_scorer(tmp_path / "green.onnx")        logit = 100 * (G - (R + B) / 2) / 255 - 1.5 of
+the mean colour clip = tinted_clip(tmp_path / "clip.mp4", green=lambda t_s: 1.0 <= t_s < 2.0)
 """
 
 import json
@@ -58,8 +58,13 @@ def write_scorer(
     if evidence:
         nodes.append(helper.make_node("MatMul", ["pixels", "weights"], ["sums"]))
         nodes.append(helper.make_node("Add", ["sums", "bias"], ["evidence"]))
-        outputs.append(helper.make_tensor_value_info("evidence", TensorProto.FLOAT, ["n", SIDE, SIDE]))
-    values = {"weights": np.asarray(weights, np.float32) / 255, "bias": np.asarray(bias, np.float32)}
+        outputs.append(
+            helper.make_tensor_value_info("evidence", TensorProto.FLOAT, ["n", SIDE, SIDE])
+        )
+    values = {
+        "weights": np.asarray(weights, np.float32) / 255,
+        "bias": np.asarray(bias, np.float32),
+    }
     graph = helper.make_graph(
         nodes,
         "green",
@@ -99,4 +104,6 @@ def tinted_clip(
             image[:, left:] = green_tint(image[:, left:])
         return image
 
-    return write_video(path, (picture(index / fps) for index in range(round(seconds * fps))), fps=fps)
+    return write_video(
+        path, (picture(index / fps) for index in range(round(seconds * fps))), fps=fps
+    )

@@ -43,7 +43,9 @@ def pictures(change, *, count=6, **options):
     """A maker of a clip whose every picture is changed."""
 
     def make(media: Media) -> Path:
-        changed = (np.asarray(change(scene(phase=i / 3, **options)), np.uint8) for i in range(count))
+        changed = (
+            np.asarray(change(scene(phase=i / 3, **options)), np.uint8) for i in range(count)
+        )
         return write_video(media.path("clip.mp4"), changed)
 
     return make
@@ -136,7 +138,9 @@ def hidden(media: Media) -> Path:
 
 def in_8k(media: Media) -> Path:
     picture = cv2.resize(scene(), (7680, 4320))
-    return write_video(media.path("8k.mkv"), [picture], codec="mjpeg", options={"strict": "unofficial"})
+    return write_video(
+        media.path("8k.mkv"), [picture], codec="mjpeg", options={"strict": "unofficial"}
+    )
 
 
 def renamed(media: Media) -> Path:
@@ -152,7 +156,9 @@ def forged_with_false_length(media: Media) -> Path:
 
 
 def one_of_two(media: Media) -> Path:
-    return tinted_clip(media.path("two.mp4"), faces=("astronaut", "grace_hopper"), size=(480, 240), right_only=True)
+    return tinted_clip(
+        media.path("two.mp4"), faces=("astronaut", "grace_hopper"), size=(480, 240), right_only=True
+    )
 
 
 ROWS = {
@@ -160,15 +166,25 @@ ROWS = {
     "a still of noise": Row(lambda m: m.still(faces=()), "NO_FACE", "no face was found in 1 frame"),
     "cartoon": Row(cartoon, "NO_FACE", "no face was found"),
     "one frame": Row(
-        lambda m: m.clip(seconds=0.1), "INCONCLUSIVE", "seen in too few frames to judge (1; 3 are needed)"
+        lambda m: m.clip(seconds=0.1),
+        "INCONCLUSIVE",
+        "seen in too few frames to judge (1; 3 are needed)",
     ),
     "64x48": Row(lambda m: m.clip(size=(64, 48)), "INCONCLUSIVE", "too small"),
-    "tiny face": Row(lambda m: m.clip(face_share=0.16), "INCONCLUSIVE", "the face is too small (under 40 pixels)"),
-    "blurred": Row(pictures(lambda image: cv2.GaussianBlur(image, (0, 0), 5)), "INCONCLUSIVE", "too blurred"),
+    "tiny face": Row(
+        lambda m: m.clip(face_share=0.16), "INCONCLUSIVE", "the face is too small (under 40 pixels)"
+    ),
+    "blurred": Row(
+        pictures(lambda image: cv2.GaussianBlur(image, (0, 0), 5)), "INCONCLUSIVE", "too blurred"
+    ),
     "dark": Row(pictures(lambda image: image * 0.1), "INCONCLUSIVE", "too dark"),
     "hidden": Row(hidden, "INCONCLUSIVE", "cannot be judged, the face is hidden or unclear"),
-    "a real face": Row(lambda m: m.clip(), "REAL", "1 person, who shows the model no sign of forgery in"),
-    "a forged face": Row(lambda m: tinted_clip(m.path("clip.mp4")), "FAKE", "1 person, who looks forged"),
+    "a real face": Row(
+        lambda m: m.clip(), "REAL", "1 person, who shows the model no sign of forgery in"
+    ),
+    "a forged face": Row(
+        lambda m: tinted_clip(m.path("clip.mp4")), "FAKE", "1 person, who looks forged"
+    ),
     "a still": Row(lambda m: m.still(), "REAL", "in 1 frame"),
     "one of two people": Row(one_of_two, "FAKE", "2 people; person 2 looks forged"),
     "one forged second": Row(forged_second, "FAKE", "who looks forged from 0:05."),
@@ -185,16 +201,25 @@ ROWS = {
         1,
     ),
     "cut off before its index": Row(
-        index_at_the_end_cut_off, "ERROR", "is an MP4 that was cut off before its index, or damaged; get it anew", 1
+        index_at_the_end_cut_off,
+        "ERROR",
+        "is an MP4 that was cut off before its index, or damaged; get it anew",
+        1,
     ),
-    "header only": Row(header_only, "ERROR", "has no video that can be decoded; its streams are: data", 1),
+    "header only": Row(
+        header_only, "ERROR", "has no video that can be decoded; its streams are: data", 1
+    ),
     "wrong extension": Row(renamed, "REAL", "in 1 frame"),
-    "truncated": Row(lambda m: m.truncated("cut.mkv", seconds=3, share=0.8), "REAL", "; note: it ends at"),
+    "truncated": Row(
+        lambda m: m.truncated("cut.mkv", seconds=3, share=0.8), "REAL", "; note: it ends at"
+    ),
     "truncated between keyframes": Row(
         lambda m: m.truncated(seconds=3, share=0.9, options={"g": "250"}), "REAL", "; note: "
     ),
     "declared too long, and forged": Row(
-        forged_with_false_length, "FAKE", "looks forged to the model in 15 frames; note: it ends at 2.0 s"
+        forged_with_false_length,
+        "FAKE",
+        "looks forged to the model in 15 frames; note: it ends at 2.0 s",
     ),
     "declared too long": Row(
         lambda m: declare(m.clip("long.mkv", seconds=2), 36_000),
@@ -202,31 +227,49 @@ ROWS = {
         "in 16 frames; note: it ends at 2.0 s of the 36000.0 s",
     ),
     "declared too short": Row(
-        lambda m: declare(m.clip("short.mp4", seconds=2), 0.2), "REAL", "in 16 frames; note: it goes on to 2.0 s"
+        lambda m: declare(m.clip("short.mp4", seconds=2), 0.2),
+        "REAL",
+        "in 16 frames; note: it goes on to 2.0 s",
     ),
-    "truncated too early": Row(lambda m: m.truncated(seconds=3, share=0.3), "ERROR", "re-encode it", 1),
+    "truncated too early": Row(
+        lambda m: m.truncated(seconds=3, share=0.3), "ERROR", "re-encode it", 1
+    ),
     "unknown codec": Row(unknown_codec, "ERROR", "its streams are: video (unknown codec)", 1),
     "8K": Row(in_8k, "REAL", "no sign of forgery in 1 frame", 0, ("--min-frames", "1")),
-    "larger than 8K": Row(larger_than_8k, "ERROR", "8000x5000 px is more than the limit of 33177600 px", 1),
-    "hours long": Row(lambda m: m.clip(times=range(0, 7201, 600)), "REAL", "no sign of forgery in 13 frames"),
+    "larger than 8K": Row(
+        larger_than_8k, "ERROR", "8000x5000 px is more than the limit of 33177600 px", 1
+    ),
+    "hours long": Row(
+        lambda m: m.clip(times=range(0, 7201, 600)), "REAL", "no sign of forgery in 13 frames"
+    ),
     "interlaced": Row(lambda m: m.clip(options={"flags": "+ildct+ilme"}), "REAL", "no sign"),
     "audio only": Row(lambda m: m.audio(), "ERROR", "its streams are: audio (aac)", 1),
-    "variable frame rate": Row(lambda m: m.clip(times=(0, 0.1, 0.5, 0.6, 1.3, 2.0)), "REAL", "no sign"),
+    "variable frame rate": Row(
+        lambda m: m.clip(times=(0, 0.1, 0.5, 0.6, 1.3, 2.0)), "REAL", "no sign"
+    ),
     "rotated": Row(lambda m: m.clip(rotation_deg=90, size=(242, 322)), "REAL", "no sign"),
-    "odd size, lossless": Row(lambda m: m.clip("odd.mkv", size=(321, 241), codec="ffv1"), "REAL", "no sign"),
+    "odd size, lossless": Row(
+        lambda m: m.clip("odd.mkv", size=(321, 241), codec="ffv1"), "REAL", "no sign"
+    ),
     "10 bit": Row(lambda m: m.clip(pixel_format="yuv420p10le"), "REAL", "no sign"),
     "folder named x.mp4": Row(folder, "ERROR", "is a folder without videos or images", 1),
     "missing": Row(lambda m: m.path("nothing.mp4"), "ERROR", "does not exist", 1),
     "no match": Row(lambda m: f"{m.folder}/*.avi", "ERROR", "no file has a name like this", 1),
-    "a name too long": Row(lambda m: m.path("x" * 300 + ".mp4"), "ERROR", "cannot be reached (File name too long)", 1),
+    "a name too long": Row(
+        lambda m: m.path("x" * 300 + ".mp4"), "ERROR", "cannot be reached (File name too long)", 1
+    ),
     "brackets in a name": Row(lambda m: m.clip("[red]a*.mp4"), "REAL", "no sign"),
 }
 if UNIX:
     ROWS |= {
         "FIFO": Row(fifo, "ERROR", "is a pipe, socket or device", 1),
         "device": Row(lambda m: "/dev/zero", "ERROR", "is a pipe, socket or device", 1),
-        "symlink loop": Row(loop, "ERROR", "cannot be reached (Too many levels of symbolic links)", 1),
-        "folder in itself": Row(folder_loop, "ERROR", "is a link back to a folder above it; it was not followed", 1),
+        "symlink loop": Row(
+            loop, "ERROR", "cannot be reached (Too many levels of symbolic links)", 1
+        ),
+        "folder in itself": Row(
+            folder_loop, "ERROR", "is a link back to a folder above it; it was not followed", 1
+        ),
         "dangling link": Row(dangling, "ERROR", "is a link to a file that does not exist", 1),
         "unreadable": Row(locked, "ERROR", "cannot be read (Permission denied)", 1),
     }
@@ -296,7 +339,10 @@ def test_times_and_boxes_are_right(name: str, media: Media, model: str):
     for frame in track["frames"]:
         t_s, (x, y, w, h) = frame["t_s"], frame["box"]
         assert min(abs(t_s - time) for time in times) < 0.002
-        centre = (width / 2 + 0.05 * side * math.cos(math.pi * t_s), height / 2 + 0.05 * side * math.sin(math.pi * t_s))
+        centre = (
+            width / 2 + 0.05 * side * math.cos(math.pi * t_s),
+            height / 2 + 0.05 * side * math.sin(math.pi * t_s),
+        )
         assert (x + w / 2, y + h / 2) == pytest.approx(centre, abs=0.07 * side)
         assert h == pytest.approx(side, rel=0.15)
 
@@ -304,7 +350,9 @@ def test_times_and_boxes_are_right(name: str, media: Media, model: str):
 def test_one_bad_file_does_not_stop_the_others(media: Media, model: str):
     media.junk("a.mp4"), media.still("b.jpg"), media.audio("c.mp4"), media.still("d.png", faces=())
     result = run(str(media.folder), "--model", model, "--format", "json")
-    verdicts = {Path(video["path"]).name: video["verdict"] for video in json.loads(result.stdout)["videos"]}
+    verdicts = {
+        Path(video["path"]).name: video["verdict"] for video in json.loads(result.stdout)["videos"]
+    }
     assert verdicts == {"a.mp4": "ERROR", "b.jpg": "REAL", "c.mp4": "ERROR", "d.png": "NO_FACE"}
     assert result.exit_code == 3
     assert "a.mp4: is damaged" in result.stderr
@@ -328,7 +376,10 @@ NAMES = {
     "clear\x1b[2Jscreen.mp4": ("clear\x1b[2Jscreen.mp4", r"clear\x1b[2Jscreen.mp4"),
     "right\u202eto left.mp4": ("right\u202eto left.mp4", r"right\u202eto left.mp4"),
     "[red]markup[bold].mp4": ("[red]markup[bold].mp4", "[red]markup[bold].mp4"),
-    "<script>alert(1)<script>.mp4": ("<script>alert(1)<script>.mp4", "<script>alert(1)<script>.mp4"),
+    "<script>alert(1)<script>.mp4": (
+        "<script>alert(1)<script>.mp4",
+        "<script>alert(1)<script>.mp4",
+    ),
     "=cmd|'x'!A1.mp4": ("=cmd|'x'!A1.mp4", "=cmd|'x'!A1.mp4"),
     "bytes\udcff\udcfe.mp4": (r"bytes\xff\xfe.mp4", r"bytes\xff\xfe.mp4"),
 }
@@ -343,7 +394,9 @@ def shown(tmp_path_factory: pytest.TempPathFactory, model: str) -> dict[str, str
         (folder / name).write_text("no video")
     outputs = {format: run(str(folder), "--model", model, "--format", format) for format in REPORTS}
     assert {result.exit_code for result in outputs.values()} == {1}
-    return {format: result.stdout for format, result in outputs.items()} | {"stderr": outputs["table"].stderr}
+    return {format: result.stdout for format, result in outputs.items()} | {
+        "stderr": outputs["table"].stderr
+    }
 
 
 @pytest.mark.skipif(not UNIX, reason="Windows has no such names")
@@ -381,6 +434,12 @@ def test_paths_on_standard_input(media: Media, model: str):
     assert [video["verdict"] for video in videos] == ["REAL", "ERROR", "ERROR"]
     assert videos[1]["path"] == names[1] and "is a URL" in videos[1]["reason"]
     assert result.exit_code == 3
-    with_nul = run("-", "--model", model, "--format", "json", input="\0".join(names).encode() + b"\0")
-    assert [video["verdict"] for video in json.loads(with_nul.stdout)["videos"]] == ["REAL", "ERROR", "ERROR"]
+    with_nul = run(
+        "-", "--model", model, "--format", "json", input="\0".join(names).encode() + b"\0"
+    )
+    assert [video["verdict"] for video in json.loads(with_nul.stdout)["videos"]] == [
+        "REAL",
+        "ERROR",
+        "ERROR",
+    ]
     assert run("-", "--model", model, input=b"").exit_code == 1

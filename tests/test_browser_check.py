@@ -43,7 +43,9 @@ def test_only_what_is_meant_is_served(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("2")
     found: dict = {}
     told = threading.Event()
-    handler = partial(browser_check.Site, files={"/": b"page"}, web=tmp_path / "dist", found=found, done=told)
+    handler = partial(
+        browser_check.Site, files={"/": b"page"}, web=tmp_path / "dist", found=found, done=told
+    )
     with browser_check.served(handler) as address:
         with urlopen(address) as page, urlopen(address + "ort/a.mjs") as module:
             assert (page.read(), module.read()) == (b"page", b"1")

@@ -46,7 +46,9 @@ def test_every_command_and_option_has_help(name: str) -> None:
     assert set(CONTRACT[name].split()) <= options.keys()
     for parameter in command.params:
         assert parameter.help, f"deepkd {name} {parameter.opts}"
-        assert "[" not in parameter.help.replace("\\[", ""), f"{parameter.opts}: rich takes it for markup, not for text"
+        assert "[" not in parameter.help.replace("\\[", ""), (
+            f"{parameter.opts}: rich takes it for markup, not for text"
+        )
     shown = CLI.invoke(app, [name, "--help"], env={"COLUMNS": "200"})
     assert shown.exit_code == 0 and all(option in shown.stdout for option in CONTRACT[name].split())
 
@@ -57,7 +59,10 @@ def test_every_command_and_option_has_help(name: str) -> None:
         (["detct"], "detct"),
         (["detect"], "SOURCE"),
         (["train", "--data", "x"], "--out"),
-        (["distill", "--data", "x", "--teacher", "t", "--out", "o", "--loss", "kdd"], "choose from kd, logit_mse"),
+        (
+            ["distill", "--data", "x", "--teacher", "t", "--out", "o", "--loss", "kdd"],
+            "choose from kd, logit_mse",
+        ),
         (["train", "--data", "x", "--out", "y", "--epochs", "0"], "epochs=0: takes at least 1"),
         (["train", "--data", "x", "--out", "y", "--config", "none.toml"], "cannot be read"),
     ],
@@ -87,26 +92,39 @@ def test_what_cannot_be_done_exits_with_1(words: list[str], message: str, tmp_pa
 def test_version_and_help_come_without_heavy_imports() -> None:
     code = "import sys; sys.argv = ['deepkd', '--help']\nfrom deepkd.cli.app import main\n"
     code += "try: main()\nexcept SystemExit: pass\n"
-    heavy = "print(sorted({'numpy', 'cv2', 'av', 'onnxruntime', 'torch'} & sys.modules.keys()), file=sys.stderr)"
-    result = subprocess.run([sys.executable, "-c", code + heavy], capture_output=True, text=True, cwd=ROOT)
+    heavy = (
+        "print(sorted({'numpy', 'cv2', 'av', 'onnxruntime', 'torch'} & sys.modules.keys()),"
+        " file=sys.stderr)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code + heavy], capture_output=True, text=True, cwd=ROOT
+    )
     assert result.stderr.strip() == "[]" and "detect" in result.stdout
     assert CLI.invoke(app, ["--version"]).stdout.strip() == f"deepkd {__version__}"
 
 
 @pytest.mark.parametrize(
     ("typed", "offered"),
-    [("det", ["detect"]), ("detect --fail", ["--fail-on-fake"]), ("detect --format js", ["json", "jsonl"])],
+    [
+        ("det", ["detect"]),
+        ("detect --fail", ["--fail-on-fake"]),
+        ("detect --format js", ["json", "jsonl"]),
+    ],
 )
 def test_the_shell_completes(typed: str, offered: list[str]) -> None:
     words = f"deepkd {typed}"
-    asked = {"_DEEPKD_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+    asked = {
+        "_DEEPKD_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+    }
     assert CLI.invoke(app, [], env=asked, prog_name="deepkd").stdout.split() == offered
 
 
 def test_a_missing_extra_is_named() -> None:
     code = (
-        "import sys; sys.modules['torch'] = None; sys.argv = ['deepkd', 'train', '--data', 'x', '--out', 'y']\n"
-        "from deepkd.cli.app import main; main()"
+        "import sys; sys.modules['torch'] = None; sys.argv = ['deepkd', 'train', '--data', 'x',"
+        " '--out', 'y']\nfrom deepkd.cli.app import main; main()"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert result.returncode == 1 and "needs torch, which is not installed" in result.stderr
@@ -152,12 +170,16 @@ def test_help_shows_defaults_of_zero_and_none_that_are_empty() -> None:
     assert "[default: ]" not in help
 
 
-@pytest.mark.parametrize("name", ["x\nerror: fine.html", "a:warning:b.html", "[red]c.html", "d\x1b[2J.html"])
+@pytest.mark.parametrize(
+    "name", ["x\nerror: fine.html", "a:warning:b.html", "[red]c.html", "d\x1b[2J.html"]
+)
 def test_an_error_is_one_line_whatever_the_name(name: str, tmp_path: Path) -> None:
     (tmp_path / name).touch()
     result = CLI.invoke(app, ["detect", "x.mp4", "--report", str(tmp_path / name)])
     shown = name.replace("\n", "\\n").replace("\x1b", "\\x1b")
-    expected = f"error: {tmp_path / shown}: exists already; choose another name or add --overwrite\n"
+    expected = (
+        f"error: {tmp_path / shown}: exists already; choose another name or add --overwrite\n"
+    )
     assert (result.exit_code, result.stderr) == (1, expected)
 
 
@@ -167,10 +189,20 @@ def test_doctor_prints_one_json_document() -> None:
 
 
 def test_interrupting_ends_with_130() -> None:
-    code = "import signal, time; from deepkd.cli.app import app\n@app.command('wait')\ndef wait() -> None:\n    'x'\n"
-    code += "    print('up', flush=True)\n    time.sleep(60)\nimport sys; sys.argv = ['deepkd', 'wait']; app()"
+    code = (
+        "import signal, time; from deepkd.cli.app import app\n@app.command('wait')\ndef wait() ->"
+        " None:\n    'x'\n"
+    )
+    code += (
+        "    print('up', flush=True)\n    time.sleep(60)\nimport sys; sys.argv = ['deepkd',"
+        " 'wait']; app()"
+    )
     process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
     )
     assert process.stdout and process.stdout.readline() == "up\n"
     time.sleep(0.1)

@@ -42,7 +42,9 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def test_flag_beats_environment_beats_file_beats_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flag_beats_environment_beats_file_beats_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = write(tmp_path / "c.toml", "count = 2\nshare = 1\nkind = 'b'\nplace = 'x'\n")
     monkeypatch.setenv("DEEPKD_SAMPLE_COUNT", "3")
     monkeypatch.setenv("DEEPKD_SAMPLE_SHARE", "0.25")
@@ -57,7 +59,9 @@ def test_a_section_of_the_command_is_used_where_there_is_one(tmp_path: Path) -> 
 
 
 def test_what_stands_beside_the_section_counts_too(tmp_path: Path) -> None:
-    file = write(tmp_path / "c.toml", "count = 3\nshare = 1\n[other]\ncount = 'x'\n[sample]\ncount = 7\n")
+    file = write(
+        tmp_path / "c.toml", "count = 3\nshare = 1\n[other]\ncount = 'x'\n[sample]\ncount = 7\n"
+    )
     assert load_config(Sample, file) == Sample(count=7, share=1.0)
     with pytest.raises(ConfigError, match=r"unknown setting 'cuont' \(did you mean 'count'\?\)"):
         load_config(Sample, write(tmp_path / "d.toml", "cuont = 3\n[sample]\ncount = 7\n"))
@@ -66,13 +70,20 @@ def test_what_stands_beside_the_section_counts_too(tmp_path: Path) -> None:
 def test_tables_behind_a_section_are_those_of_the_command(tmp_path: Path) -> None:
     text = "[distill]\nepochs = 1\n[[loss]]\nname = 'kd'\n[taps]\nlast = ['a', 'b']\n"
     config = load_config(DistillConfig, write(tmp_path / "c.toml", text))
-    assert (config.epochs, config.losses, config.taps) == (1, ({"name": "kd"},), {"last": ["a", "b"]})
+    assert (config.epochs, config.losses, config.taps) == (
+        1,
+        ({"name": "kd"},),
+        {"last": ["a", "b"]},
+    )
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("cuont = 1", r"unknown setting 'cuont' \(did you mean 'count'\?\); choose from count, kind"),
+        (
+            "cuont = 1",
+            r"unknown setting 'cuont' \(did you mean 'count'\?\); choose from count, kind",
+        ),
         ("count = 'x'", "count='x': takes int, not str"),
         ("count = 2.5", r"count=2\.5: takes int, not float"),
         ("count = true", "count=True: takes int, not bool"),
@@ -101,7 +112,9 @@ def test_a_recipe_names_no_folder() -> None:
     assert config.recipe() == {**config.as_dict(), "place": "start.safetensors"}
 
 
-def test_a_wrong_variable_and_a_missing_file_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_variable_and_a_missing_file_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         load_config(Sample, tmp_path / "none.toml")
     monkeypatch.setenv("DEEPKD_SAMPLE_COUNT", "many")
@@ -114,7 +127,9 @@ def test_a_misspelt_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("DEEPKD_OTHER_CUONT", "3")
     assert load_config(Sample) == Sample()
     monkeypatch.setenv("DEEPKD_SAMPLE_CUONT", "3")
-    with pytest.raises(ConfigError, match=r"DEEPKD_SAMPLE_CUONT: no setting 'cuont' \(did you mean 'count'\?\)"):
+    with pytest.raises(
+        ConfigError, match=r"DEEPKD_SAMPLE_CUONT: no setting 'cuont' \(did you mean 'count'\?\)"
+    ):
         load_config(Sample)
 
 
@@ -126,7 +141,9 @@ def test_saved_settings_can_be_used_again(kind: type[Config], tmp_path: Path) ->
 
 def test_saved_settings_are_of_the_same_command(tmp_path: Path) -> None:
     Sample(count=7, place=Path("x")).save(tmp_path / "r.json")
-    assert load_config(Sample, tmp_path / "r.json", share=1.0) == Sample(count=7, share=1.0, place=Path("x"))
+    assert load_config(Sample, tmp_path / "r.json", share=1.0) == Sample(
+        count=7, share=1.0, place=Path("x")
+    )
     with pytest.raises(ConfigError, match=r"r\.json: not the settings of 'deepkd detect'"):
         load_config(DetectConfig, tmp_path / "r.json")
     for text in ("[1]", "{", "[" * 100_000):
@@ -151,7 +168,9 @@ def test_no_time_limit_overflows_the_clock(kind: type[Config], tmp_path: Path) -
 
 @pytest.mark.parametrize("every_s", [5e-324, 1e-300, 0.0009])
 def test_samples_without_end_are_refused(every_s: float) -> None:
-    with pytest.raises(ConfigError, match=f"every_s={every_s}: takes 0 for no such limit, or 0.001 or more"):
+    with pytest.raises(
+        ConfigError, match=f"every_s={every_s}: takes 0 for no such limit, or 0.001 or more"
+    ):
         DetectConfig(every_s=every_s)
 
 
@@ -163,7 +182,9 @@ def test_every_command_has_sound_defaults_and_help(kind: type[Config]) -> None:
         assert len(item.metadata["help"].split()) > 1, item.name
 
 
-def test_settings_are_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_are_written_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = write(tmp_path / "r.config.json", "as it was")
 
     def full(self: Path, text: str, encoding: str) -> int:
@@ -173,7 +194,9 @@ def test_settings_are_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: p
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_text", full)
-        with pytest.raises(OutputError, match=r"r\.config\.json: cannot be written \(No space left on device\)"):
+        with pytest.raises(
+            OutputError, match=r"r\.config\.json: cannot be written \(No space left on device\)"
+        ):
             Sample().save(target)
     assert target.read_text() == "as it was" and list(tmp_path.iterdir()) == [target]
 
@@ -181,11 +204,22 @@ def test_settings_are_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: p
 def test_settings_are_utf_8_in_any_locale(tmp_path: Path) -> None:
     (tmp_path / "train.toml").write_text("[train]\nmodel = 'nañó'\n", encoding="utf-8")
     code = (
-        "import pathlib; from deepkd.config import load_config; from deepkd.settings.training import TrainConfig;"
-        "print(ascii(load_config(TrainConfig, pathlib.Path('train.toml')).model))"
+        "import pathlib; from deepkd.config import load_config; from deepkd.settings.training"
+        " import TrainConfig;print(ascii(load_config(TrainConfig,"
+        " pathlib.Path('train.toml')).model))"
     )
-    plain = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C", "PYTHONPATH": os.pathsep.join(sys.path)}
+    plain = {
+        "PYTHONUTF8": "0",
+        "PYTHONCOERCECLOCALE": "0",
+        "LC_ALL": "C",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=os.environ | plain, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | plain,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (done.stdout, done.stderr) == (ascii("nañó") + "\n", "")

@@ -49,7 +49,12 @@ def two(folder: Path) -> Path:
     """Two people; the right one is forged between 1 and 2 s."""
     people = ("astronaut", "grace_hopper")
     return tinted_clip(
-        folder / "two.mp4", faces=people, size=(480, 240), seconds=3, right_only=True, green=lambda t_s: 1 <= t_s < 2
+        folder / "two.mp4",
+        faces=people,
+        size=(480, 240),
+        seconds=3,
+        right_only=True,
+        green=lambda t_s: 1 <= t_s < 2,
     )
 
 
@@ -101,7 +106,9 @@ def test_evidence_is_kept_for_the_faces_shown(folder: Path, two: Path):
     for track in shown.tracks:
         assert all((frame.evidence is not None) == bool(frame.thumbnail) for frame in track.frames)
         kept = [frame for frame in track.frames if frame.evidence is not None]
-        assert [frame.evidence.mean() for frame in kept] == pytest.approx([f.logit for f in kept], abs=1e-3)
+        assert [frame.evidence.mean() for frame in kept] == pytest.approx(
+            [f.logit for f in kept], abs=1e-3
+        )
     plain = Bench.load(config, threads=2).judge(Source(two))
     assert said([plain]) == said([shown])
     assert all(frame.evidence is None for track in plain.tracks for frame in track.frames)
@@ -109,7 +116,14 @@ def test_evidence_is_kept_for_the_faces_shown(folder: Path, two: Path):
 
 NUMBER = (int, float)
 FRAME = {"t_s": NUMBER, "box": [NUMBER], "score": NUMBER, "face_probability": NUMBER}
-TRACK = {"id": int, "verdict": str, "score": (*NUMBER, None), "first_s": NUMBER, "last_s": NUMBER, "frames": [FRAME]}
+TRACK = {
+    "id": int,
+    "verdict": str,
+    "score": (*NUMBER, None),
+    "first_s": NUMBER,
+    "last_s": NUMBER,
+    "frames": [FRAME],
+}
 VIDEO = {
     "path": str, "verdict": str, "score": (*NUMBER, None), "reason": str, "duration_s": (*NUMBER, None),
     "fps": (*NUMBER, None), "frames_sampled": int, "tracks": [TRACK],
@@ -134,18 +148,38 @@ def check(value, schema, where="$"):
 
 
 def test_json_is_of_the_schema(bench: Bench, verdict: Verdict, media: Media):
-    inputs = [media.junk(), media.clip("noise.mp4", faces=()), media.clip("short.mp4", seconds=0.1), media.still()]
+    inputs = [
+        media.junk(),
+        media.clip("noise.mp4", faces=()),
+        media.clip("short.mp4", seconds=0.1),
+        media.still(),
+    ]
     out = StringIO()
-    report = open_report("json", out, Provenance(bench.scorer.name, bench.scorer.sha256, bench.scorer.params))
+    report = open_report(
+        "json", out, Provenance(bench.scorer.name, bench.scorer.sha256, bench.scorer.params)
+    )
     for answer in (verdict, *detect_all(map(Source, inputs), bench=bench)):
         report.add(answer)
     report.close()
-    document = json.loads(out.getvalue(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    document = json.loads(
+        out.getvalue(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON")
+    )
     check(document, SCHEMA)
     assert document["schema"] == "deepkd.detect/1"
     videos = document["videos"]
-    assert [video["verdict"] for video in videos] == ["FAKE", "ERROR", "NO_FACE", "INCONCLUSIVE", "REAL"]
-    assert all(len(frame["box"]) == 4 for video in videos for track in video["tracks"] for frame in track["frames"])
+    assert [video["verdict"] for video in videos] == [
+        "FAKE",
+        "ERROR",
+        "NO_FACE",
+        "INCONCLUSIVE",
+        "REAL",
+    ]
+    assert all(
+        len(frame["box"]) == 4
+        for video in videos
+        for track in video["tracks"]
+        for frame in track["frames"]
+    )
     assert videos[1]["duration_s"] is videos[1]["fps"] is None
 
 
@@ -181,7 +215,9 @@ def test_frames_needed_are_those_that_can_be_had(
 def test_every_so_many_seconds(bench: Bench, two: Path):
     config = bench.config.replace(frames=2, single_look=True)
     configs = [config.replace(every_s=every_s) for every_s in (0.0, 0.5, None)]
-    counts = [detect(two, bench.scorer, bench.detector, config).frames_sampled for config in configs]
+    counts = [
+        detect(two, bench.scorer, bench.detector, config).frames_sampled for config in configs
+    ]
     assert counts == [2, 6, 4]
 
 
@@ -199,7 +235,9 @@ def test_how_many_frames(duration_s: float, settings: dict, count: int):
 @pytest.fixture(scope="module")
 def long(folder: Path) -> Path:
     """30 s of which one second, between two samples of the middle, is forged."""
-    return tinted_clip(folder / "long.mp4", seconds=30, fps=10, green=lambda t_s: 17.1 <= t_s < 18.1)
+    return tinted_clip(
+        folder / "long.mp4", seconds=30, fps=10, green=lambda t_s: 17.1 <= t_s < 18.1
+    )
 
 
 def test_a_forged_second_in_a_long_clip_is_found(bench: Bench, long: Path):
@@ -209,7 +247,11 @@ def test_a_forged_second_in_a_long_clip_is_found(bench: Bench, long: Path):
     assert 17.1 <= start < end <= 18.1
     closer = [frame for frame in answer.tracks[0].frames if frame.is_closer]
     assert 3 <= len(closer) <= 20 and all(16 < frame.t_s < 19.2 for frame in closer)
-    assert len(times := [frame.t_s for frame in answer.tracks[0].frames]) <= answer.frames_sampled <= 38 + 30
+    assert (
+        len(times := [frame.t_s for frame in answer.tracks[0].frames])
+        <= answer.frames_sampled
+        <= 38 + 30
+    )
     assert times == sorted(set(times))
 
 
@@ -221,7 +263,11 @@ def test_without_a_closer_look_it_is_missed(bench: Bench, long: Path):
 def test_a_closer_look_at_one_odd_frame_is_no_verdict(bench: Bench, folder: Path):
     clip = tinted_clip(folder / "odd.mp4", seconds=12, fps=10, green=lambda t_s: 5.85 <= t_s < 6.15)
     every = bench.config.replace(frames=int(12 / 0.1), single_look=True)
-    suspicious = [f.t_s for f in detect(clip, bench.scorer, bench.detector, every).tracks[0].frames if f.score > 0.9]
+    suspicious = [
+        f.t_s
+        for f in detect(clip, bench.scorer, bench.detector, every).tracks[0].frames
+        if f.score > 0.9
+    ]
     assert 1 <= len(suspicious) <= 4
     config = bench.config.replace(frames=15 * 2 - 1)
     answer = detect(clip, bench.scorer, bench.detector, config)
@@ -251,7 +297,10 @@ def test_too_slow_is_an_error_and_the_next_input_is_judged(model: str, bench: Be
 
 
 def test_time_limit_rings_inside_a_long_step():
-    with pytest.raises(VideoError, match=r"clip\.mp4: took longer than 0\.01 s"), time_limit(Path("clip.mp4"), 0.01):
+    with (
+        pytest.raises(VideoError, match=r"clip\.mp4: took longer than 0\.01 s"),
+        time_limit(Path("clip.mp4"), 0.01),
+    ):
         for _ in range(10**9):
             pass
 
@@ -272,7 +321,9 @@ def test_time_limit_holds_in_a_thread_too(bench: Bench, media: Media):
     assert "took longer" in answers[0].reason
 
 
-def test_small_faces_beside_larger_ones_are_sought_now_and_then_and_while_there_are_any(bench: Bench):
+def test_small_faces_beside_larger_ones_are_sought_now_and_then_and_while_there_are_any(
+    bench: Bench,
+):
     large = Face((10, 10, 80, 100), 0.99, np.full((5, 2), 50, np.float32))
     small = dataclasses.replace(large, box=(150, 40, 20, 25), is_small=True)
     there, searched = range(3, 10), []
@@ -283,7 +334,10 @@ def test_small_faces_beside_larger_ones_are_sought_now_and_then_and_while_there_
             searched.append(number) if thorough else None
             return [large, small] if thorough and number in there else [large]
 
-    frames = [Frame(np.full((120, 200, 3), number, np.uint8), float(number), number) for number in range(14)]
+    frames = [
+        Frame(np.full((120, 200, 3), number, np.uint8), float(number), number)
+        for number in range(14)
+    ]
     people = Counter(person for person, _ in find_people(frames, Crowd(), bench.scorer.format))
     assert searched == [0, *range(4, 11), 12]
     assert people == {0: 14, 1: 6}
@@ -303,7 +357,9 @@ def test_a_surprise_is_an_error_of_that_input_alone(bench: Bench, media: Media):
 
 
 def test_a_score_that_is_no_number_is_an_error(media: Media):
-    sick = Bench.load(DetectConfig(model=str(write_scorer(media.path("sick.onnx"), bias=float("nan")))), threads=2)
+    sick = Bench.load(
+        DetectConfig(model=str(write_scorer(media.path("sick.onnx"), bias=float("nan")))), threads=2
+    )
     answer = sick.judge(Source(media.still()))
     assert (answer.verdict, answer.score) == (Label.ERROR, None)
     assert "no number" in answer.reason
@@ -315,7 +371,9 @@ def test_a_missing_model_is_refused_before_the_first_input():
 
 
 def test_a_run_is_told_how_it_becomes_a_model(tmp_path: Path):
-    with pytest.raises(ModelError, match=f"is a folder; of a run, make: deepkd export {tmp_path} --out model.onnx"):
+    with pytest.raises(
+        ModelError, match=f"is a folder; of a run, make: deepkd export {tmp_path} --out model.onnx"
+    ):
         Bench.load(DetectConfig(model=str(tmp_path)))
 
 
@@ -323,7 +381,9 @@ def said(verdicts) -> list[tuple]:
     return [(v.path.name, v.verdict, v.score, v.reason, len(v.tracks)) for v in verdicts]
 
 
-def test_processes_say_the_same_in_the_same_order_and_outlive_a_killed_one(bench: Bench, media: Media):
+def test_processes_say_the_same_in_the_same_order_and_outlive_a_killed_one(
+    bench: Bench, media: Media
+):
     inputs = [
         Source(media.still("a.jpg")), Source(media.junk("b.mp4")), Source(media.path("c.mp4"), "does not exist"),
         Source(media.clip("d.mp4", faces=())), Source(media.still("e.jpg", forged=True)), Source(media.audio("f.mp4")),
@@ -336,11 +396,15 @@ def test_processes_say_the_same_in_the_same_order_and_outlive_a_killed_one(bench
             yield source
 
     config = bench.config.replace(workers=2)
-    assert said(detect_all(with_a_murder(), config, bench=bench)) == said(detect_all(inputs, bench=bench))
+    assert said(detect_all(with_a_murder(), config, bench=bench)) == said(
+        detect_all(inputs, bench=bench)
+    )
     assert not multiprocessing.active_children()
 
 
-def test_interrupted_the_verdicts_that_came_early_are_handed_out(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+def test_interrupted_the_verdicts_that_came_early_are_handed_out(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
     inputs = [Source(Path(f"{number}.mp4")) for number in range(9)]
 
     def interrupted(start, tasks, *, workers, room):
@@ -369,7 +433,9 @@ def test_few_verdicts_wait_for_a_slow_one(bench: Bench, monkeypatch: pytest.Monk
         assert room()
 
     monkeypatch.setattr("deepkd.data.workers.run_tasks", first_comes_last)
-    verdicts = detect_all((Source(Path("x")) for _ in range(10**6)), bench.config.replace(workers=2), bench=bench)
+    verdicts = detect_all(
+        (Source(Path("x")) for _ in range(10**6)), bench.config.replace(workers=2), bench=bench
+    )
     next(verdicts)
     assert begun == 2 * AHEAD
     assert len(list(verdicts)) == begun
@@ -377,7 +443,9 @@ def test_few_verdicts_wait_for_a_slow_one(bench: Bench, monkeypatch: pytest.Monk
 
 def test_leaving_early_ends_the_processes(bench: Bench, media: Media):
     still = media.still()
-    verdicts = detect_all((Source(still) for _ in range(10**6)), bench.config.replace(workers=2), bench=bench)
+    verdicts = detect_all(
+        (Source(still) for _ in range(10**6)), bench.config.replace(workers=2), bench=bench
+    )
     assert next(verdicts).verdict is Label.REAL
     children = multiprocessing.active_children()
     verdicts.close()

@@ -1,7 +1,7 @@
 """The documents are true: every command of the README runs, in the README's order, and every link leads somewhere.
 
-The commands that make a model are the whole chain, from clips to a verdict; here they run on tiny DFDC-like clips of
-public-domain faces.
+The commands that make a model are the whole chain, from clips to a verdict; here they run on tiny
+DFDC-like clips of public-domain faces.
 """
 
 import json
@@ -70,7 +70,9 @@ SMALL = {
 def commands(section: str) -> list[str]:
     """The `deepkd ...` lines of a section of the README, without their comments."""
     text = README.split(f"\n## {section}\n", 1)[1].split("\n## ", 1)[0]
-    return [line.split("#")[0].strip() for line in text.splitlines() if line.startswith("    deepkd ")]
+    return [
+        line.split("#")[0].strip() for line in text.splitlines() if line.startswith("    deepkd ")
+    ]
 
 
 def run(line: str, folder: Path, *, codes: tuple[int, ...] = (0,), warm: bool = False) -> str:
@@ -82,7 +84,9 @@ def run(line: str, folder: Path, *, codes: tuple[int, ...] = (0,), warm: bool = 
     else:
         words = [sys.executable, "-W", "error", "-m", "deepkd", *words]
         environment = {**os.environ, **environment}
-        result = subprocess.run(words, capture_output=True, text=True, timeout=300, env=environment, cwd=folder)
+        result = subprocess.run(
+            words, capture_output=True, text=True, timeout=300, env=environment, cwd=folder
+        )
     assert result.returncode in codes, f"{line}\n{result.stderr[-3000:]}"
     return result.stdout
 
@@ -104,7 +108,9 @@ def _write_dfdc(media: Media) -> None:
     metadata, splits, number = {}, set(), 0
     while splits < {"train", "val", "test"} or number < 6:
         real, fake = f"real{number}.mp4", f"fake{number}.mp4"
-        (family,) = {clip.split for clip in make_splits([Clip(Path(real), "REAL", real, real, "dfdc")]).clips}
+        (family,) = {
+            clip.split for clip in make_splits([Clip(Path(real), "REAL", real, real, "dfdc")]).clips
+        }
         number += 1
         if family in splits and len(metadata) >= 8:
             continue
@@ -120,16 +126,27 @@ def _write_dfdc(media: Media) -> None:
 def test_the_readmes_way_to_a_verdict(place: Path) -> None:
     lines = commands("Judge a clip")
     assert len(lines) >= 5
-    printed = {line: run(line, place, codes=(0, 4) if "--fail-on-fake" in line else (0,)) for line in lines}
-    verdicts = [json.loads(line) for line in printed["deepkd detect clips/ --format jsonl"].splitlines()]
-    assert {Path(v["path"]).name: v["verdict"] == "NO_FACE" for v in verdicts} == {"a.mp4": False, "b.mp4": True}
-    assert (place / "report.html").stat().st_size > 5000 and (place / "marked.webm").stat().st_size > 5000
+    printed = {
+        line: run(line, place, codes=(0, 4) if "--fail-on-fake" in line else (0,)) for line in lines
+    }
+    verdicts = [
+        json.loads(line) for line in printed["deepkd detect clips/ --format jsonl"].splitlines()
+    ]
+    assert {Path(v["path"]).name: v["verdict"] == "NO_FACE" for v in verdicts} == {
+        "a.mp4": False,
+        "b.mp4": True,
+    }
+    assert (place / "report.html").stat().st_size > 5000 and (
+        place / "marked.webm"
+    ).stat().st_size > 5000
 
 
 def test_the_readmes_way_to_a_model(place: Path) -> None:
     lines = commands("Make a model")
     printed = {" ".join(shlex.split(line)[1:3]): run(line, place, warm=True) for line in lines}
-    printed |= {name.split()[0]: text for name, text in reversed(printed.items())}  # the first of each command
+    printed |= {
+        name.split()[0]: text for name, text in reversed(printed.items())
+    }  # the first of each command
     assert {
         "extract",
         "train",
@@ -142,13 +159,24 @@ def test_the_readmes_way_to_a_model(place: Path) -> None:
         "detect",
     } <= printed.keys()
     rows = read_index(place / "crops")
-    assert {row.split for row in rows} == {"train", "val", "test"} and {row.label for row in rows} == {"REAL", "FAKE"}
+    assert {row.split for row in rows} == {"train", "val", "test"} and {
+        row.label for row in rows
+    } == {"REAL", "FAKE"}
     for file in ("model.safetensors", "metrics.jsonl", "curves.png", "config.json"):
         assert (place / "runs" / "teacher" / file).stat().st_size > 0
-    assert load_checkpoint(place / "runs" / "student").metadata["recipe"]["teacher"] == "cross-efficient-vit"
-    assert Scorer.load(place / "student.onnx").sha256 == json.loads(printed["detect"])["model"]["sha256"]
+    assert (
+        load_checkpoint(place / "runs" / "student").metadata["recipe"]["teacher"]
+        == "cross-efficient-vit"
+    )
+    assert (
+        Scorer.load(place / "student.onnx").sha256
+        == json.loads(printed["detect"])["model"]["sha256"]
+    )
     assert load_checkpoint(place / "runs" / "small").params <= 300_000
-    assert Scorer.load(place / "student-int8.onnx").sha256 == json.loads(printed["quantize"])["models"][1]["sha256"]
+    assert (
+        Scorer.load(place / "student-int8.onnx").sha256
+        == json.loads(printed["quantize"])["models"][1]["sha256"]
+    )
     assert len(json.loads(printed["evaluate"])["models"]) == 2
     assert len(json.loads(printed["evaluate student.onnx"])["models"][0]["robustness"]) == 10
     assert {row.method for row in read_index(place / "forged")} == {"", "self-blend"}
@@ -164,7 +192,9 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_that_documents_name_exist(document: Path) -> None:
-    for name in re.findall(r"`((?:deepkd|tests|scripts|benchmarks|weights|data|docs)/[\w./-]+)`", document.read_text()):
+    for name in re.findall(
+        r"`((?:deepkd|tests|scripts|benchmarks|weights|data|docs)/[\w./-]+)`", document.read_text()
+    ):
         assert (ROOT / name).exists() or name.startswith("data/CLIP"), name
 
 

@@ -32,7 +32,9 @@ def weights(tmp_path, monkeypatch):
     sums = "".join(f"{shipped.sha256_of(tmp_path / name)}  {name}\n" for name in names)
     (tmp_path / shipped.CHECKSUMS).write_text(sums)
     logit = Scorer.load(tmp_path / "deepkd-nano.onnx").logits([pattern(SIDE)])[0]
-    (tmp_path / shipped.GOLDEN).write_text(json.dumps({"deepkd-nano": {shipped.PATTERN: float(logit)}}))
+    (tmp_path / shipped.GOLDEN).write_text(
+        json.dumps({"deepkd-nano": {shipped.PATTERN: float(logit)}})
+    )
     shipped.checksums.cache_clear()
     monkeypatch.setattr(shipped, "weights_dir", lambda: tmp_path)
     yield tmp_path
@@ -48,8 +50,12 @@ def test_a_whole_installation_is_usable(weights):
     found = by_name(checks)
     assert usable(checks), [check for check in checks if check.needed and not check.ok]
     assert set(CORE.values()) | set(TRAINING) | set(MTCNN) <= found.keys()
-    assert re.fullmatch(r"the one face of astronaut.png, probability (0\.9\d\d|1\.000)", found["find a face"].detail)
-    assert re.fullmatch(r"deepkd-nano answers (\S+) to a picture whose score is \1", found["score a crop"].detail)
+    assert re.fullmatch(
+        r"the one face of astronaut.png, probability (0\.9\d\d|1\.000)", found["find a face"].detail
+    )
+    assert re.fullmatch(
+        r"deepkd-nano answers (\S+) to a picture whose score is \1", found["score a crop"].detail
+    )
     assert "CPUExecutionProvider" in found["ONNX Runtime providers"].detail
 
 
@@ -57,7 +63,9 @@ def test_the_document_says_the_same(weights):
     checks = examine()
     document = json.loads(json.dumps(to_document(checks)))
     assert (document["schema"], document["usable"]) == ("deepkd.doctor/1", True)
-    assert {tuple(check) for check in document["checks"]} == {("group", "name", "ok", "needed", "detail")}
+    assert {tuple(check) for check in document["checks"]} == {
+        ("group", "name", "ok", "needed", "detail")
+    }
     assert doctor_table(document).row_count == len(checks)
 
 
@@ -69,11 +77,31 @@ def damage(weights, name):
 @pytest.mark.parametrize(
     ("harm", "failing", "words"),
     [
-        (lambda weights: damage(weights, "mtcnn-rnet.onnx"), {"mtcnn-rnet.onnx", "find a face"}, "damaged or altered"),
-        (lambda weights: (weights / "mtcnn-pnet.onnx").unlink(), {"mtcnn-pnet.onnx", "find a face"}, "missing from"),
-        (lambda weights: damage(weights, "deepkd-nano.onnx"), {"deepkd-nano.onnx", "score a crop"}, "SHA-256"),
-        (lambda weights: (weights / shipped.CHECKSUMS).write_text(""), {"deepkd-nano.onnx"}, "not a shipped model"),
-        (lambda weights: (weights / shipped.CHECKSUMS).write_text("ab"), {"shipped weights"}, "SHA256SUMS: damaged"),
+        (
+            lambda weights: damage(weights, "mtcnn-rnet.onnx"),
+            {"mtcnn-rnet.onnx", "find a face"},
+            "damaged or altered",
+        ),
+        (
+            lambda weights: (weights / "mtcnn-pnet.onnx").unlink(),
+            {"mtcnn-pnet.onnx", "find a face"},
+            "missing from",
+        ),
+        (
+            lambda weights: damage(weights, "deepkd-nano.onnx"),
+            {"deepkd-nano.onnx", "score a crop"},
+            "SHA-256",
+        ),
+        (
+            lambda weights: (weights / shipped.CHECKSUMS).write_text(""),
+            {"deepkd-nano.onnx"},
+            "not a shipped model",
+        ),
+        (
+            lambda weights: (weights / shipped.CHECKSUMS).write_text("ab"),
+            {"shipped weights"},
+            "SHA256SUMS: damaged",
+        ),
     ],
 )
 def test_what_is_broken_is_named_and_the_rest_still_checked(weights, harm, failing, words):
@@ -163,4 +191,6 @@ def test_every_package_of_the_project_is_looked_for():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     named = {re.split("[<>=]", each)[0] for each in project["dependencies"]}
     assert named == set(CORE.values())
-    assert {re.split("[<>=]", each)[0] for each in project["optional-dependencies"]["train"]} == set(TRAINING)
+    assert {
+        re.split("[<>=]", each)[0] for each in project["optional-dependencies"]["train"]
+    } == set(TRAINING)

@@ -12,7 +12,9 @@ Run = Callable[..., str]
 
 @pytest.fixture
 def run(
-    script: Callable[[str], dict[str, Any]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    script: Callable[[str], dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> Run:
     """What an example prints, run with some words."""
 
@@ -28,7 +30,13 @@ def test_digits(run: Run) -> None:
     lines = run("digits.py", "--seeds", "1", "--steps", "60").splitlines()
     rows = {line.split("|")[1].strip(): float(line.split("|")[2]) for line in lines[2:]}
     assert rows["teacher"] > 80
-    assert rows.keys() >= {"alone", "kd", "kd, softmax over the batch", "kd + unlabelled", "kd + amd"}
+    assert rows.keys() >= {
+        "alone",
+        "kd",
+        "kd, softmax over the batch",
+        "kd + unlabelled",
+        "kd + amd",
+    }
     assert all(40 < accuracy <= 100 for accuracy in rows.values())
 
 

@@ -1,7 +1,7 @@
 """Damaged files: bytes flipped, blocks zeroed, ends cut off. Each gets an answer, and none without a face a verdict.
 
-The cases are the same in every run (a fixed seed), and are judged in a worker process, so that a crash of a library
-would be seen as the loss of that process.
+The cases are the same in every run (a fixed seed), and are judged in a worker process, so that a
+crash of a library would be seen as the loss of that process.
 """
 
 from pathlib import Path
@@ -26,7 +26,9 @@ def originals(media: Media) -> list[Path]:
     return [
         media.clip("a.mp4", **SMALL),
         media.clip("b.mkv", **SMALL, options={"g": "3"}),
-        media.clip("c.webm", codec="libvpx-vp9", options={"deadline": "realtime", "cpu-used": "8"}, **SMALL),
+        media.clip(
+            "c.webm", codec="libvpx-vp9", options={"deadline": "realtime", "cpu-used": "8"}, **SMALL
+        ),
         media.clip("d.avi", codec="mpeg4", **SMALL),
         media.clip("e.ts", **SMALL),
         media.still("f.jpg", size=(128, 96), face_share=0.6),
@@ -60,7 +62,12 @@ def test_the_damage_is_what_is_said():
         changed = np.flatnonzero(after != whole[: len(after)])
         in_block = len(changed) and not after[changed].any() and np.ptp(changed) == len(changed) - 1
         assert len(changed) < 40 or in_block
-        kinds.add((len(after) < len(whole), "block" if len(changed) >= 40 else "bytes" if len(changed) else "none"))
+        kinds.add(
+            (
+                len(after) < len(whole),
+                "block" if len(changed) >= 40 else "bytes" if len(changed) else "none",
+            )
+        )
     assert kinds >= {(False, "block"), (False, "bytes"), (True, "none")}
 
 
@@ -77,14 +84,19 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> list[Verdict]:
     model = str(write_scorer(media.path("green.onnx")))
     config = DetectConfig(model=model, workers=1, frames=6, timeout_s=TIMEOUT_S)
     bench = Bench.load(config, threads=1)
-    assert {verdict.verdict for verdict in detect_all(map(Source, whole), config, bench=bench)} == {Label.REAL}
+    assert {verdict.verdict for verdict in detect_all(map(Source, whole), config, bench=bench)} == {
+        Label.REAL
+    }
     return list(detect_all(sources, config, bench=bench))
 
 
 def test_every_damaged_file_gets_its_answer(answers: list[Verdict]):
     assert [int(answer.path.stem) for answer in answers] == list(range(CASES))
     kinds = {answer.verdict for answer in answers}
-    assert {Label.ERROR, Label.REAL} <= kinds, "the damage is neither too little nor too much to tell anything"
+    assert {
+        Label.ERROR,
+        Label.REAL,
+    } <= kinds, "the damage is neither too little nor too much to tell anything"
 
 
 def test_nothing_crashes_hangs_or_surprises(answers: list[Verdict]):

@@ -22,10 +22,25 @@ def test_the_table_is_written_into_the_readme(
     readme = tmp_path / "README.md"
     readme.write_text((ROOT / "README.md").read_text())
     monkeypatch.setitem(main.__globals__, "README", readme)
-    models = {name: str(write_scorer(tmp_path / f"{name}.onnx", name=name)) for name in ("teacher", "small", "smaller")}
+    models = {
+        name: str(write_scorer(tmp_path / f"{name}.onnx", name=name))
+        for name in ("teacher", "small", "smaller")
+    }
     chosen = ["--teacher", models["teacher"], "--student", models["small"], models["smaller"]]
     data, clip = write_crops(tmp_path / "crops", tint=40), Media(tmp_path).clip("short.mp4")
-    words = ["--runs", "3", "--threads", "1", "--data", str(data), "--split", "all", "--video", str(clip), "--write"]
+    words = [
+        "--runs",
+        "3",
+        "--threads",
+        "1",
+        "--data",
+        str(data),
+        "--split",
+        "all",
+        "--video",
+        str(clip),
+        "--write",
+    ]
     monkeypatch.setattr(sys, "argv", ["headline.py", *chosen, *words])
     main()
     before, after = (ROOT / "README.md").read_text(), readme.read_text()
@@ -33,7 +48,9 @@ def test_the_table_is_written_into_the_readme(
     assert before.split(MARKS[1])[1] == after.split(MARKS[1])[1]
     lines = after.split(MARKS[0])[1].split(MARKS[1])[0].strip().splitlines()
     assert lines[0] == "|  | teacher | small | its gain | smaller | its gain |"
-    table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
+    table = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")
+    ]
     cells = {name: line for name, *line in table}
     assert cells["parameters"] == ["4", "4", "-0.00 %", "4", "-0.00 %"]
     teacher, small, gain, smaller, its = cells["AUC, crops all"]
@@ -43,14 +60,18 @@ def test_the_table_is_written_into_the_readme(
     assert "models in turn in one process" in lines[-1] + lines[-2]
 
 
-def test_a_shipped_student_brings_the_figures_of_its_card(script: Callable[[str], dict[str, Any]]) -> None:
+def test_a_shipped_student_brings_the_figures_of_its_card(
+    script: Callable[[str], dict[str, Any]],
+) -> None:
     said = script("benchmarks/headline.py")["judged_elsewhere"](["deepkd-nano", "deepkd-pico"])
     assert [text.split(":")[0] for text in said] == [
         f"AUC of deepkd-{name}, from its card" for name in ("nano", "pico")
     ]
 
 
-def test_an_untrained_student_is_not_judged(script: Callable[[str], dict[str, Any]], tmp_path: Path) -> None:
+def test_an_untrained_student_is_not_judged(
+    script: Callable[[str], dict[str, Any]], tmp_path: Path
+) -> None:
     teacher = str(write_scorer(tmp_path / "teacher.onnx", name="teacher"))
     data = write_crops(tmp_path / "crops", tint=40)
     args = Namespace(data=data, split="all", teacher=teacher, student=["pico", teacher])

@@ -38,7 +38,15 @@ LAYERS = (
 )
 """From top to bottom; a module may import from its own layer and from those below."""
 
-HEAVY = {"torch", "torchvision", "timm", "efficientnet_pytorch", "facenet_pytorch", "sklearn", "safetensors"}
+HEAVY = {
+    "torch",
+    "torchvision",
+    "timm",
+    "efficientnet_pytorch",
+    "facenet_pytorch",
+    "sklearn",
+    "safetensors",
+}
 TORCH_FREE = (
     "deepkd.video",
     "deepkd.scoring",
@@ -79,7 +87,11 @@ def imports(module: str) -> frozenset[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             assert node.level == 0, f"{module}: relative import"
             found |= {
-                f"{node.module}.{alias.name}" if f"{node.module}.{alias.name}" in MODULES else node.module
+                (
+                    f"{node.module}.{alias.name}"
+                    if f"{node.module}.{alias.name}" in MODULES
+                    else node.module
+                )
                 for alias in node.names
             }
     return frozenset(found)
@@ -88,7 +100,9 @@ def imports(module: str) -> frozenset[str]:
 def layer(module: str) -> int:
     """Position of a module's layer, 0 at the top."""
     for level, names in enumerate(LAYERS):
-        if any(module == name or (name != "deepkd" and module.startswith(name + ".")) for name in names):
+        if any(
+            module == name or (name != "deepkd" and module.startswith(name + ".")) for name in names
+        ):
             return level
     pytest.fail(f"{module} belongs to no layer; give it one in LAYERS")
 
@@ -114,7 +128,9 @@ def test_no_circles() -> None:
     assert done == MODULES.keys()
 
 
-@pytest.mark.parametrize("start", [m for m in MODULES if m.startswith(TORCH_FREE) and m not in BEHIND_A_NAME])
+@pytest.mark.parametrize(
+    "start", [m for m in MODULES if m.startswith(TORCH_FREE) and m not in BEHIND_A_NAME]
+)
 def test_the_analysts_path_never_reaches_torch(start: str) -> None:
     reached: dict[str, tuple[str, ...]] = {}
     waiting: list[tuple[str, ...]] = [(start,)]

@@ -35,7 +35,9 @@ def other_crops(folder: Path) -> Path:
 
 
 @pytest.fixture
-def run(card: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def run(
+    card: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., None]:
     """Runs the benchmark on what lies in the test's folder."""
 
     def main(*words: object) -> None:
@@ -49,9 +51,24 @@ def run(card: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             "--out",
             tmp_path / "out",
         ]
-        places = ["--data", tmp_path / "crops", "--cross", tmp_path / "cross", "--document", tmp_path / "card.md"]
+        places = [
+            "--data",
+            tmp_path / "crops",
+            "--cross",
+            tmp_path / "cross",
+            "--document",
+            tmp_path / "card.md",
+        ]
         models = ["--model", tmp_path / "deepkd-tiny.onnx", "--teacher", tmp_path / "teacher.onnx"]
-        words = ("model_card.py", *models, *small, *places, "--samples", tmp_path / "samples", *words)
+        words = (
+            "model_card.py",
+            *models,
+            *small,
+            *places,
+            "--samples",
+            tmp_path / "samples",
+            *words,
+        )
         monkeypatch.setattr(sys, "argv", [str(word) for word in words])
         card["main"]()
 
@@ -64,14 +81,23 @@ def test_every_part_and_the_essence_are_written(run: Callable[..., None], tmp_pa
     (tmp_path / "samples").mkdir()
     tinted_clip(tmp_path / "samples" / "green.mp4")
     recipe = {"index_sha256": load_crops(data, "train").index_sha256()}
-    student = write_scorer(tmp_path / "deepkd-tiny.onnx", name="deepkd-tiny", architecture="linear", recipe=recipe)
+    student = write_scorer(
+        tmp_path / "deepkd-tiny.onnx", name="deepkd-tiny", architecture="linear", recipe=recipe
+    )
     write_scorer(tmp_path / "teacher.onnx", name="teacher", weights=(0.0, 0.0, 0.0))
     run()
     page = (tmp_path / "card.md").read_text()
     essence = json.loads((tmp_path / "deepkd-tiny.json").read_text())
     assert (essence["file"], essence["sha256"]) == (student.name, sha256_of(student))
-    assert essence["trained_on"].startswith("24 face crops (12 real, 12 forged; one per clip) of the DeepFake")
-    assert list(essence["auc"]) == ["DFDC val", "DFDC test", "FaceForensics++", "FaceForensics++ videos"]
+    assert essence["trained_on"].startswith(
+        "24 face crops (12 real, 12 forged; one per clip) of the DeepFake"
+    )
+    assert list(essence["auc"]) == [
+        "DFDC val",
+        "DFDC test",
+        "FaceForensics++",
+        "FaceForensics++ videos",
+    ]
     assert f"| deepkd-tiny (4 parameters) | {' | '.join(essence['auc'].values())} |" in page
     assert "| teacher (4 parameters) | 0.500 [0.500, 0.500] |" in page
     assert "| blend | " in page and "| architecture | `linear`; 4 parameters" in page
@@ -79,7 +105,9 @@ def test_every_part_and_the_essence_are_written(run: Callable[..., None], tmp_pa
     assert "Downscale to 1/2, 1/4 (2 levels)" in page and "JPEG, quality 90 to 10 (1 level)" in page
     assert "the share of DFDC val, 50%, the calibration error (ECE) is 0." in page
     assert "it calls `green.mp4` FAKE (probability of forgery " in page
-    assert all((tmp_path / f"{name}-card.png").stat().st_size for name in ("reliability", "robustness"))
+    assert all(
+        (tmp_path / f"{name}-card.png").stat().st_size for name in ("reliability", "robustness")
+    )
     assert len(essence["limits"]) == 1 and essence["limits"][0] in page
 
     essence["limits"] = ["Grass looks forged.", essence["limits"][0], "It knows no actors."]
@@ -87,10 +115,14 @@ def test_every_part_and_the_essence_are_written(run: Callable[..., None], tmp_pa
     (tmp_path / "card.md").write_text(page + "\nGrass looks\nforged.\n")
     with pytest.raises(SystemExit, match=r"no sentence of .*: It knows no actors\.$"):
         run("--only", "file")
-    assert json.loads((tmp_path / "deepkd-tiny.json").read_text()) == essence, "the limits of people stay"
+    assert json.loads((tmp_path / "deepkd-tiny.json").read_text()) == essence, (
+        "the limits of people stay"
+    )
 
     write_scorer(student, name="deepkd-tiny", bias=0.0)
-    with pytest.raises(SystemExit, match="not written; measure the parts trained, figures and beyond"):
+    with pytest.raises(
+        SystemExit, match="not written; measure the parts trained, figures and beyond"
+    ):
         run("--only", "file")
 
 
@@ -123,35 +155,54 @@ def test_what_is_said_of_other_data_follows_the_interval(
 
 def test_a_known_share_of_forgeries_multiplies_the_odds(card: dict[str, Any]) -> None:
     even = Calibration(2.0, 0.3)
-    before, after = even.probability([-1.0, 0.5]), card["supposing"](0.75, even).probability([-1.0, 0.5])
+    before, after = (
+        even.probability([-1.0, 0.5]),
+        card["supposing"](0.75, even).probability([-1.0, 0.5]),
+    )
     assert after / (1 - after) == pytest.approx(3 * before / (1 - before))
 
 
-def test_methods_are_sorted_by_what_their_intervals_tell(card: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_methods_are_sorted_by_what_their_intervals_tell(
+    card: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     areas = {"swap": (0.6, 0.7, 0.8), "mask": (0.1, 0.4, 0.6), "voice": (0.2, 0.45, 0.49)}
-    methods = {name: dict(zip(("low", "value", "high"), area, strict=True)) for name, area in areas.items()}
+    methods = {
+        name: dict(zip(("low", "value", "high"), area, strict=True)) for name, area in areas.items()
+    }
     forged = {"FAKE": 1, "INCONCLUSIVE": 1, "REAL": 2}
     document = {"cross": "Other", "home": "DFDC", "home_auc": MEASURE, "auc": MEASURE, "level": "videos",
                 "methods": methods, "forged": forged}  # fmt: skip
     text = card["show_beyond"](document)
     assert "calls 50% of the 4 forged crops there REAL" in text
-    assert "against swap its AUC is better than chance; against voice its AUC is worse than chance" in text
-    assert "against mask its AUC may be chance" in text and "The lowest is 0.400 [0.100, 0.600], of mask" in text
+    assert (
+        "against swap its AUC is better than chance; against voice its AUC is worse than chance"
+        in text
+    )
+    assert (
+        "against mask its AUC may be chance" in text
+        and "The lowest is 0.400 [0.100, 0.600], of mask" in text
+    )
 
 
 def test_a_limit_of_other_data_is_brought_up_to_date(card: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "deepkd-tiny.json"
-    path.write_text(json.dumps({"limits": ["First.", "On Other it does worse than chance", "Last."]}))
+    path.write_text(
+        json.dumps({"limits": ["First.", "On Other it does worse than chance", "Last."]})
+    )
     document = {"cross": "Other", "home": "DFDC", "home_auc": {"value": 0.9}, "auc": MEASURE}
     limits = card["limits_of"](path, document)
     assert limits == ["First.", "On Other it does little better than chance, if at all", "Last."]
 
 
-def test_a_card_has_pictures_of_its_own(card: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_card_has_pictures_of_its_own(
+    card: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(ROOT)
 
     def name(document: Path) -> str:
-        picture: Path = card["picture_of"](Namespace(document=document, pictures=Path("docs")), "reliability")
+        picture: Path = card["picture_of"](
+            Namespace(document=document, pictures=Path("docs")), "reliability"
+        )
         return picture.name
 
     usual = Path("weights/MODEL_CARD.md")

@@ -19,7 +19,15 @@ def test_the_checkpoint_says_and_knows_what_the_export_does(
 ) -> None:
     data = write_crops(tmp_path / "crops", families=6)
     scorer = Scorer.load("deepkd-nano")
-    words = [str(scorer.path), "--data", str(data), "--out", str(tmp_path / "start"), "--crops", "4"]
+    words = [
+        str(scorer.path),
+        "--data",
+        str(data),
+        "--out",
+        str(tmp_path / "start"),
+        "--crops",
+        "4",
+    ]
     monkeypatch.setattr(sys, "argv", ["onnx_start.py", *words])
     script("scripts/onnx_start.py")["main"]()
     start = load_checkpoint(tmp_path / "start.safetensors")
@@ -27,4 +35,7 @@ def test_the_checkpoint_says_and_knows_what_the_export_does(
     assert np.abs(start.logits(images) - scorer.logits(images)).max() < 1e-4
     assert (start.params, start.format, start.name) == (scorer.params, scorer.format, scorer.name)
     assert (start.calibration, start.thresholds) == (scorer.calibration, scorer.thresholds)
-    assert start.metadata["recipe"] == scorer.metadata["recipe"] and start.metadata["recipe"]["families"]
+    assert (
+        start.metadata["recipe"] == scorer.metadata["recipe"]
+        and start.metadata["recipe"]["families"]
+    )

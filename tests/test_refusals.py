@@ -158,10 +158,15 @@ def test_an_unreadable_model_is_named(name: str, media: Media, monkeypatch: pyte
     monkeypatch.setattr(Path, "read_bytes", locked)
     result = run(str(media.still()), "--model", str(path), "--format", "json")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert f"{name}.onnx: cannot be read (Permission denied)".replace(".onnx.onnx", ".onnx") in result.stderr
+    assert (
+        f"{name}.onnx: cannot be read (Permission denied)".replace(".onnx.onnx", ".onnx")
+        in result.stderr
+    )
 
 
-def test_a_shipped_model_with_another_hash_is_refused(media: Media, monkeypatch: pytest.MonkeyPatch):
+def test_a_shipped_model_with_another_hash_is_refused(
+    media: Media, monkeypatch: pytest.MonkeyPatch
+):
     folder = media.path("weights")
     shutil.copytree(shipped.weights_dir(), folder)
     with (folder / "deepkd-nano.onnx").open("r+b") as file:
@@ -170,7 +175,10 @@ def test_a_shipped_model_with_another_hash_is_refused(media: Media, monkeypatch:
     monkeypatch.setattr(shipped, "weights_dir", lambda: folder)
     result = run(str(media.still()), "--format", "json")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "deepkd-nano.onnx: damaged or altered (its SHA-256 is not the published one)" in result.stderr
+    assert (
+        "deepkd-nano.onnx: damaged or altered (its SHA-256 is not the published one)"
+        in result.stderr
+    )
 
 
 SETTINGS = {
@@ -180,9 +188,21 @@ SETTINGS = {
     "not TOML": ("frames : 3", [], "not valid TOML"),
     "no number": ("", ["--timeout", "nan"], "timeout_s=nan: takes a finite number"),
     "too long for a clock": ("", ["--timeout", "1e20"], "timeout_s=1e+20: takes 0 to 31536000"),
-    "contradiction": ("", ["--threshold-real", "0.9", "--threshold-fake", "0.1"], "--threshold-real 0.9 is above"),
-    "unknown rule": ("", ["--rule", "median"], "unknown rule 'median'; choose from mean-logit, upstream"),
-    "unknown format": ("", ["--format", "xml"], "unknown format 'xml'; choose from table, json, jsonl, csv, html"),
+    "contradiction": (
+        "",
+        ["--threshold-real", "0.9", "--threshold-fake", "0.1"],
+        "--threshold-real 0.9 is above",
+    ),
+    "unknown rule": (
+        "",
+        ["--rule", "median"],
+        "unknown rule 'median'; choose from mean-logit, upstream",
+    ),
+    "unknown format": (
+        "",
+        ["--format", "xml"],
+        "unknown format 'xml'; choose from table, json, jsonl, csv, html",
+    ),
 }
 
 
@@ -190,19 +210,33 @@ SETTINGS = {
 def test_settings_are_refused(name: str, media: Media, model: str):
     text, flags, message = SETTINGS[name]
     media.path("x.toml").write_text(text)
-    result = run(str(media.still()), "--model", model, "--config", str(media.path("x.toml")), *flags)
+    result = run(
+        str(media.still()), "--model", model, "--config", str(media.path("x.toml")), *flags
+    )
     assert (result.exit_code, result.stdout) == (2, "")
     assert message in result.stderr
 
 
 OUTPUTS = {
-    "existing report": (["--report", "{there}.html"], "exists already; choose another name or add --overwrite", 1),
+    "existing report": (
+        ["--report", "{there}.html"],
+        "exists already; choose another name or add --overwrite",
+        1,
+    ),
     "report under a file": (["--report", "{folder}/there.html/r.html"], "cannot be made (", 1),
-    "report of no kind": (["--report", "{folder}/r.docx"], "choose from .json, .jsonl, .csv, .html", 2),
+    "report of no kind": (
+        ["--report", "{folder}/r.docx"],
+        "choose from .json, .jsonl, .csv, .html",
+        2,
+    ),
     "report over a folder": (["--report", "{folder}/f.html", "--overwrite"], "is a folder", 1),
     "existing video": (["--save-video", "{there}.webm"], "exists already", 1),
     "video of no kind": (["--save-video", "{folder}/v.mp4"], "ends in .webm", 2),
-    "video of two clips": (["{folder}/still.jpg", "--save-video", "{folder}/v.webm"], "takes one input, not 2", 2),
+    "video of two clips": (
+        ["{folder}/still.jpg", "--save-video", "{folder}/v.webm"],
+        "takes one input, not 2",
+        2,
+    ),
     "video of a still": (["--save-video", "{folder}/v.webm"], "is a still image", 2),
 }
 
@@ -241,10 +275,14 @@ def test_a_disk_that_fills_up_while_a_report_is_written_is_named(media: Media, m
 
 @pytest.mark.skipif(not UNIX or os.getuid() == 0, reason="root writes everywhere")
 @pytest.mark.parametrize("flags", [("--report", "r.html"), ("--save-video", "v.webm")])
-def test_a_read_only_folder_is_refused_before_any_verdict(flags: tuple[str, str], media: Media, model: str):
+def test_a_read_only_folder_is_refused_before_any_verdict(
+    flags: tuple[str, str], media: Media, model: str
+):
     folder = media.path("locked/x").parent
     folder.chmod(0o500)
-    result = run(str(media.clip()), "--model", model, "--format", "json", flags[0], str(folder / flags[1]))
+    result = run(
+        str(media.clip()), "--model", model, "--format", "json", flags[0], str(folder / flags[1])
+    )
     folder.chmod(0o700)
     assert (result.exit_code, result.stdout) == (1, "")
     assert "cannot be written to; choose another folder or change its permissions" in result.stderr
@@ -252,7 +290,8 @@ def test_a_read_only_folder_is_refused_before_any_verdict(flags: tuple[str, str]
 
 
 @pytest.mark.parametrize(
-    "command", ["evaluate {} --data .", "export {} --out x.onnx", "prune {} --data . --params 9 --out x"]
+    "command",
+    ["evaluate {} --data .", "export {} --out x.onnx", "prune {} --data . --params 9 --out x"],
 )
 def test_a_name_longer_than_any_file_s_is_one_line(command: str):
     result = CliRunner().invoke(app, command.format("x" * 300).split())

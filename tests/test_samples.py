@@ -29,7 +29,10 @@ def test_each_shows_one_face(name: str) -> None:
 
 
 def first_frame(folder: Path, name: str) -> npt.NDArray[np.float32]:
-    return next(frame.image.astype(np.float32) for frame in list(read_frames(folder / f"{name}.mp4", frames=1)))
+    return next(
+        frame.image.astype(np.float32)
+        for frame in list(read_frames(folder / f"{name}.mp4", frames=1))
+    )
 
 
 def test_only_the_face_is_forged() -> None:
@@ -40,8 +43,12 @@ def test_only_the_face_is_forged() -> None:
 
 
 def test_the_script_makes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["make_samples.py", "--out", str(tmp_path), "--seconds", "0.2"])
+    monkeypatch.setattr(
+        sys, "argv", ["make_samples.py", "--out", str(tmp_path), "--seconds", "0.2"]
+    )
     runpy.run_path(str(ROOT / "scripts/make_samples.py"), run_name="__main__")
     for name in ("real", "forged"):
         made, shipped = first_frame(tmp_path, name), first_frame(SAMPLES, name)
-        assert made.shape == shipped.shape and np.corrcoef(made.ravel(), shipped.ravel())[0, 1] > 0.7
+        assert (
+            made.shape == shipped.shape and np.corrcoef(made.ravel(), shipped.ravel())[0, 1] > 0.7
+        )

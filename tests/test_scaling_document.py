@@ -60,15 +60,51 @@ def test_every_part_is_measured_and_written(
     data = write_crops(tmp_path / "crops", families=20, tint=40)
     document, out = tmp_path / "scaling.md", tmp_path / "out"
     document.write_text((ROOT / "docs" / "scaling.md").read_text())
-    small = ["--model", "pico", "--image-size", "32", "--batch", "4", "--views", "24", "--shares", "1", "0.5"]
+    small = [
+        "--model",
+        "pico",
+        "--image-size",
+        "32",
+        "--batch",
+        "4",
+        "--views",
+        "24",
+        "--shares",
+        "1",
+        "0.5",
+    ]
     whole, half = out / "share-1", out / "share-0.5"
-    places = ["--data", data, "--out", out, "--document", document, "--size", whole, half, "--grid-teacher", half]
-    unseen = ["--unseen", half, "--cross", data, "--cross-split", "test", "--cross-name", "Others", "--resamples", 20]
+    places = [
+        "--data",
+        data,
+        "--out",
+        out,
+        "--document",
+        document,
+        "--size",
+        whole,
+        half,
+        "--grid-teacher",
+        half,
+    ]
+    unseen = [
+        "--unseen",
+        half,
+        "--cross",
+        data,
+        "--cross-split",
+        "test",
+        "--cross-name",
+        "Others",
+        "--resamples",
+        20,
+    ]
     words = ["scaling.py", *places, "--processes", "1", *small, *grid, *unseen]
     monkeypatch.setattr(sys, "argv", [str(word) for word in words])
     scaling["main"]()
     found = {
-        name: json.loads((out / f"{name}.json").read_text()) for name in ("data", "views", "size", "grid", "unseen")
+        name: json.loads((out / f"{name}.json").read_text())
+        for name in ("data", "views", "size", "grid", "unseen")
     }
     assert [(row["originals"], row["epochs"], row["views"]) for row in found["data"]["rows"]] == [
         (6, 2, 24),
@@ -76,21 +112,31 @@ def test_every_part_is_measured_and_written(
     ]
     published = ROOT / "docs" / "training"
     chains = scaling["CHAINS"].values()
-    epochs = [sum(len(read_metrics(published / run / METRICS_FILE)) for run in runs) for runs in chains]
+    epochs = [
+        sum(len(read_metrics(published / run / METRICS_FILE)) for run in runs) for runs in chains
+    ]
     assert [len(chain["points"]) for chain in found["views"]["chains"]] == [*epochs, 1, 2]
     assert {row["name"] for row in found["size"]["rows"]} == {"share-1", "share-0.5"}
     text = document.read_text()
-    assert "| 12 | 24 | 1 | 24 |" in text and "| share-1 |" in text and "A doubling of the originals brings" in text
+    assert (
+        "| 12 | 24 | 1 | 24 |" in text
+        and "| share-1 |" in text
+        and "A doubling of the originals brings" in text
+    )
     assert [(row["depth"], row["params"], row["size"]) for row in found["grid"]["rows"]] == [
         (0.5, 1_000_000, 32),
         (0.5, 1_000_000, 64),
     ]
-    assert all(row["ms"] > 0 and row["macs"] > 0 and 0 <= row["val_auc"] <= 1 for row in found["grid"]["rows"])
+    assert all(
+        row["ms"] > 0 and row["macs"] > 0 and 0 <= row["val_auc"] <= 1
+        for row in found["grid"]["rows"]
+    )
     assert "| depth | parameters | 32 px | 64 px |" in text and "| 0.5 | 1,000,000 | " in text
     (asked,) = found["unseen"]["rows"]
     made = read_index(out / "unseen")
     kinds = {
-        method: [row.original for row in made if row.method == method] for method in ("", "self-blend", "face-swap")
+        method: [row.original for row in made if row.method == method]
+        for method in ("", "self-blend", "face-swap")
     }
     assert asked["name"] == "share-0.5" and list(asked["made"]) == ["face-swap", "self-blend"]
     assert len(kinds[""]) > 1 and kinds[""] == kinds["self-blend"] == kinds["face-swap"]
@@ -103,13 +149,20 @@ def test_every_part_is_measured_and_written(
 
 
 def test_the_outlook_is_the_line_through_the_points(scaling: dict[str, Any]) -> None:
-    rows = [{"originals": count, "val_auc": area} for count, area in ((1000, 0.88), (2000, 0.90), (4000, 0.92))]
+    rows = [
+        {"originals": count, "val_auc": area}
+        for count, area in ((1000, 0.88), (2000, 0.90), (4000, 0.92))
+    ]
     text = scaling["outlook"](rows)
-    assert "brings +0.0200 of AUC" in text and "about 11,314 originals" in text, "0.03 more is 1.5 doublings"
+    assert "brings +0.0200 of AUC" in text and "about 11,314 originals" in text, (
+        "0.03 more is 1.5 doublings"
+    )
     falling = [{"originals": row["originals"], "val_auc": 1 - row["val_auc"]} for row in rows]
     assert "originals." not in scaling["outlook"](falling), "no forecast from a line that falls"
     peaked = scaling["outlook"]([*rows, {"originals": 8000, "val_auc": 0.91, "views": 31_000}])
-    assert "31,000 views are too few" in peaked and "about" not in peaked, "nor from one that bends down"
+    assert "31,000 views are too few" in peaked and "about" not in peaked, (
+        "nor from one that bends down"
+    )
 
 
 def test_rows_of_runs_that_are_gone_stay(scaling: dict[str, Any], tmp_path: Path) -> None:
@@ -119,7 +172,10 @@ def test_rows_of_runs_that_are_gone_stay(scaling: dict[str, Any], tmp_path: Path
     beside_earlier, args = scaling["beside_earlier"], Namespace(out=tmp_path)
     assert beside_earlier(args, "size", [row("first", 0.5)]) == [row("first", 0.5)]
     (tmp_path / "size.json").write_text(json.dumps({"rows": [row("gone", 0.7), row("again", 0.8)]}))
-    assert beside_earlier(args, "size", [row("again", 0.9)]) == [row("gone", 0.7), row("again", 0.9)]
+    assert beside_earlier(args, "size", [row("again", 0.9)]) == [
+        row("gone", 0.7),
+        row("again", 0.9),
+    ]
 
 
 def test_what_is_part_of_a_chain_is_no_line_of_its_own(scaling: dict[str, Any]) -> None:
@@ -127,7 +183,9 @@ def test_what_is_part_of_a_chain_is_no_line_of_its_own(scaling: dict[str, Any]) 
     assert [chain["name"] for chain in found["chains"]] == list(scaling["CHAINS"])
 
 
-def test_a_chain_goes_on_where_the_run_before_ended(scaling: dict[str, Any], tmp_path: Path) -> None:
+def test_a_chain_goes_on_where_the_run_before_ended(
+    scaling: dict[str, Any], tmp_path: Path
+) -> None:
     for name, batch in (("first", 8), ("second", 2)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(json.dumps({"batch": batch}))
@@ -140,10 +198,13 @@ def test_a_chain_goes_on_where_the_run_before_ended(scaling: dict[str, Any], tmp
 def test_the_front_of_the_grid_is_what_nothing_beats(scaling: dict[str, Any]) -> None:
     cells = {(0.90, 1.0): False, (0.92, 1.0): True, (0.91, 2.0): False, (0.93, 3.0): True}
     rows = [
-        {"val_auc": area, "ms": taken, "depth": 1, "params": 1, "size": 32 * n} for n, (area, taken) in enumerate(cells)
+        {"val_auc": area, "ms": taken, "depth": 1, "params": 1, "size": 32 * n}
+        for n, (area, taken) in enumerate(cells)
     ]
     shown = scaling["GRID"].show({"rows": rows})
-    assert [f"**{area:.3f} in {taken:.2f}**" in shown for area, taken in cells] == list(cells.values())
+    assert [f"**{area:.3f} in {taken:.2f}**" in shown for area, taken in cells] == list(
+        cells.values()
+    )
 
 
 @pytest.mark.parametrize(("keep", "area"), [("best", 0.9), ("last", 0.8)])

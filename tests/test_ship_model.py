@@ -18,7 +18,10 @@ from deepkd.scoring.model import Scorer
 from deepkd.shipped import PATTERN, sha256_of, weights_dir
 
 ROOT = Path(__file__).resolve().parents[1]
-OLD = {"SHA256SUMS": f"{'0' * 64}  mtcnn-pnet.onnx\n", "golden.json": '{"deepkd-old": {"astronaut": 1.5}}\n'}
+OLD = {
+    "SHA256SUMS": f"{'0' * 64}  mtcnn-pnet.onnx\n",
+    "golden.json": '{"deepkd-old": {"astronaut": 1.5}}\n',
+}
 
 
 @pytest.fixture
@@ -39,7 +42,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(ship_model: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def run(
+    ship_model: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., None]:
     """Ships a trained pico under a name."""
     checkpoint = save_model(random_model("pico"), tmp_path / "model.safetensors")
 
@@ -62,7 +67,10 @@ def test_a_student_is_shipped_with_checksum_and_golden_scores(
     run("deepkd-tiny")
     path = folder / "deepkd-tiny.onnx"
     scorer = Scorer.load(path)
-    assert scorer.name == "deepkd-tiny" and {file.name for file in folder.iterdir()} == {*OLD, path.name}
+    assert scorer.name == "deepkd-tiny" and {file.name for file in folder.iterdir()} == {
+        *OLD,
+        path.name,
+    }
     sums = (folder / "SHA256SUMS").read_text()
     assert sums == f"{sha256_of(path)}  {path.name}\n{OLD['SHA256SUMS']}"
     golden = json.loads((folder / "golden.json").read_text())
@@ -74,12 +82,18 @@ def test_a_student_is_shipped_with_checksum_and_golden_scores(
     expected = scorer.logits(list(crops.values()))
     assert np.abs(expected - [golden["deepkd-tiny"][name] for name in crops]).max() <= 1e-3
     said = capsys.readouterr().out
-    assert f"--model {path} --document {folder / 'deepkd-tiny.md'}" in said and "pip install ." in said
-    assert real == {path.name: sha256_of(path) for path in weights_dir().iterdir()}, "the real ones are as they were"
+    assert (
+        f"--model {path} --document {folder / 'deepkd-tiny.md'}" in said and "pip install ." in said
+    )
+    assert real == {path.name: sha256_of(path) for path in weights_dir().iterdir()}, (
+        "the real ones are as they were"
+    )
 
 
 @pytest.mark.parametrize("name", ["nano", "deepkd-", "deepkd-Nano", "deepkd-a/b", "mtcnn-pnet"])
-def test_names_that_no_student_can_have_are_refused(run: Callable[..., None], folder: Path, name: str) -> None:
+def test_names_that_no_student_can_have_are_refused(
+    run: Callable[..., None], folder: Path, name: str
+) -> None:
     with pytest.raises(SystemExit, match=f"error: --name {name}: takes deepkd- and then"):
         run(name)
     assert content(folder) == OLD
@@ -87,9 +101,14 @@ def test_names_that_no_student_can_have_are_refused(run: Callable[..., None], fo
 
 @pytest.mark.parametrize(
     ("params", "size", "said", "not_said"),
-    [(506_889, 2_100_000, "506,889 parameters", "bytes"), (506_888, 2_100_001, "2,100,001 bytes", "parameters")],
+    [
+        (506_889, 2_100_000, "506,889 parameters", "bytes"),
+        (506_888, 2_100_001, "2,100,001 bytes", "parameters"),
+    ],
 )
-def test_what_is_over_the_budget_is_said(ship_model: Any, params: int, size: int, said: str, not_said: str) -> None:
+def test_what_is_over_the_budget_is_said(
+    ship_model: Any, params: int, size: int, said: str, not_said: str
+) -> None:
     ship_model.check_budget(506_888, 2_100_000)
     with pytest.raises(ModelError, match=said) as caught:
         ship_model.check_budget(params, size)
@@ -100,7 +119,10 @@ def test_a_failure_leaves_the_folder_as_it_was(
     run: Callable[..., None], folder: Path, ship_model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ship_model, "MAX_BYTES", 1000)
-    with pytest.raises(SystemExit, match=r"^error: too large for a shipped student: [\d,]+ bytes, 1,000 are allowed"):
+    with pytest.raises(
+        SystemExit,
+        match=r"^error: too large for a shipped student: [\d,]+ bytes, 1,000 are allowed",
+    ):
         run("deepkd-tiny")
     assert content(folder) == OLD
     monkeypatch.setattr(ship_model, "MAX_BYTES", 10**9)
@@ -115,6 +137,8 @@ def test_without_scikit_image_one_line_says_what_to_install(
 ) -> None:
     for name in ("skimage", "skimage.data"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(SystemExit, match=r"^error: the golden scores take scikit-image; .*'\.\[dev\]'$"):
+    with pytest.raises(
+        SystemExit, match=r"^error: the golden scores take scikit-image; .*'\.\[dev\]'$"
+    ):
         run("deepkd-tiny")
     assert content(folder) == OLD

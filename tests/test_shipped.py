@@ -17,7 +17,14 @@ from deepkd.errors import ModelError
 from deepkd.images import pattern
 from deepkd.report import Provenance, open_report
 from deepkd.scoring.model import METADATA_KEY, Scorer
-from deepkd.shipped import checksums, golden_logit, shipped_card, shipped_file, shipped_students, weights_dir
+from deepkd.shipped import (
+    checksums,
+    golden_logit,
+    shipped_card,
+    shipped_file,
+    shipped_students,
+    weights_dir,
+)
 from deepkd.video.crops import crop_face
 from deepkd.video.faces import load_detector
 from deepkd.video.frames import Frame
@@ -37,9 +44,13 @@ def test_golden_scores(name: str, astronaut: Image, grace_hopper: Image) -> None
     scorer, detector = Scorer.load(name), load_detector("mtcnn", device="cpu")
     for person, image in (("astronaut", astronaut), ("grace_hopper", grace_hopper)):
         face = detector.detect(image)[0]
-        crop = crop_face(Frame(image, 0.0, 0), face, face_px=scorer.format.size, rule=scorer.format.crop)
+        crop = crop_face(
+            Frame(image, 0.0, 0), face, face_px=scorer.format.size, rule=scorer.format.crop
+        )
         assert scorer.logits([crop.image])[0] == pytest.approx(GOLDEN[name][person], abs=0.02)
-    assert scorer.logits([pattern(scorer.format.size)])[0] == pytest.approx(golden_logit(name), abs=0.02)
+    assert scorer.logits([pattern(scorer.format.size)])[0] == pytest.approx(
+        golden_logit(name), abs=0.02
+    )
 
 
 @pytest.mark.parametrize("name", STUDENTS)
@@ -48,8 +59,12 @@ def test_a_student_keeps_its_budget_and_says_what_it_is(name: str) -> None:
     assert scorer.name == name and scorer.params <= 506_888 and scorer.bytes <= 2_100_000
     graph = onnx.load(scorer.path)
     stored = sum(int(onnx.numpy_helper.to_array(tensor).size) for tensor in graph.graph.initializer)
-    assert 0.8 * scorer.params < stored <= scorer.params, "batch norms are folded, nothing else is missing"
-    assert json.loads(next(p.value for p in graph.metadata_props if p.key == METADATA_KEY))["recipe"]["teacher"]
+    assert 0.8 * scorer.params < stored <= scorer.params, (
+        "batch norms are folded, nothing else is missing"
+    )
+    assert json.loads(next(p.value for p in graph.metadata_props if p.key == METADATA_KEY))[
+        "recipe"
+    ]["teacher"]
     assert 0 < scorer.thresholds.real <= scorer.thresholds.fake < 1
 
 
@@ -61,8 +76,14 @@ def card_page(name: str) -> str:
 
 def areas(page: str, name: str) -> dict[str, str]:
     """Data set -> AUC with its interval, of the row that a student has in the table `AUC` of its card."""
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("|")]
-    start = next(number for number, row in enumerate(rows) if row[0] == "AUC" and "0." not in row[1])
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in page.splitlines()
+        if line.startswith("|")
+    ]
+    start = next(
+        number for number, row in enumerate(rows) if row[0] == "AUC" and "0." not in row[1]
+    )
     figures = next(row for row in rows[start:] if row[0].startswith(f"{name} ("))
     return dict(zip(rows[start][1:], figures[1:], strict=True))
 
@@ -71,9 +92,16 @@ def areas(page: str, name: str) -> dict[str, str]:
 def test_what_reports_say_of_a_student_stands_in_its_card(name: str) -> None:
     card, page = shipped_card(Scorer.load(name).sha256), card_page(name)
     assert (card["file"], card["sha256"]) == (f"{name}.onnx", checksums()[f"{name}.onnx"])
-    assert all(" ".join(text.split()) in " ".join(page.split()) for text in (card["trained_on"], *card["limits"]))
-    assert card["auc"] == areas(page, name) and all(re.match(r"0\.\d{3} \[", area) for area in card["auc"].values())
-    assert any(data.startswith("FaceForensics++") for data in card["auc"]), "a data set that it never saw"
+    assert all(
+        " ".join(text.split()) in " ".join(page.split())
+        for text in (card["trained_on"], *card["limits"])
+    )
+    assert card["auc"] == areas(page, name) and all(
+        re.match(r"0\.\d{3} \[", area) for area in card["auc"].values()
+    )
+    assert any(data.startswith("FaceForensics++") for data in card["auc"]), (
+        "a data set that it never saw"
+    )
     assert any("FaceForensics++" in text and "chance" in text for text in card["limits"])
     assert len(card["limits"]) > 1, "not only what the measurement says"
 
@@ -86,10 +114,18 @@ def test_the_readme_quotes_the_card() -> None:
         for kind in ("real", "forged")
     }
     (found, missed), (alarms, passed) = (shares[kind].groups() for kind in ("forged", "real"))
-    assert f"calls {found}% FAKE and {missed}% REAL, of real ones {alarms}% FAKE and {passed}% REAL" in readme
-    calls = " ".join(page.split()).split("made from two photographs", 1)[1].split(" it calls ", 1)[1]
+    assert (
+        f"calls {found}% FAKE and {missed}% REAL, of real ones {alarms}% FAKE and {passed}% REAL"
+        in readme
+    )
+    calls = (
+        " ".join(page.split()).split("made from two photographs", 1)[1].split(" it calls ", 1)[1]
+    )
     verdicts = re.findall(r"(`\w+\.mp4` [A-Z_]+) \(", calls)
-    assert len(verdicts) == 2 and f"of the two sample clips it calls {' and '.join(verdicts)}." in readme
+    assert (
+        len(verdicts) == 2
+        and f"of the two sample clips it calls {' and '.join(verdicts)}." in readme
+    )
 
 
 def test_there_is_no_card_for_other_models() -> None:
@@ -101,7 +137,9 @@ def test_the_report_has_the_essence_of_the_card(name: str) -> None:
     scorer, out = Scorer.load(name), StringIO()
     limits = scorer.thresholds.to_dict()
     report = open_report(
-        "html", out, Provenance(scorer.name, scorer.sha256, scorer.params, scorer.metadata, thresholds=limits)
+        "html",
+        out,
+        Provenance(scorer.name, scorer.sha256, scorer.params, scorer.metadata, thresholds=limits),
     )
     report.close()
     facts = dict(re.findall("<dt>(.*?)</dt><dd>(.*?)</dd>", html.unescape(out.getvalue())))
@@ -109,16 +147,26 @@ def test_the_report_has_the_essence_of_the_card(name: str) -> None:
     assert facts["trained on"] == card["trained_on"] and re.match(
         r"[\d,]+ face crops \(.+\) of \w", facts["trained on"]
     )
-    assert all(f"{data}: {figure}" in facts["AUC, with 95% intervals"] for data, figure in card["auc"].items())
-    (limits_said,) = re.findall(f"<li>The card of {name} says of it: (.*?)</li>", html.unescape(out.getvalue()))
+    assert all(
+        f"{data}: {figure}" in facts["AUC, with 95% intervals"]
+        for data, figure in card["auc"].items()
+    )
+    (limits_said,) = re.findall(
+        f"<li>The card of {name} says of it: (.*?)</li>", html.unescape(out.getvalue())
+    )
     assert all(limit.strip(".").lower() in limits_said.lower() for limit in card["limits"])
     assert facts["architecture"] == said["architecture"]
     recipe = said["recipe"]
     assert facts["recipe"].startswith(
         f"teacher {recipe['teacher']}, loss {recipe['loss']}, alpha {recipe['alpha']:.4g}"
     )
-    assert said["recipe"]["index_sha256"] in facts["recipe"] and said["recipe"]["families"] not in out.getvalue()
-    assert facts["calibration"].startswith(f"temperature {scorer.calibration.temperature:.4g}, bias ")
+    assert (
+        said["recipe"]["index_sha256"] in facts["recipe"]
+        and said["recipe"]["families"] not in out.getvalue()
+    )
+    assert facts["calibration"].startswith(
+        f"temperature {scorer.calibration.temperature:.4g}, bias "
+    )
     assert facts["thresholds"] == f"REAL up to {limits['real']:.1%}, FAKE from {limits['fake']:.1%}"
 
 
@@ -162,7 +210,9 @@ def test_a_card_speaks_of_its_own_file_only(copied_weights: Path) -> None:
 @pytest.mark.parametrize(
     "harm", [lambda text: text[:100], lambda text: f"{text}and more\n", lambda text: "\xff" + text]
 )
-def test_a_damaged_list_of_checksums_is_refused(copied_weights: Path, harm: Callable[[str], str]) -> None:
+def test_a_damaged_list_of_checksums_is_refused(
+    copied_weights: Path, harm: Callable[[str], str]
+) -> None:
     path = copied_weights / shipped.CHECKSUMS
     path.write_text(harm(path.read_text()), encoding="latin-1")
     checksums.cache_clear()

@@ -47,7 +47,10 @@ def random_network(name: str, size: int) -> TorchModel:
 
 
 def test_what_is_enlarged_computes_the_same(start: dict[str, Any]) -> None:
-    small, large = nn.Conv2d(6, 8, 3, padding=1, bias=False), nn.Conv2d(10, 12, 5, padding=2, bias=False)
+    small, large = (
+        nn.Conv2d(6, 8, 3, padding=1, bias=False),
+        nn.Conv2d(10, 12, 5, padding=2, bias=False),
+    )
     large.weight.data = start["_enlarged"](small.weight.data, large.weight.data)
     image = torch.randn(2, 10, 9, 9)
     torch.testing.assert_close(large(image)[:, :8], small(image[:, :6]))
@@ -77,10 +80,14 @@ def early(model: TorchModel, crops: Pieces) -> "np.ndarray[Any, Any]":
     network: Any = model.module.eval()
     batch = torch.from_numpy(model.format.batch([crops.image(index) for index in range(8)]))
     with torch.no_grad():
-        return network.blocks[:2](network.bn1(network.conv_stem(views_of(batch, model.format)))).numpy()  # type: ignore[no-any-return]
+        return network.blocks[:2](
+            network.bn1(network.conv_stem(views_of(batch, model.format)))
+        ).numpy()  # type: ignore[no-any-return]
 
 
-def test_the_teacher_looks_through_the_network_it_starts_from(start: dict[str, Any], astronaut: Image) -> None:
+def test_the_teacher_looks_through_the_network_it_starts_from(
+    start: dict[str, Any], astronaut: Image
+) -> None:
     source, crops = random_network("tf_efficientnet_b0", 64), Pieces(astronaut)
     for norm in (one for one in source.module.modules() if isinstance(one, nn.BatchNorm2d)):
         nn.init.uniform_(norm.weight, 0.5, 1.5)
@@ -98,9 +105,13 @@ def test_the_teacher_looks_through_the_network_it_starts_from(start: dict[str, A
         for embedder in (network.sm_image_embedder, network.lg_image_embedder):
             maps = embedder.features(views)
             tokens = embedder.to_patch_embedding(maps)[:, 0]
-            torch.testing.assert_close(tokens.mean(0), torch.zeros(tokens.shape[1]), atol=0.01, rtol=0)
+            torch.testing.assert_close(
+                tokens.mean(0), torch.zeros(tokens.shape[1]), atol=0.01, rtol=0
+            )
             assert float(tokens.var(0, correction=0).mean()) == pytest.approx(1, abs=0.3)
-            torch.testing.assert_close(embedder.to_patch_embedding(maps.flip(3))[:, 0], tokens, atol=0.01, rtol=0)
+            torch.testing.assert_close(
+                embedder.to_patch_embedding(maps.flip(3))[:, 0], tokens, atol=0.01, rtol=0
+            )
 
 
 def test_the_commands_write_what_training_starts_from(
@@ -110,7 +121,17 @@ def test_the_commands_write_what_training_starts_from(
     run = save_model(random_network("tf_efficientnet_lite0", 64), tmp_path / "lite0.safetensors")
     for step, architecture in (("grow", "tf_efficientnet_b0"), ("embed", "cross-efficient-vit")):
         out = tmp_path / f"{step}.safetensors"
-        words = ["teacher_start.py", step, str(run), "--data", str(tmp_path), "--crops", "8", "--out", str(out)]
+        words = [
+            "teacher_start.py",
+            step,
+            str(run),
+            "--data",
+            str(tmp_path),
+            "--crops",
+            "8",
+            "--out",
+            str(out),
+        ]
         monkeypatch.setattr(sys, "argv", words)
         start["main"]()
         assert load_checkpoint(out, allow_untrained=True).architecture == architecture
@@ -118,13 +139,24 @@ def test_the_commands_write_what_training_starts_from(
 
 
 @pytest.mark.parametrize(
-    ("step", "needed"), [("grow", "mobilenetv2_100 or tf_efficientnet_lite0"), ("embed", "tf_efficientnet_b0")]
+    ("step", "needed"),
+    [("grow", "mobilenetv2_100 or tf_efficientnet_lite0"), ("embed", "tf_efficientnet_b0")],
 )
 def test_another_network_is_refused(
     step: str, needed: str, start: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = save_model(build_model("pico", image_size=32), tmp_path / "pico.safetensors")
-    words = ["teacher_start.py", step, str(run), "--data", str(tmp_path), "--out", str(tmp_path / "out")]
+    words = [
+        "teacher_start.py",
+        step,
+        str(run),
+        "--data",
+        str(tmp_path),
+        "--out",
+        str(tmp_path / "out"),
+    ]
     monkeypatch.setattr(sys, "argv", words)
-    with pytest.raises(SystemExit, match=f"error: .*pico.safetensors: holds a pico, not a {needed}"):
+    with pytest.raises(
+        SystemExit, match=f"error: .*pico.safetensors: holds a pico, not a {needed}"
+    ):
         start["main"]()

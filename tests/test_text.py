@@ -25,7 +25,12 @@ def test_nothing_in_a_name_acts(text: str, shown: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("a.mp4", "a.mp4"), ("ü\n.mp4", "ü\n.mp4"), ("\udcff.mp4", r"\xff.mp4"), ("\ud800.mp4", r"\ud800.mp4")],
+    [
+        ("a.mp4", "a.mp4"),
+        ("ü\n.mp4", "ü\n.mp4"),
+        ("\udcff.mp4", r"\xff.mp4"),
+        ("\ud800.mp4", r"\ud800.mp4"),
+    ],
 )
 def test_names_become_valid_unicode(name: str, text: str) -> None:
     assert as_text(name) == text

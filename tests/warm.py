@@ -31,12 +31,16 @@ def run_deepkd(
     """
     with TemporaryDirectory() as printed:
         out, err = Path(printed, "out"), Path(printed, "err")
-        process = _server.Process(target=_main, args=([*words], folder, dict(environment or {}), before, out, err))
+        process = _server.Process(
+            target=_main, args=([*words], folder, dict(environment or {}), before, out, err)
+        )
         process.start()
         process.join(timeout_s)
         if process.exitcode is None:
             process.kill()
-            raise TimeoutError(f"deepkd {' '.join(words)}: no end after {timeout_s} s\n{err.read_text()[-3000:]}")
+            raise TimeoutError(
+                f"deepkd {' '.join(words)}: no end after {timeout_s} s\n{err.read_text()[-3000:]}"
+            )
         code = process.exitcode
         process.close()
         return CompletedProcess([*words], code, out.read_text(), err.read_text())

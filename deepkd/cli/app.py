@@ -69,8 +69,12 @@ class _Group(TyperGroup):
 def _unloaded(error: ImportError | OSError) -> str:
     """Which library is not there, or what keeps it from being loaded."""
     if isinstance(error, ModuleNotFoundError):
-        return f"this command needs {error.name}, which is not installed; pip install 'deepkd[train]'"
-    return f"a library cannot be loaded or fails ({error}); install it again, and see 'deepkd doctor'"
+        return (
+            f"this command needs {error.name}, which is not installed; pip install 'deepkd[train]'"
+        )
+    return (
+        f"a library cannot be loaded or fails ({error}); install it again, and see 'deepkd doctor'"
+    )
 
 
 def _drop_output() -> None:
@@ -79,10 +83,14 @@ def _drop_output() -> None:
 
 
 def _complain(message: str) -> None:
-    from rich.console import Console  # most runs have nothing to complain of, and need not wait for it
+    from rich.console import (
+        Console,
+    )  # most runs have nothing to complain of, and need not wait for it
     from rich.markup import escape
 
-    Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(visible(message))}", emoji=False)
+    Console(stderr=True, soft_wrap=True).print(
+        f"[bold red]error:[/] {escape(visible(message))}", emoji=False
+    )
 
 
 def _version(shown: bool) -> None:
@@ -93,7 +101,10 @@ def _version(shown: bool) -> None:
 
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
     """Judge whether the faces in a video are forged; train and shrink the model that judges."""
@@ -112,7 +123,9 @@ def build(names: Iterable[str] = COMMANDS) -> typer.Typer:
     program.callback()(_root)
     for name in names:
         command = getattr(importlib.import_module(f"deepkd.cli.{name}"), name)
-        program.command(name, help=_flowing(command.__doc__ or ""), rich_help_panel=COMMANDS[name])(command)
+        program.command(name, help=_flowing(command.__doc__ or ""), rich_help_panel=COMMANDS[name])(
+            command
+        )
     return program
 
 

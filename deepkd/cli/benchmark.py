@@ -14,19 +14,29 @@ Models = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[MODEL...]",
-        help="Further models: run folders, .safetensors, .pth or .onnx files, shipped or registry names.",
+        help=(
+            "Further models: run folders, .safetensors, .pth or .onnx files, shipped or registry"
+            " names."
+        ),
     ),
 ]
 Pareto = Annotated[
     Path | None,
     typer.Option(
         metavar="DIR",
-        help="Measure every model of this folder (ONNX files, run folders) and the teacher instead, as ONNX files, "
-        "on 1 and 2 threads, and mark the Pareto front of AUC against time and size.",
+        help=(
+            "Measure every model of this folder (ONNX files, run folders) and the teacher instead,"
+            " as ONNX files, on 1 and 2 threads, and mark the Pareto front of AUC against time and"
+            " size."
+        ),
     ),
 ]
-Out = Annotated[Path | None, typer.Option(help="Write the figures (JSON, CSV) and the plots to this folder.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier benchmark in --out.")]
+Out = Annotated[
+    Path | None, typer.Option(help="Write the figures (JSON, CSV) and the plots to this folder.")
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace an earlier benchmark in --out.")
+]
 
 
 @takes_settings(BenchmarkConfig)
@@ -41,7 +51,8 @@ def benchmark(
 ) -> None:
     """Measure a teacher and a student in turn: parameters, MACs, bytes, latency, throughput, memory, and AUC.
 
-    Without any model named it compares cross-efficient-vit (untrained, for its size and speed) with deepkd-nano.
+    Without any model named it compares cross-efficient-vit (untrained, for its size and speed) with
+    deepkd-nano.
     """
     config = load_config(BenchmarkConfig, config_file, **settings)
     if pareto:
@@ -54,14 +65,22 @@ def benchmark(
 
     _check_files(out, FILES, overwrite=overwrite)
     with progress("benchmark", "turns") as show:
-        document = measure(config, models or [], say=lambda text: say(f"benchmark: {text}"), warn=warn, progress=show)
+        document = measure(
+            config,
+            models or [],
+            say=lambda text: say(f"benchmark: {text}"),
+            warn=warn,
+            progress=show,
+        )
     if out:
         config.save(settings_beside(out / FILES[0]))
         write_benchmark(out, document)
     FORMATS[config.format](document)
 
 
-def _pareto(folder: Path, config: BenchmarkConfig, models: list[str], out: Path | None, *, overwrite: bool) -> None:
+def _pareto(
+    folder: Path, config: BenchmarkConfig, models: list[str], out: Path | None, *, overwrite: bool
+) -> None:
     """Every model of a folder, in place of a teacher and a student."""
     from deepkd.cli.progress import progress, say, warn
     from deepkd.errors import UsageError
@@ -71,10 +90,19 @@ def _pareto(folder: Path, config: BenchmarkConfig, models: list[str], out: Path 
 
     for name in ("video", "student"):
         if getattr(config, name):
-            raise UsageError(f"--pareto measures crops with every model of a folder; leave out --{name}")
+            raise UsageError(
+                f"--pareto measures crops with every model of a folder; leave out --{name}"
+            )
     _check_files(out, FILES, overwrite=overwrite)
     with progress("benchmark", "turns") as show:
-        document = measure(folder, config, models, say=lambda text: say(f"benchmark: {text}"), warn=warn, progress=show)
+        document = measure(
+            folder,
+            config,
+            models,
+            say=lambda text: say(f"benchmark: {text}"),
+            warn=warn,
+            progress=show,
+        )
     if out:
         config.save(settings_beside(out / FILES[0]))
         write_pareto(out, document)

@@ -14,7 +14,14 @@ import typer
 from deepkd.cli.options import ConfigFile, takes_settings
 from deepkd.config import load_config
 from deepkd.errors import DeepKDError, UsageError, VideoError
-from deepkd.outputs import check_output, check_result, check_spared, place_of, settings_beside, writing
+from deepkd.outputs import (
+    check_output,
+    check_result,
+    check_spared,
+    place_of,
+    settings_beside,
+    writing,
+)
 from deepkd.settings.detect import DetectConfig
 
 if TYPE_CHECKING:
@@ -28,18 +35,31 @@ FOUND = 4
 """The exit code of --fail-on-fake, whatever else goes wrong once a FAKE was found."""
 
 Sources = Annotated[
-    list[str], typer.Argument(metavar="SOURCE...", help="Files, folders, globs, or - for paths on standard input.")
+    list[str],
+    typer.Argument(
+        metavar="SOURCE...", help="Files, folders, globs, or - for paths on standard input."
+    ),
 ]
 ReportFile = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Write a report too: .html (with evidence), .json, .jsonl, .csv.")
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Write a report too: .html (with evidence), .json, .jsonl, .csv."
+    ),
 ]
 VideoFile = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Write the clip with boxes and scores drawn in: .webm.")
+    Path | None,
+    typer.Option(metavar="FILE", help="Write the clip with boxes and scores drawn in: .webm."),
 ]
-FailOnFake = Annotated[bool, typer.Option("--fail-on-fake", help="Exit with 4 when a FAKE was found.")]
+FailOnFake = Annotated[
+    bool, typer.Option("--fail-on-fake", help="Exit with 4 when a FAKE was found.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output files.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on standard error but what stops us.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say how long each input took, and on what.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Nothing on standard error but what stops us.")
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Say how long each input took, and on what.")
+]
 
 
 @takes_settings(DetectConfig)
@@ -64,7 +84,9 @@ def detect(
     Exit codes: 0 all were judged; 1 nothing could be judged; 2 wrong usage; 3 some inputs failed;
     4 a FAKE was found (with --fail-on-fake only).
     """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy has no need of threads that take time to start
+    os.environ.setdefault(
+        "OPENBLAS_NUM_THREADS", "1"
+    )  # NumPy has no need of threads that take time to start
     config = load_config(DetectConfig, config_file, **settings)
     from deepkd.video.sources import find_sources
 
@@ -125,7 +147,9 @@ def _spared(inputs: Iterable["Source"], outputs: Sequence[Path]) -> Iterator["So
         yield source
 
 
-def _check_outputs(report: Path | None, video: Path | None, inputs: Iterable["Source"], *, overwrite: bool) -> None:
+def _check_outputs(
+    report: Path | None, video: Path | None, inputs: Iterable["Source"], *, overwrite: bool
+) -> None:
     """Refuse what cannot be written before any work is done."""
     from deepkd.report import report_name
     from deepkd.video.stills import check_file, still_kind
@@ -137,14 +161,18 @@ def _check_outputs(report: Path | None, video: Path | None, inputs: Iterable["So
         return
     count = len(list(inputs))
     if count != 1:
-        raise UsageError(f"--save-video takes one input, not {count}; run deepkd once for each clip")
+        raise UsageError(
+            f"--save-video takes one input, not {count}; run deepkd once for each clip"
+        )
     if video.suffix.lower() != ".webm":
         raise UsageError(f"--save-video {video}: writes WebM; give a name that ends in .webm")
     check_output(video, overwrite=overwrite)
     path = next(iter(inputs)).path
     with suppress(VideoError):  # of which the verdict tells
         if still_kind(check_file(path)):
-            raise UsageError(f"--save-video takes a video, and {path} is a still image; --report shows it")
+            raise UsageError(
+                f"--save-video takes a video, and {path} is a still image; --report shows it"
+            )
 
 
 @contextmanager
@@ -173,7 +201,9 @@ def _reports(bench: "Bench", file: Path | None) -> Iterator[list["Report"]]:
     scorer = bench.scorer
     settings, limits = bench.config.as_dict(), bench.thresholds
     thresholds = limits.to_dict() if limits else {}
-    provenance = Provenance(scorer.name, scorer.sha256, scorer.params, scorer.metadata, settings, thresholds)
+    provenance = Provenance(
+        scorer.name, scorer.sha256, scorer.params, scorer.metadata, settings, thresholds
+    )
     with ExitStack() as stack:
         reports: list[Report] = []
         if file:
@@ -225,7 +255,9 @@ class _StandardOutput:
             yield
         except OSError as error:
             self._error = self._error or error
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # takes the rest, also at exit
+            os.dup2(
+                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+            )  # takes the rest, also at exit
             if self._alone:
                 self.check()
 
@@ -260,7 +292,9 @@ def _judge(
 
     outcome, mute = _Outcome(), quiet or _has_terminal(bench.config.format)
     try:
-        for verdict in _with_progress(detect_all(inputs, bench=bench, begun=first), inputs, quiet=mute):
+        for verdict in _with_progress(
+            detect_all(inputs, bench=bench, begun=first), inputs, quiet=mute
+        ):
             outcome.tally[verdict.verdict] += 1
             outcome.last = verdict
             if verdict.verdict == "ERROR":
@@ -279,7 +313,9 @@ def _has_terminal(format: str) -> bool:
     return format != "table" and sys.stdout.isatty() and sys.stderr.isatty()
 
 
-def _with_progress(verdicts: Iterator["Verdict"], inputs: Iterable["Source"], *, quiet: bool) -> Iterator["Verdict"]:
+def _with_progress(
+    verdicts: Iterator["Verdict"], inputs: Iterable["Source"], *, quiet: bool
+) -> Iterator["Verdict"]:
     """The verdicts, with a bar or lines on standard error where there are several."""
     total = len(inputs) if isinstance(inputs, list) else 0
     if quiet or total < 2:
@@ -299,5 +335,7 @@ def _tell(verdict: "Verdict") -> None:
 
     count = verdict.frames_sampled
     stages = ", ".join(f"{stage} {ms:.0f} ms" for stage, ms in verdict.timing_ms.items())
-    looked = f"{count} frame{'' if count == 1 else 's'}; {stages}" if stages else "could not be judged"
+    looked = (
+        f"{count} frame{'' if count == 1 else 's'}; {stages}" if stages else "could not be judged"
+    )
     print(f"{visible(verdict.path)}: {looked}", file=sys.stderr)

@@ -27,15 +27,21 @@ def distill(
     resume: Resume = False,
     recipe: Annotated[
         Path | None,
-        typer.Option("--config", help="TOML file with these settings, or the name of a recipe, such as hinton."),
+        typer.Option(
+            "--config",
+            help="TOML file with these settings, or the name of a recipe, such as hinton.",
+        ),
     ] = None,
-    format: Annotated[str, typer.Option(help="How to print the comparison: table or json.")] = "table",
+    format: Annotated[
+        str, typer.Option(help="How to print the comparison: table or json.")
+    ] = "table",
     **settings: Any,
 ) -> None:
     """Distil a teacher into a small student, and compare the two.
 
-    Writes the student's run folder with model.onnx, which `deepkd detect --model` takes. With --alone the student is
-    then trained on the same labels and schedule without the teacher (in OUT/alone), to show what the teacher brings.
+    Writes the student's run folder with model.onnx, which `deepkd detect --model` takes. With
+    --alone the student is then trained on the same labels and schedule without the teacher (in
+    OUT/alone), to show what the teacher brings.
     """
     config = load_config(DistillConfig, recipe and recipe_file(recipe), **settings)
     from deepkd.cli.training import following, warn
@@ -49,16 +55,22 @@ def distill(
 
     show = FORMATS.get(format)
     if show is None:
-        raise typer.BadParameter(f"unknown format '{format}'; choose from {', '.join(FORMATS)}", param_hint="--format")
+        raise typer.BadParameter(
+            f"unknown format '{format}'; choose from {', '.join(FORMATS)}", param_hint="--format"
+        )
     teachers = [load_checkpoint(path) for path in teacher]
     with following(out, "distill") as report:
-        student = distill_model(teachers, data, out, config, resume=resume, report=report, warn=warn)
+        student = distill_model(
+            teachers, data, out, config, resume=resume, report=report, warn=warn
+        )
     if leads():
         export_onnx(student, out / "model.onnx")
     named = ["teacher", *(f"teacher {number}" for number in range(2, len(teachers) + 1))]
     contenders = {**dict(zip(named, teachers, strict=True)), "student distilled": student}
     if config.alone:
         with following(out / "alone", "train alone") as report:
-            contenders["student alone"] = train_alone(data, out / "alone", config, resume=resume, report=report)
+            contenders["student alone"] = train_alone(
+                data, out / "alone", config, resume=resume, report=report
+            )
     if leads():
         show(compare(contenders, data, split="val", limit=config.val_limit, out=out))

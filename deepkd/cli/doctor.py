@@ -10,7 +10,9 @@ FORMATS = ("table", "json")
 
 
 def doctor(
-    format: Annotated[str, typer.Option(help=f"What to print. One of: {', '.join(FORMATS)}.")] = "table",
+    format: Annotated[
+        str, typer.Option(help=f"What to print. One of: {', '.join(FORMATS)}.")
+    ] = "table",
 ) -> None:
     """Check versions, devices, decoders and shipped models. Exit code 0 when `deepkd detect` can work, else 1."""
     from deepkd.doctor import examine, to_document

@@ -9,7 +9,14 @@ import typer
 
 from deepkd.cli.options import ConfigFile, takes_settings
 from deepkd.config import load_config
-from deepkd.outputs import check_ending, check_folder, check_result, check_spared, settings_beside, writing
+from deepkd.outputs import (
+    check_ending,
+    check_folder,
+    check_result,
+    check_spared,
+    settings_beside,
+    writing,
+)
 from deepkd.settings.evaluation import EvaluateConfig
 
 if TYPE_CHECKING:
@@ -17,33 +24,48 @@ if TYPE_CHECKING:
 
 Models = Annotated[
     list[str],
-    typer.Argument(metavar="MODEL...", help="Run folders, .safetensors, .pth or .onnx files, or shipped names."),
+    typer.Argument(
+        metavar="MODEL...", help="Run folders, .safetensors, .pth or .onnx files, or shipped names."
+    ),
 ]
 Scores = Annotated[
     Path | None,
     typer.Option(
-        help="Write every score here: a CSV of file,label,score, and of videos why one has none (answer,reason)."
+        help=(
+            "Write every score here: a CSV of file,label,score, and of videos why one has none"
+            " (answer,reason)."
+        )
     ),
 ]
 Plots = Annotated[
-    Path | None, typer.Option(help="Write ROC, precision-recall, reliability, score and robustness plots (PNG) here.")
+    Path | None,
+    typer.Option(
+        help="Write ROC, precision-recall, reliability, score and robustness plots (PNG) here."
+    ),
 ]
 FeaturesFile = Annotated[
     Path | None,
     typer.Option(
-        help="Write t-SNE of each model's penultimate features on crops (PNG, a panel per model with its V-score) "
-        "here; takes PyTorch models only."
+        help=(
+            "Write t-SNE of each model's penultimate features on crops (PNG, a panel per model with"
+            " its V-score) here; takes PyTorch models only."
+        )
     ),
 ]
 Out = Annotated[
     Path | None,
     typer.Option(
-        help="Folder for the figures (JSON, CSV). What is finished of --perturb, and of videos, stays in it: run again "
-        "to go on, also with further models."
+        help=(
+            "Folder for the figures (JSON, CSV). What is finished of --perturb, and of videos,"
+            " stays in it: run again to go on, also with further models."
+        )
     ),
 ]
 Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace existing --scores and --features files and --out results.")
+    bool,
+    typer.Option(
+        "--overwrite", help="Replace existing --scores and --features files and --out results."
+    ),
 ]
 
 
@@ -61,11 +83,12 @@ def evaluate(
 ) -> None:
     """Measure how right models are on labelled crops or videos, side by side, with 95% intervals.
 
-    Crops come with an index (deepkd extract) or in SPLIT/CLASS/; videos are judged as deepkd detect does. With
-    --perturb they are damaged too, by codecs, noise, blur and more, in graded levels; videos before faces are looked
-    for. A video that gets no score counts as INCONCLUSIVE where decisions are counted, and is left out of AUC and the
-    like; one that cannot be read is in no figure. A model is not evaluated on its own training data.
-    Exit codes: 0 done; 1 nothing could be measured; 2 wrong usage; 3 some videos failed.
+    Crops come with an index (deepkd extract) or in SPLIT/CLASS/; videos are judged as deepkd detect
+    does. With --perturb they are damaged too, by codecs, noise, blur and more, in graded levels;
+    videos before faces are looked for. A video that gets no score counts as INCONCLUSIVE where
+    decisions are counted, and is left out of AUC and the like; one that cannot be read is in no
+    figure. A model is not evaluated on its own training data. Exit codes: 0 done; 1 nothing could
+    be measured; 2 wrong usage; 3 some videos failed.
     """
     config = load_config(EvaluateConfig, config_file, **settings)
     from deepkd.cli.progress import name_first, progress, warn
@@ -79,7 +102,13 @@ def evaluate(
     check_spared(filter(None, (scores, features)), _inputs(models, config))
     with progress("evaluate", "scored") as show:
         found = evaluate_files(
-            models, config, features=features is not None, out=out, overwrite=overwrite, warn=warn, progress=show
+            models,
+            config,
+            features=features is not None,
+            out=out,
+            overwrite=overwrite,
+            warn=warn,
+            progress=show,
         )
     document = to_document(found, config)
     if scores:
@@ -114,12 +143,17 @@ def _failed(found: "Sequence[Evaluation]") -> list[str]:
     for each in found:
         unread = [f"{one.row.file}: {one.reason}" for one in each.unjudged if one.answer == "ERROR"]
         harms = [harm for harm in each.perturbed if harm.failed > len(unread)]
-        more = [f"{one.failed - len(unread)} more under {one.perturbation} {one.level:g}" for one in harms]
+        more = [
+            f"{one.failed - len(unread)} more under {one.perturbation} {one.level:g}"
+            for one in harms
+        ]
         named |= dict.fromkeys(unread + more)
     return list(named)
 
 
-def _check_outputs(files: Iterable[Path | None], folders: Iterable[Path | None], *, overwrite: bool) -> None:
+def _check_outputs(
+    files: Iterable[Path | None], folders: Iterable[Path | None], *, overwrite: bool
+) -> None:
     """Refuse what cannot be written before any work is done."""
     for file in filter(None, files):
         check_result(file, overwrite=overwrite)
@@ -133,7 +167,10 @@ def _write(folder: Path, document: Mapping[str, Any]) -> None:
     from deepkd.report.evaluation import evaluation_csv
     from deepkd.report.robustness import draw_robustness
 
-    texts = {RESULT_NAME: json.dumps(document, indent=2) + "\n", "evaluation.csv": evaluation_csv(document)}
+    texts = {
+        RESULT_NAME: json.dumps(document, indent=2) + "\n",
+        "evaluation.csv": evaluation_csv(document),
+    }
     for name, text in texts.items():
         with writing(folder / name) as beside:
             beside.write_text(text, encoding="utf-8")
@@ -155,7 +192,11 @@ def _draw(folder: Path, found: "list[Evaluation]", document: Mapping[str, Any]) 
                 probabilities=one.probabilities,
                 roc=None if one.whole.auc.value is None else roc_points(one.labels, one.logits),
                 auc=one.whole.auc.value,
-                precision=None if one.whole.auc.value is None else precision_points(one.labels, one.logits),
+                precision=(
+                    None
+                    if one.whole.auc.value is None
+                    else precision_points(one.labels, one.logits)
+                ),
                 average_precision=one.whole.average_precision.value,
             )
             for one in found
@@ -169,4 +210,6 @@ def _draw_features(path: Path, found: "list[Evaluation]") -> None:
     from deepkd.report.plots import Panel, draw_features
 
     seen = [(one.name, one.features) for one in found if one.features]
-    draw_features(path, [Panel(name, each.labels, each.points, each.v_score) for name, each in seen])
+    draw_features(
+        path, [Panel(name, each.labels, each.points, each.v_score) for name, each in seen]
+    )

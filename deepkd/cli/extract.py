@@ -15,10 +15,15 @@ if TYPE_CHECKING:
 
 Sources = Annotated[
     list[str],
-    typer.Argument(metavar="SOURCE...", help="Data set folders, files, globs, .csv lists (path,label), or - (stdin)."),
+    typer.Argument(
+        metavar="SOURCE...",
+        help="Data set folders, files, globs, .csv lists (path,label), or - (stdin).",
+    ),
 ]
 Out = Annotated[Path, typer.Option(help="Folder for the crops and their index.csv.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the extraction in --out where it stopped.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on with the extraction in --out where it stopped.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the extraction in --out.")]
 
 
@@ -34,8 +39,9 @@ def extract(
 ) -> None:
     """Cut the faces out of labelled clips, ready for training.
 
-    Reads DFDC, FaceForensics++, Celeb-DF, folders named real and fake, and plain folders; writes crops, index.csv, and
-    splits that share no original. Exit codes: 0 done; 1 nothing could be read; 2 wrong usage; 3 some clips failed.
+    Reads DFDC, FaceForensics++, Celeb-DF, folders named real and fake, and plain folders; writes
+    crops, index.csv, and splits that share no original. Exit codes: 0 done; 1 nothing could be
+    read; 2 wrong usage; 3 some clips failed.
     """
     config = load_config(ExtractConfig, config_file, **settings)
     from deepkd.cli.progress import progress
@@ -43,7 +49,13 @@ def extract(
 
     with progress("extract", "clips") as show:
         summary = extract_crops(
-            sources, out, config, resume=resume, overwrite=overwrite, stdin=sys.stdin.buffer, progress=show
+            sources,
+            out,
+            config,
+            resume=resume,
+            overwrite=overwrite,
+            stdin=sys.stdin.buffer,
+            progress=show,
         )
     _show(summary)
     raise typer.Exit(summary.exit_code)
@@ -61,7 +73,9 @@ def _show(summary: "Summary") -> None:
     resumed = f", {summary.resumed} of them finished before" if summary.resumed else ""
     clips = len(summary.splits.clips)
     index = visible(summary.out / "index.csv")
-    console.print(f"{summary.crops} crops of {clips} clips{resumed}, in {summary.seconds:.1f} s: {index}")
+    console.print(
+        f"{summary.crops} crops of {clips} clips{resumed}, in {summary.seconds:.1f} s: {index}"
+    )
     for heading, pairs in (("no face", summary.no_face), ("failed", summary.failed)):
         name_first(heading, [f"{video}: {why}" for video, why in pairs], out=sys.stdout)
     name_first("warning", summary.warnings)

@@ -12,9 +12,13 @@ from deepkd.settings.data import ForgeConfig
 
 Sources = Annotated[
     list[str],
-    typer.Argument(metavar="SOURCE...", help="Folders, files or globs of real faces, .csv lists, or - (stdin)."),
+    typer.Argument(
+        metavar="SOURCE...", help="Folders, files or globs of real faces, .csv lists, or - (stdin)."
+    ),
 ]
-Out = Annotated[Path, typer.Option(help="Folder for the forgeries and what lists them; empty or new.")]
+Out = Annotated[
+    Path, typer.Option(help="Folder for the forgeries and what lists them; empty or new.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the forgeries in --out.")]
 
 
@@ -29,8 +33,9 @@ def forge(
 ) -> None:
     """Make labelled forgeries from real faces: crops to train on and test with, or clips.
 
-    Crops come with an index.csv that train and evaluate take, clips with a clips.csv that extract and evaluate take;
-    both hold the real faces too. Exit codes: 0 done; 1 nothing could be made; 2 wrong usage; 3 some sources failed.
+    Crops come with an index.csv that train and evaluate take, clips with a clips.csv that extract
+    and evaluate take; both hold the real faces too. Exit codes: 0 done; 1 nothing could be made; 2
+    wrong usage; 3 some sources failed.
     """
     config = load_config(ForgeConfig, config_file, **settings)
     from deepkd.cli.progress import name_first, progress
@@ -40,7 +45,9 @@ def forge(
     from deepkd.video.crops import INDEX_NAME
 
     with progress("forge", "sources") as show:
-        made = make(sources, out, config, overwrite=overwrite, stdin=sys.stdin.buffer, progress=show)
+        made = make(
+            sources, out, config, overwrite=overwrite, stdin=sys.stdin.buffer, progress=show
+        )
     listing = INDEX_NAME if config.kind == "crops" else LIST_NAME
     typer.echo(f"{made.real} real and {made.fake} forged {config.kind}: {visible(out / listing)}")
     name_first("no face", [f"{video}: {why}" for video, why in made.no_face])

@@ -14,7 +14,10 @@ from deepkd.config import Config
 
 ConfigFile = Annotated[
     Path | None,
-    typer.Option("--config", help="TOML file with these settings, or the .config.json that lies beside a result."),
+    typer.Option(
+        "--config",
+        help="TOML file with these settings, or the .config.json that lies beside a result.",
+    ),
 ]
 
 
@@ -53,11 +56,15 @@ def takes_settings(kind: type[Config]) -> Callable[[Callable[..., None]], Callab
                 default=None,
                 annotation=Annotated[hints[item.name] | None, setting_option(kind, item.name)],
             )
-            for item in sorted(dataclasses.fields(kind), key=lambda item: item.name not in kind.__annotations__)
+            for item in sorted(
+                dataclasses.fields(kind), key=lambda item: item.name not in kind.__annotations__
+            )
             if not item.metadata["table"]
         ]
         signature = inspect.signature(command, eval_str=True)
-        own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+        own = [
+            p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD
+        ]
 
         @functools.wraps(command)
         def wrapped(**values: Any) -> None:

@@ -32,7 +32,9 @@ def wrote(path: Path, about: str = "") -> None:
     print(visible(f"wrote {path}{about}"), file=sys.stderr)
 
 
-def name_first(heading: str, texts: Sequence[str], *, rest: str = "more", out: TextIO | None = None) -> None:
+def name_first(
+    heading: str, texts: Sequence[str], *, rest: str = "more", out: TextIO | None = None
+) -> None:
     """A line for each of the first texts, and one that tells how many more there are; on standard error."""
     from deepkd.text import visible
 
@@ -68,11 +70,24 @@ def progress(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
 @contextmanager
 def _bar(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+    )
     rate = TextColumn("{task.fields[rate]}")
-    with Progress(*columns, rate, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+    with Progress(
+        *columns, rate, TimeRemainingColumn(), console=Console(stderr=True), transient=True
+    ) as bar:
         task = bar.add_task(what, total=None, rate="")
         pace = _Pace()
 

@@ -13,14 +13,22 @@ from deepkd.settings.compression import PruneConfig
 
 @takes_settings(PruneConfig)
 def prune(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Trained model: a run folder, a .safetensors or .pth.")],
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", help="Trained model: a run folder, a .safetensors or .pth."),
+    ],
     *,
-    data: Annotated[Path, typer.Option(help="Crops that show what channels are worth, and to fine-tune on.")],
+    data: Annotated[
+        Path, typer.Option(help="Crops that show what channels are worth, and to fine-tune on.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the pruned model.")],
     teacher: Annotated[
         list[Path] | None,
         typer.Option(
-            help="What teaches after each step, as in distill; several speak with their mean. RUN unless given."
+            help=(
+                "What teaches after each step, as in distill; several speak with their mean. RUN"
+                " unless given."
+            )
         ),
     ] = None,
     resume: Resume = False,
@@ -29,9 +37,10 @@ def prune(
 ) -> None:
     """Take away the channels that a network misses least, until it is small enough.
 
-    With --epochs the unpruned network, or each --teacher, teaches the pruned one after each step. Without, go on with
-    `deepkd distill --student NAME --init OUT --teacher RUN`, or on labels alone with `deepkd train --model NAME --init
-    OUT`. Widths stay multiples of 8 and travel with the weights.
+    With --epochs the unpruned network, or each --teacher, teaches the pruned one after each step.
+    Without, go on with `deepkd distill --student NAME --init OUT --teacher RUN`, or on labels alone
+    with `deepkd train --model NAME --init OUT`. Widths stay multiples of 8 and travel with the
+    weights.
     """
     config = load_config(PruneConfig, config_file, **settings)
     from rich.console import Console
@@ -49,7 +58,14 @@ def prune(
             console.print(f"[yellow]warning:[/] {line}", highlight=False)
     teachers = [load_checkpoint(path) for path in teacher or []]
     pruned = prune_in_steps(
-        load_checkpoint(run), data, out, config, follow=following, teachers=teachers, resume=resume, warn=warn
+        load_checkpoint(run),
+        data,
+        out,
+        config,
+        follow=following,
+        teachers=teachers,
+        resume=resume,
+        warn=warn,
     )
     size = f"{pruned.params:,} parameters, {pruned.macs / 1e6:.1f} M multiply-accumulates"
     taken_ms = pruned.metadata["pruned"]["measured_ms"]

@@ -1,6 +1,7 @@
 """Start: the program's door. `detect` begins to decode its first clip before the command line is even understood.
 
-Loading what understands it takes longer than loading what decodes, and the decoder needs no options to begin with.
+Loading what understands it takes longer than loading what decodes, and the decoder needs no options
+to begin with.
 """
 
 import os
@@ -18,16 +19,21 @@ if TYPE_CHECKING:
     from deepkd.video.readahead import ReadAhead
 
 SWITCH_S = 1e-4
-"""How long the decoding thread waits for Python at most, between packets, while imports hold it; 5 ms each add up."""
+"""How long the decoding thread waits for Python at most, between packets, while imports hold it; 5
+ms each add up."""
 FIRST_S = 0.15
-"""How long the imports wait for the first frame: beside them it took 0.3 s, alone it takes 0.05 s."""
+"""How long the imports wait for the first frame: beside them it took 0.3 s, alone it takes 0.05
+s."""
 _early: "list[ReadAhead]" = []
 """The video whose decoding has begun, until somebody takes it."""
 
 
 def main() -> None:
     """Run the command line."""
-    for number in {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}:  # Windows has no SIGHUP
+    for number in {
+        signal.SIGTERM,
+        getattr(signal, "SIGHUP", signal.SIGTERM),
+    }:  # Windows has no SIGHUP
         if signal.getsignal(number) is signal.SIG_DFL:  # `nohup` has it ignored
             signal.signal(number, _interrupt)
     try:
@@ -53,7 +59,11 @@ def begun(path: Path | None, config: "DetectConfig") -> "ReadAhead | None":
     What has begun for nothing is ended.
     """
     usual = type(config)()
-    if _early and _early[0].path == path and (config.frames, config.every_s) == (usual.frames, usual.every_s):
+    if (
+        _early
+        and _early[0].path == path
+        and (config.frames, config.every_s) == (usual.frames, usual.every_s)
+    ):
         return _early.pop()
     _drop()
     return None
@@ -64,7 +74,9 @@ def _begin(words: Sequence[str]) -> None:
     clip = _first_clip(words[1:]) if words[:1] == ["detect"] else None
     if clip is None or {"-h", "--help"} & {*words}:
         return
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy has no need of threads that take time to start
+    os.environ.setdefault(
+        "OPENBLAS_NUM_THREADS", "1"
+    )  # NumPy has no need of threads that take time to start
     from deepkd.video.frames import evenly
     from deepkd.video.readahead import ReadAhead
 

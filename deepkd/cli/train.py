@@ -12,12 +12,16 @@ from deepkd.settings.training import TrainConfig
 Data = Annotated[
     Path,
     typer.Option(
-        help="Crops to train on: a folder with index.csv whose splits are train and val, or pictures in train/CLASS/ "
-        "and val/CLASS/, where CLASS is real or fake or one of any two names."
+        help=(
+            "Crops to train on: a folder with index.csv whose splits are train and val, or pictures"
+            " in train/CLASS/ and val/CLASS/, where CLASS is real or fake or one of any two names."
+        )
     ),
 ]
 Run = Annotated[Path, typer.Option(help="Folder of the run: weights, metrics, curves, settings.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out where it stopped.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on with the run in --out where it stopped.")
+]
 
 
 @takes_settings(TrainConfig)
@@ -31,9 +35,9 @@ def train(
 ) -> None:
     """Train a teacher, or any model of the registry or of timm, on labelled crops.
 
-    Writes the best weights by validation AUC, or the last (model.safetensors), metrics.jsonl, curves.png and
-    config.json. Start it under `torchrun` to use several GPUs or processes. Ctrl-C ends it after its step, with a
-    checkpoint to --resume from; a second one at once.
+    Writes the best weights by validation AUC, or the last (model.safetensors), metrics.jsonl,
+    curves.png and config.json. Start it under `torchrun` to use several GPUs or processes. Ctrl-C
+    ends it after its step, with a checkpoint to --resume from; a second one at once.
     """
     config = load_config(TrainConfig, config_file, **settings)
     from deepkd.cli.training import following, warn

@@ -35,12 +35,15 @@ def following(run: Path, what: str) -> Iterator[Callable[["Progress"], None]]:
             else:
                 figures = now.validation
                 console.print(
-                    f"epoch {now.epoch}: loss {figures['train_loss']:.4f}, validation AUC {figures['val_auc']:.4f}, "
-                    f"log loss {figures['val_log_loss']:.4f}",
+                    f"epoch {now.epoch}: loss {figures['train_loss']:.4f}, validation AUC"
+                    f" {figures['val_auc']:.4f}, log loss {figures['val_log_loss']:.4f}",
                     highlight=False,
                 )
                 for name, share in drowning(figures).items():
-                    advice = f"{escape(name)} makes {share:.0%} of the gradient and drowns the others; lower its weight"
+                    advice = (
+                        f"{escape(name)} makes {share:.0%} of the gradient and drowns the others;"
+                        " lower its weight"
+                    )
                     console.print(f"[yellow]warning:[/] {advice}", highlight=False)
 
         yield report
@@ -59,6 +62,14 @@ def warn(message: str) -> None:
 
 def drowning(figures: Mapping[str, Any]) -> dict[str, float]:
     """The term whose gradient is longer than `DROWNS` of all terms' lengths together -> its share; {} when none is."""
-    norms = {name.removeprefix("gradient_"): norm for name, norm in figures.items() if name.startswith("gradient_")}
+    norms = {
+        name.removeprefix("gradient_"): norm
+        for name, norm in figures.items()
+        if name.startswith("gradient_")
+    }
     total = sum(norms.values())
-    return {name: norm / total for name, norm in norms.items() if len(norms) > 1 and norm > DROWNS * total}
+    return {
+        name: norm / total
+        for name, norm in norms.items()
+        if len(norms) > 1 and norm > DROWNS * total
+    }

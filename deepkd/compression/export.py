@@ -25,10 +25,12 @@ from deepkd.text import first_sentence
 
 OPSET = 17
 TRACED = 2
-"""Crops that the tracer sees; logits are compared on another number of them, so that no batch size is baked in."""
+"""Crops that the tracer sees; logits are compared on another number of them, so that no batch size
+is baked in."""
 TOLERANCE = 1e-4
-"""Largest difference between torch's and ONNX Runtime's logits that an export may show, as a share of the largest logit
-where that is over 1: single precision has seven digits, wherever the point is."""
+"""Largest difference between torch's and ONNX Runtime's logits that an export may show, as a share
+of the largest logit where that is over 1: single precision has seven digits, wherever the point
+is."""
 
 
 class Folded(nn.Module):
@@ -54,8 +56,9 @@ class Folded(nn.Module):
 class Located(Folded):
     """Likewise, and where it comes from: the logit of each place of the crop, (N, h, w), whose mean is the logit.
 
-    For models that end in a map of features, its mean and a linear layer: there the two may change places. (Zhou et
-    al., Learning Deep Features for Discriminative Localization, 2016: the class activation map.)
+    For models that end in a map of features, its mean and a linear layer: there the two may change
+    places. (Zhou et al., Learning Deep Features for Discriminative Localization, 2016: the class
+    activation map.)
     """
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
@@ -63,7 +66,9 @@ class Located(Folded):
         module: Any = self.module
         features = module.forward_features(self.views(crops))
         last = module.get_classifier()
-        evidence = nn.functional.conv2d(features, last.weight[:, :, None, None], last.bias).squeeze(1)
+        evidence = nn.functional.conv2d(features, last.weight[:, :, None, None], last.bias).squeeze(
+            1
+        )
         return evidence.mean((1, 2)), evidence
 
 
@@ -83,7 +88,9 @@ def folded(model: TorchModel, example: Tensor) -> Folded:
             difference = float((evidence.mean((1, 2)) - expected).abs().max())
         except (AttributeError, TypeError, RuntimeError, IndexError):  # a model of another build
             return plain
-    return located if logit.shape == example.shape[:1] and difference <= _allowed(expected) else plain
+    return (
+        located if logit.shape == example.shape[:1] and difference <= _allowed(expected) else plain
+    )
 
 
 def export_onnx(model: TorchModel, path: Path, *, verify: bool = True) -> Path:
@@ -92,17 +99,20 @@ def export_onnx(model: TorchModel, path: Path, *, verify: bool = True) -> Path:
     Its outputs are `logit` and, for models whose build allows it (see `Located`), `evidence`.
 
     Args:
-        model: trained, or untrained to measure its speed only: a `Scorer` refuses to load such a file.
+        model: trained, or untrained to measure its speed only: a `Scorer` refuses to load such a
+            file.
         path: where to write.
         verify: compare ONNX Runtime's logits with torch's first.
 
     Raises:
-        ModelError: torch cannot export it, the logits differ by more than `TOLERANCE`, or it takes no other number
-            of crops than it was traced on.
+        ModelError: torch cannot export it, the logits differ by more than `TOLERANCE`, or it takes
+            no other number of crops than it was traced on.
         OutputError: it cannot be written.
     """
     size = model.format.size
-    example = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, size, size, 3), np.uint8))
+    example = torch.from_numpy(
+        np.random.default_rng(0).integers(0, 256, (3, size, size, 3), np.uint8)
+    )
     network = folded(model, example)
     outputs = ["logit", "evidence"] if isinstance(network, Located) else ["logit"]
     with writing(path) as beside:
@@ -131,15 +141,28 @@ def export_torchscript(model: TorchModel, path: Path) -> Path:
         OutputError: it cannot be written.
     """
     size = model.format.size
-    example = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, size, size, 3), np.uint8))
+    example = torch.from_numpy(
+        np.random.default_rng(0).integers(0, 256, (3, size, size, 3), np.uint8)
+    )
     network = Folded(model.module, model.format).to("cpu")
-    with writing(path) as beside, evaluating(network), torch.no_grad(), exporting(model.name, "TorchScript"):
+    with (
+        writing(path) as beside,
+        evaluating(network),
+        torch.no_grad(),
+        exporting(model.name, "TorchScript"),
+    ):
         traced = torch.jit.trace(network, example[:TRACED])
         written = io.BytesIO()  # torch ends the process where it cannot write to a file
-        torch.jit.save(traced, written, _extra_files={METADATA_KEY: json.dumps(onnx_metadata(model))})
+        torch.jit.save(
+            traced, written, _extra_files={METADATA_KEY: json.dumps(onnx_metadata(model))}
+        )
         beside.write_bytes(written.getvalue())
         expected = network(example)
-        _refuse((torch.jit.load(beside)(example) - expected).abs().max().item(), _allowed(expected), "TorchScript")
+        _refuse(
+            (torch.jit.load(beside)(example) - expected).abs().max().item(),
+            _allowed(expected),
+            "TorchScript",
+        )
     return path
 
 
@@ -152,14 +175,16 @@ def exporting(name: str, what: str) -> Iterator[None]:
     """
     try:
         with _unprinted(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on constants that are constant, and on its newer formats
+            warnings.simplefilter(
+                "ignore"
+            )  # on constants that are constant, and on its newer formats
             yield
     except (DeepKDError, OSError):  # a full disk is no fault of the network's
         raise
     except Exception as error:  # torch has no base of its own for them
         raise ModelError(
-            f"{name}: cannot be exported as {what} ({first_sentence(error)}); train it with another --image-size, "
-            "or choose another architecture"
+            f"{name}: cannot be exported as {what} ({first_sentence(error)}); train it with another"
+            " --image-size, or choose another architecture"
         ) from error
 
 
@@ -206,10 +231,13 @@ def _verify(path: Path, network: Folded, example: Tensor) -> None:
         difference = float(np.abs(scorer.logits(crops) - expected).max())
     except Exception as error:  # the runtime raises its own unrelated classes
         raise ModelError(
-            f"export refused: traced on {TRACED} crops, it fails on {len(crops)}; make the network take any batch"
+            f"export refused: traced on {TRACED} crops, it fails on {len(crops)}; make the network"
+            " take any batch"
         ) from error
     if scorer.has_evidence:
-        difference = max(difference, float(np.abs(scorer.evidence(crops)[1].mean((1, 2)) - expected).max()))
+        difference = max(
+            difference, float(np.abs(scorer.evidence(crops)[1].mean((1, 2)) - expected).max())
+        )
     _refuse(difference, _allowed(reference), "ONNX Runtime")
 
 
@@ -221,10 +249,16 @@ def _allowed(logits: Tensor) -> float:
 def _refuse(difference: float, allowed: float, what: str) -> None:
     """Raise unless the difference is a number and small."""
     if not (math.isfinite(difference) and difference <= allowed):
-        raise ModelError(f"export refused: {what}'s logits differ from torch's by {difference:.1e} > {allowed:.1e}")
+        raise ModelError(
+            f"export refused: {what}'s logits differ from torch's by {difference:.1e} >"
+            f" {allowed:.1e}"
+        )
 
 
-FORMATS: dict[str, Callable[[TorchModel, Path], Path]] = {"onnx": export_onnx, "torchscript": export_torchscript}
+FORMATS: dict[str, Callable[[TorchModel, Path], Path]] = {
+    "onnx": export_onnx,
+    "torchscript": export_torchscript,
+}
 """`--format` -> what writes the file; `deepkd detect` takes ONNX."""
 ENDINGS = {"onnx": (".onnx",), "torchscript": (".pt", ".ts")}
 """`--format` -> what its files may end in."""

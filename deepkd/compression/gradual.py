@@ -22,7 +22,17 @@ from deepkd.settings.training import DistillConfig, FittingConfig
 from deepkd.training.engine import CONFIG_FILE, Progress
 from deepkd.training.validation import calibrate, check_validation
 
-DECIDING = ("params", "macs_m", "latency_ms", "criterion", "penalty", "samples", "steps", "limit", "seed")
+DECIDING = (
+    "params",
+    "macs_m",
+    "latency_ms",
+    "criterion",
+    "penalty",
+    "samples",
+    "steps",
+    "limit",
+    "seed",
+)
 """Settings that decide what is cut; besides them, the model itself."""
 Follow = Callable[[Path, str], AbstractContextManager[Callable[[Progress], None]]]
 """Given a run folder and what happens there: what to report the training's progress to."""
@@ -47,18 +57,24 @@ def prune_in_steps(
         out: folder.
         config: target, criterion, fine-tuning.
         follow: see `Follow`.
-        teachers: they teach what is left after each step with their mean; `model` itself unless given.
-        resume: go on where an earlier call was stopped: what its steps cut stays cut, what they taught stays taught.
+        teachers: they teach what is left after each step with their mean; `model` itself unless
+            given.
+        resume: go on where an earlier call was stopped: what its steps cut stays cut, what they
+            taught stays taught.
         warn: told what `check_held_out` finds odd.
 
     Raises:
         DataError: the crops cannot be used.
-        ModelError, ConfigError: as `prune`; `model` is within the target already; teachers are given and no epochs to
-            teach in; or what shall be gone on with was cut from another model or with other settings.
-        OutputError: `out` holds a model already, or steps that shall not be gone on with, or cannot be written.
+        ModelError, ConfigError: as `prune`; `model` is within the target already; teachers are
+            given and no epochs to teach in; or what shall be gone on with was cut from another
+            model or with other settings.
+        OutputError: `out` holds a model already, or steps that shall not be gone on with, or cannot
+            be written.
     """
     if teachers and not config.epochs:
-        raise ConfigError("epochs=0 leaves a teacher nothing to teach; give --epochs, or leave --teacher out")
+        raise ConfigError(
+            "epochs=0 leaves a teacher nothing to teach; give --epochs, or leave --teacher out"
+        )
     _check_out(out, goes_on=resume and config.epochs > 0)
     crops, val = _crops(data, config, [model, *teachers], warn)
     current = model
@@ -70,7 +86,9 @@ def prune_in_steps(
         if config.epochs:
             if begun is None:
                 save_model(current, _start_of(run))
-            current = _fine_tuned(current, teachers or [model], data, run, config, follow, resume=resume)
+            current = _fine_tuned(
+                current, teachers or [model], data, run, config, follow, resume=resume
+            )
             current.module.cpu()  # where channels are weighed and cut
     if not config.epochs:
         calibrate(current, val)
@@ -79,9 +97,14 @@ def prune_in_steps(
     return current
 
 
-def _crops(data: Path, config: PruneConfig, earlier: Sequence[TorchModel], warn: Warn) -> tuple[CropSet, CropSet]:
+def _crops(
+    data: Path, config: PruneConfig, earlier: Sequence[TorchModel], warn: Warn
+) -> tuple[CropSet, CropSet]:
     """What shows channels' worth and is fine-tuned on, and what is held out, of which `earlier` models know nothing."""
-    crops, val = load_crops(data, "train", limit=config.limit), load_crops(data, "val", limit=config.val_limit)
+    crops, val = (
+        load_crops(data, "train", limit=config.limit),
+        load_crops(data, "val", limit=config.val_limit),
+    )
     if config.criterion == "taylor":  # the others look at no crops
         fewer = ", a larger --limit" if config.limit else ""
         advice = f"to show what channels are worth; give another --data{fewer} or --criterion"
@@ -110,13 +133,18 @@ def _targets(model: TorchModel, config: PruneConfig) -> list[Target]:
 
     shares = [step / config.steps for step in range(1, config.steps + 1)]
     wanted_macs = None if config.macs_m is None else config.macs_m * 1e6
-    return [Target(at(model.params, config.params, share), at(model.macs, wanted_macs, share)) for share in shares]
+    return [
+        Target(at(model.params, config.params, share), at(model.macs, wanted_macs, share))
+        for share in shares
+    ]
 
 
 def _is_reached(model: TorchModel, limit_ms: float | None, config: PruneConfig) -> bool:
     """Whether a model that keeps to the limit of a step is all that is wanted in the end."""
     small = _targets(model, config)[-1].excess(model.params, model.macs) <= 1
-    return small and (limit_ms is None or config.latency_ms is None or limit_ms <= config.latency_ms)
+    return small and (
+        limit_ms is None or config.latency_ms is None or limit_ms <= config.latency_ms
+    )
 
 
 def _limits_ms(model: TorchModel, config: PruneConfig) -> list[float | None]:
@@ -125,7 +153,10 @@ def _limits_ms(model: TorchModel, config: PruneConfig) -> list[float | None]:
         return [None] * config.steps
     have = latency_ms(model)
     less = min(1.0, config.latency_ms / have)
-    return [*(have * less ** (step / config.steps) for step in range(1, config.steps)), config.latency_ms]
+    return [
+        *(have * less ** (step / config.steps) for step in range(1, config.steps)),
+        config.latency_ms,
+    ]
 
 
 def _start_of(run: Path) -> Path:
@@ -145,7 +176,9 @@ def _begun(run: Path, source: TorchModel, config: PruneConfig) -> TorchModel | N
     other = [name for name in DECIDING if then.get(name) != now[name]]
     if other:
         named = ", ".join(f"{name}={then.get(name)}" for name in other)
-        raise ConfigError(f"{run}: was cut with {named}; give the same settings to go on, or another --out")
+        raise ConfigError(
+            f"{run}: was cut with {named}; give the same settings to go on, or another --out"
+        )
     return model
 
 
@@ -166,9 +199,13 @@ def _shrunk(
     else:
         pruned, taken_ms = prune_to_latency(model, worth, target, limit_ms, penalty=config.penalty)
     if pruned.params == source.params and _is_reached(source, limit_ms, config):
-        raise ConfigError(f"nothing to prune: {source.name} is within the target already; give a lower one")
+        raise ConfigError(
+            f"nothing to prune: {source.name} is within the target already; give a lower one"
+        )
     made_of = {"from": source.name, "from_sha256": source.sha256}
-    kept = {key: value for key, value in pruned.metadata.items() if key != "validation"}  # of the whole network
+    kept = {
+        key: value for key, value in pruned.metadata.items() if key != "validation"
+    }  # of the whole network
     about = {**config.recipe(), **made_of, "measured_ms": taken_ms and round(taken_ms, 4)}
     return dataclasses.replace(pruned, metadata={**kept, "pruned": about})
 

@@ -45,7 +45,8 @@ def rounded(node: Any, weights: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
 def weights_only(source: Path, out: Path) -> None:
     """The weights as int8 with a scale per channel, which the runtime multiplies back when it loads the file.
 
-    Arithmetic stays float32. Depthwise convolutions stay as they are: they hold few weights and suffer most.
+    Arithmetic stays float32. Depthwise convolutions stay as they are: they hold few weights and
+    suffer most.
     """
     graph = onnx.load(source)
     done: dict[str, str] = {}
@@ -72,7 +73,9 @@ def _stored_as_int8(graph: Any, node: Any, tensor: Any) -> str:
     for step in reversed(steps):
         graph.graph.node.insert(0, step)
     values = {"int8": whole, "scale": scale}
-    graph.graph.initializer.extend(numpy_helper.from_array(value, names[part]) for part, value in values.items())
+    graph.graph.initializer.extend(
+        numpy_helper.from_array(value, names[part]) for part, value in values.items()
+    )
     return names["float"]
 
 

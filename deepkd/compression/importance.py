@@ -1,7 +1,7 @@
 """CRITERIA: what a channel is worth to a network, before it is pruned.
 
-Each gives one number per channel for each batch norm of the network, whose outputs are its feature maps; a group of
-channels that can only go together is worth the sum of theirs.
+Each gives one number per channel for each batch norm of the network, whose outputs are its feature
+maps; a group of channels that can only go together is worth the sum of theirs.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,7 +28,9 @@ Samples = tuple[Tensor, Tensor]
 class Criterion(Protocol):
     """What each channel is worth, found out with labelled crops and, where chance has a part, from a seed."""
 
-    def __call__(self, model: TorchModel, samples: Iterator[Samples], *, seed: int = 0) -> Importance:
+    def __call__(
+        self, model: TorchModel, samples: Iterator[Samples], *, seed: int = 0
+    ) -> Importance:
         """The importance of the channels behind every batch norm."""
 
 
@@ -65,7 +67,8 @@ def drawn_rows(crops: CropSet, count: int, *, seed: int = 0) -> list[int]:
 def taylor(model: TorchModel, samples: Iterator[Samples], *, seed: int = 0) -> Importance:
     """The first-order change of the loss when a feature map is set to zero (Molchanov et al. 2017, arXiv:1611.06440).
 
-    Eq. 8: `|1/M sum_m (dC/dz_m) z_m|` over the M places of a map, averaged over samples; C is the cross-entropy.
+    Eq. 8: `|1/M sum_m (dC/dz_m) z_m|` over the M places of a map, averaged over samples; C is the
+    cross-entropy.
     """
     totals: Importance = {}
     with evaluating(model.module), _watched(model.module, totals):
@@ -122,7 +125,10 @@ def magnitude(model: TorchModel, samples: Iterator[Samples], *, seed: int = 0) -
 def chance(model: TorchModel, samples: Iterator[Samples], *, seed: int = 0) -> Importance:
     """Random numbers of their own generator: what a criterion must beat."""
     draw = np.random.default_rng(seed)
-    return {name: torch.from_numpy(draw.random(layer.num_features)) for name, layer in _norms(model.module)}
+    return {
+        name: torch.from_numpy(draw.random(layer.num_features))
+        for name, layer in _norms(model.module)
+    }
 
 
 def _norms(module: nn.Module) -> Iterator[tuple[str, nn.BatchNorm2d]]:

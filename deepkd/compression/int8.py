@@ -1,7 +1,8 @@
 """Static int8 for ONNX Runtime: activations as unsigned, weights as signed bytes, ranges from real crops.
 
-What serves one network harms another, so there are several recipes; the one whose logits stay closest to float32's on
-the calibration crops is taken. No label and no crop of the split that judges has a part in that choice.
+What serves one network harms another, so there are several recipes; the one whose logits stay
+closest to float32's on the calibration crops is taken. No label and no crop of the split that
+judges has a part in that choice.
 """
 
 import contextlib
@@ -73,7 +74,9 @@ def to_int8(
     """
     scorer = Scorer.load(source, threads=threads)
     expected = scorer.logits(crops)
-    batches = [scorer.format.batch(crops[start : start + FEED]) for start in range(0, len(crops), FEED)]
+    batches = [
+        scorer.format.batch(crops[start : start + FEED]) for start in range(0, len(crops), FEED)
+    ]
     with scratch() as folder:
         prepared = prepare(source, folder)
         distances: dict[str, float] = {}
@@ -84,7 +87,9 @@ def to_int8(
             kept = kept_in_float(prepared, RECIPES[name], crops, threads=threads)
             _quantise(prepared, files[name], batches, RECIPES[name], kept)
             finish(files[name], source, "int8", recipe=name, crops=len(crops))
-            distances[name] = _distance(Scorer.load(files[name], threads=threads).logits(crops), expected)
+            distances[name] = _distance(
+                Scorer.load(files[name], threads=threads).logits(crops), expected
+            )
         best = min(distances, key=lambda name: np.nan_to_num(distances[name], nan=np.inf))
         shutil.copyfile(files[best], out)
     return distances
@@ -101,7 +106,9 @@ def prepare(source: Path, folder: Path) -> Path:
     return prepared
 
 
-def _quantise(prepared: Path, out: Path, batches: Sequence[Image], recipe: Recipe, kept: list[str]) -> None:
+def _quantise(
+    prepared: Path, out: Path, batches: Sequence[Image], recipe: Recipe, kept: list[str]
+) -> None:
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
     with _quiet():
@@ -135,7 +142,9 @@ def _reader(batches: Sequence[Image]) -> object:
     return Reader()
 
 
-def kept_in_float(prepared: Path, recipe: Recipe, crops: Sequence[Image], *, threads: int | None = None) -> list[str]:
+def kept_in_float(
+    prepared: Path, recipe: Recipe, crops: Sequence[Image], *, threads: int | None = None
+) -> list[str]:
     """The names of the layers that a recipe leaves in float32."""
     layers = [node.name for node, _ in weighted_layers(onnx.load(prepared))]
     kept: set[str] = {*layers[:1], *_last_layers(prepared)} if recipe.float_ends else set()
@@ -168,7 +177,9 @@ def sensitivity(
     """Layer -> how far the logits move (RMS) when the weights of that layer alone are rounded to int8."""
     expected = Scorer.load(source, threads=threads).logits(crops)
     return {
-        layer: _distance(Scorer(source, disturbed(source, layer), threads=threads).logits(crops), expected)
+        layer: _distance(
+            Scorer(source, disturbed(source, layer), threads=threads).logits(crops), expected
+        )
         for layer in layers
     }
 

@@ -23,8 +23,13 @@ ROUNDS = 6
 def latencies_ms(models: Sequence[TorchModel]) -> list[float]:
     """Median milliseconds of one crop in ONNX Runtime on all cores, after a warm-up, the models taken in turn."""
     with scratch() as folder:
-        files = [export_onnx(model, folder / f"{index}.onnx", verify=False) for index, model in enumerate(models)]
-        timings = take_turns([Scorer.load(file, threads=cores()) for file in files], runs=RUNS, batch=1)
+        files = [
+            export_onnx(model, folder / f"{index}.onnx", verify=False)
+            for index, model in enumerate(models)
+        ]
+        timings = take_turns(
+            [Scorer.load(file, threads=cores()) for file in files], runs=RUNS, batch=1
+        )
     return [float(np.median(timing.single)) * 1000 for timing in timings]
 
 
@@ -44,9 +49,10 @@ def prune_to_latency(
 ) -> tuple[TorchModel, float]:
     """The largest network found on the way of pruning that takes at most `limit_ms`, and what it takes.
 
-    Candidates of fewer and fewer multiply-accumulates are exported and timed; each round halves the range in which the
-    largest fast enough one must lie. Of many timings the lucky ones pass, so those that passed are timed once more, the
-    largest first, until one passes again: that second time is what the network takes.
+    Candidates of fewer and fewer multiply-accumulates are exported and timed; each round halves the
+    range in which the largest fast enough one must lie. Of many timings the lucky ones pass, so
+    those that passed are timed once more, the largest first, until one passes again: that second
+    time is what the network takes.
 
     Args:
         model: what to prune.
@@ -71,7 +77,9 @@ def prune_to_latency(
     for candidate in reversed(passed):
         if (taken := measure(candidate)) <= limit_ms:
             return candidate, taken
-    took = f"the fastest took {min(times.values()):.3g} ms" + (", but longer when timed again" if passed else "")
+    took = f"the fastest took {min(times.values()):.3g} ms" + (
+        ", but longer when timed again" if passed else ""
+    )
     raise ConfigError(f"latency_ms={limit_ms:g}: cannot be reached by pruning {model.name}; {took}")
 
 
@@ -86,15 +94,18 @@ def _fast_enough(
 ) -> list[TorchModel]:
     """The candidates that were fast enough, smallest first.
 
-    `times` has the milliseconds of networks by their multiply-accumulates, at first that of what has to shrink. Those
-    of the candidates are added; where two targets prune to the same network, it is timed once.
+    `times` has the milliseconds of networks by their multiply-accumulates, at first that of what
+    has to shrink. Those of the candidates are added; where two targets prune to the same network,
+    it is timed once.
     """
     passed: list[TorchModel] = []
     low, high = 0.0, float(max(times))
     for _ in range(ROUNDS):
         middle = (low + high) / 2
         try:
-            candidate = prune(model, importance, Target(target.params, round(middle)), penalty=penalty)
+            candidate = prune(
+                model, importance, Target(target.params, round(middle)), penalty=penalty
+            )
         except ConfigError:  # so small it cannot get
             low = middle
             continue

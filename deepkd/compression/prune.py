@@ -1,9 +1,10 @@
 """Pruning: take away the channels that a network misses least, until it is small enough.
 
-Channels that can only go together (through additions and depthwise convolutions) form a group; Torch-Pruning's
-dependency graph (Fang et al. 2023, arXiv:2301.12900) finds the groups. Per layer, importances are divided by their L2
-norm, so that layers can be compared (Molchanov et al. 2017, arXiv:1611.06440, eq. 11). Groups shrink in blocks of 8
-channels: CPUs compute widths in between no faster.
+Channels that can only go together (through additions and depthwise convolutions) form a group;
+Torch-Pruning's dependency graph (Fang et al. 2023, arXiv:2301.12900) finds the groups. Per layer,
+importances are divided by their L2 norm, so that layers can be compared (Molchanov et al. 2017,
+arXiv:1611.06440, eq. 11). Groups shrink in blocks of 8 channels: CPUs compute widths in between no
+faster.
 """
 
 import copy
@@ -21,7 +22,9 @@ from deepkd.errors import ConfigError, ModelError
 from deepkd.models.registry import TorchModel, evaluating
 from deepkd.models.widths import Widths, as_lists, can_shrink, resize, widths_of
 
-JOINTS = tuple(getattr(torch_pruning.ops, name) for name in ("_ConcatOp", "_SplitOp", "_SliceOp", "_UnbindOp"))
+JOINTS = tuple(
+    getattr(torch_pruning.ops, name) for name in ("_ConcatOp", "_SplitOp", "_SliceOp", "_UnbindOp")
+)
 """Where channels are joined with others or split: even a part that begins at 0 is not the whole."""
 
 BLOCK = 8
@@ -71,11 +74,12 @@ def prune(
     """A copy of `model` without its least important channels, within `target`; it needs fine-tuning afterwards.
 
     Args:
-        model: a network of convolutions and batch norms. Layers that the graph cannot follow stay as they are.
+        model: a network of convolutions and batch norms. Layers that the graph cannot follow stay
+            as they are.
         importance: of the channels, from `CRITERIA`.
         target: what must be reached.
-        penalty: lambda of Molchanov et al. (sect. 2.2): a channel's worth less `penalty` times the million
-            multiply-accumulates that it costs.
+        penalty: lambda of Molchanov et al. (sect. 2.2): a channel's worth less `penalty` times the
+            million multiply-accumulates that it costs.
 
     Raises:
         ModelError: nothing in the network can be pruned.
@@ -87,7 +91,9 @@ def prune(
     graph = _graph(module, example)
     groups = _groups(graph, module, importance, places, penalty, example)
     if not groups:
-        needs = "it needs convolutions with batch norms, plain or depthwise, not in groups of channels"
+        needs = (
+            "it needs convolutions with batch norms, plain or depthwise, not in groups of channels"
+        )
         raise ModelError(f"{model.name}: no channels that can be pruned; {needs}")
     layers = list(module.modules())
     size = _size(layers, places)
@@ -97,7 +103,10 @@ def prune(
         open_groups = [group for group in groups if len(group.worth) > BLOCK]
         if not open_groups:
             at_least = f"{size[0]:,} parameters and {size[1] / 1e6:.1f} M multiply-accumulates"
-            raise ConfigError(f"the target cannot be reached by pruning: at the least, {model.name} has {at_least}")
+            raise ConfigError(
+                f"the target cannot be reached by pruning: at the least, {model.name} has"
+                f" {at_least}"
+            )
         group = min(open_groups, key=lambda group: group.block()[0])
         channels = group.block()[1]
         graph.get_pruning_group(group.root, torch_pruning.prune_conv_out_channels, channels).prune()
@@ -112,7 +121,9 @@ def prune(
 def _check_rebuilt(model: TorchModel, pruned: nn.Module, widths: Widths) -> None:
     """Refuse what nobody could load again: the network with these widths must be the pruned one."""
     again = copy.deepcopy(model.module).cpu().eval()
-    crop = torch.rand(1, 3, model.format.size, model.format.size, generator=torch.Generator().manual_seed(0))
+    crop = torch.rand(
+        1, 3, model.format.size, model.format.size, generator=torch.Generator().manual_seed(0)
+    )
     try:
         resize(again, widths)
         again.load_state_dict(pruned.state_dict())
@@ -121,7 +132,10 @@ def _check_rebuilt(model: TorchModel, pruned: nn.Module, widths: Widths) -> None
     except (RuntimeError, ZeroDivisionError):  # shapes that do not fit one another
         same = False
     if not same:
-        advice = "its channels are joined or split in a way that pruning cannot follow; prune another architecture"
+        advice = (
+            "its channels are joined or split in a way that pruning cannot follow; prune another"
+            " architecture"
+        )
         raise ModelError(f"{model.name}: what is left cannot be built again: {advice}")
 
 
@@ -152,10 +166,18 @@ def _groups(
         known = [importance[name] for name in norms if len(importance[name]) == root.out_channels]
         if not all(can_shrink(layer) for layer in layers if isinstance(layer, nn.Conv2d)):
             continue
-        plain = all(item.idxs == list(range(root.out_channels)) for item in group) and not layers & joints
+        plain = (
+            all(item.idxs == list(range(root.out_channels)) for item in group)
+            and not layers & joints
+        )
         if known and (plain or (root.out_channels > BLOCK and trial.follows(names[root]))):
-            worth = torch.stack([values / values.norm().clamp_min(1e-12) for values in known]).sum(0)
-            sides = {(item.dep.target.module, graph.is_out_channel_pruning_fn(item.dep.handler)) for item in group}
+            worth = torch.stack([values / values.norm().clamp_min(1e-12) for values in known]).sum(
+                0
+            )
+            sides = {
+                (item.dep.target.module, graph.is_out_channel_pruning_fn(item.dep.handler))
+                for item in group
+            }
             found.append(_Group(root, worth - penalty * _channel_macs(sides, places) / 1e6))
     return found
 
@@ -163,9 +185,10 @@ def _groups(
 class _Trial:
     """Whether the graph finds a convolution's channels wherever they are flattened, joined with others or split.
 
-    Tried on a copy, where taking channels away must leave what zeroing them leaves. It does not where patches are cut
-    in an order of their own, as before a transformer, or maps are split into parts of a fixed size. In float64, against
-    what zeroing changes: in an untrained network that is little.
+    Tried on a copy, where taking channels away must leave what zeroing them leaves. It does not
+    where patches are cut in an order of their own, as before a transformer, or maps are split into
+    parts of a fixed size. In float64, against what zeroing changes: in an untrained network that is
+    little.
     """
 
     def __init__(self, module: nn.Module, example: Tensor) -> None:
@@ -202,7 +225,10 @@ class _Trial:
         zeroed = trial(self.crop)
         group.prune()
         noise = 1e-12 * float(zeroed.abs().max())
-        return float((trial(self.crop) - zeroed).abs().max()) <= 1e-3 * float((whole - zeroed).abs().max()) + noise
+        return (
+            float((trial(self.crop) - zeroed).abs().max())
+            <= 1e-3 * float((whole - zeroed).abs().max()) + noise
+        )
 
 
 def _channel_macs(sides: set[tuple[nn.Module, bool]], places: dict[nn.Module, int]) -> float:
@@ -236,7 +262,11 @@ def _places(module: nn.Module, example: Tensor) -> dict[nn.Module, int]:
     found: dict[nn.Module, int] = {}
 
     def note(layer: nn.Module, _: object, output: Tensor) -> None:
-        area = output.shape[2] * output.shape[3] if isinstance(layer, nn.Conv2d) else output[0, ..., 0].numel()
+        area = (
+            output.shape[2] * output.shape[3]
+            if isinstance(layer, nn.Conv2d)
+            else output[0, ..., 0].numel()
+        )
         found[layer] = found.get(layer, 0) + area
 
     layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]

@@ -1,9 +1,9 @@
 """Quantize: a model in int8, in float16 and with int8 weights, each measured against float32 before it may replace it.
 
-AUC is paired (the same crops, the same resamples of their originals), latency is taken in turn in one process. What
-chance does to a latency shows from float32's twin, the same file opened and timed once more in the same turns. A
-variant replaces float32 when it is faster here than chance makes that twin and its AUC falls by no more than is
-allowed; else the report says why not.
+AUC is paired (the same crops, the same resamples of their originals), latency is taken in turn in
+one process. What chance does to a latency shows from float32's twin, the same file opened and timed
+once more in the same turns. A variant replaces float32 when it is faster here than chance makes
+that twin and its AUC falls by no more than is allowed; else the report says why not.
 """
 
 import shutil
@@ -63,7 +63,10 @@ class Trial:
         found = [f"its logits are not finite on {self.broken} crops"] if self.broken else []
         if self.ratio.high is None or self.ratio.high >= by_chance(self.twin):
             chance = f"{shown_ratio(self.twin)} of it"
-            found.append(f"not faster here ({shown_ratio(self.ratio)} of float32's time, float32's twin {chance})")
+            found.append(
+                f"not faster here ({shown_ratio(self.ratio)} of float32's time, float32's twin"
+                f" {chance})"
+            )
         if (self.change.value or 0.0) < -max_drop:
             found.append(f"AUC falls by {-(self.change.value or 0.0):.4f}, more than {max_drop:g}")
         return found
@@ -95,7 +98,8 @@ def quantize(
 
     Raises:
         ModelError: the model cannot be used.
-        ConfigError, DataError: the crops cannot be used, are of one class, or trained or calibrate what they judge.
+        ConfigError, DataError: the crops cannot be used, are of one class, or trained or calibrate
+            what they judge.
         OutputError: the file cannot be written, or is the model itself.
     """
     threads = config.threads or cores()
@@ -103,9 +107,13 @@ def quantize(
     with scratch() as folder:
         source = _float32(argument, folder, out)
         shown, judged = _crops(data, config)
-        [share] = training_shares([source.name], [source], judged, allow=config.allow_training_data, warn=warn)
+        [share] = training_shares(
+            [source.name], [source], judged, allow=config.allow_training_data, warn=warn
+        )
         files, distances = _converted(source.path, shown, config, folder, say)
-        trials, twin = _measured({FLOAT32: source.path, **files}, judged, config, threads, say, progress)
+        trials, twin = _measured(
+            {FLOAT32: source.path, **files}, judged, config, threads, say, progress
+        )
         if chosen := _chosen(trials, config):
             with writing(out) as beside:
                 shutil.copyfile(files[chosen], beside)
@@ -117,7 +125,11 @@ def quantize(
         "max_drop": config.max_drop,
         "models": [_row(name, trial, config) for name, trial in trials.items()],
         "twin": twin,
-        "written": {"variant": chosen, "path": str(out), "asked": config.keep != "auto"} if chosen else None,
+        "written": (
+            {"variant": chosen, "path": str(out), "asked": config.keep != "auto"}
+            if chosen
+            else None
+        ),
     }
 
 
@@ -134,7 +146,10 @@ def _float32(argument: str, folder: Path, out: Path) -> Scorer:
     check_spared([out], [source.path])
     made = source.metadata.get("quantized")
     if made:
-        raise ModelError(f"{argument}: quantised already ({made['variant']}); give the float32 model it was made of")
+        raise ModelError(
+            f"{argument}: quantised already ({made['variant']}); give the float32 model it was"
+            " made of"
+        )
     return source
 
 
@@ -142,8 +157,9 @@ def _crops(data: Path, config: QuantizeConfig) -> tuple[CropSet, CropSet]:
     """The crops that show ranges, and the labelled ones that judge, which are others."""
     if config.split in (config.calibrate_on, "all") and not config.allow_training_data:
         raise ConfigError(
-            f"split={config.split}, calibrate_on={config.calibrate_on}: what shows the ranges of int8 would judge it, "
-            "too; choose another --split or --calibrate-on, or add --allow-training-data"
+            f"split={config.split}, calibrate_on={config.calibrate_on}: what shows the ranges of"
+            " int8 would judge it, too; choose another --split or --calibrate-on, or add"
+            " --allow-training-data"
         )
     shown = load_crops(data, config.calibrate_on)
     advice = "to show the ranges of int8; give another --calibrate-on or --data"
@@ -170,7 +186,12 @@ def _converted(
 
 
 def _measured(
-    files: dict[str, Path], judged: CropSet, config: QuantizeConfig, threads: int, say: Say, progress: Progress
+    files: dict[str, Path],
+    judged: CropSet,
+    config: QuantizeConfig,
+    threads: int,
+    say: Say,
+    progress: Progress,
 ) -> tuple[dict[str, Trial], dict[str, Any]]:
     """Each file, float32's first, beside float32, and what the document says of float32's twin."""
     scorers = {name: Scorer.load(path, threads=threads) for name, path in files.items()}
@@ -184,10 +205,15 @@ def _measured(
 
 
 def _trials(
-    scorers: dict[str, Scorer], seconds: list[npt.NDArray[np.float64]], judged: CropSet, config: QuantizeConfig
+    scorers: dict[str, Scorer],
+    seconds: list[npt.NDArray[np.float64]],
+    judged: CropSet,
+    config: QuantizeConfig,
 ) -> dict[str, Trial]:
     """Each variant on the same crops and turns as float32, which comes first; its twin's turns come last."""
-    logits = logits_of(list(scorers.values()), judged, range(len(judged)), batch=SCORED_TOGETHER, checked=1)
+    logits = logits_of(
+        list(scorers.values()), judged, range(len(judged)), batch=SCORED_TOGETHER, checked=1
+    )
     labels, sources = judged.labels, [row.original for row in judged.rows]
     twin = paired_ratio(seconds[-1], seconds[0], seed=config.seed)
     trials = {}
@@ -197,12 +223,18 @@ def _trials(
         if broken:
             trials[name] = Trial(scorer, None, Measure(None), median_ms(taken), ratio, twin, broken)
             continue
-        change = auc_change(labels, logits[0], found, sources=sources, resamples=config.resamples, seed=config.seed)
-        trials[name] = Trial(scorer, float(auc(labels, found) or 0.0), change, median_ms(taken), ratio, twin)
+        change = auc_change(
+            labels, logits[0], found, sources=sources, resamples=config.resamples, seed=config.seed
+        )
+        trials[name] = Trial(
+            scorer, float(auc(labels, found) or 0.0), change, median_ms(taken), ratio, twin
+        )
     return trials
 
 
-def paired_ratio(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64], *, seed: int = 0) -> Measure:
+def paired_ratio(
+    one: npt.NDArray[np.float64], other: npt.NDArray[np.float64], *, seed: int = 0
+) -> Measure:
     """The median over turns of one time divided by the other, with its 95% bootstrap interval.
 
     Args:
@@ -219,7 +251,8 @@ def paired_ratio(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64], *
 def by_chance(twin: Measure) -> float:
     """The share of float32's time from which on nothing is faster than chance: the low end of the twin's interval.
 
-    Which of two equal models is called the twin is chance, too, so that a slow twin says as much as a fast one.
+    Which of two equal models is called the twin is chance, too, so that a slow twin says as much as
+    a fast one.
     """
     return min(twin.low or 0.0, 1 / (twin.high or np.inf))
 
@@ -263,7 +296,10 @@ def _row(name: str, trial: Trial, config: QuantizeConfig) -> dict[str, Any]:
         "bytes": scorer.bytes,
         "sha256": scorer.sha256,
         "auc": None if trial.auc is None else round(trial.auc, 6),
-        "auc_change": {key: None if value is None else round(value, 6) for key, value in vars(trial.change).items()},
+        "auc_change": {
+            key: None if value is None else round(value, 6)
+            for key, value in vars(trial.change).items()
+        },
         "latency_ms": round(trial.latency_ms, 4),
         "latency_ratio": {key: round(value, 4) for key, value in vars(trial.ratio).items()},
         "accepted": None if objections is None else not objections,

@@ -12,10 +12,13 @@ FPS = 25
 SIZE = (640, 480)
 """Width and height of the frames, pixels."""
 WINDOW_PX = 492
-"""Width of what the camera sees at first, for which the drift is drawn; other widths drift in proportion."""
+"""Width of what the camera sees at first, for which the drift is drawn; other widths drift in
+proportion."""
 
 
-def film(image: Image, frames: int, *, centre: tuple[float, float], window_px: float = WINDOW_PX) -> Iterator[Image]:
+def film(
+    image: Image, frames: int, *, centre: tuple[float, float], window_px: float = WINDOW_PX
+) -> Iterator[Image]:
     """Frames of a picture, RGB, uint8, of SIZE.
 
     Args:
@@ -36,5 +39,7 @@ def film(image: Image, frames: int, *, centre: tuple[float, float], window_px: f
         cos, sin = scale * math.cos(turn), scale * math.sin(turn)
         shift = (width / 2 - cos * x + sin * y, height / 2 - sin * x - cos * y)
         matrix = np.array([[cos, -sin, shift[0]], [sin, cos, shift[1]]])
-        frame = cv2.warpAffine(image, matrix, SIZE, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        frame = cv2.warpAffine(
+            image, matrix, SIZE, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+        )
         yield np.asarray(frame, np.uint8)

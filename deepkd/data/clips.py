@@ -20,7 +20,14 @@ Warn = Callable[[str], None]
 
 FOLDER_LABELS = {"real": REAL, "original": REAL, "fake": FAKE, "manipulated": FAKE}
 """What folders of labelled clips are called, in any case."""
-SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+SPLITS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
 """What folders and lists call a split -> its name here."""
 
 
@@ -62,9 +69,18 @@ def read_folder(root: Path, warn: Warn) -> list[Clip]:
     top = root.resolve()
     clips = []
     for source in find_sources([str(root)]):
-        name = PurePosixPath(top.name) if source.path == root else PurePosixPath(source.path.relative_to(root))
+        name = (
+            PurePosixPath(top.name)
+            if source.path == root
+            else PurePosixPath(source.path.relative_to(root))
+        )
         clips.append(
-            loose_clip(source, str(name), (top.name, *name.parent.parts), top.parent.parts[1 - FOLDERS_ABOVE :])
+            loose_clip(
+                source,
+                str(name),
+                (top.name, *name.parent.parts),
+                top.parent.parts[1 - FOLDERS_ABOVE :],
+            )
         )
     return clips
 
@@ -72,13 +88,16 @@ def read_folder(root: Path, warn: Warn) -> list[Clip]:
 def holds_classes(root: Path) -> bool:
     """Whether there is a folder in `root` that is called like a class."""
     try:
-        return any(name.lower() in FOLDER_LABELS and (root / name).is_dir() for name in os.listdir(root))
+        return any(
+            name.lower() in FOLDER_LABELS and (root / name).is_dir() for name in os.listdir(root)
+        )
     except OSError:
         return False
 
 
 FOLDERS_ABOVE = 3
-"""How many folders above a file that is named by itself may tell its class and its split: `test/real/PERSON/`."""
+"""How many folders above a file that is named by itself may tell its class and its split:
+`test/real/PERSON/`."""
 
 
 def lone_clip(source: Source) -> Clip:
@@ -94,8 +113,8 @@ def loose_clip(source: Source, name: str, folders: tuple[str, ...], above: tuple
         source: the file.
         name: what to call it.
         folders: the folders that were given or found, the nearest last.
-        above: those above them, of which only the one right above the folder of a class can name a split: others
-            tell where the data lie, not what they are.
+        above: those above them, of which only the one right above the folder of a class can name a
+            split: others tell where the data lie, not what they are.
     """
     near = [folder.lower() for folder in reversed((*above, *folders))]
     known = next((at for at, folder in enumerate(near) if folder in FOLDER_LABELS), None)
@@ -103,21 +122,32 @@ def loose_clip(source: Source, name: str, folders: tuple[str, ...], above: tuple
         return Clip(source.path, UNKNOWN, name, name, LOOSE, problem=source.problem)
     telling = near[: max(len(folders), known + 2)]
     split = next((SPLITS[folder] for folder in telling if folder in SPLITS), "")
-    return Clip(source.path, FOLDER_LABELS[near[known]], name, name, LOOSE, split=split, problem=source.problem)
+    return Clip(
+        source.path,
+        FOLDER_LABELS[near[known]],
+        name,
+        name,
+        LOOSE,
+        split=split,
+        problem=source.problem,
+    )
 
 
 def link_families(clips: list[Clip], warn: Warn) -> list[Clip]:
     """Clips whose `original` is the first of their family, as far as their data set tells.
 
-    A loose forgery of unknown origin is a child of the real clip at the same place below the folder of its class, or
-    else of the only one whose place ends alike, at least in the name; what was made from a forgery is a child of what
-    that was made from.
+    A loose forgery of unknown origin is a child of the real clip at the same place below the folder
+    of its class, or else of the only one whose place ends alike, at least in the name; what was
+    made from a forgery is a child of what that was made from.
     """
     linked = _linked(clips, warn)
     parents: dict[str, dict[str, str]] = {}
     for clip in linked:
         parents.setdefault(clip.dataset, {})[clip.video] = clip.original
-    return [dataclasses.replace(clip, original=_first(clip.original, parents[clip.dataset])) for clip in linked]
+    return [
+        dataclasses.replace(clip, original=_first(clip.original, parents[clip.dataset]))
+        for clip in linked
+    ]
 
 
 def _linked(clips: list[Clip], warn: Warn) -> list[Clip]:
@@ -136,9 +166,10 @@ def _linked(clips: list[Clip], warn: Warn) -> list[Clip]:
     if unclear:
         name, like = unclear[0]
         warn(
-            f"{len(unclear)} forgeries may be of several real clips, e.g. {name} of {like[0]} or {like[1]}; each "
-            "counts as a family of its own, so splits may part it from its original: lay it below its class as its "
-            "original lies below real, or give a .csv list `path,label,original`"
+            f"{len(unclear)} forgeries may be of several real clips, e.g. {name} of {like[0]} or"
+            f" {like[1]}; each counts as a family of its own, so splits may part it from its"
+            " original: lay it below its class as its original lies below real, or give a .csv"
+            " list `path,label,original`"
         )
     return linked
 
@@ -146,11 +177,14 @@ def _linked(clips: list[Clip], warn: Warn) -> list[Clip]:
 def _place(clip: Clip) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Where a clip lies below the folder of its class, without its ending; the groups that it is in, the least first.
 
-    A group is of one split next to the folder of its class, of all that is next to it, or of all clips.
+    A group is of one split next to the folder of its class, of all that is next to it, or of all
+    clips.
     """
     *folders, name = Path(os.path.abspath(clip.path)).parts
     folders = [folder for folder in folders if folder.lower() not in SPLITS]
-    known = max((at for at, folder in enumerate(folders) if folder.lower() in FOLDER_LABELS), default=-1)
+    known = max(
+        (at for at, folder in enumerate(folders) if folder.lower() in FOLDER_LABELS), default=-1
+    )
     above = "/".join(folders[: max(known, 0)])
     groups = [(above, clip.split), (above,), ()]
     return (*folders[known + 1 :], Path(name).stem), groups
@@ -168,12 +202,12 @@ def _first(name: str, parents: Mapping[str, str]) -> str:
 def read_list(path: Path) -> list[Clip]:
     """The clips of a CSV: `path,label[,original][,split][,method][,dataset][,donor]`, with paths relative to it.
 
-    An `original` or a `donor` is a path of the list, a file name or its stem: that of a real clip, or of another where
-    no real clip has it. It may be no clip of the list at all.
+    An `original` or a `donor` is a path of the list, a file name or its stem: that of a real clip,
+    or of another where no real clip has it. It may be no clip of the list at all.
 
     Raises:
-        DataError: with file and line, for missing columns, unknown labels or splits, files listed twice, and originals
-            or donors that may be several clips.
+        DataError: with file and line, for missing columns, unknown labels or splits, files listed
+            twice, and originals or donors that may be several clips.
     """
     seen: dict[str, int] = {}
     clips: dict[str, Clip] = {}
@@ -187,7 +221,10 @@ def read_list(path: Path) -> list[Clip]:
         for name in {file, Path(file).name, Path(file).stem}:
             named.setdefault(name, []).append(clips[where])
     parents = {clip.video: _meant(clip, named, where) for where, clip in clips.items()}
-    donors = {where: tuple(_meant(clip, named, where, donor) for donor in clip.donors) for where, clip in clips.items()}
+    donors = {
+        where: tuple(_meant(clip, named, where, donor) for donor in clip.donors)
+        for where, clip in clips.items()
+    }
     return [
         dataclasses.replace(clip, original=_first(clip.video, parents), donors=donors[where])
         for where, clip in clips.items()
@@ -204,7 +241,9 @@ def _meant(clip: Clip, named: Mapping[str, list[Clip]], where: str, donor: str =
     exact += [other for other in reals if other is clip and not donor]  # a real clip's own name
     if exact:
         return exact[0].video
-    if len(reals) > 1 or len({other.original for other in meant}) > 1:  # forgeries of one original are one family
+    if (
+        len(reals) > 1 or len({other.original for other in meant}) > 1
+    ):  # forgeries of one original are one family
         names = " or ".join(other.video for other in meant[:2])
         what = f"donor '{donor}'" if donor else f"original '{clip.original}'"
         raise DataError(f"{where}: {what} may be {names}; give the path")
@@ -218,8 +257,14 @@ def _list_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
             reader = csv.DictReader(file)
             missing = [name for name in ("path", "label") if name not in (reader.fieldnames or ())]
             if missing:
-                raise DataError(f"{path}:1: no column {' or '.join(missing)}; start with `path,label[,original]`")
-            return [(reader.line_num, {key: value or "" for key, value in row.items() if key}) for row in reader]
+                raise DataError(
+                    f"{path}:1: no column {' or '.join(missing)}; start with"
+                    " `path,label[,original]`"
+                )
+            return [
+                (reader.line_num, {key: value or "" for key, value in row.items() if key})
+                for row in reader
+            ]
     except (OSError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as CSV ({error})") from error
 
@@ -227,7 +272,9 @@ def _list_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
 def _listed(row: dict[str, str], listing: Path, where: str) -> Clip:
     name, split, file = row["path"], row.get("split", "").lower(), listing.parent / row["path"]
     if split and split not in SPLITS:
-        raise DataError(f"{where}: unknown split '{row['split']}'; choose from train, val, test or nothing")
+        raise DataError(
+            f"{where}: unknown split '{row['split']}'; choose from train, val, test or nothing"
+        )
     problem = _list_problem(name, file)
     return Clip(
         file,
@@ -260,4 +307,6 @@ def parse_label(value: object, where: str) -> str:
     try:
         return known[str(value).strip().lower()]
     except KeyError as error:
-        raise DataError(f"{where}: unknown label '{value}'; choose from REAL, FAKE (or 0, 1)") from error
+        raise DataError(
+            f"{where}: unknown label '{value}'; choose from REAL, FAKE (or 0, 1)"
+        ) from error

@@ -41,9 +41,13 @@ class Shards:
         if shard not in self._members:
             try:
                 with tarfile.open(self.root / shard, "r:") as archive:
-                    self._members[shard] = {m.name: (m.offset_data, m.size) for m in archive if m.isfile()}
+                    self._members[shard] = {
+                        m.name: (m.offset_data, m.size) for m in archive if m.isfile()
+                    }
             except (OSError, ValueError, tarfile.TarError) as error:
-                raise DataError(f"{self.root / shard}: not a readable tar shard ({error})") from error
+                raise DataError(
+                    f"{self.root / shard}: not a readable tar shard ({error})"
+                ) from error
         return self._members[shard]
 
     def read(self, shard: str, name: str) -> bytes:
@@ -88,7 +92,11 @@ class CropSet:
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror})") from error
         try:
-            decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
+            decoded = (
+                cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+                if content
+                else None
+            )
         except cv2.error:  # of a size that nobody has memory for
             decoded = None
         if decoded is None:
@@ -109,9 +117,11 @@ def load_crops(data_dir: Path, split: str | None = None, *, limit: int | None = 
     """The crops of an index (a folder with `index.csv`, or that file) or of an image folder, all files known to exist.
 
     Args:
-        data_dir: the folder, or its index file; without an index, pictures in SPLIT/CLASS/ (see `read_image_folder`).
+        data_dir: the folder, or its index file; without an index, pictures in SPLIT/CLASS/ (see
+            `read_image_folder`).
         split: keep only rows of this split; None keeps all.
-        limit: keep about this many rows, whole families (an original with its forgeries) in a fixed order.
+        limit: keep about this many rows, whole families (an original with its forgeries) in a fixed
+            order.
 
     Raises:
         DataError: no index, a bad row (with its line), a missing file, or nothing left.
@@ -125,8 +135,8 @@ def load_crops(data_dir: Path, split: str | None = None, *, limit: int | None = 
         if not crops.rows:
             known = ", ".join(sorted({row.split or "(none)" for row in rows}))
             raise DataError(
-                f"{data_dir}: split '{split}' has no rows; its splits are {known}; --split all takes every row in "
-                "commands that have it, training needs rows of train and val"
+                f"{data_dir}: split '{split}' has no rows; its splits are {known}; --split all"
+                " takes every row in commands that have it, training needs rows of train and val"
             )
     if limit is not None and limit < len(crops):
         crops = CropSet(root, list(whole_families(crops.rows, limit)))
@@ -139,16 +149,24 @@ def load_rows(data_dir: Path) -> list[CropRow]:
     Raises:
         DataError: no index, or a bad row (with its line).
     """
-    indexed = not data_dir.is_dir() or (data_dir / INDEX_NAME).exists() or not is_image_folder(data_dir)
+    indexed = (
+        not data_dir.is_dir() or (data_dir / INDEX_NAME).exists() or not is_image_folder(data_dir)
+    )
     return read_index(data_dir) if indexed else read_image_folder(data_dir)
 
 
 def _check_files(crops: CropSet, index: Path) -> None:
     for row in crops.rows:
-        known = row.file in crops.shards.members(row.shard) if row.shard else (crops.root / row.file).is_file()
+        known = (
+            row.file in crops.shards.members(row.shard)
+            if row.shard
+            else (crops.root / row.file).is_file()
+        )
         if not known:
             where = crops.root / row.shard if row.shard else crops.root
-            raise DataError(f"{index}:{line_of(index, row)}: {row.file} is not in {where}; extract again")
+            raise DataError(
+                f"{index}:{line_of(index, row)}: {row.file} is not in {where}; extract again"
+            )
 
 
 Member = TypeVar("Member", bound=Kin)
@@ -184,7 +202,8 @@ class SampleKey:
     rows: tuple[int, ...]
     seed: int
     blend: bool = False
-    """Whether the second crop is a forgery of the first with itself, in place of its row's image."""
+    """Whether the second crop is a forgery of the first with itself, in place of its row's
+    image."""
 
 
 @dataclass(frozen=True)
@@ -223,12 +242,17 @@ class CropDataset(Dataset[Batch]):
             real = self.crops.image(key.rows[0])
             landmarks = self.landmarks.find(self.crops.rows[key.rows[0]], real)
             if landmarks is not None:
-                return [real, self_blend(real, landmarks, np.random.default_rng(key.seed))], [key.rows[0], NO_ROW]
+                return [real, self_blend(real, landmarks, np.random.default_rng(key.seed))], [
+                    key.rows[0],
+                    NO_ROW,
+                ]
         return [self.crops.image(row) for row in key.rows], list(key.rows)
 
 
 def collate(samples: list[Batch]) -> Batch:
     """Samples of one or more crops each, joined."""
-    views, labels, rows = (torch.cat([getattr(s, name) for s in samples]) for name in ("views", "labels", "rows"))
+    views, labels, rows = (
+        torch.cat([getattr(s, name) for s in samples]) for name in ("views", "labels", "rows")
+    )
     clean = [sample.clean for sample in samples if sample.clean is not None]
     return Batch(views, labels, rows, torch.cat(clean) if clean else None)

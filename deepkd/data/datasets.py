@@ -39,15 +39,21 @@ class Layout:
 
 
 def find_clips(
-    names: Iterable[str], *, dataset: str = "auto", stdin: BinaryIO | None = None, warn: Warn | None = None
+    names: Iterable[str],
+    *,
+    dataset: str = "auto",
+    stdin: BinaryIO | None = None,
+    warn: Warn | None = None,
 ) -> list[Clip]:
     """The clips behind the names that a user gives, each once, with unique `video` names.
 
     Args:
-        names: data set folders, single files, `.csv` lists (`path,label[,original]`), globs, or `-` (from `stdin`).
+        names: data set folders, single files, `.csv` lists (`path,label[,original]`), globs, or `-`
+            (from `stdin`).
         dataset: a key of `DATASETS` for folders, or `auto`.
         stdin: where `-` reads paths from, one a line.
-        warn: called with what is odd but not wrong, e.g. clips that a list names and the disk lacks.
+        warn: called with what is odd but not wrong, e.g. clips that a list names and the disk
+            lacks.
 
     Raises:
         ConfigError: the data set's name is unknown.
@@ -60,7 +66,9 @@ def find_clips(
     batches = (batch for name in names for batch in _batches(name, dataset, stdin, warn))
     clips = link_families(_distinct(batches), warn)
     if not clips:
-        raise DataError(f"{', '.join(names)}: no videos or images found; give a folder, a file or a .csv list")
+        raise DataError(
+            f"{', '.join(names)}: no videos or images found; give a folder, a file or a .csv list"
+        )
     return clips
 
 
@@ -68,7 +76,9 @@ def _quiet(message: str) -> None:
     pass
 
 
-def _batches(name: str, dataset: str, stdin: BinaryIO | None, warn: Warn) -> Iterator[tuple[str, list[Clip]]]:
+def _batches(
+    name: str, dataset: str, stdin: BinaryIO | None, warn: Warn
+) -> Iterator[tuple[str, list[Clip]]]:
     """(short name of the source, its clips) for every folder, list or file behind one name."""
     path = Path(name)
     if "\0" not in name and path.is_dir():
@@ -76,7 +86,9 @@ def _batches(name: str, dataset: str, stdin: BinaryIO | None, warn: Warn) -> Ite
         yield path.resolve().name, DATASETS[layout].read(path, warn)
     elif path.suffix.lower() == ".csv" and path.is_file():
         yield path.stem, read_list(path)
-    elif not os.path.lexists(name.replace("\0", "?")) and (found := sorted(glob.glob(name, recursive=True))):
+    elif not os.path.lexists(name.replace("\0", "?")) and (
+        found := sorted(glob.glob(name, recursive=True))
+    ):
         for each in found:
             yield from _batches(each, dataset, stdin, warn)
     else:
@@ -117,7 +129,9 @@ def _prefixed(clips: list[Clip], source: str, taken: set[str]) -> list[Clip]:
 
 def _renamed(clip: Clip, prefix: str) -> Clip:
     donors = tuple(prefix + donor for donor in clip.donors)
-    return dataclasses.replace(clip, video=prefix + clip.video, original=prefix + clip.original, donors=donors)
+    return dataclasses.replace(
+        clip, video=prefix + clip.video, original=prefix + clip.original, donors=donors
+    )
 
 
 def _numbered(clip: Clip, taken: set[str]) -> Clip:
@@ -139,17 +153,25 @@ def _ff_root(path: Path) -> Path | None:
     path = path.resolve()
     if any((path / name).is_dir() for name in (_FF_REAL, _FF_FAKE)):
         return path
-    return next((folder.parent for folder in (path, *path.parents) if folder.name in (_FF_REAL, _FF_FAKE)), None)
+    return next(
+        (folder.parent for folder in (path, *path.parents) if folder.name in (_FF_REAL, _FF_FAKE)),
+        None,
+    )
 
 
 def _read_faceforensics(folder: Path, warn: Warn) -> list[Clip]:
     """`original_sequences/SOURCE/COMPRESSION/videos/`, `manipulated_sequences/METHOD/COMPRESSION/videos/`."""
     root = _ff_root(folder)
     if root is None:
-        raise DataError(f"{folder}: has no {_FF_REAL} or {_FF_FAKE}; give the FaceForensics++ folder")
+        raise DataError(
+            f"{folder}: has no {_FF_REAL} or {_FF_FAKE}; give the FaceForensics++ folder"
+        )
     splits = _ff_splits(root)
     tops = [root / _FF_REAL, root / _FF_FAKE] if root == folder.resolve() else [folder.resolve()]
-    clips = (_ff_clip(path, root, splits) for path in videos_below([top for top in tops if top.is_dir()], warn))
+    clips = (
+        _ff_clip(path, root, splits)
+        for path in videos_below([top for top in tops if top.is_dir()], warn)
+    )
     return [clip for clip in clips if clip]
 
 
@@ -164,7 +186,9 @@ def _ff_clip(path: Path, root: Path, splits: dict[str, str]) -> Clip | None:
     return Clip(
         path,
         FAKE if kind == _FF_FAKE else REAL,
-        video=f"{method if kind == _FF_FAKE or method != 'youtube' else 'original'}/{compression}/{name}",
+        video=(
+            f"{method if kind == _FF_FAKE or method != 'youtube' else 'original'}/{compression}/{name}"
+        ),
         original=(f"{target}__{scene}" if scene else target) + suffix,
         dataset="faceforensics",
         method=method if kind == _FF_FAKE else "",
@@ -210,7 +234,9 @@ _CELEB_TEST = "List_of_testing_videos.txt"
 
 def _celeb_folders(root: Path) -> list[Path]:
     try:
-        return sorted(path for path in root.iterdir() if path.name.lower() in _CELEB and path.is_dir())
+        return sorted(
+            path for path in root.iterdir() if path.name.lower() in _CELEB and path.is_dir()
+        )
     except OSError:
         return []
 
@@ -219,15 +245,17 @@ def _read_celeb(root: Path, warn: Warn) -> list[Clip]:
     """`Celeb-real/`, `YouTube-real/`, `Celeb-synthesis/`; `List_of_testing_videos.txt` has 1 for REAL."""
     folders = _celeb_folders(root)
     if not folders:
-        raise DataError(f"{root}: has no Celeb-real, YouTube-real or Celeb-synthesis; give the Celeb-DF folder")
+        raise DataError(
+            f"{root}: has no Celeb-real, YouTube-real or Celeb-synthesis; give the Celeb-DF folder"
+        )
     tests = _celeb_tests(root)
     clips = [_celeb_clip(path, root, tests) for path in videos_below(folders, warn)]
     here = {clip.video.partition("/")[0].lower() + "/" + clip.path.name for clip in clips}
     missing = [name for name in ("/".join(key) for key in tests) if name not in here]
     if missing:
         warn(
-            f"{root / _CELEB_TEST}: {len(missing)} of {len(tests)} clips are not on disk, e.g. {missing[0]}; they are "
-            "left out"
+            f"{root / _CELEB_TEST}: {len(missing)} of {len(tests)} clips are not on disk, e.g."
+            f" {missing[0]}; they are left out"
         )
     return clips
 
@@ -237,7 +265,10 @@ def _celeb_clip(path: Path, root: Path, tests: dict[tuple[str, str], str]) -> Cl
     label = _CELEB[folder.lower()]
     listed = tests.get((folder.lower(), name))
     if listed not in (None, label):
-        raise DataError(f"{root / _CELEB_TEST}: {folder}/{name} is listed as {listed}; in this list 1 means REAL")
+        raise DataError(
+            f"{root / _CELEB_TEST}: {folder}/{name} is listed as {listed}; in this list 1 means"
+            " REAL"
+        )
     fake = re.fullmatch(r"(id\d+)_(id\d+)_(\d+)", path.stem) if label == FAKE else None
     people = fake.group(1, 2) if fake else re.findall(r"^(id\d+)_", path.stem)
     return Clip(

@@ -34,20 +34,25 @@ def _lists(root: Path, depth: int = 3) -> list[Path]:
     here = [Path(entry.path) for entry in entries if entry.name in DFDC_LISTS and entry.is_file()]
     if here or not depth:
         return sorted(here, key=lambda path: DFDC_LISTS.index(path.name))[:1]
-    return [path for entry in entries if entry.is_dir() for path in _lists(Path(entry.path), depth - 1)]
+    return [
+        path for entry in entries if entry.is_dir() for path in _lists(Path(entry.path), depth - 1)
+    ]
 
 
 def read_dfdc(root: Path, warn: Warn) -> list[Clip]:
     """Train parts and Kaggle's sample (`metadata.json`), the test set (`labels.csv`), the preview (`dataset.json`)."""
     lists = _lists(root)
     if not lists:
-        raise DataError(f"{root}: has no {', '.join(DFDC_LISTS)}; give a DFDC folder, or --dataset folder")
+        raise DataError(
+            f"{root}: has no {', '.join(DFDC_LISTS)}; give a DFDC folder, or --dataset folder"
+        )
     clips = [clip for path in lists for clip in _part(path, warn)]
     unlisted = _unlisted(root, clips)
     if unlisted:
         warn(
-            f"{root}: {len(unlisted)} videos are in none of its lists ({', '.join(DFDC_LISTS)}), e.g. {unlisted[0]}; "
-            "they are left out: list them, give their folders by themselves, or use --dataset folder"
+            f"{root}: {len(unlisted)} videos are in none of its lists ({', '.join(DFDC_LISTS)}),"
+            f" e.g. {unlisted[0]}; they are left out: list them, give their folders by themselves,"
+            " or use --dataset folder"
         )
     return clips
 
@@ -77,7 +82,10 @@ def _part(path: Path, warn: Warn) -> list[Clip]:
         else:
             missing.append(name)
     if missing:
-        warn(f"{path}: {len(missing)} of {len(rows)} clips are not on disk, e.g. {missing[0]}; they are left out")
+        warn(
+            f"{path}: {len(missing)} of {len(rows)} clips are not on disk, e.g. {missing[0]}; they"
+            " are left out"
+        )
     return clips
 
 
@@ -142,7 +150,9 @@ class _Table(dict[str, Any]):
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
-        self.twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
+        self.twice = [
+            name for name, count in Counter(name for name, _ in pairs).items() if count > 1
+        ]
 
 
 def _clip(file: Path, name: str, row: dict[str, Any], listing: Path) -> Clip:
@@ -154,7 +164,9 @@ def _clip(file: Path, name: str, row: dict[str, Any], listing: Path) -> Clip:
         file,
         label,
         video=name,
-        original=str(row.get("original") or row.get("original_name") or name) if label == FAKE else name,
+        original=(
+            str(row.get("original") or row.get("original_name") or name) if label == FAKE else name
+        ),
         dataset="dfdc",
         method=method,
         split=SPLITS.get(split, ""),

@@ -1,12 +1,12 @@
 """Extraction: clips to labelled face crops and their index, in worker processes; what is finished stays, come what may.
 
     out/index.csv        one row per crop, see `CropRow`; written last, so where it is, it is whole
-    out/crops/CLIP/      the crops of one clip, as FRAME_TRACK.jpg; a clip's folder is there as a whole or not at all
-    out/extract.json     the settings, the crop rule, the sources, the version of deepkd
-    out/journal.jsonl    one line per finished clip, by content: what `--resume` goes by
+    out/crops/CLIP/      the crops of one clip, as FRAME_TRACK.jpg; a clip's folder is there as a
+    whole or not at all out/extract.json     the settings, the crop rule, the sources, the version
+    of deepkd out/journal.jsonl    one line per finished clip, by content: what `--resume` goes by
 
-Every face of a clip gets the clip's label. Where two people are in a forged clip of DFDC, one of them may be untouched:
-the data set does not say who; `people="largest"` keeps only the larger one.
+Every face of a clip gets the clip's label. Where two people are in a forged clip of DFDC, one of
+them may be untouched: the data set does not say who; `people="largest"` keeps only the larger one.
 """
 
 import hashlib
@@ -37,7 +37,8 @@ from deepkd.video.crops import INDEX_NAME, CropRow, write_index
 
 SETTINGS_NAME, JOURNAL_NAME = "extract.json", "journal.jsonl"
 OWN_NAMES = (INDEX_NAME, JOURNAL_NAME, PARTS_DIR, CROPS_DIR, SETTINGS_NAME)
-"""In the order of their removal: what is left where that is broken off is known as ours, and not gone on with."""
+"""In the order of their removal: what is left where that is broken off is known as ours, and not
+gone on with."""
 PIXELS = (
     "frames", "face_px", "rule", "detector", "min_face_px", "max_side_px", "min_probability",
     "sure_probability", "faces_per_frame", "people", "image_format", "jpeg_quality",
@@ -111,15 +112,20 @@ def extract(
     Raises:
         UsageError: a URL, or contradicting flags.
         DataError: no clips, or a damaged list of a data set.
-        OutputError: an extraction is there already, or the folder cannot be written; what is finished is kept.
+        OutputError: an extraction is there already, or the folder cannot be written; what is
+            finished is kept.
         ModelError: the detector's networks are missing.
     """
     start = time.monotonic()
     warnings: list[str] = []
     clips = _sources(names, out, config, stdin, warnings.append)
-    splits = make_splits(clips, val_share=config.val_share, test_share=config.test_share, unit=config.split_by)
+    splits = make_splits(
+        clips, val_share=config.val_share, test_share=config.test_share, unit=config.split_by
+    )
     if overwrite:
-        ClipExtractor(config, out, decode_threads=1)  # what cannot be loaded must not cost what is there
+        ClipExtractor(
+            config, out, decode_threads=1
+        )  # what cannot be loaded must not cost what is there
     _claim(out, resume=resume, overwrite=overwrite)
     summary = Summary(out, splits, warnings=warnings + _split_notes(splits, config))
     with Journal(out / JOURNAL_NAME) as journal:
@@ -128,8 +134,8 @@ def extract(
         run.extract(progress or (lambda done, total: None))
         if left_out := journal.keys().difference(run.keys.values()):
             summary.warnings.append(
-                f"{len(left_out)} clips that were extracted before are not in the index: these sources lack them "
-                "as they were then; name all sources"
+                f"{len(left_out)} clips that were extracted before are not in the index: these"
+                " sources lack them as they were then; name all sources"
             )
         write_index(out / INDEX_NAME, run.rows())
     shutil.rmtree(out / PARTS_DIR, ignore_errors=True)
@@ -138,7 +144,11 @@ def extract(
 
 
 def _sources(
-    names: Sequence[str], out: Path, config: ExtractConfig, stdin: BinaryIO | None, warn: Callable[[str], None]
+    names: Sequence[str],
+    out: Path,
+    config: ExtractConfig,
+    stdin: BinaryIO | None,
+    warn: Callable[[str], None],
 ) -> list[Clip]:
     """The clips, without what an earlier run wrote to `out`."""
     clips = outside(out, find_clips(names, dataset=config.dataset, stdin=stdin, warn=warn))
@@ -151,20 +161,33 @@ def _sources(
 def outside(folder: Path, clips: Sequence[Clip]) -> list[Clip]:
     """The clips that lie neither in a folder nor below it, whatever links lead there."""
     inside = os.path.realpath(folder)
-    places = {parent: Path(os.path.realpath(parent)) for parent in {os.path.dirname(clip.path) for clip in clips}}
-    return [clip for clip in clips if not (places[os.path.dirname(clip.path)] / clip.path.name).is_relative_to(inside)]
+    places = {
+        parent: Path(os.path.realpath(parent))
+        for parent in {os.path.dirname(clip.path) for clip in clips}
+    }
+    return [
+        clip
+        for clip in clips
+        if not (places[os.path.dirname(clip.path)] / clip.path.name).is_relative_to(inside)
+    ]
 
 
 def _split_notes(splits: Splits, config: ExtractConfig) -> list[str]:
     """What a user should know before training on these splits."""
     notes = list(splits.overlaps)
     if splits.left_out:
-        notes.append(f"{len(splits.left_out)} clips are in no split: official val or test splits hold their originals")
+        notes.append(
+            f"{len(splits.left_out)} clips are in no split: official val or test splits hold their"
+            " originals"
+        )
     filled = {clip.split for clip in splits.clips}
     shares = {"train": 1.0, "val": config.val_share, "test": config.test_share}
     empty = [name for name, share in shares.items() if share and name not in filled]
     if empty and any(clip.label for clip in splits.clips):
-        notes.append(f"no clip is in {' or '.join(empty)}: {splits.families} originals are few; raise the shares")
+        notes.append(
+            f"no clip is in {' or '.join(empty)}: {splits.families} originals are few; raise the"
+            " shares"
+        )
     return notes
 
 
@@ -174,11 +197,13 @@ def _claim(out: Path, *, resume: bool, overwrite: bool) -> None:
         raise UsageError("--resume and --overwrite contradict; give one of them")
     check_folder(out)
     if not _is_ours(out):
-        names = sorted(path.name for path in out.iterdir() if path.name != JOURNAL_NAME or _is_filled(path))
+        names = sorted(
+            path.name for path in out.iterdir() if path.name != JOURNAL_NAME or _is_filled(path)
+        )
         if names:  # more than the empty journal of a first run that was broken off before it wrote its settings
             raise OutputError(
-                f"{out}: holds other files ({', '.join(names[:3])}) and no extraction; give another --out, "
-                "a new or empty folder"
+                f"{out}: holds other files ({', '.join(names[:3])}) and no extraction; give another"
+                " --out, a new or empty folder"
             )
     elif (out / INDEX_NAME).exists() or _is_filled(out / JOURNAL_NAME):
         if overwrite:
@@ -187,7 +212,8 @@ def _claim(out: Path, *, resume: bool, overwrite: bool) -> None:
             remove(out, OWN_NAMES)
         elif not resume:
             raise OutputError(
-                f"{out}: holds an extraction; add --resume to go on with it, or --overwrite to replace it"
+                f"{out}: holds an extraction; add --resume to go on with it, or --overwrite to"
+                " replace it"
             )
 
 
@@ -214,7 +240,9 @@ def _settle(out: Path, names: Sequence[str], config: ExtractConfig) -> None:
     _check_same(out, settings)
     with writing(out / SETTINGS_NAME) as beside:
         about = {"command": "extract", "deepkd": deepkd.__version__, "sources": list(names)}
-        beside.write_text(json.dumps(about | settings, indent=2, default=str) + "\n", encoding="utf-8")
+        beside.write_text(
+            json.dumps(about | settings, indent=2, default=str) + "\n", encoding="utf-8"
+        )
 
 
 def _check_same(out: Path, settings: dict[str, object]) -> None:
@@ -224,25 +252,47 @@ def _check_same(out: Path, settings: dict[str, object]) -> None:
     try:
         before = json.loads((out / SETTINGS_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise OutputError(f"{out / SETTINGS_NAME}: cannot be read ({error}); start again with --overwrite") from error
-    changed = [f"{key} {before.get(key)} -> {settings[key]}" for key in PIXELS if before.get(key) != settings[key]]
+        raise OutputError(
+            f"{out / SETTINGS_NAME}: cannot be read ({error}); start again with --overwrite"
+        ) from error
+    changed = [
+        f"{key} {before.get(key)} -> {settings[key]}"
+        for key in PIXELS
+        if before.get(key) != settings[key]
+    ]
     if changed:
         raise OutputError(
-            f"{out}: was begun with other settings ({'; '.join(changed)}); give the same ones, or --overwrite"
+            f"{out}: was begun with other settings ({'; '.join(changed)}); give the same ones, or"
+            " --overwrite"
         )
 
 
 class _Run:
     """The work of one call."""
 
-    def __init__(self, clips: list[Clip], out: Path, config: ExtractConfig, journal: Journal, summary: Summary) -> None:
-        self.clips, self.out, self.config, self.journal, self.summary = clips, out, config, journal, summary
+    def __init__(
+        self,
+        clips: list[Clip],
+        out: Path,
+        config: ExtractConfig,
+        journal: Journal,
+        summary: Summary,
+    ) -> None:
+        self.clips, self.out, self.config, self.journal, self.summary = (
+            clips,
+            out,
+            config,
+            journal,
+            summary,
+        )
         self.keys: dict[str, str] = {}
         self.failed: dict[str, str] = {clip.video: clip.problem for clip in clips if clip.problem}
 
     def extract(self, progress: Callable[[int, int], None]) -> None:
         """Extract the clips that are not finished."""
-        workers = min(cores(), len(self.clips)) if self.config.workers is None else self.config.workers
+        workers = (
+            min(cores(), len(self.clips)) if self.config.workers is None else self.config.workers
+        )
         start = partial(ClipExtractor, self.config, self.out, max(1, cores() // max(workers, 1)))
         for outcome in run_tasks(start, self._tasks(), workers=workers):
             self._note(outcome)
@@ -262,11 +312,18 @@ class _Run:
 
     def _is_there(self, record: Record) -> bool:
         """Whether the crops of a finished clip still lie in their folder."""
-        return not record.crops or (self.out / CROPS_DIR / record.folder / record.crops[-1].name).is_file()
+        return (
+            not record.crops
+            or (self.out / CROPS_DIR / record.folder / record.crops[-1].name).is_file()
+        )
 
     def _note(self, outcome: Outcome[Task, Record]) -> None:
         record, task = outcome.result, outcome.task
-        error = outcome.error if record is None else record.error or ("" if record.key else "is no regular file")
+        error = (
+            outcome.error
+            if record is None
+            else record.error or ("" if record.key else "is no regular file")
+        )
         if record is None or error:
             self.failed[task.video] = error.removeprefix(f"{task.path}: ")
         else:

@@ -98,16 +98,24 @@ class ClipExtractor:
             return Record(task.key, task.folder, error=str(error))
         self._publish(part, self.out / CROPS_DIR / task.folder, empty=not entries)
         reason = "" if entries else self._no_face(sight)
-        return Record(task.key, task.folder, sight.frames, tuple(entries), reason, warnings=tuple(warnings))
+        return Record(
+            task.key, task.folder, sight.frames, tuple(entries), reason, warnings=tuple(warnings)
+        )
 
-    def _write_crops(self, path: Path, part: Path, sight: Sight, warnings: list[str]) -> list[CropEntry]:
+    def _write_crops(
+        self, path: Path, part: Path, sight: Sight, warnings: list[str]
+    ) -> list[CropEntry]:
         shutil.rmtree(part, ignore_errors=True)
         tracker = Tracker()
         entries: list[CropEntry] = []
-        for frame in read_frames(path, frames=self.config.frames, threads=self.decode_threads, warn=warnings.append):
+        for frame in read_frames(
+            path, frames=self.config.frames, threads=self.decode_threads, warn=warnings.append
+        ):
             sight.add(frame)
             faces = self._faces(frame, sight)
-            for face, track in zip(faces, tracker.update(frame.t_s, faces, frame.image), strict=True):
+            for face, track in zip(
+                faces, tracker.update(frame.t_s, faces, frame.image), strict=True
+            ):
                 entries.append(self._write_crop(frame, face, track, part))
         kept = people(entries, self.config)
         for entry in entries:
@@ -130,10 +138,21 @@ class ClipExtractor:
         except OSError as error:
             raise disk_error(part / name, error) from error
         points = tuple(round(float(value), 1) for value in crop.landmarks.ravel())
-        return CropEntry(name, round(crop.t_s, 3), round(crop.source_px, 1), track, round(face.probability, 4), points)
+        return CropEntry(
+            name,
+            round(crop.t_s, 3),
+            round(crop.source_px, 1),
+            track,
+            round(face.probability, 4),
+            points,
+        )
 
     def _encoded(self, crop: Crop) -> bytes:
-        options = [cv2.IMWRITE_JPEG_QUALITY, self.config.jpeg_quality] if self.config.image_format == "jpeg" else []
+        options = (
+            [cv2.IMWRITE_JPEG_QUALITY, self.config.jpeg_quality]
+            if self.config.image_format == "jpeg"
+            else []
+        )
         picture = np.ascontiguousarray(crop.image[..., ::-1])
         return cv2.imencode(SUFFIXES[self.config.image_format], picture, options)[1].tobytes()
 
@@ -152,9 +171,15 @@ class ClipExtractor:
         width, height = sight.size
         smallest = self.config.min_face_px * max(1.0, max(sight.size) / self.config.max_side_px)
         if sight.doubtful:
-            return f"{sight.doubtful} doubtful faces, none of probability {self.config.min_probability:g} or more"
+            return (
+                f"{sight.doubtful} doubtful faces, none of probability"
+                f" {self.config.min_probability:g} or more"
+            )
         if min(sight.size) < smallest:
-            return f"the picture ({width}x{height}) is smaller than the smallest face looked for ({smallest:.0f} px)"
+            return (
+                f"the picture ({width}x{height}) is smaller than the smallest face looked for"
+                f" ({smallest:.0f} px)"
+            )
         if float(np.mean(sight.brightness)) < DARK:
             return f"the picture is dark (mean brightness {np.mean(sight.brightness):.0f} of 255)"
         return f"no face of {smallest:.0f} px or more in {sight.frames} frames of {width}x{height}"
@@ -163,8 +188,8 @@ class ClipExtractor:
 def people(entries: Sequence[CropEntry], config: ExtractConfig) -> set[int]:
     """The tracks of a clip that are kept.
 
-    A hand or a pattern that passes for a face mostly does so for a moment, with little probability, beside the real
-    one. A dark face is doubtful too, but alone.
+    A hand or a pattern that passes for a face mostly does so for a moment, with little probability,
+    beside the real one. A dark face is doubtful too, but alone.
     """
     best: dict[int, float] = {}
     area: dict[int, float] = {}
@@ -175,4 +200,6 @@ def people(entries: Sequence[CropEntry], config: ExtractConfig) -> set[int]:
     seen_with_sure = {entry.t_s for entry in entries if entry.track in sure}
     beside = {entry.track for entry in entries if entry.t_s in seen_with_sure}
     kept = sure | (best.keys() - beside)
-    return {max(kept, key=lambda track: area[track])} if kept and config.people == "largest" else kept
+    return (
+        {max(kept, key=lambda track: area[track])} if kept and config.people == "largest" else kept
+    )

@@ -1,12 +1,14 @@
 """Families seen in training, as short hashes that travel with a model, to tell whether a test set is new to it.
 
-A family is an original with its forgeries: the unit of splitting, so that one clip, one frame or one method of it in
-the training data is enough. Its name, as the index gives it, is hashed to 40 bits: 8,000 families take 40 kB (54 kB
-as text), where hashes of 27,000 files would take more than three times that. A test set of 1,000 strange families
-looks partly familiar by accident once in 140,000 times; a Bloom filter of the same odds is hardly smaller.
+A family is an original with its forgeries: the unit of splitting, so that one clip, one frame or
+one method of it in the training data is enough. Its name, as the index gives it, is hashed to 40
+bits: 8,000 families take 40 kB (54 kB as text), where hashes of 27,000 files would take more than
+three times that. A test set of 1,000 strange families looks partly familiar by accident once in
+140,000 times; a Bloom filter of the same odds is hardly smaller.
 
-What a model starts from and who teaches it have seen data of their own. Their lists are joined to its own, and where
-one of them has none, its name is kept, so that nobody takes the list for complete.
+What a model starts from and who teaches it have seen data of their own. Their lists are joined to
+its own, and where one of them has none, its name is kept, so that nobody takes the list for
+complete.
 """
 
 import base64
@@ -24,10 +26,12 @@ FAMILIES_KEY = "families"
 PEOPLE_KEY = "people"
 """Likewise those of the people in its training data, where the index names any."""
 NAMES_KEY = "names"
-"""Likewise the file names alone of families that are named with their folders: these hang on which folder was given."""
+"""Likewise the file names alone of families that are named with their folders: these hang on which
+folder was given."""
 
 UNLISTED_KEY = "unlisted"
-"""Names of the starts and teachers whose training data nobody listed; absent where there is none."""
+"""Names of the starts and teachers whose training data nobody listed; absent where there is
+none."""
 
 
 class Known(Protocol):
@@ -43,7 +47,8 @@ def training_record(crops: CropSet, earlier: Iterable[Mapping[str, Any]] = ()) -
 
     Args:
         crops: its own training data.
-        earlier: `inherited` from its start and its teachers, whose families and people are joined to its own.
+        earlier: `inherited` from its start and its teachers, whose families and people are joined
+            to its own.
 
     Raises:
         ModelError: an earlier list is damaged.
@@ -56,7 +61,9 @@ def training_record(crops: CropSet, earlier: Iterable[Mapping[str, Any]] = ()) -
         NAMES_KEY: _hashes({_file_name(name) for name in originals} - originals),
     }
     before = list(earlier)
-    lists = {key: hashes.union(*(_seen(record, key) for record in before)) for key, hashes in own.items()}
+    lists = {
+        key: hashes.union(*(_seen(record, key) for record in before)) for key, hashes in own.items()
+    }
     unlisted = sorted({name for record in before for name in record.get(UNLISTED_KEY, ())})
     return {
         "index_sha256": crops.index_sha256(),
@@ -68,7 +75,11 @@ def training_record(crops: CropSet, earlier: Iterable[Mapping[str, Any]] = ()) -
 def inherited(model: Known) -> dict[str, Any]:
     """What is known of the data that a start or a teacher has seen; nothing for weights that saw no labelled faces."""
     recipe = model.metadata.get("recipe") or {}
-    listed = {key: recipe[key] for key in (FAMILIES_KEY, PEOPLE_KEY, NAMES_KEY, UNLISTED_KEY) if key in recipe}
+    listed = {
+        key: recipe[key]
+        for key in (FAMILIES_KEY, PEOPLE_KEY, NAMES_KEY, UNLISTED_KEY)
+        if key in recipe
+    }
     if model.trained and FAMILIES_KEY not in listed:
         listed[UNLISTED_KEY] = [*listed.get(UNLISTED_KEY, ()), model.name]
     return listed
@@ -102,7 +113,11 @@ def known_names(recipe: Mapping[str, Any], originals: Iterable[str]) -> list[str
     """
     families = _seen(recipe, FAMILIES_KEY)
     named = families | _seen(recipe, NAMES_KEY)
-    return sorted(name for name in set(originals) if _hash(name) not in families and _hash(_file_name(name)) in named)
+    return sorted(
+        name
+        for name in set(originals)
+        if _hash(name) not in families and _hash(_file_name(name)) in named
+    )
 
 
 def _file_name(original: str) -> str:
@@ -121,7 +136,9 @@ def _seen(recipe: Mapping[str, Any], key: str) -> set[bytes]:
     try:
         data = base64.b64decode(recipe.get(key, ""), validate=True)
     except (TypeError, ValueError, binascii.Error) as error:
-        raise ModelError(f"the model's list of training {key} is damaged ({error}); train or export again") from error
+        raise ModelError(
+            f"the model's list of training {key} is damaged ({error}); train or export again"
+        ) from error
     return {data[start : start + HASH_BYTES] for start in range(0, len(data), HASH_BYTES)}
 
 

@@ -14,7 +14,9 @@ from deepkd.video.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 def is_image_folder(root: Path) -> bool:
     """Whether `root` holds a folder of the name of a split; looks at names only."""
-    return root.is_dir() and any(entry.name.lower() in SPLITS and entry.is_dir() for entry in root.iterdir())
+    return root.is_dir() and any(
+        entry.name.lower() in SPLITS and entry.is_dir() for entry in root.iterdir()
+    )
 
 
 def holds_videos(root: Path) -> bool:
@@ -25,17 +27,22 @@ def holds_videos(root: Path) -> bool:
 def read_image_folder(root: Path) -> list[CropRow]:
     """The pictures of `root/SPLIT/CLASS/` and below as rows of an index.
 
-    A split is called train, val, test or the like. A class is called real or original, fake or manipulated; any other
-    two names are taken as REAL and FAKE in alphabetical order. A folder between the class and the picture names the
-    forgery's method. A forgery with the file name of a real picture of the same split counts as made from it: at
-    the same place below its class, or else the only one whose place ends alike, at least in the name.
+    A split is called train, val, test or the like. A class is called real or original, fake or
+    manipulated; any other two names are taken as REAL and FAKE in alphabetical order. A folder
+    between the class and the picture names the forgery's method. A forgery with the file name of a
+    real picture of the same split counts as made from it: at the same place below its class, or
+    else the only one whose place ends alike, at least in the name.
 
     Raises:
         DataError: there are no pictures, or the folders do not name two classes.
     """
-    names = [path for path in _pictures(root) if len(path.parts) > 2 and path.parts[0].lower() in SPLITS]
+    names = [
+        path for path in _pictures(root) if len(path.parts) > 2 and path.parts[0].lower() in SPLITS
+    ]
     if not names:
-        raise DataError(f"{root}: has no pictures in SPLIT/CLASS/, such as train/real/1.png, and no index.csv")
+        raise DataError(
+            f"{root}: has no pictures in SPLIT/CLASS/, such as train/real/1.png, and no index.csv"
+        )
     labels = _labels(root, {path.parts[1] for path in names})
     rows = [_row(path, labels[path.parts[1]]) for path in names]
     return list(_linked(rows))
@@ -54,7 +61,9 @@ def _labels(root: Path, classes: set[str]) -> dict[str, str]:
     if len(classes) != 2 or any(name.lower() in FOLDER_LABELS for name in classes):
         known = f"{', '.join(sorted(classes)[:8])}{', ...' if len(classes) > 8 else ''}"
         advice = "rename them real and fake; with more classes, see examples/cifar.py"
-        raise DataError(f"{root}: has the classes {known}; it takes two, e.g. real and fake: {advice}")
+        raise DataError(
+            f"{root}: has the classes {known}; it takes two, e.g. real and fake: {advice}"
+        )
     return dict(zip(sorted(classes), (REAL, FAKE), strict=True))
 
 

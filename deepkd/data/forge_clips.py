@@ -14,7 +14,15 @@ from deepkd.data.camera import FPS, SIZE, film
 from deepkd.data.chance import chance
 from deepkd.data.clips import FAKE, REAL, Clip
 from deepkd.data.extract import crop_folders
-from deepkd.data.forgeries import METHODS, Forged, Portrait, Progress, check_people, donor_of, variant
+from deepkd.data.forgeries import (
+    METHODS,
+    Forged,
+    Portrait,
+    Progress,
+    check_people,
+    donor_of,
+    variant,
+)
 from deepkd.data.forgery import Landmarks, face_scale
 from deepkd.errors import InputError, OutputError
 from deepkd.images import Image
@@ -30,7 +38,8 @@ LIST_NAME = "clips.csv"
 SMOOTH_FRAMES = 2.0
 """Standard deviation of the smoothing of landmarks over time, frames."""
 SEEN = 0.5
-"""Share of the frames in which a person has to be found; between them the landmarks are interpolated."""
+"""Share of the frames in which a person has to be found; between them the landmarks are
+interpolated."""
 WINDOW = 6.0
 """Side of the square around the face in which it is forged, in units of the face's scale."""
 
@@ -56,11 +65,15 @@ class Scene:
         return math.ceil(WINDOW * float(np.median(scales)))
 
 
-def forge_clips(clips: Sequence[Clip], config: ForgeConfig, made: Forged, progress: Progress) -> None:
+def forge_clips(
+    clips: Sequence[Clip], config: ForgeConfig, made: Forged, progress: Progress
+) -> None:
     """Write each clip anew as it is, and with the face of its largest person forged; and the list of all."""
     detector = load_detector(config.detector, device=config.device)
     scenes = []
-    for number, (clip, name) in enumerate(zip(clips, crop_folders([clip.video for clip in clips]), strict=True), 1):
+    for number, (clip, name) in enumerate(
+        zip(clips, crop_folders([clip.video for clip in clips]), strict=True), 1
+    ):
         try:
             scene = None if clip.problem else follow(clip, name, detector, config.seconds)
         except InputError as error:
@@ -104,7 +117,9 @@ def follow(clip: Clip, name: str, detector: FaceDetector, seconds: float) -> Sce
             people.setdefault(person, {})[count - 1] = face
             if person not in faces_of:
                 faces_of[person] = _cut_out(Portrait(image, face.landmarks))
-    chosen = max(people, key=lambda person: sum(_area(face) for face in people[person].values()), default=-1)
+    chosen = max(
+        people, key=lambda person: sum(_area(face) for face in people[person].values()), default=-1
+    )
     seen = people.get(chosen, {})
     if not seen or len(seen) < SEEN * count:
         return None
@@ -130,7 +145,9 @@ def smoothed(found: dict[int, Landmarks], frames: int) -> npt.NDArray[np.float32
     every = [np.interp(range(frames), known, column) for column in table.T]
     whole = np.stack(every, axis=1).astype(np.float32)
     reach = 2 * math.ceil(3 * SMOOTH_FRAMES) + 1
-    smooth = cv2.GaussianBlur(whole, (1, reach), 1.0, sigmaY=SMOOTH_FRAMES, borderType=cv2.BORDER_REPLICATE)
+    smooth = cv2.GaussianBlur(
+        whole, (1, reach), 1.0, sigmaY=SMOOTH_FRAMES, borderType=cv2.BORDER_REPLICATE
+    )
     return np.asarray(smooth, np.float32).reshape(frames, 5, 2)
 
 
@@ -138,7 +155,9 @@ def _cut_out(portrait: Portrait) -> Portrait:
     """The face with little around it, so that many fit into memory."""
     side = math.ceil(WINDOW * face_scale(portrait.landmarks))
     x, y, right, bottom = _window(portrait.image, portrait.landmarks, side)
-    return Portrait(portrait.image[y:bottom, x:right].copy(), portrait.landmarks - np.array((x, y), np.float32))
+    return Portrait(
+        portrait.image[y:bottom, x:right].copy(), portrait.landmarks - np.array((x, y), np.float32)
+    )
 
 
 def _window(image: Image, landmarks: Landmarks, side: int) -> tuple[int, int, int, int]:
@@ -146,11 +165,16 @@ def _window(image: Image, landmarks: Landmarks, side: int) -> tuple[int, int, in
     height, width = image.shape[:2]
     across, down = min(side, width), min(side, height)
     x, y = (round(float(value)) for value in landmarks.mean(axis=0))
-    left, top = min(max(0, x - across // 2), width - across), min(max(0, y - down // 2), height - down)
+    left, top = (
+        min(max(0, x - across // 2), width - across),
+        min(max(0, y - down // 2), height - down),
+    )
     return left, top, left + across, top + down
 
 
-def _write(scene: Scene, scenes: Sequence[Scene], config: ForgeConfig, made: Forged) -> list[tuple[str, ...]]:
+def _write(
+    scene: Scene, scenes: Sequence[Scene], config: ForgeConfig, made: Forged
+) -> list[tuple[str, ...]]:
     """Write the clips of one scene; their lines of the list."""
     real = f"real/{scene.name}.mp4"
     lines: list[tuple[str, ...]] = [(real, REAL, real, scene.clip.split, "", "")]
@@ -178,7 +202,9 @@ def _donor(scene: Scene, scenes: Sequence[Scene], config: ForgeConfig, number: i
     return by_original[donor_of(scene.clip.original, _splits(scenes), number, config)]
 
 
-def _forger(scene: Scene, donor: Scene | None, config: ForgeConfig, number: int) -> Callable[[Image, Landmarks], Image]:
+def _forger(
+    scene: Scene, donor: Scene | None, config: ForgeConfig, number: int
+) -> Callable[[Image, Landmarks], Image]:
     """What forges a frame of the scene: each time with the same draws, whatever the frame."""
     method, side, worn = METHODS[config.method], scene.side_px, donor.face if donor else None
 
@@ -194,13 +220,19 @@ def _forger(scene: Scene, donor: Scene | None, config: ForgeConfig, number: int)
     return forged
 
 
-def _write_one(path: Path, scene: Scene, seconds: float, change: Callable[[Image, Landmarks], Image]) -> None:
+def _write_one(
+    path: Path, scene: Scene, seconds: float, change: Callable[[Image, Landmarks], Image]
+) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{path.parent}: cannot be made ({error.strerror}); make room there") from error
+        raise OutputError(
+            f"{path.parent}: cannot be made ({error.strerror}); make room there"
+        ) from error
     frames = (image for _, image in _source(scene.clip.path, scene.is_still, seconds))
-    changed: Iterator[Image] = (change(image, points) for image, points in zip(frames, scene.landmarks, strict=False))
+    changed: Iterator[Image] = (
+        change(image, points) for image, points in zip(frames, scene.landmarks, strict=False)
+    )
     if scene.is_still:
         x, y = (float(value) for value in scene.landmarks[0].mean(axis=0))
         still = next(changed)
@@ -210,7 +242,10 @@ def _write_one(path: Path, scene: Scene, seconds: float, change: Callable[[Image
 
 
 def _write_list(path: Path, lines: Sequence[tuple[str, ...]]) -> None:
-    with writing(path) as beside, beside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+    with (
+        writing(path) as beside,
+        beside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
         writer = csv_writer(file)
         writer.writerow(("path", "label", "original", "split", "method", "donor"))
         writer.writerows(lines)

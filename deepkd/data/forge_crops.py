@@ -12,13 +12,23 @@ from deepkd.data.chance import chance
 from deepkd.data.clips import FAKE, Clip
 from deepkd.data.extract import crop_folders, crop_rows
 from deepkd.data.extractor import PARTS_DIR, ClipExtractor, Task
-from deepkd.data.forgeries import METHODS, Forged, Portrait, Progress, check_people, donor_of, variant
+from deepkd.data.forgeries import (
+    METHODS,
+    Forged,
+    Portrait,
+    Progress,
+    check_people,
+    donor_of,
+    variant,
+)
 from deepkd.errors import OutputError
 from deepkd.settings.data import ExtractConfig, ForgeConfig
 from deepkd.video.crops import INDEX_NAME, CropRow, write_index
 
 
-def forge_crops(clips: Sequence[Clip], config: ForgeConfig, made: Forged, progress: Progress) -> None:
+def forge_crops(
+    clips: Sequence[Clip], config: ForgeConfig, made: Forged, progress: Progress
+) -> None:
     """Cut out the faces of the largest person of each clip, and forge each of them."""
     rows = list(_real_rows(clips, config, made, progress))
     by_original: dict[str, list[CropRow]] = {}
@@ -27,14 +37,18 @@ def forge_crops(clips: Sequence[Clip], config: ForgeConfig, made: Forged, progre
     splits = {row.original: row.split for row in rows}
     check_people(splits, config, made)
     fakes = [
-        _forged_crop(row, number, by_original, splits, config, made) for row in rows for number in range(config.count)
+        _forged_crop(row, number, by_original, splits, config, made)
+        for row in rows
+        for number in range(config.count)
     ]
     shutil.rmtree(made.out / PARTS_DIR, ignore_errors=True)
     write_index(made.out / INDEX_NAME, [*rows, *fakes])
     made.real, made.fake = len(rows), len(fakes)
 
 
-def _real_rows(clips: Sequence[Clip], config: ForgeConfig, made: Forged, progress: Progress) -> Iterator[CropRow]:
+def _real_rows(
+    clips: Sequence[Clip], config: ForgeConfig, made: Forged, progress: Progress
+) -> Iterator[CropRow]:
     settings = ExtractConfig(
         frames=config.frames,
         face_px=config.face_px,
@@ -83,9 +97,16 @@ def _forged_crop(
     try:
         (made.out / file).write_bytes(data)
     except OSError as error:
-        raise OutputError(f"{made.out / file}: cannot be written ({error.strerror}); make room there") from error
+        raise OutputError(
+            f"{made.out / file}: cannot be written ({error.strerror}); make room there"
+        ) from error
     return dataclasses.replace(
-        row, file=file, label=FAKE, video=f"{name}/{row.video}", method=config.method, identities=identities
+        row,
+        file=file,
+        label=FAKE,
+        video=f"{name}/{row.video}",
+        method=config.method,
+        identities=identities,
     )
 
 

@@ -34,7 +34,8 @@ class Method:
     needs_donor: bool
     """Whether it takes the face of another source."""
     apply: Callable[[Portrait, Portrait | None, np.random.Generator, bool], Image]
-    """(face, donor, source of chance, whether all around the face has to stay) -> the forged picture."""
+    """(face, donor, source of chance, whether all around the face has to stay) -> the forged
+    picture."""
 
 
 @dataclass
@@ -78,8 +79,9 @@ def check_people(splits: Mapping[str, str], config: ForgeConfig, made: Forged) -
         where = f" in the split {split}, so that nobody is in two splits" if len(counts) > 1 else ""
         less = "; give --val-share 0 --test-share 0" if where else ""
         raise DataError(
-            f"--method {config.method} --count {config.count} needs the faces of {needed} sources{where}, and {people} "
-            f"show{'s' if people == 1 else ''} one{less}; add others, or take --method self-blend"
+            f"--method {config.method} --count {config.count} needs the faces of {needed}"
+            f" sources{where}, and {people} show{'s' if people == 1 else ''} one{less}; add others,"
+            " or take --method self-blend"
         )
 
 
@@ -88,11 +90,14 @@ def donor_of(original: str, splits: Mapping[str, str], number: int, config: Forg
 
     Args:
         original: the one that is forged.
-        splits: all originals with a face -> the split that each is in; a face never goes to another one.
+        splits: all originals with a face -> the split that each is in; a face never goes to another
+            one.
         number: of the forgery.
         config: its seed decides.
     """
-    others = sorted(other for other, split in splits.items() if split == splits[original] and other != original)
+    others = sorted(
+        other for other, split in splits.items() if split == splits[original] and other != original
+    )
     return str(chance(config.seed, "donor", original).permutation(others)[number % len(others)])
 
 
@@ -101,11 +106,15 @@ def variant(config: ForgeConfig, number: int) -> str:
     return config.method if number == 0 else f"{config.method}-{number + 1}"
 
 
-def _self_blend(face: Portrait, donor: Portrait | None, rng: np.random.Generator, keep: bool) -> Image:
+def _self_blend(
+    face: Portrait, donor: Portrait | None, rng: np.random.Generator, keep: bool
+) -> Image:
     return self_blend(face.image, face.landmarks, rng, keep_surroundings=keep)
 
 
-def _face_swap(face: Portrait, donor: Portrait | None, rng: np.random.Generator, keep: bool) -> Image:
+def _face_swap(
+    face: Portrait, donor: Portrait | None, rng: np.random.Generator, keep: bool
+) -> Image:
     assert donor is not None
     return swap_face(donor.image, donor.landmarks, face.image, face.landmarks)
 

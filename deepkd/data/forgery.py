@@ -1,11 +1,12 @@
 """Labelled forgeries made from real faces, with NumPy and OpenCV only.
 
-`self_blend` makes the self-blended images of Shiohara and Yamasaki, "Detecting Deepfakes with Self-Blended Images"
-(CVPR 2022), written from the paper: two views of one face, one of them changed, blended along a mask of that face.
-`swap_face` blends one person's face onto another's, as face-swapping programs do.
+`self_blend` makes the self-blended images of Shiohara and Yamasaki, "Detecting Deepfakes with
+Self-Blended Images" (CVPR 2022), written from the paper: two views of one face, one of them
+changed, blended along a mask of that face. `swap_face` blends one person's face onto another's, as
+face-swapping programs do.
 
-Both take MTCNN's five landmarks, float32 (5, 2), pixels: left eye, right eye, nose, left and right mouth corner as
-seen in the image. Images are RGB, uint8, (height, width, 3).
+Both take MTCNN's five landmarks, float32 (5, 2), pixels: left eye, right eye, nose, left and right
+mouth corner as seen in the image. Images are RGB, uint8, (height, width, 3).
 """
 
 from dataclasses import dataclass
@@ -69,7 +70,9 @@ def face_mask(landmarks: Landmarks, shape: tuple[int, ...], outline: str = "inne
     return mask
 
 
-def _unit(vector: npt.NDArray[np.floating], fallback: tuple[float, float]) -> npt.NDArray[np.floating]:
+def _unit(
+    vector: npt.NDArray[np.floating], fallback: tuple[float, float]
+) -> npt.NDArray[np.floating]:
     length = float(np.linalg.norm(vector))
     return vector / length if length > 1e-3 else np.asarray(fallback, np.float32)
 
@@ -104,7 +107,9 @@ def swap_face(
 
 def similarity(source: Landmarks, target: Landmarks) -> npt.NDArray[np.float64]:
     """The (2, 3) matrix of the rotation, scale and shift that brings `source` nearest to `target` (least squares)."""
-    a, b = (points[:, 0] + 1j * points[:, 1] for points in (source.astype(float), target.astype(float)))
+    a, b = (
+        points[:, 0] + 1j * points[:, 1] for points in (source.astype(float), target.astype(float))
+    )
     spread = a - a.mean()
     turn = np.vdot(spread, b - b.mean()) / max(float(np.vdot(spread, spread).real), 1e-9)
     shift = b.mean() - turn * a.mean()
@@ -116,7 +121,9 @@ def match_colours(image: Image, reference: Image, mask: Plane) -> Image:
     inside = mask > 0.5
     if not inside.any():
         return image
-    lab, wanted = (cv2.cvtColor(x, cv2.COLOR_RGB2LAB).astype(np.float32) for x in (image, reference))
+    lab, wanted = (
+        cv2.cvtColor(x, cv2.COLOR_RGB2LAB).astype(np.float32) for x in (image, reference)
+    )
     mean, goal = lab[inside].mean(0), wanted[inside].mean(0)
     gain = np.clip(wanted[inside].std(0) / np.maximum(lab[inside].std(0), 1e-3), 0.7, 1.4)
     moved = np.clip((lab - mean) * gain + goal, 0, 255).astype(np.uint8)
@@ -142,13 +149,14 @@ def self_blend(
 ) -> Image:
     """A forgery of the face with itself: the marks of blending without another face.
 
-    One of two copies is changed in colour and sharpness, the source copy is moved and scaled a little, and both are
-    blended along a randomly deformed mask of the face with a random strength.
+    One of two copies is changed in colour and sharpness, the source copy is moved and scaled a
+    little, and both are blended along a randomly deformed mask of the face with a random strength.
 
     Args:
         image: a real face.
         landmarks: its five landmarks.
-        rng: what is drawn comes from here; the same draws on another frame of the same shape make the same forgery.
+        rng: what is drawn comes from here; the same draws on another frame of the same shape make
+            the same forgery.
         keep_surroundings: change the copy that gives the face, never the one around it.
 
     Returns:
@@ -171,10 +179,14 @@ def _change_colours(image: Image, rng: np.random.Generator) -> Image:
     if rng.random() < 0.4:
         changed += rng.uniform(-20, 20, 3)
     if rng.random() < 0.4:
-        hsv = cv2.cvtColor(np.clip(changed, 0, 255).astype(np.uint8), cv2.COLOR_RGB2HSV).astype(np.float32)
+        hsv = cv2.cvtColor(np.clip(changed, 0, 255).astype(np.uint8), cv2.COLOR_RGB2HSV).astype(
+            np.float32
+        )
         hsv[..., 0] = (hsv[..., 0] + rng.uniform(-6, 6)) % 180
         hsv[..., 1:] *= rng.uniform(0.75, 1.25, 2)
-        changed = cv2.cvtColor(np.clip(hsv, 0, 255).astype(np.uint8), cv2.COLOR_HSV2RGB).astype(np.float32)
+        changed = cv2.cvtColor(np.clip(hsv, 0, 255).astype(np.uint8), cv2.COLOR_HSV2RGB).astype(
+            np.float32
+        )
     if rng.random() < 0.6:
         contrast, brightness = rng.uniform(0.85, 1.15), rng.uniform(-15, 15)
         changed = (changed - 127.5) * contrast + 127.5 + brightness
@@ -188,13 +200,17 @@ def _change_sharpness(image: Image, rng: np.random.Generator) -> Image:
         factor = int(rng.choice((2, 4)))
         small = (max(1, width // factor), max(1, height // factor))
         shrunk = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
-        return np.asarray(cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+        return np.asarray(
+            cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8
+        )
     strength = rng.uniform(0.2, 0.5)
     detail = image.astype(np.float32) - cv2.GaussianBlur(image, (0, 0), 1.0)
     return np.asarray(np.clip(image + 4 * strength * detail, 0, 255), np.uint8)
 
 
-def _move(source: Image, mask: Plane, landmarks: Landmarks, rng: np.random.Generator) -> tuple[Image, Plane]:
+def _move(
+    source: Image, mask: Plane, landmarks: Landmarks, rng: np.random.Generator
+) -> tuple[Image, Plane]:
     """Shift by at most 3 % across and 1.5 % down of the face's box, scale by 0.95 to 1/0.95 about the nose."""
     height, width = source.shape[:2]
     face_px = 2.2 * face_scale(landmarks)
@@ -203,7 +219,9 @@ def _move(source: Image, mask: Plane, landmarks: Landmarks, rng: np.random.Gener
     x, y = (float(value) for value in landmarks[2])
     matrix = np.array([[scale, 0, (1 - scale) * x + across], [0, scale, (1 - scale) * y + down]])
     moved = cv2.warpAffine(source, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(moved, np.uint8), np.asarray(cv2.warpAffine(mask, matrix, (width, height)), np.float32)
+    return np.asarray(moved, np.uint8), np.asarray(
+        cv2.warpAffine(mask, matrix, (width, height)), np.float32
+    )
 
 
 def _deform(mask: Plane, landmarks: Landmarks, rng: np.random.Generator) -> Plane:

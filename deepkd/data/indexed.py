@@ -51,7 +51,9 @@ def _rows(folder: Path) -> Mapping[str, CropRow]:
         with open_csv(index) as file:
             names = next(csv.reader(file), [])
     except (OSError, csv.Error) as error:
-        raise DataError(f"{index}: cannot be read ({error}); it may say which pictures are forged") from error
+        raise DataError(
+            f"{index}: cannot be read ({error}); it may say which pictures are forged"
+        ) from error
     if not {"file", "label"} <= set(names):
         return {}
     return {os.path.normpath(row.file): row for row in read_index(index) if not row.shard}

@@ -96,7 +96,12 @@ class Journal:
     def __enter__(self) -> "Journal":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
         with suppress(OSError):  # a full disk has been reported by `add`
             self._file.close()
 
@@ -148,7 +153,9 @@ class Journal:
 
 
 def _record(values: dict[str, Any]) -> Record:
-    crops = tuple(CropEntry(**(entry | {"landmarks": tuple(entry["landmarks"])})) for entry in values["crops"])
+    crops = tuple(
+        CropEntry(**(entry | {"landmarks": tuple(entry["landmarks"])})) for entry in values["crops"]
+    )
     return Record(**{**values, "crops": crops, "warnings": tuple(values["warnings"])})
 
 
@@ -160,10 +167,14 @@ def _lock(descriptor: int, path: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise OutputError(f"{path.parent}: another extraction is writing to this folder; wait for its end") from error
+        raise OutputError(
+            f"{path.parent}: another extraction is writing to this folder; wait for its end"
+        ) from error
 
 
 def disk_error(path: Path, error: OSError) -> OutputError:
     """The error for a file that could not be written in the middle of a run."""
     why = error.strerror or str(error)
-    return OutputError(f"{path}: cannot be written ({why}); make room there, then go on with --resume")
+    return OutputError(
+        f"{path}: cannot be written ({why}); make room there, then go on with --resume"
+    )

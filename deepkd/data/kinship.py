@@ -21,7 +21,8 @@ class Kin(Protocol):
 def family_of(items: Iterable[Kin]) -> Callable[[Kin], tuple[str, str]]:
     """A function item -> the name of its family among these: its original, and the data set of that.
 
-    That is the item's data set, unless this has no real ones and a single other data set has the original.
+    That is the item's data set, unless this has no real ones and a single other data set has the
+    original.
     """
     owners: dict[str, set[str]] = defaultdict(set)
     for item in items:

@@ -11,7 +11,8 @@ from deepkd.video.crops import CropRow
 from deepkd.video.faces import FaceDetector, load_detector
 
 BORDER = 0.15
-"""Crops are framed tighter than the detector likes; so much of their side is mirrored around them."""
+"""Crops are framed tighter than the detector likes; so much of their side is mirrored around
+them."""
 SMALLEST = 0.35
 """Smallest face looked for in a crop, share of its side."""
 

@@ -1,9 +1,10 @@
 """Perturbations: what happens to a picture on its way through cameras, codecs and web sites, in graded levels.
 
-The first seven are the distortions of DeeperForensics-1.0 (Jiang et al., CVPR 2020) with its five levels each, written
-anew. There they fall on whole frames, and so they do here where clips are judged (`deepkd.evaluation.harm`). On crops
-they fall on the pixels of the crop as it is stored, which for an enlarged face is milder in blur and compression and
-harsher in blocks. Levels go from mild to severe.
+The first seven are the distortions of DeeperForensics-1.0 (Jiang et al., CVPR 2020) with its five
+levels each, written anew. There they fall on whole frames, and so they do here where clips are
+judged (`deepkd.evaluation.harm`). On crops they fall on the pixels of the crop as it is stored,
+which for an enlarged face is milder in blur and compression and harsher in blocks. Levels go from
+mild to severe.
 
 Images are RGB, uint8, (height, width, 3); an image keeps its shape.
 """
@@ -46,7 +47,8 @@ class Perturbation:
 def perturb(image: Image, name: str, level: float, *, seed: int, key: str) -> Image:
     """The image with one perturbation at one level.
 
-    Chance hangs on `seed`, `key`, `name` and `level` alone: the order, the batch and the process do not matter.
+    Chance hangs on `seed`, `key`, `name` and `level` alone: the order, the batch and the process do
+    not matter.
 
     Args:
         image: RGB, uint8, (height, width, 3); it is not changed.
@@ -76,11 +78,17 @@ def parse_conditions(text: str, *, crops: bool) -> list[Step]:
     parts = [part.strip().partition(":") for part in text.split(",") if part.strip()]
     unknown = sorted({name for name, _, _ in parts} - {*PERTURBATIONS, "all"})
     if unknown or not parts:
-        raise ConfigError(f"unknown perturbation '{', '.join(unknown)}'; choose from all, {', '.join(PERTURBATIONS)}")
+        raise ConfigError(
+            f"unknown perturbation '{', '.join(unknown)}'; choose from all,"
+            f" {', '.join(PERTURBATIONS)}"
+        )
     fit = [name for name, kind in PERTURBATIONS.items() if not (crops and kind.only_clips)]
     useless = sorted({name for name, _, _ in parts} - {*fit, "all"})
     if useless:
-        raise ConfigError(f"perturbation '{', '.join(useless)}' does nothing to crops; leave it out, or evaluate clips")
+        raise ConfigError(
+            f"perturbation '{', '.join(useless)}' does nothing to crops; leave it out, or evaluate"
+            " clips"
+        )
     wanted = {step for name, _, level in parts for step in _named(name, level, fit)}
     return [step for step in conditions_of(fit) if step in wanted]
 
@@ -90,7 +98,9 @@ def _named(name: str, level: str, fit: Iterable[str]) -> list[Step]:
     every = conditions_of(fit if name == "all" else [name])
     found = [step for step in every if not level or step[1] == _number(level)]
     if name == "all" and level:
-        raise ConfigError(f"all:{level}: each perturbation has its own levels; name one, such as jpeg:50")
+        raise ConfigError(
+            f"all:{level}: each perturbation has its own levels; name one, such as jpeg:50"
+        )
     if not found:
         levels = ", ".join(f"{step[1]:g}" for step in every)
         raise ConfigError(f"perturbation '{name}' has no level '{level}'; choose from {levels}")
@@ -151,7 +161,9 @@ def _downscale(image: Image, level: float, rng: np.random.Generator) -> Image:
 
 def _shrunk(image: Image, scale: float, how: int) -> Image:
     height, width = image.shape[:2]
-    small = cv2.resize(image, (max(1, int(width * scale)), max(1, int(height * scale))), interpolation=how)
+    small = cv2.resize(
+        image, (max(1, int(width * scale)), max(1, int(height * scale))), interpolation=how
+    )
     return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
@@ -159,7 +171,9 @@ def _jpeg(image: Image, level: float, rng: np.random.Generator) -> Image:
     """Encoded as JPEG of quality `level`."""
     bgr = np.ascontiguousarray(image[..., ::-1])
     data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, round(level)])[1]
-    return np.ascontiguousarray(np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)[..., ::-1])
+    return np.ascontiguousarray(
+        np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)[..., ::-1]
+    )
 
 
 def _h264(image: Image, level: float, rng: np.random.Generator) -> Image:
@@ -231,6 +245,7 @@ PERTURBATIONS = {
 }
 """Name -> what is done, in the order of the reports."""
 SUITE = 1
-"""Raised whenever a perturbation of crops or clips changes, so that scores of the old damage are not taken for new."""
+"""Raised whenever a perturbation of crops or clips changes, so that scores of the old damage are
+not taken for new."""
 DISTORTIONS = tuple(PERTURBATIONS)[:7]
 """Those of DeeperForensics-1.0."""

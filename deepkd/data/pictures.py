@@ -26,7 +26,8 @@ class PictureSet(CropSet):
         """One picture: RGB, uint8, (height, width, 3).
 
         Raises:
-            DataError: the sample is neither a PIL image nor an array of 8-bit grey levels or colours.
+            DataError: the sample is neither a PIL image nor an array of 8-bit grey levels or
+                colours.
         """
         place = int(self.rows[index].file)
         return as_rgb(self.samples[place][0], f"sample {place}")
@@ -45,12 +46,14 @@ def picture_set(
 ) -> PictureSet:
     """A sequence of (picture, label) as a crop set.
 
-    Nothing is copied: pictures are asked for when they are needed, in every process that reads. For data that lies in
-    memory or on disk this is a torchvision data set without a `transform`.
+    Nothing is copied: pictures are asked for when they are needed, in every process that reads. For
+    data that lies in memory or on disk this is a torchvision data set without a `transform`.
 
     Args:
-        samples: `samples[i]` is (PIL image or uint8 array (H, W), (H, W, 1) or (H, W, 3) in RGB, label).
-        fake: label -> whether it is the class that a model's logit speaks for; None for a sample without a label.
+        samples: `samples[i]` is (PIL image or uint8 array (H, W), (H, W, 1) or (H, W, 3) in RGB,
+            label).
+        fake: label -> whether it is the class that a model's logit speaks for; None for a sample
+            without a label.
         labels: one per sample; by default `samples.targets`, else each sample is asked for its own.
         method: label -> its subclass, for training with subclasses; FAKE samples only.
 
@@ -62,13 +65,19 @@ def picture_set(
     known = [samples[place][1] for place in range(len(samples))] if labels is None else list(labels)
     if not known or len(known) != len(samples):
         raise DataError(
-            f"{len(samples)} samples with {len(known)} labels; give a label for each of at least one sample"
+            f"{len(samples)} samples with {len(known)} labels; give a label for each of at least"
+            " one sample"
         )
-    return PictureSet(Path(), [_row(place, label, fake, method) for place, label in enumerate(known)], samples)
+    return PictureSet(
+        Path(), [_row(place, label, fake, method) for place, label in enumerate(known)], samples
+    )
 
 
 def _row(
-    place: int, label: Hashable, fake: Callable[[Hashable], bool | None], method: Callable[[Hashable], str]
+    place: int,
+    label: Hashable,
+    fake: Callable[[Hashable], bool | None],
+    method: Callable[[Hashable], str],
 ) -> CropRow:
     label = label.item() if hasattr(label, "item") else label
     forged = fake(label)
@@ -91,5 +100,9 @@ def as_rgb(picture: Any, name: str) -> Image:
         array = array[..., None]
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] not in (1, 3):
         advice = "give PIL images or uint8 arrays, e.g. a torchvision data set without a transform"
-        raise DataError(f"{name}: is {array.dtype} {array.shape}, not a picture (H, W, 3) of uint8; {advice}")
-    return np.array(np.broadcast_to(array, (*array.shape[:2], 3)))  # a copy, since a PIL image cannot be written to
+        raise DataError(
+            f"{name}: is {array.dtype} {array.shape}, not a picture (H, W, 3) of uint8; {advice}"
+        )
+    return np.array(
+        np.broadcast_to(array, (*array.shape[:2], 3))
+    )  # a copy, since a PIL image cannot be written to

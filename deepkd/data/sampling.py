@@ -38,20 +38,29 @@ def paired(crops: CropSet, rng: np.random.Generator) -> Draw:
     fake: dict[tuple[str, str], list[int]] = defaultdict(list)
     family = family_of(crops.rows)
     for index, row in enumerate(crops.rows):
-        (real if row.label == "REAL" else fake if row.label == "FAKE" else {}).setdefault(family(row), []).append(index)
+        (real if row.label == "REAL" else fake if row.label == "FAKE" else {}).setdefault(
+            family(row), []
+        ).append(index)
     both = sorted(real.keys() & fake.keys())
     if not both:
         raise DataError(
-            "paired sampling needs originals with a forgery each, and there are none; use --sampling balanced"
+            "paired sampling needs originals with a forgery each, and there are none; use"
+            " --sampling balanced"
         )
-    return [_pair(crops, real[both[i]], int(rng.choice(fake[both[i]])), rng) for i in rng.permutation(len(both))]
+    return [
+        _pair(crops, real[both[i]], int(rng.choice(fake[both[i]])), rng)
+        for i in rng.permutation(len(both))
+    ]
 
 
 def _pair(crops: CropSet, real: list[int], fake: int, rng: np.random.Generator) -> tuple[int, int]:
     """A forgery with the real row of its track, or else of any, that is nearest to it in time; one of those alike."""
     distances = [_distance(crops.rows[row], crops.rows[fake]) for row in real]
     least = min(distances)
-    return int(rng.choice([row for row, its in zip(real, distances, strict=True) if its == least])), fake
+    return (
+        int(rng.choice([row for row, its in zip(real, distances, strict=True) if its == least])),
+        fake,
+    )
 
 
 def _distance(one: CropRow, other: CropRow) -> tuple[bool, float]:

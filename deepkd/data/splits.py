@@ -1,11 +1,11 @@
 """Splits that do not leak: a family (an original and all that was made from it) lies in one split as a whole.
 
-    train, val, test = shares of the families, by a hash of the family's name: the same clips always go to the same
-    split, on every machine, and clips added later do not move those that are there
+    train, val, test = shares of the families, by a hash of the family's name: the same clips always
+    go to the same split, on every machine, and clips added later do not move those that are there
     (unless they join two families).
 
-Splits that a data set ships are kept as they are. Clips that are in none of them, but belong to the family of an
-official val or test clip, are left out of all splits.
+Splits that a data set ships are kept as they are. Clips that are in none of them, but belong to the
+family of an official val or test clip, are left out of all splits.
 """
 
 import dataclasses
@@ -42,7 +42,8 @@ class Splits:
     """Clips with their splits, and how they came about."""
 
     clips: list[Clip]
-    """In the order given; `split` is train, val or test, or empty for unlabelled clips and those left out."""
+    """In the order given; `split` is train, val or test, or empty for unlabelled clips and those
+    left out."""
     unit: str
     """What is never parted: `identity` (people and originals) or `original`."""
     families: int
@@ -59,10 +60,12 @@ def make_splits(
 
     Args:
         clips: of one or more data sets.
-        val_share: share of the families that go to val, for data sets that ship no val split; 0 to 1.
+        val_share: share of the families that go to val, for data sets that ship no val split; 0 to
+            1.
         test_share: likewise for test.
-        unit: `original` keeps an original and its forgeries together, `identity` also everything that shows the same
-            people, where known; `auto` is identity, unless that would leave more than the training share in one piece.
+        unit: `original` keeps an original and its forgeries together, `identity` also everything
+            that shows the same people, where known; `auto` is identity, unless that would leave
+            more than the training share in one piece.
 
     Raises:
         ConfigError: an unknown unit, or shares that leave nothing for training.
@@ -70,7 +73,10 @@ def make_splits(
     if unit not in SPLIT_UNITS:
         raise ConfigError(f"unknown split_by '{unit}'; choose from {', '.join(SPLIT_UNITS)}")
     if val_share + test_share >= 1:
-        raise ConfigError(f"val_share + test_share = {val_share + test_share:g}: must leave something for training")
+        raise ConfigError(
+            f"val_share + test_share = {val_share + test_share:g}: must leave something for"
+            " training"
+        )
     labelled = [clip for clip in clips if clip.label]
     families = _families(labelled, identities=unit != "original")
     if unit == "auto":
@@ -80,7 +86,9 @@ def make_splits(
     return _assigned(clips, families, (val_share, test_share), unit)
 
 
-def _assigned(clips: Sequence[Clip], families: list[list[Clip]], shares: tuple[float, float], unit: str) -> Splits:
+def _assigned(
+    clips: Sequence[Clip], families: list[list[Clip]], shares: tuple[float, float], unit: str
+) -> Splits:
     shipped = {(clip.dataset, clip.split) for clip in clips if clip.split}
     chosen: dict[str, str] = {}
     for family in families:
@@ -97,14 +105,20 @@ def _split(clip: Clip, drawn: str, official_relatives: bool) -> str:
     return clip.split if clip.split in ("val", "test") or official_relatives else drawn
 
 
-def _drawn(family: list[Clip], shares: tuple[float, float], shipped: set[tuple[str, str]], unit: str) -> str:
+def _drawn(
+    family: list[Clip], shares: tuple[float, float], shipped: set[tuple[str, str]], unit: str
+) -> str:
     """The split that the hash of the family's name draws, among those that its data set does not ship.
 
     Its name is that of one of its people, where they make it one: more clips of them come and go.
     """
     first = min(family, key=lambda clip: (clip.dataset, clip.original))
-    people = sorted({name for clip in family if clip.dataset == first.dataset for name in clip.identities})
-    draw = share_of(f"{first.dataset}/{people[0] if people and unit == 'identity' else first.original}")
+    people = sorted(
+        {name for clip in family if clip.dataset == first.dataset for name in clip.identities}
+    )
+    draw = share_of(
+        f"{first.dataset}/{people[0] if people and unit == 'identity' else first.original}"
+    )
     val_share, test_share = shares
     test_share = 0.0 if (first.dataset, "test") in shipped else test_share
     val_share = 0.0 if (first.dataset, "val") in shipped else val_share
@@ -125,8 +139,12 @@ def _families(clips: Sequence[Clip], *, identities: bool) -> list[list[Clip]]:
     home = _homes(clips)
     families = defaultdict(list)
     for clip in clips:
-        first, *others = (("clip", home(clip, name), name) for name in (clip.original, clip.video, *clip.donors))
-        for key in others + [("person", clip.dataset, name) for name in clip.identities if identities]:
+        first, *others = (
+            ("clip", home(clip, name), name) for name in (clip.original, clip.video, *clip.donors)
+        )
+        for key in others + [
+            ("person", clip.dataset, name) for name in clip.identities if identities
+        ]:
             parent[root(key)] = root(first)
     for clip in clips:
         families[root(("clip", home(clip, clip.original), clip.original))].append(clip)
@@ -138,7 +156,9 @@ def _homes(items: Sequence[InSplit]) -> Callable[[InSplit, str], str]:
     own = {(item.dataset, item.video) for item in items}
     own |= {(item.dataset, item.original) for item in items if item.label == REAL}
     others = {item.video: item.dataset for item in items}
-    return lambda item, name: item.dataset if (item.dataset, name) in own else others.get(name, item.dataset)
+    return lambda item, name: (
+        item.dataset if (item.dataset, name) in own else others.get(name, item.dataset)
+    )
 
 
 KINDS = ("originals", "people")
@@ -153,7 +173,9 @@ def find_overlaps(items: Iterable[InSplit], kinds: Sequence[str] = KINDS) -> lis
     for item in items:
         for kind, names in _contents(item).items():
             for name in names if item.split and kind in kinds else ():
-                places[(kind, home(item, name) if kind == "originals" else item.dataset, name)].add(item.split)
+                places[(kind, home(item, name) if kind == "originals" else item.dataset, name)].add(
+                    item.split
+                )
     shared: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for (kind, dataset, name), splits in places.items():
         if len(splits) > 1:

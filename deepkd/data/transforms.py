@@ -1,11 +1,12 @@
 """Augmentations of face crops for training.
 
-The geometry is shared by all crops of a sample (a real and a forgery of it are moved alike, so that only the forgery
-tells them apart); everything photometric is drawn for each crop. Probabilities follow the DFDC winner's recipe (JPEG,
-noise, blur, grey) and the Self-Blended Images paper (JPEG range); shrinking and enlarging stands for re-encoded clips.
-`robust` adds what `deepkd evaluate --perturb` measures, H.264 by the real encoder: a model trained with it has seen
-these kinds of damage, and its robustness to them says less about others.
-All randomness comes from torch's generator, so that a seed fixes a view.
+The geometry is shared by all crops of a sample (a real and a forgery of it are moved alike, so that
+only the forgery tells them apart); everything photometric is drawn for each crop. Probabilities
+follow the DFDC winner's recipe (JPEG, noise, blur, grey) and the Self-Blended Images paper (JPEG
+range); shrinking and enlarging stands for re-encoded clips. `robust` adds what `deepkd evaluate
+--perturb` measures, H.264 by the real encoder: a model trained with it has seen these kinds of
+damage, and its robustness to them says less about others. All randomness comes from torch's
+generator, so that a seed fixes a view.
 """
 
 from collections.abc import Iterator, Sequence
@@ -53,7 +54,9 @@ class Shrink(v2.Transform):
         """(3, H, W) uint8 -> the same."""
         factor = 1 + (self.max_factor - 1) * torch.rand(()).item()
         height, width = image.shape[-2:]
-        small = F.resize(image, [max(8, round(height / factor)), max(8, round(width / factor))], antialias=True)
+        small = F.resize(
+            image, [max(8, round(height / factor)), max(8, round(width / factor))], antialias=True
+        )
         return F.resize(small, [height, width], antialias=True)
 
 
@@ -80,7 +83,9 @@ class Jpeg(v2.Transform):
     def forward(self, image: Tensor) -> Tensor:
         """(3, H, W) uint8 -> the same."""
         quality = int(torch.randint(self.quality[0], self.quality[1] + 1, ()))
-        _, encoded = cv2.imencode(".jpg", _picture(image.flip(0)), [cv2.IMWRITE_JPEG_QUALITY, quality])
+        _, encoded = cv2.imencode(
+            ".jpg", _picture(image.flip(0)), [cv2.IMWRITE_JPEG_QUALITY, quality]
+        )
         return _view(np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR))).flip(0)
 
 
@@ -97,7 +102,9 @@ class Damage(v2.Transform):
         level = self.mild + (self.harsh - self.mild) * share
         if self.mild * self.harsh > 0:
             level = self.mild * (self.harsh / self.mild) ** share
-        return _view(PERTURBATIONS[self.name].apply(_picture(image), level, np.random.default_rng(seed)))
+        return _view(
+            PERTURBATIONS[self.name].apply(_picture(image), level, np.random.default_rng(seed))
+        )
 
 
 def _sometimes(probability: float, transform: v2.Transform) -> v2.Transform:
@@ -164,7 +171,8 @@ AUGMENTATIONS = {
 }
 _STANDARD = AUGMENTATIONS["standard"]
 AUGMENTATIONS["robust"] = replace(
-    _STANDARD, photometric=(*_STANDARD.photometric, _sometimes(0.5, _DAMAGE), _sometimes(0.2, _DAMAGE))
+    _STANDARD,
+    photometric=(*_STANDARD.photometric, _sometimes(0.5, _DAMAGE), _sometimes(0.2, _DAMAGE)),
 )
 
 
@@ -196,22 +204,28 @@ class Move:
         if (self.degrees, self.right, self.down, self.zoom) == (0, 0, 0, 1):
             return picture
         height, width = picture.shape[:2]
-        matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), self.degrees, self.zoom)
+        matrix = cv2.getRotationMatrix2D(
+            ((width - 1) / 2, (height - 1) / 2), self.degrees, self.zoom
+        )
         matrix[:, 2] += (self.right * width, self.down * height)
-        return np.asarray(cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_CUBIC), np.uint8)
+        return np.asarray(
+            cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_CUBIC), np.uint8
+        )
 
 
 class Augment:
     """Crops of any size -> views of one size, uint8 (crops, 3, view_px, view_px).
 
-    Crops are moved as they are and then resized the way a model's input is (`InputFormat.resized`), so that training
-    shows them as sharp as they are judged.
+    Crops are moved as they are and then resized the way a model's input is (`InputFormat.resized`),
+    so that training shows them as sharp as they are judged.
     """
 
     def __init__(self, name: str, view_px: int) -> None:
         self.recipe = AUGMENTATIONS[name]
         self.format = InputFormat(size=view_px)
-        self.photometric = v2.Compose(list(self.recipe.photometric)) if self.recipe.photometric else None
+        self.photometric = (
+            v2.Compose(list(self.recipe.photometric)) if self.recipe.photometric else None
+        )
 
     def __call__(self, images: Sequence[Image]) -> Tensor:
         """Images (H, W, 3) uint8, RGB."""

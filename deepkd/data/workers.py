@@ -41,17 +41,20 @@ def run_tasks(
 ) -> Iterator[Outcome[T, R]]:
     """The outcomes of the tasks, as they come.
 
-    A worker that dies (killed, out of memory, crashed in a codec) is replaced, and its task tried once more. Tasks are
-    taken from the iterable only when a worker is free. Leaving the iterator early ends the workers.
+    A worker that dies (killed, out of memory, crashed in a codec) is replaced, and its task tried
+    once more. Tasks are taken from the iterable only when a worker is free. Leaving the iterator
+    early ends the workers.
 
     Args:
-        start: called once in each process, gives the function that does a task; has to be picklable.
+        start: called once in each process, gives the function that does a task; has to be
+            picklable.
         tasks: picklable.
         workers: processes; 0 does everything in this one.
         room: whether another task may be taken yet; asked again after each outcome.
 
     Raises:
-        DeepKDError: raised by `start` or by a task; it ends the whole run. Or the workers cannot even start.
+        DeepKDError: raised by `start` or by a task; it ends the whole run. Or the workers cannot
+            even start.
     """
     if workers:
         with _Pool(start, workers, room) as pool:
@@ -78,7 +81,9 @@ class _Worker(Generic[T]):
     def __init__(self, start: Callable[[], Callable[[Any], Any]]) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process: BaseProcess = context.Process(target=_serve, args=(start, theirs), daemon=True)
+        self.process: BaseProcess = context.Process(
+            target=_serve, args=(start, theirs), daemon=True
+        )
         self.process.start()
         theirs.close()
         self.ready = False
@@ -99,7 +104,9 @@ class _Worker(Generic[T]):
             self.process.kill()
             self.process.join()
         code = self.process.exitcode or 0
-        return f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        return (
+            f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        )
 
 
 def _serve(start: Callable[[], Callable[[Any], Any]], pipe: Connection) -> None:
@@ -118,7 +125,9 @@ def _serve(start: Callable[[], Callable[[Any], Any]], pipe: Connection) -> None:
 class _Pool(Generic[T, R]):
     """Workers, each with at most one task."""
 
-    def __init__(self, start: Callable[[], Callable[[T], R]], count: int, room: Callable[[], bool]) -> None:
+    def __init__(
+        self, start: Callable[[], Callable[[T], R]], count: int, room: Callable[[], bool]
+    ) -> None:
         self._start, self._count, self._room = start, count, room
         self._workers: list[_Worker[T]] = []
         self._waiting: deque[tuple[T, int]] = deque()
@@ -180,10 +189,14 @@ class _Pool(Generic[T, R]):
         if not worker.ready:
             self._failed_starts += 1
             if self._failed_starts == FAILED_STARTS:
-                raise DeepKDError(f"the worker processes end while they start ({how}); try --workers 0")
+                raise DeepKDError(
+                    f"the worker processes end while they start ({how}); try --workers 0"
+                )
         elif worker.task is not None and worker.tries == ATTEMPTS:
             return Outcome(
-                worker.task, None, f"its worker process was {how}, {ATTEMPTS} times; is there enough memory?"
+                worker.task,
+                None,
+                f"its worker process was {how}, {ATTEMPTS} times; is there enough memory?",
             )
         elif worker.task is not None:
             self._waiting.append((worker.task, worker.tries + 1))

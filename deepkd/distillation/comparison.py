@@ -20,8 +20,8 @@ def compare(
 ) -> list[dict[str, Any]]:
     """One row per model: `name`, `auc`, `log_loss`, `params`, `macs`, `ms`; also written to `out/comparison.json`.
 
-    `log_loss` is of the calibrated probabilities. `ms` is the median time of one crop in ONNX Runtime on all cores,
-    the models taken in turn in this process.
+    `log_loss` is of the calibrated probabilities. `ms` is the median time of one crop in ONNX
+    Runtime on all cores, the models taken in turn in this process.
 
     Raises:
         DataError: the split has no rows.
@@ -34,12 +34,16 @@ def compare(
     for name, model in models.items():
         logits = crop_logits(model, crops)[known]
         scale = model.calibration
-        figures = {"auc": auc(labels, logits), "log_loss": log_loss(labels, logits / scale.temperature + scale.bias)}
+        figures = {
+            "auc": auc(labels, logits),
+            "log_loss": log_loss(labels, logits / scale.temperature + scale.bias),
+        }
         rows.append({"name": name, **figures, "params": model.params, "macs": model.macs})
     for row, ms in zip(rows, latencies_ms(list(models.values())), strict=True):
         row["ms"] = ms
     with writing(out / "comparison.json") as path:
         path.write_text(
-            json.dumps({"split": split, "crops": len(labels), "models": rows}, indent=2) + "\n", encoding="utf-8"
+            json.dumps({"split": split, "crops": len(labels), "models": rows}, indent=2) + "\n",
+            encoding="utf-8",
         )
     return rows

@@ -50,7 +50,9 @@ class Spoken(NamedTuple):
     def mean(cls, several: Sequence["Spoken"]) -> "Spoken":
         """The mean of several networks' logits; with differing subclasses their outputs are those of the first."""
         outputs = [one.outputs for one in several if one.outputs.shape == several[0].outputs.shape]
-        return cls(torch.stack(outputs).mean(0), torch.stack([one.logit for one in several]).mean(0))
+        return cls(
+            torch.stack(outputs).mean(0), torch.stack([one.logit for one in several]).mean(0)
+        )
 
 
 class Teacher(NamedTuple):
@@ -65,16 +67,18 @@ class Teacher(NamedTuple):
 class Distillation(Objective):
     """The weighted sum of the terms that a recipe lists, between a student and one or more frozen teachers.
 
-    By default `(1 - alpha) bce(student, labels) + alpha soft(student, teacher)`. Each network gets the view in its own
-    size, colour order and normalisation: the same view for all (Beyer et al. 2022, arXiv:2106.05237), or with
-    `teacher_view=clean` the teachers get it before photometric augmentation, so that the student learns to say of a
-    damaged crop what its teachers say of the sound one. Several teachers speak with the mean of their logits, with
-    `teacher_mirrored` over each view and its mirror image; one that is named twice is asked once and counts twice.
-    Features are compared with the first's of the view itself. Where the networks differ in size, views are at least as
-    large as the crops (`crop_px`), so that each shrinks them once, as when it judges.
-    `subclass_kd` compares a logit per subclass, every other loss the forgery logit that these make. Teachers are in
-    eval mode, get no gradient and are not part of the objective's state. Samples without a label (NaN) take the soft
-    terms only; with `blends_by_label`, forgeries made while training (row NO_ROW) take the hard ones only.
+    By default `(1 - alpha) bce(student, labels) + alpha soft(student, teacher)`. Each network gets
+    the view in its own size, colour order and normalisation: the same view for all (Beyer et al.
+    2022, arXiv:2106.05237), or with `teacher_view=clean` the teachers get it before photometric
+    augmentation, so that the student learns to say of a damaged crop what its teachers say of the
+    sound one. Several teachers speak with the mean of their logits, with `teacher_mirrored` over
+    each view and its mirror image; one that is named twice is asked once and counts twice. Features
+    are compared with the first's of the view itself. Where the networks differ in size, views are
+    at least as large as the crops (`crop_px`), so that each shrinks them once, as when it judges.
+    `subclass_kd` compares a logit per subclass, every other loss the forgery logit that these make.
+    Teachers are in eval mode, get no gradient and are not part of the objective's state. Samples
+    without a label (NaN) take the soft terms only; with `blends_by_label`, forgeries made while
+    training (row NO_ROW) take the hard ones only.
     """
 
     def __init__(
@@ -110,10 +114,15 @@ class Distillation(Objective):
     def _open_taps(self) -> None:
         """Find the taps that terms use, see their shapes in one small forward pass, and make the hints' adapters."""
         sides = taps_of(self.config)
-        student_network, teacher_network = (network_of(module) for module in (self.module, self._teachers[0].network))
+        student_network, teacher_network = (
+            network_of(module) for module in (self.module, self._teachers[0].network)
+        )
         for name in {term.tap for term in self.terms if term.tap}:
             student, teacher = (Tap.parse(side) for side in sides[name])
-            self._taps[name] = (TapReader(student_network, student), TapReader(teacher_network, teacher))
+            self._taps[name] = (
+                TapReader(student_network, student),
+                TapReader(teacher_network, teacher),
+            )
         if not self._taps:
             return
         with evaluating(self.module), torch.no_grad():
@@ -140,7 +149,9 @@ class Distillation(Objective):
             ]
         return Spoken.of(self.module, self.format, views), Spoken.mean(teachers)
 
-    def forward(self, views: Tensor, labels: Tensor, rows: Tensor, clean: Tensor | None = None) -> dict[str, Tensor]:
+    def forward(
+        self, views: Tensor, labels: Tensor, rows: Tensor, clean: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Views (N, 3, view_px, view_px) in [0, 1], labels (N,), NaN for none, rows (N,) -> `total` and its terms."""
         terms = self._terms(views, labels, rows, clean)
         total = sum((weight * value for value, weight in terms.values()), views.new_zeros(()))
@@ -150,11 +161,17 @@ class Distillation(Objective):
         self, views: Tensor, labels: Tensor, rows: Tensor, clean: Tensor | None = None
     ) -> dict[str, float]:
         """Length of each weighted term's gradient on the student's parameters; arguments as in `forward`."""
-        parameters = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
+        parameters = [
+            parameter for parameter in self.module.parameters() if parameter.requires_grad
+        ]
         norms = {}
         for label, (value, weight) in self._terms(views, labels, rows, clean).items():
-            slopes = torch.autograd.grad(weight * value, parameters, retain_graph=True, allow_unused=True)
-            norms[label] = math.sqrt(sum(float(slope.square().sum()) for slope in slopes if slope is not None))
+            slopes = torch.autograd.grad(
+                weight * value, parameters, retain_graph=True, allow_unused=True
+            )
+            norms[label] = math.sqrt(
+                sum(float(slope.square().sum()) for slope in slopes if slope is not None)
+            )
         return norms
 
     def _terms(
@@ -167,13 +184,17 @@ class Distillation(Objective):
         student, teacher = self._spoken(views, clean)
         weight = self._soft_weight(teacher.logit, rows.to(views.device))
         if config.teacher_noise:
-            teacher = Spoken(*(noisy(said, config.teacher_noise, config.noise_share) for said in teacher))
+            teacher = Spoken(
+                *(noisy(said, config.teacher_noise, config.noise_share) for said in teacher)
+            )
         features = {name: tuple(tap.take() for tap in pair) for name, pair in self._taps.items()}
         found = {}
         for term in self.terms:
             loss = term.loss_at(self.progress)
             if term.name == "bce":
-                value = loss(student.logit, labels.nan_to_num(0.5), weight=labels.isfinite().float())
+                value = loss(
+                    student.logit, labels.nan_to_num(0.5), weight=labels.isfinite().float()
+                )
             elif term.tap:
                 mine, its = features[term.tap]
                 mine = self.adapters[term.tap](mine) if term.name == "hint" else mine
@@ -199,7 +220,10 @@ def _check_subclasses(student: TorchModel, teachers: Sequence[TorchModel]) -> No
     wanted = shared_subclasses(teachers)
     if names_of(student.module) != wanted:
         known = ", ".join(names_of(student.module)) or "none"
-        raise ConfigError(f"{SUBCLASS_LOSS}: the student's subclasses are {known}, the teacher's {', '.join(wanted)}")
+        raise ConfigError(
+            f"{SUBCLASS_LOSS}: the student's subclasses are {known}, the teacher's"
+            f" {', '.join(wanted)}"
+        )
 
 
 def shared_subclasses(teachers: Sequence[TorchModel]) -> tuple[str, ...]:
@@ -210,9 +234,14 @@ def shared_subclasses(teachers: Sequence[TorchModel]) -> tuple[str, ...]:
     """
     names = {names_of(teacher.module) for teacher in teachers}
     if len(names) > 1 or () in names:
-        shown = "; ".join(f"{teacher.name}: {', '.join(names_of(teacher.module)) or 'none'}" for teacher in teachers)
+        shown = "; ".join(
+            f"{teacher.name}: {', '.join(names_of(teacher.module)) or 'none'}"
+            for teacher in teachers
+        )
         advice = "train every teacher with 'deepkd train --subclasses method' on the same index"
-        raise ConfigError(f"{SUBCLASS_LOSS} needs the same subclasses of all teachers ({shown}); {advice}")
+        raise ConfigError(
+            f"{SUBCLASS_LOSS} needs the same subclasses of all teachers ({shown}); {advice}"
+        )
     return names.pop()
 
 
@@ -221,7 +250,9 @@ def _asked_once(teachers: Sequence[TorchModel]) -> tuple[Teacher, ...]:
     alike: dict[tuple[str, InputFormat], list[TorchModel]] = {}
     for teacher in teachers:
         alike.setdefault((teacher.sha256, teacher.format), []).append(teacher)
-    return tuple(Teacher(_frozen(same[0].module), same[0].format, len(same)) for same in alike.values())
+    return tuple(
+        Teacher(_frozen(same[0].module), same[0].format, len(same)) for same in alike.values()
+    )
 
 
 def _frozen(module: nn.Module) -> nn.Module:
@@ -231,7 +262,8 @@ def _frozen(module: nn.Module) -> nn.Module:
 def _folded(teacher: Teacher) -> nn.Module:
     """A teacher's network traced with its batch norms folded into its convolutions: about twice as fast on a CPU.
 
-    Only without taps, which need the modules. A network that cannot be traced, or has subclasses, stays as it is.
+    Only without taps, which need the modules. A network that cannot be traced, or has subclasses,
+    stays as it is.
     """
     network, size = teacher.network, teacher.format.size
     if isinstance(network, Subclassed):
@@ -250,7 +282,9 @@ def _adapter(name: str, student: Tensor, teacher: Tensor) -> nn.Module:
     """A 1x1 convolution from the student's channels to the teacher's; it trains with the student, unexported."""
     if student.shape[2:] != teacher.shape[2:]:
         shapes = f"{tuple(student.shape[2:])} and {tuple(teacher.shape[2:])}"
-        raise ConfigError(f"hint: tap '{name}' shows maps of {shapes}; both must have the same H and W")
+        raise ConfigError(
+            f"hint: tap '{name}' shows maps of {shapes}; both must have the same H and W"
+        )
     return nn.Conv2d(student.shape[1], teacher.shape[1], kernel_size=1, bias=False)
 
 
@@ -288,15 +322,17 @@ def distill(
     `warn` is told what `check_held_out` finds odd.
 
     Raises:
-        DataError: the index or a split is wrong, the splits share originals, or `train_alone` is left nothing where the
-            settings ask for it.
+        DataError: the index or a split is wrong, the splits share originals, or `train_alone` is
+            left nothing where the settings ask for it.
         ConfigError, ModelError, OutputError, TrainingError: see `start_model` and `fit`.
     """
     train_crops, val_crops = _crops(data, config)
     if config.alone:
         labelled(train_crops)  # without labels to train on alone, nothing is begun
     with_subclasses = any(term.name == SUBCLASS_LOSS for term in terms_of(config))
-    student = start_model(config.student, config, subclasses=shared_subclasses(teachers) if with_subclasses else None)
+    student = start_model(
+        config.student, config, subclasses=shared_subclasses(teachers) if with_subclasses else None
+    )
     named = ", ".join(teacher.name for teacher in teachers)
     earlier = [(f"the start {config.init}", student.metadata.get("recipe", {}))]
     earlier += [(f"the teacher {teacher.name}", inherited(teacher)) for teacher in teachers]
@@ -307,7 +343,9 @@ def distill(
         student, teachers, config,
         face_probability=_face_probability(train_crops, config), crop_px=min(train_crops.image(0).shape[:2]),
     )  # fmt: skip
-    return fit(student, objective, train_crops, val_crops, config, run, resume=resume, report=report)
+    return fit(
+        student, objective, train_crops, val_crops, config, run, resume=resume, report=report
+    )
 
 
 def _face_probability(crops: CropSet, config: DistillConfig) -> Tensor | None:
@@ -316,7 +354,10 @@ def _face_probability(crops: CropSet, config: DistillConfig) -> Tensor | None:
         return None
     known = [row.face_probability for row in crops.rows]
     if None in known:
-        raise DataError("sample_weight=face_probability, but the index has crops without one; extract them again")
+        raise DataError(
+            "sample_weight=face_probability, but the index has crops without one; extract them"
+            " again"
+        )
     return torch.tensor(known, dtype=torch.float32)
 
 

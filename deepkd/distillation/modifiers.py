@@ -12,7 +12,8 @@ from deepkd.data.crops import CropSet
 def noisy(logits: Tensor, sigma: float, share: float) -> Tensor:
     """Teacher logits `(1 + xi) z`, `xi ~ N(0, sigma^2)`, on a random `share` of the samples; (N, ...) -> the same.
 
-    A teacher that errs a little, as a regulariser (Sau & Balasubramanian 2016, arXiv:1610.09650, eq. 4); E[z'] = z.
+    A teacher that errs a little, as a regulariser (Sau & Balasubramanian 2016, arXiv:1610.09650,
+    eq. 4); E[z'] = z.
     """
     chosen = torch.rand(len(logits), device=logits.device) < share
     xi = sigma * torch.randn(len(logits), device=logits.device) * chosen
@@ -40,7 +41,8 @@ def with_labels_hidden(crops: CropSet, labelled_share: float) -> CropSet:
     The others are transfer data: they take the soft terms only (Bucila et al. 2006).
     """
     rows = [
-        row if share_of(row.original) < labelled_share else dataclasses.replace(row, label="") for row in crops.rows
+        row if share_of(row.original) < labelled_share else dataclasses.replace(row, label="")
+        for row in crops.rows
     ]
     return dataclasses.replace(crops, rows=rows)
 
@@ -48,8 +50,9 @@ def with_labels_hidden(crops: CropSet, labelled_share: float) -> CropSet:
 def munge(features: Tensor, *, swap: float = 0.5, spread: float = 1.0, seed: int = 0) -> Tensor:
     """New points near known ones, for transfer data in an embedding space (MUNGE, Bucila et al. 2006, fig. 2).
 
-    Each feature of a point is, with probability `swap`, replaced by a draw from a normal distribution around its
-    nearest neighbour's value, with their distance in that feature over `spread` as standard deviation. Not for pixels.
+    Each feature of a point is, with probability `swap`, replaced by a draw from a normal
+    distribution around its nearest neighbour's value, with their distance in that feature over
+    `spread` as standard deviation. Not for pixels.
 
     Args:
         features: embeddings, (N, C), N at least 2.

@@ -25,7 +25,9 @@ class Tap:
         """
         module, _, side = text.rpartition(":")
         if not module or side not in {"input", "output"}:
-            raise ConfigError(f"tap '{text}': takes a module's name and :input or :output, e.g. conv_head:output")
+            raise ConfigError(
+                f"tap '{text}': takes a module's name and :input or :output, e.g. conv_head:output"
+            )
         return cls(module, side)
 
 
@@ -47,5 +49,7 @@ class TapReader:
         """The value of the last forward pass, given out once, so that no graph outlives its step."""
         value, self.value = self.value, None
         if value is None:
-            raise ConfigError(f"tap '{self.tap.module}': the forward pass never reached it; choose another module")
+            raise ConfigError(
+                f"tap '{self.tap.module}': the forward pass never reached it; choose another module"
+            )
         return value

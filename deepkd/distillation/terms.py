@@ -46,7 +46,8 @@ class Term:
         """From a `[[loss]]` table.
 
         Raises:
-            ConfigError: an unknown loss or option, a value that is no number, a tap where none belongs, or none.
+            ConfigError: an unknown loss or option, a value that is no number, a tap where none
+                belongs, or none.
         """
         values = dict(table)
         name = values.pop("name", None)
@@ -54,14 +55,18 @@ class Term:
             raise ConfigError(f"unknown loss '{name}'; choose from {', '.join(LOSSES)}")
         tap = values.pop("tap", "")
         if bool(tap) != (name in FEATURE_LOSSES):
-            raise ConfigError(f"loss '{name}' {'takes no tap' if tap else 'compares features and needs a tap'}")
+            raise ConfigError(
+                f"loss '{name}' {'takes no tap' if tap else 'compares features and needs a tap'}"
+            )
         weight = _schedule(name, "weight", values.pop("weight", 1.0))
         known = [item.name for item in dataclasses.fields(LOSSES[name])]  # type: ignore[arg-type]
         for key in values:
             if key not in known:
                 choices = ", ".join(["weight", *known])
                 raise ConfigError(f"loss '{name}': unknown option '{key}'; choose from {choices}")
-        term = cls(name, weight, tap, {key: _schedule(name, key, value) for key, value in values.items()})
+        term = cls(
+            name, weight, tap, {key: _schedule(name, key, value) for key, value in values.items()}
+        )
         term.loss_at(0.0)
         return term
 
@@ -71,7 +76,9 @@ class Term:
 
     def loss_at(self, progress: float) -> Loss:
         """The loss with its options after `progress` (0 to 1) of the training."""
-        return LOSSES[self.name](**{key: at(value, progress) for key, value in self.options.items()})
+        return LOSSES[self.name](
+            **{key: at(value, progress) for key, value in self.options.items()}
+        )
 
 
 def at(value: Schedule, progress: float) -> float:
@@ -84,7 +91,9 @@ def at(value: Schedule, progress: float) -> float:
 def _schedule(name: str, key: str, value: Any) -> Schedule:
     pair = isinstance(value, list | tuple)
     numbers = list(value) if pair else [value]
-    if len(numbers) != 1 + pair or any(isinstance(n, bool) or not isinstance(n, int | float) for n in numbers):
+    if len(numbers) != 1 + pair or any(
+        isinstance(n, bool) or not isinstance(n, int | float) for n in numbers
+    ):
         raise ConfigError(f"loss '{name}': {key}={value!r}: takes a number, or [start, end]")
     return (float(numbers[0]), float(numbers[1])) if pair else float(value)
 
@@ -93,13 +102,17 @@ def terms_of(config: DistillConfig) -> list[Term]:
     """The terms of a distillation: its `[[loss]]` tables, or what --loss, --alpha, --temperature and --hint say.
 
     Raises:
-        ConfigError: a term is wrong, or names a tap that is not in `taps`; or nothing takes --label-smoothing.
+        ConfigError: a term is wrong, or names a tap that is not in `taps`; or nothing takes
+            --label-smoothing.
     """
     terms = _from_tables(config) if config.losses else _from_flags(config)
     taps = taps_of(config)
     for term in terms:
         if term.tap and term.tap not in taps:
-            raise ConfigError(f"loss '{term.name}': unknown tap '{term.tap}'; [taps] has {', '.join(taps) or 'none'}")
+            raise ConfigError(
+                f"loss '{term.name}': unknown tap '{term.tap}'; [taps] has"
+                f" {', '.join(taps) or 'none'}"
+            )
     return terms
 
 
@@ -111,7 +124,11 @@ def taps_of(config: DistillConfig) -> dict[str, tuple[str, str]]:
     """
     taps = {"hint": (config.hint_student, config.hint_teacher)} if not config.losses else {}
     for name, pair in (config.taps or {}).items():
-        if not isinstance(pair, list | tuple) or len(pair) != 2 or not all(isinstance(side, str) for side in pair):
+        if (
+            not isinstance(pair, list | tuple)
+            or len(pair) != 2
+            or not all(isinstance(side, str) for side in pair)
+        ):
             raise ConfigError(f"tap '{name}' = {pair!r}: takes [student module, teacher module]")
         taps[name] = (pair[0], pair[1])
     return taps
@@ -120,17 +137,29 @@ def taps_of(config: DistillConfig) -> dict[str, tuple[str, str]]:
 def _from_tables(config: DistillConfig) -> list[Term]:
     """The terms as they are listed, each bce with the label smoothing of the settings unless it has its own."""
     terms, smoothing = [Term.parse(table) for table in config.losses], config.label_smoothing
-    taken = config.alone or any(term.name == "bce" and "label_smoothing" not in term.options for term in terms)
+    taken = config.alone or any(
+        term.name == "bce" and "label_smoothing" not in term.options for term in terms
+    )
     if smoothing != DistillConfig.label_smoothing and not taken:
-        raise ConfigError(f"label_smoothing={smoothing}: takes a [[loss]] bce that has no label_smoothing of its own")
+        raise ConfigError(
+            f"label_smoothing={smoothing}: takes a [[loss]] bce that has no label_smoothing of"
+            " its own"
+        )
     default = {"label_smoothing": smoothing}
     return [
-        dataclasses.replace(term, options={**default, **term.options}) if term.name == "bce" else term for term in terms
+        (
+            dataclasses.replace(term, options={**default, **term.options})
+            if term.name == "bce"
+            else term
+        )
+        for term in terms
     ]
 
 
 def _from_flags(config: DistillConfig) -> list[Term]:
-    options: dict[str, Schedule] = {"temperature": config.temperature} if config.loss != "logit_mse" else {}
+    options: dict[str, Schedule] = (
+        {"temperature": config.temperature} if config.loss != "logit_mse" else {}
+    )
     terms = [
         Term("bce", 1 - config.alpha, options={"label_smoothing": config.label_smoothing}),
         Term(config.loss, config.alpha, options=options),

@@ -1,8 +1,8 @@
 """Benchmark: size, speed, memory and, on labelled crops, AUC of a teacher and a student, measured side by side.
 
-The models take turns (A B C, B C A, C A B, ...) in one process, so that their ratio holds on a noisy machine and no
-model always comes first. Every turn begins with an untimed call: no model pays for the caches and the waiting threads
-that the one before it left behind.
+The models take turns (A B C, B C A, C A B, ...) in one process, so that their ratio holds on a
+noisy machine and no model always comes first. Every turn begins with an untimed call: no model pays
+for the caches and the waiting threads that the one before it left behind.
 """
 
 import dataclasses
@@ -65,7 +65,8 @@ def benchmark(
     """Measure and compare; one document of schema deepkd.benchmark/1.
 
     Args:
-        config: teacher, student, runs, data, video. Without any model named, the default teacher and student.
+        config: teacher, student, runs, data, video. Without any model named, the default teacher
+            and student.
         models: further models, measured in the same turns.
         say: told what happens next.
         warn: told where a model does not list what it was trained on.
@@ -73,7 +74,8 @@ def benchmark(
 
     Raises:
         ModelError: a model cannot be opened.
-        DataError, VideoError: the crops or the clip cannot be used, or a model was trained on the crops.
+        DataError, VideoError: the crops or the clip cannot be used, or a model was trained on the
+            crops.
     """
     threads = config.threads or cores()
     where = {**machine(threads), "throughput_batch": config.batch}
@@ -87,7 +89,8 @@ def benchmark(
         timings = take_turns(compared, runs=config.runs, batch=config.batch, progress=progress)
         say("measuring memory, one process per model")
         memory = [
-            peak_rss_mb(one.runtime, one.source, size=one.model.format.size, threads=threads) for one in contenders
+            peak_rss_mb(one.runtime, one.source, size=one.model.format.size, threads=threads)
+            for one in contenders
         ]
     clip = _end_to_end(config, contenders, threads, say)
     areas = zip(_areas(judged, crops, say), shares, strict=True)
@@ -114,7 +117,9 @@ def chosen(config: BenchmarkConfig, models: Sequence[str] = ()) -> list[tuple[st
     return [(argument, role) for argument, role in asked if argument is not None]
 
 
-def _open(asked: Sequence[tuple[str, str]], folder: Path, threads: int, runtime: str) -> list[Contender]:
+def _open(
+    asked: Sequence[tuple[str, str]], folder: Path, threads: int, runtime: str
+) -> list[Contender]:
     contenders = []
     for argument, role in asked:
         found = open_contenders(argument, role, folder, threads=threads, runtime=runtime)
@@ -122,7 +127,9 @@ def _open(asked: Sequence[tuple[str, str]], folder: Path, threads: int, runtime:
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(threads)
     own = [(argument, contender) for argument, contender in contenders if not contender.twin]
-    names = iter(distinct_names([contender.name for _, contender in own], [argument for argument, _ in own]))
+    names = iter(
+        distinct_names([contender.name for _, contender in own], [argument for argument, _ in own])
+    )
     renamed: list[Contender] = []
     for _, contender in contenders:
         name = renamed[-1].name if contender.twin else next(names)
@@ -131,11 +138,16 @@ def _open(asked: Sequence[tuple[str, str]], folder: Path, threads: int, runtime:
 
 
 def take_turns(
-    models: Sequence[CropModel], *, runs: int, batch: int, progress: Progress = lambda _done, _total: None
+    models: Sequence[CropModel],
+    *,
+    runs: int,
+    batch: int,
+    progress: Progress = lambda _done, _total: None,
 ) -> list[Timing]:
     """Time single crops and whole batches of every model, in turn, each at its own input size.
 
-    The order moves on by one from turn to turn; the times of a model are those of turn 1, turn 2, ... all the same.
+    The order moves on by one from turn to turn; the times of a model are those of turn 1, turn 2,
+    ... all the same.
     """
     random = np.random.default_rng(0)
     crops = [_noise(random, model.format, batch) for model in models]
@@ -169,7 +181,13 @@ def _timed(model: CropModel, images: Sequence[Image]) -> float:
 
 
 def _row(
-    contender: Contender, timing: Timing, memory_mb: float | None, auc: float | None, seen: float | None, *, batch: int
+    contender: Contender,
+    timing: Timing,
+    memory_mb: float | None,
+    auc: float | None,
+    seen: float | None,
+    *,
+    batch: int,
 ) -> dict[str, Any]:
     p50, p95 = np.percentile(np.array(timing.single) * 1000, [50, 95])
     return {
@@ -179,7 +197,12 @@ def _row(
         "params": contender.params,
         "macs": contender.macs,
         "bytes": contender.bytes,
-        "latency_ms": {"batch": 1, "p50": round(p50, 4), "p95": round(p95, 4), "runs": len(timing.single)},
+        "latency_ms": {
+            "batch": 1,
+            "p50": round(p50, 4),
+            "p95": round(p95, 4),
+            "runs": len(timing.single),
+        },
         "throughput_per_s": round(batch / float(np.median(timing.batch)), 2),
         "peak_rss_mb": None if memory_mb is None else round(memory_mb, 1),
         "auc": None if auc is None else round(auc, 6),
@@ -190,11 +213,14 @@ def _row(
 def reduction(rows: Sequence[dict[str, Any]]) -> dict[str, float | None]:
     """How much smaller and faster the student is, per cent of the teacher; None without both.
 
-    The first row of a role is the model as it is deployed; `latency_same_runtime_pct` compares both as ONNX files.
+    The first row of a role is the model as it is deployed; `latency_same_runtime_pct` compares both
+    as ONNX files.
     """
     teachers = [row for row in rows if row["role"] == "teacher"]
     students = [row for row in rows if row["role"] == "student"]
-    teachers_ort, students_ort = ([row for row in some if _in_ort(row)] for some in (teachers, students))
+    teachers_ort, students_ort = (
+        [row for row in some if _in_ort(row)] for some in (teachers, students)
+    )
     return {
         "params_pct": _saved(teachers, students, "params"),
         "latency_pct": _saved(teachers, students, "latency_ms", "p50"),
@@ -203,7 +229,9 @@ def reduction(rows: Sequence[dict[str, Any]]) -> dict[str, float | None]:
     }
 
 
-def _saved(teachers: Sequence[dict[str, Any]], students: Sequence[dict[str, Any]], *keys: str) -> float | None:
+def _saved(
+    teachers: Sequence[dict[str, Any]], students: Sequence[dict[str, Any]], *keys: str
+) -> float | None:
     if not teachers or not students:
         return None
     large: Any = teachers[0]
@@ -225,14 +253,17 @@ def judging_crops(
     Both are None without data or models.
 
     Raises:
-        DataError: the crops cannot be used, or a model was trained on some, and that is not allowed.
+        DataError: the crops cannot be used, or a model was trained on some, and that is not
+            allowed.
     """
     if config.data is None or not models:
         return None, [None] * len(models)
     from deepkd.data.crops import load_crops
     from deepkd.evaluation.overlaps import training_shares
 
-    crops = load_crops(config.data, None if config.split == "all" else config.split, limit=config.limit)
+    crops = load_crops(
+        config.data, None if config.split == "all" else config.split, limit=config.limit
+    )
     names, judged = [name for name, _ in models], [model for _, model in models]
     return crops, training_shares(names, judged, crops, allow=config.allow_training_data, warn=warn)
 
@@ -266,7 +297,9 @@ def _end_to_end(
     config: BenchmarkConfig, contenders: Sequence[Contender], threads: int, say: Say
 ) -> dict[str, Any] | None:
     """Time the clip with teacher and student as deployed, in turn; what is said of the clip is thrown away."""
-    deployed = {contender.role: contender for contender in reversed(contenders) if contender.role != "other"}
+    deployed = {
+        contender.role: contender for contender in reversed(contenders) if contender.role != "other"
+    }
     if config.video is None or not deployed:
         return None
     from deepkd.detect import detect
@@ -275,7 +308,9 @@ def _end_to_end(
     say(f"timing {config.video.name} from decoding to verdict")
     detector = load_detector("mtcnn", threads=threads)
     how = DetectConfig(frames=config.frames, single_look=True)  # the same frames for both
-    found: dict[str, list[dict[str, float]]] = {role: [] for role in ("teacher", "student") if role in deployed}
+    found: dict[str, list[dict[str, float]]] = {
+        role: [] for role in ("teacher", "student") if role in deployed
+    }
     roles = list(found)
     for turn in range(1 + config.video_runs):
         for role in [roles[index] for index in _order(turn, len(roles))]:
@@ -296,4 +331,7 @@ def _end_to_end(
 
 
 def _medians(timings: Sequence[dict[str, float]]) -> dict[str, float]:
-    return {stage: round(float(np.median([one.get(stage, 0.0) for one in timings])), 2) for stage in STAGES}
+    return {
+        stage: round(float(np.median([one.get(stage, 0.0) for one in timings])), 2)
+        for stage in STAGES
+    }

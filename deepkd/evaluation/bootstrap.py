@@ -1,7 +1,7 @@
 """Bootstrap: how much a figure would vary if other sources had been drawn.
 
-Crops of one source (a real video and the forgeries made from it) rise and fall together, so whole sources are drawn,
-never single crops. A resample is a weight per row.
+Crops of one source (a real video and the forgeries made from it) rise and fall together, so whole
+sources are drawn, never single crops. A resample is a weight per row.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,9 @@ def resampled(source: npt.NDArray[np.intp], resamples: int, seed: int) -> Iterat
     sources = int(source.max()) + 1
     chunk = max(1, _CELLS // len(source))
     for start in range(0, resamples, chunk):
-        times = random.multinomial(sources, np.full(sources, 1 / sources), size=min(chunk, resamples - start))
+        times = random.multinomial(
+            sources, np.full(sources, 1 / sources), size=min(chunk, resamples - start)
+        )
         yield times[:, source].astype(float)
 
 
@@ -39,15 +41,18 @@ def percentiles(drawn: Array) -> Ends | None:
     if not len(known):
         return None
     with np.errstate(invalid="ignore"):
-        low, high = (float(end) if np.isfinite(end) else None for end in np.percentile(known, [2.5, 97.5]))
+        low, high = (
+            float(end) if np.isfinite(end) else None for end in np.percentile(known, [2.5, 97.5])
+        )
     return low, high
 
 
 def reflected(value: float, ends: Ends) -> Ends:
     """The basic interval of a figure that noise only raises, 0 or more, made of its percentiles.
 
-    As much as a resample is above the sample, the sample is above the truth (Davison and Hinkley 1997, Bootstrap
-    Methods and their Application, eq. 5.6): so `2 value - high` to `2 value - low`, cut at 0, and never beside `value`.
+    As much as a resample is above the sample, the sample is above the truth (Davison and Hinkley
+    1997, Bootstrap Methods and their Application, eq. 5.6): so `2 value - high` to `2 value - low`,
+    cut at 0, and never beside `value`.
     """
     low, high = ends
     return (

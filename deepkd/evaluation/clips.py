@@ -96,10 +96,15 @@ class Panel:
             with self._source(clip, name, level) as (source, alter):
                 for key, model in zip(keys, self.models, strict=True):
                     found[key] = found.get(key) or self._judge(source, model, alter)
-                    if key not in self.kept.found and found[key][0] != Label.ERROR:  # which may pass: tried again
+                    if (
+                        key not in self.kept.found and found[key][0] != Label.ERROR
+                    ):  # which may pass: tried again
                         self.kept.add(*key, result=found[key])
             self.detector.forget()
-        return [Answer(Label(verdict), score, reason) for verdict, score, reason in map(found.__getitem__, keys)]
+        return [
+            Answer(Label(verdict), score, reason)
+            for verdict, score, reason in map(found.__getitem__, keys)
+        ]
 
     @contextmanager
     def _source(self, clip: Clip, name: str, level: float) -> Iterator[tuple[Source, Alter | None]]:
@@ -109,7 +114,9 @@ class Panel:
         with harmed(clip, name, level, seed=self.config.seed) as (source, alter):
             yield source, alter
 
-    def _judge(self, source: Source, model: CalibratedModel, alter: Alter | None) -> tuple[str, float | None, str]:
+    def _judge(
+        self, source: Source, model: CalibratedModel, alter: Alter | None
+    ) -> tuple[str, float | None, str]:
         judge = DetectConfig(frames=self.config.frames, threshold_fake=self.config.threshold)
         verdict = judge_source(source, model, self.detector, judge, alter=alter)
         return str(verdict.verdict), verdict.score, verdict.reason
@@ -128,24 +135,27 @@ def evaluate_clips(
 ) -> list[Evaluation]:
     """Judge every labelled clip with every model as `detect` does, as it is and damaged, and measure the verdicts.
 
-    A clip without a score (no face, nothing usable) is undecided: it counts as INCONCLUSIVE in figures of decisions,
-    and is in no other. One that cannot be read (ERROR) is in none. Both are counted as unjudged.
+    A clip without a score (no face, nothing usable) is undecided: it counts as INCONCLUSIVE in
+    figures of decisions, and is in no other. One that cannot be read (ERROR) is in none. Both are
+    counted as unjudged.
 
     Args:
         models: each frames the faces as it wants.
-        clips: those without a label are left out. Each is known by its path: equal names stay apart.
+        clips: those without a label are left out. Each is known by its path: equal names stay
+            apart.
         config: frames, threshold, resamples, seed.
         names: how to call the models.
-        conditions: perturbations of `PERTURBATIONS` and their levels; each clip is judged again under each.
-        folder: where verdicts are kept as they come, and where a second run finds them; None keeps nothing. An ERROR is
-            not kept: it may have been the machine's.
+        conditions: perturbations of `PERTURBATIONS` and their levels; each clip is judged again
+            under each.
+        folder: where verdicts are kept as they come, and where a second run finds them; None keeps
+            nothing. An ERROR is not kept: it may have been the machine's.
         overwrite: begin anew what is kept.
         progress: told after each clip and level.
 
     Raises:
         DataError: no labelled clip, or none with a score.
-        OutputError: the folder holds the results of other clips or settings, or cannot be written, or a damaged clip
-            cannot be.
+        OutputError: the folder holds the results of other clips or settings, or cannot be written,
+            or a damaged clip cannot be.
     """
     labelled = _labelled(clips)
     detector = Remembering(load_detector(DetectConfig().detector, device=config.device))
@@ -170,8 +180,8 @@ def _labelled(clips: Sequence[Clip]) -> list[Clip]:
     labelled = [clip for clip in clips if clip.label]
     if not labelled:
         raise DataError(
-            f"none of the {len(clips)} videos has a label; give a data set's own folder, folders named real and fake, "
-            "a list (path,label), or crops with their index.csv"
+            f"none of the {len(clips)} videos has a label; give a data set's own folder, folders"
+            " named real and fake, a list (path,label), or crops with their index.csv"
         )
     return labelled
 
@@ -187,7 +197,9 @@ def _measured(
     """The figures of what one model said under each condition."""
     clean, *harms = said.items()
     conditions = tuple(_condition(model, rows, answers, config, *key) for key, answers in harms)
-    return dataclasses.replace(_evaluated(name, model, rows, clean[1], config, unlabelled), perturbed=conditions)
+    return dataclasses.replace(
+        _evaluated(name, model, rows, clean[1], config, unlabelled), perturbed=conditions
+    )
 
 
 def _evaluated(
@@ -201,7 +213,9 @@ def _evaluated(
     counted, logits, called = _counted(model, rows, answers)
     has_score = ~np.isnan(logits)
     if not has_score.any():
-        reasons = "; ".join(f"{row.file}: {answer.reason}" for row, answer in zip(rows[:3], answers, strict=False))
+        reasons = "; ".join(
+            f"{row.file}: {answer.reason}" for row, answer in zip(rows[:3], answers, strict=False)
+        )
         raise DataError(f"none of the {len(rows)} videos could be judged: {reasons}")
     figures = figures_of(model, config)
     scored = tuple(row for row, known in zip(counted, has_score, strict=True) if known)
@@ -236,7 +250,9 @@ def _condition(
     counted, logits, called = _counted(model, rows, answers)
     videos = None
     if counted:
-        videos = figures_of(model, config)(labels_of(counted), logits, sources_of(counted), answers=called)
+        videos = figures_of(model, config)(
+            labels_of(counted), logits, sources_of(counted), answers=called
+        )
     unscored = sum(1 for answer in answers if answer.score is None)
     return Condition(name, level, None, videos, unscored, len(rows) - len(counted))
 
@@ -247,7 +263,9 @@ def _counted(
     """All rows but ERROR, their logits (NaN without a score), and what they are called: 1 FAKE, 0 REAL, NaN neither."""
     kept = [(row, answer.score, CALLED[answer.verdict]) for row, answer in zip(rows, answers, strict=True)
             if answer.verdict in CALLED]  # fmt: skip
-    logits = _logits(model, np.array([np.nan if score is None else score for _, score, _ in kept], float))
+    logits = _logits(
+        model, np.array([np.nan if score is None else score for _, score, _ in kept], float)
+    )
     return tuple(row for row, _, _ in kept), logits, np.array([called for _, _, called in kept])
 
 
@@ -259,7 +277,9 @@ def _identity(model: CalibratedModel) -> str:
 
 def _subject(clips: Sequence[Clip], config: EvaluateConfig) -> dict[str, Any]:
     """What the kept verdicts belong to."""
-    names = "\n".join(f"{clip.path},{clip.label},{content_key(clip.path, clip.video)}" for clip in clips)
+    names = "\n".join(
+        f"{clip.path},{clip.label},{content_key(clip.path, clip.video)}" for clip in clips
+    )
     return {
         "deepkd": deepkd.__version__,
         "suite": SUITE,
@@ -273,7 +293,14 @@ def _subject(clips: Sequence[Clip], config: EvaluateConfig) -> dict[str, Any]:
 def _row(clip: Clip) -> CropRow:
     path = str(clip.path)
     return CropRow(
-        path, clip.label, path, clip.original, clip.dataset, clip.method, clip.split, identities=clip.identities
+        path,
+        clip.label,
+        path,
+        clip.original,
+        clip.dataset,
+        clip.method,
+        clip.split,
+        identities=clip.identities,
     )
 
 

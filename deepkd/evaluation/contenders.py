@@ -20,14 +20,17 @@ if TYPE_CHECKING:
     from deepkd.models.registry import TorchModel
 
 TEACHER = "cross-efficient-vit"
-"""The teacher unless another is named: its published architecture, untrained, for its size and speed."""
+"""The teacher unless another is named: its published architecture, untrained, for its size and
+speed."""
 STUDENT = "deepkd-nano"
 """The student unless another is named: the shipped one."""
 
 PASSING = {"name", "deepkd", "macs", SEAL_KEY}
-"""What may differ between exports of one checkpoint: the name they were given, and what other versions make of them."""
+"""What may differ between exports of one checkpoint: the name they were given, and what other
+versions make of them."""
 SAME_LOGITS = 1e-3
-"""Largest difference of a checkpoint's logits from its export's, which may have been made on another machine."""
+"""Largest difference of a checkpoint's logits from its export's, which may have been made on
+another machine."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,9 @@ class Session:
         return np.asarray(self._session.run(["logit"], self.format.batch(crops))[0]).reshape(-1)
 
 
-def open_model(argument: str, *, threads: int, runtime: str = "onnxruntime") -> "TorchModel | Scorer":
+def open_model(
+    argument: str, *, threads: int, runtime: str = "onnxruntime"
+) -> "TorchModel | Scorer":
     """A trained model from a run folder, a file or a shipped name; else an untrained one of the registry.
 
     Raises:
@@ -90,7 +95,9 @@ def open_model(argument: str, *, threads: int, runtime: str = "onnxruntime") -> 
         return build_model(argument)
     except ConfigError as error:
         names = ", ".join([*shipped_students(), *MODELS])
-        raise ModelError(f"{argument}: no such file or model; choose from {names}, or any timm classifier") from error
+        raise ModelError(
+            f"{argument}: no such file or model; choose from {names}, or any timm classifier"
+        ) from error
 
 
 def open_contenders(
@@ -99,9 +106,10 @@ def open_contenders(
     """A model as it is deployed, and a teacher that is a torch model as an ONNX file too.
 
     Args:
-        argument: run folder, file, shipped name or registry name; a student's run folder stands for the
-            `model.onnx` in it, where that is the run's own export.
-        role: `teacher`, `student` or `other`; a student is deployed as an ONNX file, whatever it is given as.
+        argument: run folder, file, shipped name or registry name; a student's run folder stands for
+            the `model.onnx` in it, where that is the run's own export.
+        role: `teacher`, `student` or `other`; a student is deployed as an ONNX file, whatever it is
+            given as.
         folder: where exports go that are made for the measurement only.
         threads: of the runtime.
         runtime: what computes ONNX files.
@@ -152,7 +160,10 @@ def is_export(path: Path, model: "TorchModel") -> bool:
         scorer = Scorer.load(path)
     except ModelError:
         return False
-    said = [_lasting(metadata) for metadata in (scorer.metadata, json.loads(json.dumps(onnx_metadata(model))))]
+    said = [
+        _lasting(metadata)
+        for metadata in (scorer.metadata, json.loads(json.dumps(onnx_metadata(model))))
+    ]
     if said[0] != said[1]:
         return False
     size = model.format.size
@@ -199,10 +210,14 @@ def _bytes_of(model: "TorchModel", path: Path) -> int:
     file = path / WEIGHTS_FILE if path.is_dir() else path
     if model.trained:
         return file.stat().st_size
-    return sum(tensor.numel() * tensor.element_size() for tensor in model.module.state_dict().values())
+    return sum(
+        tensor.numel() * tensor.element_size() for tensor in model.module.state_dict().values()
+    )
 
 
-def exported(contender: Contender, folder: Path, *, threads: int, runtime: str = "onnxruntime") -> Contender:
+def exported(
+    contender: Contender, folder: Path, *, threads: int, runtime: str = "onnxruntime"
+) -> Contender:
     """The same torch model as an ONNX file."""
     from deepkd.compression.export import export_onnx
 

@@ -19,17 +19,22 @@ class Decisions:
     def point(self) -> dict[str, float | None]:
         """The figures of the rows as they are; no precision without a false alarm: nobody knows how rare one is."""
         found = self.weighted(np.ones((1, len(self.y))))
-        return {name: float(value[0]) if np.isfinite(value[0]) else None for name, value in found.items()}
+        return {
+            name: float(value[0]) if np.isfinite(value[0]) else None
+            for name, value in found.items()
+        }
 
     def weighted(self, weights: Array) -> dict[str, Array]:
         """The figures for each of R weightings, (R, N) -> (R,); NaN where a class has no weight.
 
-        Precision = TPR share / (TPR share + FPR (1 - share)), by Bayes' rule; without a false alarm it is above all
-        that can be stated, infinity.
+        Precision = TPR share / (TPR share + FPR (1 - share)), by Bayes' rule; without a false alarm
+        it is above all that can be stated, infinity.
         """
         alarm, share = self.answers == 1, self.prevalence
         with np.errstate(invalid="ignore", divide="ignore"):
-            false, true = ((weights @ (alarm & of)) / (weights @ of) for of in (self.y == 0, self.y == 1))
+            false, true = (
+                (weights @ (alarm & of)) / (weights @ of) for of in (self.y == 0, self.y == 1)
+            )
             precision = true * share / (true * share + false * (1 - share))
             return {
                 "false_alarms": false,

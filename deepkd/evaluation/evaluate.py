@@ -60,7 +60,9 @@ def evaluate(
     """
     labelled = [index for index, row in enumerate(crops.rows) if row.label]
     if not labelled:
-        raise DataError(f"none of the {len(crops.rows)} crops has a label; evaluation needs REAL and FAKE rows")
+        raise DataError(
+            f"none of the {len(crops.rows)} crops has a label; evaluation needs REAL and FAKE rows"
+        )
     logits = logits_of(models, crops, labelled, batch=config.batch, progress=progress)
     rows = tuple(crops.rows[index] for index in labelled)
     called = names or distinct_names([model.name for model in models])
@@ -87,16 +89,18 @@ def evaluate_files(
         arguments: the models.
         config: all settings.
         features: also look at the models' penultimate features.
-        out: where finished perturbations and verdicts on videos are kept for a second run; None keeps nothing.
+        out: where finished perturbations and verdicts on videos are kept for a second run; None
+            keeps nothing.
         overwrite: begin anew what is kept, once models and data are loaded.
         warn: told what is odd about the data, e.g. that clips of an official list are missing.
         progress: told after each batch of crops, or each video.
 
     Raises:
-        UsageError: no data folder is set, a perturbation or level is unknown, or of clips only and the data is crops,
-            crops are needed and the data is videos, or a CUDA device is asked for and there is none.
-        ModelError, DataError: a model or the data cannot be used, a model was trained on the data, or features are
-            asked of an ONNX file.
+        UsageError: no data folder is set, a perturbation or level is unknown, or of clips only and
+            the data is crops, crops are needed and the data is videos, or a CUDA device is asked
+            for and there is none.
+        ModelError, DataError: a model or the data cannot be used, a model was trained on the data,
+            or features are asked of an ONNX file.
         OutputError: `out` holds the results of something else, or cannot be written.
     """
     place = _checked(config)  # before anything is loaded
@@ -105,17 +109,34 @@ def evaluate_files(
     data, everything = _load(place, config, warn)
     conditions = _conditions(config, crops=isinstance(data, CropSet))
     if features and not isinstance(data, CropSet):
-        raise UsageError(f"--features looks at crops, and {config.data} holds videos; extract crops first")
+        raise UsageError(
+            f"--features looks at crops, and {config.data} holds videos; extract crops first"
+        )
     if out and not overwrite:
         _check_others(out / RESULT_NAME, names, [model.sha256 for model in models])
     shares = training_shares(names, models, data, allow=config.allow_training_data, warn=warn)
     if isinstance(data, CropSet):
         found = _evaluate_crops(
-            models, names, data, conditions, config, features=features, out=out, overwrite=overwrite, tell=progress
+            models,
+            names,
+            data,
+            conditions,
+            config,
+            features=features,
+            out=out,
+            overwrite=overwrite,
+            tell=progress,
         )
     else:
         found = evaluate_clips(
-            models, data, config, names=names, conditions=conditions, folder=out, overwrite=overwrite, progress=progress
+            models,
+            data,
+            config,
+            names=names,
+            conditions=conditions,
+            folder=out,
+            overwrite=overwrite,
+            progress=progress,
         )
     elsewhere = overlaps_with_splits(rows_of(data), everything, config.split)
     rest = zip(found, models, shares, strict=True)
@@ -123,7 +144,11 @@ def evaluate_files(
 
 
 def _told(
-    found: Evaluation, model: Any, share: float | None, elsewhere: tuple[Overlap, ...], rows: Sequence[Shown]
+    found: Evaluation,
+    model: Any,
+    share: float | None,
+    elsewhere: tuple[Overlap, ...],
+    rows: Sequence[Shown],
 ) -> Evaluation:
     """The evaluation with what is known of its model, and of what this has seen before."""
     seen = overlaps_with_training(recipe_of(model), rows)
@@ -133,7 +158,10 @@ def _told(
 def _checked(config: EvaluateConfig) -> Path:
     """Where the data lies, once the settings are known to make sense."""
     if config.data is None:
-        raise UsageError("--data is missing; give the folder of crops that `deepkd extract` wrote, or one of videos")
+        raise UsageError(
+            "--data is missing; give the folder of crops that `deepkd extract` wrote, or one of"
+            " videos"
+        )
     _conditions(config, crops=False)
     return config.data
 
@@ -156,9 +184,12 @@ def _check_others(path: Path, names: Sequence[str], hashes: Sequence[str]) -> No
         known = {(str(model["name"]), str(model.get("sha256", ""))) for model in models}
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return
-    if lost := sorted(name for name, sha256 in known if (sha256 not in hashes if sha256 else name not in names)):
+    if lost := sorted(
+        name for name, sha256 in known if (sha256 not in hashes if sha256 else name not in names)
+    ):
         raise OutputError(
-            f"{path}: has figures of {', '.join(lost)}; name them again, too, or choose another --out, or --overwrite"
+            f"{path}: has figures of {', '.join(lost)}; name them again, too, or choose another"
+            " --out, or --overwrite"
         )
 
 
@@ -182,12 +213,16 @@ def _evaluate_crops(
     count = sum(1 for row in crops.rows if row.label)
     damaged, total = count * len(conditions), count * (1 + len(conditions))
     told = within(tell, 0, total)  # first, since it finds out whether `out` is another evaluation's
-    harmed = measure_robustness(models, crops, conditions, config, folder=out, overwrite=overwrite, progress=told)
+    harmed = measure_robustness(
+        models, crops, conditions, config, folder=out, overwrite=overwrite, progress=told
+    )
     found = evaluate(models, crops, config, names=names, progress=within(tell, damaged, total))
     found = [replace(one, perturbed=its) for one, its in zip(found, harmed, strict=True)]
     if not features:
         return found
-    seen = features_of(models, crops, limit=config.features_limit, seed=config.seed, batch=config.batch)
+    seen = features_of(
+        models, crops, limit=config.features_limit, seed=config.seed, batch=config.batch
+    )
     return [replace(one, features=its) for one, its in zip(found, seen, strict=True)]
 
 
@@ -202,13 +237,17 @@ def _load(
     if split in SPLIT_NAMES and not any(clip.split == split for clip in clips):
         clips = make_splits(clips).clips
         warn(
-            f"{data}: ships no split '{split}'; it is drawn as `deepkd extract` draws it by default, which is the same "
-            "one only if the same folder was extracted with the default shares"
+            f"{data}: ships no split '{split}'; it is drawn as `deepkd extract` draws it by"
+            " default, which is the same one only if the same folder was extracted with the"
+            " default shares"
         )
     kept = [clip for clip in clips if split in (None, clip.split)]
     if not kept:
         known = ", ".join(sorted({clip.split or "(none)" for clip in clips}))
-        raise DataError(f"{data}: split '{split}' has no videos; its splits are {known}; --split all takes every video")
+        raise DataError(
+            f"{data}: split '{split}' has no videos; its splits are {known}; --split all takes"
+            " every video"
+        )
     return kept if config.limit is None else list(whole_families(kept, config.limit)), clips
 
 

@@ -75,7 +75,8 @@ class Evaluation:
     name: str
     params: int
     rows: tuple[CropRow, ...]
-    """The labelled rows with a score, in the order of the index; of videos, one row each, with its path as `file`."""
+    """The labelled rows with a score, in the order of the index; of videos, one row each, with its
+    path as `file`."""
     unlabelled: int
     """Rows left out because nobody labelled them."""
     labels: Array
@@ -89,7 +90,8 @@ class Evaluation:
     methods: dict[str, Metrics]
     """Forgery method -> its rows against every real row; empty where the index names no method."""
     videos: Metrics | None
-    """Mean logit of each video's crops, or the verdicts on whole videos; None where every video has one crop."""
+    """Mean logit of each video's crops, or the verdicts on whole videos; None where every video has
+    one crop."""
     datasets: dict[str, Metrics] = field(default_factory=dict)
     """Data set -> its rows; empty where there is only one."""
     unjudged: tuple["Unjudged", ...] = ()
@@ -100,7 +102,8 @@ class Evaluation:
     training_data: float | None = 0.0
     """Share of the originals that the model was trained on; None where it does not say."""
     overlaps: tuple[Overlap, ...] = ()
-    """Originals and people that the other splits of the data hold too, and those that the model was trained on."""
+    """Originals and people that the other splits of the data hold too, and those that the model was
+    trained on."""
     sha256: str = ""
     """Of the model's weights."""
 
@@ -133,7 +136,13 @@ Figures = Callable[..., Metrics]
 
 
 def evaluate_rows(
-    name: str, model: CropModel, rows: tuple[CropRow, ...], logits: Array, config: EvaluateConfig, *, unlabelled: int
+    name: str,
+    model: CropModel,
+    rows: tuple[CropRow, ...],
+    logits: Array,
+    config: EvaluateConfig,
+    *,
+    unlabelled: int,
 ) -> Evaluation:
     """Measure the logits of crops: all of them, by method, by data set, by video.
 
@@ -162,7 +171,9 @@ def evaluate_rows(
     )
 
 
-def crops_and_videos(rows: Sequence[CropRow], logits: Array, figures: Figures) -> tuple[Metrics, Metrics | None]:
+def crops_and_videos(
+    rows: Sequence[CropRow], logits: Array, figures: Figures
+) -> tuple[Metrics, Metrics | None]:
     """The figures of all crops, and those of their videos' mean logits; None where every video has one crop."""
     labels, sources, videos = labels_of(rows), sources_of(rows), _by_video(rows)
     several = len(videos) < len(rows)
@@ -178,7 +189,9 @@ def figures_of(model: CropModel, config: EvaluateConfig) -> Figures:
     calibration = calibration_of(model)
     thresholds = thresholds_of(model).replace(fake=config.threshold)
 
-    def figures(labels: Array, logits: Array, sources: Names, *, answers: Array | None = None) -> Metrics:
+    def figures(
+        labels: Array, logits: Array, sources: Names, *, answers: Array | None = None
+    ) -> Metrics:
         return measure(
             labels,
             logits,
@@ -202,7 +215,9 @@ def labels_of(rows: Sequence[CropRow]) -> Array:
 
 def sources_of(rows: Sequence[CropRow]) -> Names:
     """The original of each row, (N,): what the bootstrap draws."""
-    return np.array([f"{row.dataset}/{row.original or row.video or f'{row.shard}/{row.file}'}" for row in rows])
+    return np.array(
+        [f"{row.dataset}/{row.original or row.video or f'{row.shard}/{row.file}'}" for row in rows]
+    )
 
 
 def by_method(
@@ -219,19 +234,28 @@ def by_dataset(
 ) -> dict[str, Metrics]:
     """Data set -> the figures of its rows, where there are several."""
     names = sorted({row.dataset for row in rows})
-    kept = {name or "unnamed": [row.dataset == name for row in rows] for name in names if len(names) > 1}
+    kept = {
+        name or "unnamed": [row.dataset == name for row in rows] for name in names if len(names) > 1
+    }
     return _parts(rows, logits, figures, answers, kept)
 
 
 def _parts(
-    rows: Sequence[CropRow], logits: Array, figures: Figures, answers: Array | None, kept: dict[str, list[bool]]
+    rows: Sequence[CropRow],
+    logits: Array,
+    figures: Figures,
+    answers: Array | None,
+    kept: dict[str, list[bool]],
 ) -> dict[str, Metrics]:
     labels, sources = labels_of(rows), sources_of(rows)
     found = {}
     for name, flags in kept.items():
         some = np.array(flags)
         found[name] = figures(
-            labels[some], logits[some], sources[some], answers=None if answers is None else answers[some]
+            labels[some],
+            logits[some],
+            sources[some],
+            answers=None if answers is None else answers[some],
         )
     return found
 
@@ -244,7 +268,9 @@ def _by_video(rows: Sequence[CropRow]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _video_means(videos: list[list[int]], labels: Array, logits: Array, sources: Names) -> tuple[Array, Array, Names]:
+def _video_means(
+    videos: list[list[int]], labels: Array, logits: Array, sources: Names
+) -> tuple[Array, Array, Names]:
     """One row per video: FAKE if any of its crops is, the mean of its logits, its source."""
     return (
         np.array([labels[video].max() for video in videos]),
@@ -276,7 +302,11 @@ def _mark(path: str, rivals: Sequence[str]) -> str:
         return ""
     own = _folders(path)
     endings = (own[-count:] for count in range(1, len(own) + 1))
-    apart = (ending[0] for ending in endings if sum(_folders(rival)[-len(ending) :] == ending for rival in rivals) == 1)
+    apart = (
+        ending[0]
+        for ending in endings
+        if sum(_folders(rival)[-len(ending) :] == ending for rival in rivals) == 1
+    )
     alone = [Path(rival).name for rival in rivals].count(Path(path).name) == 1
     part = next(apart, Path(path).name if alone else "")
     return f" ({part})" if part else ""
@@ -290,19 +320,31 @@ def _folders(path: str) -> tuple[str, ...]:
 def write_scores(path: Path, evaluations: Sequence[Evaluation]) -> None:
     """Write `file,label,score` per crop or video (score: calibrated probability of forgery), beside, then renamed.
 
-    Names of files are those of the index, byte by byte, so that both can be joined: a spreadsheet, which may run a name
-    that begins like a formula, is better given `--format csv`.
+    Names of files are those of the index, byte by byte, so that both can be joined: a spreadsheet,
+    which may run a name that begins like a formula, is better given `--format csv`.
 
-    With several models the rows of each follow one another, and a fourth column, `model`, names it. Of videos there are
-    `answer` and `reason`, too: those of a video without a score; they are empty where there is one.
+    With several models the rows of each follow one another, and a fourth column, `model`, names it.
+    Of videos there are `answer` and `reason`, too: those of a video without a score; they are empty
+    where there is one.
 
     Raises:
         OutputError: the file cannot be written.
     """
     several, whole = len(evaluations) > 1, evaluations[0].crops is None
-    with writing(path) as beside, beside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+    with (
+        writing(path) as beside,
+        beside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
         write = csv_writer(file).writerow
-        write(["file", "label", "score", *(["model"] if several else []), *(["answer", "reason"] if whole else [])])
+        write(
+            [
+                "file",
+                "label",
+                "score",
+                *(["model"] if several else []),
+                *(["answer", "reason"] if whole else []),
+            ]
+        )
         for found in evaluations:
             model = [cell(found.name)] if several else []
             for row, score in zip(found.rows, found.probabilities, strict=True):

@@ -35,7 +35,9 @@ class Features:
     """How far k-means on the features finds the labels, 0 to 1 (see `v_score`)."""
 
 
-def features_of(models: "Sequence[CropModel]", crops: "Crops", *, limit: int, seed: int, batch: int) -> list[Features]:
+def features_of(
+    models: "Sequence[CropModel]", crops: "Crops", *, limit: int, seed: int, batch: int
+) -> list[Features]:
     """The features of several models on the same labelled crops.
 
     Args:
@@ -53,7 +55,10 @@ def features_of(models: "Sequence[CropModel]", crops: "Crops", *, limit: int, se
     chosen = _drawn([index for index, row in enumerate(crops.rows) if row.label], limit, seed)
     labels = np.array([float(crops.rows[index].label == "FAKE") for index in chosen])
     if len(np.unique(labels)) < 2:
-        raise DataError(f"all {len(chosen)} crops are {crops.rows[chosen[0]].label}; features are compared by label")
+        raise DataError(
+            f"all {len(chosen)} crops are {crops.rows[chosen[0]].label}; features are compared by"
+            " label"
+        )
     parts: list[list[Array]] = [[] for _ in known]
     for start in range(0, len(chosen), batch):
         images = [crops.image(index) for index in chosen[start : start + batch]]
@@ -75,13 +80,17 @@ def check_features(models: "Sequence[CropModel]") -> "list[TorchModel]":
     for model in models:
         if not isinstance(model, TorchModel):
             advice = "give its run folder or .safetensors, or leave --features out"
-            raise ModelError(f"{model.name}: an ONNX file gives its logit only, no features; {advice}")
+            raise ModelError(
+                f"{model.name}: an ONNX file gives its logit only, no features; {advice}"
+            )
     return known
 
 
 def _drawn(labelled: Sequence[int], limit: int, seed: int) -> list[int]:
     if len(labelled) < FEWEST:
-        raise DataError(f"features of {len(labelled)} labelled crops say nothing; give at least {FEWEST}")
+        raise DataError(
+            f"features of {len(labelled)} labelled crops say nothing; give at least {FEWEST}"
+        )
     if len(labelled) <= limit:
         return list(labelled)
     return sorted(np.random.default_rng(seed).choice(labelled, limit, replace=False).tolist())
@@ -90,7 +99,8 @@ def _drawn(labelled: Sequence[int], limit: int, seed: int) -> list[int]:
 def penultimate(model: "TorchModel", images: Sequence[npt.NDArray[np.uint8]]) -> Array:
     """What goes into the linear layer that gives the logits, (images, channels).
 
-    Where several such layers add up, as the two branches of the Cross Efficient ViT do, their inputs are joined.
+    Where several such layers add up, as the two branches of the Cross Efficient ViT do, their
+    inputs are joined.
 
     Args:
         model: a torch model.
@@ -104,7 +114,11 @@ def penultimate(model: "TorchModel", images: Sequence[npt.NDArray[np.uint8]]) ->
     from deepkd.models.subclasses import names_of
 
     outputs = len(names_of(model.module)) or 1
-    heads = [part for part in model.module.modules() if isinstance(part, nn.Linear) and part.out_features == outputs]
+    heads = [
+        part
+        for part in model.module.modules()
+        if isinstance(part, nn.Linear) and part.out_features == outputs
+    ]
     seen: dict[Any, list[Array]] = {head: [] for head in heads}
 
     def keep(head: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -118,7 +132,9 @@ def penultimate(model: "TorchModel", images: Sequence[npt.NDArray[np.uint8]]) ->
             hook.remove()
     found = [np.concatenate(parts) for parts in seen.values() if parts]
     if not found:
-        raise ModelError(f"{model.name}: no linear layer gives its logits, so its features are not known")
+        raise ModelError(
+            f"{model.name}: no linear layer gives its logits, so its features are not known"
+        )
     return np.concatenate(found, axis=1)
 
 
@@ -127,14 +143,17 @@ def in_the_plane(features: Array, seed: int) -> Array:
     from sklearn.manifold import TSNE
 
     perplexity = min(PERPLEXITY, (len(features) - 1) / 3)
-    return np.asarray(TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(features), float)
+    return np.asarray(
+        TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(features), float
+    )
 
 
 def v_score(features: Array, labels: Array, seed: int) -> float:
     """V-measure between the labels and k-means clusters of the features, one cluster per label (Rosenberg 2007).
 
-    The harmonic mean of how far each cluster holds one label only and each label lies in one cluster only: 1 where
-    the clusters are the labels, about 0 where they have nothing to do with them.
+    The harmonic mean of how far each cluster holds one label only and each label lies in one
+    cluster only: 1 where the clusters are the labels, about 0 where they have nothing to do with
+    them.
 
     Args:
         features: (N, channels).
@@ -144,5 +163,7 @@ def v_score(features: Array, labels: Array, seed: int) -> float:
     from sklearn.cluster import KMeans
     from sklearn.metrics import v_measure_score
 
-    clusters = KMeans(len(np.unique(labels)), n_init=KMEANS_STARTS, random_state=seed).fit_predict(features)
+    clusters = KMeans(len(np.unique(labels)), n_init=KMEANS_STARTS, random_state=seed).fit_predict(
+        features
+    )
     return float(v_measure_score(labels, clusters))

@@ -1,7 +1,8 @@
 """Harm: a clip as it comes out of cameras, codecs and web sites, before anybody looks for faces in it.
 
-What falls on single frames falls on those that `detect` samples, after decoding. What an encoder does is done to the
-whole clip: it is decoded, encoded anew by x264 at a constant rate factor into a temporary file, and judged from there.
+What falls on single frames falls on those that `detect` samples, after decoding. What an encoder
+does is done to the whole clip: it is decoded, encoded anew by x264 at a constant rate factor into a
+temporary file, and judged from there.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -27,20 +28,25 @@ from deepkd.video.sources import Source
 Timed = Iterator[tuple[float, Image]]
 """Frames with their times, seconds."""
 FAITHFUL_CRF = 16
-"""Constant rate factor that leaves no visible trace, for where something else than compression is measured."""
+"""Constant rate factor that leaves no visible trace, for where something else than compression is
+measured."""
 
 
 def steps_of(name: str, level: float, *, seed: int, video: str) -> list[Step]:
     """What befalls a clip, one thing after the other: itself, or for `mixed` what is drawn for this clip."""
-    return draw_mixed(level, chance(seed, name, f"{level:g}", video)) if name == "mixed" else [(name, level)]
+    return (
+        draw_mixed(level, chance(seed, name, f"{level:g}", video))
+        if name == "mixed"
+        else [(name, level)]
+    )
 
 
 @contextmanager
 def harmed(clip: Clip, name: str, level: float, *, seed: int) -> Iterator[tuple[Source, Alter]]:
     """A clip under one perturbation at one level: what to judge, and what is still to be done to its frames.
 
-    The source may be a temporary file, which is gone after the block. A clip that cannot be encoded anew is a source
-    with a problem.
+    The source may be a temporary file, which is gone after the block. A clip that cannot be encoded
+    anew is a source with a problem.
 
     Raises:
         OutputError: the temporary file cannot be written.
@@ -76,7 +82,9 @@ def _altering(clip: Clip, steps: Sequence[Step], seed: int) -> Alter:
     def alter(frame: Frame) -> Frame:
         image = frame.image
         for name, level in steps:
-            image = perturb(image, name, level, seed=seed, key=f"{clip.dataset}/{clip.video}@{frame.t_s:.4f}")
+            image = perturb(
+                image, name, level, seed=seed, key=f"{clip.dataset}/{clip.video}@{frame.t_s:.4f}"
+            )
         return replace(frame, image=image)
 
     return alter
@@ -114,7 +122,9 @@ def _reduced(image: Image) -> Image:
 
 
 def _write(path: Path, frames: Iterator[Image], crf: float, fps: float) -> None:
-    write_clip(path, frames, fps=fps, options={"crf": f"{crf:g}", "preset": "medium", "threads": "4"})
+    write_clip(
+        path, frames, fps=fps, options={"crf": f"{crf:g}", "preset": "medium", "threads": "4"}
+    )
 
 
 ENCODINGS: dict[str, Callable[[Timed, Path, float, float], None]] = {
@@ -122,4 +132,5 @@ ENCODINGS: dict[str, Callable[[Timed, Path, float, float], None]] = {
     "frame-rate": _frame_rate,
     "double-compression": _double,
 }
-"""Perturbation -> what writes (frames, file, level, frames per second): those that need the whole clip."""
+"""Perturbation -> what writes (frames, file, level, frames per second): those that need the whole
+clip."""

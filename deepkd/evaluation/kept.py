@@ -27,8 +27,8 @@ class Kept:
 
         Args:
             folder: where the file lies; None keeps nothing beyond this run.
-            subject: gives what is evaluated, plain values; a file of another subject is refused. Asked with a folder
-                only, since it may read all of the data.
+            subject: gives what is evaluated, plain values; a file of another subject is refused.
+                Asked with a folder only, since it may read all of the data.
             keys: names of the values that tell one part from another.
             overwrite: begin the file anew, whatever it holds.
 
@@ -43,7 +43,11 @@ class Kept:
     def _open(self, path: Path, subject: dict[str, Any], *, overwrite: bool) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            lines = path.read_bytes().splitlines(keepends=True) if path.exists() and not overwrite else []
+            lines = (
+                path.read_bytes().splitlines(keepends=True)
+                if path.exists() and not overwrite
+                else []
+            )
             whole = [line for line in lines if line.endswith(b"\n")]
             if whole:
                 self._load(path, whole, subject)
@@ -52,7 +56,9 @@ class Kept:
             else:
                 path.write_text(json.dumps(subject) + "\n", encoding="utf-8")
         except OSError as error:
-            raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another --out") from error
+            raise OutputError(
+                f"{path}: cannot be written ({error.strerror}); choose another --out"
+            ) from error
 
     def _load(self, path: Path, lines: list[bytes], subject: dict[str, Any]) -> None:
         with suppress(ValueError, KeyError, TypeError):
@@ -62,7 +68,8 @@ class Kept:
                     self.found[tuple(entry[key] for key in self.keys)] = entry["result"]
                 return
         raise OutputError(
-            f"{path}: was begun with other data or settings, or is damaged; choose another --out, or --overwrite it"
+            f"{path}: was begun with other data or settings, or is damaged; choose another --out,"
+            " or --overwrite it"
         )
 
     def add(self, *key: Hashable, result: Any) -> None:
@@ -80,4 +87,6 @@ class Kept:
                 file.write(json.dumps(entry, separators=(",", ":")) + "\n")
         except OSError as error:
             why = f"cannot be written ({error.strerror})"
-            raise OutputError(f"{self.path}: {why}; make room, then run the same command again") from error
+            raise OutputError(
+                f"{self.path}: {why}; make room, then run the same command again"
+            ) from error

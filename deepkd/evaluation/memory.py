@@ -1,7 +1,8 @@
 """The peak memory of a model in its own process, given RUNTIME SOURCE SIZE THREADS.
 
-It prints megabytes, or nothing where they are not known. The process imports what the runtime needs, opens the model
-and scores single crops, as an analyst's process would; nothing of the program that asks is counted.
+It prints megabytes, or nothing where they are not known. The process imports what the runtime
+needs, opens the model and scores single crops, as an analyst's process would; nothing of the
+program that asks is counted.
 """
 
 import json
@@ -19,7 +20,8 @@ START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
     "from deepkd.evaluation.memory import main; main(*sys.argv[1:])"
 )
-"""What the process runs: it imports from where the one that asks does, whatever lies in the folder it is started in."""
+"""What the process runs: it imports from where the one that asks does, whatever lies in the folder
+it is started in."""
 
 
 def peak_rss_mb(runtime: str, source: str, *, size: int, threads: int) -> float | None:
@@ -77,7 +79,11 @@ def _own_peak_mb() -> float | None:
     """
     status = Path("/proc/self/status")
     if status.is_file():
-        line = next(line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM:"))
+        line = next(
+            line
+            for line in status.read_text(encoding="utf-8").splitlines()
+            if line.startswith("VmHWM:")
+        )
         return int(line.split()[1]) * 1024 / 1e6
     try:
         import resource

@@ -1,7 +1,7 @@
 """How right a model is: the figures of a labelled split, each with a 95% interval.
 
-Every figure is computed for many resamples of the bootstrap at once, so a thousand of them take well under a second on
-2,500 rows.
+Every figure is computed for many resamples of the bootstrap at once, so a thousand of them take
+well under a second on 2,500 rows.
 """
 
 import dataclasses
@@ -23,12 +23,24 @@ Array = npt.NDArray[np.float64]
 
 RANKING = ("auc", "average_precision", "eer", "fpr_at_95_tpr")
 """Figures that hang on the order of the scores alone; they need rows of both classes."""
-FIGURES = ("auc", "average_precision", "log_loss", "eer", "accuracy", "ece", "ece_even", "fpr_at_95_tpr", *DECIDED)
+FIGURES = (
+    "auc",
+    "average_precision",
+    "log_loss",
+    "eer",
+    "accuracy",
+    "ece",
+    "ece_even",
+    "fpr_at_95_tpr",
+    *DECIDED,
+)
 """The fields of `Metrics` that are measures."""
 PREVALENCE = 0.01
-"""Share of forgeries that `precision` supposes, unless another is given: few of the clips that anybody meets."""
+"""Share of forgeries that `precision` supposes, unless another is given: few of the clips that
+anybody meets."""
 RAISED_BY_NOISE = ("ece", "ece_even")
-"""Means of distances: a sample has more of them than what it was drawn from, and a resample more than the sample."""
+"""Means of distances: a sample has more of them than what it was drawn from, and a resample more
+than the sample."""
 ECE_BINS = 15
 
 
@@ -50,7 +62,8 @@ class Metrics:
     fake: int
     sources: int
     scored: int
-    """Rows with a score: the others count as INCONCLUSIVE in the figures of `DECIDED`, and are in no other figure."""
+    """Rows with a score: the others count as INCONCLUSIVE in the figures of `DECIDED`, and are in
+    no other figure."""
     threshold: float
     """Probability from which a row counts as FAKE."""
     threshold_real: float
@@ -61,12 +74,15 @@ class Metrics:
     average_precision: Measure
     log_loss: Measure
     eer: Measure
-    """Error rate where as many real rows are called FAKE as forged ones REAL (share of each class)."""
+    """Error rate where as many real rows are called FAKE as forged ones REAL (share of each
+    class)."""
     accuracy: Measure
     ece: Measure
-    """Mean distance between the probability of forgery and the share of forgeries, over 15 equal bins."""
+    """Mean distance between the probability of forgery and the share of forgeries, over 15 equal
+    bins."""
     ece_even: Measure
-    """The same with both classes weighing one half: what deepkd calibrates for, however many fakes a data set has."""
+    """The same with both classes weighing one half: what deepkd calibrates for, however many fakes
+    a data set has."""
     fpr_at_95_tpr: Measure
     """Share of real rows called FAKE when the threshold finds at least 95% of the forgeries."""
     false_alarms: Measure
@@ -76,8 +92,9 @@ class Metrics:
     inconclusive: Measure
     """Share of rows called neither REAL nor FAKE."""
     precision: Measure
-    """Share of forgeries among what is called FAKE, where `prevalence` of all are forged; None where no real row is
-    called FAKE, since nobody then knows how rare a false alarm is; so too its high end, in over 2.5% of resamples."""
+    """Share of forgeries among what is called FAKE, where `prevalence` of all are forged; None
+    where no real row is called FAKE, since nobody then knows how rare a false alarm is; so too its
+    high end, in over 2.5% of resamples."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -112,14 +129,18 @@ def auc_change(
 ) -> Measure:
     """AUC of one model less that of another on the same rows, with the interval over the same resamples of both.
 
-    Logits of the other `before`, of the one `after`, and labels as in `auc`; sources are the original videos of the
-    rows, (N,). Without resamples, or with one source, there is no interval. Raises as `auc`.
+    Logits of the other `before`, of the one `after`, and labels as in `auc`; sources are the
+    original videos of the rows, (N,). Without resamples, or with one source, there is no interval.
+    Raises as `auc`.
     """
     values = auc(labels, after), auc(labels, before)
     if values[0] is None or values[1] is None:
         return Measure(None)
     count = resamples if len({*sources}) > 1 else 0
-    drawn = [auc_resamples(labels, logits, sources, resamples=count, seed=seed) for logits in (after, before)]
+    drawn = [
+        auc_resamples(labels, logits, sources, resamples=count, seed=seed)
+        for logits in (after, before)
+    ]
     return _measure(values[0] - values[1], percentiles(drawn[0] - drawn[1]))
 
 
@@ -146,12 +167,16 @@ def measure(
 
     Args:
         labels: 1 is FAKE, 0 is REAL, (N,).
-        logits: forgery logits, (N,); they rank the rows. Where answers are given, NaN is a row without a score.
-        probabilities: calibrated probability of forgery, (N,); the sigmoid of `logits` when not given.
-        sources: original video of each row, (N,); the bootstrap draws these. Each row its own when not given.
+        logits: forgery logits, (N,); they rank the rows. Where answers are given, NaN is a row
+            without a score.
+        probabilities: calibrated probability of forgery, (N,); the sigmoid of `logits` when not
+            given.
+        sources: original video of each row, (N,); the bootstrap draws these. Each row its own when
+            not given.
         threshold: probability from which a row counts as FAKE.
         threshold_real: probability up to which a row counts as REAL; `threshold` when not given.
-        answers: 1 FAKE, 0 REAL, NaN INCONCLUSIVE, (N,), where more than the thresholds decided them.
+        answers: 1 FAKE, 0 REAL, NaN INCONCLUSIVE, (N,), where more than the thresholds decided
+            them.
         prevalence: share of forgeries that the precision supposes, 0 to 1.
         resamples: bootstrap resamples; 0 leaves the intervals out.
         seed: of the resampling.
@@ -161,10 +186,18 @@ def measure(
         DataError: no rows, other labels than 0 and 1, or lengths that differ.
     """
     y, z = _checked(labels, logits, gaps=answers is not None)
-    p = sigmoid(z) if probabilities is None else _checked(y, probabilities, gaps=answers is not None)[1]
+    p = (
+        sigmoid(z)
+        if probabilities is None
+        else _checked(y, probabilities, gaps=answers is not None)[1]
+    )
     source = _numbered(sources, len(y))
     real = threshold if threshold_real is None else threshold_real
-    given = np.where(p >= threshold, 1.0, np.where(p <= real, 0.0, np.nan)) if answers is None else answers
+    given = (
+        np.where(p >= threshold, 1.0, np.where(p <= real, 0.0, np.nan))
+        if answers is None
+        else answers
+    )
     rows = _Judged(y, z, p, threshold, Decisions(y, np.asarray(given, float), prevalence))
     values, intervals = rows.point(), _intervals(rows, source, resamples, seed) if resamples else {}
     return Metrics(
@@ -176,7 +209,10 @@ def measure(
         threshold=threshold,
         threshold_real=real,
         prevalence=prevalence,
-        **{name: _measure(values.get(name), intervals.get(name), name in RAISED_BY_NOISE) for name in FIGURES},
+        **{
+            name: _measure(values.get(name), intervals.get(name), name in RAISED_BY_NOISE)
+            for name in FIGURES
+        },
     )
 
 
@@ -184,7 +220,9 @@ def _numbered(sources: Sequence[str] | None, count: int) -> npt.NDArray[np.intp]
     """The number of each row's source, (N,), from 0; each row its own where there are none."""
     if sources is not None and len(sources) != count:
         raise DataError(f"{len(sources)} sources for {count} rows; give one source per row")
-    return np.unique(np.arange(count) if sources is None else np.asarray(sources), return_inverse=True)[1]
+    return np.unique(
+        np.arange(count) if sources is None else np.asarray(sources), return_inverse=True
+    )[1]
 
 
 def _measure(value: float | None, ends: Ends | None, raised: bool = False) -> Measure:
@@ -214,19 +252,27 @@ def precision_points(labels: npt.ArrayLike, logits: npt.ArrayLike) -> tuple[Arra
     """
     y, z = _checked(labels, logits)
     if not _both(y):
-        raise DataError("a precision-recall curve needs REAL and FAKE rows; this split has one class only")
+        raise DataError(
+            "a precision-recall curve needs REAL and FAKE rows; this split has one class only"
+        )
     false, true = _Rows(y, z, sigmoid(z), 0.5).curve(np.ones((1, len(y))))
     found = true[0, 1:]
     return found / found[-1], found / (found + false[0, 1:])
 
 
 def auc_resamples(
-    labels: npt.ArrayLike, logits: npt.ArrayLike, sources: Sequence[str], *, resamples: int = 1000, seed: int = 0
+    labels: npt.ArrayLike,
+    logits: npt.ArrayLike,
+    sources: Sequence[str],
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
 ) -> Array:
     """The AUC of each bootstrap resample of the sources, (resamples,); NaN where a class is missing.
 
-    The same sources and seed draw the same resamples, so that the differences of two calls on the same rows (another
-    model, damaged crops) are paired, and their percentiles an interval of the difference.
+    The same sources and seed draw the same resamples, so that the differences of two calls on the
+    same rows (another model, damaged crops) are paired, and their percentiles an interval of the
+    difference.
     """
     y, z = _checked(labels, logits)
     _, source = np.unique(np.asarray(sources), return_inverse=True)
@@ -241,7 +287,9 @@ class _Rows:
     def __init__(self, y: Array, z: Array, p: Array, threshold: float) -> None:
         self.order = np.argsort(-z, kind="stable")
         falling = z[self.order]
-        self.ends = np.append(np.flatnonzero(np.diff(falling)), len(z) - 1)  # the last row of each run of ties
+        self.ends = np.append(
+            np.flatnonzero(np.diff(falling)), len(z) - 1
+        )  # the last row of each run of ties
         self.y, self.z, self.p = y, z, p
         self.threshold = threshold
         self.losses = _losses(y, _logit(p))
@@ -268,7 +316,9 @@ class _Rows:
         fake = sorted_weights * self.y[self.order]
         start = np.zeros((len(weights), 1))
         true = np.concatenate([start, fake.cumsum(axis=1)[:, self.ends]], axis=1)
-        false = np.concatenate([start, (sorted_weights - fake).cumsum(axis=1)[:, self.ends]], axis=1)
+        false = np.concatenate(
+            [start, (sorted_weights - fake).cumsum(axis=1)[:, self.ends]], axis=1
+        )
         return false, true
 
     def weighted(self, weights: Array) -> dict[str, Array]:
@@ -297,7 +347,9 @@ class _Rows:
 class _Judged:
     """All rows by what they are called, and those with a score by their scores."""
 
-    def __init__(self, y: Array, z: Array, p: Array, threshold: float, decisions: Decisions) -> None:
+    def __init__(
+        self, y: Array, z: Array, p: Array, threshold: float, decisions: Decisions
+    ) -> None:
         self.scored = some = ~np.isnan(z)
         self.rows = _Rows(y[some], z[some], p[some], threshold) if some.any() else None
         self.decisions = decisions
@@ -308,7 +360,9 @@ class _Judged:
 
     def weighted(self, weights: Array) -> dict[str, Array]:
         """The figures for each of R weightings, (R, N) -> (R,)."""
-        return (self.rows.weighted(weights[:, self.scored]) if self.rows else {}) | self.decisions.weighted(weights)
+        return (
+            self.rows.weighted(weights[:, self.scored]) if self.rows else {}
+        ) | self.decisions.weighted(weights)
 
 
 def _ranked(false: Array, true: Array) -> dict[str, Array]:
@@ -321,7 +375,9 @@ def _ranked(false: Array, true: Array) -> dict[str, Array]:
             "auc": area,
             "average_precision": (np.diff(tpr) * precision[:, 1:]).sum(axis=1),
             "eer": _equal_error(fpr, tpr),
-            "fpr_at_95_tpr": np.take_along_axis(fpr, (tpr >= 0.95 - 1e-9).argmax(axis=1)[:, None], 1)[:, 0],
+            "fpr_at_95_tpr": np.take_along_axis(
+                fpr, (tpr >= 0.95 - 1e-9).argmax(axis=1)[:, None], 1
+            )[:, 0],
         }
     one_class = np.isnan(area)
     return {name: np.where(one_class, np.nan, values) for name, values in figures.items()}
@@ -336,7 +392,9 @@ def _equal_error(fpr: Array, tpr: Array) -> Array:
     return np.asarray((start + (end - start) * -low / (high - low))[:, 0])
 
 
-def _intervals(rows: _Judged, source: npt.NDArray[np.intp], resamples: int, seed: int) -> dict[str, Ends]:
+def _intervals(
+    rows: _Judged, source: npt.NDArray[np.intp], resamples: int, seed: int
+) -> dict[str, Ends]:
     """The interval of each figure that some resample gives; none with one source."""
     if source.max() == 0:
         return {}
@@ -344,10 +402,14 @@ def _intervals(rows: _Judged, source: npt.NDArray[np.intp], resamples: int, seed
     for weights in resampled(source, resamples, seed):
         for name, values in rows.weighted(weights).items():
             drawn.setdefault(name, []).append(values)
-    return {name: ends for name, parts in drawn.items() if (ends := percentiles(np.concatenate(parts)))}
+    return {
+        name: ends for name, parts in drawn.items() if (ends := percentiles(np.concatenate(parts)))
+    }
 
 
-def _checked(labels: npt.ArrayLike, scores: npt.ArrayLike, *, gaps: bool = False) -> tuple[Array, Array]:
+def _checked(
+    labels: npt.ArrayLike, scores: npt.ArrayLike, *, gaps: bool = False
+) -> tuple[Array, Array]:
     """Both as arrays; with `gaps`, a score may be NaN."""
     y, z = np.asarray(labels, float).ravel(), np.asarray(scores, float).ravel()
     if len(y) != len(z):

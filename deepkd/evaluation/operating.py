@@ -15,8 +15,9 @@ MISSES = 0.05
 def operating_point(logits: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Calibration, Thresholds]:
     """Temperature and bias of the smallest balanced log loss, and thresholds for at most 2% false alarms, 5% misses.
 
-    The prior of a crop being forged is taken as one half, since how many forgeries a data set holds says nothing about
-    the clip at hand. Between the thresholds lies INCONCLUSIVE; where they would cross, both are the FAKE threshold.
+    The prior of a crop being forged is taken as one half, since how many forgeries a data set holds
+    says nothing about the clip at hand. Between the thresholds lies INCONCLUSIVE; where they would
+    cross, both are the FAKE threshold.
 
     Args:
         logits: of held-out crops, (N,).

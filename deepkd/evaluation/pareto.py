@@ -1,6 +1,7 @@
 """Pareto: every model of a folder side by side in one runtime, and which of them no other beats in AUC and cost.
 
-Checkpoints are exported first. On each number of threads all models take turns, so that their ratios hold.
+Checkpoints are exported first. On each number of threads all models take turns, so that their
+ratios hold.
 """
 
 import re
@@ -37,7 +38,8 @@ COSTS: dict[str, Callable[[Mapping[str, Any]], float]] = {
     "latency": lambda row: float(row["latency_ms"][-1]["single"]),
     "bytes": lambda row: float(row["bytes"]),
 }
-"""What a front weighs AUC against -> its value in a row: milliseconds of one crop on most threads; bytes."""
+"""What a front weighs AUC against -> its value in a row: milliseconds of one crop on most threads;
+bytes."""
 
 
 @dataclass(frozen=True)
@@ -67,16 +69,18 @@ def pareto(
     """Measure every model of a folder and the teacher; one document of schema deepkd.pareto/1.
 
     Args:
-        folder: ONNX files, checkpoints and run folders, at any depth; files that are no model of deepkd's and the steps
-            of prunings are left out and named.
-        config: teacher (its architecture, untrained, unless one is named), runs, batch, threads, runtime, data.
+        folder: ONNX files, checkpoints and run folders, at any depth; files that are no model of
+            deepkd's and the steps of prunings are left out and named.
+        config: teacher (its architecture, untrained, unless one is named), runs, batch, threads,
+            runtime, data.
         models: further models: paths or shipped names.
         say: told what happens next.
         warn: told where a model does not list what it was trained on.
         progress: told after each turn.
 
     Raises:
-        ModelError: the folder holds no model that can be used, or one that was named cannot be opened.
+        ModelError: the folder holds no model that can be used, or one that was named cannot be
+            opened.
         DataError: the crops cannot be used, or a model was trained on them.
     """
     threads = (config.threads,) if config.threads else THREADS
@@ -85,12 +89,19 @@ def pareto(
         say("opening the models")
         entries, left_out = _opened(folder, models, config, exports, threads)
         judged = {index: entry for index, entry in enumerate(entries) if entry.contender.trained}
-        crops, shares = judging_crops(config, [(one.contender.name, one.model) for one in judged.values()], warn)
+        crops, shares = judging_crops(
+            config, [(one.contender.name, one.model) for one in judged.values()], warn
+        )
         timings = {count: _timed(entries, count, config, say, progress) for count in threads}
         areas, data = _areas(judged, crops, config, say)
         seen = dict(zip(judged, shares, strict=True))
         rows = [
-            _row(entry, {count: timings[count][index] for count in threads}, areas.get(index), seen.get(index))
+            _row(
+                entry,
+                {count: timings[count][index] for count in threads},
+                areas.get(index),
+                seen.get(index),
+            )
             for index, entry in enumerate(entries)
         ]
     _mark_fronts(rows)
@@ -107,7 +118,9 @@ def pareto(
     }
 
 
-def _timed(entries: Sequence[Entry], threads: int, config: BenchmarkConfig, say: Say, tell: Progress) -> list[Timing]:
+def _timed(
+    entries: Sequence[Entry], threads: int, config: BenchmarkConfig, say: Say, tell: Progress
+) -> list[Timing]:
     say(f"timing {len(entries)} models in turn on {threads} threads, {config.runs} runs each")
     compared = [entry.opened[threads] for entry in entries]
     return take_turns(compared, runs=config.runs, batch=config.batch, progress=tell)
@@ -124,7 +137,10 @@ def find_models(folder: Path) -> list[Path]:
         raise ModelError(f"{folder}: {what}; give --pareto the folder that runs are written to")
     kept = [path for path in _files(folder) if not is_step(path.relative_to(folder))]
     if not kept:
-        raise ModelError(f"{folder}: holds no .onnx file and no run folder; give the folder that runs are written to")
+        raise ModelError(
+            f"{folder}: holds no .onnx file and no run folder; give the folder that runs are"
+            " written to"
+        )
     return kept
 
 
@@ -147,11 +163,19 @@ def _steps(folder: Path) -> list[dict[str, str]]:
     """The steps of prunings under a folder, and why they are left out."""
     paths = [path.relative_to(folder) for path in _files(folder)]
     reason = "a step of a pruning, whose end is measured; to measure it too, name it"
-    return [{"path": str(path), "reason": f"{folder / path}: {reason}"} for path in paths if is_step(path)]
+    return [
+        {"path": str(path), "reason": f"{folder / path}: {reason}"}
+        for path in paths
+        if is_step(path)
+    ]
 
 
 def _opened(
-    folder: Path, models: Sequence[str], config: BenchmarkConfig, exports: Path, threads: Sequence[int]
+    folder: Path,
+    models: Sequence[str],
+    config: BenchmarkConfig,
+    exports: Path,
+    threads: Sequence[int],
 ) -> tuple[list[Entry], list[dict[str, str]]]:
     """The teacher, the models named and those found; and what was found that is no model."""
     teacher = config.teacher or TEACHER
@@ -163,7 +187,9 @@ def _opened(
         own = exports / str(number)
         own.mkdir()
         try:
-            contender = open_contenders(argument, role, own, threads=threads[0], runtime=config.runtime)[-1]
+            contender = open_contenders(
+                argument, role, own, threads=threads[0], runtime=config.runtime
+            )[-1]
         except ModelError as error:
             if named:
                 raise
@@ -173,8 +199,13 @@ def _opened(
         entries.append(Entry(argument, contender, opened))
     if len(entries) == 1 and len(asked) > 1:
         reason = left_out[-1]["reason"]
-        raise ModelError(f"{folder}: of {len(asked) - 1} found, nothing can be measured beside the teacher; {reason}")
-    names = distinct_names([entry.contender.name for entry in entries], [entry.path for entry in entries])
+        raise ModelError(
+            f"{folder}: of {len(asked) - 1} found, nothing can be measured beside the teacher;"
+            f" {reason}"
+        )
+    names = distinct_names(
+        [entry.contender.name for entry in entries], [entry.path for entry in entries]
+    )
     return [
         replace(entry, contender=replace(entry.contender, name=name))
         for entry, name in zip(entries, names, strict=True)
@@ -217,7 +248,9 @@ def _areas(
     return areas, {"name": config.data.name, "split": config.split, "crops": len(found[0].rows)}
 
 
-def _row(entry: Entry, timings: Mapping[int, Timing], area: Measure | None, seen: float | None) -> dict[str, Any]:
+def _row(
+    entry: Entry, timings: Mapping[int, Timing], area: Measure | None, seen: float | None
+) -> dict[str, Any]:
     contender = entry.contender
     return {
         "name": contender.name,
@@ -227,7 +260,11 @@ def _row(entry: Entry, timings: Mapping[int, Timing], area: Measure | None, seen
         "macs": contender.macs,
         "bytes": contender.bytes,
         "latency_ms": [
-            {"threads": threads, "single": _median_ms(timing.single), "batch": _median_ms(timing.batch)}
+            {
+                "threads": threads,
+                "single": _median_ms(timing.single),
+                "batch": _median_ms(timing.batch),
+            }
             for threads, timing in timings.items()
         ],
         "auc": None if area is None or area.value is None else _rounded(area),
@@ -259,14 +296,18 @@ def _mark_fronts(rows: Sequence[dict[str, Any]]) -> None:
             rows[index]["front"].append(name)
 
 
-def front(rows: Sequence[Mapping[str, Any]], cost: Callable[[Mapping[str, Any]], float]) -> list[int]:
+def front(
+    rows: Sequence[Mapping[str, Any]], cost: Callable[[Mapping[str, Any]], float]
+) -> list[int]:
     """The rows with an AUC that no other row beats: none costs less and is as right, or costs as little and is more so.
 
     Args:
         rows: of the document.
         cost: what a row costs; less is better.
     """
-    known = [(index, cost(row), row["auc"]["value"]) for index, row in enumerate(rows) if row["auc"]]
+    known = [
+        (index, cost(row), row["auc"]["value"]) for index, row in enumerate(rows) if row["auc"]
+    ]
     return [
         index
         for index, price, area in known

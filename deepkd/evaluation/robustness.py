@@ -65,8 +65,8 @@ def measure_robustness(
         crops: rows without a label are left out.
         conditions: perturbations of `PERTURBATIONS` and their levels.
         config: batch, threshold, resamples, seed.
-        folder: where finished conditions of each model are kept, and where a second run, also one with further models,
-            finds them; None keeps nothing.
+        folder: where finished conditions of each model are kept, and where a second run, also one
+            with further models, finds them; None keeps nothing.
         overwrite: begin anew what is kept.
         progress: told (crops done, crops in all) over all conditions.
 
@@ -81,16 +81,25 @@ def measure_robustness(
     kept = Kept(folder, lambda: _subject(crops, indices, config), KEYS, overwrite=overwrite)
     shas = identities(models)
     for number, (name, level) in enumerate(conditions):
-        waiting = {sha: model for sha, model in zip(shas, models, strict=True) if (sha, name, level) not in kept.found}
+        waiting = {
+            sha: model
+            for sha, model in zip(shas, models, strict=True)
+            if (sha, name, level) not in kept.found
+        }
         if waiting:
             told = within(progress, number * len(indices), len(conditions) * len(indices))
             damaged = Perturbed(crops, name, level, config.seed)
-            found = logits_of([*waiting.values()], damaged, indices, batch=config.batch, progress=told)
+            found = logits_of(
+                [*waiting.values()], damaged, indices, batch=config.batch, progress=told
+            )
             for sha, logits in zip(waiting, found, strict=True):
                 kept.add(sha, name, level, result=logits.tolist())
     rows = tuple(crops.rows[index] for index in indices)
     return [
-        tuple(_condition(model, rows, *key, np.array(kept.found[sha, *key], float), config) for key in conditions)
+        tuple(
+            _condition(model, rows, *key, np.array(kept.found[sha, *key], float), config)
+            for key in conditions
+        )
         for sha, model in zip(shas, models, strict=True)
     ]
 
@@ -101,7 +110,12 @@ def identities(models: Sequence[CropModel]) -> list[str]:
 
 
 def _condition(
-    model: CropModel, rows: tuple[CropRow, ...], name: str, level: float, logits: Array, config: EvaluateConfig
+    model: CropModel,
+    rows: tuple[CropRow, ...],
+    name: str,
+    level: float,
+    logits: Array,
+    config: EvaluateConfig,
 ) -> Condition:
     crops, videos = crops_and_videos(rows, logits, figures_of(model, config))
     return Condition(name, level, crops, videos, logits=logits)
@@ -111,7 +125,11 @@ def _content(crops: Crops, row: CropRow) -> str:
     """What tells a crop from another of its name: size and ends of its file, or its place in its shard."""
     if not isinstance(crops, CropSet):
         return ""
-    return str(crops.shards.members(row.shard)[row.file]) if row.shard else content_key(crops.root / row.file, row.file)
+    return (
+        str(crops.shards.members(row.shard)[row.file])
+        if row.shard
+        else content_key(crops.root / row.file, row.file)
+    )
 
 
 def _subject(crops: Crops, indices: Sequence[int], config: EvaluateConfig) -> dict[str, Any]:

@@ -88,6 +88,6 @@ def _check_finite(model: CropModel, logits: Array, crops: Crops, indices: Sequen
     if len(wrong):
         first = crops.rows[indices[wrong[0]]].file
         raise ModelError(
-            f"{model.name}: {len(wrong)} of {len(logits)} scores are not finite, first for {first}; "
-            "the model is damaged or did not train"
+            f"{model.name}: {len(wrong)} of {len(logits)} scores are not finite, first for {first};"
+            " the model is damaged or did not train"
         )

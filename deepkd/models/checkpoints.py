@@ -23,7 +23,8 @@ WEIGHTS_FILE = "model.safetensors"
 KINDS = "a run folder, a .safetensors or .pth file, or, where a command takes it, an .onnx file"
 """What a model may be given as, for messages."""
 PUBLISHED = ("cross-efficient-vit", "efficient-vit")
-"""Architectures whose published `.pth` files are plain state dicts under the authors' module names."""
+"""Architectures whose published `.pth` files are plain state dicts under the authors' module
+names."""
 
 
 def save_model(model: TorchModel, path: Path) -> Path:
@@ -41,12 +42,17 @@ def save_model(model: TorchModel, path: Path) -> Path:
         "input": model.format.to_dict(),
         **model.metadata,
     }
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.module.state_dict().items()}
+    weights = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in model.module.state_dict().items()
+    }
     try:
         with writing(path) as beside:
             save_file(weights, beside, metadata={METADATA_KEY: json.dumps(header)})
     except SafetensorError as error:
-        raise OutputError(f"{path}: cannot be written ({error}); make room, or give another --out") from error
+        raise OutputError(
+            f"{path}: cannot be written ({error}); make room, or give another --out"
+        ) from error
     return path
 
 
@@ -54,7 +60,8 @@ def load_model(path: str | Path, *, device: str = "cpu") -> TorchModel | Scorer:
     """A trained model from a run folder, a `.safetensors`, a published `.pth`, an `.onnx`, or a shipped model's name.
 
     Raises:
-        ModelError: it is missing, damaged, of another kind, carries code, or was never trained; the message says which.
+        ModelError: it is missing, damaged, of another kind, carries code, or was never trained; the
+            message says which.
     """
     path = Path(path)
     if is_onnx(path):
@@ -62,7 +69,9 @@ def load_model(path: str | Path, *, device: str = "cpu") -> TorchModel | Scorer:
     return load_checkpoint(path, device=device)
 
 
-def load_checkpoint(path: Path, *, device: str = "cpu", allow_untrained: bool = False) -> TorchModel:
+def load_checkpoint(
+    path: Path, *, device: str = "cpu", allow_untrained: bool = False
+) -> TorchModel:
     """A torch model from a run folder, a `.safetensors` or a published `.pth`, in eval mode.
 
     Raises:
@@ -70,26 +79,31 @@ def load_checkpoint(path: Path, *, device: str = "cpu", allow_untrained: bool = 
     """
     if is_onnx(path):
         raise ModelError(
-            f"{path}: an ONNX model, and what is asked for takes a network of PyTorch's; give the run folder, "
-            ".safetensors or .pth file that it was exported from"
+            f"{path}: an ONNX model, and what is asked for takes a network of PyTorch's; give the"
+            " run folder, .safetensors or .pth file that it was exported from"
         )
     if path.is_dir():
         if not (path / WEIGHTS_FILE).is_file():
-            raise ModelError(f"{path}: holds no {WEIGHTS_FILE}; give a finished run, or train one with 'deepkd train'")
+            raise ModelError(
+                f"{path}: holds no {WEIGHTS_FILE}; give a finished run, or train one with 'deepkd"
+                " train'"
+            )
         path = path / WEIGHTS_FILE
     if not path.is_file():
         raise ModelError(f"{path}: no such model; give {KINDS}")
     if _is_torchscript(path):
         raise ModelError(
-            f"{path}: a TorchScript export, which is for other programs; give the run folder that it was exported "
-            "from, or, where a command takes it, an .onnx file"
+            f"{path}: a TorchScript export, which is for other programs; give the run folder that"
+            " it was exported from, or, where a command takes it, an .onnx file"
         )
     readers = {".safetensors": _read_safetensors, ".pth": _read_published, ".pt": _read_published}
     if path.suffix not in readers:
         raise ModelError(f"{path}: unknown kind of model; give {KINDS}")
     model = readers[path.suffix](path)
     if not (model.trained or allow_untrained):
-        raise ModelError(f"{path}: its weights were never trained, so its scores mean nothing; train it first")
+        raise ModelError(
+            f"{path}: its weights were never trained, so its scores mean nothing; train it first"
+        )
     model.module.eval().to(device)
     return model
 
@@ -98,7 +112,9 @@ def _is_torchscript(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith("/constants.pkl") for name in archive.namelist())
-    except Exception:  # damaged bytes lead it to errors of any class; whoever reads the file tells of them
+    except (
+        Exception
+    ):  # damaged bytes lead it to errors of any class; whoever reads the file tells of them
         return False
 
 
@@ -108,7 +124,9 @@ def _read_safetensors(path: Path) -> TorchModel:
             raw = (file.metadata() or {}).get(METADATA_KEY)
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path}: damaged or not a safetensors file ({error}); copy or train it again") from error
+        raise ModelError(
+            f"{path}: damaged or not a safetensors file ({error}); copy or train it again"
+        ) from error
     header = _header(path, raw)
     model = _built(path, header)
     _fill(path, model.module, weights)
@@ -124,7 +142,9 @@ def _header(path: Path, raw: str | None) -> dict[str, Any]:
         raise ModelError(f"{path}: its metadata is not JSON; copy or train it again") from error
     missing = {"schema", "name", "architecture", "shape", "trained", "input"} - header.keys()
     if missing or header["schema"] != METADATA_SCHEMA:
-        raise ModelError(f"{path}: its metadata is not of schema {METADATA_SCHEMA}; make it with this version")
+        raise ModelError(
+            f"{path}: its metadata is not of schema {METADATA_SCHEMA}; make it with this version"
+        )
     return header
 
 
@@ -150,41 +170,62 @@ def _read_published(path: Path) -> TorchModel:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = "it holds more than tensors, possibly code, and was not run"
-        raise ModelError(f"{path}: refused, {reason}; convert it to safetensors where it came from") from error
+        raise ModelError(
+            f"{path}: refused, {reason}; convert it to safetensors where it came from"
+        ) from error
     except Exception as error:  # damaged bytes lead the unpickler to errors of any class
-        raise ModelError(f"{path}: damaged or not a torch checkpoint ({first_sentence(error)})") from error
+        raise ModelError(
+            f"{path}: damaged or not a torch checkpoint ({first_sentence(error)})"
+        ) from error
     weights = _plain_state_dict(path, content)
     for name in PUBLISHED:
         with torch.device("meta"):
             expected = MODELS[name].build().state_dict().keys()
-        if expected & weights.keys() and next(iter(expected)).split(".")[0] in {key.split(".")[0] for key in weights}:
+        if expected & weights.keys() and next(iter(expected)).split(".")[0] in {
+            key.split(".")[0] for key in weights
+        }:
             model = build_model(name, format=PUBLISHED_FORMAT)
             _fill(path, model.module, weights)
             model.trained = True
             return model
-    raise ModelError(f"{path}: a state dict of another network; the published ones are {', '.join(PUBLISHED)}")
+    raise ModelError(
+        f"{path}: a state dict of another network; the published ones are {', '.join(PUBLISHED)}"
+    )
 
 
 def _plain_state_dict(path: Path, content: object) -> dict[str, Tensor]:
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise ModelError(f"{path}: not a state dict (names to tensors); save one with torch.save(model.state_dict())")
+    if not isinstance(content, Mapping) or not all(
+        isinstance(value, Tensor) for value in content.values()
+    ):
+        raise ModelError(
+            f"{path}: not a state dict (names to tensors); save one with"
+            " torch.save(model.state_dict())"
+        )
     return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
 
 
 def _fill(path: Path, module: nn.Module, weights: dict[str, Tensor]) -> None:
     expected = module.state_dict()
-    missing, extra = sorted(expected.keys() - weights.keys()), sorted(weights.keys() - expected.keys())
+    missing, extra = (
+        sorted(expected.keys() - weights.keys()),
+        sorted(weights.keys() - expected.keys()),
+    )
     if missing or extra:
         first = f"lacks {missing[0]}" if missing else f"has {extra[0]}"
-        raise ModelError(f"{path}: does not fit its architecture: {len(missing)} missing, {len(extra)} extra; {first}")
+        raise ModelError(
+            f"{path}: does not fit its architecture: {len(missing)} missing, {len(extra)} extra;"
+            f" {first}"
+        )
     for name, tensor in weights.items():
         if tensor.shape != expected[name].shape:
             shapes = f"{tuple(tensor.shape)} instead of {tuple(expected[name].shape)}"
             raise ModelError(f"{path}: does not fit its architecture: {name} is {shapes}")
         if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise ModelError(f"{path}: {name} is not finite; the training diverged or the file is damaged")
+            raise ModelError(
+                f"{path}: {name} is not finite; the training diverged or the file is damaged"
+            )
     module.load_state_dict(weights)
 
 

@@ -1,9 +1,10 @@
 """Cross Efficient ViT, the published teacher (Coccomini et al. 2021, arXiv:2107.02612).
 
-Two branches look at one 224 x 224 crop through an EfficientNet-B0 each: the small one takes its last map (1280 x 7 x 7)
-as a single token, the large one an early map (24 x 56 x 56) as a single token; their class tokens attend to the other
-branch's patch token. Module names are the published checkpoint's. The EfficientNet blocks behind the large branch's
-tap and both classifiers are kept because the checkpoint holds them; they never receive a gradient.
+Two branches look at one 224 x 224 crop through an EfficientNet-B0 each: the small one takes its
+last map (1280 x 7 x 7) as a single token, the large one an early map (24 x 56 x 56) as a single
+token; their class tokens attend to the other branch's patch token. Module names are the published
+checkpoint's. The EfficientNet blocks behind the large branch's tap and both classifiers are kept
+because the checkpoint holds them; they never receive a gradient.
 """
 
 from typing import Any
@@ -17,7 +18,8 @@ from deepkd.models.transformer import CrossAttention, FeedForward, PreNorm, resi
 DROPOUT = 0.15
 HEADS = 8
 LARGE_TAP_BLOCKS = 3
-"""EfficientNet-B0 blocks that the large branch runs through: up to the 24-channel map at stride 4."""
+"""EfficientNet-B0 blocks that the large branch runs through: up to the 24-channel map at stride
+4."""
 
 
 def patches(x: Tensor, size: int) -> Tensor:
@@ -42,13 +44,16 @@ class Patches(nn.Module):
 class ImageEmbedder(nn.Module):
     """EfficientNet-B0 up to a tap, cut into patches, embedded as tokens behind a class token."""
 
-    def __init__(self, dim: int, *, patch: int, channels: int, blocks: int | None, image: int = 224) -> None:
+    def __init__(
+        self, dim: int, *, patch: int, channels: int, blocks: int | None, image: int = 224
+    ) -> None:
         super().__init__()
         self.blocks = blocks
         self.efficient_net = EfficientNet.from_name("efficientnet-b0")
         self.efficient_net.set_swish(memory_efficient=False)  # the other variant cannot be exported
         self.to_patch_embedding = nn.Sequential(Patches(patch), nn.Linear(channels * patch**2, dim))
-        # The published table is sized for patches of the image, not of the map: only its first rows are used.
+        # The published table is sized for patches of the image, not of the map: only its first rows
+        # are used.
         self.pos_embedding = nn.Parameter(torch.randn(1, (image // patch) ** 2 + 1, dim))
         self.cls_token = nn.Parameter(torch.randn(1, 1, dim))
         self.dropout = nn.Dropout(DROPOUT)
@@ -114,8 +119,16 @@ class CrossTransformer(nn.Module):
         self.layers = nn.ModuleList(
             nn.ModuleList(
                 (
-                    ProjectInOut(sm_dim, lg_dim, PreNorm(lg_dim, CrossAttention(lg_dim, HEADS, dropout=DROPOUT))),
-                    ProjectInOut(lg_dim, sm_dim, PreNorm(sm_dim, CrossAttention(sm_dim, HEADS, dropout=DROPOUT))),
+                    ProjectInOut(
+                        sm_dim,
+                        lg_dim,
+                        PreNorm(lg_dim, CrossAttention(lg_dim, HEADS, dropout=DROPOUT)),
+                    ),
+                    ProjectInOut(
+                        lg_dim,
+                        sm_dim,
+                        PreNorm(sm_dim, CrossAttention(sm_dim, HEADS, dropout=DROPOUT)),
+                    ),
                 )
             )
             for _ in range(depth)
@@ -135,7 +148,16 @@ class CrossTransformer(nn.Module):
 class MultiScaleEncoder(nn.Module):
     """Rounds of one encoder per branch followed by cross attention."""
 
-    def __init__(self, sm_dim: int, lg_dim: int, *, depth: int, sm_depth: int, lg_depth: int, cross_depth: int) -> None:
+    def __init__(
+        self,
+        sm_dim: int,
+        lg_dim: int,
+        *,
+        depth: int,
+        sm_depth: int,
+        lg_depth: int,
+        cross_depth: int,
+    ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
             nn.ModuleList(
@@ -163,8 +185,12 @@ class CrossEfficientViT(nn.Module):
         super().__init__()
         sm_dim, lg_dim = 192, 384
         self.sm_image_embedder = ImageEmbedder(sm_dim, patch=7, channels=1280, blocks=None)
-        self.lg_image_embedder = ImageEmbedder(lg_dim, patch=56, channels=24, blocks=LARGE_TAP_BLOCKS)
-        self.multi_scale_encoder = MultiScaleEncoder(sm_dim, lg_dim, depth=4, sm_depth=2, lg_depth=3, cross_depth=2)
+        self.lg_image_embedder = ImageEmbedder(
+            lg_dim, patch=56, channels=24, blocks=LARGE_TAP_BLOCKS
+        )
+        self.multi_scale_encoder = MultiScaleEncoder(
+            sm_dim, lg_dim, depth=4, sm_depth=2, lg_depth=3, cross_depth=2
+        )
         self.sm_mlp_head = nn.Sequential(nn.LayerNorm(sm_dim), nn.Linear(sm_dim, outputs))
         self.lg_mlp_head = nn.Sequential(nn.LayerNorm(lg_dim), nn.Linear(lg_dim, outputs))
 

@@ -12,7 +12,9 @@ def pick_device(name: str) -> torch.device:
         ConfigError: `cuda` was asked for and there is none.
     """
     if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device='cuda': PyTorch sees no CUDA device here; use --device auto or cpu")
+        raise ConfigError(
+            "device='cuda': PyTorch sees no CUDA device here; use --device auto or cpu"
+        )
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)

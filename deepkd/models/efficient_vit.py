@@ -1,6 +1,7 @@
 """Efficient ViT, the published smaller teacher (Coccomini et al. 2021, arXiv:2107.02612).
 
-EfficientNet-B0's last map (1280 x 7 x 7) becomes one token beside a class token in a single vision transformer.
+EfficientNet-B0's last map (1280 x 7 x 7) becomes one token beside a class token in a single vision
+transformer.
 """
 
 import torch
@@ -36,11 +37,14 @@ class Encoder(nn.Module):
 class EfficientViT(nn.Module):
     """The published configuration: dim 1024, depth 6, 8 heads of 64, MLP 2048, image 224, one logit.
 
-    The published code adds row i of its position table to the i-th sample *of the batch*. Here every sample takes
-    row 0, as in a published batch of one, so that a score does not depend on what else is in the batch.
+    The published code adds row i of its position table to the i-th sample *of the batch*. Here
+    every sample takes row 0, as in a published batch of one, so that a score does not depend on
+    what else is in the batch.
     """
 
-    def __init__(self, dim: int = 1024, depth: int = 6, mlp_dim: int = 2048, outputs: int = 1) -> None:
+    def __init__(
+        self, dim: int = 1024, depth: int = 6, mlp_dim: int = 2048, outputs: int = 1
+    ) -> None:
         super().__init__()
         self.efficient_net = EfficientNet.from_name("efficientnet-b0")
         self.efficient_net.set_swish(memory_efficient=False)
@@ -49,7 +53,9 @@ class EfficientViT(nn.Module):
         self.cls_token = nn.Parameter(torch.randn(1, 1, dim))
         self.dropout = nn.Dropout(DROPOUT)
         self.transformer = Encoder(dim, depth, mlp_dim)
-        self.mlp_head = nn.Sequential(nn.Linear(dim, mlp_dim), nn.ReLU(), nn.Linear(mlp_dim, outputs))
+        self.mlp_head = nn.Sequential(
+            nn.Linear(dim, mlp_dim), nn.ReLU(), nn.Linear(mlp_dim, outputs)
+        )
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, 3, 224, 224) in the checkpoint's own input format -> logits (N, outputs)."""

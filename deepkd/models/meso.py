@@ -1,6 +1,7 @@
 """Meso-4, the small published detector (Afchar et al., "MesoNet", WIFS 2018, arXiv:1809.00888): a peer to compare with.
 
-Written from the paper: four convolutions with ReLU, batch normalisation and max pooling, then 16 hidden units.
+Written from the paper: four convolutions with ReLU, batch normalisation and max pooling, then 16
+hidden units.
 """
 
 import torch

@@ -39,7 +39,8 @@ PUBLISHED_FORMAT = InputFormat(
     resize="letterbox",
     crop=CROP_RULES["tight"],
 )
-"""What the published Cross Efficient ViT checkpoints were trained on: raw BGR, the detector's box made square."""
+"""What the published Cross Efficient ViT checkpoints were trained on: raw BGR, the detector's box
+made square."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class ModelSpec:
     """One entry of the registry."""
 
     build: Callable[..., nn.Module]
-    """`build(outputs=1)`: an untrained module, normalised float32 (N, 3, S, S) -> logits (N, outputs)."""
+    """`build(outputs=1)`: an untrained module, normalised float32 (N, 3, S, S) -> logits (N,
+    outputs)."""
     format: InputFormat
     """The input format of models trained by deepkd; a checkpoint's own overrides it."""
 
@@ -55,8 +57,13 @@ class ModelSpec:
 MODELS: dict[str, ModelSpec] = {
     "cross-efficient-vit": ModelSpec(CrossEfficientViT, InputFormat(size=224)),
     "efficient-vit": ModelSpec(EfficientViT, InputFormat(size=224)),
-    "meso4": ModelSpec(build_meso4, InputFormat(size=SIDE_PX, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))),
-    **{name: ModelSpec(partial(build_student, shape), InputFormat(size=160)) for name, shape in STUDENTS.items()},
+    "meso4": ModelSpec(
+        build_meso4, InputFormat(size=SIDE_PX, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    ),
+    **{
+        name: ModelSpec(partial(build_student, shape), InputFormat(size=160))
+        for name, shape in STUDENTS.items()
+    },
 }
 """Besides these, any classifier of timm is known by its timm name."""
 
@@ -73,7 +80,9 @@ def model_spec(name: str) -> ModelSpec:
         return ModelSpec(partial(_build_timm, name), _timm_format(name))
     close = difflib.get_close_matches(name, [*MODELS, *timm.list_models()], n=3)
     hint = f" (did you mean {', '.join(close)}?)" if close else ""
-    raise ConfigError(f"unknown model '{name}'{hint}; choose from {', '.join(MODELS)}, or any timm classifier")
+    raise ConfigError(
+        f"unknown model '{name}'{hint}; choose from {', '.join(MODELS)}, or any timm classifier"
+    )
 
 
 def _build_timm(name: str, outputs: int = 1) -> nn.Module:
@@ -95,7 +104,8 @@ class TorchModel:
     module: nn.Module
     format: InputFormat
     shape: dict[str, Any] | None = None
-    """A student's shape and a pruned network's widths, to build it again; None where the architecture says it all."""
+    """A student's shape and a pruned network's widths, to build it again; None where the
+    architecture says it all."""
     trained: bool = False
     metadata: dict[str, Any] = field(default_factory=dict)
     """Calibration, thresholds, recipe and metrics of a trained model, as in its checkpoint."""
@@ -118,7 +128,10 @@ class TorchModel:
         """A hash of the weights, as they are when it is first asked for."""
         digest = hashlib.sha256()
         for name, tensor in sorted(self.module.state_dict().items()):
-            digest.update(name.encode() + tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+            digest.update(
+                name.encode()
+                + tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
+            )
         return digest.hexdigest()
 
     @property
@@ -161,7 +174,9 @@ class evaluating:
 
     def __init__(self, *modules: nn.Module) -> None:
         self.training = [part for module in modules for part in module.modules() if part.training]
-        self.modules: Iterable[nn.Module] = modules if self.training else ()  # setting modes takes longer than asking
+        self.modules: Iterable[nn.Module] = (
+            modules if self.training else ()
+        )  # setting modes takes longer than asking
 
     def __enter__(self) -> None:
         for module in self.modules:
@@ -186,12 +201,16 @@ def build_model(
         name: a key of `MODELS` or a timm classifier.
         format: what it shall expect to see; None takes the registry's.
         image_size: another input side, pixels.
-        shape: a student's own shape and a pruned network's `widths`, as the checkpoint recorded them.
-        subclasses: names of REAL and FAKE subclasses that it shall tell apart; () gives one logit. See `Subclassed`.
+        shape: a student's own shape and a pruned network's `widths`, as the checkpoint recorded
+            them.
+        subclasses: names of REAL and FAKE subclasses that it shall tell apart; () gives one logit.
+            See `Subclassed`.
 
     Raises:
-        ConfigError: an unknown name, a side that it cannot take, or subclasses that are not of both labels.
-        ModelError: the widths are those of another architecture, or timm's model of that name is no classifier.
+        ConfigError: an unknown name, a side that it cannot take, or subclasses that are not of both
+            labels.
+        ModelError: the widths are those of another architecture, or timm's model of that name is no
+            classifier.
     """
     spec = model_spec(name)
     chosen = format or spec.format
@@ -206,7 +225,9 @@ def build_model(
     resize(module, widths)
     if image_size not in (None, spec.format.size):
         _try_side(name, module.eval(), chosen.size, spec.format.size)
-    kept = (dataclasses.asdict(student) if student else {}) | ({"widths": as_lists(widths)} if widths else {})
+    kept = (dataclasses.asdict(student) if student else {}) | (
+        {"widths": as_lists(widths)} if widths else {}
+    )
     metadata = {"subclasses": list(subclasses)} if subclasses else {}
     return TorchModel(name, name, module.eval(), chosen, shape=kept or None, metadata=metadata)
 
@@ -218,6 +239,6 @@ def _try_side(name: str, module: nn.Module, size: int, usual: int) -> None:
             module(torch.zeros(1, 3, size, size))
     except Exception as error:  # torch's, and whatever architectures raise themselves
         raise ConfigError(
-            f"{name}: cannot take image_size={size} ({first_sentence(error)}); it is made for {usual} px: leave "
-            "image_size out, or choose another model"
+            f"{name}: cannot take image_size={size} ({first_sentence(error)}); it is made for"
+            f" {usual} px: leave image_size out, or choose another model"
         ) from error

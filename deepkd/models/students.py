@@ -1,7 +1,7 @@
 """Students: a Lite-style EfficientNet family (ReLU6, no squeeze-and-excitation) that quantises and runs well on CPUs.
 
-Widths and depths scale the EfficientNet-Lite0 stages (Tan & Le 2019); stem and head are narrower than Lite0's, where
-most of so small a model's parameters would otherwise sit.
+Widths and depths scale the EfficientNet-Lite0 stages (Tan & Le 2019); stem and head are narrower
+than Lite0's, where most of so small a model's parameters would otherwise sit.
 """
 
 from dataclasses import dataclass
@@ -50,7 +50,9 @@ STUDENTS = {
 def build_student(shape: LiteShape, outputs: int = 1) -> nn.Module:
     """An untrained student: (N, 3, S, S) -> logits (N, outputs), any S that is a multiple of 32."""
     student = EfficientNet(
-        block_args=decode_arch_def([list(stage) for stage in LITE_STAGES], shape.depth, fix_first_last=True),
+        block_args=decode_arch_def(
+            [list(stage) for stage in LITE_STAGES], shape.depth, fix_first_last=True
+        ),
         num_features=shape.head,
         num_classes=outputs,
         stem_size=shape.stem,
@@ -65,17 +67,28 @@ def build_student(shape: LiteShape, outputs: int = 1) -> nn.Module:
 def undecided(classifier: Any, outputs: int = 1) -> nn.Module:
     """A timm classifier with its last layers at zero: every crop starts at logit 0, not at a random large one.
 
-    Some have several heads, whose mean or sum is the logit, or wrap their last layer; each layer of as many `outputs`
-    in them is a last one.
+    Some have several heads, whose mean or sum is the logit, or wrap their last layer; each layer of
+    as many `outputs` in them is a last one.
 
     Raises:
         ModelError: it has no such layer.
     """
     heads = classifier.get_classifier() if hasattr(classifier, "get_classifier") else ()
-    parts = [part for head in (heads if isinstance(heads, tuple) else (heads,)) for part in head.modules()]
-    last = [part for part in parts if isinstance(part, nn.Linear | nn.Conv2d) and part.weight.shape[0] == outputs]
+    parts = [
+        part
+        for head in (heads if isinstance(heads, tuple) else (heads,))
+        for part in head.modules()
+    ]
+    last = [
+        part
+        for part in parts
+        if isinstance(part, nn.Linear | nn.Conv2d) and part.weight.shape[0] == outputs
+    ]
     if not last:
-        raise ModelError(f"{type(classifier).__name__}: ends in no layer of {outputs} logits; choose a classifier")
+        raise ModelError(
+            f"{type(classifier).__name__}: ends in no layer of {outputs} logits; choose a"
+            " classifier"
+        )
     for layer in last:
         nn.init.zeros_(layer.weight)
         if layer.bias is not None:

@@ -19,7 +19,8 @@ def fake_subclass(method: str) -> str:
 def forgery_logit(outputs: Tensor, fake_columns: Sequence[int]) -> Tensor:
     """The log-odds of FAKE, where a class is as probable as its subclasses together (arXiv:2002.03936, sec. 2).
 
-    `z = logsumexp(FAKE columns) - logsumexp(REAL columns)`, so `sigmoid(z)` is the sum of the FAKE columns' softmax.
+    `z = logsumexp(FAKE columns) - logsumexp(REAL columns)`, so `sigmoid(z)` is the sum of the FAKE
+    columns' softmax.
 
     Args:
         outputs: a logit per subclass, (N, S).
@@ -29,7 +30,10 @@ def forgery_logit(outputs: Tensor, fake_columns: Sequence[int]) -> Tensor:
         (N, 1), float32 or wider.
     """
     real_columns = [column for column in range(outputs.shape[1]) if column not in fake_columns]
-    fake, real = (outputs[:, list(columns)].logsumexp(1, keepdim=True) for columns in (fake_columns, real_columns))
+    fake, real = (
+        outputs[:, list(columns)].logsumexp(1, keepdim=True)
+        for columns in (fake_columns, real_columns)
+    )
     return fake - real
 
 
@@ -46,10 +50,13 @@ class Subclassed(nn.Module):
         self.network = network
         self.names = tuple(names)
         # A list, not a buffer: buffers are averaged over a training.
-        self.fake_columns = [column for column, name in enumerate(names) if name.startswith(fake_subclass(""))]
+        self.fake_columns = [
+            column for column, name in enumerate(names) if name.startswith(fake_subclass(""))
+        ]
         if len(set(names)) < len(names) or not 0 < len(self.fake_columns) < len(names):
             raise ConfigError(
-                f"subclasses {', '.join(names)}: takes distinct ones, both {REAL_SUBCLASS} and FAKE/METHOD"
+                f"subclasses {', '.join(names)}: takes distinct ones, both {REAL_SUBCLASS} and"
+                " FAKE/METHOD"
             )
 
     def forward(self, views: Tensor) -> Tensor:
@@ -63,15 +70,19 @@ class Subclassed(nn.Module):
     def within_fake(self, outputs: Tensor, columns: Tensor) -> Tensor:
         """Mean of `-log P(subclass | FAKE)` where it is known; added to the binary loss, the cross-entropy of all.
 
-        By the chain rule `-log P(subclass) = -log P(FAKE) - log P(subclass | FAKE)`; the first term is the binary loss.
+        By the chain rule `-log P(subclass) = -log P(FAKE) - log P(subclass | FAKE)`; the first term
+        is the binary loss.
 
         Args:
             outputs: (N, subclasses).
-            columns: each sample's subclass, (N,), -1 where it is unknown or REAL; these count as 0 in the mean.
+            columns: each sample's subclass, (N,), -1 where it is unknown or REAL; these count as 0
+                in the mean.
         """
         outputs = outputs.float()
         chosen = outputs.gather(1, columns.clamp_min(0)[:, None]).squeeze(1)
-        return torch.where(columns >= 0, outputs[:, self.fake_columns].logsumexp(1) - chosen, 0.0).mean()
+        return torch.where(
+            columns >= 0, outputs[:, self.fake_columns].logsumexp(1) - chosen, 0.0
+        ).mean()
 
 
 def names_of(module: nn.Module) -> tuple[str, ...]:

@@ -5,7 +5,8 @@ from torch import nn
 from deepkd.errors import ModelError
 
 Widths = dict[str, tuple[int, int]]
-"""Module name -> channels (out, in) of each convolution and linear layer, and (channels, channels) of each norm."""
+"""Module name -> channels (out, in) of each convolution and linear layer, and (channels, channels)
+of each norm."""
 
 
 def widths_of(module: nn.Module) -> Widths:
@@ -48,7 +49,9 @@ def resize(module: nn.Module, widths: Widths) -> None:
     for name, (out, into) in widths.items():
         layer = layers.get(name)
         if layer is None or _width(layer) is None:
-            raise ModelError(f"widths of a layer '{name}', which this architecture lacks; it is of another model")
+            raise ModelError(
+                f"widths of a layer '{name}', which this architecture lacks; it is of another model"
+            )
         if _width(layer) == (out, into):
             continue
         if isinstance(layer, nn.Conv2d):
@@ -63,10 +66,15 @@ def resize(module: nn.Module, widths: Widths) -> None:
 
 def _resize_convolution(name: str, layer: nn.Conv2d, out: int, into: int) -> None:
     if not can_shrink(layer):
-        raise ModelError(f"layer '{name}' has {layer.groups} groups; only plain and depthwise convolutions can shrink")
+        raise ModelError(
+            f"layer '{name}' has {layer.groups} groups; only plain and depthwise convolutions can"
+            " shrink"
+        )
     layer.groups = 1 if layer.groups == 1 else into
     layer.out_channels, layer.in_channels = out, into
-    layer.weight = nn.Parameter(layer.weight.new_zeros(out, into // layer.groups, *layer.kernel_size))
+    layer.weight = nn.Parameter(
+        layer.weight.new_zeros(out, into // layer.groups, *layer.kernel_size)
+    )
     layer.bias = None if layer.bias is None else nn.Parameter(layer.bias.new_zeros(out))
 
 

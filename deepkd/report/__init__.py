@@ -28,7 +28,8 @@ class Provenance:
     settings: Mapping[str, Any] = field(default_factory=dict)
     """The resolved settings of the command."""
     thresholds: Mapping[str, float] = field(default_factory=dict)
-    """`real` and `fake`: the calibrated probabilities that decided; empty under a rule that has its own."""
+    """`real` and `fake`: the calibrated probabilities that decided; empty under a rule that has its
+    own."""
 
     def to_dict(self) -> dict[str, Any]:
         """The `model` of schema deepkd.detect/1."""
@@ -54,7 +55,8 @@ REPORTS = {
     "csv": "deepkd.report.csv:CsvReport",
     "html": "deepkd.report.html:HtmlReport",
 }
-"""Name (and file suffix) -> `module:maker` of a `Report`, called with a stream and a `Provenance`."""
+"""Name (and file suffix) -> `module:maker` of a `Report`, called with a stream and a
+`Provenance`."""
 
 
 def open_report(name: str, out: TextIO, provenance: Provenance) -> Report:

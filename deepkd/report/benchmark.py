@@ -23,7 +23,9 @@ ROWS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "Latency of one crop, p50": lambda row: f"{row['latency_ms']['p50']:,.3f} ms",
     "Latency of one crop, p95": lambda row: f"{row['latency_ms']['p95']:,.3f} ms",
     "Throughput": lambda row: f"{row['throughput_per_s']:,.1f} crops/s",
-    "Peak memory of a process": lambda row: "-" if row["peak_rss_mb"] is None else f"{row['peak_rss_mb']:,.0f} MB",
+    "Peak memory of a process": lambda row: (
+        "-" if row["peak_rss_mb"] is None else f"{row['peak_rss_mb']:,.0f} MB"
+    ),
     "AUC": lambda row: "-" if row["auc"] is None else f"{row['auc']:.4f}",
 }
 REDUCTIONS = {
@@ -64,7 +66,10 @@ def _reductions(reduction: Mapping[str, float | None]) -> Table:
 
 def _clip(clip: Mapping[str, Any]) -> Figures:
     stages = ("decode", "faces", "score", "total")
-    rows = [[role, *(f"{taken[stage]:,.1f}" for stage in stages)] for role, taken in clip["breakdown_ms"].items()]
+    rows = [
+        [role, *(f"{taken[stage]:,.1f}" for stage in stages)]
+        for role, taken in clip["breakdown_ms"].items()
+    ]
     title = visible(f"{clip['video']}, from decoding to verdict (ms)")
     return Figures(["with the", *stages], rows, title=title)
 
@@ -72,20 +77,27 @@ def _clip(clip: Mapping[str, Any]) -> Figures:
 def _notes(document: Mapping[str, Any]) -> Text:
     at = document["machine"]
     runs = document["models"][0]["latency_ms"]["runs"]
-    versions = ", ".join(f"{name} {at[name]}" for name in ("torch", "onnxruntime", "openvino") if at[name])
+    versions = ", ".join(
+        f"{name} {at[name]}" for name in ("torch", "onnxruntime", "openvino") if at[name]
+    )
     lines = [
-        f"{at['cpu']}, {at['threads']} of {at['cores']} cores, {versions}; models in turn in one process, "
-        f"{runs} runs, throughput in batches of {at['throughput_batch']}, memory in a process per model."
+        f"{at['cpu']}, {at['threads']} of {at['cores']} cores, {versions}; models in turn in one"
+        f" process, {runs} runs, throughput in batches of {at['throughput_batch']}, memory in a"
+        " process per model."
     ]
     lines += busy(at)
     if any(UNTRAINED in row["name"] for row in document["models"]):
         lines.append(
-            "untrained: an architecture as it is built; its size and speed are those of a trained one, and it has "
-            "neither AUC nor verdicts."
+            "untrained: an architecture as it is built; its size and speed are those of a trained"
+            " one, and it has neither AUC nor verdicts."
         )
     if any(row["auc"] is not None for row in document["models"]):
-        lines.append("AUC: people may recur across splits (the index names none), which flatters it.")
-    lines += [line for row in document["models"] for line in trained_on(row["name"], row["training_data"])]
+        lines.append(
+            "AUC: people may recur across splits (the index names none), which flatters it."
+        )
+    lines += [
+        line for row in document["models"] for line in trained_on(row["name"], row["training_data"])
+    ]
     return Text("\n".join(lines), style="dim")
 
 
@@ -93,16 +105,21 @@ def trained_on(name: str, share: float | None) -> list[str]:
     """What a reader has to know of a model that was trained on what it is measured on; [] of any other."""
     if not share:
         return []
-    return [f"{visible(name)} was TRAINED on {share:.1%} of these originals; its figures say nothing about new ones."]
+    return [
+        f"{visible(name)} was TRAINED on {share:.1%} of these originals; its figures say nothing"
+        " about new ones."
+    ]
 
 
-def busy(at: Mapping[str, Any], *, then: str = "measure again when it is idle, or with --threads 1") -> list[str]:
+def busy(
+    at: Mapping[str, Any], *, then: str = "measure again when it is idle, or with --threads 1"
+) -> list[str]:
     """A warning where the machine of a document had more to do than to measure, and what to do then; [] where not."""
     if (at["load"] or 0) <= BUSY * at["cores"]:
         return []
     return [
-        f"The machine was busy (load {at['load']} on {at['cores']} cores): times are too long, PyTorch's on "
-        f"several threads most of all; {then}."
+        f"The machine was busy (load {at['load']} on {at['cores']} cores): times are too long,"
+        f" PyTorch's on several threads most of all; {then}."
     ]
 
 
@@ -114,7 +131,11 @@ def benchmark_csv(document: Mapping[str, Any]) -> str:
     latency, rest = ["batch", "p50", "p95", "runs"], ["throughput_per_s", "peak_rss_mb", "auc"]
     writer.writerow([*plain, *(f"latency_ms_{key}" for key in latency), *rest])
     for row in document["models"]:
-        cells = [cell(row["name"])] + [row[key] for key in plain[1:]] + [row["latency_ms"][key] for key in latency]
+        cells = (
+            [cell(row["name"])]
+            + [row[key] for key in plain[1:]]
+            + [row["latency_ms"][key] for key in latency]
+        )
         writer.writerow(cells + [row[key] for key in rest])
     return text.getvalue()
 

@@ -16,7 +16,8 @@ SHOWN = {
         "ema", "share_of_weights", "index_sha256",
     ),
 }  # fmt: skip
-"""What of a file's nested metadata is shown, a line each; the rest is defaults, or lists that nobody reads."""
+"""What of a file's nested metadata is shown, a line each; the rest is defaults, or lists that
+nobody reads."""
 GUESSING = 0.6
 """A model with a lower AUC on its own validation crops is no detector."""
 ELSEWHERE = {"name", "params", "schema", "trained"}
@@ -41,7 +42,10 @@ def _card_facts(card: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What the card of a shipped model says, nothing for other models."""
     if card:
         yield "trained on", card["trained_on"]
-        yield "AUC, with 95% intervals", "; ".join(f"{name}: {figure}" for name, figure in card["auc"].items())
+        yield (
+            "AUC, with 95% intervals",
+            "; ".join(f"{name}: {figure}" for name, figure in card["auc"].items()),
+        )
 
 
 def model_limits(provenance: Provenance) -> str:
@@ -56,7 +60,10 @@ def model_doubt(metadata: Mapping[str, Any]) -> str:
     area = validation.get("val_auc") if isinstance(validation, Mapping) else None
     if not isinstance(area, int | float) or area >= GUESSING:
         return ""
-    return f"the model's AUC on its own validation crops is {area:.2f}, where 0.5 is guessing: its verdicts mean little"
+    return (
+        f"the model's AUC on its own validation crops is {area:.2f}, where 0.5 is guessing: its"
+        " verdicts mean little"
+    )
 
 
 def _nested(values: Mapping[str, Any], keys: tuple[str, ...]) -> str:

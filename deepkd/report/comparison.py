@@ -13,13 +13,18 @@ Rows = Sequence[dict[str, Any]]
 
 def comparison_table(rows: Rows) -> Table:
     """Models as rows: AUC, log loss, parameters, MACs, milliseconds."""
-    table = Table(caption="Validation crops; ms: median of one crop in ONNX Runtime, in turn.", caption_justify="left")
+    table = Table(
+        caption="Validation crops; ms: median of one crop in ONNX Runtime, in turn.",
+        caption_justify="left",
+    )
     table.add_column("Model")
     for name in ("AUC", "Log loss", "Parameters", "MMACs", "ms"):
         table.add_column(name, justify="right")
     for row in rows:
         figures = (f"{row['auc']:.4f}", f"{row['log_loss']:.4f}", f"{row['params']:,}")
-        table.add_row(escape(row["name"]), *figures, f"{row['macs'] / 1e6:,.1f}", f"{row['ms']:.2f}")
+        table.add_row(
+            escape(row["name"]), *figures, f"{row['macs'] / 1e6:,.1f}", f"{row['ms']:.2f}"
+        )
     return table
 
 

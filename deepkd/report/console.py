@@ -61,9 +61,17 @@ class _Table:
         self._row(verdict.verdict, verdict.score, visible(verdict.path), visible(verdict.reason))
         if len(verdict.tracks) > 1:
             for track in verdict.tracks[:PEOPLE]:
-                self._row(track.verdict, track.score, f"  {track.name}, {_seen(track)}", track.reason, dim=True)
+                self._row(
+                    track.verdict,
+                    track.score,
+                    f"  {track.name}, {_seen(track)}",
+                    track.reason,
+                    dim=True,
+                )
 
-    def _row(self, label: Label, score: float | None, name: str, why: str, *, dim: bool = False) -> None:
+    def _row(
+        self, label: Label, score: float | None, name: str, why: str, *, dim: bool = False
+    ) -> None:
         from rich.text import Text
 
         style = "dim" if dim else ""
@@ -74,7 +82,9 @@ class _Table:
         self._console.print(self._table)
         if sum(self._count.values()) > 1:
             counts = ", ".join(f"{count} {label}" for label, count in self._count.items())
-            self._console.print(f"{counts}; judged by {visible(self._model)}", markup=False, highlight=False)
+            self._console.print(
+                f"{counts}; judged by {visible(self._model)}", markup=False, highlight=False
+            )
         if self._count[Label.FAKE]:
             self._console.print("FAKE is a reason to look closer, never a proof.", style="dim")
 

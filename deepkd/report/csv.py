@@ -6,7 +6,18 @@ from deepkd.report import Provenance
 from deepkd.scoring.verdict import Verdict
 from deepkd.text import cell, csv_writer
 
-COLUMNS = ("path", "verdict", "score", "reason", "people", "duration_s", "fps", "frames_sampled", "total_ms", "model")
+COLUMNS = (
+    "path",
+    "verdict",
+    "score",
+    "reason",
+    "people",
+    "duration_s",
+    "fps",
+    "frames_sampled",
+    "total_ms",
+    "model",
+)
 
 
 class CsvReport:
@@ -22,7 +33,13 @@ class CsvReport:
         """Write one row."""
         entry = verdict.to_dict()
         numbers = [entry[key] for key in ("duration_s", "fps", "frames_sampled")]
-        head = (cell(verdict.path), entry["verdict"], entry["score"], cell(verdict.reason), len(verdict.tracks))
+        head = (
+            cell(verdict.path),
+            entry["verdict"],
+            entry["score"],
+            cell(verdict.reason),
+            len(verdict.tracks),
+        )
         self._writer.writerow([*head, *numbers, entry["timing_ms"]["total"], self._model])
         self.out.flush()
 

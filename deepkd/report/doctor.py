@@ -33,4 +33,8 @@ def print_checks(document: Mapping[str, Any]) -> None:
     print_table(doctor_table(document), piped=120)
     failed = [check["name"] for check in document["checks"] if check["needed"] and not check["ok"]]
     problem = f"`deepkd detect` cannot work: {', '.join(failed)}."
-    Console().print("`deepkd detect` can work here." if document["usable"] else problem, markup=False, soft_wrap=True)
+    Console().print(
+        "`deepkd detect` can work here." if document["usable"] else problem,
+        markup=False,
+        soft_wrap=True,
+    )

@@ -17,10 +17,10 @@ from deepkd.text import cell, csv_writer, visible
 
 LEVELS = {"crops": "Crops", "videos": "Videos"}
 NOTE = (
-    "In brackets: 95% intervals of a bootstrap over source videos. Where the same people recur in training and test, "
-    "every figure is flattered, and nobody knows unless the data names them. FAKE and REAL are called at each model's "
-    "own thresholds; a video without a score is called neither. Precision is what the other figures mean where "
-    "forgeries are as rare as it says."
+    "In brackets: 95% intervals of a bootstrap over source videos. Where the same people recur in"
+    " training and test, every figure is flattered, and nobody knows unless the data names them."
+    " FAKE and REAL are called at each model's own thresholds; a video without a score is called"
+    " neither. Precision is what the other figures mean where forgeries are as rare as it says."
 )
 
 FIGURES = {
@@ -45,7 +45,9 @@ def evaluation_table(document: Mapping[str, Any]) -> Group:
     models = document["models"]
     table = Table("Figure", box=SIMPLE_HEAD, pad_edge=False)
     for model in models:
-        table.add_column(f"{escape(visible(model['name']))}\n{model['params']:,} parameters", justify="right")
+        table.add_column(
+            f"{escape(visible(model['name']))}\n{model['params']:,} parameters", justify="right"
+        )
     for level, name in LEVELS.items():
         if models[0][level] is None:
             continue
@@ -54,8 +56,14 @@ def evaluation_table(document: Mapping[str, Any]) -> Group:
         if any(model[level]["scored"] < model[level]["rows"] for model in models):
             table.add_row("  with a score", *(f"{model[level]['scored']:,}" for model in models))
         for figure, title in FIGURES.items():
-            table.add_row(f"  {_titled(title, models[0][level])}", *(shown(model[level][figure]) for model in models))
-    for parts, title in (("methods", "AUC, method against all real"), ("datasets", "AUC, data set")):
+            table.add_row(
+                f"  {_titled(title, models[0][level])}",
+                *(shown(model[level][figure]) for model in models),
+            )
+    for parts, title in (
+        ("methods", "AUC, method against all real"),
+        ("datasets", "AUC, data set"),
+    ):
         _add_parts(table, models, parts, title)
     if any(model["v_score"] is not None for model in models):
         table.add_section()
@@ -63,12 +71,21 @@ def evaluation_table(document: Mapping[str, Any]) -> Group:
     harmed = [robustness_table(model) for model in models if model["robustness"]]
     notes = [Text(harm_note(models), style="dim")] if harmed else []
     return Group(
-        Text(visible(_title(document))), *map(Text, _remarks(models)), table, Text(NOTE, style="dim"), *harmed, *notes
+        Text(visible(_title(document))),
+        *map(Text, _remarks(models)),
+        table,
+        Text(NOTE, style="dim"),
+        *harmed,
+        *notes,
     )
 
 
 def _titled(title: str, metrics: Mapping[str, Any]) -> str:
-    return f"{title}, {metrics['prevalence']:.3%} forged".replace(".000%", "%") if title == "Precision" else title
+    return (
+        f"{title}, {metrics['prevalence']:.3%} forged".replace(".000%", "%")
+        if title == "Precision"
+        else title
+    )
 
 
 def _add_parts(table: Table, models: list[Any], parts: str, title: str) -> None:
@@ -76,7 +93,9 @@ def _add_parts(table: Table, models: list[Any], parts: str, title: str) -> None:
         table.add_section()
         table.add_row(f"[bold]{title}[/]")
     for name in models[0][parts]:
-        cells = (shown(model[parts][name]["auc"]) if name in model[parts] else "-" for model in models)
+        cells = (
+            shown(model[parts][name]["auc"]) if name in model[parts] else "-" for model in models
+        )
         table.add_row(f"  {escape(visible(name))}", *cells)
 
 
@@ -85,7 +104,11 @@ def _overlaps(overlaps: list[Any]) -> Iterator[str]:
     places: dict[str, list[str]] = {}
     for found in overlaps:
         unknown = f"{found['kind']} not known"
-        said = unknown if found["shared"] is None else f"{found['shared']:,} of {found['here']:,} {found['kind']}"
+        said = (
+            unknown
+            if found["shared"] is None
+            else f"{found['shared']:,} of {found['here']:,} {found['kind']}"
+        )
         places.setdefault(found["place"], []).append(said)
     yield from (f"{visible(place)}: {', '.join(said)}" for place, said in places.items())
 
@@ -96,7 +119,10 @@ def _remarks(models: list[Any]) -> Iterator[str]:
     yield from (f"Of these, also in {sentence}." for sentence in _overlaps(elsewhere))
     for model in models:
         trained = [found for found in model["overlaps"] if found["place"] == "training"]
-        yield from (f"Of these, also in {visible(model['name'])}'s {sentence}." for sentence in _overlaps(trained))
+        yield from (
+            f"Of these, also in {visible(model['name'])}'s {sentence}."
+            for sentence in _overlaps(trained)
+        )
         yield from trained_on(model["name"], model["training_data"])
         if model["unjudged"]:
             counts = ", ".join(f"{count} {answer}" for answer, count in model["unjudged"].items())
@@ -106,7 +132,9 @@ def _remarks(models: list[Any]) -> Iterator[str]:
 def _left_out(model: Mapping[str, Any]) -> str:
     """Which figures lack the videos without a score, and how many videos each kind of figure is of."""
     counts = model["videos"]
-    decided = f"what is called FAKE and INCONCLUSIVE is of {counts['rows']:,} videos (all but ERROR)"
+    decided = (
+        f"what is called FAKE and INCONCLUSIVE is of {counts['rows']:,} videos (all but ERROR)"
+    )
     return f"{decided}, every other figure of the {counts['scored']:,} with a score."
 
 
@@ -124,10 +152,13 @@ def shown(measure: Mapping[str, float | None], *, digits: int = 4) -> str:
 def _title(document: Mapping[str, Any]) -> str:
     level = next(name for name in LEVELS if document["models"][0][name] is not None)
     counts = document["models"][0][level]
-    unlabelled = f", {document['unlabelled']:,} without a label left out" if document["unlabelled"] else ""
+    unlabelled = (
+        f", {document['unlabelled']:,} without a label left out" if document["unlabelled"] else ""
+    )
     return (
-        f"{document['data']}, split {document['split']}: {counts['rows']:,} {level} of {counts['sources']:,} sources "
-        f"({counts['real']:,} REAL, {counts['fake']:,} FAKE{unlabelled})"
+        f"{document['data']}, split {document['split']}: {counts['rows']:,} {level} of"
+        f" {counts['sources']:,} sources ({counts['real']:,} REAL, {counts['fake']:,}"
+        f" FAKE{unlabelled})"
     )
 
 
@@ -144,7 +175,16 @@ def evaluation_csv(document: Mapping[str, Any]) -> str:
         for level, metrics in _levels(model):
             for figure in FIGURES:
                 found = metrics[figure]
-                write([cell(model["name"]), cell(level), figure, found["value"], found["low"], found["high"]])
+                write(
+                    [
+                        cell(model["name"]),
+                        cell(level),
+                        figure,
+                        found["value"],
+                        found["low"],
+                        found["high"],
+                    ]
+                )
     return text.getvalue()
 
 

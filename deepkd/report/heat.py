@@ -18,7 +18,10 @@ OPACITY = 0.65
 
 def strongest(frames: Iterable[FrameScore]) -> float:
     """The largest evidence, for or against, of the places of some frames: what `heat_png` takes as its limit."""
-    return max((float(np.abs(frame.evidence).max()) for frame in frames if frame.evidence is not None), default=1.0)
+    return max(
+        (float(np.abs(frame.evidence).max()) for frame in frames if frame.evidence is not None),
+        default=1.0,
+    )
 
 
 def heat_png(evidence: npt.NDArray[np.float32], limit: float) -> bytes:

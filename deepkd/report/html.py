@@ -21,9 +21,16 @@ from deepkd.scoring.verdict import FrameScore, Label, TrackVerdict, Verdict, clo
 from deepkd.text import visible
 
 DETAILED = 200
-"""Inputs shown with their evidence; further ones have a row in the table only, so that the page still opens."""
+"""Inputs shown with their evidence; further ones have a row in the table only, so that the page
+still opens."""
 
-ICONS = {Label.FAKE: "▲", Label.REAL: "●", Label.INCONCLUSIVE: "◆", Label.NO_FACE: "○", Label.ERROR: "✕"}
+ICONS = {
+    Label.FAKE: "▲",
+    Label.REAL: "●",
+    Label.INCONCLUSIVE: "◆",
+    Label.NO_FACE: "○",
+    Label.ERROR: "✕",
+}
 """A shape for each verdict, since some readers see no colours."""
 
 
@@ -41,7 +48,9 @@ class HtmlReport:
         self._count[verdict.verdict] += 1
         in_detail = len(self._clips) < DETAILED
         thresholds = self._provenance.thresholds
-        people = [_person(track, verdict, thresholds) for track in verdict.tracks] if in_detail else []
+        people = (
+            [_person(track, verdict, thresholds) for track in verdict.tracks] if in_detail else []
+        )
         self._clips.append(
             {
                 "name": visible(verdict.path),
@@ -68,7 +77,11 @@ class HtmlReport:
             model_name=visible(self._provenance.model),
             limits=model_limits(self._provenance),
             doubt=model_doubt(self._provenance.metadata),
-            settings={key: visible(value) for key, value in self._provenance.settings.items() if value is not None},
+            settings={
+                key: visible(value)
+                for key, value in self._provenance.settings.items()
+                if value is not None
+            },
             made=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
             version=__version__,
         )
@@ -103,18 +116,24 @@ def _fingerprint(path: Path) -> str:
 
 def _person(track: TrackVerdict, verdict: Verdict, thresholds: Any) -> dict[str, Any]:
     seen = partial(_face, track, strongest(track.frames))
-    shown = sorted((frame for frame in track.frames if frame.thumbnail), key=lambda frame: -frame.logit)
+    shown = sorted(
+        (frame for frame in track.frames if frame.thumbnail), key=lambda frame: -frame.logit
+    )
     half = min(SHOWN, (len(shown) + 1) // 2)
     return {
         "name": track.name,
         "badge": _badge(track.verdict),
         "score": percent(track.score),
         "reason": visible(track.reason),
-        "timeline": timeline(track, verdict.duration_s or 0.0, thresholds) if len(track.frames) > 1 else "",
+        "timeline": (
+            timeline(track, verdict.duration_s or 0.0, thresholds) if len(track.frames) > 1 else ""
+        ),
         "most": [seen(frame) for frame in shown[:half]],
         "least": [seen(frame) for frame in shown[half:]],
         "is_located": any(frame.evidence is not None for frame in shown),
-        "frames": [(clock(frame.t_s), percent(frame.score), frame.flaw or "") for frame in track.frames],
+        "frames": [
+            (clock(frame.t_s), percent(frame.score), frame.flaw or "") for frame in track.frames
+        ],
     }
 
 

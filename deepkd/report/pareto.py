@@ -28,7 +28,9 @@ def pareto_tables(document: Document) -> Group:
     rows = [cells(row, document["batch"]) for row in document["models"]]
     words = (0, 1, len(heads) - 1)
     parts: list[RenderableType] = [Figures(heads, rows, title="Models", words=words, left=(0, 1))]
-    parts += [Text(visible(f"left out: {one['reason']}"), style="dim") for one in document["left_out"]]
+    parts += [
+        Text(visible(f"left out: {one['reason']}"), style="dim") for one in document["left_out"]
+    ]
     return Group(*parts, Text(notes(document), style="dim"))
 
 
@@ -61,18 +63,20 @@ def notes(document: Document) -> str:
     """How it was measured, in a line or two."""
     at, data = document["machine"], document["data"]
     lines = [
-        f"{RUNTIMES[document['runtime']]} {at[document['runtime']]}, {at['cpu']}, {at['cores']} cores, load "
-        f"{at['load']} before the run; models in turn in one process, median of {document['runs']} runs, milliseconds "
-        "of one crop, alone and in a batch."
+        f"{RUNTIMES[document['runtime']]} {at[document['runtime']]}, {at['cpu']}, {at['cores']}"
+        f" cores, load {at['load']} before the run; models in turn in one process, median of"
+        f" {document['runs']} runs, milliseconds of one crop, alone and in a batch."
     ]
     lines += busy(at)
     if data:
         lines.append(
-            f"AUC on {data['crops']:,} crops of {visible(data['name'])}, split {data['split']}, with the 95% interval "
-            "over originals; people may recur across splits. Front: no other model is as right and faster (on most "
-            "threads), or smaller."
+            f"AUC on {data['crops']:,} crops of {visible(data['name'])}, split {data['split']},"
+            " with the 95% interval over originals; people may recur across splits. Front: no"
+            " other model is as right and faster (on most threads), or smaller."
         )
-    lines += [line for row in document["models"] for line in trained_on(row["name"], row["training_data"])]
+    lines += [
+        line for row in document["models"] for line in trained_on(row["name"], row["training_data"])
+    ]
     return "\n".join(lines)
 
 
@@ -87,7 +91,14 @@ def pareto_csv(document: Document) -> str:
     for row in document["models"]:
         timed = [each[kind] for kind in ("single", "batch") for each in row["latency_ms"]]
         area = row["auc"] or {"value": None, "low": None, "high": None}
-        about = [cell(row["name"]), row["role"], " ".join(row["made"]), row["params"], row["macs"], row["bytes"]]
+        about = [
+            cell(row["name"]),
+            row["role"],
+            " ".join(row["made"]),
+            row["params"],
+            row["macs"],
+            row["bytes"],
+        ]
         writer.writerow([*about, *timed, *area.values(), " ".join(row["front"])])
     return text.getvalue()
 
@@ -100,7 +111,10 @@ PANELS: dict[str, tuple[str, Callable[[Mapping[str, Any]], float]]] = {
 KEYS_IN_A_LINE = 4
 """Names beside one another under the plot."""
 BEATEN = "#888888"
-SIDES = tuple(10 * np.array((math.sin(angle), math.cos(angle))) for angle in np.linspace(0, 2 * math.pi, 16, False))
+SIDES = tuple(
+    10 * np.array((math.sin(angle), math.cos(angle)))
+    for angle in np.linspace(0, 2 * math.pi, 16, False)
+)
 """Where a number may stand, from its point: 16 directions, in points of 1/72 inch."""
 
 
@@ -117,7 +131,12 @@ def draw_pareto(path: Path, document: Document) -> None:
         for axes, name in zip(figure.subplots(1, len(PANELS), sharey=True), PANELS, strict=True):
             _panel(axes, name, rows)
         figure.axes[0].set_ylabel("AUC")
-        figure.legend(*_key(figure.axes[0], rows), loc="outside lower left", ncols=KEYS_IN_A_LINE, handlelength=1.6)
+        figure.legend(
+            *_key(figure.axes[0], rows),
+            loc="outside lower left",
+            ncols=KEYS_IN_A_LINE,
+            handlelength=1.6,
+        )
         figure.draw_without_rendering()  # numbers are placed between points whose places on paper are known
         for axes, name in zip(figure.axes, PANELS, strict=True):
             _number(axes, name, rows)
@@ -134,13 +153,23 @@ def _panel(axes: Any, name: str, rows: list[Mapping[str, Any]]) -> None:
     x, y = [place(row) for row in best], [row["auc"]["value"] for row in best]
     axes.plot(x, y, color=COLORS[1], drawstyle="steps-post", label="front", zorder=2)
     for row in judged:
-        axes.scatter(place(row), row["auc"]["value"], s=30, color=COLORS[1] if row in best else BEATEN, zorder=3)
+        axes.scatter(
+            place(row),
+            row["auc"]["value"],
+            s=30,
+            color=COLORS[1] if row in best else BEATEN,
+            zorder=3,
+        )
     for row in rows:
         if row["auc"] is None:
-            axes.axvline(place(row), color=COLORS[0], linestyle=":", label=f"{plain(row['name'])}, no AUC")
+            axes.axvline(
+                place(row), color=COLORS[0], linestyle=":", label=f"{plain(row['name'])}, no AUC"
+            )
     axes.set(xscale="log", xlabel=title, title=f"AUC against {title.split()[0]}")
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter(LogFormatter())  # plain numbers, where there are few powers of ten
+    axes.xaxis.set_minor_formatter(
+        LogFormatter()
+    )  # plain numbers, where there are few powers of ten
     axes.margins(x=0.1, y=0.12)
 
 
@@ -151,18 +180,32 @@ def _key(axes: Any, rows: list[Mapping[str, Any]]) -> tuple[list[Any], list[str]
     handles, words = axes.get_legend_handles_labels()
     for number, row in enumerate(rows, start=1):
         if row["auc"]:
-            handles.append(Line2D([], [], linestyle="none", marker=f"${number}$", markeredgewidth=0, color="black"))
+            handles.append(
+                Line2D(
+                    [], [], linestyle="none", marker=f"${number}$", markeredgewidth=0, color="black"
+                )
+            )
             words.append(plain(row["name"]))
     return handles, words
 
 
 def _number(axes: Any, name: str, rows: list[Mapping[str, Any]]) -> None:
     """Write each model's number beside its point, on that side where other points and numbers are farthest."""
-    spots = {number: (PANELS[name][1](row), row["auc"]["value"]) for number, row in enumerate(rows, 1) if row["auc"]}
-    points = {number: axes.transData.transform(spot) * 72 / axes.figure.dpi for number, spot in spots.items()}
+    spots = {
+        number: (PANELS[name][1](row), row["auc"]["value"])
+        for number, row in enumerate(rows, 1)
+        if row["auc"]
+    }
+    points = {
+        number: axes.transData.transform(spot) * 72 / axes.figure.dpi
+        for number, spot in spots.items()
+    }
     taken = list(points.values())
     for number, point in points.items():
-        best = max((point + side for side in SIDES), key=lambda at: min(np.hypot(*(at - other)) for other in taken))
+        best = max(
+            (point + side for side in SIDES),
+            key=lambda at: min(np.hypot(*(at - other)) for other in taken),
+        )
         taken.append(best)
         axes.annotate(
             str(number), spots[number], xytext=best - point, textcoords="offset points", ha="center", va="center",

@@ -83,7 +83,11 @@ def draw_training(metrics: Path, path: Path) -> None:
         _line(area, epochs, lines, "val_auc", "validation", COLORS[2])
         _mark_best(area, lines)
         _line(rate, epochs, lines, "lr", "learning rate", COLORS[3])
-        for axes, title in ((losses, "Loss (nats)"), (area, "Validation AUC"), (rate, "Learning rate")):
+        for axes, title in (
+            (losses, "Loss (nats)"),
+            (area, "Validation AUC"),
+            (rate, "Learning rate"),
+        ):
             axes.set(title=title, xlabel="epoch")
             axes.xaxis.get_major_locator().set_params(integer=True)
         losses.legend()
@@ -100,7 +104,9 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     try:
         texts = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); give a run folder's metrics.jsonl") from error
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror}); give a run folder's metrics.jsonl"
+        ) from error
     lines = []
     for number, text in enumerate(texts, start=1):
         try:
@@ -113,10 +119,24 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def _line(axes: Any, epochs: Sequence[int], lines: Sequence[Mapping[str, Any]], key: str, name: str, hue: str) -> None:
+def _line(
+    axes: Any,
+    epochs: Sequence[int],
+    lines: Sequence[Mapping[str, Any]],
+    key: str,
+    name: str,
+    hue: str,
+) -> None:
     values = [math.nan if line.get(key) is None else line[key] for line in lines]
     if not np.isnan(values).all():
-        axes.plot(epochs, values, color=hue, label=name, marker="o" if len(values) < 40 else None, markersize=3)
+        axes.plot(
+            epochs,
+            values,
+            color=hue,
+            label=name,
+            marker="o" if len(values) < 40 else None,
+            markersize=3,
+        )
 
 
 def _mark_best(axes: Any, lines: Sequence[Mapping[str, Any]]) -> None:
@@ -155,7 +175,11 @@ def draw_roc(path: Path, curves: Sequence[Curves]) -> None:
         for one, hue in _colored(curves):
             if one.roc:
                 axes.plot(*one.roc, color=hue, label=f"{plain(one.name)}  AUC {one.auc:.4f}")
-        axes.set(title="ROC", xlabel="share of the real called FAKE", ylabel="share of the forged called FAKE")
+        axes.set(
+            title="ROC",
+            xlabel="share of the real called FAKE",
+            ylabel="share of the forged called FAKE",
+        )
         axes.set(aspect="equal", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
         _legend(figure)
 
@@ -168,12 +192,26 @@ def draw_precision(path: Path, curves: Sequence[Curves]) -> None:
     def draw(figure: Any) -> None:
         axes = figure.subplots()
         share = float(np.mean(curves[0].labels))
-        axes.axhline(share, color="#999999", linewidth=0.8, linestyle=":", label=f"share of forgeries {share:.3f}")
+        axes.axhline(
+            share,
+            color="#999999",
+            linewidth=0.8,
+            linestyle=":",
+            label=f"share of forgeries {share:.3f}",
+        )
         for one, hue in _colored(curves):
             if one.precision:
-                axes.plot(*one.precision, color=hue, label=f"{plain(one.name)}  AP {one.average_precision:.4f}")
+                axes.plot(
+                    *one.precision,
+                    color=hue,
+                    label=f"{plain(one.name)}  AP {one.average_precision:.4f}",
+                )
         axes.set(title="Precision and recall", xlabel="share of the forged called FAKE (recall)")
-        axes.set(ylabel="share of the forged among those called FAKE (precision)", xlim=(-0.01, 1.01), ylim=(0, 1.01))
+        axes.set(
+            ylabel="share of the forged among those called FAKE (precision)",
+            xlim=(-0.01, 1.01),
+            ylim=(0, 1.01),
+        )
         _legend(figure)
 
     save_plot(path, draw, width=5, height=5.3)
@@ -184,14 +222,18 @@ def draw_reliability(path: Path, curves: Sequence[Curves]) -> None:
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()
-        axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle=":", label="as it should be")
+        axes.plot(
+            [0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle=":", label="as it should be"
+        )
         for one, hue in _colored(curves):
             bins = reliability(one.probabilities, one.labels)
             x, y = [b.mean_probability for b in bins], [b.fake_share for b in bins]
             axes.plot(x, y, color=hue, alpha=0.6)
             size = [10 + 150 * b.count / len(one.labels) for b in bins]
             axes.scatter(x, y, s=size, color=hue, label=plain(one.name), clip_on=False, zorder=3)
-        axes.set(title="Reliability (area of a dot: how many)", aspect="equal", xlim=(0, 1), ylim=(0, 1))
+        axes.set(
+            title="Reliability (area of a dot: how many)", aspect="equal", xlim=(0, 1), ylim=(0, 1)
+        )
         axes.set(xlabel="probability of forgery", ylabel="share of forgeries")
         for handle in _legend(figure).legend_handles[1:]:
             handle.set_sizes([30])
@@ -210,7 +252,14 @@ def draw_scores(path: Path, curves: Sequence[Curves]) -> None:
                 values = one.probabilities[one.labels == label]
                 if len(values):
                     share = np.full(len(values), 1 / len(values))
-                    axes.hist(values, edges, weights=share, color=hue, alpha=0.55, label=f"{name} ({len(values):,})")
+                    axes.hist(
+                        values,
+                        edges,
+                        weights=share,
+                        color=hue,
+                        alpha=0.55,
+                        label=f"{name} ({len(values):,})",
+                    )
             axes.set(title=plain(one.name), xlabel="probability of forgery", xlim=(0, 1))
         panels[0].set_ylabel("share of the class")
         _legend(figure, panels[0], columns=2)
@@ -222,10 +271,14 @@ def draw_features(path: Path, panels: Sequence[Panel]) -> None:
     """Features of crops in the plane, real and forged ones apart, a panel per model with its V-score."""
 
     def draw(figure: Any) -> None:
-        for axes, one in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        for axes, one in zip(
+            figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
+        ):
             for label, name, hue in ((0, "REAL", REAL), (1, "FAKE", FAKE)):
                 x, y = one.points[one.labels == label].T
-                axes.scatter(x, y, s=12, color=hue, alpha=0.65, linewidths=0, label=f"{name} ({len(x):,})")
+                axes.scatter(
+                    x, y, s=12, color=hue, alpha=0.65, linewidths=0, label=f"{name} ({len(x):,})"
+                )
             axes.set(title=f"{plain(one.name)}\nV-score {one.v_score:.3f}", xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
             axes.legend(loc="upper left", bbox_to_anchor=(0, 0), ncols=2, borderaxespad=0)
@@ -311,7 +364,13 @@ def draw_size_latency(path: Path, document: Mapping[str, Any]) -> None:
             x, y = row["params"], row["latency_ms"]["p50"]
             axes.scatter(x, y, s=70, color=_role_color(row), zorder=3)
             area = "" if row["auc"] is None else f"\nAUC {row['auc']:.4f}"
-            axes.annotate(_row_name(row) + area, (x, y), xytext=(8, 0), textcoords="offset points", va="center")
+            axes.annotate(
+                _row_name(row) + area,
+                (x, y),
+                xytext=(8, 0),
+                textcoords="offset points",
+                va="center",
+            )
         axes.set(xscale="log", yscale="log", title="Smaller and faster is down and left")
         axes.set(xlabel="parameters", ylabel="latency of one crop, median (ms)")
         axes.margins(x=0.35, y=0.2)
@@ -339,7 +398,9 @@ def save_plot(path: Path, draw: Callable[[Any], None], *, width: float, height: 
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise UsageError("plots need Matplotlib; install it with: pip install 'deepkd[train]'") from error
+        raise UsageError(
+            "plots need Matplotlib; install it with: pip install 'deepkd[train]'"
+        ) from error
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)

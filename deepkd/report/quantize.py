@@ -50,7 +50,10 @@ def outcome(document: Mapping[str, Any]) -> str:
     """What was written, or that float32 stays."""
     written = document["written"]
     if written is None:
-        return "No variant may replace float32 here, so nothing was written; --keep NAME writes one that works."
+        return (
+            "No variant may replace float32 here, so nothing was written; --keep NAME writes one"
+            " that works."
+        )
     why = "as --keep asks" if written["asked"] else "the fastest that may replace float32"
     return f"Wrote {written['variant']} to {visible(written['path'])}, {why}."
 
@@ -60,16 +63,25 @@ def notes(document: Mapping[str, Any]) -> list[str]:
     at, shown, data = document["machine"], document["calibration"], document["data"]
     distances = ", ".join(f"{name} {value:g}" for name, value in shown["distances"].items())
     return [
-        f"int8: distance of the logits from float32's (RMS) on {shown['crops']:,} crops of '{shown['split']}' that "
-        f"showed the ranges: {distances}.",
-        f"AUC on {data['crops']:,} crops of '{data['split']}', its change with the 95% interval over originals; people "
-        "may recur across splits.",
+        (
+            f"int8: distance of the logits from float32's (RMS) on {shown['crops']:,} crops of"
+            f" '{shown['split']}' that showed the ranges: {distances}."
+        ),
+        (
+            f"AUC on {data['crops']:,} crops of '{data['split']}', its change with the 95% interval"
+            " over originals; people may recur across splits."
+        ),
         *trained_on("The model", data["training_data"]),
-        f"{at['cpu']}, {at['threads']} of {at['cores']} cores, load {at['load']}, onnxruntime {at['onnxruntime']}; "
-        "models in turn in one process, median of single crops.",
-        "float32's twin is the same file opened and timed once more in the same turns: the interval of its ratio is "
-        "what chance does. A variant is faster where the whole interval of its own lies below "
-        f"{document['twin']['faster_below']:.2f}, the low end of the twin's or of its inverse.",
+        (
+            f"{at['cpu']}, {at['threads']} of {at['cores']} cores, load {at['load']}, onnxruntime"
+            f" {at['onnxruntime']}; models in turn in one process, median of single crops."
+        ),
+        (
+            "float32's twin is the same file opened and timed once more in the same turns: the"
+            " interval of its ratio is what chance does. A variant is faster where the whole"
+            f" interval of its own lies below {document['twin']['faster_below']:.2f}, the low end"
+            " of the twin's or of its inverse."
+        ),
         *busy(at),
     ]
 

@@ -21,12 +21,13 @@ def harm_note(models: Sequence[Mapping[str, Any]]) -> str:
     """What the numbers in the tables are."""
     unjudged = any(condition["unjudged"] for model in models for condition in model["robustness"])
     lost = (
-        " Below that, in brackets: videos that got no score; they are not in the AUC, and nowhere if they could not "
-        "be read."
+        " Below that, in brackets: videos that got no score; they are not in the AUC, and nowhere"
+        " if they could not be read."
     )
     lost = lost if unjudged else ""
     return (
-        f"Above: AUC; below: share of the real called FAKE.{lost} Levels go from mild to severe, each on all the data."
+        f"Above: AUC; below: share of the real called FAKE.{lost} Levels go from mild to severe,"
+        " each on all the data."
     )
 
 
@@ -105,12 +106,17 @@ HEAT = (
 """Figure, title, span of the colours, colours of each panel of the robustness plot."""
 
 
-def _heat(axes: Any, model: Mapping[str, Any], key: str, span: tuple[float, float], colours: str) -> None:
+def _heat(
+    axes: Any, model: Mapping[str, Any], key: str, span: tuple[float, float], colours: str
+) -> None:
     """A cell per perturbation and level, the clean figure first, each with its number."""
     rows = harmed_rows(model)
     grid = np.full((len(rows), 1 + _widest(rows)), np.nan)
     for number, (_, cells) in enumerate(rows):
-        figures = {0: model["crops"] or model["videos"], **{at: harmed_figures(cell) for at, cell in cells.items()}}
+        figures = {
+            0: model["crops"] or model["videos"],
+            **{at: harmed_figures(cell) for at, cell in cells.items()},
+        }
         for severity, metrics in figures.items():
             value = _value(metrics, key)
             grid[number, severity] = math.nan if value is None else value
@@ -119,7 +125,15 @@ def _heat(axes: Any, model: Mapping[str, Any], key: str, span: tuple[float, floa
         if not math.isnan(value):
             red, green, blue, _ = picture.cmap(picture.norm(value))
             dark = 0.3 * red + 0.6 * green + 0.1 * blue < 0.5
-            axes.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=8, color="white" if dark else "black")
+            axes.text(
+                x,
+                y,
+                f"{value:.2f}",
+                ha="center",
+                va="center",
+                fontsize=8,
+                color="white" if dark else "black",
+            )
     axes.set_xticks(range(grid.shape[1]), ["clean", *map(str, range(1, grid.shape[1]))])
     axes.set_yticks(range(len(rows)), [title for title, _ in rows])
     axes.set_xlabel("level of damage")

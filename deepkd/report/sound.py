@@ -17,13 +17,15 @@ from deepkd.video.frames import MAX_PIXELS
 RATE, SAMPLE_FORMAT = 48_000, "s16"
 """What Opus is given, whatever the clip has: samples per second, and kind of number."""
 OVERLAP_S = 0.015
-"""How far a piece may begin before the one before it ends, as times are rounded: less than a frame of Opus (0.02 s)."""
+"""How far a piece may begin before the one before it ends, as times are rounded: less than a frame
+of Opus (0.02 s)."""
 
 
 class Sound:
     """The first sound of a clip, encoded piece by piece as far as the pictures have come.
 
-    Sound that cannot be decoded or encoded is left out from there on: the copy is made for its pictures.
+    Sound that cannot be decoded or encoded is left out from there on: the copy is made for its
+        pictures.
     """
 
     def __init__(self, path: Path, target: OutputContainer) -> None:
@@ -36,7 +38,9 @@ class Sound:
 
     def up_to(self, t_s: float) -> None:
         """Write the sound before a time, seconds since the start of the video."""
-        while self._stream is not None and self._next is not None and (self._next.time or 0.0) < t_s:
+        while (
+            self._stream is not None and self._next is not None and (self._next.time or 0.0) < t_s
+        ):
             self._write(self._next)
             self._next = next(self._coming, None)
 
@@ -83,7 +87,9 @@ def _timed(pieces: Iterable[AudioFrame], start_s: float) -> Iterator[AudioFrame]
 def _alike(pieces: Iterable[AudioFrame]) -> Iterator[AudioFrame]:
     """The pieces as Opus is given them, mono or stereo like the first, however often the format of the file changes."""
     layout = ""
-    for (given, *_), run in groupby(pieces, lambda piece: (piece.layout.name, piece.sample_rate, piece.format.name)):
+    for (given, *_), run in groupby(
+        pieces, lambda piece: (piece.layout.name, piece.sample_rate, piece.format.name)
+    ):
         layout = layout or ("mono" if given == "mono" else "stereo")
         resampler = AudioResampler(SAMPLE_FORMAT, layout, RATE)
         for piece in chain(run, [None]):

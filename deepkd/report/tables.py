@@ -50,9 +50,16 @@ class Figures:
         return widths
 
     def _least(self, index: int, column: Sequence[str]) -> int:
-        words = [word for cell in (column if index in self.words else column[:1]) for word in cell.split()]
+        words = [
+            word
+            for cell in (column if index in self.words else column[:1])
+            for word in cell.split()
+        ]
         figures = [] if index in self.words else column[1:]
-        return max([min(cell_len(word), WORD) for word in words] + [cell_len(cell) for cell in figures], default=0)
+        return max(
+            [min(cell_len(word), WORD) for word in words] + [cell_len(cell) for cell in figures],
+            default=0,
+        )
 
     def _table(self, widths: Sequence[int]) -> Table:
         table = Table(title=Text(self.title) if self.title else None, title_justify="left")

@@ -15,12 +15,16 @@ TICKS = 5
 def timeline(track: TrackVerdict, duration_s: float, thresholds: Mapping[str, float]) -> str:
     """The drawing: time across, probability of forgery upwards, what looks forged shaded.
 
-    Colours come from the page (classes `band-fake`, `band-real`, `run`, `line`, `dot`, `weak`, `grid`); hollow dots
-    are frames that do not count. A sentence says the same to those who do not see it.
+    Colours come from the page (classes `band-fake`, `band-real`, `run`, `line`, `dot`, `weak`,
+    `grid`); hollow dots are frames that do not count. A sentence says the same to those who do not
+    see it.
     """
     span_s = max(duration_s, track.frames[-1].t_s) or 1.0
     parts = [
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html.escape(_in_words(track))}">',
+        (
+            f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img"'
+            f' aria-label="{html.escape(_in_words(track))}">'
+        ),
         *(_bands(thresholds) if thresholds else ()),
         *_grid(span_s),
     ]
@@ -43,7 +47,9 @@ def _y(score: float) -> float:
 
 
 def _rect(kind: str, x: float, y: float, width: float, height: float) -> str:
-    return f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"/>'
+    return (
+        f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"/>'
+    )
 
 
 def _bands(thresholds: Mapping[str, float]) -> Iterator[str]:
@@ -60,12 +66,17 @@ def _grid(span_s: float) -> Iterator[str]:
     for tick in range(TICKS):
         t_s = span_s * tick / (TICKS - 1)
         anchor = "start" if tick == 0 else "end" if tick == TICKS - 1 else "middle"
-        yield f'<text x="{_x(t_s, span_s):.1f}" y="{HEIGHT - 8}" text-anchor="{anchor}">{clock(t_s)}</text>'
+        yield (
+            f'<text x="{_x(t_s, span_s):.1f}" y="{HEIGHT - 8}"'
+            f' text-anchor="{anchor}">{clock(t_s)}</text>'
+        )
 
 
 def _dot(frame: FrameScore, span_s: float) -> str:
     kind = "weak" if frame.flaw else "dot"
-    about = f"{clock(frame.t_s)}: {percent(frame.score)}" + (f", {frame.flaw}" if frame.flaw else "")
+    about = f"{clock(frame.t_s)}: {percent(frame.score)}" + (
+        f", {frame.flaw}" if frame.flaw else ""
+    )
     center = f'cx="{_x(frame.t_s, span_s):.1f}" cy="{_y(frame.score):.1f}"'
     return f'<circle class="{kind}" {center} r="4"><title>{html.escape(about)}</title></circle>'
 

@@ -33,13 +33,15 @@ def write_video(verdict: Verdict, out: Path, *, limit_s: float = 0.0) -> None:
     """Draw the verdict into a copy of its clip, `out`.
 
     Raises:
-        OutputError: there is no clip to draw into, it cannot be encoded again, or it takes longer than `limit_s`, where
-            that is not 0.
+        OutputError: there is no clip to draw into, it cannot be encoded again, or it takes longer
+            than `limit_s`, where that is not 0.
     """
     if verdict.verdict is Label.ERROR:
         raise OutputError(f"{verdict.path}: {verdict.reason}; so no video was written")
     if not verdict.duration_s:
-        raise OutputError(f"{verdict.path}: is a still image; --save-video draws into clips, --report shows both")
+        raise OutputError(
+            f"{verdict.path}: is a still image; --save-video draws into clips, --report shows both"
+        )
     try:
         with time_limit(verdict.path, limit_s, _too_slow):
             annotate(verdict, out, limit_s=limit_s)
@@ -54,7 +56,8 @@ def write_video(verdict: Verdict, out: Path, *, limit_s: float = 0.0) -> None:
 
 def _too_slow(path: Path, limit_s: float) -> OutputError:
     return OutputError(
-        f"{path}: drawing into a copy took longer than {limit_s:g} s, so no video was written; raise --timeout"
+        f"{path}: drawing into a copy took longer than {limit_s:g} s, so no video was written;"
+        " raise --timeout"
     )
 
 
@@ -62,7 +65,8 @@ def annotate(verdict: Verdict, out: Path, *, limit_s: float = 0.0) -> None:
     """Write every frame of the clip at its own time to `out`, with what the verdict says drawn in, and its sound.
 
     Raises:
-        OutputError: it has taken longer than `limit_s`, where that is not 0, and a frame is still to come.
+        OutputError: it has taken longer than `limit_s`, where that is not 0, and a frame is still
+            to come.
     """
     watch = Stopwatch()
     with out.open("wb") as file, av.open(file, "w", format="webm") as container:
@@ -72,7 +76,9 @@ def annotate(verdict: Verdict, out: Path, *, limit_s: float = 0.0) -> None:
                 raise _too_slow(verdict.path, limit_s)
             image = drawn(image, t_s, verdict)
             if stream is None or sound is None:
-                stream = container.add_stream("libvpx-vp9", rate=_rate(verdict.fps), options=OPTIONS)
+                stream = container.add_stream(
+                    "libvpx-vp9", rate=_rate(verdict.fps), options=OPTIONS
+                )
                 stream.height, stream.width = image.shape[:2]
                 stream.pix_fmt = "yuv420p"
                 stream.codec_context.time_base = Fraction(1, TICKS)
@@ -128,13 +134,17 @@ def _color(track: TrackVerdict, t_s: float) -> tuple[int, int, int]:
     return COLORS[track.verdict]
 
 
-def _write(image: Image, text: str, at: tuple[float, float], text_px: int, color: tuple[int, int, int]) -> None:
+def _write(
+    image: Image, text: str, at: tuple[float, float], text_px: int, color: tuple[int, int, int]
+) -> None:
     """One line on a dark ground, kept inside the picture; `at` is its lower left corner."""
     font, scale, thickness = cv2.FONT_HERSHEY_SIMPLEX, text_px / 26, max(1, text_px // 14)
     (width, height), below = cv2.getTextSize(text, font, scale, thickness)
     x = round(min(max(at[0], 0), max(0, image.shape[1] - width)))
     y = round(min(max(at[1], height + below), image.shape[0] - below))
-    cv2.rectangle(image, (x - 2, y - height - below), (x + width + 2, y + below), (20, 20, 20), cv2.FILLED)
+    cv2.rectangle(
+        image, (x - 2, y - height - below), (x + width + 2, y + below), (20, 20, 20), cv2.FILLED
+    )
     cv2.putText(image, text, (x, y), font, scale, color, thickness, cv2.LINE_AA)
 
 
@@ -144,11 +154,17 @@ def _at(track: TrackVerdict, t_s: float) -> tuple[Box, FrameScore] | None:
     even = [frame.t_s for frame in track.frames if not frame.is_closer]
     step_s = float(np.median(np.diff(even))) if len(even) > 1 else 0.5
     after = bisect_right(times, t_s)
-    before_frame, after_frame = track.frames[max(after - 1, 0)], track.frames[min(after, len(times) - 1)]
+    before_frame, after_frame = (
+        track.frames[max(after - 1, 0)],
+        track.frames[min(after, len(times) - 1)],
+    )
     nearest = min(before_frame, after_frame, key=lambda frame: abs(frame.t_s - t_s))
     gap_s = after_frame.t_s - before_frame.t_s
     if gap_s <= 0 or gap_s > 4 * step_s:
         return (nearest.box, nearest) if abs(nearest.t_s - t_s) <= 0.6 * step_s else None
     share = (t_s - before_frame.t_s) / gap_s
-    x, y, w, h = (math.fsum((a, share * (b - a))) for a, b in zip(before_frame.box, after_frame.box, strict=True))
+    x, y, w, h = (
+        math.fsum((a, share * (b - a)))
+        for a, b in zip(before_frame.box, after_frame.box, strict=True)
+    )
     return (x, y, w, h), nearest

@@ -29,7 +29,9 @@ class Calibration(Numbers):
             ModelError: the temperature is not above 0, or a value is not finite.
         """
         if not (0 < self.temperature < np.inf and np.isfinite(self.bias)):
-            raise ModelError(f"calibration {self.to_dict()}: takes a temperature above 0 and a finite bias")
+            raise ModelError(
+                f"calibration {self.to_dict()}: takes a temperature above 0 and a finite bias"
+            )
 
     def probability(self, logits: npt.ArrayLike) -> Array:
         """The probability of forgery, float64, of the same shape as `logits`."""
@@ -57,9 +59,10 @@ def fit_temperature(
 ) -> Calibration:
     """The calibration with the smallest log loss on held-out crops.
 
-    Newton's method on the convex loss in `(1 / temperature, bias)`, or in the bias alone where logits that say nothing,
-    or the contrary, have the highest temperature. The targets are Platt's (1999): the share of each class pulled in by
-    one example, so that perfectly separated logits do not ask for a temperature of 0.
+    Newton's method on the convex loss in `(1 / temperature, bias)`, or in the bias alone where
+    logits that say nothing, or the contrary, have the highest temperature. The targets are Platt's
+    (1999): the share of each class pulled in by one example, so that perfectly separated logits do
+    not ask for a temperature of 0.
 
     Args:
         logits: (N,) before calibration.
@@ -86,11 +89,17 @@ def fit_temperature(
 def _checked(logits: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Array, npt.NDArray[np.int64]]:
     z, y = np.asarray(logits, np.float64), np.asarray(labels).astype(np.int64)
     if z.ndim != 1 or z.shape != y.shape:
-        raise DataError(f"logits {z.shape} and labels {y.shape} must be two lists of the same length")
+        raise DataError(
+            f"logits {z.shape} and labels {y.shape} must be two lists of the same length"
+        )
     if not np.isfinite(z).all():
-        raise DataError(f"{int((~np.isfinite(z)).sum())} of {len(z)} logits are not finite; check the model")
+        raise DataError(
+            f"{int((~np.isfinite(z)).sum())} of {len(z)} logits are not finite; check the model"
+        )
     if set(np.unique(y)) != {0, 1}:
-        raise DataError(f"calibration needs real (0) and forged (1) examples, got {np.unique(y).tolist()}")
+        raise DataError(
+            f"calibration needs real (0) and forged (1) examples, got {np.unique(y).tolist()}"
+        )
     return z, y
 
 
@@ -116,7 +125,9 @@ def _newton(columns: Array, target: Array, weight: Array, known: Array | float =
     return w
 
 
-def reliability(probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, bins: int = 10) -> list[Bin]:
+def reliability(
+    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, bins: int = 10
+) -> list[Bin]:
     """Predictions grouped into equal steps of probability; empty groups are left out.
 
     Args:
@@ -142,4 +153,8 @@ def reliability(probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, bins: in
 def calibration_error(bins: list[Bin]) -> float:
     """Expected calibration error: the mean gap between confidence and truth, weighted by count, 0 to 1."""
     total = sum(b.count for b in bins)
-    return sum(b.count * abs(b.mean_probability - b.fake_share) for b in bins) / total if total else 0.0
+    return (
+        sum(b.count * abs(b.mean_probability - b.fake_share) for b in bins) / total
+        if total
+        else 0.0
+    )

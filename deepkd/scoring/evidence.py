@@ -18,7 +18,8 @@ MIN_PROBABILITY = 0.9
 """Below this the detector doubts its own box: a hand, a mask, a face half hidden."""
 
 _SIDE_PX, _DETAIL_PX = 112, 2.0
-"""Sharpness is measured on a face shrunk to `_SIDE_PX`; detail is what a blur of `_DETAIL_PX` takes away."""
+"""Sharpness is measured on a face shrunk to `_SIDE_PX`; detail is what a blur of `_DETAIL_PX` takes
+away."""
 
 
 def flaw(crop: Crop) -> str | None:
@@ -29,7 +30,8 @@ def flaw(crop: Crop) -> str | None:
 def sharpness(image: npt.NDArray[np.uint8]) -> float:
     """Fine detail as a share of all contrast in the middle of a crop: about 0.25 in focus, below 0.1 in a blur.
 
-    The crop is brought to one size first, so that a large blurred face is not sharper than a small one.
+    The crop is brought to one size first, so that a large blurred face is not sharper than a small
+    one.
     """
     small = cv2.resize(image, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_AREA)
     edge = _SIDE_PX // 7

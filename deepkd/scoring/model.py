@@ -24,12 +24,20 @@ from deepkd.video.crops import CROP_RULES, CropRule, crop_square
 
 METADATA_KEY = "deepkd"
 METADATA_SCHEMA = "deepkd.model/1"
-KINDS = {"name": str, "params": int, "macs": int, "input": dict, "calibration": dict, "thresholds": dict}
+KINDS = {
+    "name": str,
+    "params": int,
+    "macs": int,
+    "input": dict,
+    "calibration": dict,
+    "thresholds": dict,
+}
 """What every model's metadata has, beside `trained`."""
 BATCH = 32
 """Crops per call of the runtime: enough to fill the cores, small enough to keep memory flat."""
 MAX_SIDE_PX, MAX_SCALE = 4096, 10.0
-"""Largest input, and largest square around a face in lengths of its box, that a model may ask for."""
+"""Largest input, and largest square around a face in lengths of its box, that a model may ask
+for."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +67,22 @@ class InputFormat:
             "color": self.color in ("RGB", "BGR"),
             "value_range": self.value_range in (1.0, 255.0),
             "mean": len(self.mean) == 3 and all(map(math.isfinite, self.mean)),
-            "std": len(self.std) == 3 and all(math.isfinite(value) and value > 0 for value in self.std),
+            "std": (
+                len(self.std) == 3 and all(math.isfinite(value) and value > 0 for value in self.std)
+            ),
             "resize": self.resize in ("stretch", "letterbox"),
-            "crop": 0 < crop_square((0.0, 0.0, 1.0, 1.0), self.crop)[2] <= MAX_SCALE
-            and abs(self.crop.shift_y) <= MAX_SCALE,
+            "crop": (
+                0 < crop_square((0.0, 0.0, 1.0, 1.0), self.crop)[2] <= MAX_SCALE
+                and abs(self.crop.shift_y) <= MAX_SCALE
+            ),
         }
-        wrong = ", ".join(f"{name}={getattr(self, name)!r}" for name, is_sound in sound.items() if not is_sound)
+        wrong = ", ".join(
+            f"{name}={getattr(self, name)!r}" for name, is_sound in sound.items() if not is_sound
+        )
         if wrong:
-            raise ModelError(f"the model's input format has {wrong}: damaged or from another version")
+            raise ModelError(
+                f"the model's input format has {wrong}: damaged or from another version"
+            )
 
     def resized(self, image: Image) -> Image:
         """The image at (size, size, 3), still RGB and uint8."""
@@ -104,9 +120,13 @@ class InputFormat:
         try:
             crop = CropRule(**values["crop"])
             rest = {key: value for key, value in values.items() if key != "crop"}
-            return cls(**{**rest, "mean": tuple(rest["mean"]), "std": tuple(rest["std"]), "crop": crop})
+            return cls(
+                **{**rest, "mean": tuple(rest["mean"]), "std": tuple(rest["std"]), "crop": crop}
+            )
         except (KeyError, TypeError, OverflowError) as error:
-            raise ModelError(f"the model's input format is incomplete or from another version ({error})") from error
+            raise ModelError(
+                f"the model's input format is incomplete or from another version ({error})"
+            ) from error
 
 
 class CropModel(Protocol):
@@ -142,7 +162,14 @@ class CalibratedModel(CropModel, Protocol):
 class Scorer:
     """A trained ONNX model, checked before use: uint8 RGB crops in, forgery logits out. It is a `CropModel`."""
 
-    def __init__(self, path: Path, content: bytes, *, threads: int | None = None, runtime: str = "onnxruntime") -> None:
+    def __init__(
+        self,
+        path: Path,
+        content: bytes,
+        *,
+        threads: int | None = None,
+        runtime: str = "onnxruntime",
+    ) -> None:
         self.path = path
         self.runtime = runtime
         self.metadata, outputs, self._session = _opened(path, content, threads, runtime)
@@ -161,7 +188,9 @@ class Scorer:
         self.bytes = len(content)
 
     @classmethod
-    def load(cls, name_or_path: str | Path, *, threads: int | None = None, runtime: str = "onnxruntime") -> "Scorer":
+    def load(
+        cls, name_or_path: str | Path, *, threads: int | None = None, runtime: str = "onnxruntime"
+    ) -> "Scorer":
         """A shipped model by its name, or an ONNX file by its path.
 
         Args:
@@ -179,7 +208,9 @@ class Scorer:
             if name in checksums():
                 path = shipped_file(name)
             elif path.is_dir():
-                raise ModelError(f"{path}: is a folder; of a run, make: deepkd export {path} --out model.onnx")
+                raise ModelError(
+                    f"{path}: is a folder; of a run, make: deepkd export {path} --out model.onnx"
+                )
             elif not path.is_file():
                 raise ModelError(f"{path}: no such model; {choices}")
             content = path.read_bytes()
@@ -193,7 +224,9 @@ class Scorer:
             return np.zeros(0, np.float32)
         return self._run(["logit"], crops)[0].reshape(-1)
 
-    def evidence(self, crops: Sequence[Image]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    def evidence(
+        self, crops: Sequence[Image]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """The logits as above, and the logit of each place of the crops, (N, h, w), whose mean is the crop's logit.
 
         Only for at least one crop, and for models that have evidence.
@@ -219,29 +252,43 @@ def is_onnx(name_or_path: str | Path) -> bool:
     return Path(name_or_path).suffix == ".onnx" or f"{name_or_path}.onnx" in checksums()
 
 
-def _opened(path: Path, content: bytes, threads: int | None, runtime: str) -> tuple[dict[str, Any], set[str], Runtime]:
+def _opened(
+    path: Path, content: bytes, threads: int | None, runtime: str
+) -> tuple[dict[str, Any], set[str], Runtime]:
     """The metadata of a file that is deepkd's, the names of its outputs, and what computes them."""
     if path.suffix != ".onnx":
-        raise ModelError(f"{path}: not an .onnx file; make one with 'deepkd export RUN --out model.onnx'")
+        raise ModelError(
+            f"{path}: not an .onnx file; make one with 'deepkd export RUN --out model.onnx'"
+        )
     own = runtime == "onnxruntime"
     try:
-        opened = OnnxRuntime(content, threads, optimise=own)  # another runtime's file is looked at with it, too
+        opened = OnnxRuntime(
+            content, threads, optimise=own
+        )  # another runtime's file is looked at with it, too
         raw = opened.session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     except ImportError:
         raise  # the runtime's trouble, not the file's
-    except Exception as error:  # the runtime raises its own unrelated classes, some straight from C++
+    except (
+        Exception
+    ) as error:  # the runtime raises its own unrelated classes, some straight from C++
         raise ModelError(f"{path}: damaged or not an ONNX model; export it again") from error
     inputs = {item.name: (item.type, item.shape) for item in opened.session.get_inputs()}
     outputs = {item.name for item in opened.session.get_outputs()}
     kind, shape = inputs.get("crops", ("", []))
     if raw is None or len(inputs) != 1 or kind != "tensor(uint8)" or "logit" not in outputs:
-        raise ModelError(f"{path}: an ONNX model, but not one of deepkd's; make one with 'deepkd export'")
+        raise ModelError(
+            f"{path}: an ONNX model, but not one of deepkd's; make one with 'deepkd export'"
+        )
     metadata = _checked_metadata(path, raw)
     size = metadata["input"].get("size")
     if not _takes(shape, size):
-        raise ModelError(f"{path}: its metadata says size={size}, and its network takes {shape}; export it again")
+        raise ModelError(
+            f"{path}: its metadata says size={size}, and its network takes {shape}; export it again"
+        )
     if SEAL_KEY in metadata and metadata[SEAL_KEY] != seal_of(content):
-        raise ModelError(f"{path}: damaged: not the bytes that were exported; export it again or copy it again")
+        raise ModelError(
+            f"{path}: damaged: not the bytes that were exported; export it again or copy it again"
+        )
     return metadata, outputs, opened if own else start(runtime, path, content, threads)
 
 
@@ -257,13 +304,23 @@ def _checked_metadata(path: Path, raw: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{path}: its metadata is not JSON; export it again") from error
     if not isinstance(metadata, dict) or metadata.get("schema") != METADATA_SCHEMA:
-        raise ModelError(f"{path}: its metadata is not of schema {METADATA_SCHEMA}; export it with this version")
+        raise ModelError(
+            f"{path}: its metadata is not of schema {METADATA_SCHEMA}; export it with this version"
+        )
     missing = {*KINDS, "trained"} - metadata.keys()
     if missing:
-        raise ModelError(f"{path}: its metadata lacks {', '.join(sorted(missing))}; export it again")
-    wrong = [f"{key} that is no {kind.__name__}" for key, kind in KINDS.items() if type(metadata[key]) is not kind]
+        raise ModelError(
+            f"{path}: its metadata lacks {', '.join(sorted(missing))}; export it again"
+        )
+    wrong = [
+        f"{key} that is no {kind.__name__}"
+        for key, kind in KINDS.items()
+        if type(metadata[key]) is not kind
+    ]
     if wrong:
         raise ModelError(f"{path}: its metadata has {', '.join(wrong)}; export it again")
     if metadata["trained"] is not True:
-        raise ModelError(f"{path}: its weights were never trained, so its scores mean nothing; train it first")
+        raise ModelError(
+            f"{path}: its weights were never trained, so its scores mean nothing; train it first"
+        )
     return metadata

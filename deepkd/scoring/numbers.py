@@ -26,4 +26,6 @@ class Numbers:
             return cls(**{key: float(value) for key, value in values.items()})
         except (TypeError, ValueError, AttributeError) as error:
             what = cls.__name__.lower()
-            raise ModelError(f"the model's {what}, {values!r}: damaged or from another version ({error})") from error
+            raise ModelError(
+                f"the model's {what}, {values!r}: damaged or from another version ({error})"
+            ) from error

@@ -31,7 +31,8 @@ class OnnxRuntime:
         options.intra_op_num_threads = threads or 0
         if not optimise:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        # Waiting threads would spin, and take the cores from what decodes and finds faces meanwhile.
+        # Waiting threads would spin, and take the cores from what decodes and finds faces
+        # meanwhile.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self.session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
@@ -48,7 +49,8 @@ class OpenVino:
             import openvino
         except ImportError as error:
             raise UsageError(
-                "the runtime openvino is not installed; pip install 'deepkd[openvino]', or take onnxruntime"
+                "the runtime openvino is not installed; pip install 'deepkd[openvino]', or take"
+                " onnxruntime"
             ) from error
         settings = {
             "PERFORMANCE_HINT": "LATENCY",
@@ -56,7 +58,9 @@ class OpenVino:
             **({"INFERENCE_NUM_THREADS": threads} if threads else {}),
         }
         core = openvino.Core()
-        self._request = core.compile_model(core.read_model(content), "CPU", settings).create_infer_request()
+        self._request = core.compile_model(
+            core.read_model(content), "CPU", settings
+        ).create_infer_request()
 
     def run(self, names: Sequence[str], crops: npt.NDArray[np.uint8]) -> list[Array]:
         """The named outputs for crops (N, S, S, 3), each (N, ...)."""
@@ -64,7 +68,10 @@ class OpenVino:
         return [np.array(found[name]) for name in names]
 
 
-RUNTIMES: dict[str, Callable[[bytes, int | None], Runtime]] = {"onnxruntime": OnnxRuntime, "openvino": OpenVino}
+RUNTIMES: dict[str, Callable[[bytes, int | None], Runtime]] = {
+    "onnxruntime": OnnxRuntime,
+    "openvino": OpenVino,
+}
 
 
 def start(runtime: str, path: Path, content: bytes, threads: int | None) -> Runtime:
@@ -79,5 +86,9 @@ def start(runtime: str, path: Path, content: bytes, threads: int | None) -> Runt
     except UsageError:
         raise
     except Exception as error:  # each runtime raises its own unrelated classes
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise ModelError(f"{path}: {runtime} cannot run it ({reason}); export it again, or take onnxruntime") from error
+        reason = next(
+            (line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__
+        )
+        raise ModelError(
+            f"{path}: {runtime} cannot run it ({reason}); export it again, or take onnxruntime"
+        ) from error

@@ -31,7 +31,9 @@ class Thresholds(Numbers):
             ModelError: unless 0 <= real <= fake <= 1.
         """
         if not 0 <= self.real <= self.fake <= 1:
-            raise ModelError(f"thresholds real={self.real} fake={self.fake}: need 0 <= real <= fake <= 1")
+            raise ModelError(
+                f"thresholds real={self.real} fake={self.fake}: need 0 <= real <= fake <= 1"
+            )
 
     def label(self, score: float) -> Label:
         """What a calibrated probability of forgery means."""

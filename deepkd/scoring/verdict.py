@@ -26,11 +26,13 @@ from deepkd.scoring.thresholds import Thresholds as Thresholds
 from deepkd.text import as_text
 
 MIN_RUN, MIN_RUN_S = 3, 0.5
-"""Frames in a row that must look forged before a part of a person's time is called forged; in a closer look, where
-frames lie close together and so look alike, they must also last so many seconds."""
+"""Frames in a row that must look forged before a part of a person's time is called forged; in a
+closer look, where frames lie close together and so look alike, they must also last so many
+seconds."""
 ODD_RUN, SURE_RUN = 0.9, 0.98
-"""How probable forgery must be in such a run to make a person INCONCLUSIVE or FAKE whose mean says otherwise. The
-best of many runs looks worse than it is: at 0.9 for FAKE, one of 21 real FaceForensics++ clips was a false alarm."""
+"""How probable forgery must be in such a run to make a person INCONCLUSIVE or FAKE whose mean says
+otherwise. The best of many runs looks worse than it is: at 0.9 for FAKE, one of 21 real
+FaceForensics++ clips was a false alarm."""
 WHOLE = 0.8
 """A run that covers this share of a track is the track: its seconds are not named."""
 
@@ -52,10 +54,14 @@ class FrameScore:
     """Why this face does not count as evidence ("too small"); None when it does."""
     thumbnail: bytes = dataclasses.field(default=b"", repr=False)
     """The face as a small JPEG; empty where no report wants it."""
-    evidence: npt.NDArray[np.float32] | None = dataclasses.field(default=None, repr=False, compare=False)
-    """The logit of each place of the face, (h, w), whose mean is `logit`; None where the model does not tell."""
+    evidence: npt.NDArray[np.float32] | None = dataclasses.field(
+        default=None, repr=False, compare=False
+    )
+    """The logit of each place of the face, (h, w), whose mean is `logit`; None where the model does
+    not tell."""
     is_closer: bool = False
-    """From a closer look at a moment that seemed forged: it tells of that moment, not of the whole."""
+    """From a closer look at a moment that seemed forged: it tells of that moment, not of the
+    whole."""
 
     def to_dict(self) -> dict[str, Any]:
         """The frame of schema deepkd.detect/1."""
@@ -138,7 +144,8 @@ class Verdict(Judgement):
             "frames_sampled": self.frames_sampled,
             "tracks": [track.to_dict() for track in self.tracks],
             "timing_ms": {
-                stage: round(self.timing_ms.get(stage, 0.0), 2) for stage in ("decode", "faces", "score", "total")
+                stage: round(self.timing_ms.get(stage, 0.0), 2)
+                for stage in ("decode", "faces", "score", "total")
             },
         }
 
@@ -170,7 +177,9 @@ def judge(faces: Mapping[int, Sequence[FrameScore]], criteria: Criteria, *, rule
     if not faces:
         return Judgement(Label.NO_FACE, None, "no face was found")
     if not all(np.isfinite(frame.logit) for frames in faces.values() for frame in frames):
-        raise ModelError("the model gave a score that is no number; it is damaged or was trained badly")
+        raise ModelError(
+            "the model gave a score that is no number; it is damaged or was trained badly"
+        )
     return RULES[rule](dict(enumerate(frames for _, frames in sorted(faces.items()))), criteria)
 
 
@@ -181,10 +190,13 @@ def _is_certain(frames: Sequence[FrameScore]) -> bool:
 def mean_logit(faces: Mapping[int, Sequence[FrameScore]], criteria: Criteria) -> Judgement:
     """A person's score is the calibrated mean of frame logits; the most suspicious person decides.
 
-    Tracks that the detector doubts (hands, masks) and that cannot be judged are left out where there are others. Nobody
-    vouches for somebody larger in the picture who cannot be judged: REAL is INCONCLUSIVE then.
+    Tracks that the detector doubts (hands, masks) and that cannot be judged are left out where
+    there are others. Nobody vouches for somebody larger in the picture who cannot be judged: REAL
+    is INCONCLUSIVE then.
     """
-    told = [frames for frames in faces.values() if _is_certain(frames) or _is_enough(frames, criteria)]
+    told = [
+        frames for frames in faces.values() if _is_certain(frames) or _is_enough(frames, criteria)
+    ]
     people = enumerate(told or faces.values())
     tracks = tuple(_judge_track(id, tuple(frames), criteria) for id, frames in people)
     judged = [track for track in tracks if track.score is not None]
@@ -200,13 +212,19 @@ def mean_logit(faces: Mapping[int, Sequence[FrameScore]], criteria: Criteria) ->
 
 def _unjudged_main(tracks: Sequence[TrackVerdict], criteria: Criteria) -> TrackVerdict | None:
     """The person whose face is largest, where that is nobody who was judged; seen long enough, and no doubt a face."""
-    seen = [track for track in tracks if len(track.frames) >= criteria.min_frames and _is_certain(track.frames)]
+    seen = [
+        track
+        for track in tracks
+        if len(track.frames) >= criteria.min_frames and _is_certain(track.frames)
+    ]
     main = max(seen, key=lambda track: median(frame.box[3] for frame in track.frames), default=None)
     return main if main and main.score is None else None
 
 
 def _is_enough(frames: Sequence[FrameScore], criteria: Criteria) -> bool:
-    return sum(frame.flaw is None and not frame.is_closer for frame in frames) >= criteria.min_frames
+    return (
+        sum(frame.flaw is None and not frame.is_closer for frame in frames) >= criteria.min_frames
+    )
 
 
 def _judge_track(id: int, frames: tuple[FrameScore, ...], criteria: Criteria) -> TrackVerdict:
@@ -225,7 +243,9 @@ def _judge_track(id: int, frames: tuple[FrameScore, ...], criteria: Criteria) ->
         return TrackVerdict(id, frames, Label.FAKE, _mean_score(run, criteria), words, span)
     if run and _mean_score(run, criteria) >= max(ODD_RUN, criteria.thresholds.fake):
         words, span = _from_to(run)
-        return TrackVerdict(id, frames, Label.INCONCLUSIVE, score, f"{words}, but not in the rest", span)
+        return TrackVerdict(
+            id, frames, Label.INCONCLUSIVE, score, f"{words}, but not in the rest", span
+        )
     if lone:
         return TrackVerdict(id, frames, Label.INCONCLUSIVE, score, _on_one_frame(label, lone))
     return TrackVerdict(id, frames, label, score, _unforged(label, usable, criteria))
@@ -262,7 +282,11 @@ def _forged_all_over(
     """What is said where the mean of all frames decides: seconds only where the others would not look forged alone."""
     rest = [frame for frame in usable if frame not in run]
     looks = f"looks forged to the model {_in_frames(usable)}"
-    if not run or len(run) >= WHOLE * len(usable) or _mean_score(rest, criteria) >= criteria.thresholds.fake:
+    if (
+        not run
+        or len(run) >= WHOLE * len(usable)
+        or _mean_score(rest, criteria) >= criteria.thresholds.fake
+    ):
         return looks, None
     _, span = _from_to(run)
     return f"{looks}, most of all from {clock(span[0])} to {clock(span[1])}", span
@@ -280,7 +304,8 @@ def _mean_score(frames: Sequence[FrameScore], criteria: Criteria) -> float:
 def forged_run(frames: Sequence[FrameScore], criteria: Criteria) -> list[FrameScore]:
     """The most suspicious run of at least `MIN_RUN` frames over the threshold; [] when there is none.
 
-    A median over three frames comes first: one odd frame makes no run, and one good frame breaks none.
+    A median over three frames comes first: one odd frame makes no run, and one good frame breaks
+        none.
     """
     logits = np.array([frame.logit for frame in frames])
     padded = np.pad(logits, 1, mode="edge")
@@ -302,16 +327,23 @@ def _is_run(frames: Sequence[FrameScore]) -> bool:
 def odd_frames(frames: Sequence[FrameScore], criteria: Criteria) -> list[FrameScore]:
     """The single frames of a person that look forged although the person does not; the most suspicious first."""
     usable = [frame for frame in frames if frame.flaw is None]
-    if len(usable) < criteria.min_frames or _judge_track(0, tuple(frames), criteria).verdict is Label.FAKE:
+    if (
+        len(usable) < criteria.min_frames
+        or _judge_track(0, tuple(frames), criteria).verdict is Label.FAKE
+    ):
         return []
     limit = max(ODD_RUN, criteria.thresholds.fake)
-    return sorted((frame for frame in usable if frame.score >= limit), key=lambda frame: -frame.logit)
+    return sorted(
+        (frame for frame in usable if frame.score >= limit), key=lambda frame: -frame.logit
+    )
 
 
 def _too_little(frames: Sequence[FrameScore], criteria: Criteria) -> str:
     flaws = Counter(frame.flaw for frame in frames if frame.flaw)
     if flaws.total() < len(frames) < criteria.min_frames:
-        return f"is seen in too few frames to judge ({len(frames)}; {criteria.min_frames} are needed)"
+        return (
+            f"is seen in too few frames to judge ({len(frames)}; {criteria.min_frames} are needed)"
+        )
     worst, count = flaws.most_common(1)[0]
     where = "" if count == len(frames) else f" in {count} of {len(frames)} frames"
     return f"cannot be judged, the face is {worst}{where}"
@@ -321,7 +353,10 @@ def _unforged(label: Label, frames: Sequence[FrameScore], criteria: Criteria) ->
     if label is Label.REAL:
         return f"shows the model no sign of forgery {_in_frames(frames)}"
     limits = criteria.thresholds
-    return f"is neither clearly real (up to {limits.real:.1%}) nor clearly forged (from {limits.fake:.1%})"
+    return (
+        f"is neither clearly real (up to {limits.real:.1%}) nor clearly forged (from"
+        f" {limits.fake:.1%})"
+    )
 
 
 def _in_frames(frames: Sequence[FrameScore]) -> str:
@@ -330,7 +365,9 @@ def _in_frames(frames: Sequence[FrameScore]) -> str:
 
 def _sentence(tracks: Sequence[TrackVerdict], named: Sequence[TrackVerdict]) -> str:
     """As in: 2 people; person 1 looks forged; person 2 cannot be judged, the face is too small."""
-    tracks = [track for track in tracks if len(track.frames) > 1 or track in named] or tracks  # one frame may be a slip
+    tracks = [
+        track for track in tracks if len(track.frames) > 1 or track in named
+    ] or tracks  # one frame may be a slip
     if len(tracks) == 1:
         return f"1 person, who {tracks[0].reason}"
     silent = [track for track in tracks if track.score is None and track not in named]
@@ -353,9 +390,10 @@ UPSTREAM_FACES, UPSTREAM_WINS, UPSTREAM_FAKE = 3, 0.55, 0.6
 def upstream(faces: Mapping[int, Sequence[FrameScore]], criteria: Criteria) -> Judgement:
     """The rule published with Cross Efficient ViT (Coccomini et al., arXiv:2107.02612).
 
-    At most 3 people; a person's score is the mean of sigmoid(logit) over all frames; the first over 0.55 wins, else the
-    mean of all; FAKE over 0.6. Like the published code it knows neither calibration nor thresholds, asks for no
-    evidence, leaves out no face, and never answers INCONCLUSIVE.
+    At most 3 people; a person's score is the mean of sigmoid(logit) over all frames; the first over
+    0.55 wins, else the mean of all; FAKE over 0.6. Like the published code it knows neither
+    calibration nor thresholds, asks for no evidence, leaves out no face, and never answers
+    INCONCLUSIVE.
     """
     tracks = []
     for id, frames in list(faces.items())[:UPSTREAM_FACES]:

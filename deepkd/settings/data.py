@@ -23,39 +23,61 @@ class ExtractConfig(Config):
         choices=("dfdc", "tight", "margin"),
     )
     margin: float | None = setting(
-        None, "Frame a centred square of (1 + this) times the longer side of the face's box.", low=0, high=4
+        None,
+        "Frame a centred square of (1 + this) times the longer side of the face's box.",
+        low=0,
+        high=4,
     )
     detector: str = setting("mtcnn", "Face detector.", choices=("mtcnn", "mtcnn-torch"))
     device: str = setting("auto", "Where a PyTorch face detector runs.", choices=DEVICES)
     min_face_px: int = setting(40, "Smallest face looked for, pixels of the shrunk frame.", low=12)
-    max_side_px: int = setting(640, "Frames are shrunk to this longer side to look for faces, pixels.", low=64)
-    min_probability: float = setting(0.0, "Faces that the detector is less sure of are dropped.", low=0, high=1)
+    max_side_px: int = setting(
+        640, "Frames are shrunk to this longer side to look for faces, pixels.", low=64
+    )
+    min_probability: float = setting(
+        0.0, "Faces that the detector is less sure of are dropped.", low=0, high=1
+    )
     sure_probability: float = setting(
         0.97,
-        "People never found with this probability are dropped where a surer one is in the picture; 0 keeps all.",
+        "People never found with this probability are dropped where a surer one is in the picture;"
+        " 0 keeps all.",
         low=0,
         high=1,
     )
     faces_per_frame: int = setting(4, "People kept in a frame at most, the largest first.", low=1)
-    people: str = setting("all", "Keep all people of a clip, or only the largest.", choices=("all", "largest"))
+    people: str = setting(
+        "all", "Keep all people of a clip, or only the largest.", choices=("all", "largest")
+    )
     image_format: str = setting("jpeg", "Format of the crops.", choices=("jpeg", "png"))
     jpeg_quality: int = setting(95, "Quality of JPEG crops.", low=1, high=100)
-    val_share: float = setting(0.1, "Share of the originals that go to val, where none is shipped.", low=0, high=1)
-    test_share: float = setting(0.1, "Share of the originals that go to test, where none is shipped.", low=0, high=1)
+    val_share: float = setting(
+        0.1, "Share of the originals that go to val, where none is shipped.", low=0, high=1
+    )
+    test_share: float = setting(
+        0.1, "Share of the originals that go to test, where none is shipped.", low=0, high=1
+    )
     split_by: str = setting(
         "auto",
-        "What no split may share: originals, or also the people in them; auto: people, where splits remain.",
+        "What no split may share: originals, or also the people in them; auto: people, where splits"
+        " remain.",
         choices=("auto", "identity", "original"),
     )
-    workers: int | None = setting(None, "Processes; by default one for each core, 0 for none but this one.", low=0)
+    workers: int | None = setting(
+        None, "Processes; by default one for each core, 0 for none but this one.", low=0
+    )
     timeout_s: float = setting(
-        600.0, "Seconds that one clip may take before it counts as unreadable; 0 for no limit.", low=0
+        600.0,
+        "Seconds that one clip may take before it counts as unreadable; 0 for no limit.",
+        low=0,
     )
 
     def check(self) -> None:
         """Refuse two rules at once, and shares that leave nothing to train on."""
         if self.margin is not None and self.crop_rule is not None:
-            raise ConfigError(f"--margin {self.margin:g} and --crop-rule {self.crop_rule} contradict; give one of them")
+            raise ConfigError(
+                f"--margin {self.margin:g} and --crop-rule {self.crop_rule} contradict; give one of"
+                " them"
+            )
         _check_shares(self.val_share, self.test_share)
 
 
@@ -65,18 +87,26 @@ class ForgeConfig(Config):
 
     command: ClassVar[str] = "forge"
 
-    kind: str = setting("crops", "What to write: crops with an index, or clips.", choices=("crops", "clips"))
+    kind: str = setting(
+        "crops", "What to write: crops with an index, or clips.", choices=("crops", "clips")
+    )
     method: str = setting(
         "self-blend",
         "A face blended with a changed copy of itself, or with the face of another source.",
         choices=("self-blend", "face-swap"),
     )
     count: int = setting(1, "Forgeries made of each crop or clip.", low=1)
-    dataset: str = setting("auto", "Layout of the source folders; what they call FAKE is left out.", choices=LAYOUTS)
+    dataset: str = setting(
+        "auto", "Layout of the source folders; what they call FAKE is left out.", choices=LAYOUTS
+    )
     frames: int = setting(8, "Frames sampled from each source for crops, evenly in time.", low=1)
     face_px: int = setting(224, "Side of the crops written, pixels.", low=32, high=1024)
-    crop_rule: str = setting("dfdc", "How the square around a face is framed.", choices=("dfdc", "tight", "margin"))
-    seconds: float = setting(5.0, "Longest clip written, seconds; a still is filmed for as long.", low=0.1, high=600)
+    crop_rule: str = setting(
+        "dfdc", "How the square around a face is framed.", choices=("dfdc", "tight", "margin")
+    )
+    seconds: float = setting(
+        5.0, "Longest clip written, seconds; a still is filmed for as long.", low=0.1, high=600
+    )
     val_share: float = setting(0.1, "Share of the sources that go to val.", low=0, high=1)
     test_share: float = setting(0.1, "Share of the sources that go to test.", low=0, high=1)
     seed: int = setting(0, "Seed of everything that is drawn.", low=0)
@@ -90,4 +120,6 @@ class ForgeConfig(Config):
 
 def _check_shares(val: float, test: float) -> None:
     if val + test >= 1:
-        raise ConfigError("--val-share and --test-share leave nothing for training; their sum must be below 1")
+        raise ConfigError(
+            "--val-share and --test-share leave nothing for training; their sum must be below 1"
+        )

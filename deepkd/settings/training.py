@@ -19,59 +19,90 @@ class FittingConfig(Config):
     lr: float = setting(5e-4, "Peak learning rate of AdamW.", low=0)
     weight_decay: float = setting(0.05, "Weight decay of AdamW; norms and biases have none.", low=0)
     warmup: float = setting(
-        0.1, "Share of the steps that the learning rate rises for, before its cosine.", low=0, high=1
+        0.1,
+        "Share of the steps that the learning rate rises for, before its cosine.",
+        low=0,
+        high=1,
     )
-    sampling: str = setting("paired", "How batches are drawn.", choices=("paired", "balanced", "shuffled"))
+    sampling: str = setting(
+        "paired", "How batches are drawn.", choices=("paired", "balanced", "shuffled")
+    )
     augment: str = setting(
         "standard",
-        "How far views stray from the crops; robust draws from what `evaluate --perturb` measures, too.",
+        "How far views stray from the crops; robust draws from what `evaluate --perturb` measures,"
+        " too.",
         choices=("none", "light", "moderate", "standard", "robust"),
     )
     self_blend: float = setting(
-        0.0, "Share of the pairs whose forgery is made from the real crop itself (self-blended images).", low=0, high=1
+        0.0,
+        "Share of the pairs whose forgery is made from the real crop itself (self-blended images).",
+        low=0,
+        high=1,
     )
-    label_smoothing: float = setting(0.01, "Share of each hard label given to the other one.", low=0, high=0.5)
+    label_smoothing: float = setting(
+        0.01, "Share of each hard label given to the other one.", low=0, high=0.5
+    )
     ema: float = setting(
-        0.999, "Decay of the averaged weights that are validated and kept; 0 turns it off.", low=0, high=1
+        0.999,
+        "Decay of the averaged weights that are validated and kept; 0 turns it off.",
+        low=0,
+        high=1,
     )
     keep: str = setting(
         "best",
-        "Which epoch's weights: those with the best validation AUC; or the last, where it cannot see what is learned, "
-        "such as self-blends.",
+        "Which epoch's weights: those with the best validation AUC; or the last, where it cannot"
+        " see what is learned, such as self-blends.",
         choices=("best", "last"),
     )
-    patience: int = setting(0, "Stop after so many epochs without a better validation AUC; 0 never stops early.", low=0)
+    patience: int = setting(
+        0, "Stop after so many epochs without a better validation AUC; 0 never stops early.", low=0
+    )
     limit: int | None = setting(None, "Train on about so many crops, whole families.", low=2)
     val_limit: int | None = setting(None, "Validate on about so many crops, whole families.", low=2)
     seed: int = setting(0, "Seed of everything that is drawn.", low=0)
     device: str = setting("auto", "Where to train.", choices=DEVICES)
     precision: str = setting(
-        "auto", "Arithmetic: auto is bf16 autocast on a GPU and float32 on a CPU.", choices=("auto", "float32", "bf16")
+        "auto",
+        "Arithmetic: auto is bf16 autocast on a GPU and float32 on a CPU.",
+        choices=("auto", "float32", "bf16"),
     )
     compile: bool = setting(
-        False, "Compile the model with torch.compile: a minute or two at the start, faster steps, same results."
+        False,
+        "Compile the model with torch.compile: a minute or two at the start, faster steps, same"
+        " results.",
     )
     workers: int = setting(2, "Processes that read and augment crops.", low=0)
-    checkpoint_every: int = setting(200, "Steps between checkpoints that --resume continues from.", low=1)
+    checkpoint_every: int = setting(
+        200, "Steps between checkpoints that --resume continues from.", low=1
+    )
 
     def check(self) -> None:
         """A batch must split evenly."""
         if self.batch % (2 * self.accumulate) and self.sampling != "shuffled":
             raise ConfigError(
-                f"batch={self.batch}: takes a multiple of 2 x accumulate ({2 * self.accumulate}), to hold pairs"
+                f"batch={self.batch}: takes a multiple of 2 x accumulate ({2 * self.accumulate}),"
+                " to hold pairs"
             )
         if self.self_blend and self.sampling != "paired":
-            raise ConfigError(f"self_blend={self.self_blend} needs sampling=paired, not {self.sampling}")
+            raise ConfigError(
+                f"self_blend={self.self_blend} needs sampling=paired, not {self.sampling}"
+            )
 
 
 @dataclass(frozen=True)
 class TrainingConfig(FittingConfig):
     """What every training takes that chooses its network."""
 
-    image_size: int | None = setting(None, "Side of the model's input, pixels; the registry's unless given.", low=32)
-    init: Path | None = setting(None, "Checkpoint of the same model to start from; its channels and subclasses stay.")
+    image_size: int | None = setting(
+        None, "Side of the model's input, pixels; the registry's unless given.", low=32
+    )
+    init: Path | None = setting(
+        None, "Checkpoint of the same model to start from; its channels and subclasses stay."
+    )
     freeze: str = setting(
-        "", "Modules whose weights and statistics stay as they are: names with commas between, * for anything."
+        "",
+        "Modules whose weights and statistics stay as they are: names with commas between, * for"
+        " anything.",
     )
 
 
@@ -81,10 +112,13 @@ class TrainConfig(TrainingConfig):
 
     command: ClassVar[str] = "train"
 
-    model: str = setting("cross-efficient-vit", "Model to train: a name of the registry or of timm.")
+    model: str = setting(
+        "cross-efficient-vit", "Model to train: a name of the registry or of timm."
+    )
     subclasses: str = setting(
         "none",
-        "Give the model an output for each forgery method that the index names, as a teacher for subclass_kd needs.",
+        "Give the model an output for each forgery method that the index names, as a teacher for"
+        " subclass_kd needs.",
         choices=("none", "method"),
     )
 
@@ -92,7 +126,9 @@ class TrainConfig(TrainingConfig):
         """A forgery made from the real crop itself is of no method of the index."""
         super().check()
         if self.self_blend and self.subclasses != "none":
-            raise ConfigError(f"self_blend={self.self_blend} and subclasses={self.subclasses} exclude each other")
+            raise ConfigError(
+                f"self_blend={self.self_blend} and subclasses={self.subclasses} exclude each other"
+            )
 
 
 @dataclass(frozen=True)
@@ -103,11 +139,17 @@ class DistillConfig(TrainingConfig):
 
     student: str = setting("nano", "Student to train: a name of the registry or of timm.")
     loss: str = setting(
-        "kd", "Loss between the student's and the teacher's logits.", choices=("kd", "logit_mse", "subclass_kd")
+        "kd",
+        "Loss between the student's and the teacher's logits.",
+        choices=("kd", "logit_mse", "subclass_kd"),
     )
     temperature: float = setting(3.0, "Temperature of the soft term.", low=0.01)
-    alpha: float = setting(0.7, "Weight of the soft term; the hard labels get the rest.", low=0, high=1)
-    hint: float = setting(0.0, "Weight of the feature hint between --hint-student and --hint-teacher.", low=0)
+    alpha: float = setting(
+        0.7, "Weight of the soft term; the hard labels get the rest.", low=0, high=1
+    )
+    hint: float = setting(
+        0.0, "Weight of the feature hint between --hint-student and --hint-teacher.", low=0
+    )
     hint_student: str = setting(
         "conv_head:output", "Module of the student, with :input or :output, that takes the hint."
     )
@@ -117,31 +159,49 @@ class DistillConfig(TrainingConfig):
     teacher_noise: float = setting(
         0.0, "Spread of the noise that teacher logits are multiplied with; 0 for none.", low=0
     )
-    noise_share: float = setting(0.5, "Share of the samples that the teacher's noise falls on.", low=0, high=1)
+    noise_share: float = setting(
+        0.5, "Share of the samples that the teacher's noise falls on.", low=0, high=1
+    )
     sample_weight: str = setting(
-        "none", "What weighs a sample's soft terms.", choices=("none", "teacher_confidence", "face_probability")
+        "none",
+        "What weighs a sample's soft terms.",
+        choices=("none", "teacher_confidence", "face_probability"),
     )
     teacher_view: str = setting(
         "same",
-        "What the teacher sees: the student's view, or that view clean, before photometric augmentation.",
+        "What the teacher sees: the student's view, or that view clean, before photometric"
+        " augmentation.",
         choices=("same", "clean"),
     )
     blends_by_label: bool = setting(
-        False, "Let labels alone teach self-blended forgeries, which a teacher may not know, and then calls real."
+        False,
+        "Let labels alone teach self-blended forgeries, which a teacher may not know, and then"
+        " calls real.",
     )
-    teacher_mirrored: bool = setting(False, "Let the teacher speak with the mean over the view and its mirror image.")
-    mixup: float = setting(0.0, "Blend samples, with shares drawn from Beta(this, this); 0 for none.", low=0)
+    teacher_mirrored: bool = setting(
+        False, "Let the teacher speak with the mean over the view and its mirror image."
+    )
+    mixup: float = setting(
+        0.0, "Blend samples, with shares drawn from Beta(this, this); 0 for none.", low=0
+    )
     labelled_share: float = setting(
-        1.0, "Share of the families that keep their labels; the rest takes the soft terms only.", low=0, high=1
+        1.0,
+        "Share of the families that keep their labels; the rest takes the soft terms only.",
+        low=0,
+        high=1,
     )
     losses: tuple[Any, ...] = setting(
         (),
-        "Terms to minimise, in place of loss, temperature, alpha and the hint, which are refused beside them; a bce "
-        "without a label_smoothing of its own takes that of the settings.",
+        "Terms to minimise, in place of loss, temperature, alpha and the hint, which are refused"
+        " beside them; a bce without a label_smoothing of its own takes that of the settings.",
         table="loss",
     )
-    taps: dict[str, Any] | None = setting(None, "Name = [student module, teacher module] to compare.", table="taps")
-    alone: bool = setting(False, "Also train the student without the teacher on the same schedule, to compare.")
+    taps: dict[str, Any] | None = setting(
+        None, "Name = [student module, teacher module] to compare.", table="taps"
+    )
+    alone: bool = setting(
+        False, "Also train the student without the teacher on the same schedule, to compare."
+    )
 
     def check(self) -> None:
         """Batches drawn by label have no place for samples without one, and terms of a recipe none for flags."""
@@ -149,13 +209,22 @@ class DistillConfig(TrainingConfig):
         idle = [f"{item.name}={getattr(self, item.name)}" for item in fields(self)
                 if item.name in REPLACED and getattr(self, item.name) != item.default]  # fmt: skip
         if idle and self.losses:
-            raise ConfigError(f"{', '.join(idle)}: the [[loss]] tables take its place; say it in them, or leave it out")
+            raise ConfigError(
+                f"{', '.join(idle)}: the [[loss]] tables take its place; say it in them, or leave"
+                " it out"
+            )
         if self.labelled_share < 1 and self.sampling != "shuffled":
-            raise ConfigError(f"labelled_share={self.labelled_share} needs sampling=shuffled, not {self.sampling}")
+            raise ConfigError(
+                f"labelled_share={self.labelled_share} needs sampling=shuffled, not {self.sampling}"
+            )
         if self.mixup and self.teacher_view == "clean":
-            raise ConfigError("mixup and teacher_view=clean exclude each other: a blend has no clean view")
+            raise ConfigError(
+                "mixup and teacher_view=clean exclude each other: a blend has no clean view"
+            )
         if self.mixup and self.blends_by_label:
-            raise ConfigError("mixup and blends_by_label exclude each other: a mixture is not all blend")
+            raise ConfigError(
+                "mixup and blends_by_label exclude each other: a mixture is not all blend"
+            )
 
 
 REPLACED = ("loss", "temperature", "alpha", "hint", "hint_student", "hint_teacher")

@@ -24,12 +24,21 @@ class Stop:
 def heeded() -> Iterator[Stop]:
     """Note the first Ctrl-C or SIGTERM, to be heeded when it suits; the second one ends the process as ever.
 
-    A signal that is ignored stays so, and outside the main thread, which alone is told of signals, nothing changes.
+    A signal that is ignored stays so, and outside the main thread, which alone is told of signals,
+    nothing changes.
     """
     stop = Stop()
-    numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    numbers = (
+        (signal.SIGINT, signal.SIGTERM)
+        if threading.current_thread() is threading.main_thread()
+        else ()
+    )
     before = {number: signal.getsignal(number) for number in numbers}
-    before = {number: handler for number, handler in before.items() if handler not in (None, signal.SIG_IGN)}
+    before = {
+        number: handler
+        for number, handler in before.items()
+        if handler not in (None, signal.SIG_IGN)
+    }
 
     def restore() -> None:
         for number, handler in before.items():
@@ -39,7 +48,9 @@ def heeded() -> Iterator[Stop]:
         stop.signal = number
         restore()
         if leads():
-            os.write(2, b"\nending after this step; once more ends at once\n")  # print() may be what was interrupted
+            os.write(
+                2, b"\nending after this step; once more ends at once\n"
+            )  # print() may be what was interrupted
 
     for number in before:
         signal.signal(number, note)
@@ -60,9 +71,12 @@ def explained() -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         advice = (
-            "--resume where more is free, or begin in another --out with a smaller --batch or a larger --accumulate"
+            "--resume where more is free, or begin in another --out with a smaller --batch or a"
+            " larger --accumulate"
         )
-        raise TrainingError(f"the memory does not suffice ({_first_line(error)}); {advice}") from error
+        raise TrainingError(
+            f"the memory does not suffice ({_first_line(error)}); {advice}"
+        ) from error
     except RuntimeError as error:
         if not tells_of_death(error):
             raise

@@ -27,7 +27,12 @@ from deepkd.training.freezing import freeze
 from deepkd.training.loading import check_parts, loaded
 from deepkd.training.processes import Place, joined
 from deepkd.training.schedule import adamw, averaged, warmup_cosine
-from deepkd.training.validation import check_validation, figures_of, labelled_logits, operating_metadata
+from deepkd.training.validation import (
+    check_validation,
+    figures_of,
+    labelled_logits,
+    operating_metadata,
+)
 
 STATE_FILE = "last.pt"
 METRICS_FILE = "metrics.jsonl"
@@ -41,9 +46,10 @@ GRADIENT_NORM = 5.0
 class Objective(nn.Module):
     """What a training minimises; its parameters and those of its submodules are trained.
 
-    `forward(views, labels, rows)` takes views (N, 3, view_px, view_px) in [0, 1], RGB, labels (N,) float with NaN where
-    there is none, and the samples' rows of the crop set (N,). It returns scalars by name: `total`, which is minimised,
-    and each term of it. Where `wants_clean`, the views before photometric augmentation come as a fourth argument.
+    `forward(views, labels, rows)` takes views (N, 3, view_px, view_px) in [0, 1], RGB, labels (N,)
+    float with NaN where there is none, and the samples' rows of the crop set (N,). It returns
+    scalars by name: `total`, which is minimised, and each term of it. Where `wants_clean`, the
+    views before photometric augmentation come as a fourth argument.
     """
 
     view_px: int
@@ -100,16 +106,17 @@ def fit(
 ) -> TorchModel:
     """Train `model` by minimising `objective`, and return the weights that are best on `val`, or the last.
 
-    The run folder gets `config.json`, `metrics.jsonl` (a line per epoch), `model.safetensors` (what `config.keep` asks
-    for, so far, with its operating point) and `last.pt` (where `resume` goes on, on the same trajectory; a note that it
-    is finished, once it is).
+    The run folder gets `config.json`, `metrics.jsonl` (a line per epoch), `model.safetensors` (what
+    `config.keep` asks for, so far, with its operating point) and `last.pt` (where `resume` goes on,
+    on the same trajectory; a note that it is finished, once it is).
 
     Raises:
         DataError: `val` lacks a label, or a crop cannot be read.
         OutputError: `run` holds a run already and `resume` is off.
-        ConfigError: the run to resume was started with other settings, crops or teachers; or a batch has too few
-            samples for all processes and parts.
-        TrainingError: the loss is not finite, a process that reads crops has died, or memory does not suffice.
+        ConfigError: the run to resume was started with other settings, crops or teachers; or a
+            batch has too few samples for all processes and parts.
+        TrainingError: the loss is not finite, a process that reads crops has died, or memory does
+            not suffice.
         Interrupted: SIGINT or SIGTERM came; the state after the step is saved.
     """
     check_validation(val)
@@ -132,13 +139,23 @@ class _Trainer:
         place: Place,
         report: Callable[[Progress], None],
     ) -> None:
-        self.model, self.config, self.run, self.place, self.report = model, config, run, place, report
+        self.model, self.config, self.run, self.place, self.report = (
+            model,
+            config,
+            run,
+            place,
+            report,
+        )
         self.train_crops, self.val_crops = train, val
         batches = self._batches(0)
         check_parts(batches, place, config.accumulate)
         self.frozen = freeze(model.module, config.freeze)
         self.objective = objective.to(place.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.parallel = DistributedDataParallel(objective, find_unused_parameters=True) if place.world > 1 else None
+        self.parallel = (
+            DistributedDataParallel(objective, find_unused_parameters=True)
+            if place.world > 1
+            else None
+        )
         self.average = averaged(model.module, config.ema) if config.ema else None
         if config.compile:
             model.module.compile()
@@ -150,7 +167,8 @@ class _Trainer:
         own = {"training crops": train.index_sha256(), "validation crops": val.index_sha256()}
         self.given = {**own, **objective.given}
 
-    # -- the loop ------------------------------------------------------------------------------------------------
+    # -- the loop
+    # ------------------------------------------------------------------------------------------------
 
     @property
     def finished(self) -> bool:
@@ -162,7 +180,9 @@ class _Trainer:
                 self._epoch()
                 validation = self._validate()
                 stop = bool(self.place.agree(float(self._note(validation))))
-                self.state = replace(self.state, epoch=self.state.epoch + 1, batch=0, seen=0, sums={}, stopped=stop)
+                self.state = replace(
+                    self.state, epoch=self.state.epoch + 1, batch=0, seen=0, sums={}, stopped=stop
+                )
                 self._checkpoint(due=True)
 
     def _epoch(self) -> None:
@@ -175,8 +195,11 @@ class _Trainer:
             self._checkpoint(due=self.state.step % self.config.checkpoint_every == 0)
 
     def _step(self, parts: list[Batch]) -> float:
-        # Dropout, noise and the like hang on the step and the process alone, not on where a run was interrupted.
-        torch.manual_seed(int(chance(self.config.seed, self.state.step, self.place.rank).integers(2**62)))
+        # Dropout, noise and the like hang on the step and the process alone, not on where a run was
+        # interrupted.
+        torch.manual_seed(
+            int(chance(self.config.seed, self.state.step, self.place.rank).integers(2**62))
+        )
         self.objective.train()
         for module in self.frozen:
             module.eval()
@@ -227,7 +250,8 @@ class _Trainer:
             raise TrainingError(f"the loss is {values} at step {self.state.step}; {advice}")
         return values
 
-    # -- samples -------------------------------------------------------------------------------------------------
+    # -- samples
+    # -------------------------------------------------------------------------------------------------
 
     def _batches(self, epoch: int) -> list[list[SampleKey]]:
         config = self.config
@@ -240,7 +264,8 @@ class _Trainer:
             self_blend=config.self_blend,
         )
 
-    # -- validation and what is kept -----------------------------------------------------------------------------
+    # -- validation and what is kept
+    # -----------------------------------------------------------------------------
 
     def _validate(self) -> dict[str, Any]:
         """Figures of the averaged weights in eval mode; empty in processes that do not lead."""
@@ -256,7 +281,11 @@ class _Trainer:
             self.state.best_auc = float(area or 0)
         if better or self.config.keep == "last":
             validation = {**figures, "epoch": self.state.epoch + 1}
-            candidate.metadata = {**self.model.metadata, "validation": validation, **operating_metadata(logits, labels)}
+            candidate.metadata = {
+                **self.model.metadata,
+                "validation": validation,
+                **operating_metadata(logits, labels),
+            }
             save_model(candidate, self.run / WEIGHTS_FILE)
         self.state.epochs_without_gain = 0 if better else self.state.epochs_without_gain + 1
         return figures
@@ -277,7 +306,9 @@ class _Trainer:
         }
         with (self.run / METRICS_FILE).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
-        self.report(Progress(self.state.step, self.steps, self.state.epoch + 1, line["train_loss"], line))
+        self.report(
+            Progress(self.state.step, self.steps, self.state.epoch + 1, line["train_loss"], line)
+        )
         return 0 < self.config.patience <= self.state.epochs_without_gain
 
     def _add(self, terms: dict[str, float], count: int) -> None:
@@ -285,7 +316,8 @@ class _Trainer:
         for name, value in terms.items():
             self.state.sums[name] = self.state.sums.get(name, 0.0) + value * count
 
-    # -- kill and resume -----------------------------------------------------------------------------------------
+    # -- kill and resume
+    # -----------------------------------------------------------------------------------------
 
     def open(self, resume: bool) -> None:
         """Start a new run folder, or go on in one."""
@@ -295,11 +327,16 @@ class _Trainer:
         if not self.place.leads:
             return
         if (self.run / CONFIG_FILE).exists() and not resume:
-            raise OutputError(f"{self.run}: holds a run already; give --resume to go on, or another --out")
+            raise OutputError(
+                f"{self.run}: holds a run already; give --resume to go on, or another --out"
+            )
         metrics = self.run / METRICS_FILE
         lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else []
         if len(lines) > 1:  # one may be all that a kill left
-            raise OutputError(f"{self.run}: holds a run without its {STATE_FILE}, to go on from; give another --out")
+            raise OutputError(
+                f"{self.run}: holds a run without its {STATE_FILE}, to go on from; give another"
+                " --out"
+            )
         check_folder(self.run)
         self.config.save(self.run / CONFIG_FILE)
         metrics.write_text("", encoding="utf-8")
@@ -318,7 +355,9 @@ class _Trainer:
         if not self.place.leads:
             return
         content: dict[str, Any] = {"state": vars(self.state), "given": self.given}
-        if not self.finished:  # where nothing goes on, thrice the model's size would lie there for nothing
+        if (
+            not self.finished
+        ):  # where nothing goes on, thrice the model's size would lie there for nothing
             content |= {
                 "objective": self.objective.state_dict(),
                 "average": self.average.state_dict() if self.average else None,
@@ -331,20 +370,32 @@ class _Trainer:
             if tells_of_death(error):
                 raise
             reason = f"its checkpoint cannot be written ({str(error).splitlines()[0]})"
-            raise OutputError(f"{self.run}: {reason}; the one before is whole: make room and --resume") from error
+            raise OutputError(
+                f"{self.run}: {reason}; the one before is whole: make room and --resume"
+            ) from error
 
     def _restore(self) -> None:
         # Settings that the run did not know of yet had the effect of their defaults.
-        before = type(self.config)().recorded() | json.loads((self.run / CONFIG_FILE).read_text(encoding="utf-8"))
+        before = type(self.config)().recorded() | json.loads(
+            (self.run / CONFIG_FILE).read_text(encoding="utf-8")
+        )
         now = self.config.recorded()
         changed = [key for key in now if key not in FREE_TO_CHANGE and now[key] != before[key]]
         if changed:
             values = ", ".join(f"{key} was {before[key]!r}, now {now[key]!r}" for key in changed)
-            raise ConfigError(f"{self.run}: was started with other settings ({values}); use them, or another --out")
-        content = torch.load(self.run / STATE_FILE, map_location=self.place.device, weights_only=True)
+            raise ConfigError(
+                f"{self.run}: was started with other settings ({values}); use them, or another"
+                " --out"
+            )
+        content = torch.load(
+            self.run / STATE_FILE, map_location=self.place.device, weights_only=True
+        )
         given = content.get("given", {})
         if other := [name for name in given if given[name] != self.given.get(name)]:
-            raise ConfigError(f"{self.run}: was started with other {' and '.join(other)}; use them, or another --out")
+            raise ConfigError(
+                f"{self.run}: was started with other {' and '.join(other)}; use them, or another"
+                " --out"
+            )
         self.state = State(**content["state"])
         if self.finished:
             return

@@ -13,14 +13,19 @@ def freeze(network: nn.Module, names: str) -> list[nn.Module]:
 
     Args:
         network: that they are part of.
-        names: of modules, as `named_modules` has them, with commas between; `*` stands for anything.
+        names: of modules, as `named_modules` has them, with commas between; `*` stands for
+            anything.
 
     Raises:
         ConfigError: no module has such a name, or nothing is left to train.
     """
     found = []
     for pattern in filter(None, map(str.strip, names.split(","))):
-        matching = [module for name, module in network.named_modules() if name and fnmatchcase(name, pattern)]
+        matching = [
+            module
+            for name, module in network.named_modules()
+            if name and fnmatchcase(name, pattern)
+        ]
         if not matching:
             raise no_such_module(network, pattern, f"freeze={pattern}")
         found += matching

@@ -21,13 +21,23 @@ def check_parts(batches: list[list[SampleKey]], place: Place, accumulate: int) -
     """
     fewest = min(map(len, batches))
     if fewest < place.world * accumulate:
-        advice = "lower --accumulate, start fewer processes or, where there are crops for it, raise --batch"
+        advice = (
+            "lower --accumulate, start fewer processes or, where there are crops for it, raise"
+            " --batch"
+        )
         parts = f"processes x accumulate ({place.world} x {accumulate})"
-        raise ConfigError(f"a batch has {fewest} samples (a pair is one), fewer than {parts}; {advice}")
+        raise ConfigError(
+            f"a batch has {fewest} samples (a pair is one), fewer than {parts}; {advice}"
+        )
 
 
 def loaded(
-    dataset: CropDataset, batches: list[list[SampleKey]], place: Place, *, accumulate: int, workers: int
+    dataset: CropDataset,
+    batches: list[list[SampleKey]],
+    place: Place,
+    *,
+    accumulate: int,
+    workers: int,
 ) -> Iterator[Batch]:
     """This process's share of each batch, in `accumulate` parts one after the other.
 
@@ -41,12 +51,22 @@ def loaded(
         parts += [_part(own, index, accumulate) for index in range(accumulate)]
     try:
         yield from DataLoader(
-            dataset, batch_sampler=parts, collate_fn=collate, num_workers=workers, worker_init_fn=_begin
+            dataset,
+            batch_sampler=parts,
+            collate_fn=collate,
+            num_workers=workers,
+            worker_init_fn=_begin,
         )
     except DataError as error:
-        # What a worker raises comes as the text of its whole traceback, whose last line names the class again.
-        raise DataError(str(error).rpartition(f"{DataError.__module__}.DataError: ")[2].strip()) from error
-    except (ConnectionError, EOFError) as error:  # its end of the line is gone, before its death has been noted
+        # What a worker raises comes as the text of its whole traceback, whose last line names the
+        # class again.
+        raise DataError(
+            str(error).rpartition(f"{DataError.__module__}.DataError: ")[2].strip()
+        ) from error
+    except (
+        ConnectionError,
+        EOFError,
+    ) as error:  # its end of the line is gone, before its death has been noted
         raise death(error) from error
 
 

@@ -13,7 +13,8 @@ from torch import distributed
 from deepkd.models.devices import pick_device
 
 PATIENCE = timedelta(hours=12)
-"""How long processes wait for one another: while the first one validates, the others do nothing else."""
+"""How long processes wait for one another: while the first one validates, the others do nothing
+else."""
 _TRAININGS = itertools.count()
 """Numbers the trainings that this process has a part in."""
 
@@ -74,10 +75,13 @@ def joined(device: str, precision: str) -> Iterator[Place]:
     from torch.distributed.rendezvous import rendezvous
 
     common, rank, world = next(rendezvous("env://"))
-    # Under a name of its own, as addresses of an earlier training of the same processes lead nowhere.
+    # Under a name of its own, as addresses of an earlier training of the same processes lead
+    # nowhere.
     store = PrefixStore(f"training {next(_TRAININGS)}", common)
     backend = "nccl" if chosen.type == "cuda" else "gloo"
-    distributed.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=PATIENCE)
+    distributed.init_process_group(
+        backend, store=store, rank=rank, world_size=world, timeout=PATIENCE
+    )
     try:
         yield Place(chosen, rank, world, bf16)
     finally:

@@ -18,7 +18,8 @@ def warmup_cosine(step: int, steps: int, warmup: float) -> float:
 def averaged(module: nn.Module, decay: float) -> AveragedModel:
     """An exponential moving average of weights and buffers.
 
-    Early on the decay is (1 + n) / (10 + n) after n updates, so that a short training is not an average of its start.
+    Early on the decay is (1 + n) / (10 + n) after n updates, so that a short training is not an
+    average of its start.
     """
 
     def blend(average: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
@@ -35,5 +36,8 @@ def adamw(module: nn.Module, lr: float, weight_decay: float) -> torch.optim.Adam
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     matrices = [parameter for parameter in parameters if parameter.ndim > 1]
     vectors = [parameter for parameter in parameters if parameter.ndim <= 1]
-    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    groups = [
+        {"params": matrices, "weight_decay": weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
     return torch.optim.AdamW([group for group in groups if group["params"]], lr=lr, fused=True)

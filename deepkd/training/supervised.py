@@ -15,7 +15,13 @@ from deepkd.errors import DataError, ModelError
 from deepkd.evaluation.overlaps import check_held_out
 from deepkd.models.checkpoints import load_checkpoint
 from deepkd.models.registry import TorchModel, build_model, normalise
-from deepkd.models.subclasses import REAL_SUBCLASS, Subclassed, fake_subclass, names_of, outputs_and_logit
+from deepkd.models.subclasses import (
+    REAL_SUBCLASS,
+    Subclassed,
+    fake_subclass,
+    names_of,
+    outputs_and_logit,
+)
 from deepkd.settings.training import TrainConfig, TrainingConfig
 from deepkd.training.engine import Objective, Progress, fit
 
@@ -26,7 +32,9 @@ class Supervised(Objective):
     With subclasses, also `-log P(method | FAKE)` of the forgeries whose method is known.
     """
 
-    def __init__(self, model: TorchModel, label_smoothing: float, *, columns: Tensor | None = None) -> None:
+    def __init__(
+        self, model: TorchModel, label_smoothing: float, *, columns: Tensor | None = None
+    ) -> None:
         """Take each row's subclass, (rows,), -1 where it is unknown or REAL, for a model that has subclasses."""
         super().__init__()
         self.module = model.module
@@ -38,7 +46,9 @@ class Supervised(Objective):
     def forward(self, views: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
         """Views (N, 3, view_px, view_px) in [0, 1], labels (N,), rows (N,) -> `total`, `bce`, perhaps `subclass`."""
         outputs, logits = outputs_and_logit(self.module, normalise(views, self.format))
-        bce = F.binary_cross_entropy_with_logits(logits.flatten().float(), smoothed(labels, self.label_smoothing))
+        bce = F.binary_cross_entropy_with_logits(
+            logits.flatten().float(), smoothed(labels, self.label_smoothing)
+        )
         if self.columns is None or not isinstance(self.module, Subclassed):
             return {"total": bce, "bce": bce}
         within = self.module.within_fake(outputs, self.columns[rows].to(outputs.device))
@@ -50,7 +60,9 @@ def smoothed(labels: Tensor, share: float) -> Tensor:
     return labels * (1 - share) + 0.5 * share
 
 
-def start_model(name: str, config: TrainingConfig, *, subclasses: Sequence[str] | None = None) -> TorchModel:
+def start_model(
+    name: str, config: TrainingConfig, *, subclasses: Sequence[str] | None = None
+) -> TorchModel:
     """The model to train: fresh, or with the weights and input format of `config.init`.
 
     Its recipe is what `config.init` knows of its own training data.
@@ -58,11 +70,13 @@ def start_model(name: str, config: TrainingConfig, *, subclasses: Sequence[str] 
     Args:
         name: a key of `MODELS` or a timm classifier.
         config: seed, input side, what to start from.
-        subclasses: those that it must tell apart; None takes those of `config.init`, and none for a fresh model.
+        subclasses: those that it must tell apart; None takes those of `config.init`, and none for a
+            fresh model.
 
     Raises:
         ConfigError: an unknown model.
-        ModelError: `init` is not a checkpoint of that architecture, or tells other subclasses apart.
+        ModelError: `init` is not a checkpoint of that architecture, or tells other subclasses
+            apart.
     """
     torch.manual_seed(config.seed)
     if not config.init:
@@ -70,11 +84,16 @@ def start_model(name: str, config: TrainingConfig, *, subclasses: Sequence[str] 
     source = load_checkpoint(config.init, allow_untrained=True)
     if source.architecture != name:
         found = source.architecture
-        raise ModelError(f"{config.init}: holds a {found}, not a {name}; give a checkpoint of the same model")
+        raise ModelError(
+            f"{config.init}: holds a {found}, not a {name}; give a checkpoint of the same model"
+        )
     has = names_of(source.module)
     if subclasses is not None and has != tuple(subclasses):
         known, wanted = (", ".join(names) or "none" for names in (has, subclasses))
-        raise ModelError(f"{config.init}: its subclasses are {known}, not {wanted}; start from another checkpoint")
+        raise ModelError(
+            f"{config.init}: its subclasses are {known}, not {wanted}; start from another"
+            " checkpoint"
+        )
     size, shape = config.image_size, source.shape
     model = build_model(name, format=source.format, image_size=size, shape=shape, subclasses=has)
     model.module.load_state_dict(source.module.state_dict())
@@ -92,7 +111,8 @@ def subclasses_in(crops: CropSet) -> tuple[str, ...]:
     methods = sorted({row.method for row in crops.rows if row.label == "FAKE" and row.method})
     if not methods:
         raise DataError(
-            "subclasses=method, but no FAKE row of the index names its method; fill that column or leave it"
+            "subclasses=method, but no FAKE row of the index names its method; fill that column or"
+            " leave it"
         )
     return (REAL_SUBCLASS, *map(fake_subclass, methods))
 
@@ -141,8 +161,8 @@ def train_on(
     Of a start with subclasses, unless the settings ask for them, only the forgery logit is trained.
 
     Raises:
-        DataError: a label is missing altogether, the splits share originals, or the crops name no method where the
-            settings ask for subclasses.
+        DataError: a label is missing altogether, the splits share originals, or the crops name no
+            method where the settings ask for subclasses.
         ConfigError, ModelError, OutputError, TrainingError: see `start_model` and `fit`.
     """
     train_crops = labelled(train_crops)

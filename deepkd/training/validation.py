@@ -22,13 +22,19 @@ def check_validation(val: CropSet) -> None:
         DataError: a label is missing among them.
     """
     if len({0.0, 1.0} & set(val.labels.tolist())) < 2:
-        raise DataError("the validation crops need both labels, to choose weights by their AUC; check the split `val`")
+        raise DataError(
+            "the validation crops need both labels, to choose weights by their AUC; check the split"
+            " `val`"
+        )
 
 
 def calibrate(model: TorchModel, val: CropSet) -> None:
     """Note in the model's metadata what the held-out crops say of it: AUC, log loss, operating point."""
     logits, labels = labelled_logits(model, val)
-    model.metadata |= {"validation": figures_of(logits, labels), **operating_metadata(logits, labels)}
+    model.metadata |= {
+        "validation": figures_of(logits, labels),
+        **operating_metadata(logits, labels),
+    }
 
 
 def figures_of(logits: Floats, labels: Floats) -> dict[str, Any]:

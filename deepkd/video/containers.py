@@ -14,8 +14,9 @@ CONTAINERS = (
     "mov,matroska,webm,avi,asf,flv,gif,ivf,mpeg,mpegts,mxf,nut,ogg,rm,wtv,h264,hevc,m4v,mpegvideo,obu,yuv4mpegpipe,"
     "aac,ac3,aiff,amr,flac,mp3,wav"
 )
-"""FFmpeg's names of what may be opened: videos, and sound so as to name it. Playlists, scripts and stream
-descriptions are not among them, so no file can make FFmpeg open another one, or the network."""
+"""FFmpeg's names of what may be opened: videos, and sound so as to name it. Playlists, scripts and
+stream descriptions are not among them, so no file can make FFmpeg open another one, or the
+network."""
 
 PICTURES = {b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis"}
 """What HEIF and AVIF pictures call themselves, whose files begin as MP4s do."""
@@ -36,7 +37,10 @@ def check_size(path: Path, picture: _Sized, max_pixels: int) -> None:
     """
     if picture.width * picture.height > max_pixels:
         size = f"{picture.width}x{picture.height} px"
-        raise VideoError(f"{path}: frames of {size} exceed the limit of {max_pixels} px; scale the video down first")
+        raise VideoError(
+            f"{path}: frames of {size} exceed the limit of {max_pixels} px; scale the video down"
+            " first"
+        )
 
 
 def open_container(path: Path, file: BinaryIO, max_pixels: int) -> InputContainer:
@@ -58,9 +62,17 @@ def open_container(path: Path, file: BinaryIO, max_pixels: int) -> InputContaine
     except (av.FFmpegError, OSError, ValueError) as error:
         file.seek(4)
         if file.read(4) == b"ftyp" and file.read(4) not in PICTURES:
-            raise VideoError(f"{path}: is an MP4 that was cut off before its index, or damaged; get it anew") from error
-        what = "not a video or image" if isinstance(error, av.ArgumentError) else "damaged, or not a video or image"
-        raise VideoError(f"{path}: is {what} that can be read; give e.g. MP4, MKV, WebM, JPEG or PNG") from error
+            raise VideoError(
+                f"{path}: is an MP4 that was cut off before its index, or damaged; get it anew"
+            ) from error
+        what = (
+            "not a video or image"
+            if isinstance(error, av.ArgumentError)
+            else "damaged, or not a video or image"
+        )
+        raise VideoError(
+            f"{path}: is {what} that can be read; give e.g. MP4, MKV, WebM, JPEG or PNG"
+        ) from error
 
 
 def _refuse(url: str, flags: int, options: dict[str, str]) -> None:
@@ -78,8 +90,12 @@ def video_streams(path: Path, container: InputContainer) -> list[VideoStream]:
     moving = [stream for stream in container.streams.video if _is_moving(stream)]
     if not moving:
         names = ", ".join(f"{stream.type} ({_codec(stream)})" for stream in container.streams)
-        raise VideoError(f"{path}: has no video that can be decoded; its streams are: {names or 'none'}")
-    return sorted(moving, key=lambda one: (not one.disposition & Disposition.default, -one.width * one.height))
+        raise VideoError(
+            f"{path}: has no video that can be decoded; its streams are: {names or 'none'}"
+        )
+    return sorted(
+        moving, key=lambda one: (not one.disposition & Disposition.default, -one.width * one.height)
+    )
 
 
 def _is_moving(stream: VideoStream) -> bool:

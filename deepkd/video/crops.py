@@ -27,8 +27,9 @@ LABELS = ("REAL", "FAKE", "")
 class CropRule:
     """How to frame the square around a face; it belongs to a model's input format.
 
-    The side is `scale` times the reference length of the detector's box, and the centre lies `shift_y`
-    times the box height below the centre of the box. What lies outside the frame is black.
+    The side is `scale` times the reference length of the detector's box, and the centre lies
+    `shift_y` times the box height below the centre of the box. What lies outside the frame is
+    black.
     """
 
     name: str
@@ -53,7 +54,9 @@ class Crop:
     """The face's landmarks in pixels of the crop, (5, 2)."""
 
 
-def crop_square(box: tuple[float, float, float, float], rule: CropRule) -> tuple[float, float, float]:
+def crop_square(
+    box: tuple[float, float, float, float], rule: CropRule
+) -> tuple[float, float, float]:
     """The square that `rule` frames around a box (x, y, width, height): x, y of its top left corner and its side."""
     x, y, width, height = box
     reference = {"height": height, "width": width, "longer": max(width, height)}[rule.reference]
@@ -71,7 +74,9 @@ def crop_face(frame: Frame, face: Face, *, face_px: int, rule: CropRule) -> Crop
     source = _window(frame.image, round(x), round(y), window_px)
     how = cv2.INTER_AREA if source.shape[0] > face_px else cv2.INTER_LINEAR
     image = np.asarray(cv2.resize(source, (face_px, face_px), interpolation=how), np.uint8)
-    landmarks = (face.landmarks - np.array((round(x), round(y)), np.float32)) * np.float32(face_px / window_px)
+    landmarks = (face.landmarks - np.array((round(x), round(y)), np.float32)) * np.float32(
+        face_px / window_px
+    )
     return Crop(image, frame.t_s, face, side, landmarks)
 
 
@@ -123,26 +128,30 @@ _NUMBERS = {"t_s": float, "face_px": float, "track": int, "face_probability": fl
 def read_index(path: Path) -> list[CropRow]:
     """The rows of a crop index.
 
-    Only the columns `file` and `label` are required; unknown ones are ignored. A missing `video` is the file's stem, a
-    missing `original` the video.
+    Only the columns `file` and `label` are required; unknown ones are ignored. A missing `video` is
+    the file's stem, a missing `original` the video.
 
     Args:
         path: the folder of crops, or its `index.csv`.
 
     Raises:
-        DataError: with file and line, for an unreadable index, missing columns or ones there twice, too many cells, an
-            unknown label, a duplicate row, a wrong number, or no rows at all.
+        DataError: with file and line, for an unreadable index, missing columns or ones there twice,
+            too many cells, an unknown label, a duplicate row, a wrong number, or no rows at all.
     """
     path = path / INDEX_NAME if path.is_dir() else path
     try:
         with open_csv(path) as file:
             rows = list(_read_rows(path, csv.DictReader(file)))
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); `deepkd extract` writes an index") from error
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror}); `deepkd extract` writes an index"
+        ) from error
     except csv.Error as error:
         raise DataError(f"{path}: not a CSV file ({error})") from error
     if not rows:
-        raise DataError(f"{path}: the index has no rows; `deepkd extract` found no faces, or was interrupted")
+        raise DataError(
+            f"{path}: the index has no rows; `deepkd extract` found no faces, or was interrupted"
+        )
     return rows
 
 
@@ -150,14 +159,21 @@ def line_of(path: Path, row: CropRow) -> int:
     """The line of an index file that a row of it stands on, counted from 1; 0 where it is not there any more."""
     with open_csv(path) as file:
         reader = csv.DictReader(file)
-        same = (reader.line_num for one in reader if (one["file"], one.get("shard") or "") == (row.file, row.shard))
+        same = (
+            reader.line_num
+            for one in reader
+            if (one["file"], one.get("shard") or "") == (row.file, row.shard)
+        )
         return next(same, 0)
 
 
 def _read_rows(path: Path, reader: "csv.DictReader[str]") -> Iterable[CropRow]:
     missing = [name for name in ("file", "label") if name not in (reader.fieldnames or ())]
     if missing:
-        raise DataError(f"{path}:1: no column {' or '.join(missing)}; an index starts with the line `file,label,...`")
+        raise DataError(
+            f"{path}:1: no column {' or '.join(missing)}; an index starts with the line"
+            " `file,label,...`"
+        )
     folder = os.path.abspath(path.parent)
     seen: dict[tuple[str, str], int] = {}
     for line, values in csv_rows(path, reader):
@@ -165,7 +181,9 @@ def _read_rows(path: Path, reader: "csv.DictReader[str]") -> Iterable[CropRow]:
         row = _row(values, where)
         before = seen.setdefault(_place(row, folder), line)
         if before != line:
-            raise DataError(f"{where}: {row.file} is listed already in line {before}; remove one of them")
+            raise DataError(
+                f"{where}: {row.file} is listed already in line {before}; remove one of them"
+            )
         yield row
 
 
@@ -183,14 +201,23 @@ def _row(values: Mapping[str, str | None], where: str) -> CropRow:
         raise DataError(f"{where}: the column file is empty")
     hidden = next((name for name in ("file", "shard") if "\0" in known[name]), None)
     if hidden:
-        raise DataError(f"{where}: the {hidden} has a NUL byte, which no file can have; extract again or drop the line")
+        raise DataError(
+            f"{where}: the {hidden} has a NUL byte, which no file can have; extract again or drop"
+            " the line"
+        )
     if known["label"].upper() not in LABELS:
-        raise DataError(f"{where}: unknown label '{known['label']}'; choose from REAL, FAKE or nothing")
+        raise DataError(
+            f"{where}: unknown label '{known['label']}'; choose from REAL, FAKE or nothing"
+        )
     video = known["video"] or Path(known["file"]).stem
     numbers = {name: _number(known[name], name, kind, where) for name, kind in _NUMBERS.items()}
     people = tuple(name.strip() for name in known["identities"].split(";") if name.strip())
     lists = {"landmarks": _landmarks(known["landmarks"], where), "identities": people}
-    texts = known | {"label": known["label"].upper(), "video": video, "original": known["original"] or video}
+    texts = known | {
+        "label": known["label"].upper(),
+        "video": video,
+        "original": known["original"] or video,
+    }
     return CropRow(**(texts | numbers | lists))  # type: ignore[arg-type]
 
 
@@ -239,7 +266,11 @@ def write_index(path: Path, rows: Iterable[CropRow]) -> None:
 def _cell(value: object) -> object:
     if not isinstance(value, tuple):
         return value
-    return ";".join(value) if value and isinstance(value[0], str) else " ".join(f"{number:g}" for number in value)
+    return (
+        ";".join(value)
+        if value and isinstance(value[0], str)
+        else " ".join(f"{number:g}" for number in value)
+    )
 
 
 CROP_RULES = {
@@ -250,4 +281,5 @@ CROP_RULES = {
         CropRule("margin", reference="longer", scale=1.3),
     )
 }
-"""`dfdc`: framed like the published DFDC crops (measured against MTCNN boxes); `tight`: the box made square."""
+"""`dfdc`: framed like the published DFDC crops (measured against MTCNN boxes); `tight`: the box
+made square."""

@@ -16,21 +16,26 @@ from deepkd.errors import VideoError
 from deepkd.video.containers import check_size, open_container, video_streams
 
 SKIPS: tuple[Literal["NONKEY", "NONREF", "DEFAULT"], ...] = ("NONKEY", "NONREF", "DEFAULT")
-"""What the decoder leaves out, from the cheapest to the dearest: all but keyframes, frames that no other refers to,
-nothing. FFmpeg's `BIDIR` is cheaper than `NONREF` and wrong: encoders let frames refer to bidirectional ones, and
-without these the pictures are damaged (25 to 35 dB in the clips measured)."""
+"""What the decoder leaves out, from the cheapest to the dearest: all but keyframes, frames that no
+other refers to, nothing. FFmpeg's `BIDIR` is cheaper than `NONREF` and wrong: encoders let frames
+refer to bidirectional ones, and without these the pictures are damaged (25 to 35 dB in the clips
+measured)."""
 
 SEEK_S = 10.0
-"""A sample farther ahead than this is reached by seeking; encoders put keyframes closer than this."""
+"""A sample farther ahead than this is reached by seeking; encoders put keyframes closer than
+this."""
 
 INDEX_ERROR_S = 0.2
-"""How far the time of a keyframe in a file's index, a decoding time, may lie from the time at which it is shown."""
+"""How far the time of a keyframe in a file's index, a decoding time, may lie from the time at which
+it is shown."""
 
 ASPECTS = (0.25, 4.0)
-"""Between these a file is believed what it says of its pixels' shape; films are shot at 0.5 to 2."""
+"""Between these a file is believed what it says of its pixels' shape; films are shot at 0.5 to
+2."""
 
 RESTARTING = {"mpegts", "mpeg"}
-"""Containers that can be joined end to end, as recorders and discs do, so that their times begin anew in the middle."""
+"""Containers that can be joined end to end, as recorders and discs do, so that their times begin
+anew in the middle."""
 
 RESTART_S = 0.5
 """How far decoding times fall back at least where they begin anew."""
@@ -79,7 +84,13 @@ class Decoder:
     _coming: Iterator[Sample]
 
     def __init__(
-        self, path: Path, file: BinaryIO, *, max_pixels: int, threads: int = 0, stop: Callable[[], bool] = never
+        self,
+        path: Path,
+        file: BinaryIO,
+        *,
+        max_pixels: int,
+        threads: int = 0,
+        stop: Callable[[], bool] = never,
     ) -> None:
         self.path = path
         self.damaged = 0
@@ -137,13 +148,17 @@ class Decoder:
     def begin(self, target_s: float, within_s: float) -> None:
         """Start a level higher where the file's index shows that no keyframe lies within a time of the first target.
 
-        That is what `nearest` and `climb` would find out by decoding. To be called before any frame is decoded.
+        That is what `nearest` and `climb` would find out by decoding. To be called before any frame
+        is decoded.
         """
         entries: Any = getattr(self._stream, "index_entries", ())
         if not self._is_timed or not len(entries) == self._stream.frames > 0:
             return
         margin_s, start = within_s + INDEX_ERROR_S, entries[0].timestamp
-        times = ((float((entry.timestamp - start) * self._tick_s), entry.is_keyframe) for entry in entries)
+        times = (
+            (float((entry.timestamp - start) * self._tick_s), entry.is_keyframe)
+            for entry in entries
+        )
         early = takewhile(lambda entry: entry[0] <= target_s + margin_s, times)
         if not any(is_key and t_s >= target_s - margin_s for t_s, is_key in early):
             self._level += 1
@@ -152,8 +167,8 @@ class Decoder:
     def end(self, after_s: float | None = None) -> "End | None":
         """Where the frames end, by reading on without decoding: from the keyframe before a time, else from here.
 
-        None where that shows fewer than two frames with times. What the file says of its own length, or that of its
-        last frame, plays no part.
+        None where that shows fewer than two frames with times. What the file says of its own
+        length, or that of its last frame, plays no part.
         """
         if after_s is not None:
             try:
@@ -163,7 +178,9 @@ class Decoder:
         count, first_s, last_s = 0, float("inf"), float("-inf")
         for t_s in self._times_s():
             count, first_s, last_s = count + 1, min(first_s, t_s), max(last_s, t_s)
-        return End(last_s, (last_s - first_s) / (count - 1)) if count > 1 and self._is_timed else None
+        return (
+            End(last_s, (last_s - first_s) / (count - 1)) if count > 1 and self._is_timed else None
+        )
 
     @property
     def has_restarted(self) -> bool:
@@ -233,11 +250,14 @@ class Decoder:
         """Leave out less, beginning again before `target_s`; False where nothing is left out any more."""
         if self._level + 1 == len(SKIPS) or not self._is_timed:
             return False
-        landed_late = self._before is None and self._ahead is not None and self._ahead.t_s > target_s
+        landed_late = (
+            self._before is None and self._ahead is not None and self._ahead.t_s > target_s
+        )
         self._can_seek = self._can_seek and not landed_late
         self._level += 1
         self.close()
-        # Opened anew, since some decoders (dav1d) settle at birth what they leave out, and some files seek badly.
+        # Opened anew, since some decoders (dav1d) settle at birth what they leave out, and some
+        # files seek badly.
         self._open()
         return True
 
@@ -297,8 +317,13 @@ class Decoder:
         for packet in self._demuxed([self._stream]):
             stamp = packet.dts
             if self.may_restart and stamp is not None:
-                # A fall to where the times were before the last one ends an outlier, a damaged stamp.
-                if last is not None and stamp < last - width and (before is None or abs(stamp - before) > width):
+                # A fall to where the times were before the last one ends an outlier, a damaged
+                # stamp.
+                if (
+                    last is not None
+                    and stamp < last - width
+                    and (before is None or abs(stamp - before) > width)
+                ):
                     self._shift += end - stamp
                 before, last, end = last, stamp, stamp + (packet.duration or 0)
             if self._shift:
@@ -315,7 +340,9 @@ class Decoder:
         except (av.FFmpegError, OSError) as error:
             self.error = str(error.strerror)
         except IndexError:
-            self.error = "a stream begins in the middle of the file"  # PyAV knows only those at its head
+            self.error = (  # PyAV knows only those at its head
+                "a stream begins in the middle of the file"
+            )
 
     def _time_s(self, picture: VideoFrame) -> float:
         """From the timestamp; in a stream without any, from the number of frames before."""
@@ -327,14 +354,18 @@ class Decoder:
 
 
 @contextmanager
-def opened(path: Path, *, max_pixels: int, threads: int = 0, stop: Callable[[], bool] = never) -> Iterator[Decoder]:
+def opened(
+    path: Path, *, max_pixels: int, threads: int = 0, stop: Callable[[], bool] = never
+) -> Iterator[Decoder]:
     """The decoder of a file's first video stream; closed at the end, whatever happens.
 
     Raises:
-        VideoError: it is no video, holds no video stream, or its frames are larger than `max_pixels`.
+        VideoError: it is no video, holds no video stream, or its frames are larger than
+            `max_pixels`.
         Stopped: while decoding, once `stop` says so.
     """
-    # A file object, not its name: names may hold any bytes, and FFmpeg takes some for a protocol or a pattern.
+    # A file object, not its name: names may hold any bytes, and FFmpeg takes some for a protocol or
+    # a pattern.
     with path.open("rb") as file:
         video = Decoder(path, file, max_pixels=max_pixels, threads=threads, stop=stop)
         try:

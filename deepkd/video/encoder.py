@@ -16,19 +16,23 @@ CRF = 24
 OPTIONS = {"crf": f"{CRF}", "preset": "slow", "g": "50", "bf": "3", "threads": "1"}
 """With B-frames; one thread, so that the bytes are the same each time."""
 AVX_512F = 13
-"""OpenCV's number for this part of a processor (`cv::CpuFeatures`, which has no names in Python)."""
+"""OpenCV's number for this part of a processor (`cv::CpuFeatures`, which has no names in
+Python)."""
 STEADY = {"x264-params": "asm=AVX2"} if cv2.checkHardwareSupport(AVX_512F) else {}
 """x264's macroblock tree gives other bytes from run to run where it is computed with AVX-512."""
 
 
-def write_clip(path: Path, frames: Iterable[Image], *, fps: float, options: Mapping[str, str] = OPTIONS) -> int:
+def write_clip(
+    path: Path, frames: Iterable[Image], *, fps: float, options: Mapping[str, str] = OPTIONS
+) -> int:
     """Write an MP4 without sound, whole or not at all.
 
     Args:
         path: where to.
         frames: RGB, uint8, all of one shape; an odd last row or column is cut off.
         fps: frames per second.
-        options: of x264; the same number of threads gives the same bytes each time, whatever the machine.
+        options: of x264; the same number of threads gives the same bytes each time, whatever the
+            machine.
 
     Returns:
         How many frames were written.

@@ -16,11 +16,13 @@ from deepkd.images import Image
 MIN_FACE_PX = 40
 """Smallest face looked for, pixels of the shrunk frame."""
 MAX_SIDE_PX = 640
-"""Frames are shrunk to this longer side before detection, pixels; to twice as much where smaller faces are sought."""
+"""Frames are shrunk to this longer side before detection, pixels; to twice as much where smaller
+faces are sought."""
 SAME = 0.5
 """Two looks show one face where they share more than this part of the smaller box."""
 DARK = 64.0
-"""Mean value, of 255, below which an image is brightened: MTCNN misses a quarter of the faces at half of this."""
+"""Mean value, of 255, below which an image is brightened: MTCNN misses a quarter of the faces at
+half of this."""
 MIN_POWER = 0.4
 """The strongest brightening; more would raise the noise of a black image."""
 
@@ -34,7 +36,8 @@ class Face:
     probability: float
     """How sure the detector is that this is a face, 0 to 1."""
     landmarks: npt.NDArray[np.float32]
-    """(5, 2): the eyes, the nose and the corners of the mouth, each pair from left to right in the image."""
+    """(5, 2): the eyes, the nose and the corners of the mouth, each pair from left to right in the
+    image."""
     is_small: bool = False
     """It takes a second look, at twice the size, to see it."""
 
@@ -45,7 +48,8 @@ class FaceDetector(Protocol):
     def detect(self, image: Image, *, thorough: bool = False) -> list[Face]:
         """The faces of an RGB uint8 image (H, W, 3), the largest first; an empty list when there is none.
 
-        In an image that has to be shrunk, small faces are sought where there are no larger ones; always if `thorough`.
+        In an image that has to be shrunk, small faces are sought where there are no larger ones;
+        always if `thorough`.
         """
         ...
 
@@ -64,12 +68,13 @@ def load_detector(
         name: a key of `DETECTORS`.
         device: `auto`, `cpu` or `cuda`.
         min_face_px: smallest face looked for, in pixels of the frame after shrinking.
-        max_side_px: frames are shrunk to this longer side before detection, and to twice as much where smaller faces
-            are sought; boxes are of the full frame.
+        max_side_px: frames are shrunk to this longer side before detection, and to twice as much
+            where smaller faces are sought; boxes are of the full frame.
         threads: CPU threads; None takes what the machine gives.
 
     Raises:
-        ConfigError: the name is unknown, or the detector cannot run on that device, or is not installed.
+        ConfigError: the name is unknown, or the detector cannot run on that device, or is not
+            installed.
         ModelError: the detector's networks are missing or damaged.
     """
     if name not in DETECTORS:
@@ -81,7 +86,9 @@ def load_detector(
         if name == USUAL:
             raise
         missing = f"detector '{name}' needs {error.name}, which is not installed"
-        raise ConfigError(f"{missing}; pip install 'deepkd[train]', or choose detector '{USUAL}'") from error
+        raise ConfigError(
+            f"{missing}; pip install 'deepkd[train]', or choose detector '{USUAL}'"
+        ) from error
     options = {"min_face_px": min_face_px, "max_side_px": max_side_px, "threads": threads}
     return cast(FaceDetector, load(device=device, **options))
 
@@ -99,7 +106,11 @@ def search(
     """
     faces: list[Face] = []
     for number, small in enumerate(looks(image, max_side_px)):
-        further = [face for face in find(small) if all(_shared(face.box, other.box) <= SAME for other in faces)]
+        further = [
+            face
+            for face in find(small)
+            if all(_shared(face.box, other.box) <= SAME for other in faces)
+        ]
         faces += [replace(face, is_small=number > 0) for face in further]
         if faces and not thorough:
             break
@@ -116,7 +127,8 @@ def _shared(a: tuple[float, float, float, float], b: tuple[float, float, float, 
 def looks(image: Image, max_side_px: int) -> Iterator[Image]:
     """The pictures in which to search an image, one after the other.
 
-    First the image shrunk; then, where it is larger, with twice the side, which shows faces half as large.
+    First the image shrunk; then, where it is larger, with twice the side, which shows faces half as
+    large.
     """
     yield _lit(_shrunk(image, max_side_px))
     if max(image.shape[:2]) > max_side_px:
@@ -139,7 +151,9 @@ def _lit(image: Image) -> Image:
     if mean >= DARK:
         return image
     power = max(MIN_POWER, math.log(DARK / 255) / math.log(mean / 255))
-    return np.asarray(cv2.LUT(image, np.rint(255 * (np.arange(256) / 255) ** power).astype(np.uint8)), np.uint8)
+    return np.asarray(
+        cv2.LUT(image, np.rint(255 * (np.arange(256) / 255) ** power).astype(np.uint8)), np.uint8
+    )
 
 
 def enlarged(
@@ -174,4 +188,5 @@ DETECTORS = {
     "mtcnn": "deepkd.video.mtcnn:load",
     "mtcnn-torch": "deepkd.video.mtcnn_torch:load",
 }
-"""Name -> `module:function` of its loader; a module is imported only when its detector is asked for."""
+"""Name -> `module:function` of its loader; a module is imported only when its detector is asked
+for."""

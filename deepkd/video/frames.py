@@ -22,14 +22,17 @@ MAX_PIXELS = 7680 * 4320
 """Largest frame that is decoded (8K); a larger one is refused before it fills the memory."""
 
 MAX_SAMPLES = 100_000
-"""How many moments of a video are looked at, at most: more than a day has seconds, whatever length it declares."""
+"""How many moments of a video are looked at, at most: more than a day has seconds, whatever length
+it declares."""
 
 MAX_SHIFT = 0.4
-"""How far a cheap frame may lie from the middle of its part, as a share of the part, before dearer ones are decoded."""
+"""How far a cheap frame may lie from the middle of its part, as a share of the part, before dearer
+ones are decoded."""
 
 FAR = 1 / 16
-"""How far the end of a video may lie from the declared one, as a share of its length, before the declaration is
-disbelieved: samples would go astray, and a few bytes in the header would do to escape a verdict."""
+"""How far the end of a video may lie from the declared one, as a share of its length, before the
+declaration is disbelieved: samples would go astray, and a few bytes in the header would do to
+escape a verdict."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,13 @@ class VideoInfo:
     height: int
     """Pixels, upright and square."""
     rotation_deg: int
-    """Turn that made the frames upright, mirrored ones mirrored back first, degrees counter-clockwise: 0 to 270."""
+    """Turn that made the frames upright, mirrored ones mirrored back first, degrees
+    counter-clockwise: 0 to 270."""
     fps: float
     """Mean frame rate, 0 where unknown and for a still image."""
     duration_s: float
-    """Length of the video stream, 0 for a still image; what is there, where the file declares something else."""
+    """Length of the video stream, 0 for a still image; what is there, where the file declares
+    something else."""
     codec: str
     is_image: bool
     warnings: tuple[str, ...] = ()
@@ -72,7 +77,8 @@ class Moments:
     times_s: Sequence[float]
     """The times wanted, seconds, in order; the frame nearest to each is taken."""
     part_s: float
-    """What one frame stands for, seconds: it lies as near to its time as a share of this (`MAX_SHIFT`) asks for."""
+    """What one frame stands for, seconds: it lies as near to its time as a share of this
+    (`MAX_SHIFT`) asks for."""
     left_out: int = 0
     """How many more were asked for, beyond `MAX_SAMPLES`."""
 
@@ -136,7 +142,9 @@ def reading(
         return
     with opened(path, max_pixels=max_pixels, threads=threads, stop=stop) as video:
         length_s = _length_s(path, video, stop)
-        yield _Moving(path, video, max_pixels, video.declared_s or length_s, length_s, plan(length_s))
+        yield _Moving(
+            path, video, max_pixels, video.declared_s or length_s, length_s, plan(length_s)
+        )
 
 
 def probe(path: Path, *, max_pixels: int = MAX_PIXELS) -> VideoInfo:
@@ -159,9 +167,9 @@ def read_frames(
 ) -> Iterator[Frame]:
     """At most `frames` frames, evenly spaced over the whole video; a still image gives exactly one.
 
-    The duration is cut into equal parts, and the frame nearest to the middle of each is taken among those that are
-    cheap to decode: keyframes where they lie close enough, else frames that others refer to, else all. Memory does
-    not grow with the length of the video.
+    The duration is cut into equal parts, and the frame nearest to the middle of each is taken among
+    those that are cheap to decode: keyframes where they lie close enough, else frames that others
+    refer to, else all. Memory does not grow with the length of the video.
 
     Args:
         path: a video or an image.
@@ -173,7 +181,9 @@ def read_frames(
     Raises:
         VideoError, ImageError: it cannot be opened, or not one frame decodes.
     """
-    with reading(path, evenly(lambda duration_s: frames), max_pixels=max_pixels, threads=threads) as file:
+    with reading(
+        path, evenly(lambda duration_s: frames), max_pixels=max_pixels, threads=threads
+    ) as file:
         yield from file.frames(warn)
 
 
@@ -193,7 +203,13 @@ class _Moving:
     """A `Reading` of a video, decoded once."""
 
     def __init__(
-        self, path: Path, video: Decoder, max_pixels: int, declared_s: float, length_s: float, moments: Moments
+        self,
+        path: Path,
+        video: Decoder,
+        max_pixels: int,
+        declared_s: float,
+        length_s: float,
+        moments: Moments,
     ) -> None:
         self.path, self._video, self._max_pixels = path, video, max_pixels
         self._declared_s, self._length_s, self._moments = declared_s, length_s, moments
@@ -207,10 +223,16 @@ class _Moving:
         check_size(self.path, first.picture, self._max_pixels)
         orientation = Orientation.of(first.picture, video.pixel_aspect)
         width, height = orientation.size(first.picture)
-        streams = "1 more video stream is" if video.others == 1 else f"{video.others} more video streams are"
+        streams = (
+            "1 more video stream is"
+            if video.others == 1
+            else f"{video.others} more video streams are"
+        )
         warnings = (f"{streams} not judged",) if video.others else ()
         turn = 90 * orientation.quarter_turns
-        found = VideoInfo(self.path, width, height, turn, video.fps, self._length_s, video.codec, False, warnings)
+        found = VideoInfo(
+            self.path, width, height, turn, video.fps, self._length_s, video.codec, False, warnings
+        )
         check_size(self.path, found, self._max_pixels)
         return found
 
@@ -223,7 +245,9 @@ class _Moving:
         if index < 0:
             raise _undecodable(self.path, self._video)
         if warn:
-            for sentence in _complaints(self._video, self._declared_s, self._length_s, self._moments):
+            for sentence in _complaints(
+                self._video, self._declared_s, self._length_s, self._moments
+            ):
                 warn(sentence)
 
 
@@ -260,12 +284,17 @@ def _is_far(found: Sample | None, target_s: float, part_s: float) -> bool:
     return found is None or abs(found.t_s - target_s) > MAX_SHIFT * part_s
 
 
-def _complaints(video: Decoder, declared_s: float, length_s: float, moments: Moments) -> Iterator[str]:
+def _complaints(
+    video: Decoder, declared_s: float, length_s: float, moments: Moments
+) -> Iterator[str]:
     """What was wrong with a video that still decoded."""
     if moments.left_out:
         count = len(moments.times_s)
         asked = f"the {count + moments.left_out} asked for"
-        yield f"it is looked at {count} times, every {moments.part_s:.6g} s, which is the most, instead of {asked}"
+        yield (
+            f"it is looked at {count} times, every {moments.part_s:.6g} s, which is the most,"
+            f" instead of {asked}"
+        )
     if video.damaged:
         yield f"{video.damaged} damaged pieces were left out ({video.error or 'incomplete frames'})"
     missing_s = length_s - moments.part_s - video.end_s if video.end_s is not None else 0.0
@@ -273,14 +302,17 @@ def _complaints(video: Decoder, declared_s: float, length_s: float, moments: Mom
     if end_s is not None and end_s < declared_s:
         yield f"it ends at {end_s:.1f} s of the {declared_s:.1f} s declared, and is judged on those"
     elif length_s > declared_s:
-        yield f"it goes on to {length_s:.1f} s where {declared_s:.1f} s are declared, and is judged on all of it"
+        yield (
+            f"it goes on to {length_s:.1f} s where {declared_s:.1f} s are declared, and is judged"
+            " on all of it"
+        )
 
 
 def _length_s(path: Path, video: Decoder, stop: Callable[[], bool]) -> float:
     """The length of the video stream, seconds: the declared one where that is about true, else what is there.
 
-    A whole index is believed; without one it costs a look at the end of the file, and where that shows nothing, or may
-    hide that times begin anew, a pass over it, not decoded.
+    A whole index is believed; without one it costs a look at the end of the file, and where that
+    shows nothing, or may hide that times begin anew, a pass over it, not decoded.
     """
     declared_s = video.declared_s
     if declared_s is None:

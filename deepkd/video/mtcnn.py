@@ -1,7 +1,8 @@
 """MTCNN on ONNX Runtime: facenet-pytorch's three networks and its arithmetic, without PyTorch.
 
-Zhang et al., Joint Face Detection and Alignment using Multi-task Cascaded Convolutional Networks, 2016. A small network
-searches a pyramid of shrunk images for candidates; two larger ones judge each candidate and correct its box.
+Zhang et al., Joint Face Detection and Alignment using Multi-task Cascaded Convolutional Networks,
+2016. A small network searches a pyramid of shrunk images for candidates; two larger ones judge each
+candidate and correct its box.
 """
 
 from collections.abc import Iterator
@@ -43,7 +44,9 @@ def load(*, device: str, min_face_px: int, max_side_px: int, threads: int | None
         ModelError: a network is missing or damaged.
     """
     if device == "cuda":
-        raise ConfigError("detector 'mtcnn' runs on the CPU; choose detector 'mtcnn-torch' for device 'cuda'")
+        raise ConfigError(
+            "detector 'mtcnn' runs on the CPU; choose detector 'mtcnn-torch' for device 'cuda'"
+        )
     return Mtcnn(min_face_px=min_face_px, max_side_px=max_side_px, threads=threads)
 
 
@@ -58,7 +61,9 @@ class Mtcnn:
 
     def detect(self, image: Image, *, thorough: bool = False) -> list[Face]:
         """The faces of an RGB uint8 image (H, W, 3), the largest first, as `FaceDetector` says."""
-        return search(image, self.max_side_px, lambda small: self._faces(small, image), thorough=thorough)
+        return search(
+            image, self.max_side_px, lambda small: self._faces(small, image), thorough=thorough
+        )
 
     def _faces(self, small: Image, image: Image) -> list[Face]:
         """The faces that one look at the image shows."""
@@ -108,7 +113,8 @@ def _session(name: str, threads: int | None) -> ort.InferenceSession:
     # Half of the cores: the others decode meanwhile.
     options.intra_op_num_threads = threads or max(1, min(MAX_THREADS, cores() // 2))
     options.inter_op_num_threads = 1
-    # Waiting threads would spin: four times the processor time, and slow as soon as anything else runs.
+    # Waiting threads would spin: four times the processor time, and slow as soon as anything else
+    # runs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
@@ -143,7 +149,9 @@ def _distinct(boxes: Floats, scores: Floats, overlap: float) -> Ints:
     if not len(boxes):
         return np.zeros(0, np.int64)
     # As x, y, width, height in double precision, which is what OpenCV computes with.
-    rectangles: Any = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1).astype(np.float64)
+    rectangles: Any = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1).astype(
+        np.float64
+    )
     probabilities: Any = scores
     kept = cv2.dnn.NMSBoxes(rectangles, probabilities, 0.0, overlap)
     return np.asarray(kept, np.int64).reshape(-1)
@@ -157,7 +165,10 @@ def _not_contained(boxes: Floats, scores: Floats, overlap: float) -> Ints:
     while len(order):
         best, order = order[0], order[1:]
         kept.append(best)
-        start, end = np.maximum(boxes[best, :2], boxes[order, :2]), np.minimum(boxes[best, 2:], boxes[order, 2:])
+        start, end = (
+            np.maximum(boxes[best, :2], boxes[order, :2]),
+            np.minimum(boxes[best, 2:], boxes[order, 2:]),
+        )
         shared = np.prod(np.maximum(0, end - start + 1), 1)
         order = order[shared / np.minimum(area[best], area[order]) <= overlap]
     return np.array(kept, np.int64)
@@ -193,7 +204,8 @@ def _resampled(sums: Sums, height: int, width: int) -> Floats:
 def _crops(sums: Sums, boxes: Floats, side: int) -> tuple[Floats, Floats]:
     """The boxes that lie in the image, and what is in them: (N, 4) and (N, 3, side, side).
 
-    As in the original, corners are truncated to whole pixels counted from 1, and clipped to the image.
+    As in the original, corners are truncated to whole pixels counted from 1, and clipped to the
+    image.
     """
     height, width = sums.shape[0] - 1, sums.shape[1] - 1
     whole = np.trunc(boxes).astype(np.int64)
@@ -208,7 +220,12 @@ def _crops(sums: Sums, boxes: Floats, side: int) -> tuple[Floats, Floats]:
     def above_left(y: Ints, x: Ints) -> Any:
         return corners.take((y * (width + 1))[:, :, None] + x[:, None, :], 0)
 
-    totals = above_left(bottom, right) - above_left(top, right) - above_left(bottom, left) + above_left(top, left)
+    totals = (
+        above_left(bottom, right)
+        - above_left(top, right)
+        - above_left(bottom, left)
+        + above_left(top, left)
+    )
     return boxes, _normalised(totals, (bottom - top)[:, :, None] * (right - left)[:, None, :])
 
 

@@ -31,7 +31,9 @@ class MtcnnTorch:
 
     def detect(self, image: Image, *, thorough: bool = False) -> list[Face]:
         """The faces of an RGB uint8 image (H, W, 3), the largest first, as `FaceDetector` says."""
-        return search(image, self.max_side_px, lambda small: self._faces(small, image), thorough=thorough)
+        return search(
+            image, self.max_side_px, lambda small: self._faces(small, image), thorough=thorough
+        )
 
     def _faces(self, small: Image, image: Image) -> list[Face]:
         """The faces that one look at the image shows."""
@@ -43,5 +45,7 @@ class MtcnnTorch:
         if boxes is None:
             return []
         # They come as arrays of objects.
-        corners, scores, points = (np.asarray(part, np.float32) for part in (boxes, probabilities, landmarks))
+        corners, scores, points = (
+            np.asarray(part, np.float32) for part in (boxes, probabilities, landmarks)
+        )
         return enlarged(corners, scores, points, small=small, image=image)

@@ -31,9 +31,10 @@ class Orientation:
     def of(cls, picture: VideoFrame, aspect: float) -> Orientation:
         """By the display matrix of any picture of the video, and the shape of its pixels.
 
-        The matrix takes a place (x, y) to (ax + cy, bx + dy) as a player is to show it, and mirrors where its
-        determinant is negative; FFmpeg's angle of it holds only where it does not. Not to be asked of every picture:
-        PyAV keeps one whose side data was read until garbage is collected.
+        The matrix takes a place (x, y) to (ax + cy, bx + dy) as a player is to show it, and mirrors
+        where its determinant is negative; FFmpeg's angle of it holds only where it does not. Not to
+        be asked of every picture: PyAV keeps one whose side data was read until garbage is
+        collected.
         """
         matrix: Any = picture.side_data.get("DISPLAYMATRIX")
         if matrix is None:
@@ -55,10 +56,14 @@ class Orientation:
 
         width, height = self._square_size(picture)
         image = picture.to_ndarray(format="rgb24", width=width, height=height)
-        return np.ascontiguousarray(np.rot90(np.fliplr(image) if self.is_mirrored else image, self.quarter_turns))
+        return np.ascontiguousarray(
+            np.rot90(np.fliplr(image) if self.is_mirrored else image, self.quarter_turns)
+        )
 
     def _square_size(self, picture: VideoFrame) -> tuple[int, int]:
         """Width and height once pixels are square: larger on one side, so that no detail is lost."""
         if abs(self.aspect - 1) < SQUARE:
             return picture.width, picture.height
-        return round(picture.width * max(self.aspect, 1.0)), round(picture.height / min(self.aspect, 1.0))
+        return round(picture.width * max(self.aspect, 1.0)), round(
+            picture.height / min(self.aspect, 1.0)
+        )

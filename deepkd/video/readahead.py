@@ -26,7 +26,8 @@ class ReadAhead:
         video.info
         for frame in video: ...
 
-    Decoding begins at once. At the end of the block, however it comes, the thread is ended and the file closed.
+    Decoding begins at once. At the end of the block, however it comes, the thread is ended and the
+    file closed.
     """
 
     def __init__(self, path: Path, plan: Plan, *, threads: int = 0) -> None:
@@ -45,7 +46,9 @@ class ReadAhead:
         self._items: Queue[VideoInfo | Frame | BaseException | None] = Queue(1)
         self._info: VideoInfo | None = None
         _begun.add(self)
-        self._thread = threading.Thread(target=self._read, name=f"decoding {path.name}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._read, name=f"decoding {path.name}", daemon=True
+        )
         self._thread.start()
 
     @property
@@ -102,7 +105,9 @@ class ReadAhead:
         """What the thread does: hand over the info, the frames, and at the end None, or what went wrong."""
         end = None
         try:
-            with reading(self.path, self._plan, threads=self._threads, stop=self._stop.is_set) as file:
+            with reading(
+                self.path, self._plan, threads=self._threads, stop=self._stop.is_set
+            ) as file:
                 self._items.put(file.info)
                 self._known.set()
                 self._items.maxsize = _room(file.info)

@@ -9,8 +9,8 @@ import numpy.typing as npt
 from deepkd.images import Image
 
 ALIKE = 0.6
-"""From here on two pictures show one shot. Samples of one with people and camera in motion have 0.76 and more in the
-clips measured, those on both sides of a cut to another place 0.35."""
+"""From here on two pictures show one shot. Samples of one with people and camera in motion have
+0.76 and more in the clips measured, those on both sides of a cut to another place 0.35."""
 MAX_SHOTS = 32
 """How many shots are remembered, so as to know them again."""
 _SIZE = (64, 36)
@@ -25,13 +25,16 @@ class Look(NamedTuple):
     colors: npt.NDArray[np.float32]
     """The share of each color, (128,)."""
     greys: npt.NDArray[np.float32]
-    """The pixels of the shrunk picture, of mean 0 and length 1, (2304,); zeros where all are the same."""
+    """The pixels of the shrunk picture, of mean 0 and length 1, (2304,); zeros where all are the
+    same."""
 
     @classmethod
     def of(cls, image: Image) -> "Look":
         """Of an RGB picture, uint8 (H, W, 3)."""
         every = max(1, min(image.shape[0] // (4 * _SIZE[1]), image.shape[1] // (4 * _SIZE[0])))
-        small = cv2.resize(np.ascontiguousarray(image[::every, ::every]), _SIZE, interpolation=cv2.INTER_AREA)
+        small = cv2.resize(
+            np.ascontiguousarray(image[::every, ::every]), _SIZE, interpolation=cv2.INTER_AREA
+        )
         hsv = cv2.cvtColor(small, cv2.COLOR_RGB2HSV)
         counts = cv2.calcHist([hsv], [0, 1, 2], None, _COLORS, [0, 180, 0, 256, 0, 256])
         greys = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32).ravel()
@@ -48,7 +51,8 @@ class Look(NamedTuple):
 class Shots:
     """Gives every picture the number of its shot: 0, 1, 2 ... in order of appearance.
 
-    A shot that comes back, as where an interview cuts from one person to the other and back, keeps its number.
+    A shot that comes back, as where an interview cuts from one person to the other and back, keeps
+    its number.
     """
 
     def __init__(self) -> None:

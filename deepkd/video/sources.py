@@ -50,9 +50,10 @@ class _Address(type(Path())):  # type: ignore[misc]
 def find_sources(names: Iterable[str], *, stdin: BinaryIO | None = None) -> Iterator[Source]:
     """The inputs behind the names, one after the other; nothing is opened, so nothing can hang.
 
-    A folder stands for the videos and images in it and below, in order of name, hidden ones left out. A name that
-    does not exist and has `*`, `?` or `[` is a pattern; `**` in it stands for folders of any depth. `-` reads paths
-    from `stdin`, one a line, or ended by NUL (`find -print0`).
+    A folder stands for the videos and images in it and below, in order of name, hidden ones left
+    out. A name that does not exist and has `*`, `?` or `[` is a pattern; `**` in it stands for
+    folders of any depth. `-` reads paths from `stdin`, one a line, or ended by NUL (`find
+    -print0`).
 
     Raises:
         UsageError: a name is a URL (before the first input is given).
@@ -75,14 +76,16 @@ def _listed(stdin: BinaryIO | None) -> Iterator[Source]:
         empty = False
         yield from [Source(_Address(name), URL_HINT)] if _URL.match(name) else _one(name)
     if empty:
-        yield Source(Path(STDIN), "no paths came on standard input; check the command that lists them")
+        yield Source(
+            Path(STDIN), "no paths came on standard input; check the command that lists them"
+        )
 
 
 def _names(stdin: BinaryIO) -> Iterator[str]:
     """Paths from a stream of lines, each as it comes, or of NUL-ended records; bytes that are no UTF-8 survive.
 
-    The name in a record may hold newlines, so the first lines wait for a NUL, until one names something that is there
-    or they are longer than a name can be.
+    The name in a record may hold newlines, so the first lines wait for a NUL, until one names
+    something that is there or they are longer than a name can be.
     """
     head = b""
     for line in stdin:
@@ -105,7 +108,9 @@ def _one(name: str) -> Iterator[Source]:
     if not name:
         yield Source(path, "the name is empty")
     elif "\0" in name:
-        yield Source(Path(name.replace("\0", "?")), "the name has a NUL byte, which no file can have")
+        yield Source(
+            Path(name.replace("\0", "?")), "the name has a NUL byte, which no file can have"
+        )
     elif os.path.isdir(name):
         yield from _folder(path)
     elif _GLOB.search(name) and not os.path.lexists(path):
@@ -120,7 +125,11 @@ def _problem(path: Path) -> str:
         path.stat()
     except FileNotFoundError:
         broken = path.is_symlink()
-        return "is a link to a file that does not exist" if broken else "does not exist; check the name"
+        return (
+            "is a link to a file that does not exist"
+            if broken
+            else "does not exist; check the name"
+        )
     except OSError as error:
         return f"cannot be reached ({error.strerror})"
     return ""
@@ -154,12 +163,16 @@ def _below(tops: Iterable[str]) -> Iterator[str]:
         folder = waiting.pop()
         try:
             status = os.stat(folder or os.curdir)
-            names = [entry.name for entry in os.scandir(folder or os.curdir) if os.path.isdir(entry.path)]
+            names = [
+                entry.name for entry in os.scandir(folder or os.curdir) if os.path.isdir(entry.path)
+            ]
         except OSError:
             continue
         if (status.st_dev, status.st_ino) not in seen:
             seen.add((status.st_dev, status.st_ino))
-            waiting += sorted((os.path.join(folder, n) for n in names if not n.startswith(".")), reverse=True)
+            waiting += sorted(
+                (os.path.join(folder, n) for n in names if not n.startswith(".")), reverse=True
+            )
             yield folder
 
 
@@ -178,7 +191,10 @@ def _folder(top: Path) -> Iterator[Source]:
         empty = False
         yield source
     if empty:
-        yield Source(top, "is a folder without videos or images (known by names such as .mp4, .mkv, .webm, .jpg)")
+        yield Source(
+            top,
+            "is a folder without videos or images (known by names such as .mp4, .mkv, .webm, .jpg)",
+        )
 
 
 def _walk(top: Path) -> Iterator[Source]:
@@ -206,4 +222,7 @@ def _walk(top: Path) -> Iterator[Source]:
 def _wanted(entry: "os.DirEntry[str]") -> bool:
     if entry.name.startswith("."):
         return False
-    return os.path.isdir(entry.path) or os.path.splitext(entry.name)[1].lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES
+    return (
+        os.path.isdir(entry.path)
+        or os.path.splitext(entry.name)[1].lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES
+    )

@@ -23,10 +23,12 @@ MAX_BYTES = 1 << 28
 """Largest image file that is read."""
 
 JPEG_START, JPEG_END, JPEG_INDEX = b"\xff\xd8\xff", 0xD9, b"MPF\0"
-"""How a JPEG begins, the marker that ends it, and how its list of several pictures begins (CIPA DC-007)."""
+"""How a JPEG begins, the marker that ends it, and how its list of several pictures begins (CIPA
+DC-007)."""
 
 _JPEG_SEGMENT = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")
-"""The marker of a segment with a length. Fill bytes (FF), TEM (01) and RST0 to RST7 (D0 to D7) may come before it."""
+"""The marker of a segment with a length. Fill bytes (FF), TEM (01) and RST0 to RST7 (D0 to D7) may
+come before it."""
 
 
 def check_file(path: Path) -> bytes:
@@ -56,7 +58,11 @@ def still_kind(head: bytes) -> str | None:
         return "webp" if head.startswith(b"RIFF") else None
     is_bmp = head.startswith(b"BM") and head[6:10] == bytes(4)
     starts = {JPEG_START: "jpeg", b"\x89PNG\r\n\x1a\n": "png"}
-    return "bmp" if is_bmp else next((kind for start, kind in starts.items() if head.startswith(start)), None)
+    return (
+        "bmp"
+        if is_bmp
+        else next((kind for start, kind in starts.items() if head.startswith(start)), None)
+    )
 
 
 def read_still(path: Path, *, max_pixels: int) -> Image:
@@ -68,12 +74,20 @@ def read_still(path: Path, *, max_pixels: int) -> Image:
     with path.open("rb") as file:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
-        raise ImageError(f"{path}: the image file is larger than {MAX_BYTES >> 20} MiB; save it smaller")
+        raise ImageError(
+            f"{path}: the image file is larger than {MAX_BYTES >> 20} MiB; save it smaller"
+        )
     width, height = _size(data)
     if width * height > max_pixels:
-        raise ImageError(f"{path}: {width}x{height} px is more than the limit of {max_pixels} px; save it smaller")
+        raise ImageError(
+            f"{path}: {width}x{height} px is more than the limit of {max_pixels} px; save it"
+            " smaller"
+        )
     if _is_animation(data):
-        raise ImageError(f"{path}: is an animation, and only its first picture can be read; make a GIF or MP4 of it")
+        raise ImageError(
+            f"{path}: is an animation, and only its first picture can be read; make a GIF or MP4"
+            " of it"
+        )
     image = _decoded(data) if width * height else None
     if image is None:
         raise ImageError(f"{path}: the image is cut off or damaged; copy or save it again")
@@ -109,7 +123,8 @@ def _is_animation(data: bytes) -> bool:
             return b"acTL" in takewhile(lambda kind: kind != b"IDAT", _png_chunks(data))
         case "jpeg":
             segments = list(_jpeg_segments(data))
-            # Phones put a second picture, such as what makes it brighter on some screens, behind one that says so.
+            # Phones put a second picture, such as what makes it brighter on some screens, behind
+            # one that says so.
             says_so = any(data.startswith(JPEG_INDEX, at + 2) for _, at in segments)
             return not says_so and bool(segments) and data.startswith(JPEG_START, segments[-1][1])
         case _:
@@ -154,7 +169,9 @@ def _size(data: bytes) -> tuple[int, int]:
 def _webp_size(data: bytes) -> tuple[int, int]:
     match data[12:16]:
         case b"VP8X":
-            return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+            return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(
+                data[27:30], "little"
+            )
         case b"VP8L":
             bits = int.from_bytes(data[21:25], "little")
             return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)

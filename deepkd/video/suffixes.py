@@ -1,9 +1,53 @@
 """By which endings videos and images are known in folders; a file given by its own name may have any."""
 
 VIDEO_SUFFIXES = frozenset(
-    {".264", ".265", ".3g2", ".3gp", ".asf", ".avc", ".avi", ".divx", ".f4v", ".flv", ".gif", ".h264", ".h265", ".hevc"}
-    | {".ismv", ".ivf", ".m2t", ".m2ts", ".m2v", ".m4v", ".mj2", ".mk3d", ".mkv", ".mov", ".mp4", ".mpe", ".mpeg"}
-    | {".mpg", ".mts", ".mxf", ".nut", ".obu", ".ogv", ".qt", ".rm", ".rmvb", ".ts", ".vob", ".webm", ".wmv", ".wtv"}
+    {
+        ".264",
+        ".265",
+        ".3g2",
+        ".3gp",
+        ".asf",
+        ".avc",
+        ".avi",
+        ".divx",
+        ".f4v",
+        ".flv",
+        ".gif",
+        ".h264",
+        ".h265",
+        ".hevc",
+    }
+    | {
+        ".ismv",
+        ".ivf",
+        ".m2t",
+        ".m2ts",
+        ".m2v",
+        ".m4v",
+        ".mj2",
+        ".mk3d",
+        ".mkv",
+        ".mov",
+        ".mp4",
+        ".mpe",
+        ".mpeg",
+    }
+    | {
+        ".mpg",
+        ".mts",
+        ".mxf",
+        ".nut",
+        ".obu",
+        ".ogv",
+        ".qt",
+        ".rm",
+        ".rmvb",
+        ".ts",
+        ".vob",
+        ".webm",
+        ".wmv",
+        ".wtv",
+    }
     | {".y4m"}
 )
 IMAGE_SUFFIXES = frozenset({".bmp", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".webp"})

@@ -23,17 +23,19 @@ MAX_GROWTH = 2.0
 MAX_MISSED = 3
 """Samples in a row in which it may be missed before its track ends."""
 NEW_COST = 4.0
-"""What a new track costs: more than any continuation that the limits above allow, so that none is begun needlessly."""
+"""What a new track costs: more than any continuation that the limits above allow, so that none is
+begun needlessly."""
 
 
 class Tracker:
     """Gives every face the number of its person: 0, 1, 2 ... in order of appearance.
 
-    Samples may be seconds apart, so boxes need not overlap. A face continues a track when its centre has not moved and
-    its size not changed more than the limits allow. Of all ways to continue tracks by the faces of a sample, the one
-    is taken where the faces lie nearest to where the tracks were heading, taken together: two people who pass each
-    other keep their numbers, and so do two who are moved alike by a turning camera. After a cut nobody goes on, unless
-    the shot is one that was seen before.
+    Samples may be seconds apart, so boxes need not overlap. A face continues a track when its
+    centre has not moved and its size not changed more than the limits allow. Of all ways to
+    continue tracks by the faces of a sample, the one is taken where the faces lie nearest to where
+    the tracks were heading, taken together: two people who pass each other keep their numbers, and
+    so do two who are moved alike by a turning camera. After a cut nobody goes on, unless the shot
+    is one that was seen before.
     """
 
     def __init__(self, *, max_missed: int = MAX_MISSED) -> None:
@@ -103,7 +105,10 @@ class _Track:
         elapsed = t_s - self.t_s
         if elapsed > 0:
             dx, dy = _minus(_center(box), _center(self.box))
-            self.velocity = ((self.velocity[0] + dx / elapsed) / 2, (self.velocity[1] + dy / elapsed) / 2)
+            self.velocity = (
+                (self.velocity[0] + dx / elapsed) / 2,
+                (self.velocity[1] + dy / elapsed) / 2,
+            )
         self.t_s, self.box = t_s, box
 
 
@@ -112,8 +117,13 @@ def _matched(costs: list[list[float]], tracks: Sequence[_Track]) -> list[_Track 
 
     Beside the tracks, each face has a column of its own for a new one.
     """
-    own = [[NEW_COST if place == row else math.inf for place in range(len(costs))] for row in range(len(costs))]
-    columns = cheapest_columns([to_tracks + to_new for to_tracks, to_new in zip(costs, own, strict=True)])
+    own = [
+        [NEW_COST if place == row else math.inf for place in range(len(costs))]
+        for row in range(len(costs))
+    ]
+    columns = cheapest_columns(
+        [to_tracks + to_new for to_tracks, to_new in zip(costs, own, strict=True)]
+    )
     return [tracks[column] if column < len(tracks) else None for column in columns]
 
 
@@ -128,7 +138,8 @@ def same_person(t_s: float, box: Box, later_s: float, boxes: Sequence[Box]) -> i
 def cheapest_columns(costs: list[list[float]]) -> list[int]:
     """A column for each row, no two the same, with the least total cost; there are at least as many columns as rows.
 
-    The Hungarian method: each row in turn takes the cheapest chain of moves by which the rows before make room for it.
+    The Hungarian method: each row in turn takes the cheapest chain of moves by which the rows
+        before make room for it.
     """
     if not costs:
         return []

@@ -18,7 +18,12 @@ QUICK = ("--runs", "3", "--batch", "2", "--threads", "1")
 def pair(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     large = write_scorer(folder / "large.onnx", name="large", params=1000)
-    return ["--teacher", str(large), "--student", str(write_scorer(folder / "small.onnx", name="small", params=5))]
+    return [
+        "--teacher",
+        str(large),
+        "--student",
+        str(write_scorer(folder / "small.onnx", name="small", params=5)),
+    ]
 
 
 def run(*arguments):
@@ -77,7 +82,10 @@ def test_refusals(arguments, code, words):
     ("words", "names"),
     [
         ([], ("benchmark.json.config.json", "benchmark.csv", "benchmark.png", "size-latency.png")),
-        (["--pareto", "models"], ("pareto.json.config.json", "pareto.csv", "pareto.png", "pareto.svg")),
+        (
+            ["--pareto", "models"],
+            ("pareto.json.config.json", "pareto.csv", "pareto.png", "pareto.svg"),
+        ),
     ],
     ids=["pair", "pareto"],
 )
@@ -88,7 +96,9 @@ def test_no_file_in_out_is_replaced_unasked(words, names, tmp_path):
         (folder / name).write_text("mine")
         result = run(*words, *QUICK, "--out", folder)
         assert result.exit_code == 1 and "exists already" in " ".join(result.stderr.split())
-        assert [path.name for path in folder.iterdir()] == [name] and (folder / name).read_text() == "mine"
+        assert [path.name for path in folder.iterdir()] == [name] and (
+            folder / name
+        ).read_text() == "mine"
 
 
 def test_figures_are_kept_where_plots_cannot_be_drawn(pair, tmp_path, monkeypatch):
@@ -105,9 +115,18 @@ def test_figures_are_kept_where_plots_cannot_be_drawn(pair, tmp_path, monkeypatc
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--split", "val"), "split=val: for AUC on labelled crops, which takes --data; give it, or leave out --split"),
+        (
+            ("--split", "val"),
+            (
+                "split=val: for AUC on labelled crops, which takes --data; give it, or leave out"
+                " --split"
+            ),
+        ),
         (("--limit", "9", "--allow-training-data"), "leave out --limit, --allow-training-data"),
-        (("--frames", "4"), "frames=4: for timing a clip, which takes --video; give it, or leave out --frames"),
+        (
+            ("--frames", "4"),
+            "frames=4: for timing a clip, which takes --video; give it, or leave out --frames",
+        ),
         (("--video-runs", "9", "--data", "crops"), "leave out --video-runs"),
         (("--pareto", "models", "--split", "val"), "which takes --data"),
     ],

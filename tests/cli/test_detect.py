@@ -37,9 +37,13 @@ def run(*arguments: str, env: dict[str, str] | None = None):
     return CliRunner().invoke(app, ["detect", *arguments], env=env)
 
 
-def start(*arguments: str, code: str = "from deepkd.cli.app import main; main()", **options) -> "subprocess.Popen[str]":
+def start(
+    *arguments: str, code: str = "from deepkd.cli.app import main; main()", **options
+) -> "subprocess.Popen[str]":
     words = [sys.executable, "-c", code, "detect", *arguments]
-    return subprocess.Popen(words, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+    return subprocess.Popen(
+        words, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
+    )
 
 
 @pytest.mark.parametrize(
@@ -60,17 +64,30 @@ def test_exit_codes(tally: dict[str, int], fail_on_fake: bool, code: int):
 
 
 def test_choices_come_from_the_registries():
-    choices = {name: item.metadata.get("choices") for name, item in DetectConfig.__dataclass_fields__.items()}
+    choices = {
+        name: item.metadata.get("choices")
+        for name, item in DetectConfig.__dataclass_fields__.items()
+    }
     assert choices["rule"] == tuple(RULES)
     assert choices["format"] == tuple(REPORTS)
     assert choices["detector"] == tuple(DETECTORS)
 
 
 def test_a_cold_process_prints_one_document_and_never_meets_torch(model: str, forged: str):
-    heavy = {"torch", "torchvision", "timm", "facenet_pytorch", "sklearn", "matplotlib", "pandas", "scipy", "jinja2"}
+    heavy = {
+        "torch",
+        "torchvision",
+        "timm",
+        "facenet_pytorch",
+        "sklearn",
+        "matplotlib",
+        "pandas",
+        "scipy",
+        "jinja2",
+    }
     code = (
-        "import sys\nfrom deepkd.cli.app import main\n"
-        f"try: main()\nfinally: print('HEAVY', sorted({heavy} & sys.modules.keys()), file=sys.stderr)"
+        "import sys\nfrom deepkd.cli.app import main\ntry: main()\nfinally: print('HEAVY',"
+        f" sorted({heavy} & sys.modules.keys()), file=sys.stderr)"
     )
     process = start(forged, "--model", model, "--format", "json", code=code)
     out, err = process.communicate()
@@ -100,7 +117,9 @@ def on_a_terminal(*arguments: str) -> str:
     """What a terminal gets to see that standard output and standard error share."""
     screen, terminal = os.openpty()
     words = [sys.executable, "-m", "deepkd", "detect", *arguments]
-    process = subprocess.Popen(words, cwd=ROOT, stdout=terminal, stderr=terminal, env=os.environ | {"TERM": "xterm"})
+    process = subprocess.Popen(
+        words, cwd=ROOT, stdout=terminal, stderr=terminal, env=os.environ | {"TERM": "xterm"}
+    )
     os.close(terminal)
     seen = bytearray()
     with suppress(OSError):  # how Linux says that nobody is left who writes
@@ -113,7 +132,9 @@ def on_a_terminal(*arguments: str) -> str:
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="no terminals to be had here")
 @pytest.mark.parametrize("format", REPORTS)
-def test_no_bar_runs_into_what_is_streamed_to_the_same_terminal(format: str, model: str, media: Media):
+def test_no_bar_runs_into_what_is_streamed_to_the_same_terminal(
+    format: str, model: str, media: Media
+):
     stills = [str(media.still(f"{number}.jpg")) for number in range(2)]
     seen = on_a_terminal(*stills, "--model", model, "--format", format)
     assert seen.count("REAL") >= 2
@@ -125,7 +146,9 @@ def test_settings_come_from_file_environment_and_flags(model: str, forged: str, 
     config.write_text(f'[detect]\nmodel = "{model}"\nformat = "jsonl"\nframes = 2\n')
 
     def frames(*flags: str, env: dict[str, str] | None = None) -> int:
-        return json.loads(run(forged, "--config", str(config), *flags, env=env).stdout)["frames_sampled"]
+        return json.loads(run(forged, "--config", str(config), *flags, env=env).stdout)[
+            "frames_sampled"
+        ]
 
     assert frames() == 2
     assert frames(env={"DEEPKD_DETECT_FRAMES": "3"}) == 3
@@ -140,9 +163,15 @@ def test_a_report_beside_the_answer(suffix: str, model: str, media: Media):
     assert "REAL" in out.read_text() and "REAL" in result.stdout
     saved = json.loads(out.with_name(f"{out.name}.config.json").read_text())
     assert (saved["command"], saved["model"]) == ("detect", model)
-    assert sorted(path.name for path in out.parent.iterdir()) == [f"report.{suffix}", f"report.{suffix}.config.json"]
+    assert sorted(path.name for path in out.parent.iterdir()) == [
+        f"report.{suffix}",
+        f"report.{suffix}.config.json",
+    ]
     assert run(str(media.still()), "--model", model, "--report", str(out)).exit_code == 1
-    assert run(str(media.still()), "--model", model, "--report", str(out), "--overwrite").exit_code == 0
+    assert (
+        run(str(media.still()), "--model", model, "--report", str(out), "--overwrite").exit_code
+        == 0
+    )
 
 
 def test_other_settings_are_not_replaced_unasked(model: str, media: Media):
@@ -151,7 +180,10 @@ def test_other_settings_are_not_replaced_unasked(model: str, media: Media):
     words = [str(media.still()), "--model", model, "--report", str(media.path("r.html"))]
     result = run(*words)
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "r.html.config.json: exists already; choose another name or add --overwrite" in result.stderr
+    assert (
+        "r.html.config.json: exists already; choose another name or add --overwrite"
+        in result.stderr
+    )
     assert settings.read_text() == "of another report" and not media.path("r.html").exists()
     assert run(*words, "--overwrite").exit_code == 0
     assert json.loads(settings.read_text())["command"] == "detect"
@@ -190,7 +222,11 @@ def test_interrupted_while_drawing_no_film_is_named(model: str, forged: str, tmp
     assert (process.returncode, err) == (130, "interrupted; what was finished is kept\n")
     assert json.loads(out)["verdict"] == json.loads(report.read_text())["verdict"] == "FAKE"
     assert film.read_bytes() == b"the film of last time"
-    assert {path.name for path in tmp_path.iterdir()} == {"marked.webm", "report.jsonl", "report.jsonl.config.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "marked.webm",
+        "report.jsonl",
+        "report.jsonl.config.json",
+    }
 
 
 SLOW_JUDGE = """
@@ -204,7 +240,9 @@ from deepkd.cli.start import main; main()
 """
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_interrupted_before_drawing_no_film_is_missed(
     number: signal.Signals, code: int, model: str, forged: str, tmp_path: Path
 ):
@@ -217,7 +255,9 @@ def test_interrupted_before_drawing_no_film_is_missed(
     assert not film.exists()
 
 
-def test_drawing_has_the_same_time_as_judging(model: str, forged: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_drawing_has_the_same_time_as_judging(
+    model: str, forged: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     def endlessly(verdict, out, *, limit_s):
         out.touch()
         raise OutputError(f"{limit_s} s are over")
@@ -227,26 +267,42 @@ def test_drawing_has_the_same_time_as_judging(model: str, forged: str, tmp_path:
     result = run(forged, "--model", model, "--save-video", str(film), "--timeout", "77")
     assert (result.exit_code, result.stderr) == (1, "error: 77.0 s are over\n")
     assert result.stdout.startswith("FAKE") and not list(tmp_path.iterdir())
-    asked = run(forged, "--model", model, "--save-video", str(film), "--timeout", "77", "--fail-on-fake")
+    asked = run(
+        forged, "--model", model, "--save-video", str(film), "--timeout", "77", "--fail-on-fake"
+    )
     assert (asked.exit_code, asked.stderr) == (4, "error: 77.0 s are over\n")
 
 
-def test_a_report_is_kept_where_no_film_can_be_drawn(model: str, media: Media, monkeypatch: pytest.MonkeyPatch):
+def test_a_report_is_kept_where_no_film_can_be_drawn(
+    model: str, media: Media, monkeypatch: pytest.MonkeyPatch
+):
     def never(verdict, out, *, limit_s):
         raise OutputError("the disk is full")
 
     monkeypatch.setattr("deepkd.report.video.write_video", never)
     report, film = media.path("out/report.jsonl"), media.path("out/marked.webm")
-    result = run(str(media.clip()), "--model", model, "--report", str(report), "--save-video", str(film))
+    result = run(
+        str(media.clip()), "--model", model, "--report", str(report), "--save-video", str(film)
+    )
     assert result.exit_code == 1 and "the disk is full" in result.stderr
     assert json.loads(report.read_text())["verdict"] == "REAL"
     assert not film.exists()
 
 
 @pytest.mark.parametrize("name", ["empty.mp4", "gone.mp4"])
-def test_what_cannot_be_drawn_since_it_cannot_be_read_has_a_verdict(name: str, model: str, media: Media):
+def test_what_cannot_be_drawn_since_it_cannot_be_read_has_a_verdict(
+    name: str, model: str, media: Media
+):
     media.junk("empty.mp4", size=0)
-    result = run(str(media.path(name)), "--model", model, "--save-video", str(media.path("v.webm")), "--format", "json")
+    result = run(
+        str(media.path(name)),
+        "--model",
+        model,
+        "--save-video",
+        str(media.path("v.webm")),
+        "--format",
+        "json",
+    )
     assert result.exit_code == 1 and json.loads(result.stdout)["videos"][0]["verdict"] == "ERROR"
 
 
@@ -271,7 +327,14 @@ def test_an_input_is_never_written_over(way: str, option: str, name: str, model:
     elif way == "hard link":
         out.hardlink_to(evidence)
     before = given.read_bytes()
-    words = ["-" if way == "standard input" else str(given), "--model", model, option, str(out), "--overwrite"]
+    words = [
+        "-" if way == "standard input" else str(given),
+        "--model",
+        model,
+        option,
+        str(out),
+        "--overwrite",
+    ]
     result = CliRunner().invoke(app, ["detect", *words], input=f"{given}\n")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "is one of the inputs, which are only read" in result.stderr
@@ -281,7 +344,9 @@ def test_an_input_is_never_written_over(way: str, option: str, name: str, model:
 def test_settings_beside_a_report_are_no_input_either(model: str, media: Media):
     evidence = media.still("still.jpg").rename(media.path("r.html.config.json"))
     before = evidence.read_bytes()
-    result = run(str(evidence), "--model", model, "--report", str(media.path("r.html")), "--overwrite")
+    result = run(
+        str(evidence), "--model", model, "--report", str(media.path("r.html")), "--overwrite"
+    )
     assert result.exit_code == 1 and "r.html.config.json: is one of the inputs" in result.stderr
     assert evidence.read_bytes() == before
 
@@ -297,7 +362,9 @@ def test_interrupted_what_is_done_stays(model: str, media: Media):
     for number in range(1, 400):
         media.path(f"{number}.jpg").hardlink_to(still)
     report = media.path("report.html")
-    process = start(str(media.folder), "--model", model, "--format", "jsonl", "--report", str(report))
+    process = start(
+        str(media.folder), "--model", model, "--format", "jsonl", "--report", str(report)
+    )
     first = process.stdout.readline()
     process.send_signal(signal.SIGINT)
     out, err = process.communicate()
@@ -321,7 +388,17 @@ def test_a_reader_that_leaves_ends_it_quietly(model: str, media: Media):
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
 def test_a_full_disk_is_named(model: str, media: Media):
-    words = [sys.executable, "-m", "deepkd", "detect", str(media.still()), "--model", model, "--format", "json"]
+    words = [
+        sys.executable,
+        "-m",
+        "deepkd",
+        "detect",
+        str(media.still()),
+        "--model",
+        model,
+        "--format",
+        "json",
+    ]
     with open("/dev/full", "w") as full:
         process = subprocess.run(words, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
     assert process.returncode == 1
@@ -330,8 +407,13 @@ def test_a_full_disk_is_named(model: str, media: Media):
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
 @pytest.mark.parametrize("format", REPORTS)
-def test_a_report_in_a_file_is_whole_though_standard_output_takes_nothing(format: str, model: str, media: Media):
-    stills, report = [str(media.still(f"{number}.jpg")) for number in range(2)], media.path("report.json")
+def test_a_report_in_a_file_is_whole_though_standard_output_takes_nothing(
+    format: str, model: str, media: Media
+):
+    stills, report = (
+        [str(media.still(f"{number}.jpg")) for number in range(2)],
+        media.path("report.json"),
+    )
     words = [*stills, "--model", model, "--format", format, "--report", str(report), "-q"]
     with open("/dev/full", "w") as full:
         process = subprocess.run(
@@ -348,7 +430,16 @@ def test_a_report_in_a_file_outlives_the_reader_of_standard_output(model: str, m
     for number in range(1, 20):
         media.path(f"{number}.jpg").hardlink_to(still)
     report = media.path("report.jsonl")
-    words = [str(media.folder), "--model", model, "--format", "jsonl", "-q", "--report", str(report)]
+    words = [
+        str(media.folder),
+        "--model",
+        model,
+        "--format",
+        "jsonl",
+        "-q",
+        "--report",
+        str(report),
+    ]
     with start(*words) as process:
         process.stdout.readline()
         process.stdout.close()
@@ -358,7 +449,19 @@ def test_a_report_in_a_file_outlives_the_reader_of_standard_output(model: str, m
 
 
 def test_a_page_is_in_the_encoding_that_it_declares(model: str, media: Media):
-    words = [sys.executable, "-m", "deepkd", "detect", str(media.still()), "--model", model, "--format", "html"]
-    process = subprocess.run(words, cwd=ROOT, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "cp1252"})
+    words = [
+        sys.executable,
+        "-m",
+        "deepkd",
+        "detect",
+        str(media.still()),
+        "--model",
+        model,
+        "--format",
+        "html",
+    ]
+    process = subprocess.run(
+        words, cwd=ROOT, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "cp1252"}
+    )
     assert process.returncode == 0
     assert "\u25cf" in process.stdout.decode("utf-8")

@@ -44,7 +44,9 @@ def test_json_is_one_document(model, data):
     assert document["schema"] == "deepkd.evaluate/1"
     (only,) = document["models"]
     assert (only["name"], only["crops"]["rows"], only["crops"]["real"]) == ("green", 10, 5)
-    assert only["crops"]["auc"]["low"] <= only["crops"]["auc"]["value"] <= only["crops"]["auc"]["high"]
+    assert (
+        only["crops"]["auc"]["low"] <= only["crops"]["auc"]["value"] <= only["crops"]["auc"]["high"]
+    )
 
 
 def test_table_shows_models_side_by_side(model, data):
@@ -59,7 +61,16 @@ def test_csv_has_a_line_per_figure(model, data):
     result = run(model, "--data", data, *ALL, "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(result.stdout)))
     assert [row["figure"] for row in rows] == [
-        *("auc", "average_precision", "log_loss", "eer", "accuracy", "ece", "ece_even", "fpr_at_95_tpr"),
+        *(
+            "auc",
+            "average_precision",
+            "log_loss",
+            "eer",
+            "accuracy",
+            "ece",
+            "ece_even",
+            "fpr_at_95_tpr",
+        ),
         *("false_alarms", "detected", "inconclusive", "precision"),
     ]
     assert {row["level"] for row in rows} == {"crops"}
@@ -71,12 +82,19 @@ def test_one_class_is_null_and_a_dash(model, data, tmp_path):
     kept = [index[0], *(line for line in index if ",FAKE," in line)]
     alone = write_crops(tmp_path / "alone", families=5)
     (alone / "index.csv").write_text("\n".join(kept))
-    crops = json.loads(run(model, "--data", alone, *ALL, "--format", "json").stdout)["models"][0]["crops"]
-    assert [crops[name]["value"] for name in ("auc", "average_precision", "eer", "fpr_at_95_tpr")] == [None] * 4
+    crops = json.loads(run(model, "--data", alone, *ALL, "--format", "json").stdout)["models"][0][
+        "crops"
+    ]
+    assert [
+        crops[name]["value"] for name in ("auc", "average_precision", "eer", "fpr_at_95_tpr")
+    ] == [None] * 4
     assert crops["log_loss"]["value"] > 0
     table = run(model, "--data", alone, *ALL, "--plots", tmp_path / "plots")
     assert table.exit_code == 0, table.stderr
-    assert sorted(path.name for path in (tmp_path / "plots").glob("*.png")) == ["reliability.png", "scores.png"]
+    assert sorted(path.name for path in (tmp_path / "plots").glob("*.png")) == [
+        "reliability.png",
+        "scores.png",
+    ]
 
 
 def test_scores_and_plots_lie_beside_their_settings(model, data, tmp_path):
@@ -87,7 +105,13 @@ def test_scores_and_plots_lie_beside_their_settings(model, data, tmp_path):
     assert len(scores.read_text().splitlines()) == 11
     assert json.loads((tmp_path / "deep" / "scores.csv.config.json").read_text())["split"] == "all"
     names = sorted(path.name for path in plots.iterdir())
-    assert names == ["plots.config.json", "precision-recall.png", "reliability.png", "roc.png", "scores.png"]
+    assert names == [
+        "plots.config.json",
+        "precision-recall.png",
+        "reliability.png",
+        "roc.png",
+        "scores.png",
+    ]
     again = run(model, "--data", data, *ALL, "--scores", scores)
     assert again.exit_code == 1
     assert "--overwrite" in again.stderr
@@ -108,7 +132,9 @@ def test_other_settings_are_not_replaced_unasked(model, data, tmp_path):
 
 def test_a_file_of_settings_is_overruled_by_flags(model, data, tmp_path):
     settings = tmp_path / "settings.toml"
-    settings.write_text(f'[evaluate]\ndata = "{data}"\nsplit = "none"\nformat = "json"\nresamples = 0\n')
+    settings.write_text(
+        f'[evaluate]\ndata = "{data}"\nsplit = "none"\nformat = "json"\nresamples = 0\n'
+    )
     result = run(model, "--config", settings, "--split", "train")
     assert result.exit_code == 0, result.stderr
     document = json.loads(result.stdout)
@@ -127,9 +153,21 @@ def test_a_file_of_settings_is_overruled_by_flags(model, data, tmp_path):
         (("{data}/none.onnx", "--data", "{data}"), 1, "none.onnx"),
         (("{data}/index.csv", "--data", "{data}"), 1, "unknown kind of model"),
         (("{model}", "--data", "{data}", "--scores", "{data}"), 1, "is a folder"),
-        (("{model}", "--data", "{data}", "--scores", "{data}/index.csv", "--overwrite"), 1, "is one of the inputs"),
-        (("{model}", "--data", "{data}", "--features", "{model}", "--overwrite"), 2, "ends in .png; give --features"),
-        (("{model}", "--data", "{data}", "--scores", "{model}", "--overwrite"), 1, "is one of the inputs"),
+        (
+            ("{model}", "--data", "{data}", "--scores", "{data}/index.csv", "--overwrite"),
+            1,
+            "is one of the inputs",
+        ),
+        (
+            ("{model}", "--data", "{data}", "--features", "{model}", "--overwrite"),
+            2,
+            "ends in .png; give --features",
+        ),
+        (
+            ("{model}", "--data", "{data}", "--scores", "{model}", "--overwrite"),
+            1,
+            "is one of the inputs",
+        ),
     ],
 )
 def test_refusals(arguments, code, words, model, data):
@@ -141,14 +179,29 @@ def test_refusals(arguments, code, words, model, data):
 
 def test_damage_is_reported_kept_and_drawn(model, data, tmp_path):
     out = tmp_path / "out"
-    command = (model, "--data", data, *ALL, "--perturb", "jpeg,downscale", "--resamples", 20, "--out", out)
+    command = (
+        model,
+        "--data",
+        data,
+        *ALL,
+        "--perturb",
+        "jpeg,downscale",
+        "--resamples",
+        20,
+        "--out",
+        out,
+    )
     result = run(*command)
     assert result.exit_code == 0, result.stderr
     assert "green on damaged crops" in result.stdout and "JPEG, quality 90 to 10" in result.stdout
     document = json.loads((out / "evaluation.json").read_text())
     conditions = document["models"][0]["robustness"]
-    assert [condition["perturbation"] for condition in conditions] == ["jpeg"] * 5 + ["downscale"] * 2
-    levels = {row["level"] for row in csv.DictReader(io.StringIO((out / "evaluation.csv").read_text()))}
+    assert [condition["perturbation"] for condition in conditions] == ["jpeg"] * 5 + [
+        "downscale"
+    ] * 2
+    levels = {
+        row["level"] for row in csv.DictReader(io.StringIO((out / "evaluation.csv").read_text()))
+    }
     assert levels == {"crops", *(f"perturbed:jpeg:{q}" for q in (90, 70, 50, 30, 10)),
                       "perturbed:downscale:0.5", "perturbed:downscale:0.25"}  # fmt: skip
     names = sorted(path.name for path in out.iterdir())
@@ -189,7 +242,10 @@ def test_models_are_known_by_their_weights_whatever_they_are_called(data, tmp_pa
     words = ("--data", data, *ALL, "--resamples", 0, "--out", tmp_path / "out")
     assert run(first, *words).exit_code == 0
     refused = run(second, *words)
-    assert refused.exit_code == 1 and "evaluation.json: has figures of green; name them again" in refused.stderr
+    assert (
+        refused.exit_code == 1
+        and "evaluation.json: has figures of green; name them again" in refused.stderr
+    )
     assert run(first, second, *words).exit_code == 0, "now it is green (one)"
     models = json.loads((tmp_path / "out" / "evaluation.json").read_text())["models"]
     assert [model["sha256"] for model in models] == [sha256_of(first), sha256_of(second)]
@@ -200,7 +256,17 @@ def test_figures_are_kept_where_a_plot_cannot_be_drawn(model, data, tmp_path, mo
         raise OutputError("no such font")
 
     monkeypatch.setattr("deepkd.report.plots.draw_evaluation", fail)
-    words = ("--data", data, *ALL, "--resamples", 0, "--out", tmp_path / "out", "--plots", tmp_path / "plots")
+    words = (
+        "--data",
+        data,
+        *ALL,
+        "--resamples",
+        0,
+        "--out",
+        tmp_path / "out",
+        "--plots",
+        tmp_path / "plots",
+    )
     assert run(model, *words).exit_code == 1
     assert (tmp_path / "out" / "evaluation.json").exists()
 
@@ -209,15 +275,32 @@ def test_figures_of_other_models_are_not_replaced_unasked(model, data, tmp_path)
     assert run(model, "--data", data, *ALL, "--resamples", 0, "--out", tmp_path).exit_code == 0
     before = (tmp_path / "evaluation.json").read_bytes()
     result = run("deepkd-pico", "--data", data, *ALL, "--resamples", 0, "--out", tmp_path)
-    assert result.exit_code == 1 and "evaluation.json: has figures of green; name them again" in result.stderr
+    assert (
+        result.exit_code == 1
+        and "evaluation.json: has figures of green; name them again" in result.stderr
+    )
     assert (tmp_path / "evaluation.json").read_bytes() == before
-    assert run(model, "deepkd-pico", "--data", data, *ALL, "--resamples", 0, "--out", tmp_path).exit_code == 0
-    assert run(model, "--data", data, *ALL, "--resamples", 0, "--out", tmp_path, "--overwrite").exit_code == 0
+    assert (
+        run(
+            model, "deepkd-pico", "--data", data, *ALL, "--resamples", 0, "--out", tmp_path
+        ).exit_code
+        == 0
+    )
+    assert (
+        run(
+            model, "--data", data, *ALL, "--resamples", 0, "--out", tmp_path, "--overwrite"
+        ).exit_code
+        == 0
+    )
 
 
-def test_a_folder_begun_with_other_data_is_refused_before_anything_is_scored(model, data, tmp_path, monkeypatch):
+def test_a_folder_begun_with_other_data_is_refused_before_anything_is_scored(
+    model, data, tmp_path, monkeypatch
+):
     assert run(model, "--data", data, *ALL, "--resamples", 0, "--out", tmp_path).exit_code == 0
-    monkeypatch.setattr("deepkd.evaluation.evaluate.logits_of", lambda *_, **__: pytest.fail("it was scored"))
+    monkeypatch.setattr(
+        "deepkd.evaluation.evaluate.logits_of", lambda *_, **__: pytest.fail("it was scored")
+    )
     result = run(model, "--data", data, *ALL, "--resamples", 0, "--out", tmp_path, "--seed", 1)
     assert result.exit_code == 1 and "other data or settings" in result.stderr
 
@@ -238,21 +321,40 @@ def test_scores_of_other_pictures_or_other_damage_are_not_taken(model, tmp_path,
 
 def test_single_levels_keep_their_place(model, data, tmp_path):
     result = run(
-        model, "--data", data, *ALL, "--perturb", "jpeg:10,downscale:0.5", "--out", tmp_path, "--format", "json"
+        model,
+        "--data",
+        data,
+        *ALL,
+        "--perturb",
+        "jpeg:10,downscale:0.5",
+        "--out",
+        tmp_path,
+        "--format",
+        "json",
     )
     (found,) = json.loads(result.stdout)["models"]
     steps = [(one["perturbation"], one["level"], one["severity"]) for one in found["robustness"]]
     assert steps == [("jpeg", 10, 5), ("downscale", 0.5, 1)]
     columns = [list(column.cells) for column in robustness_table(found).columns]
     assert [bool(jpeg) for jpeg, _ in columns] == [True, True, False, False, False, False, True]
-    assert [bool(smaller) for _, smaller in columns] == [True, False, True, False, False, False, False]
+    assert [bool(smaller) for _, smaller in columns] == [
+        True,
+        False,
+        True,
+        False,
+        False,
+        False,
+        False,
+    ]
     assert (tmp_path / "robustness.png").stat().st_size > 0
     wrong = run(model, "--data", data, *ALL, "--perturb", "jpeg:11")
     assert wrong.exit_code == 2 and "no level '11'; choose from 90, 70, 50, 30, 10" in wrong.stderr
 
 
 def test_the_table_fits_80_columns(model, data):
-    document = json.loads(run(model, model, "--data", data, *ALL, "--perturb", "all", "--format", "json").stdout)
+    document = json.loads(
+        run(model, model, "--data", data, *ALL, "--perturb", "all", "--format", "json").stdout
+    )
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(evaluation_table(document | {"data": "crops"}))
     rows = console.export_text().splitlines()
@@ -280,11 +382,18 @@ def test_videos_that_failed_are_named_and_end_with_3(model, clips, monkeypatch):
     assert some.exit_code == 3, some.stderr
     assert [one["unjudged"] for one in json.loads(some.stdout)["models"]] == [{"ERROR": 2}] * 2
     failed = [line for line in some.stderr.splitlines() if line.startswith("failed: ")]
-    assert len(failed) == 2 and failed[0].startswith(f"failed: {clips}/junk.mp4: ") and "/j\\nunk.mp4: " in failed[1]
+    assert (
+        len(failed) == 2
+        and failed[0].startswith(f"failed: {clips}/junk.mp4: ")
+        and "/j\\nunk.mp4: " in failed[1]
+    )
     monkeypatch.setattr("deepkd.cli.progress.NAMED", 1)
     assert "failed: 1 more" in run(model, "--data", clips / "all.csv", *command).stderr.splitlines()
     none = run(model, "--data", clips / "broken.csv", *command)
-    assert (none.exit_code, none.stdout) == (1, "") and "none of the 2 videos could be judged" in none.stderr
+    assert (none.exit_code, none.stdout) == (
+        1,
+        "",
+    ) and "none of the 2 videos could be judged" in none.stderr
 
 
 def test_videos_that_fail_once_they_are_damaged_end_with_3(model, clips, monkeypatch):
@@ -295,7 +404,18 @@ def test_videos_that_fail_once_they_are_damaged_end_with_3(model, clips, monkeyp
         return ("ERROR", None, "broken") if broken else judged(self, source, model, alter)
 
     monkeypatch.setattr(Panel, "_judge", breaking)
-    command = (model, "--data", clips / "sound.csv", *ALL, "--frames", 4, "--resamples", 0, "--perturb", "jpeg:10")
+    command = (
+        model,
+        "--data",
+        clips / "sound.csv",
+        *ALL,
+        "--frames",
+        4,
+        "--resamples",
+        0,
+        "--perturb",
+        "jpeg:10",
+    )
     result = run(*command)
     assert result.exit_code == 3 and "failed: 1 more under jpeg 10" in result.stderr.splitlines()
 
@@ -305,9 +425,14 @@ def test_training_data_is_refused_or_named(data, tmp_path):
     trained = write_scorer(tmp_path / "trained.onnx", recipe=record)
     result = run(trained, "--data", data, *ALL)
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "green was trained on 3 of these 5 originals" in result.stderr and "--allow-training-data" in result.stderr
+    assert (
+        "green was trained on 3 of these 5 originals" in result.stderr
+        and "--allow-training-data" in result.stderr
+    )
     allowed = run(trained, "--data", data, *ALL, "--allow-training-data")
-    assert allowed.exit_code == 0 and "green was TRAINED on 60.0% of these originals" in allowed.stdout
+    assert (
+        allowed.exit_code == 0 and "green was TRAINED on 60.0% of these originals" in allowed.stdout
+    )
     clean = run(trained, "--data", data)
     assert clean.exit_code == 0 and "TRAINED" not in clean.stdout and "warning" not in clean.stderr
 

@@ -20,24 +20,43 @@ def clips(shared_media: Media) -> Path:
     small = {"seconds": 0.4, "size": (160, 120), "face_share": 0.6}
     shared_media.clip("cli/real/a.mp4", **small)  # type: ignore[arg-type]
     shared_media.clip("cli/fake/a.mp4", forged=True, **small)  # type: ignore[arg-type]
-    return shared_media.clip("cli/real/noise.mp4", faces=(), seconds=0.4, size=(160, 120)).parents[1]
+    return shared_media.clip("cli/real/noise.mp4", faces=(), seconds=0.4, size=(160, 120)).parents[
+        1
+    ]
 
 
 def rows(output: str) -> dict[str, list[str]]:
     """label -> numbers of the table."""
     lines = (line.split() for line in output.splitlines())
-    return {words[0]: words[1:] for words in lines if words and words[0] in ("REAL", "FAKE", "none", "label")}
+    return {
+        words[0]: words[1:]
+        for words in lines
+        if words and words[0] in ("REAL", "FAKE", "none", "label")
+    }
 
 
 def test_the_table_says_what_was_found(clips: Path, tmp_path: Path) -> None:
     result = deepkd(clips, "--out", tmp_path / "out", *QUICK, "--val-share", 0, "--test-share", 0)
     assert result.exit_code == 0
     table = rows(result.stdout)
-    assert table["label"] == ["clips", "with", "faces", "no", "face", "failed", "crops", "train", "val", "test"]
+    assert table["label"] == [
+        "clips",
+        "with",
+        "faces",
+        "no",
+        "face",
+        "failed",
+        "crops",
+        "train",
+        "val",
+        "test",
+    ]
     assert table["REAL"] == ["2", "1", "1", "0", "2", "2", "0", "0"]
     assert table["FAKE"] == ["1", "1", "0", "0", "2", "2", "0", "0"]
     assert "4 crops of 3 clips" in result.stdout and "index.csv" in result.stdout
-    assert "no face: real/noise.mp4: no face of 40 px or more in 2 frames of 160x120" in result.stdout
+    assert (
+        "no face: real/noise.mp4: no face of 40 px or more in 2 frames of 160x120" in result.stdout
+    )
     assert "extract: 3/3 clips" in result.stderr and "extract:" not in result.stdout
 
 
@@ -45,14 +64,25 @@ def test_resume_tells_what_was_done_before(clips: Path, tmp_path: Path) -> None:
     arguments = (clips / "real", "--out", tmp_path / "out", *QUICK)
     assert deepkd(*arguments).exit_code == 0
     refused = deepkd(*arguments)
-    assert refused.exit_code == 1 and "--resume" in refused.stderr and "--overwrite" in refused.stderr
+    assert (
+        refused.exit_code == 1 and "--resume" in refused.stderr and "--overwrite" in refused.stderr
+    )
     assert "2 clips, 2 of them finished before" in deepkd(*arguments, "--resume").stdout
 
 
 def test_unlabelled_clips_have_no_split_and_no_warning(clips: Path, tmp_path: Path) -> None:
     (tmp_path / "x.mp4").write_bytes((clips / "real/a.mp4").read_bytes())
     result = deepkd(tmp_path / "x.mp4", "--out", tmp_path / "out", *QUICK)
-    assert result.exit_code == 0 and rows(result.stdout)["none"] == ["1", "1", "0", "0", "2", "0", "0", "0"]
+    assert result.exit_code == 0 and rows(result.stdout)["none"] == [
+        "1",
+        "1",
+        "0",
+        "0",
+        "2",
+        "0",
+        "0",
+        "0",
+    ]
     assert "warning" not in result.stderr
 
 
@@ -90,7 +120,11 @@ EXITS = [
     (["{tmp}/junk.mp4"], 1, ""),
     (["{tmp}/junk.mp4", "{clips}/real/a.mp4"], 3, ""),
     (["https://example.org/a.mp4"], 2, "download it first"),
-    (["{clips}", "--margin", "0.3", "--crop-rule", "tight"], 2, "--margin 0.3 and --crop-rule tight contradict"),
+    (
+        ["{clips}", "--margin", "0.3", "--crop-rule", "tight"],
+        2,
+        "--margin 0.3 and --crop-rule tight contradict",
+    ),
     (["{clips}", "--dataset", "dfcd"], 2, "unknown dataset 'dfcd'; choose from auto"),
     (["{clips}", "--dataset", "celeb-df"], 1, "give the Celeb-DF folder"),
     (["{clips}", "--resume", "--overwrite"], 2, "contradict"),
@@ -100,7 +134,9 @@ EXITS = [
 
 
 @pytest.mark.parametrize(("arguments", "code", "message"), EXITS)
-def test_exit_codes(clips: Path, tmp_path: Path, media: Media, arguments: list[str], code: int, message: str) -> None:
+def test_exit_codes(
+    clips: Path, tmp_path: Path, media: Media, arguments: list[str], code: int, message: str
+) -> None:
     media.junk()
     names = [argument.format(tmp=tmp_path, clips=clips) for argument in arguments]
     result = deepkd(*names, "--out", tmp_path / "out", *QUICK)

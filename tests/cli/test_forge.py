@@ -20,7 +20,9 @@ def run(*arguments):
 def test_forgeries_go_straight_into_evaluate(kind, listing, tmp_path):
     source = Media(tmp_path).still("a.png")
     out = tmp_path / "out"
-    result = run("forge", source, "--out", out, "--kind", kind, *SMALL, "--val-share", 0, "--test-share", 0)
+    result = run(
+        "forge", source, "--out", out, "--kind", kind, *SMALL, "--val-share", 0, "--test-share", 0
+    )
     assert result.exit_code == 0, result.stderr
     assert f"1 real and 1 forged {kind}: {out}" in result.stdout
     assert json.loads((out / "forge.json").read_text())["method"] == "self-blend"
@@ -29,7 +31,10 @@ def test_forgeries_go_straight_into_evaluate(kind, listing, tmp_path):
     result = run("evaluate", model, "--data", out / listing, *options)
     assert result.exit_code == 0, result.stderr
     found = json.loads(result.stdout)["models"][0]
-    assert (found[kind if kind == "crops" else "videos"]["rows"], list(found["methods"])) == (2, ["self-blend"])
+    assert (found[kind if kind == "crops" else "videos"]["rows"], list(found["methods"])) == (
+        2,
+        ["self-blend"],
+    )
 
 
 @pytest.mark.parametrize(
@@ -42,7 +47,9 @@ def test_forgeries_go_straight_into_evaluate(kind, listing, tmp_path):
     ],
 )
 def test_refusals(arguments, code, words, tmp_path):
-    result = run("forge", Media(tmp_path).still("a.png"), "--out", tmp_path / "out", *SMALL, *arguments)
+    result = run(
+        "forge", Media(tmp_path).still("a.png"), "--out", tmp_path / "out", *SMALL, *arguments
+    )
     assert result.exit_code == code, result.stderr
     assert words in result.stderr and not result.stdout
 

@@ -16,7 +16,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     yield now
 
 
-def test_what_was_done_before_does_not_make_a_run_seem_faster(clock: list[float], capsys: pytest.CaptureFixture[str]):
+def test_what_was_done_before_does_not_make_a_run_seem_faster(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+):
     with progress.progress("train", "steps") as show:
         for at, done in ((112.0, 1201), (120.0, 1205), (132.0, 1211), (162.0, 1400)):
             clock[0] = at
@@ -36,10 +38,15 @@ def test_one_report_alone_has_no_speed(clock: list[float], capsys: pytest.Captur
 
 def test_a_path_that_was_written_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]):
     progress.wrote(Path("o:smile:[red]" + 90 * "x" + " y\n\x1b[1m.onnx"), " (7 bytes)")
-    assert capsys.readouterr() == ("", "wrote o:smile:[red]" + 90 * "x" + " y\\n\\x1b[1m.onnx (7 bytes)\n")
+    assert capsys.readouterr() == (
+        "",
+        "wrote o:smile:[red]" + 90 * "x" + " y\\n\\x1b[1m.onnx (7 bytes)\n",
+    )
 
 
-def test_a_training_names_its_folder_as_it_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def test_a_training_names_its_folder_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     monkeypatch.setattr("deepkd.report.plots.draw_training", lambda metrics, picture: None)
     with following(Path(":smile:"), "train"):
         pass

@@ -17,7 +17,11 @@ ROOT = Path(__file__).parents[2]
 
 
 def words(media: Media, *flags: str) -> list[str]:
-    tinted_clip(media.path("clip.mp4"), seconds=0.4), media.path("notes.toml").touch(), media.path("clips.mp4").mkdir()
+    (
+        tinted_clip(media.path("clip.mp4"), seconds=0.4),
+        media.path("notes.toml").touch(),
+        media.path("clips.mp4").mkdir(),
+    )
     return [word.format(folder=media.folder) for word in flags]
 
 
@@ -25,7 +29,17 @@ def words(media: Media, *flags: str) -> list[str]:
     ("flags", "found"),
     [
         (["detect", "{folder}/clip.mp4"], True),
-        (["detect", "--config", "{folder}/notes.toml", "{folder}/gone.mp4", "{folder}/clip.mp4", "-q"], True),
+        (
+            [
+                "detect",
+                "--config",
+                "{folder}/notes.toml",
+                "{folder}/gone.mp4",
+                "{folder}/clip.mp4",
+                "-q",
+            ],
+            True,
+        ),
         (["detect", "{folder}/clips.mp4", "{folder}/notes.toml"], False),
         (["detect", "{folder}/clip.mp4", "--help"], False),
         (["extract", "{folder}/clip.mp4"], False),
@@ -38,11 +52,14 @@ def test_what_is_begun(flags: list[str], found: bool, media: Media):
     assert (video is not None) == found
     if video:
         with video:
-            assert 0 < len(list(video)) <= 16 and video.info.duration_s == pytest.approx(0.4, abs=0.05)
+            assert 0 < len(list(video)) <= 16 and video.info.duration_s == pytest.approx(
+                0.4, abs=0.05
+            )
 
 
 @pytest.mark.parametrize(
-    ("name", "settings"), [("other.mp4", {}), (None, {}), ("clip.mp4", {"frames": 3}), ("clip.mp4", {"every_s": 0.1})]
+    ("name", "settings"),
+    [("other.mp4", {}), (None, {}), ("clip.mp4", {"frames": 3}), ("clip.mp4", {"every_s": 0.1})],
 )
 def test_what_was_begun_for_nothing_is_ended(name: str | None, settings: dict, media: Media):
     before = threading.active_count()
@@ -53,12 +70,19 @@ def test_what_was_begun_for_nothing_is_ended(name: str | None, settings: dict, m
 
 
 def test_decoding_waits_neither_for_numpy_nor_for_imports():
-    loaded = "import sys, deepkd.video.readahead; print(sorted({'numpy', 'cv2', 'typer'} & sys.modules.keys()))"
-    done = subprocess.run([sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = (
+        "import sys, deepkd.video.readahead; print(sorted({'numpy', 'cv2', 'typer'} &"
+        " sys.modules.keys()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"
 
 
-def test_imports_wait_for_the_first_frame_and_for_what_went_wrong(media: Media, monkeypatch: pytest.MonkeyPatch):
+def test_imports_wait_for_the_first_frame_and_for_what_went_wrong(
+    media: Media, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(start, "FIRST_S", 60.0)
     start._begin(words(media, "detect", "{folder}/clip.mp4"))
     assert not start._early[0]._items.empty()
@@ -70,13 +94,25 @@ def test_imports_wait_for_the_first_frame_and_for_what_went_wrong(media: Media, 
 
 
 def test_a_verdict_for_a_program_loads_nothing_that_draws_or_checks_tables(media: Media):
-    model, clip = write_scorer(media.path("green.onnx")), tinted_clip(media.path("clip.mp4"), seconds=0.4)
-    code = (
-        "import sys; from deepkd.cli.start import main\n"
-        "try: main()\n"
-        "finally: print(sorted({'rich', 'pydantic', 'tomllib', 'jinja2'} & sys.modules.keys()), file=sys.stderr)"
+    model, clip = (
+        write_scorer(media.path("green.onnx")),
+        tinted_clip(media.path("clip.mp4"), seconds=0.4),
     )
-    command = [sys.executable, "-c", code, "detect", str(clip), "--model", str(model), "--format", "json"]
+    code = (
+        "import sys; from deepkd.cli.start import main\ntry: main()\nfinally: print(sorted({'rich',"
+        " 'pydantic', 'tomllib', 'jinja2'} & sys.modules.keys()), file=sys.stderr)"
+    )
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "detect",
+        str(clip),
+        "--model",
+        str(model),
+        "--format",
+        "json",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
 
@@ -97,9 +133,15 @@ def test_the_program_says_what_its_options_ask_for(media: Media):
     wrong = media.clip("first.mp4", faces=(), seconds=0.3)
     clip = tinted_clip(media.path("clip.mp4"), seconds=0.4)
     command = ["detect", "--save-video", str(wrong), "--overwrite", str(clip), "--model", model]
-    done = subprocess.run([sys.executable, "-m", "deepkd", *command], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 2 and "give a name that ends in .webm" in done.stderr and not done.stdout
+    done = subprocess.run(
+        [sys.executable, "-m", "deepkd", *command], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (
+        done.returncode == 2 and "give a name that ends in .webm" in done.stderr and not done.stdout
+    )
     command = ["detect", str(clip), "--model", model, "--format", "jsonl", "--frames", "2"]
-    done = subprocess.run([sys.executable, "-m", "deepkd", *command], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "deepkd", *command], cwd=ROOT, capture_output=True, text=True
+    )
     answer = json.loads(done.stdout)
     assert (answer["verdict"], answer["frames_sampled"], done.stderr) == ("FAKE", 2, "")

@@ -23,9 +23,15 @@ from deepkd.settings.detect import DetectConfig
 from deepkd.settings.evaluation import BenchmarkConfig, EvaluateConfig
 
 
-def test_a_pruned_checkpoint_is_exported_detects_is_evaluated_and_benchmarked(tmp_path: Path) -> None:
+def test_a_pruned_checkpoint_is_exported_detects_is_evaluated_and_benchmarked(
+    tmp_path: Path,
+) -> None:
     whole = random_model("pico")
-    data, run, onnx = write_crops(tmp_path / "crops", tint=40), tmp_path / "run", tmp_path / "pruned.onnx"
+    data, run, onnx = (
+        write_crops(tmp_path / "crops", tint=40),
+        tmp_path / "run",
+        tmp_path / "pruned.onnx",
+    )
     wanted = round(0.7 * whole.params)
     prune_in_steps(whole, data, run, PruneConfig(params=wanted, samples=8), follow=following)
     pruned = load_checkpoint(run)
@@ -35,14 +41,21 @@ def test_a_pruned_checkpoint_is_exported_detects_is_evaluated_and_benchmarked(tm
     config = DetectConfig(model=str(onnx), frames=3)
     bench = Bench.load(config)
     verdict = detect(clip, bench.scorer, bench.detector, config)
-    assert verdict.verdict in (Label.REAL, Label.FAKE, Label.INCONCLUSIVE) and verdict.score is not None
+    assert (
+        verdict.verdict in (Label.REAL, Label.FAKE, Label.INCONCLUSIVE)
+        and verdict.score is not None
+    )
     assert len(verdict.tracks[0].frames) == 3
     assert bench.scorer.params == pruned.params <= wanted < whole.params
 
     judged = evaluate([pruned, Scorer.load(onnx)], load_crops(data), EvaluateConfig(resamples=0))
     areas = [one.crops.auc.value for one in judged]
-    document = benchmark(BenchmarkConfig(runs=3, batch=2, threads=1, data=data, split="all"), [str(run), str(onnx)])
+    document = benchmark(
+        BenchmarkConfig(runs=3, batch=2, threads=1, data=data, split="all"), [str(run), str(onnx)]
+    )
     assert {row["params"] for row in document["models"]} == {pruned.params}
-    assert [row["auc"] for row in document["models"] if row["auc"] is not None] == pytest.approx(areas, abs=1e-6)
+    assert [row["auc"] for row in document["models"] if row["auc"] is not None] == pytest.approx(
+        areas, abs=1e-6
+    )
     crops = list(np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8))
     np.testing.assert_allclose(Scorer.load(onnx).logits(crops), pruned.logits(crops), atol=1e-4)

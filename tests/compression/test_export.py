@@ -36,17 +36,27 @@ def trained(name: str = "pico", format: InputFormat | None = None) -> TorchModel
             parameter.data.add_(0.1 * torch.randn_like(parameter))
     nn.init.normal_(model.module.classifier.weight)
     model.trained = True
-    model.metadata = {"calibration": {"temperature": 1.7, "bias": -0.2}, "thresholds": {"real": 0.2, "fake": 0.9}}
+    model.metadata = {
+        "calibration": {"temperature": 1.7, "bias": -0.2},
+        "thresholds": {"real": 0.2, "fake": 0.9},
+    }
     return model
 
 
 @pytest.mark.parametrize("format", [None, PUBLISHED_FORMAT], ids=["usual", "published"])
 @pytest.mark.parametrize("count", [1, 5])
-def test_logits_and_metadata_survive(tmp_path: Path, format: InputFormat | None, count: int) -> None:
+def test_logits_and_metadata_survive(
+    tmp_path: Path, format: InputFormat | None, count: int
+) -> None:
     model = trained(format=format)
     scorer = Scorer.load(export_onnx(model, tmp_path / "m.onnx"))
     np.testing.assert_allclose(scorer.logits(CROPS[:count]), model.logits(CROPS[:count]), atol=1e-4)
-    assert (scorer.name, scorer.params, scorer.macs, scorer.format) == ("pico", model.params, model.macs, model.format)
+    assert (scorer.name, scorer.params, scorer.macs, scorer.format) == (
+        "pico",
+        model.params,
+        model.macs,
+        model.format,
+    )
     assert (scorer.calibration, scorer.thresholds) == (model.calibration, model.thresholds)
     calibrated = model.calibration.probability(model.logits(CROPS[:1]))
     np.testing.assert_allclose(scorer.probabilities(CROPS[:1]), calibrated, rtol=1e-3)
@@ -68,7 +78,13 @@ def test_an_export_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.parametrize(
     ("confidence", "shift", "refused"),
-    [(0, 5e-5, False), (0, 2e-4, True), (0, float("nan"), True), (1000, 0.05, False), (1000, 0.2, True)],
+    [
+        (0, 5e-5, False),
+        (0, 2e-4, True),
+        (0, float("nan"), True),
+        (1000, 0.05, False),
+        (1000, 0.2, True),
+    ],
 )
 def test_a_written_file_whose_logits_moved_is_refused(
     confidence: float, shift: float, refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -80,7 +96,11 @@ def test_a_written_file_whose_logits_moved_is_refused(
 
     def spoil(graph: onnx.ModelProto, metadata: dict, out: Path) -> None:
         bias = next(one for one in graph.graph.initializer if one.name.endswith("classifier.bias"))
-        bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + np.float32(shift), bias.name))
+        bias.CopyFrom(
+            onnx.numpy_helper.from_array(
+                onnx.numpy_helper.to_array(bias) + np.float32(shift), bias.name
+            )
+        )
         save(graph, metadata, out)
 
     monkeypatch.setattr(export, "save_described", spoil)
@@ -129,16 +149,24 @@ class Untraceable(Resampled):
     ],
 )
 def test_what_torch_cannot_export_is_a_sentence_and_prints_nothing(
-    format: str, network: type[nn.Module], reason: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    format: str,
+    network: type[nn.Module],
+    reason: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     model = trained()
     model.module = network()
-    with pytest.raises(ModelError, match=rf"^pico: cannot be exported as \w+ \({reason}\); train it with another"):
+    with pytest.raises(
+        ModelError, match=rf"^pico: cannot be exported as \w+ \({reason}\); train it with another"
+    ):
         export.FORMATS[format](model, tmp_path / "m")
     assert capfd.readouterr() == ("", "") and not list(tmp_path.iterdir())
 
 
-def test_an_export_takes_no_standard_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_export_takes_no_standard_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def closed(_: int) -> int:
         raise OSError(errno.EBADF, "Bad file descriptor")
 
@@ -194,7 +222,10 @@ def test_a_file_with_one_other_byte_is_refused(variant: str, tmp_path: Path) -> 
     weights = max(graph.graph.initializer, key=lambda tensor: len(tensor.raw_data)).raw_data
     content[content.index(weights) + len(weights) // 2] ^= 1
     path.write_bytes(content)
-    with pytest.raises(ModelError, match="damaged: not the bytes that were exported; export it again or copy it again"):
+    with pytest.raises(
+        ModelError,
+        match="damaged: not the bytes that were exported; export it again or copy it again",
+    ):
         Scorer.load(path)
     path.write_bytes(sealed(content))
     assert Scorer.load(path).metadata[SEAL_KEY] == seal_of(path.read_bytes())
@@ -204,7 +235,11 @@ def test_a_seal_by_hand_and_files_that_have_none(tmp_path: Path) -> None:
     zeros = b'a{"content_sha256": "' + b"0" * 64 + b'"}b'
     digest = hashlib.sha256(zeros).hexdigest()
     assert seal_of(zeros) == seal_of(sealed(zeros)) == digest
-    assert sealed(zeros) == b'a{"content_sha256": "' + digest.encode() + b'"}b' == sealed(sealed(zeros))
+    assert (
+        sealed(zeros)
+        == b'a{"content_sha256": "' + digest.encode() + b'"}b'
+        == sealed(sealed(zeros))
+    )
     assert seal_of(b"an older file") is None and sealed(b"an older file") == b"an older file"
     assert SEAL_KEY not in Scorer.load(write_scorer(tmp_path / "older.onnx")).metadata
 
@@ -236,7 +271,9 @@ def test_a_model_of_another_build_has_no_evidence(tmp_path: Path) -> None:
     assert not Scorer.load(export_onnx(model, tmp_path / "m.onnx")).has_evidence
 
 
-@pytest.mark.parametrize(("name", "located"), [("resnet10t", True), ("mobilenetv3_small_050", False)])
+@pytest.mark.parametrize(
+    ("name", "located"), [("resnet10t", True), ("mobilenetv3_small_050", False)]
+)
 def test_other_classifiers(name: str, located: bool, tmp_path: Path) -> None:
     model = build_model(name, image_size=64)
     nn.init.normal_(model.module.get_classifier().weight)
@@ -273,7 +310,9 @@ def test_torchscript_gives_the_same_logits_and_says_what_it_is(tmp_path: Path) -
     assert InputFormat.from_dict(json.loads(said[METADATA_KEY])["input"]) == model.format
 
 
-def test_torchscript_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torchscript_that_differs_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(export, "TOLERANCE", -1.0)
     with pytest.raises(ModelError, match="export refused: TorchScript's logits"):
         export.export_torchscript(trained(), tmp_path / "m.pt")

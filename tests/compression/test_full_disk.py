@@ -19,7 +19,18 @@ LARGEST = 50_000
 """Bytes that a file may have: less than the smallest student's."""
 COMMANDS = {
     "torchscript": ["export", "run.safetensors", "--out", "big.pt", "--format", "torchscript"],
-    "quantize": ["quantize", "run.onnx", "--data", "crops", "--out", "big.onnx", "--samples", "2", "--runs", "3"],
+    "quantize": [
+        "quantize",
+        "run.onnx",
+        "--data",
+        "crops",
+        "--out",
+        "big.onnx",
+        "--samples",
+        "2",
+        "--runs",
+        "3",
+    ],
 }
 
 
@@ -45,11 +56,16 @@ def test_a_full_disk_is_named_and_nothing_is_left(name: str, tmp_path: Path) -> 
 def files(folder: Path) -> list[Path]:
     """All files but those that libraries keep among the temporary ones."""
     found = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
-    return sorted(path for path in found if path.parts[0] != "tmp" or path.parts[1].startswith("deepkd-"))
+    return sorted(
+        path for path in found if path.parts[0] != "tmp" or path.parts[1].startswith("deepkd-")
+    )
 
 
 def test_only_errors_of_the_folder_are_about_the_folder(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"temporary files cannot be written.*TMPDIR"), scratch() as folder:
+    with (
+        pytest.raises(OutputError, match=r"temporary files cannot be written.*TMPDIR"),
+        scratch() as folder,
+    ):
         (folder / "missing" / "file").write_bytes(b"")
     assert not folder.exists()
     with pytest.raises(FileNotFoundError), scratch():

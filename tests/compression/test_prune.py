@@ -45,7 +45,11 @@ def test_every_criterion_reaches_the_target_in_blocks_and_loads_again(
     target = Target(params=model.params // 2, macs=round(0.7 * model.macs))
     pruned = prune(model, importance, target)
     assert 0.85 < target.excess(pruned.params, pruned.macs) <= 1
-    shrunk = {name: width for name, width in widths_of(pruned.module).items() if width != widths_of(model.module)[name]}
+    shrunk = {
+        name: width
+        for name, width in widths_of(pruned.module).items()
+        if width != widths_of(model.module)[name]
+    }
     assert shrunk
     assert all(width[0] % BLOCK == 0 or width[0] == 1 for width in shrunk.values())
     again = load_checkpoint(save_model(pruned, tmp_path / "pruned.safetensors"))
@@ -60,7 +64,11 @@ def test_what_does_nothing_goes_first_and_is_not_missed() -> None:
     model = random_model()
     silent = []
     for name, layer in model.module.named_modules():
-        if isinstance(layer, nn.BatchNorm2d) and name.endswith("bn2") and layer.num_features >= 4 * BLOCK:
+        if (
+            isinstance(layer, nn.BatchNorm2d)
+            and name.endswith("bn2")
+            and layer.num_features >= 4 * BLOCK
+        ):
             layer.weight.data[3 : 3 + BLOCK] = 0
             layer.bias.data[3 : 3 + BLOCK] = 0
             silent.append(name)
@@ -83,7 +91,9 @@ def test_taylor_is_the_papers_formula() -> None:
             return self.head(self.norm(self.conv(views)).relu().mean((2, 3)))  # type: ignore[no-any-return]
 
     torch.manual_seed(1)
-    tiny = TorchModel("tiny", "tiny", Tiny().eval(), InputFormat(size=8, mean=(0.0,) * 3, std=(1.0,) * 3))
+    tiny = TorchModel(
+        "tiny", "tiny", Tiny().eval(), InputFormat(size=8, mean=(0.0,) * 3, std=(1.0,) * 3)
+    )
     crops = torch.randint(0, 256, (2, 8, 8, 3), dtype=torch.uint8)
     labels = torch.tensor([0.0, 1.0])
     found = taylor(tiny, iter([(crops, labels)]))["norm"]
@@ -110,20 +120,29 @@ def test_feature_maps_do_not_outlive_their_batch() -> None:
 
 
 @pytest.mark.parametrize(("seeds", "alike"), [((3, 3), True), ((3, 4), False)])
-def test_the_seed_alone_says_what_goes_at_random(seeds: tuple[int, int], alike: bool, tmp_path: Path) -> None:
+def test_the_seed_alone_says_what_goes_at_random(
+    seeds: tuple[int, int], alike: bool, tmp_path: Path
+) -> None:
     data, model = write_crops(tmp_path / "crops"), random_model("pico")
     hashes = set()
     for turn, seed in enumerate(seeds):
         torch.manual_seed(turn)  # says nothing
         config = PruneConfig(params=120_000, samples=4, criterion="random", seed=seed)
-        hashes.add(gradual.prune_in_steps(model, data, tmp_path / str(turn), config, follow=following).sha256)
+        hashes.add(
+            gradual.prune_in_steps(
+                model, data, tmp_path / str(turn), config, follow=following
+            ).sha256
+        )
     assert (len(hashes) == 1) == alike
 
 
 def test_the_penalty_takes_what_is_dear_first(model: TorchModel) -> None:
     importance = taylor(model, iter(samples(model)))
     target = Target(params=round(0.8 * model.params))
-    plain, thrifty = prune(model, importance, target), prune(model, importance, target, penalty=10.0)
+    plain, thrifty = (
+        prune(model, importance, target),
+        prune(model, importance, target, penalty=10.0),
+    )
     assert thrifty.macs < plain.macs
 
 
@@ -143,13 +162,21 @@ def test_a_channel_costs_what_the_layers_on_its_side_lose_with_it() -> None:
             return self.head(maps.mean((2, 3)))  # type: ignore[no-any-return]
 
     model = TorchModel("bottleneck", "bottleneck", Bottleneck().eval(), InputFormat(size=16))
-    importance = CRITERIA["bn-scale"](model, iter(()))  # all the same, so that the penalty alone decides
-    lost = {"one": 3 + 64, "two": 16 + 9 + 16, "four": 64}  # multiply-accumulates of a channel, at each place
+    importance = CRITERIA["bn-scale"](
+        model, iter(())
+    )  # all the same, so that the penalty alone decides
+    lost = {
+        "one": 3 + 64,
+        "two": 16 + 9 + 16,
+        "four": 64,
+    }  # multiply-accumulates of a channel, at each place
     pruned, taken = model, []
     for _ in range(3):
         before = {name: pruned.module.get_submodule(name).num_features for name in lost}
         pruned = prune(model, importance, Target(macs=pruned.macs - 1), penalty=1e6)
-        taken += [name for name in lost if pruned.module.get_submodule(name).num_features < before[name]]
+        taken += [
+            name for name in lost if pruned.module.get_submodule(name).num_features < before[name]
+        ]
     assert taken == ["one", "four", "two"] == sorted(lost, key=lambda name: -lost[name])
 
 
@@ -162,9 +189,14 @@ def test_a_latency_is_reached_and_not_by_more_than_needed() -> None:
     small = Target(params=model.params // 3)
     both, _ = prune_to_latency(model, importance, small, limit, measure=milliseconds)
     assert both.params <= model.params // 3
-    same, taken = prune_to_latency(model, importance, Target(), 2 * milliseconds(model), measure=milliseconds)
+    same, taken = prune_to_latency(
+        model, importance, Target(), 2 * milliseconds(model), measure=milliseconds
+    )
     assert (same.params, taken) == (model.params, milliseconds(model))
-    with pytest.raises(ConfigError, match=r"latency_ms=0.001: cannot be reached by pruning pico; the fastest took \d"):
+    with pytest.raises(
+        ConfigError,
+        match=r"latency_ms=0.001: cannot be reached by pruning pico; the fastest took \d",
+    ):
         prune_to_latency(model, importance, Target(), 0.001, measure=milliseconds)
 
 
@@ -189,7 +221,9 @@ def pruned_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Searches of one network for a latency prune it once to each target, which is what takes their time."""
     known: dict[Target, TorchModel] = {}
 
-    def remembering(model: TorchModel, importance: Importance, target: Target, **more: float) -> TorchModel:
+    def remembering(
+        model: TorchModel, importance: Importance, target: Target, **more: float
+    ) -> TorchModel:
         if target not in known:
             known[target] = prune(model, importance, target, **more)
         return known[target]
@@ -207,21 +241,32 @@ def test_what_was_fast_by_luck_gives_way_to_the_next_smaller() -> None:
         clock = Clock(*unlucky)
         pruned, taken = prune_to_latency(model, importance, Target(), limit, measure=clock)
         assert taken == milliseconds(pruned) <= limit
-        assert clock.again == sorted(clock.again, reverse=True) and len(clock.again) == len(unlucky) + 1
+        assert (
+            clock.again == sorted(clock.again, reverse=True)
+            and len(clock.again) == len(unlucky) + 1
+        )
         sizes.append(pruned.macs)
     assert sizes[0] > sizes[1] > sizes[2]
-    with pytest.raises(ConfigError, match=r"the fastest took [\d.]+ ms, but longer when timed again"):
+    with pytest.raises(
+        ConfigError, match=r"the fastest took [\d.]+ ms, but longer when timed again"
+    ):
         prune_to_latency(model, importance, Target(), limit, measure=Clock(*range(9)))
     whole = Clock(0)
-    pruned, _ = prune_to_latency(model, importance, Target(), 1.2 * milliseconds(model), measure=whole)
+    pruned, _ = prune_to_latency(
+        model, importance, Target(), 1.2 * milliseconds(model), measure=whole
+    )
     assert pruned.macs < model.macs and whole.again[0] == model.macs
 
 
-def test_a_search_times_a_network_once_and_again_before_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_times_a_network_once_and_again_before_it_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     model = random_model("pico")
     small = prune(model, CRITERIA["bn-scale"](model, iter(())), Target(macs=model.macs // 2))
 
-    def coarse(model: TorchModel, importance: Importance, target: Target, **more: float) -> TorchModel:
+    def coarse(
+        model: TorchModel, importance: Importance, target: Target, **more: float
+    ) -> TorchModel:
         return small if target.macs is not None and target.macs < 0.75 * model.macs else model
 
     timed: list[int] = []
@@ -232,7 +277,10 @@ def test_a_search_times_a_network_once_and_again_before_it_is_taken(monkeypatch:
 
     monkeypatch.setattr(latency, "prune", coarse)
     limit = (milliseconds(small) + milliseconds(model)) / 2
-    assert prune_to_latency(model, {}, Target(), limit, measure=measure) == (small, milliseconds(small))
+    assert prune_to_latency(model, {}, Target(), limit, measure=measure) == (
+        small,
+        milliseconds(small),
+    )
     assert timed == [model.macs, small.macs, small.macs]
 
 
@@ -242,15 +290,21 @@ def test_the_clock_is_that_of_the_exported_network() -> None:
 
 def test_what_cannot_be_reached_is_said(model: TorchModel) -> None:
     importance = CRITERIA["bn-scale"](model, iter(()))
-    with pytest.raises(ConfigError, match=r"cannot be reached by pruning: at the least, nano has [\d,]+ parameters"):
+    with pytest.raises(
+        ConfigError, match=r"cannot be reached by pruning: at the least, nano has [\d,]+ parameters"
+    ):
         prune(model, importance, Target(params=100))
     nothing: Importance = {}
     with pytest.raises(ModelError, match="no channels that can be pruned"):
         prune(model, nothing, Target(params=100))
 
 
-@pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 2, 3, 1)], ids=["channels first", "patches first"])
-def test_flattened_channels_are_pruned_only_where_the_graph_finds_them(order: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(
+    "order", [(0, 1, 2, 3), (0, 2, 3, 1)], ids=["channels first", "patches first"]
+)
+def test_flattened_channels_are_pruned_only_where_the_graph_finds_them(
+    order: tuple[int, ...],
+) -> None:
     class Flat(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -272,7 +326,10 @@ def test_flattened_channels_are_pruned_only_where_the_graph_finds_them(order: tu
     pruned = prune(model, importance, Target(params=model.params - (700 if order[1] == 1 else 400)))
     np.testing.assert_allclose(pruned.logits(crops), model.logits(crops), atol=1e-4)
     followed = order[1] == 1
-    assert (pruned.module.two.num_features, pruned.module.one.num_features) == (16 if followed else 24, 16)
+    assert (pruned.module.two.num_features, pruned.module.one.num_features) == (
+        16 if followed else 24,
+        16,
+    )
 
 
 class Grouped(nn.Module):
@@ -282,7 +339,10 @@ class Grouped(nn.Module):
         super().__init__()
         self.stem, self.one = nn.Conv2d(3, 24, 3), nn.BatchNorm2d(24)
         self.deep, self.two = nn.Conv2d(24, 24, 1), nn.BatchNorm2d(24)
-        self.grouped, self.three = nn.Conv2d(24, 24 * multiple, 3, groups=groups), nn.BatchNorm2d(24 * multiple)
+        self.grouped, self.three = (
+            nn.Conv2d(24, 24 * multiple, 3, groups=groups),
+            nn.BatchNorm2d(24 * multiple),
+        )
         self.head = nn.Linear(24 * multiple, 1)
 
     def forward(self, views: Tensor) -> Tensor:
@@ -295,7 +355,9 @@ class Grouped(nn.Module):
     [(3, 1, (8, 24, 24)), (24, 2, (8, 24, 48)), (24, 1, (8, 8, 8)), (1, 1, (8, 8, 8))],
     ids=["groups", "several filters a channel", "depthwise", "plain"],
 )
-def test_convolutions_in_groups_keep_their_widths(groups: int, multiple: int, left: tuple[int, ...]) -> None:
+def test_convolutions_in_groups_keep_their_widths(
+    groups: int, multiple: int, left: tuple[int, ...]
+) -> None:
     torch.manual_seed(1)
     network = Grouped(groups=groups, multiple=multiple).eval()
     for norm in (network.one, network.two, network.three):
@@ -306,7 +368,10 @@ def test_convolutions_in_groups_keep_their_widths(groups: int, multiple: int, le
         prune(model, importance, Target(params=1))
     least = int(str(found.value).split(" parameters")[0].split()[-1].replace(",", ""))
     pruned = prune(model, importance, Target(params=least))
-    assert tuple(pruned.module.get_submodule(name).num_features for name in ("one", "two", "three")) == left
+    assert (
+        tuple(pruned.module.get_submodule(name).num_features for name in ("one", "two", "three"))
+        == left
+    )
     again = Grouped(groups=groups, multiple=multiple).eval()
     resize(again, widths_of(pruned.module))
     again.load_state_dict(pruned.module.state_dict())
@@ -314,13 +379,18 @@ def test_convolutions_in_groups_keep_their_widths(groups: int, multiple: int, le
     rebuilt = TorchModel("grouped", "grouped", again, model.format)
     np.testing.assert_array_equal(rebuilt.logits(crops), pruned.logits(crops))
     if groups == 3:
-        with pytest.raises(ModelError, match=r"no channels that can be pruned; it needs .* not in groups of channels"):
+        with pytest.raises(
+            ModelError,
+            match=r"no channels that can be pruned; it needs .* not in groups of channels",
+        ):
             prune(model, {"two": importance["two"], "three": importance["three"]}, Target(params=1))
 
 
 def test_widths_of_another_network_are_refused() -> None:
     network = build_model("pico", image_size=64).module
-    with pytest.raises(ModelError, match="widths of a layer 'nowhere', which this architecture lacks"):
+    with pytest.raises(
+        ModelError, match="widths of a layer 'nowhere', which this architecture lacks"
+    ):
         resize(network, {"nowhere": (8, 8)})
 
 
@@ -334,7 +404,11 @@ def test_multiply_accumulates_of_no_layer_count() -> None:
     class Attending(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.conv, self.norm, self.head = nn.Conv2d(3, 16, 3, bias=False), nn.BatchNorm2d(16), nn.Linear(16, 1)
+            self.conv, self.norm, self.head = (
+                nn.Conv2d(3, 16, 3, bias=False),
+                nn.BatchNorm2d(16),
+                nn.Linear(16, 1),
+            )
 
         def forward(self, views: Tensor) -> Tensor:
             pixels = views.flatten(2)
@@ -342,7 +416,9 @@ def test_multiply_accumulates_of_no_layer_count() -> None:
             return self.head(self.norm(self.conv(views)).mean((2, 3))) + attended[:, None]  # type: ignore[no-any-return]
 
     attending = TorchModel("attending", "attending", Attending().eval(), InputFormat(size=16))
-    pruned = prune(attending, CRITERIA["bn-scale"](attending, iter(())), Target(macs=attending.macs - 1))
+    pruned = prune(
+        attending, CRITERIA["bn-scale"](attending, iter(())), Target(macs=attending.macs - 1)
+    )
     assert pruned.macs < attending.macs
 
 
@@ -367,7 +443,9 @@ class Joined(nn.Module):
 
 
 @pytest.mark.parametrize(("form", "left"), [("joined", (8, 8)), ("added", (32, 16))])
-def test_joined_channels_are_pruned_only_where_the_graph_follows_them(form: str, left: tuple[int, int]) -> None:
+def test_joined_channels_are_pruned_only_where_the_graph_follows_them(
+    form: str, left: tuple[int, int]
+) -> None:
     torch.manual_seed(1)
     model = TorchModel(form, form, Joined(form).eval(), InputFormat(size=16))
     importance = CRITERIA["random"](model, iter(()), seed=3)
@@ -384,5 +462,8 @@ def test_joined_channels_are_pruned_only_where_the_graph_follows_them(form: str,
 def test_what_could_not_be_loaded_again_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     model = random_model("pico")
     monkeypatch.setattr("deepkd.compression.prune.widths_of", lambda _: {})
-    with pytest.raises(ModelError, match=r"pico: what is left cannot be built again: .*; prune another architecture"):
+    with pytest.raises(
+        ModelError,
+        match=r"pico: what is left cannot be built again: .*; prune another architecture",
+    ):
         prune(model, CRITERIA["bn-scale"](model, iter(())), Target(params=model.params - 1))

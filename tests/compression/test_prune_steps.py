@@ -27,21 +27,36 @@ from deepkd.training.validation import crop_logits
 
 
 @pytest.mark.parametrize(
-    ("load", "flag", "warned"), [(9.0, "--latency-ms", 1), (0.1, "--latency-ms", 0), (9.0, "--params", 0)]
+    ("load", "flag", "warned"),
+    [(9.0, "--latency-ms", 1), (0.1, "--latency-ms", 0), (9.0, "--params", 0)],
 )
 def test_a_busy_machine_is_named_before_it_is_measured_on(
     load: float, flag: str, warned: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(machine, "machine", lambda threads: {"load": load, "cores": 4})
     source = save_model(random_model("pico"), tmp_path / "source.safetensors")
-    words = ["prune", str(source), "--data", str(tmp_path), "--out", str(tmp_path / "out"), flag, "9"]
+    words = [
+        "prune",
+        str(source),
+        "--data",
+        str(tmp_path),
+        "--out",
+        str(tmp_path / "out"),
+        flag,
+        "9",
+    ]
     result = CliRunner().invoke(app, words)
     said = " ".join(result.stderr.split())
-    assert result.exit_code == 1 and said.count("warning: The machine was busy (load 9.0 on 4 cores)") == warned
+    assert (
+        result.exit_code == 1
+        and said.count("warning: The machine was busy (load 9.0 on 4 cores)") == warned
+    )
     assert said.count("prune again when it is idle") == warned
 
 
-def test_the_command_prunes_to_a_latency_in_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_prunes_to_a_latency_in_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     measured = []
 
     def clock(model: TorchModel) -> float:
@@ -54,11 +69,36 @@ def test_the_command_prunes_to_a_latency_in_steps(tmp_path: Path, monkeypatch: p
     data = write_crops(tmp_path / "crops", tint=40)
     source = save_model(random_model("pico"), tmp_path / "source.safetensors")
     limit = 0.5 * milliseconds(load_checkpoint(source))
-    words = ["prune", str(source), "--data", str(data), "--out", str(tmp_path / "out"), "--samples", "8"]
-    words += ["--latency-ms", str(limit), "--steps", "2", "--epochs", "1", "--batch", "4", "--workers", "0"]
+    words = [
+        "prune",
+        str(source),
+        "--data",
+        str(data),
+        "--out",
+        str(tmp_path / "out"),
+        "--samples",
+        "8",
+    ]
+    words += [
+        "--latency-ms",
+        str(limit),
+        "--steps",
+        "2",
+        "--epochs",
+        "1",
+        "--batch",
+        "4",
+        "--workers",
+        "0",
+    ]
     other = random_model("pico")
     other.name = "other"
-    words += ["--teacher", str(source), "--teacher", str(save_model(other, tmp_path / "other.safetensors"))]
+    words += [
+        "--teacher",
+        str(source),
+        "--teacher",
+        str(save_model(other, tmp_path / "other.safetensors")),
+    ]
     words += ["--augment", "light", "--teacher-view", "clean"]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
@@ -67,14 +107,23 @@ def test_the_command_prunes_to_a_latency_in_steps(tmp_path: Path, monkeypatch: p
     assert last.metadata["pruned"]["measured_ms"] == pytest.approx(milliseconds(last), abs=1e-4)
     assert first.metadata["pruned"]["from"] == "pico"
     recipe = last.metadata["recipe"]
-    assert (recipe["teacher"], recipe["augment"], recipe["teacher_view"]) == ("pico, other", "light", "clean")
+    assert (recipe["teacher"], recipe["augment"], recipe["teacher_view"]) == (
+        "pico, other",
+        "light",
+        "clean",
+    )
 
 
 def test_teachers_need_epochs_to_teach_in(tmp_path: Path) -> None:
     model = random_model()
     with pytest.raises(ConfigError, match="epochs=0 leaves a teacher nothing to teach"):
         gradual.prune_in_steps(
-            model, tmp_path, tmp_path / "out", PruneConfig(params=9), follow=following, teachers=[model]
+            model,
+            tmp_path,
+            tmp_path / "out",
+            PruneConfig(params=9),
+            follow=following,
+            teachers=[model],
         )
 
 
@@ -83,21 +132,47 @@ def test_the_command_prunes_in_steps_and_keeps_its_place_in_the_pipeline(tmp_pat
     source = save_model(random_model("pico"), tmp_path / "source.safetensors")
     run = CliRunner().invoke
     sizes = ["--params", "120000", "--samples", "8"]
-    plain = run(app, ["prune", str(source), "--data", str(data), "--out", str(tmp_path / "plain"), *sizes])
+    plain = run(
+        app, ["prune", str(source), "--data", str(data), "--out", str(tmp_path / "plain"), *sizes]
+    )
     assert plain.exit_code == 0, plain.output
     pruned = load_checkpoint(tmp_path / "plain")
     assert pruned.params <= 120_000
     assert pruned.metadata["pruned"]["criterion"] == "taylor"
     assert "calibration" in pruned.metadata
     tuned = ["--steps", "2", "--epochs", "1", "--batch", "4", "--workers", "0"]
-    steps = run(app, ["prune", str(source), "--data", str(data), "--out", str(tmp_path / "steps"), *sizes, *tuned])
+    steps = run(
+        app,
+        [
+            "prune",
+            str(source),
+            "--data",
+            str(data),
+            "--out",
+            str(tmp_path / "steps"),
+            *sizes,
+            *tuned,
+        ],
+    )
     assert steps.exit_code == 0, steps.output
     first, second = (load_checkpoint(tmp_path / "steps" / f"step-{number}") for number in (1, 2))
     assert load_checkpoint(source).params > first.params > second.params
     assert second.params == load_checkpoint(tmp_path / "steps").params <= 120_000
     assert second.metadata["recipe"]["teacher"] == "pico", "the unpruned network"
     for flags in ([], ["--resume"]):
-        again = run(app, ["prune", str(source), "--data", str(data), "--out", str(tmp_path / "plain"), *sizes, *flags])
+        again = run(
+            app,
+            [
+                "prune",
+                str(source),
+                "--data",
+                str(data),
+                "--out",
+                str(tmp_path / "plain"),
+                *sizes,
+                *flags,
+            ],
+        )
         assert again.exit_code == 1
         assert "holds a model already" in again.stderr
     assert load_checkpoint(tmp_path / "plain").sha256 == pruned.sha256
@@ -121,11 +196,24 @@ def test_a_model_with_subclasses_is_pruned_and_taught_by_its_forgery_logit(tmp_p
     assert "train_subclass" not in (tmp_path / "further" / "metrics.jsonl").read_text()
 
 
-def test_what_was_stopped_goes_on_and_cuts_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_stopped_goes_on_and_cuts_nothing_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = write_crops(tmp_path / "crops", tint=40)
     source = save_model(random_model("pico"), tmp_path / "source.safetensors")
     run, out = CliRunner().invoke, tmp_path / "out"
-    words = ["prune", str(source), "--data", str(data), "--out", str(out), "--params", "120000", "--samples", "8"]
+    words = [
+        "prune",
+        str(source),
+        "--data",
+        str(data),
+        "--out",
+        str(out),
+        "--params",
+        "120000",
+        "--samples",
+        "8",
+    ]
     words += ["--steps", "2", "--epochs", "1", "--batch", "4", "--workers", "0"]
     tune, cut = gradual.distill, gradual.prune
     calls: list[str] = []
@@ -134,7 +222,9 @@ def test_what_was_stopped_goes_on_and_cuts_nothing_again(tmp_path: Path, monkeyp
         calls.append("cut")
         return cut(*args, **named)  # type: ignore[arg-type]
 
-    def stopped(teachers: object, data: Path, run: Path, *args: object, **named: object) -> TorchModel:
+    def stopped(
+        teachers: object, data: Path, run: Path, *args: object, **named: object
+    ) -> TorchModel:
         calls.append(run.name)
         if calls == ["cut", "step-1", "cut", "step-2"]:
             raise KeyboardInterrupt
@@ -148,14 +238,18 @@ def test_what_was_stopped_goes_on_and_cuts_nothing_again(tmp_path: Path, monkeyp
     untuned = [*words[: words.index("--steps")], "--resume"]
     for command in (words, [*words, "--params", "100000"], untuned):
         anew = run(app, command)
-        assert anew.exit_code == 1 and "holds steps of a pruning; go on with --resume" in " ".join(anew.stderr.split())
+        assert anew.exit_code == 1 and "holds steps of a pruning; go on with --resume" in " ".join(
+            anew.stderr.split()
+        )
     sibling = random_model("pico")
     sibling.module.get_classifier().bias.data += 1  # type: ignore[operator]
     save_model(sibling, tmp_path / "sibling.safetensors")
     other = run(app, ["prune", str(tmp_path / "sibling.safetensors"), *words[2:], "--resume"])
     assert other.exit_code == 2 and "was cut from another model" in " ".join(other.stderr.split())
     other = run(app, [*words, "--resume", "--criterion", "magnitude"])
-    assert other.exit_code == 2 and "was cut with criterion=taylor" in " ".join(other.stderr.split())
+    assert other.exit_code == 2 and "was cut with criterion=taylor" in " ".join(
+        other.stderr.split()
+    )
     assert kept == {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
     again = run(app, [*words, "--resume"])
     assert again.exit_code == 0, again.output
@@ -177,49 +271,76 @@ def test_held_out_crops_are_missed_before_anything_is_cut(
     monkeypatch.setattr(gradual, "prune", cut)
     index = write_crops(tmp_path / "crops") / "index.csv"
     lines = index.read_text().splitlines()
-    index.write_text("\n".join(line for line in lines if not (",val," in line and label in line)) + "\n")
+    index.write_text(
+        "\n".join(line for line in lines if not (",val," in line and label in line)) + "\n"
+    )
     config = PruneConfig(params=120_000, samples=4, epochs=epochs)
     with pytest.raises(DataError, match=message):
-        gradual.prune_in_steps(random_model("pico"), index.parent, tmp_path / "out", config, follow=following)
+        gradual.prune_in_steps(
+            random_model("pico"), index.parent, tmp_path / "out", config, follow=following
+        )
     assert not list((tmp_path / "out").iterdir())
 
 
 def test_crops_of_one_class_cannot_show_what_channels_are_worth(tmp_path: Path) -> None:
     index = write_crops(tmp_path / "crops") / "index.csv"
     lines = index.read_text().splitlines()
-    index.write_text("\n".join(line for line in lines if not (",train," in line and "FAKE" in line)) + "\n")
+    index.write_text(
+        "\n".join(line for line in lines if not (",train," in line and "FAKE" in line)) + "\n"
+    )
     config = PruneConfig(params=120_000, samples=4)
-    message = "crops: split 'train' needs REAL and FAKE rows to show what channels are worth; give another --data or"
+    message = (
+        "crops: split 'train' needs REAL and FAKE rows to show what channels are worth; give"
+        " another --data or"
+    )
     with pytest.raises(DataError, match=message):
-        gradual.prune_in_steps(random_model("pico"), index.parent, tmp_path / "out", config, follow=following)
+        gradual.prune_in_steps(
+            random_model("pico"), index.parent, tmp_path / "out", config, follow=following
+        )
     config = PruneConfig(params=120_000, criterion="magnitude")
-    gradual.prune_in_steps(random_model("pico"), index.parent, tmp_path / "out", config, follow=following)
+    gradual.prune_in_steps(
+        random_model("pico"), index.parent, tmp_path / "out", config, follow=following
+    )
 
 
 @pytest.mark.parametrize("epochs", [0, 1])
-@pytest.mark.parametrize("wanted", [{"params": 9_000_000}, {"macs_m": 999.0}, {"latency_ms": 999.0}])
+@pytest.mark.parametrize(
+    "wanted", [{"params": 9_000_000}, {"macs_m": 999.0}, {"latency_ms": 999.0}]
+)
 def test_a_target_that_is_met_already_is_named_and_nothing_written(
     wanted: dict[str, Any], epochs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (latency, gradual):
         monkeypatch.setattr(module, "latency_ms", milliseconds)
     data = write_crops(tmp_path / "crops")
-    config = PruneConfig(**wanted, samples=4, criterion="magnitude", epochs=epochs, steps=1 + epochs)
+    config = PruneConfig(
+        **wanted, samples=4, criterion="magnitude", epochs=epochs, steps=1 + epochs
+    )
     with pytest.raises(ConfigError, match="nothing to prune: pico is within the target already"):
-        gradual.prune_in_steps(random_model("pico"), data, tmp_path / "out", config, follow=following)
+        gradual.prune_in_steps(
+            random_model("pico"), data, tmp_path / "out", config, follow=following
+        )
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_the_pruned_network_carries_its_own_figures_not_those_of_the_whole_one(tmp_path: Path) -> None:
+def test_the_pruned_network_carries_its_own_figures_not_those_of_the_whole_one(
+    tmp_path: Path,
+) -> None:
     model = random_model("pico")
     model.metadata |= {"validation": {"val_auc": 0.9}, "recipe": {"epochs": 3}}
-    data, config = write_crops(tmp_path / "crops"), PruneConfig(params=120_000, samples=4, criterion="magnitude")
+    data, config = (
+        write_crops(tmp_path / "crops"),
+        PruneConfig(params=120_000, samples=4, criterion="magnitude"),
+    )
     pruned = gradual.prune_in_steps(model, data, tmp_path / "out", config, follow=following)
     kept = load_checkpoint(tmp_path / "out").metadata
     assert kept == pruned.metadata and kept["recipe"] == {"epochs": 3}
     val = load_crops(data, "val")
     logits = crop_logits(pruned, val)
-    assert kept["validation"] == {"val_auc": auc(val.labels, logits), "val_log_loss": log_loss(val.labels, logits)}
+    assert kept["validation"] == {
+        "val_auc": auc(val.labels, logits),
+        "val_log_loss": log_loss(val.labels, logits),
+    }
     assert model.metadata["validation"] == {"val_auc": 0.9}
 
 
@@ -228,11 +349,23 @@ def test_the_pruned_network_carries_its_own_figures_not_those_of_the_whole_one(t
     [
         ([], "nothing to reach; give --params"),
         (["--params", "9", "--steps", "2"], "steps=2 without fine-tuning"),
-        (["--params", "9", "--lr", "1e-3", "--teacher-view", "clean"], "lr=0.001, teacher_view=clean: for fine-tuning"),
+        (
+            ["--params", "9", "--lr", "1e-3", "--teacher-view", "clean"],
+            "lr=0.001, teacher_view=clean: for fine-tuning",
+        ),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(flags: list[str], message: str, tmp_path: Path) -> None:
-    base = ["prune", str(tmp_path / "m.safetensors"), "--data", str(tmp_path), "--out", str(tmp_path / "out")]
+def test_settings_that_make_no_sense_are_refused(
+    flags: list[str], message: str, tmp_path: Path
+) -> None:
+    base = [
+        "prune",
+        str(tmp_path / "m.safetensors"),
+        "--data",
+        str(tmp_path),
+        "--out",
+        str(tmp_path / "out"),
+    ]
     result = CliRunner().invoke(app, [*base, *flags])
     assert result.exit_code == 2
     assert message in " ".join(result.stderr.split())

@@ -77,7 +77,11 @@ def test_int8_is_still_the_model(name: str, source: Path, tmp_path: Path) -> Non
     distances = to_int8(source, tmp_path / "m.onnx", CROPS, [name], threads=1)
     assert distances.keys() == {name} and distances[name] > 0
     check(tmp_path / "m.onnx", source, alike=0.9)
-    assert Scorer.load(tmp_path / "m.onnx").metadata["quantized"] == {"variant": "int8", "recipe": name, "crops": 12}
+    assert Scorer.load(tmp_path / "m.onnx").metadata["quantized"] == {
+        "variant": "int8",
+        "recipe": name,
+        "crops": 12,
+    }
     check_arithmetic(tmp_path / "m.onnx")
 
 
@@ -88,16 +92,26 @@ def check_arithmetic(path: Path) -> None:
     makers = {output: node for node in graph.node for output in node.output}
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
     quantised = [[makers.get(name) for name in node.input[:2]] for node in convolutions]
-    quantised = [pair for pair in quantised if all(node and node.op_type == "DequantizeLinear" for node in pair)]
+    quantised = [
+        pair
+        for pair in quantised
+        if all(node and node.op_type == "DequantizeLinear" for node in pair)
+    ]
     assert len(quantised) > len(convolutions) / 2
     for activation, weights in quantised:
         assert known[activation.input[2]].data_type == onnx.TensorProto.UINT8
         assert {known[weights.input[at]].data_type for at in (0, 2)} == {onnx.TensorProto.INT8}
-        assert known[weights.input[1]].dims == known[weights.input[2]].dims == known[weights.input[0]].dims[:1]
+        assert (
+            known[weights.input[1]].dims
+            == known[weights.input[2]].dims
+            == known[weights.input[0]].dims[:1]
+        )
 
 
 def test_the_settings_offer_every_recipe() -> None:
-    (field,) = (field for field in QuantizeConfig.__dataclass_fields__.values() if field.name == "int8")
+    (field,) = (
+        field for field in QuantizeConfig.__dataclass_fields__.values() if field.name == "int8"
+    )
     assert field.metadata["choices"] == ("auto", *RECIPES)
 
 
@@ -111,7 +125,9 @@ def test_a_recipe_whose_logits_overflow_is_not_taken(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     distances = iter([float("nan"), 0.5])
-    monkeypatch.setattr("deepkd.compression.int8._distance", lambda logits, expected: next(distances))
+    monkeypatch.setattr(
+        "deepkd.compression.int8._distance", lambda logits, expected: next(distances)
+    )
     to_int8(source, tmp_path / "m.onnx", CROPS, ["plain", "reduced-range"], threads=1)
     assert Scorer.load(tmp_path / "m.onnx").metadata["quantized"]["recipe"] == "reduced-range"
 
@@ -125,7 +141,9 @@ def test_sensitive_layers_and_ends_are_left_in_float(source: Path, tmp_path: Pat
     assert set(ends) < set(more) and len(more) == 4
 
 
-def test_sensitivity_keeps_to_its_threads(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sensitivity_keeps_to_its_threads(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     taken = []
     start = Scorer.__init__
 
@@ -145,11 +163,17 @@ def test_no_weight_moves_by_more_than_half_a_step(source: Path, tmp_path: Path) 
         assert scale.size == weights.shape[0] and np.abs(whole.astype(int)).max() == 127
         assert (np.abs(whole * scale - weights) <= 0.5001 * scale).all()
     weights_only(source, tmp_path / "m.onnx")
-    kept = {name for node, _ in weighted_layers(onnx.load(tmp_path / "m.onnx")) for name in [node.input[1]]}
+    kept = {
+        name
+        for node, _ in weighted_layers(onnx.load(tmp_path / "m.onnx"))
+        for name in [node.input[1]]
+    }
     assert len(kept) > 3, "depthwise convolutions"
 
 
-def trial(change: float, low: float, high: float, *, twin: tuple[float, float] = (0.99, 1.0)) -> Trial:
+def trial(
+    change: float, low: float, high: float, *, twin: tuple[float, float] = (0.99, 1.0)
+) -> Trial:
     ratio = Measure((low + high) / 2, low, high)
     return Trial(None, 0.9, Measure(change), 1.0, ratio, Measure(sum(twin) / 2, *twin))  # type: ignore[arg-type]
 
@@ -159,8 +183,14 @@ def trial(change: float, low: float, high: float, *, twin: tuple[float, float] =
     [
         (trial(-0.001, 0.5, 0.6), []),
         (trial(+0.01, 0.5, 0.98), []),
-        (trial(-0.001, 0.9, 1.1), ["not faster here (1.00 [0.90, 1.10] of float32's time, float32's twin"]),
-        (trial(0.0, 0.92, 0.98, twin=(0.95, 1.02)), ["not faster here (0.95 [0.92, 0.98] of float32's time, float32"]),
+        (
+            trial(-0.001, 0.9, 1.1),
+            ["not faster here (1.00 [0.90, 1.10] of float32's time, float32's twin"],
+        ),
+        (
+            trial(0.0, 0.92, 0.98, twin=(0.95, 1.02)),
+            ["not faster here (0.95 [0.92, 0.98] of float32's time, float32"],
+        ),
         (trial(0.0, 0.92, 0.98, twin=(1.01, 1.05)), ["not faster here"]),
         (trial(0.0, 0.92, 0.94, twin=(0.95, 1.05)), []),
         (trial(0.0, 0.98, 0.99, twin=(1.0, 1.0)), []),
@@ -176,9 +206,17 @@ def test_objections(found: Trial, objections: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("twin", "share"),
-    [((1.0, 1.0), 1.0), ((0.9, 1.05), 0.9), ((0.98, 1.25), 0.8), ((1.1, 1.25), 0.8), ((0.8, 0.9), 0.8)],
+    [
+        ((1.0, 1.0), 1.0),
+        ((0.9, 1.05), 0.9),
+        ((0.98, 1.25), 0.8),
+        ((1.1, 1.25), 0.8),
+        ((0.8, 0.9), 0.8),
+    ],
 )
-def test_a_slow_twin_says_as_much_of_chance_as_a_fast_one(twin: tuple[float, float], share: float) -> None:
+def test_a_slow_twin_says_as_much_of_chance_as_a_fast_one(
+    twin: tuple[float, float], share: float
+) -> None:
     assert by_chance(Measure(sum(twin) / 2, *twin)) == pytest.approx(share)
 
 
@@ -200,7 +238,12 @@ def test_a_copy_of_float32_is_not_faster(
         "faster_below": 0.94,
     }
     spent["int8"] = 0.93
-    assert quantize(str(source), data, tmp_path / "m.onnx", QUICK.replace(max_drop=1.0))["written"]["variant"] == "int8"
+    assert (
+        quantize(str(source), data, tmp_path / "m.onnx", QUICK.replace(max_drop=1.0))["written"][
+            "variant"
+        ]
+        == "int8"
+    )
 
 
 def test_int8_weights_run_as_float32s_graph(source: Path, tmp_path: Path) -> None:
@@ -228,7 +271,11 @@ def test_the_change_of_auc_is_paired() -> None:
     labels = np.arange(200) % 2
     before = rng.normal(labels, 1)
     sources = [str(index // 4) for index in range(200)]
-    assert vars(auc_change(labels, before, 2 * before + 1, sources=sources)) == {"value": 0, "low": 0, "high": 0}
+    assert vars(auc_change(labels, before, 2 * before + 1, sources=sources)) == {
+        "value": 0,
+        "low": 0,
+        "high": 0,
+    }
     after = before + rng.normal(0, 0.3, 200)
     found = auc_change(labels, before, after, sources=sources, resamples=100)
     assert found.value == pytest.approx(auc(labels, after) - auc(labels, before))
@@ -264,17 +311,31 @@ def test_the_document_says_what_was_measured_and_keeps_what_is_asked_for(
 
 def test_what_is_quantised_already_is_refused_by_its_name(source: Path, tmp_path: Path) -> None:
     CONVERSIONS["fp16"](source, tmp_path / "half.onnx")
-    with pytest.raises(ModelError, match=r"half\.onnx: quantised already \(fp16\); give the float32 model"):
+    with pytest.raises(
+        ModelError, match=r"half\.onnx: quantised already \(fp16\); give the float32 model"
+    ):
         quantize(str(tmp_path / "half.onnx"), tmp_path, tmp_path / "m.onnx", QUICK)
 
 
 @pytest.mark.parametrize("link", [False, True])
-def test_the_float32_model_itself_is_never_replaced(link: bool, source: Path, data: Path, tmp_path: Path) -> None:
+def test_the_float32_model_itself_is_never_replaced(
+    link: bool, source: Path, data: Path, tmp_path: Path
+) -> None:
     model = out = Path(shutil.copy(source, tmp_path / "m.onnx"))
     if link:
         out = tmp_path / "same.onnx"
         out.symlink_to(model)
-    words = ["quantize", str(model), "--data", str(data), "--out", str(out), "--overwrite", "--keep", "weights"]
+    words = [
+        "quantize",
+        str(model),
+        "--data",
+        str(data),
+        "--out",
+        str(out),
+        "--overwrite",
+        "--keep",
+        "weights",
+    ]
     result = CliRunner().invoke(app, [*words, *FEW], env={"COLUMNS": "300"})
     assert result.exit_code == 1 and f"{out.name}: is one of the inputs" in result.stderr
     assert model.read_bytes() == source.read_bytes() and not result.stdout
@@ -287,7 +348,9 @@ def test_a_variant_that_overflows_is_a_row_that_says_no(data: Path, tmp_path: Pa
     source = export_onnx(model, tmp_path / "m.onnx", verify=False)
     document = quantize(str(source), data, tmp_path / "out.onnx", QUICK.replace(keep="fp16"))
     row = next(row for row in document["models"] if row["variant"] == "fp16")
-    assert row["auc"] is None and row["accepted"] is False and "not finite on" in row["objections"][0]
+    assert (
+        row["auc"] is None and row["accepted"] is False and "not finite on" in row["objections"][0]
+    )
     assert document["written"] is None and not (tmp_path / "out.onnx").exists()
     console = Console(record=True, width=250, file=io.StringIO())
     console.print(quantize_tables(document))
@@ -297,7 +360,11 @@ def test_a_variant_that_overflows_is_a_row_that_says_no(data: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["export", "deepkd-nano", "--out", "m.onnx"], 1, "an ONNX model, and what is asked for takes a network"),
+        (
+            ["export", "deepkd-nano", "--out", "m.onnx"],
+            1,
+            "an ONNX model, and what is asked for takes a network",
+        ),
         (["export", "run", "--out", "plainname"], 2, "plainname: what is written ends in .onnx"),
         (["export", "run", "--format", "torchscript", "--out", "m.onnx"], 2, "ends in .pt or .ts"),
         (["quantize", "run", "--data", "crops", "--out", "m.pt"], 2, "ends in .onnx"),
@@ -321,14 +388,28 @@ def test_nothing_is_written_where_nothing_pays(
 
 
 @pytest.mark.parametrize("words", ["--calibrate-on val", "--split train", "--split all"])
-def test_crops_that_show_the_ranges_do_not_judge_them(words: str, source: Path, data: Path, tmp_path: Path) -> None:
+def test_crops_that_show_the_ranges_do_not_judge_them(
+    words: str, source: Path, data: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "m.onnx"
-    command = ["quantize", str(source), "--data", str(data), "--out", str(out), "--keep", "int8", *words.split()]
+    command = [
+        "quantize",
+        str(source),
+        "--data",
+        str(data),
+        "--out",
+        str(out),
+        "--keep",
+        "int8",
+        *words.split(),
+    ]
     command += FEW
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 2 and "what shows the ranges of int8 would judge it" in result.stderr
     assert "--allow-training-data" in result.stderr and not out.exists()
-    assert CliRunner().invoke(app, [*command, "--allow-training-data"]).exit_code == 0 and out.exists()
+    assert (
+        CliRunner().invoke(app, [*command, "--allow-training-data"]).exit_code == 0 and out.exists()
+    )
 
 
 @pytest.mark.parametrize(
@@ -342,14 +423,29 @@ def test_one_class_is_refused(split: str, advice: str, source: Path, tmp_path: P
     data = write_crops(tmp_path / "crops")
     index = data / "index.csv"
     lines = index.read_text().splitlines()
-    index.write_text("\n".join(line for line in lines if not ("FAKE" in line and f",{split}," in line)))
-    with pytest.raises(DataError, match=f"crops: split '{split}' needs REAL and FAKE rows {advice}"):
+    index.write_text(
+        "\n".join(line for line in lines if not ("FAKE" in line and f",{split}," in line))
+    )
+    with pytest.raises(
+        DataError, match=f"crops: split '{split}' needs REAL and FAKE rows {advice}"
+    ):
         quantize(str(source), data, tmp_path / "m.onnx", QUICK)
 
 
-def test_the_command_takes_a_checkpoint_and_prints_table_or_json(data: Path, tmp_path: Path) -> None:
+def test_the_command_takes_a_checkpoint_and_prints_table_or_json(
+    data: Path, tmp_path: Path
+) -> None:
     run = save_model(random_model("pico"), tmp_path / "m.safetensors")
-    words = ["quantize", str(run), "--data", str(data), "--out", str(tmp_path / "m.onnx"), "--keep", "int8"]
+    words = [
+        "quantize",
+        str(run),
+        "--data",
+        str(data),
+        "--out",
+        str(tmp_path / "m.onnx"),
+        "--keep",
+        "int8",
+    ]
     words += FEW
     printed = CliRunner().invoke(app, [*words, "--format", "json"])
     assert printed.exit_code == 0, printed.stderr
@@ -371,5 +467,7 @@ def test_the_command_takes_a_checkpoint_and_prints_table_or_json(data: Path, tmp
 
 def test_a_file_of_another_kind_is_refused(data: Path, tmp_path: Path) -> None:
     path = write_scorer(tmp_path / "green.onnx", schema="other/1")
-    result = CliRunner().invoke(app, ["quantize", str(path), "--data", str(data), "--out", str(tmp_path / "m.onnx")])
+    result = CliRunner().invoke(
+        app, ["quantize", str(path), "--data", str(data), "--out", str(tmp_path / "m.onnx")]
+    )
     assert result.exit_code == 1 and "not of schema" in result.stderr

@@ -12,7 +12,16 @@ import pytest
 import torch
 from crop_factory import write_crops
 
-from deepkd.data.crops import NO_ROW, CropDataset, CropSet, SampleKey, Shards, collate, load_crops, whole_families
+from deepkd.data.crops import (
+    NO_ROW,
+    CropDataset,
+    CropSet,
+    SampleKey,
+    Shards,
+    collate,
+    load_crops,
+    whole_families,
+)
 from deepkd.data.landmarks import LandmarkFinder
 from deepkd.data.perturbations import PERTURBATIONS
 from deepkd.data.sampling import SAMPLINGS, epoch_batches, paired
@@ -31,7 +40,9 @@ def test_folder_and_shards_hold_the_same_images(tmp_path: Path) -> None:
     assert np.array_equal(again.image(3), folder.image(3))
 
 
-def test_shards_are_read_without_what_windows_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shards_are_read_without_what_windows_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delattr("os.pread", raising=False)
     crops = load_crops(write_crops(tmp_path, shards=2))
     assert crops.image(0).shape[2] == 3
@@ -48,9 +59,13 @@ def test_splits_labels_and_limits(tmp_path: Path) -> None:
     assert {row.split for row in train.rows} == {"train"}
     assert np.isnan(load_crops(data).labels).sum() == 1
     few = load_crops(data, "train", limit=4)
-    assert len(few) == 4 and {row.original for row in few.rows} < {row.original for row in train.rows}
+    assert len(few) == 4 and {row.original for row in few.rows} < {
+        row.original for row in train.rows
+    }
     assert len({row.original for row in few.rows}) == 2, "whole families"
-    with pytest.raises(DataError, match=r"split 'dev' has no rows; its splits are test, train, val"):
+    with pytest.raises(
+        DataError, match=r"split 'dev' has no rows; its splits are test, train, val"
+    ):
         load_crops(data, "dev")
 
 
@@ -75,19 +90,25 @@ def test_what_does_not_fit_is_refused_with_its_line(tmp_path: Path) -> None:
         load_crops(broken).image(1)
     png = cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
     header = png[12:16] + struct.pack(">II", 40_000, 40_000) + png[24:29]
-    (broken / "0-fake.jpg").write_bytes(png[:12] + header + struct.pack(">I", zlib.crc32(header)) + png[33:])
+    (broken / "0-fake.jpg").write_bytes(
+        png[:12] + header + struct.pack(">I", zlib.crc32(header)) + png[33:]
+    )
     with pytest.raises(DataError, match=r"0-fake\.jpg: not an image"):
         load_crops(broken).image(1)
     gone = load_crops(broken)
     (broken / "0-fake.jpg").unlink()
-    with pytest.raises(DataError, match=r"0-fake\.jpg: cannot be read \(No such file or directory\)"):
+    with pytest.raises(
+        DataError, match=r"0-fake\.jpg: cannot be read \(No such file or directory\)"
+    ):
         gone.image(1)
 
 
 def test_an_index_without_splits_is_told_how_to_take_every_row(tmp_path: Path) -> None:
     data = write_crops(tmp_path)
     write_index(data, [dataclasses.replace(row, split="") for row in read_index(data)])
-    with pytest.raises(DataError, match=r"'test' has no rows; its splits are \(none\); --split all takes every row"):
+    with pytest.raises(
+        DataError, match=r"'test' has no rows; its splits are \(none\); --split all takes every row"
+    ):
         load_crops(data, "test")
 
 
@@ -145,7 +166,9 @@ def test_a_seed_fixes_a_view(tmp_path: Path, name: str) -> None:
     assert both.clean is not None and torch.equal(both.views, first.views)
     pure = Augment(name, 48)
     pure.photometric = None
-    assert torch.equal(both.clean, CropDataset(crops, pure)[key].views), "the same geometry, and nothing else"
+    assert torch.equal(both.clean, CropDataset(crops, pure)[key].views), (
+        "the same geometry, and nothing else"
+    )
     joined = collate([first, other])
     assert joined.clean is None and collate([both, both]).clean.shape == (4, 3, 48, 48)
     assert joined.views.shape[0] == joined.labels.shape[0] == joined.rows.shape[0] == 4
@@ -158,13 +181,17 @@ def test_a_pair_is_moved_alike() -> None:
     augment.photometric = None
     torch.manual_seed(3)
     first, second = augment([image, image])
-    assert torch.equal(first, second) and not torch.equal(first, torch.from_numpy(image).permute(2, 0, 1))
+    assert torch.equal(first, second) and not torch.equal(
+        first, torch.from_numpy(image).permute(2, 0, 1)
+    )
 
 
 @pytest.mark.parametrize("view_px", [128, 160, 224])
 def test_views_are_nearly_as_sharp_as_what_is_judged(view_px: int, astronaut: np.ndarray) -> None:
     def detail(picture: np.ndarray) -> float:
-        grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[view_px // 4 : -view_px // 4, view_px // 4 : -view_px // 4]
+        grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[
+            view_px // 4 : -view_px // 4, view_px // 4 : -view_px // 4
+        ]
         return float(np.abs(cv2.Laplacian(grey, cv2.CV_32F)).mean())
 
     crop = np.ascontiguousarray(astronaut[:224, 110:334])
@@ -201,7 +228,10 @@ def test_blended_pairs_hold_a_forgery_of_the_real_crop_itself(tmp_path: Path) ->
     dataset = CropDataset(crops, Augment("none", 160))
     real, fake = paired(crops, np.random.default_rng(0))[0]
     plain = dataset[SampleKey((real, fake), 5)]
-    blended, again = dataset[SampleKey((real, fake), 5, blend=True)], dataset[SampleKey((real, fake), 5, blend=True)]
+    blended, again = (
+        dataset[SampleKey((real, fake), 5, blend=True)],
+        dataset[SampleKey((real, fake), 5, blend=True)],
+    )
     assert torch.equal(blended.views, again.views)
     assert torch.equal(blended.views[0], plain.views[0])
     assert blended.labels.tolist() == [0.0, 1.0]
@@ -224,7 +254,9 @@ def test_blended_pairs_hold_a_forgery_of_the_real_crop_itself(tmp_path: Path) ->
     ids=["same track and time", "same track", "other track", "no tracks", "no times", "neither"],
 )
 def test_a_pair_is_of_one_moment(
-    reals: list[tuple[float | None, int | None]], fake: tuple[float | None, int | None], drawn: set[int]
+    reals: list[tuple[float | None, int | None]],
+    fake: tuple[float | None, int | None],
+    drawn: set[int],
 ) -> None:
     places = [*(("REAL", place) for place in reals), ("FAKE", fake)]
     rows = [
@@ -237,7 +269,10 @@ def test_a_pair_is_of_one_moment(
 
 
 def test_pairs_of_one_real_crop_each_are_drawn_as_ever() -> None:
-    rows = [CropRow(f"{row}.jpg", "FAKE" if row % 4 else "REAL", str(row), f"o{row // 4}") for row in range(24)]
+    rows = [
+        CropRow(f"{row}.jpg", "FAKE" if row % 4 else "REAL", str(row), f"o{row // 4}")
+        for row in range(24)
+    ]
     pairs = paired(CropSet(Path(), rows), np.random.default_rng(5))
     assert pairs == [(4, 7), (16, 17), (8, 9), (12, 14), (20, 22), (0, 2)]
 
@@ -249,10 +284,14 @@ def test_originals_of_one_name_in_two_data_sets_are_two_families() -> None:
         rows.append(CropRow(f"f{name}.jpg", "FAKE", f"f{name}.mp4", f"{name}.mp4", "B"))
     for seed in range(8):
         pairs = paired(CropSet(Path(), rows), np.random.default_rng(seed))
-        assert sorted((rows[a].file, rows[b].file) for a, b in pairs) == [(f"b{n}.jpg", f"f{n}.jpg") for n in range(6)]
+        assert sorted((rows[a].file, rows[b].file) for a, b in pairs) == [
+            (f"b{n}.jpg", f"f{n}.jpg") for n in range(6)
+        ]
     few = list(whole_families(rows, 1))
     assert {row.dataset for row in few} == {"A"} and len(few) == 1
-    assert {row.file for row in whole_families(rows[::-1], 4)} == {row.file for row in whole_families(rows, 4)}
+    assert {row.file for row in whole_families(rows[::-1], 4)} == {
+        row.file for row in whole_families(rows, 4)
+    }
 
 
 def test_a_forgery_of_another_data_set_is_paired_with_its_original() -> None:
@@ -260,7 +299,9 @@ def test_a_forgery_of_another_data_set_is_paired_with_its_original() -> None:
     rows.append(CropRow("f.jpg", "FAKE", "f", "b", "B"))
     assert paired(CropSet(Path(), rows), np.random.default_rng(0)) == [(1, 2)]
     others = [CropRow("c.jpg", "REAL", "c", "c", "B"), CropRow("g.jpg", "FAKE", "g", "c", "B")]
-    assert paired(CropSet(Path(), [*rows, *others]), np.random.default_rng(0)) == [(3, 4)]  # b may be one of B, too
+    assert paired(CropSet(Path(), [*rows, *others]), np.random.default_rng(0)) == [
+        (3, 4)
+    ]  # b may be one of B, too
 
 
 def test_landmarks_come_from_the_index_or_from_the_picture(tmp_path: Path) -> None:
@@ -288,14 +329,25 @@ def test_a_crop_without_a_face_keeps_the_data_sets_forgery(tmp_path: Path) -> No
 
 def test_the_share_of_blended_pairs(tmp_path: Path) -> None:
     crops = load_crops(write_crops(tmp_path / "crops", families=100), "train")
-    keys = [key for part in epoch_batches(crops, "paired", batch=2, seed=0, epoch=0, self_blend=0.4) for key in part]
+    keys = [
+        key
+        for part in epoch_batches(crops, "paired", batch=2, seed=0, epoch=0, self_blend=0.4)
+        for key in part
+    ]
     assert 0.2 < sum(key.blend for key in keys) / len(keys) < 0.6
-    assert not any(key.blend for part in epoch_batches(crops, "paired", batch=2, seed=0, epoch=0) for key in part)
+    assert not any(
+        key.blend
+        for part in epoch_batches(crops, "paired", batch=2, seed=0, epoch=0)
+        for key in part
+    )
 
 
 def test_landmarks_survive_the_index(tmp_path: Path) -> None:
     points = tuple(float(value) for value in range(10))
-    write_index(tmp_path, [CropRow("a.jpg", "REAL", "a", "a", landmarks=points), CropRow("b.jpg", "FAKE", "b", "a")])
+    write_index(
+        tmp_path,
+        [CropRow("a.jpg", "REAL", "a", "a", landmarks=points), CropRow("b.jpg", "FAKE", "b", "a")],
+    )
     assert [row.landmarks for row in read_index(tmp_path)] == [points, None]
     (tmp_path / "index.csv").write_text("file,label,landmarks\na.jpg,REAL,1 2 3\n")
     with pytest.raises(DataError, match=r"index.csv:2: landmarks='1 2 3' are not ten numbers"):
@@ -322,12 +374,16 @@ def test_damage_is_a_perturbation_between_two_levels(
     image = torch.from_numpy(np.ascontiguousarray(astronaut[40:140, 130:230])).permute(2, 0, 1)
     levels, apply = [], PERTURBATIONS[name].apply
     noted = dataclasses.replace(
-        PERTURBATIONS[name], apply=lambda picture, level, rng: levels.append(level) or apply(picture, level, rng)
+        PERTURBATIONS[name],
+        apply=lambda picture, level, rng: levels.append(level) or apply(picture, level, rng),
     )
     monkeypatch.setitem(PERTURBATIONS, name, noted)
     with seeded(1):
         views = [Damage(name, mild, harsh)(image) for _ in range(20)]
     low, high = sorted((mild, harsh))
-    assert all(low <= level <= high for level in levels) and max(levels) - min(levels) > (high - low) / 3
+    assert (
+        all(low <= level <= high for level in levels)
+        and max(levels) - min(levels) > (high - low) / 3
+    )
     assert all(view.shape == image.shape and view.dtype == torch.uint8 for view in views)
     assert len({view.numpy().tobytes() for view in views}) == 20

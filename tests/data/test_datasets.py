@@ -22,14 +22,21 @@ def dfdc_test(root: Path) -> Path:
 def dfdc_preview(root: Path) -> Path:
     tree(root, "original_videos/7/7_A.mp4", "method_A/7/7_8_A.mp4")
     rows = {"original_videos/7/7_A.mp4": {"set": "train", "label": "real"}}
-    rows |= {"method_A/7/7_8_A.mp4": {"set": "test", "label": "fake", "target_id": 7, "swapped_id": 8}}
+    rows |= {
+        "method_A/7/7_8_A.mp4": {"set": "test", "label": "fake", "target_id": 7, "swapped_id": 8}
+    }
     (root / "dataset.json").write_text(json.dumps(rows))
     return root
 
 
 def faceforensics(root: Path) -> Path:
     fakes, reals = root / "manipulated_sequences", root / "original_sequences"
-    tree(reals, "youtube/c23/videos/953.mp4", "actors/raw/videos/01__kitchen.mp4", "youtube/c23/images/953/0.png")
+    tree(
+        reals,
+        "youtube/c23/videos/953.mp4",
+        "actors/raw/videos/01__kitchen.mp4",
+        "youtube/c23/images/953/0.png",
+    )
     tree(fakes, "Deepfakes/c23/videos/953_974.mp4", "Deepfakes/masks/videos/953_974.mp4")
     tree(fakes, "DeepFakeDetection/raw/videos/01_02__kitchen__ABCDEFGH.mp4")
     tree(fakes, "FaceShifter/c40/videos/974_953.mp4")
@@ -39,8 +46,15 @@ def faceforensics(root: Path) -> Path:
 
 
 def celeb(root: Path) -> Path:
-    tree(root, "Celeb-real/id0_0000.mp4", "YouTube-real/00170.mp4", "Celeb-synthesis/id0_id1_0000.mp4")
-    (root / "List_of_testing_videos.txt").write_text("1 YouTube-real/00170.mp4\n0 Celeb-synthesis/id0_id1_0000.mp4\n")
+    tree(
+        root,
+        "Celeb-real/id0_0000.mp4",
+        "YouTube-real/00170.mp4",
+        "Celeb-synthesis/id0_id1_0000.mp4",
+    )
+    (root / "List_of_testing_videos.txt").write_text(
+        "1 YouTube-real/00170.mp4\n0 Celeb-synthesis/id0_id1_0000.mp4\n"
+    )
     return root
 
 
@@ -155,7 +169,10 @@ def test_splits_named_by_folders_are_kept(tmp_path: Path) -> None:
 def test_two_folders_given_apart_are_one_family(tmp_path: Path) -> None:
     root = tree(tmp_path, "real/a.mp4", "fake/a.mp4")
     clips = find_clips([str(root / "real"), str(root / "fake")])
-    assert table(clips, "label", "original") == {"a.mp4": ("REAL", "a.mp4"), "fake/a.mp4": ("FAKE", "a.mp4")}
+    assert table(clips, "label", "original") == {
+        "a.mp4": ("REAL", "a.mp4"),
+        "fake/a.mp4": ("FAKE", "a.mp4"),
+    }
 
 
 def test_a_file_is_one_clip_however_often_it_is_named(tmp_path: Path) -> None:
@@ -165,21 +182,32 @@ def test_a_file_is_one_clip_however_often_it_is_named(tmp_path: Path) -> None:
 
 
 def test_equal_names_of_different_clips_are_kept_apart(tmp_path: Path) -> None:
-    roots = [str(tree(tmp_path / name / "set", "clip.mp4").resolve()) for name in ("one", "two", "three")]
+    roots = [
+        str(tree(tmp_path / name / "set", "clip.mp4").resolve()) for name in ("one", "two", "three")
+    ]
     clips = find_clips(roots)
     assert [clip.video for clip in clips] == ["clip.mp4", "set/clip.mp4", "set-2/clip.mp4"]
     assert [clip.original for clip in clips] == [clip.video for clip in clips]
     root = dfdc(tmp_path / "data")
     tree(root, "copy/dfdc_train_part_0/b.mp4")
-    (root / "copy/dfdc_train_part_0/metadata.json").write_text('{"b.mp4": {"label": "FAKE", "original": "a.mp4"}}')
+    (root / "copy/dfdc_train_part_0/metadata.json").write_text(
+        '{"b.mp4": {"label": "FAKE", "original": "a.mp4"}}'
+    )
     assert table(find_clips([str(root)]), "original")["b.mp4~2"] == ("a.mp4",)
 
 
 def test_lists(tmp_path: Path) -> None:
     tree(tmp_path, "clips/a.mp4", "clips/b.mp4", "clips/c.mp4")
     listing = tmp_path / "list.csv"
-    rows = ["clips/a.mp4,REAL,,train,", "clips/b.mp4,fake,a.mp4,test,swap", "clips/c.mp4,,,,", "gone.mp4,1,,,"]
-    listing.write_text("\n".join(["path,label,original,split,method", *rows, "http://x/y.mp4,0,,,"]))
+    rows = [
+        "clips/a.mp4,REAL,,train,",
+        "clips/b.mp4,fake,a.mp4,test,swap",
+        "clips/c.mp4,,,,",
+        "gone.mp4,1,,,",
+    ]
+    listing.write_text(
+        "\n".join(["path,label,original,split,method", *rows, "http://x/y.mp4,0,,,"])
+    )
     clips = find_clips([str(listing)])
     assert table(clips, "label", "original", "split", "method") == {
         "clips/a.mp4": ("REAL", "clips/a.mp4", "train", ""),
@@ -204,7 +232,12 @@ ORIGINALS = {
         ["real/N.mp4"] * 3,
     ),
     "a path, however it is written, where two real clips have the name": (
-        ["a/N.mp4,REAL,N.mp4", "b/N.mp4,REAL,N.mp4", "fake/N.mp4,FAKE,./b/N.mp4", "fake/M.mp4,FAKE,a//N.mp4"],
+        [
+            "a/N.mp4,REAL,N.mp4",
+            "b/N.mp4,REAL,N.mp4",
+            "fake/N.mp4,FAKE,./b/N.mp4",
+            "fake/M.mp4,FAKE,a//N.mp4",
+        ],
         ["a/N.mp4", "b/N.mp4", "b/N.mp4", "a/N.mp4"],
     ),
     "the shorter path is a path, too": (
@@ -235,15 +268,34 @@ def test_what_a_list_means_by_an_original(tmp_path: Path, case: str, dataset: st
 
 def test_a_forgery_of_one_whose_original_its_name_tells(tmp_path: Path) -> None:
     tree(tmp_path, "real/a.mp4", "fake/a.mp4", "more/b.mp4")
-    rows = ["path,label,original", "real/a.mp4,REAL,", "fake/a.mp4,FAKE,", "more/b.mp4,FAKE,fake/a.mp4"]
+    rows = [
+        "path,label,original",
+        "real/a.mp4,REAL,",
+        "fake/a.mp4,FAKE,",
+        "more/b.mp4,FAKE,fake/a.mp4",
+    ]
     (tmp_path / "list.csv").write_text("\n".join(rows))
-    assert [clip.original for clip in find_clips([str(tmp_path / "list.csv")])] == ["real/a.mp4"] * 3
+    assert [clip.original for clip in find_clips([str(tmp_path / "list.csv")])] == [
+        "real/a.mp4"
+    ] * 3
 
 
 AMBIGUOUS = [
-    (["a/N.mp4,REAL,", "b/N.mp4,REAL,", "c/M.mp4,FAKE,N.mp4"], 4, "'N.mp4' may be a/N.mp4 or b/N.mp4; give the path"),
-    (["a/N.mp4,REAL,", "b/N.avi,REAL,", "c/M.mp4,FAKE,N"], 4, "'N' may be a/N.mp4 or b/N.avi; give the path"),
-    (["a/N.mp4,FAKE,x", "b/N.mp4,FAKE,y", "c/M.mp4,FAKE,N.mp4"], 4, "'N.mp4' may be a/N.mp4 or b/N.mp4"),
+    (
+        ["a/N.mp4,REAL,", "b/N.mp4,REAL,", "c/M.mp4,FAKE,N.mp4"],
+        4,
+        "'N.mp4' may be a/N.mp4 or b/N.mp4; give the path",
+    ),
+    (
+        ["a/N.mp4,REAL,", "b/N.avi,REAL,", "c/M.mp4,FAKE,N"],
+        4,
+        "'N' may be a/N.mp4 or b/N.avi; give the path",
+    ),
+    (
+        ["a/N.mp4,FAKE,x", "b/N.mp4,FAKE,y", "c/M.mp4,FAKE,N.mp4"],
+        4,
+        "'N.mp4' may be a/N.mp4 or b/N.mp4",
+    ),
 ]
 
 
@@ -260,7 +312,10 @@ def test_an_original_that_may_be_several_clips_is_refused(
 def test_paths_from_standard_input(tmp_path: Path) -> None:
     root = tree(tmp_path / "x y", "real/a.mp4", "b.mp4")
     stdin = io.BytesIO(b"\n".join(os.fsencode(root / name) for name in ("real/a.mp4", "b.mp4")))
-    assert {clip.video: clip.label for clip in find_clips(["-"], stdin=stdin)} == {"a.mp4": "REAL", "b.mp4": ""}
+    assert {clip.video: clip.label for clip in find_clips(["-"], stdin=stdin)} == {
+        "a.mp4": "REAL",
+        "b.mp4": "",
+    }
 
 
 def test_names_that_are_no_utf8_survive(tmp_path: Path) -> None:
@@ -280,7 +335,9 @@ def test_names_that_are_no_utf8_survive(tmp_path: Path) -> None:
         (["dangling.mp4"], "link to a file that does not exist"),
     ],
 )
-def test_what_cannot_be_tried_is_a_clip_with_a_problem(tmp_path: Path, names: list[str], problem: str) -> None:
+def test_what_cannot_be_tried_is_a_clip_with_a_problem(
+    tmp_path: Path, names: list[str], problem: str
+) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "dangling.mp4").symlink_to("nowhere")
     (clip,) = find_clips([str(tmp_path / name) for name in names])
@@ -297,16 +354,41 @@ def test_loops_of_links_end(tmp_path: Path) -> None:
 DAMAGED = [
     ("metadata.json", "{", DataError, "metadata.json: not readable as JSON"),
     ("metadata.json", "[" * 100_000, DataError, "metadata.json: not readable as JSON"),
-    ("metadata.json", '{"": {"label": "REAL"}}', DataError, "metadata.json: '' is a folder, not a clip; repair it"),
+    (
+        "metadata.json",
+        '{"": {"label": "REAL"}}',
+        DataError,
+        "metadata.json: '' is a folder, not a clip; repair it",
+    ),
     ("metadata.json", '{".": {"label": "REAL"}}', DataError, "'.' is a folder, not a clip"),
     ("metadata.json", '{"..": {"label": "REAL"}}', DataError, "'..' is a folder, not a clip"),
-    ("original_sequences/../train.json", "[" * 100_000, DataError, "train.json: not a list of pairs"),
+    (
+        "original_sequences/../train.json",
+        "[" * 100_000,
+        DataError,
+        "train.json: not a list of pairs",
+    ),
     ("metadata.json", "[1]", DataError, "not a table of clips"),
     ("metadata.json", '{"a.mp4": {"label": "MAYBE"}}', DataError, "a.mp4: unknown label 'MAYBE'"),
     ("labels.csv", "file,kind\nx,1\n", DataError, "labels.csv:1: needs the columns filename,label"),
-    ("metadata.json", '{"a.mp4": {"label": "REAL"}, "a.mp4": {"label": "FAKE"}}', DataError, "'a.mp4' is listed twice"),
-    ("metadata.json", '{"a.mp4": {"label": "REAL", "label": "FAKE"}}', DataError, "'a.mp4' has 'label' twice"),
-    ("metadata.json", '{"a.mp4": {"label": 0}, "./a.mp4": {"label": 1}}', DataError, "listed already as 'a.mp4'"),
+    (
+        "metadata.json",
+        '{"a.mp4": {"label": "REAL"}, "a.mp4": {"label": "FAKE"}}',
+        DataError,
+        "'a.mp4' is listed twice",
+    ),
+    (
+        "metadata.json",
+        '{"a.mp4": {"label": "REAL", "label": "FAKE"}}',
+        DataError,
+        "'a.mp4' has 'label' twice",
+    ),
+    (
+        "metadata.json",
+        '{"a.mp4": {"label": 0}, "./a.mp4": {"label": 1}}',
+        DataError,
+        "listed already as 'a.mp4'",
+    ),
     ("labels.csv", "label,filename\n0\n", DataError, "labels.csv:2: the line is too short"),
     (
         "labels.csv",
@@ -314,19 +396,48 @@ DAMAGED = [
         DataError,
         "labels.csv:3: 'a.mp4' is listed already in line 2",
     ),
-    ("labels.csv", "filename,label\na,b.mp4,0\n", DataError, "labels.csv:2: the line has more cells"),
-    ("labels.csv", "filename,label,label\na.mp4,0,1\n", DataError, "labels.csv:1: the column label is there twice"),
-    ("Celeb-real/../List_of_testing_videos.txt", "1 what\n", DataError, "List_of_testing_videos.txt:1"),
+    (
+        "labels.csv",
+        "filename,label\na,b.mp4,0\n",
+        DataError,
+        "labels.csv:2: the line has more cells",
+    ),
+    (
+        "labels.csv",
+        "filename,label,label\na.mp4,0,1\n",
+        DataError,
+        "labels.csv:1: the column label is there twice",
+    ),
+    (
+        "Celeb-real/../List_of_testing_videos.txt",
+        "1 what\n",
+        DataError,
+        "List_of_testing_videos.txt:1",
+    ),
     ("Celeb-real/../List_of_testing_videos.txt", "0 Celeb-real/a.mp4\n", DataError, "1 means REAL"),
-    ("original_sequences/../train.json", '[["1", 2], 3]', DataError, "train.json: not a list of pairs"),
-    ("original_sequences/../train.json", '["953", "974"]', DataError, "train.json: not a list of pairs"),
+    (
+        "original_sequences/../train.json",
+        '[["1", 2], 3]',
+        DataError,
+        "train.json: not a list of pairs",
+    ),
+    (
+        "original_sequences/../train.json",
+        '["953", "974"]',
+        DataError,
+        "train.json: not a list of pairs",
+    ),
 ]
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "kind", "message"), DAMAGED, ids=[f"{case[0]}: {case[1][:40]}" for case in DAMAGED]
+    ("name", "content", "kind", "message"),
+    DAMAGED,
+    ids=[f"{case[0]}: {case[1][:40]}" for case in DAMAGED],
 )
-def test_damaged_lists_are_named(tmp_path: Path, name: str, content: str, kind: type[Exception], message: str) -> None:
+def test_damaged_lists_are_named(
+    tmp_path: Path, name: str, content: str, kind: type[Exception], message: str
+) -> None:
     tree(tmp_path, name, "Celeb-real/a.mp4" if "Celeb" in name else "a.mp4")
     (tmp_path / name).write_text(content)
     with pytest.raises(kind, match=message):
@@ -340,7 +451,10 @@ def test_damaged_lists_are_named(tmp_path: Path, name: str, content: str, kind: 
         ("path,label\na.mp4,MAYBE\n", r"list.csv:2: unknown label 'MAYBE'"),
         ("path,label,split\na.mp4,REAL,tomorrow\n", r"list.csv:2: unknown split 'tomorrow'"),
         ("path,label\na.mp4,REAL\na.mp4,FAKE\n", r"list.csv:3: a.mp4 is listed already in line 2"),
-        ("path,label\na.mp4,REAL\n./a.mp4,FAKE\n", r"list.csv:3: ./a.mp4 is listed already in line 2"),
+        (
+            "path,label\na.mp4,REAL\n./a.mp4,FAKE\n",
+            r"list.csv:3: ./a.mp4 is listed already in line 2",
+        ),
     ],
 )
 def test_damaged_csv_lists_are_named(tmp_path: Path, rows: str, message: str) -> None:

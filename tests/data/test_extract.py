@@ -37,7 +37,9 @@ def clips(shared_media: Media) -> Path:
     shared_media.clip("clips/fake/a.mp4", forged=True, **small)  # type: ignore[arg-type]
     shared_media.clip("clips/real/noise.mp4", faces=(), **small)  # type: ignore[arg-type]
     pair = ("astronaut", "grace_hopper")
-    return shared_media.clip("clips/fake/two.mp4", faces=pair, seconds=0.6, size=(320, 160)).parents[1]
+    return shared_media.clip(
+        "clips/fake/two.mp4", faces=pair, seconds=0.6, size=(320, 160)
+    ).parents[1]
 
 
 def run(*sources: Path, out: Path, config: ExtractConfig = QUICK, **options: bool) -> Summary:
@@ -48,8 +50,14 @@ def test_clips_become_labelled_crops_and_an_index(clips: Path, tmp_path: Path) -
     summary = run(clips, out=tmp_path / "out")
     rows = read_index(tmp_path / "out")
     videos = {row.video: [r for r in rows if r.video == row.video] for row in rows}
-    assert {name: len(group) for name, group in videos.items()} == {"fake/a.mp4": 3, "fake/two.mp4": 6, "real/a.mp4": 3}
-    assert {row.label for row in videos["real/a.mp4"]} == {"REAL"} and videos["fake/two.mp4"][0].label == "FAKE"
+    assert {name: len(group) for name, group in videos.items()} == {
+        "fake/a.mp4": 3,
+        "fake/two.mp4": 6,
+        "real/a.mp4": 3,
+    }
+    assert {row.label for row in videos["real/a.mp4"]} == {"REAL"} and videos["fake/two.mp4"][
+        0
+    ].label == "FAKE"
     assert videos["fake/a.mp4"][0].original == "real/a.mp4"
     assert videos["fake/a.mp4"][0].split == videos["real/a.mp4"][0].split
     assert {row.track for row in videos["fake/two.mp4"]} == {0, 1}
@@ -57,7 +65,12 @@ def test_clips_become_labelled_crops_and_an_index(clips: Path, tmp_path: Path) -
     for row in rows:
         crop = cv2.imread(str(tmp_path / "out" / row.file))
         assert crop.shape == (96, 96, 3) and crop.std() > 20
-        assert row.face_probability and row.face_probability > 0.7 and row.face_px and 30 < row.face_px < 120
+        assert (
+            row.face_probability
+            and row.face_probability > 0.7
+            and row.face_px
+            and 30 < row.face_px < 120
+        )
     assert summary.crops == len(rows) == 12 and summary.exit_code == 0
     real, fake = summary.tallies["REAL"], summary.tallies["FAKE"]
     assert (real.clips, real.with_faces, real.no_face, real.failed, real.crops) == (2, 1, 1, 0, 3)
@@ -71,12 +84,23 @@ def test_the_settings_lie_beside_the_result(clips: Path, tmp_path: Path) -> None
     config = QUICK.replace(margin=0.5, image_format="png", people="largest")
     run(clips / "fake/two.mp4", out=tmp_path / "out", config=config)
     settings = json.loads((tmp_path / "out/extract.json").read_text())
-    assert settings["rule"] == {"name": "margin-0.5", "reference": "longer", "scale": 1.5, "shift_y": 0.0}
-    assert settings["frames"] == 3 and settings["deepkd"] and settings["sources"] == [str(clips / "fake/two.mp4")]
+    assert settings["rule"] == {
+        "name": "margin-0.5",
+        "reference": "longer",
+        "scale": 1.5,
+        "shift_y": 0.0,
+    }
+    assert (
+        settings["frames"] == 3
+        and settings["deepkd"]
+        and settings["sources"] == [str(clips / "fake/two.mp4")]
+    )
     rows = read_index(tmp_path / "out")
     assert len(rows) == 3 and len({row.track for row in rows}) == 1
     assert {Path(row.file).suffix for row in rows} == {".png"}
-    assert len(list((tmp_path / "out/crops").rglob("*.png"))) == 3, "the other person's crops are gone"
+    assert len(list((tmp_path / "out/crops").rglob("*.png"))) == 3, (
+        "the other person's crops are gone"
+    )
 
 
 def test_worker_processes_write_the_same(clips: Path, tmp_path: Path) -> None:
@@ -85,7 +109,9 @@ def test_worker_processes_write_the_same(clips: Path, tmp_path: Path) -> None:
     assert (tmp_path / "here/index.csv").read_text() == (tmp_path / "workers/index.csv").read_text()
 
 
-def test_broken_clips_are_reported_and_harm_no_other(clips: Path, tmp_path: Path, media: Media) -> None:
+def test_broken_clips_are_reported_and_harm_no_other(
+    clips: Path, tmp_path: Path, media: Media
+) -> None:
     media.junk("set/real/junk.mp4")
     media.junk("set/real/text.mp4", text=True)
     media.junk("set/real/empty.mp4", size=0)
@@ -115,7 +141,9 @@ def test_nothing_readable_is_an_error_or_exit_code_1(tmp_path: Path, media: Medi
 def test_an_existing_extraction_is_kept_unless_told_otherwise(clips: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(clips / "real", out=out)
-    with pytest.raises(OutputError, match="add --resume to go on with it, or --overwrite to replace it"):
+    with pytest.raises(
+        OutputError, match="add --resume to go on with it, or --overwrite to replace it"
+    ):
         run(clips / "real", out=out)
     with pytest.raises(OutputError, match=r"other settings \(frames 3 -> 2; rule .*--overwrite"):
         run(clips / "real", out=out, config=QUICK.replace(frames=2, margin=0.3), resume=True)
@@ -142,13 +170,17 @@ def test_strangers_files_are_never_mixed_with_ours(clips: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("where", ["a-file/out", "a-file", "/proc/nowhere/out"])
-def test_folders_that_cannot_be_made_are_refused_before_the_work(clips: Path, tmp_path: Path, where: str) -> None:
+def test_folders_that_cannot_be_made_are_refused_before_the_work(
+    clips: Path, tmp_path: Path, where: str
+) -> None:
     (tmp_path / "a-file").touch()
     with pytest.raises(OutputError, match="cannot be made"):
         run(clips, out=tmp_path / where)
 
 
-def test_output_inside_the_source_is_not_read_again(clips: Path, tmp_path: Path, media: Media) -> None:
+def test_output_inside_the_source_is_not_read_again(
+    clips: Path, tmp_path: Path, media: Media
+) -> None:
     media.still("real/one.jpg")
     run(tmp_path, out=tmp_path / "out")
     summary = run(tmp_path, out=tmp_path / "out", resume=True)
@@ -159,7 +191,10 @@ def test_two_runs_do_not_write_one_folder(clips: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(clips / "real/a.mp4", out=out)
     for options in ({"resume": True}, {"overwrite": True}):
-        with Journal(out / "journal.jsonl"), pytest.raises(OutputError, match="another extraction is writing"):
+        with (
+            Journal(out / "journal.jsonl"),
+            pytest.raises(OutputError, match="another extraction is writing"),
+        ):
             run(clips / "real/a.mp4", out=out, **options)
     assert len(read_index(out)) == 3
 
@@ -169,7 +204,10 @@ def test_a_second_run_leaves_the_settings_of_the_first(clips: Path, tmp_path: Pa
     out.mkdir()
     settings = out / "extract.json"
     settings.write_text("of the first")
-    with Journal(out / "journal.jsonl"), pytest.raises(OutputError, match="another extraction is writing"):
+    with (
+        Journal(out / "journal.jsonl"),
+        pytest.raises(OutputError, match="another extraction is writing"),
+    ):
         run(clips / "real/a.mp4", out=out)
     assert settings.read_text() == "of the first"
 
@@ -194,7 +232,9 @@ def test_resume_does_only_what_is_new_or_changed(clips: Path, tmp_path: Path, me
     assert kept == {"a"}, "b has another content, the crops of c were gone"
 
 
-def test_resume_tries_failed_clips_again_and_takes_labels_anew(clips: Path, tmp_path: Path, media: Media) -> None:
+def test_resume_tries_failed_clips_again_and_takes_labels_anew(
+    clips: Path, tmp_path: Path, media: Media
+) -> None:
     out, late = tmp_path / "out", media.junk("set/real/late.mp4")
     assert run(tmp_path / "set", out=out).exit_code == 1
     late.write_bytes((clips / "real/a.mp4").read_bytes())
@@ -209,7 +249,10 @@ def test_resume_tries_failed_clips_again_and_takes_labels_anew(clips: Path, tmp_
 def test_clips_of_sources_that_are_not_named_again_are_told_of(clips: Path, tmp_path: Path) -> None:
     def is_told(*sources: Path, resume: bool = True) -> bool:
         warnings = run(*sources, out=tmp_path / "out", resume=resume).warnings
-        return any(line.startswith("1 clips that were extracted before are not in the index") for line in warnings)
+        return any(
+            line.startswith("1 clips that were extracted before are not in the index")
+            for line in warnings
+        )
 
     assert not is_told(clips / "real/a.mp4", resume=False)
     assert is_told(clips / "fake/two.mp4")
@@ -223,21 +266,41 @@ def test_a_clip_that_takes_too_long_is_reported_and_nothing_of_it_stays(
 ) -> None:
     out, config = tmp_path / "out", QUICK.replace(workers=workers)
     slow = run(clips / "real/a.mp4", out=out, config=config.replace(timeout_s=1e-3))
-    assert slow.failed == [("a.mp4", "took longer than 0.001 s; raise --timeout, or lower --frames")]
+    assert slow.failed == [
+        ("a.mp4", "took longer than 0.001 s; raise --timeout, or lower --frames")
+    ]
     assert slow.exit_code == 1 and not list(out.rglob("*.jpg"))
     assert run(clips / "real/a.mp4", out=out, config=config, resume=True).crops == 3
 
 
-def start_run(source: Path, out: Path, *options: str, limit_bytes: int | None = None) -> "subprocess.Popen[str]":
+def start_run(
+    source: Path, out: Path, *options: str, limit_bytes: int | None = None
+) -> "subprocess.Popen[str]":
     """A real `deepkd extract` with workers, as a process of its own."""
 
     def limit() -> None:
         if limit_bytes:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
 
-    command = [sys.executable, "-m", "deepkd", "extract", str(source), "--out", str(out), "--frames", "4", *options]
+    command = [
+        sys.executable,
+        "-m",
+        "deepkd",
+        "extract",
+        str(source),
+        "--out",
+        str(out),
+        "--frames",
+        "4",
+        *options,
+    ]
     return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=limit
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=limit,
     )
 
 
@@ -248,7 +311,9 @@ def wait_for_records(process: "subprocess.Popen[str]", out: Path, count: int) ->
         if journal.exists() and journal.read_bytes().count(b"\n") >= count:
             return
         time.sleep(0.005)
-    raise AssertionError(f"the run ended or hung before {count} clips: {process.communicate(timeout=5)}")
+    raise AssertionError(
+        f"the run ended or hung before {count} clips: {process.communicate(timeout=5)}"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -260,7 +325,9 @@ def many(shared_media: Media) -> Path:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_an_interrupted_run_leaves_whole_files_and_goes_on(many: Path, tmp_path: Path, how: signal.Signals) -> None:
+def test_an_interrupted_run_leaves_whole_files_and_goes_on(
+    many: Path, tmp_path: Path, how: signal.Signals
+) -> None:
     out = tmp_path / "out"
     process = start_run(many, out, "--workers", "1")
     wait_for_records(process, out, 1)
@@ -269,7 +336,9 @@ def test_an_interrupted_run_leaves_whole_files_and_goes_on(many: Path, tmp_path:
     assert process.returncode == (-how if how is signal.SIGKILL else 130), errors
     assert not (out / "index.csv").exists()
     done = {path.name: path.stat().st_ino for path in (out / "crops").iterdir()}
-    assert 1 <= len(done) < 12 and all(len(list((out / "crops" / name).iterdir())) == 4 for name in done)
+    assert 1 <= len(done) < 12 and all(
+        len(list((out / "crops" / name).iterdir())) == 4 for name in done
+    )
     with pytest.raises(OutputError, match="--resume"):
         run(many, out=out)
     summary = run(many, out=out, config=ExtractConfig(frames=4, workers=0), resume=True)
@@ -300,7 +369,12 @@ def test_a_full_disk_ends_the_run_with_what_to_do(clips: Path, tmp_path: Path) -
     assert process.returncode == 1
     assert "cannot be written" in errors and "go on with --resume" in errors.replace("\n", " ")
     assert not (tmp_path / "out/index.csv").exists() and not (tmp_path / "out/crops").exists()
-    run(clips / "real/a.mp4", out=tmp_path / "out", config=ExtractConfig(frames=4, workers=0), resume=True)
+    run(
+        clips / "real/a.mp4",
+        out=tmp_path / "out",
+        config=ExtractConfig(frames=4, workers=0),
+        resume=True,
+    )
     assert len(read_index(tmp_path / "out")) == 4
 
 
@@ -320,25 +394,42 @@ def test_crop_folders_are_plain(videos: list[str], folders: list[str]) -> None:
 
 
 def test_crop_folders_do_not_collide() -> None:
-    folders = crop_folders(["a.mp4", "A.mov", "b/c.mp4", "b_c.mp4", "x" * 300 + ".mp4", "caf\udce9.mp4"])
+    folders = crop_folders(
+        ["a.mp4", "A.mov", "b/c.mp4", "b_c.mp4", "x" * 300 + ".mp4", "caf\udce9.mp4"]
+    )
     assert len({folder.lower() for folder in folders}) == 6 and max(map(len, folders)) < 120
 
 
 def entries(*seen: tuple[int, float, float]) -> list[CropEntry]:
-    return [CropEntry("f", t_s, 50.0 + track, track, probability, (1.0,) * 10) for track, t_s, probability in seen]
+    return [
+        CropEntry("f", t_s, 50.0 + track, track, probability, (1.0,) * 10)
+        for track, t_s, probability in seen
+    ]
 
 
 PEOPLE = [
-    ("a doubtful face beside a sure one goes", entries((0, 0, 0.99), (0, 1, 0.99), (1, 1, 0.9)), {}, {0}),
+    (
+        "a doubtful face beside a sure one goes",
+        entries((0, 0, 0.99), (0, 1, 0.99), (1, 1, 0.9)),
+        {},
+        {0},
+    ),
     ("a doubtful face alone stays", entries((0, 0, 0.8), (1, 5, 0.99)), {}, {0, 1}),
     ("once sure is sure enough", entries((0, 0, 0.99), (1, 0, 0.8), (1, 1, 0.99)), {}, {0, 1}),
     ("zero keeps all", entries((0, 0, 0.99), (1, 0, 0.8)), {"sure_probability": 0.0}, {0, 1}),
-    ("the largest is seen largest and longest", entries((0, 0, 1), (0, 1, 1), (1, 1, 1)), {"people": "largest"}, {0}),
+    (
+        "the largest is seen largest and longest",
+        entries((0, 0, 1), (0, 1, 1), (1, 1, 1)),
+        {"people": "largest"},
+        {0},
+    ),
     ("nobody", [], {"people": "largest"}, set()),
 ]
 
 
-@pytest.mark.parametrize(("seen", "settings", "kept"), [case[1:] for case in PEOPLE], ids=[case[0] for case in PEOPLE])
+@pytest.mark.parametrize(
+    ("seen", "settings", "kept"), [case[1:] for case in PEOPLE], ids=[case[0] for case in PEOPLE]
+)
 def test_people_kept(seen: list[CropEntry], settings: dict[str, object], kept: set[int]) -> None:
     assert people(seen, ExtractConfig(**settings)) == kept  # type: ignore[arg-type]
 
@@ -354,7 +445,9 @@ def test_the_reason_for_no_face_is_told(tmp_path: Path, media: Media) -> None:
     media.still("small.png", size=(30, 20))
     media.still("wide.png", size=(1280, 400), faces=())
     summary = run(*(tmp_path / name for name in reasons), out=tmp_path / "out")
-    assert {video: reasons[video] in why for video, why in summary.no_face} == dict.fromkeys(reasons, True)
+    assert {video: reasons[video] in why for video, why in summary.no_face} == dict.fromkeys(
+        reasons, True
+    )
     assert summary.exit_code == 0 and (tmp_path / "out/index.csv").read_text().count("\n") == 1
 
 

@@ -12,7 +12,14 @@ from rich.console import Console
 from scorer_factory import write_scorer
 
 from deepkd.data.crops import load_crops
-from deepkd.data.families import HASH_BYTES, inherited, known_families, known_names, known_people, training_record
+from deepkd.data.families import (
+    HASH_BYTES,
+    inherited,
+    known_families,
+    known_names,
+    known_people,
+    training_record,
+)
 from deepkd.distillation.distiller import distill
 from deepkd.errors import DataError, ModelError
 from deepkd.evaluation.evaluate import evaluate_files, to_document
@@ -57,7 +64,10 @@ def test_training_data_is_refused_unless_allowed(data, record, tmp_path):
     model = str(write_scorer(tmp_path / "model.onnx", recipe=record))
     assert evaluate_files([model], config(data))[0].training_data == 0.0
     for split, count, of in (("train", 6, 6), ("all", 6, 10)):
-        with pytest.raises(DataError, match=f"trained on {count} of these {of} originals, e.g. family-.*--allow-train"):
+        with pytest.raises(
+            DataError,
+            match=f"trained on {count} of these {of} originals, e.g. family-.*--allow-train",
+        ):
             evaluate_files([model], config(data, split=split))
     (found,) = evaluate_files([model], config(data, split="all", allow_training_data=True))
     assert found.training_data == 0.6
@@ -73,13 +83,21 @@ def test_a_file_name_met_under_another_folder_is_warned_of(data, tmp_path):
     bare = {name.removeprefix("real/") for name in trained}
     assert known_names(record, trained) == [] and known_families(record, bare) == []
     assert known_names(record, bare) == sorted(bare)
-    assert known_names(record, {f"elsewhere/{name}" for name in bare}) == sorted(f"elsewhere/{name}" for name in bare)
+    assert known_names(record, {f"elsewhere/{name}" for name in bare}) == sorted(
+        f"elsewhere/{name}" for name in bare
+    )
     assert known_names(record, {"real/strange.mp4"}) == [] == known_names({}, bare)
     said: list[str] = []
     model = str(write_scorer(tmp_path / "model.onnx", recipe=inherited_by(record)))
-    assert evaluate_files([model], config(data, split="train"), warn=said.append)[0].training_data == 0.0
+    assert (
+        evaluate_files([model], config(data, split="train"), warn=said.append)[0].training_data
+        == 0.0
+    )
     assert len(said) == 1 and "6 of these 6 originals have the file name of one that" in said[0]
-    assert not evaluate_files([model], config(data), warn=said.append)[0].training_data and len(said) == 1
+    assert (
+        not evaluate_files([model], config(data), warn=said.append)[0].training_data
+        and len(said) == 1
+    )
 
 
 def inherited_by(record):
@@ -89,21 +107,37 @@ def inherited_by(record):
 
 
 def test_an_old_model_is_known_by_its_whole_index_only(data, record, tmp_path):
-    model = str(write_scorer(tmp_path / "old.onnx", recipe={"index_sha256": record["index_sha256"]}))
+    model = str(
+        write_scorer(tmp_path / "old.onnx", recipe={"index_sha256": record["index_sha256"]})
+    )
     with pytest.raises(DataError, match="trained on 6 of these 6 originals"):
         evaluate_files([model], config(data, split="train"))
     assert evaluate_files([model], config(data, split="all"))[0].training_data is None
-    assert evaluate_files([str(write_scorer(tmp_path / "m.onnx"))], config(data))[0].training_data is None
+    assert (
+        evaluate_files([str(write_scorer(tmp_path / "m.onnx"))], config(data))[0].training_data
+        is None
+    )
 
 
 def test_overlaps_by_original_and_by_person_are_counted(tmp_path):
     data = write_crops(tmp_path / "crops", families=10)
-    people = ("ann", "bob", "cid", "dan", "eve")  # the families take turns, so everybody is in one split, but for:
+    people = (
+        "ann",
+        "bob",
+        "cid",
+        "dan",
+        "eve",
+    )  # the families take turns, so everybody is in one split, but for:
     rows = [
-        dataclasses.replace(row, identities=(people[int(row.file[0]) % 5], *(["ann"] if row.split == "test" else [])))
+        dataclasses.replace(
+            row,
+            identities=(people[int(row.file[0]) % 5], *(["ann"] if row.split == "test" else [])),
+        )
         for row in read_index(data)
     ]
-    moved = [dataclasses.replace(row, split="val") if row.file == "4-fake.jpg" else row for row in rows]
+    moved = [
+        dataclasses.replace(row, split="val") if row.file == "4-fake.jpg" else row for row in rows
+    ]
     write_index(data, moved)
     assert read_index(data) == moved
     record = training_record(load_crops(data, "train"))
@@ -128,10 +162,21 @@ def test_where_nobody_is_named_nobody_is_counted(data, record, tmp_path):
     assert {one.shared for one in found.overlaps if one.kind == "people"} == {None}
     assert len(found.overlaps) == 2 * 3
     (whole,) = evaluate_files([model], config(data, split="all", allow_training_data=True))
-    assert [(one.kind, one.shared) for one in whole.overlaps] == [("originals", 6), ("people", None)]
+    assert [(one.kind, one.shared) for one in whole.overlaps] == [
+        ("originals", 6),
+        ("people", None),
+    ]
 
 
-TINY = {"image_size": 32, "batch": 4, "epochs": 1, "workers": 0, "augment": "none", "ema": 0.0, "sampling": "shuffled"}
+TINY = {
+    "image_size": 32,
+    "batch": 4,
+    "epochs": 1,
+    "workers": 0,
+    "augment": "none",
+    "ema": 0.0,
+    "sampling": "shuffled",
+}
 
 
 def elsewhere(folder, letter):
@@ -139,7 +184,10 @@ def elsewhere(folder, letter):
     data = write_crops(folder, families=6)
     write_index(
         data,
-        [dataclasses.replace(row, original=letter + row.original, identities=(letter,)) for row in read_index(data)],
+        [
+            dataclasses.replace(row, original=letter + row.original, identities=(letter,))
+            for row in read_index(data)
+        ],
     )
     return data
 
@@ -187,7 +235,9 @@ def test_a_start_that_lists_nothing_is_named(data, tmp_path):
 def test_weights_that_saw_no_faces_leave_nothing_open(data, tmp_path):
     start = load_checkpoint(saved(tmp_path, "imagenet", trained=False), allow_untrained=True)
     assert inherited(start) == {}
-    assert training_record(load_crops(data, "train"), [inherited(start)]) == training_record(load_crops(data, "train"))
+    assert training_record(load_crops(data, "train"), [inherited(start)]) == training_record(
+        load_crops(data, "train")
+    )
 
 
 def test_a_damaged_list_is_not_passed_on(data):

@@ -53,7 +53,11 @@ def test_crops_have_an_index_of_real_rows_and_their_forgeries(method, sources, t
     assert (made.real, made.fake, made.exit_code) == (len(real), len(fake), 0) == (5, 10, 0)
     for row in fake:
         source = real[row.file[: row.file.rindex("_" + method)] + ".png"]
-        assert (row.original, row.split, row.landmarks) == (source.original, source.split, source.landmarks)
+        assert (row.original, row.split, row.landmarks) == (
+            source.original,
+            source.split,
+            source.landmarks,
+        )
         assert (row.method, source.method) == (method, "") and row.video != source.video
         change = np.abs(read(tmp_path / row.file) - read(tmp_path / source.file)).mean()
         assert 0 < change < 60
@@ -66,7 +70,8 @@ def test_the_same_seed_makes_the_same_crops(sources, tmp_path):
         forge([str(sources)], tmp_path / name, config(seed=seed))
     files = [row.file for row in read_index(tmp_path / "one") if row.label == "FAKE"]
     one, again, other = (
-        [(tmp_path / name / file).read_bytes() for file in files] for name in ("one", "again", "other")
+        [(tmp_path / name / file).read_bytes() for file in files]
+        for name in ("one", "again", "other")
     )
     assert one == again and one != other
 
@@ -82,18 +87,27 @@ def test_clips_are_real_and_forged_throughout(method, sources, tmp_path):
             x["path"] for x in lines if x["label"] == "REAL" and x["original"] == line["original"]
         )
         if line["label"] == "FAKE":
-            real, fake = ([frame for _, frame in every_frame(tmp_path / line[key])] for key in ("original", "path"))
+            real, fake = (
+                [frame for _, frame in every_frame(tmp_path / line[key])]
+                for key in ("original", "path")
+            )
             assert len(real) == len(fake) > 3
             changes = [np.abs(a.astype(int) - b).mean() for a, b in zip(real, fake, strict=True)]
             assert min(changes) > 0.2 * max(changes) > 0, "every frame is forged"
-            corner = [np.abs(a[:24, :24].astype(int) - b[:24, :24]).mean() for a, b in zip(real, fake, strict=True)]
+            corner = [
+                np.abs(a[:24, :24].astype(int) - b[:24, :24]).mean()
+                for a, b in zip(real, fake, strict=True)
+            ]
             assert max(corner) < 6, "the surroundings stay"
     assert probe(tmp_path / "real" / "still.mp4").duration_s == pytest.approx(0.5, abs=0.1)
 
 
 def test_lists_and_folders_of_forged_clips_are_read_as_labelled(sources, tmp_path):
     forge([str(sources)], tmp_path, config(kind="clips"))
-    listed = {clip.path.relative_to(tmp_path).as_posix(): clip for clip in find_clips([str(tmp_path / "clips.csv")])}
+    listed = {
+        clip.path.relative_to(tmp_path).as_posix(): clip
+        for clip in find_clips([str(tmp_path / "clips.csv")])
+    }
     assert sorted(clip.label for clip in listed.values()) == ["FAKE"] * 3 + ["REAL"] * 3
     fake = next(clip for clip in listed.values() if clip.label == "FAKE")
     assert fake.method == "self-blend" and listed[fake.original].label == "REAL"
@@ -103,7 +117,11 @@ def test_lists_and_folders_of_forged_clips_are_read_as_labelled(sources, tmp_pat
 def test_landmarks_are_interpolated_and_smoothed():
     rng = np.random.default_rng(0)
     path = np.arange(60, dtype=np.float32)[:, None, None] + np.zeros((60, 5, 2), np.float32)
-    found = {n: path[n] + rng.normal(0, 1, (5, 2)).astype(np.float32) for n in range(60) if n not in (20, 21, 22)}
+    found = {
+        n: path[n] + rng.normal(0, 1, (5, 2)).astype(np.float32)
+        for n in range(60)
+        if n not in (20, 21, 22)
+    }
     smooth = smoothed(found, 60)
     rough = np.abs(np.diff([found[n] for n in range(20)], axis=0) - 1).mean()
     assert smooth.shape == (60, 5, 2)
@@ -131,7 +149,9 @@ def test_refusals(kind, sources, tmp_path):
         forge([str(sources / "still.png")], tmp_path / "alone", swap)
     with pytest.raises(DataError, match="--count 3 needs the faces of 4 sources, and 3 show one"):
         forge([str(sources)], tmp_path / "three", dataclasses.replace(swap, count=3))
-    forge([str(sources / "still.png")], tmp_path / "alone", config(kind=kind))  # a run that failed is in nobody's way
+    forge(
+        [str(sources / "still.png")], tmp_path / "alone", config(kind=kind)
+    )  # a run that failed is in nobody's way
     Media(tmp_path).clip("noise.mp4", faces=(), seconds=0.3)
     with pytest.raises(DataError, match=r"no face to forge: noise\.mp4"):
         forge([str(tmp_path / "noise.mp4")], tmp_path / "empty", config(kind=kind))
@@ -161,7 +181,9 @@ def test_faces_stay_in_their_split():
         donors = {donor_of(name, splits, number, config(method="face-swap")) for number in range(8)}
         assert donors == {other for other, its in splits.items() if its == split} - {name}
     check_people(splits, config(method="face-swap", count=2), Forged(Path()))
-    with pytest.raises(DataError, match=r"needs the faces of 2 sources in the split val.*1 shows one; give --val-s"):
+    with pytest.raises(
+        DataError, match=r"needs the faces of 2 sources in the split val.*1 shows one; give --val-s"
+    ):
         check_people({**splits, "v": "val"}, config(method="face-swap"), Forged(Path()))
     check_people({**splits, "v": "val"}, config(), Forged(Path()))
 
@@ -184,7 +206,11 @@ def test_a_forged_crop_shows_who_gave_the_face(tmp_path):
     for name, person in (("id3_0000", "astronaut"), ("id7_0000", "grace_hopper")):
         media.clip(f"Celeb-real/{name}.mp4", faces=(person,), seconds=0.3)
     shares = {"val_share": 0.0, "test_share": 0.0}
-    forge([str(tmp_path / "in")], tmp_path / "out", config(method="face-swap", dataset="celeb-df", **shares))
+    forge(
+        [str(tmp_path / "in")],
+        tmp_path / "out",
+        config(method="face-swap", dataset="celeb-df", **shares),
+    )
     people = {(row.label, row.identities) for row in read_index(tmp_path / "out")}
     own = {("REAL", (name,)) for name in ("id3", "id7")}
     assert people == own | {("FAKE", ("id3", "id7"))}
@@ -201,15 +227,32 @@ def test_forged_sources_are_left_out(tmp_path):
 
 def test_crops_are_forged_as_their_index_labels_them(tmp_path):
     media = Media(tmp_path / "in")
-    for name, forged in (("real/a.png", False), ("real/b.png", False), ("fake/a.png", True), ("none/c.png", False)):
+    for name, forged in (
+        ("real/a.png", False),
+        ("real/b.png", False),
+        ("fake/a.png", True),
+        ("none/c.png", False),
+    ):
         media.still(name, forged=forged)
     shares = {"val_share": 0.0, "test_share": 0.0}
-    extract([str(tmp_path / "in")], tmp_path / "crops", ExtractConfig(frames=1, face_px=200, workers=0, **shares))
-    assert sorted(row.label for row in read_index(tmp_path / "crops")) == ["", "FAKE", "REAL", "REAL"]
+    extract(
+        [str(tmp_path / "in")],
+        tmp_path / "crops",
+        ExtractConfig(frames=1, face_px=200, workers=0, **shares),
+    )
+    assert sorted(row.label for row in read_index(tmp_path / "crops")) == [
+        "",
+        "FAKE",
+        "REAL",
+        "REAL",
+    ]
     for number, source in enumerate(("crops", "crops/crops", "crops/crops/*/*.jpg")):
         made = forge([str(tmp_path / source)], tmp_path / f"out{number}", CONFIG)
         rows = [row for row in read_index(made.out) if row.label == "REAL"]
-        assert {(row.original, row.split) for row in rows} >= {("real/a.png", "train"), ("real/b.png", "train")}
+        assert {(row.original, row.split) for row in rows} >= {
+            ("real/a.png", "train"),
+            ("real/b.png", "train"),
+        }
         assert len(rows) == 3 and not any("fake" in row.video for row in rows)
         assert made.warnings == [
             "1 clips that are labelled FAKE are left out",
@@ -235,7 +278,11 @@ def test_who_gave_the_face_of_a_clip_is_in_its_family(sources, tmp_path):
         lines = list(csv.DictReader(file))
     reals = {line["path"] for line in lines if line["label"] == "REAL"}
     for line in lines:
-        assert not line["donor"] if line["label"] == "REAL" else line["donor"] in reals - {line["original"]}
+        assert (
+            not line["donor"]
+            if line["label"] == "REAL"
+            else line["donor"] in reals - {line["original"]}
+        )
     clips = find_clips([str(tmp_path / "clips.csv")])
     assert {clip.video: clip.donors for clip in clips} == {
         line["path"]: (line["donor"],) if line["donor"] else () for line in lines

@@ -35,7 +35,9 @@ def test_masks_hold_the_face_and_leave_the_rest(outline: str) -> None:
     mask = face_mask(SQUARE, (120, 110, 3), outline)
     assert mask.shape == (120, 110) and set(np.unique(mask)) == {0.0, 1.0}
     assert mask[60, 50] == 1, "the mouth is inside"
-    assert mask[40, 40] == (0 if outline == "lower" else 1), "the eye is outside of the lower face only"
+    assert mask[40, 40] == (0 if outline == "lower" else 1), (
+        "the eye is outside of the lower face only"
+    )
     assert mask[5, 5] == mask[110, 50] == mask[60, 90] == 0
 
 
@@ -61,27 +63,38 @@ def test_soft_masks_stay_inside_the_hard_one() -> None:
 
 def test_blend_is_the_weighted_mean() -> None:
     black, white = np.zeros((2, 2, 3), np.uint8), np.full((2, 2, 3), 200, np.uint8)
-    assert blend(white, black, np.array([[0, 0.25], [0.5, 1]], np.float32))[..., 0].tolist() == [[0, 50], [100, 200]]
+    assert blend(white, black, np.array([[0, 0.25], [0.5, 1]], np.float32))[..., 0].tolist() == [
+        [0, 50],
+        [100, 200],
+    ]
 
 
 def test_match_colours_gives_the_reference_mean(astronaut: Image) -> None:
     dark = (astronaut // 2).astype(np.uint8)
-    mask = face_mask(np.float32([(205, 101), (247, 103), (225, 129), (201, 140), (245, 141)]), astronaut.shape)
+    mask = face_mask(
+        np.float32([(205, 101), (247, 103), (225, 129), (201, 140), (245, 141)]), astronaut.shape
+    )
     inside = mask > 0.5
     matched = match_colours(dark, astronaut, mask)
     assert matched[inside].mean(0) == pytest.approx(astronaut[inside].mean(0), abs=4)
     assert match_colours(dark, astronaut, np.zeros_like(mask)) is dark
 
 
-@pytest.mark.parametrize(("source", "target"), [("astronaut", "grace_hopper"), ("grace_hopper", "astronaut")])
-def test_swap_face_changes_the_face_only(people: dict[str, Portrait], source: str, target: str) -> None:
+@pytest.mark.parametrize(
+    ("source", "target"), [("astronaut", "grace_hopper"), ("grace_hopper", "astronaut")]
+)
+def test_swap_face_changes_the_face_only(
+    people: dict[str, Portrait], source: str, target: str
+) -> None:
     giver, taker = people[source], people[target]
     swapped = swap_face(giver.image, giver.landmarks, taker.image, taker.landmarks)
     assert swapped.shape == taker.image.shape and swapped.dtype == np.uint8
     change = np.abs(swapped.astype(int) - taker.image).mean(-1)
     face = face_mask(taker.landmarks, taker.image.shape) > 0
     assert change[face].mean() > 8 and change[~face].mean() < 0.2
-    assert np.abs(swapped[face].mean(0) - taker.image[face].mean(0)).max() < 12, "it has the target's colours"
+    assert np.abs(swapped[face].mean(0) - taker.image[face].mean(0)).max() < 12, (
+        "it has the target's colours"
+    )
 
 
 def test_swap_with_oneself_changes_little(people: dict[str, Portrait]) -> None:
@@ -112,7 +125,9 @@ def test_self_blends_leave_an_edge_around_the_face(people: dict[str, Portrait]) 
         image = self_blend(one.image, one.landmarks, np.random.default_rng(seed)).astype(float)
         change = image - one.image
         steps.append(np.abs(change[face].mean(0) - change[outside].mean(0)).max())
-    assert np.mean(np.array(steps) > 2) > 0.5, "most differ in colour between the face and its surroundings"
+    assert np.mean(np.array(steps) > 2) > 0.5, (
+        "most differ in colour between the face and its surroundings"
+    )
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (33, 57)])

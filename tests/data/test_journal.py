@@ -30,4 +30,9 @@ def test_content_keys_tell_clips_apart(tmp_path: Path) -> None:
     assert content_key(a, "x") == content_key(a, "x") != content_key(b, "x")
     assert content_key(a, "x") != content_key(a, "y")
     os.mkfifo(tmp_path / "pipe")
-    assert content_key(tmp_path / "pipe", "x") == content_key(tmp_path, "x") == content_key(tmp_path / "no", "x") == ""
+    assert (
+        content_key(tmp_path / "pipe", "x")
+        == content_key(tmp_path, "x")
+        == content_key(tmp_path / "no", "x")
+        == ""
+    )

@@ -29,11 +29,22 @@ def contents(folder: Path) -> dict[Path, bytes]:
 
 
 FOREIGN = {
-    "crops with an index": {"index.csv": "file,label\ncrops/a/1.png,FAKE\n", "crops/a/1.png": "mine"},
+    "crops with an index": {
+        "index.csv": "file,label\ncrops/a/1.png,FAKE\n",
+        "crops/a/1.png": "mine",
+    },
     "crops without an index": {"crops/a/1.png": "mine"},
     "somebody's journal": {"journal.jsonl": "{}\n", "index.csv": "mine"},
-    "somebody's settings": {"journal.jsonl": "{}\n", "extract.json": '{"rar": "7z"}', "crops/a/1.png": "mine"},
-    "an index without its journal": {"extract.json": '{"command": "extract"}', "index.csv": "mine", "crops/a.png": ""},
+    "somebody's settings": {
+        "journal.jsonl": "{}\n",
+        "extract.json": '{"rar": "7z"}',
+        "crops/a/1.png": "mine",
+    },
+    "an index without its journal": {
+        "extract.json": '{"command": "extract"}',
+        "index.csv": "mine",
+        "crops/a.png": "",
+    },
     "damaged settings alone": {"extract.json": "{", "crops/a/1.png": "mine"},
 }
 
@@ -47,7 +58,9 @@ def test_extract_takes_no_folder_for_its_own_that_it_did_not_write(
         (tmp_path / name).write_text(text)
     before = contents(tmp_path)
     for options in ({}, {"resume": True}, {"overwrite": True}):
-        with pytest.raises(OutputError, match=r"holds other files \(.*no extraction; give another --out"):
+        with pytest.raises(
+            OutputError, match=r"holds other files \(.*no extraction; give another --out"
+        ):
             run(still, tmp_path, **options)
         assert contents(tmp_path) == before
 
@@ -63,13 +76,17 @@ def test_a_first_run_that_was_broken_off_at_its_very_start_goes_on(
 def test_damaged_settings_are_replaced_by_overwrite_alone(still: Path, tmp_path: Path) -> None:
     run(still, tmp_path)
     (tmp_path / "extract.json").write_text('{"command": "ext')
-    with pytest.raises(OutputError, match=r"extract\.json: cannot be read .*start again with --overwrite"):
+    with pytest.raises(
+        OutputError, match=r"extract\.json: cannot be read .*start again with --overwrite"
+    ):
         run(still, tmp_path, resume=True)
     assert run(still, tmp_path, overwrite=True).crops == 1
 
 
 @pytest.mark.parametrize("count", range(1, len(OWN_NAMES)))
-def test_an_overwrite_that_was_broken_off_is_begun_anew(count: int, still: Path, tmp_path: Path) -> None:
+def test_an_overwrite_that_was_broken_off_is_begun_anew(
+    count: int, still: Path, tmp_path: Path
+) -> None:
     run(still, tmp_path)
     remove(tmp_path, OWN_NAMES[:count])
     assert run(still, tmp_path, overwrite=True).crops == 1
@@ -86,14 +103,19 @@ def test_overwrite_removes_links_and_not_what_they_lead_to(still: Path, tmp_path
     run(still, tmp_path / "crops")
     config = ForgeConfig(frames=1, face_px=64)
     forge([str(still)], tmp_path / "forged", config)
-    kept = [link_away(tmp_path / name / "crops", tmp_path / f"{name}-moved") for name in ("crops", "forged")]
+    kept = [
+        link_away(tmp_path / name / "crops", tmp_path / f"{name}-moved")
+        for name in ("crops", "forged")
+    ]
     assert run(still, tmp_path / "crops", overwrite=True).crops == 1
     assert forge([str(still)], tmp_path / "forged", config, overwrite=True).fake == 1
     assert all(path.is_file() for path in kept)
     assert not any((tmp_path / name / "crops").is_symlink() for name in ("crops", "forged"))
 
 
-def test_what_was_written_is_no_source_whatever_link_leads_to_it(media: Media, tmp_path: Path) -> None:
+def test_what_was_written_is_no_source_whatever_link_leads_to_it(
+    media: Media, tmp_path: Path
+) -> None:
     media.still("set/a.png")
     (tmp_path / "link").symlink_to("set")
     source, out = tmp_path / "link", tmp_path / "link" / "out"
@@ -101,7 +123,12 @@ def test_what_was_written_is_no_source_whatever_link_leads_to_it(media: Media, t
     assert len(run(source, out, resume=True).splits.clips) == 1
     forged = tmp_path / "link" / "out" / "forged"
     for overwrite in (False, True):
-        assert forge([str(source)], forged, ForgeConfig(frames=1, face_px=64), overwrite=overwrite).real == 2
+        assert (
+            forge(
+                [str(source)], forged, ForgeConfig(frames=1, face_px=64), overwrite=overwrite
+            ).real
+            == 2
+        )
     assert outside(out, [Clip(path, "") for path in (out, source, Path("a.mp4"))]) == [
         Clip(path, "") for path in (source, Path("a.mp4"))
     ]
@@ -115,7 +142,9 @@ def test_clips_of_a_forging_that_was_broken_off_are_only_replaced_when_told_to(
         patch.setattr("deepkd.data.forge_clips._write_list", interrupt)
         forge([str(still)], tmp_path, config)
     before = contents(tmp_path)
-    with pytest.raises(OutputError, match=r"holds 2 clips of a run that was broken off; .*--overwrite them"):
+    with pytest.raises(
+        OutputError, match=r"holds 2 clips of a run that was broken off; .*--overwrite them"
+    ):
         forge([str(still)], tmp_path, config)
     assert contents(tmp_path) == before
     assert forge([str(still)], tmp_path, config, overwrite=True).fake == 1

@@ -21,7 +21,15 @@ from deepkd.settings.training import DistillConfig, TrainConfig
 from deepkd.training.engine import fit
 from deepkd.training.supervised import train
 
-TINY = {"image_size": 32, "batch": 8, "workers": 0, "augment": "none", "ema": 0.5, "lr": 2e-2, "sampling": "balanced"}
+TINY = {
+    "image_size": 32,
+    "batch": 8,
+    "workers": 0,
+    "augment": "none",
+    "ema": 0.5,
+    "lr": 2e-2,
+    "sampling": "balanced",
+}
 
 
 def colour(index: int, green: bool) -> np.ndarray:
@@ -36,7 +44,10 @@ def write_folder(root: Path, classes: tuple[str, str], *, count: int = 8, nested
             folder.mkdir(parents=True)
             for index in range(count):
                 picture = colour(index, bool(green))
-                cv2.imwrite(str(folder / f"{split}-{name}-{index}.png"), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+                cv2.imwrite(
+                    str(folder / f"{split}-{name}-{index}.png"),
+                    cv2.cvtColor(picture, cv2.COLOR_RGB2BGR),
+                )
     return root
 
 
@@ -74,7 +85,13 @@ def test_two_classes_of_any_name_are_real_and_fake_in_order(tmp_path: Path) -> N
 
 
 def test_forgeries_of_the_same_name_are_of_that_picture_and_split(tmp_path: Path) -> None:
-    for file in ("train/real/a.png", "train/fake/a.jpg", "train/fake/b.png", "val/real/b.png", "val/fake/a.png"):
+    for file in (
+        "train/real/a.png",
+        "train/fake/a.jpg",
+        "train/fake/b.png",
+        "val/real/b.png",
+        "val/fake/a.png",
+    ):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(tmp_path / file), colour(0, False))
     originals = {row.file: row.original for row in load_crops(tmp_path).rows}
@@ -109,7 +126,9 @@ def test_of_pictures_of_one_name_those_at_the_same_place_belong_together(tmp_pat
         (("train/real", "train/dogs"), "has the classes dogs, real"),
     ],
 )
-def test_folders_that_say_too_little_are_refused(folders: tuple[str, ...], message: str, tmp_path: Path) -> None:
+def test_folders_that_say_too_little_are_refused(
+    folders: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
     for folder in folders:
         (tmp_path / folder).mkdir(parents=True)
         if "/" in folder:
@@ -121,18 +140,29 @@ def test_folders_that_say_too_little_are_refused(folders: tuple[str, ...], messa
 def test_an_image_folder_trains_and_distils(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "data", ("plain", "green"))  # green is REAL: alphabetical
     teacher = train(folder, tmp_path / "teacher", TrainConfig(model="pico", epochs=8, **TINY))
-    student = distill([teacher], folder, tmp_path / "student", DistillConfig(student="pico", epochs=2, **TINY))
+    student = distill(
+        [teacher], folder, tmp_path / "student", DistillConfig(student="pico", epochs=2, **TINY)
+    )
     found, _ = evaluate([teacher, student], load_crops(folder, "test"), EvaluateConfig(resamples=0))
     assert found.crops.auc.value is not None and found.crops.auc.value > 0.9
     with pytest.raises(DataError, match="use --sampling balanced"):
-        train(folder, tmp_path / "paired", TrainConfig(model="pico", **{**TINY, "sampling": "paired"}))
+        train(
+            folder, tmp_path / "paired", TrainConfig(model="pico", **{**TINY, "sampling": "paired"})
+        )
 
 
 def test_a_torchvision_data_set_is_what_fit_takes(tmp_path: Path) -> None:
     training, validation = picture_set(Torchvision(16)), picture_set(Torchvision(8))
     teacher, student = (build_model("pico", image_size=32) for _ in range(2))
     config = DistillConfig(student="pico", epochs=1, **TINY)
-    fitted = fit(student, Distillation(student, [teacher], config), training, validation, config, tmp_path / "run")
+    fitted = fit(
+        student,
+        Distillation(student, [teacher], config),
+        training,
+        validation,
+        config,
+        tmp_path / "run",
+    )
     assert fitted.trained and fitted.logits([validation.image(0)]).shape == (1,)
     assert evaluate([fitted], validation, EvaluateConfig(resamples=0))[0].crops.rows == 8
 
@@ -150,9 +180,16 @@ def test_a_subset_and_hidden_labels_keep_their_pictures() -> None:
 def test_labels_mean_what_the_caller_says() -> None:
     samples = [(colour(index, False), torch.tensor(index)) for index in range(4)]
     named = picture_set(
-        samples, fake=lambda label: None if label == 3 else label in (1, 2), method=lambda label: f"m{label}"
+        samples,
+        fake=lambda label: None if label == 3 else label in (1, 2),
+        method=lambda label: f"m{label}",
     )
-    assert [(row.label, row.method) for row in named.rows] == [("REAL", ""), ("FAKE", "m1"), ("FAKE", "m2"), ("", "")]
+    assert [(row.label, row.method) for row in named.rows] == [
+        ("REAL", ""),
+        ("FAKE", "m1"),
+        ("FAKE", "m2"),
+        ("", ""),
+    ]
     with pytest.raises(DataError, match="4 samples with 3 labels"):
         picture_set(samples, labels=[0, 1, 0])
     with pytest.raises(DataError, match="0 samples"):
@@ -173,7 +210,11 @@ def test_pictures_of_any_kind_become_rgb(picture: object) -> None:
     np.testing.assert_array_equal(as_rgb(picture, "x"), np.full((4, 6, 3), 7))
 
 
-@pytest.mark.parametrize("picture", [np.zeros((4, 4, 3)), np.zeros((3, 4, 4), np.uint8), torch.zeros(3, 4, 4)])
+@pytest.mark.parametrize(
+    "picture", [np.zeros((4, 4, 3)), np.zeros((3, 4, 4), np.uint8), torch.zeros(3, 4, 4)]
+)
 def test_what_is_no_picture_says_so(picture: object) -> None:
-    with pytest.raises(DataError, match=r"sample 2: is .* not a picture \(H, W, 3\) of uint8; give PIL images"):
+    with pytest.raises(
+        DataError, match=r"sample 2: is .* not a picture \(H, W, 3\) of uint8; give PIL images"
+    ):
         as_rgb(picture, "sample 2")

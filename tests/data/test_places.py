@@ -32,7 +32,9 @@ def test_splits_are_kept_however_the_clips_are_named(
 ) -> None:
     root = tree(tmp_path, *(file.format(split) for file in files))
     clips = find_clips([str(root / source.format(split, split))])
-    assert [(clip.label, clip.split) for clip in clips] == [(label, its.format(split)) for label, its in expected]
+    assert [(clip.label, clip.split) for clip in clips] == [
+        (label, its.format(split)) for label, its in expected
+    ]
     stdin = io.BytesIO(b"".join(os.fsencode(clip.path) + b"\n" for clip in clips))
     assert [clip.split for clip in find_clips(["-"], stdin=stdin)] == [clip.split for clip in clips]
 
@@ -80,7 +82,9 @@ def test_a_forgery_is_of_the_real_clip_at_its_place(tmp_path: Path, case: str) -
 
 
 def test_a_forgery_that_may_be_of_several_real_clips_is_of_none(tmp_path: Path) -> None:
-    root = tree(tmp_path, "real/p0/1.mp4", "real/p1/1.mp4", "real/p2/1.mp4", "fake/1.mp4", "fake/q/1.mp4")
+    root = tree(
+        tmp_path, "real/p0/1.mp4", "real/p1/1.mp4", "real/p2/1.mp4", "fake/1.mp4", "fake/q/1.mp4"
+    )
     warnings: list[str] = []
     clips = find_clips([str(root)], warn=warnings.append)
     assert [clip.original for clip in clips] == [clip.video for clip in clips]
@@ -89,7 +93,10 @@ def test_a_forgery_that_may_be_of_several_real_clips_is_of_none(tmp_path: Path) 
 
 
 def test_forgeries_of_two_data_sets_are_of_their_own(tmp_path: Path) -> None:
-    roots = [tree(tmp_path / name, "real/1.mp4", "fake/1.mp4", "fake/swap/1.mp4") for name in ("one", "two")]
+    roots = [
+        tree(tmp_path / name, "real/1.mp4", "fake/1.mp4", "fake/swap/1.mp4")
+        for name in ("one", "two")
+    ]
     originals = table(find_clips([str(root) for root in roots]), "original")
     assert originals["fake/1.mp4"] == originals["fake/swap/1.mp4"] == ("real/1.mp4",)
     assert originals["two/fake/1.mp4"] == originals["two/fake/swap/1.mp4"] == ("two/real/1.mp4",)

@@ -16,7 +16,13 @@ def real(name: str, split: str = "", people: tuple[str, ...] = (), dataset: str 
     return Clip(Path(name), "REAL", name, name, dataset, split=split, identities=people)
 
 
-def fake(name: str, original: str, split: str = "", donors: tuple[str, ...] = (), people: tuple[str, ...] = ()) -> Clip:
+def fake(
+    name: str,
+    original: str,
+    split: str = "",
+    donors: tuple[str, ...] = (),
+    people: tuple[str, ...] = (),
+) -> Clip:
     return Clip(Path(name), "FAKE", name, original, "set", "swap", split, donors, people)
 
 
@@ -50,7 +56,10 @@ def test_splits_do_not_depend_on_order_or_on_clips_added() -> None:
 
 def test_more_clips_of_the_same_people_move_none() -> None:
     clips = [real(f"id{i}_{j}", people=(f"id{i}",)) for i in range(60) for j in range(5, 7)]
-    before, after = split_of(clips), split_of(clips + [real(f"id{i}_0", people=(f"id{i}",)) for i in range(60)])
+    before, after = (
+        split_of(clips),
+        split_of(clips + [real(f"id{i}_0", people=(f"id{i}",)) for i in range(60)]),
+    )
     assert set(before.values()) == {"train", "val", "test"}
     assert {name: after[name] for name in before} == before
 
@@ -58,7 +67,11 @@ def test_more_clips_of_the_same_people_move_none() -> None:
 def test_splits_are_the_same_on_every_machine() -> None:
     # sha256("set/NAME") begins with be00 (0.74), 7e60 (0.494), 3ebf (0.245)
     clips = [real(name) for name in ("0.mp4", "3.mp4", "7.mp4")]
-    assert split_of(clips, val_share=0.25, test_share=0.25) == {"0.mp4": "train", "3.mp4": "val", "7.mp4": "test"}
+    assert split_of(clips, val_share=0.25, test_share=0.25) == {
+        "0.mp4": "train",
+        "3.mp4": "val",
+        "7.mp4": "test",
+    }
 
 
 def test_forgeries_that_name_two_sources_join_their_families() -> None:
@@ -69,23 +82,36 @@ def test_forgeries_that_name_two_sources_join_their_families() -> None:
 
 
 def test_a_forgery_of_a_forgery_stays_with_its_family() -> None:
-    clips = [clip for i in range(40) for clip in (real(f"r{i}"), fake(f"f{i}", f"r{i}"), fake(f"g{i}", f"f{i}"))]
+    clips = [
+        clip
+        for i in range(40)
+        for clip in (real(f"r{i}"), fake(f"f{i}", f"r{i}"), fake(f"g{i}", f"f{i}"))
+    ]
     splits = make_splits(clips, val_share=0.3, test_share=0.3)
     assert splits.families == 40
-    assert all(len({clip.split for clip in splits.clips if clip.video[1:] == str(i)}) == 1 for i in range(40))
+    assert all(
+        len({clip.split for clip in splits.clips if clip.video[1:] == str(i)}) == 1
+        for i in range(40)
+    )
 
 
 def test_a_family_of_two_data_sets_stays_together_and_is_told_where_it_does_not() -> None:
     swaps = [dataclasses.replace(fake(f"f{i}", f"r{i}"), dataset="swaps") for i in range(40)]
     splits = make_splits([real(f"r{i}") for i in range(40)] + swaps, val_share=0.3, test_share=0.3)
     assert splits.families == 40
-    assert all(len({clip.split for clip in splits.clips if clip.video[1:] == str(i)}) == 1 for i in range(40))
+    assert all(
+        len({clip.split for clip in splits.clips if clip.video[1:] == str(i)}) == 1
+        for i in range(40)
+    )
     official = [real("r0", "train"), dataclasses.replace(swaps[0], split="test")]
     assert make_splits(official).overlaps == ("1 originals of set in both train and test, e.g. r0",)
 
 
 def test_equal_names_of_two_data_sets_are_two_families() -> None:
-    rows = [CropRow("a", "REAL", "1", "1", "one", split="train"), CropRow("b", "REAL", "1", "1", "two", split="test")]
+    rows = [
+        CropRow("a", "REAL", "1", "1", "one", split="train"),
+        CropRow("b", "REAL", "1", "1", "two", split="test"),
+    ]
     assert find_overlaps(rows) == []
     numbered = dataclasses.replace(real("original/1", dataset="ff"), original="1")
     forged = dataclasses.replace(fake("swap/1", "1"), dataset="ff")
@@ -116,26 +142,38 @@ OFFICIAL = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("clips", "expected"), [case[1:] for case in OFFICIAL], ids=[case[0] for case in OFFICIAL])
+@pytest.mark.parametrize(
+    ("clips", "expected"), [case[1:] for case in OFFICIAL], ids=[case[0] for case in OFFICIAL]
+)
 def test_official_splits(clips: list[Clip], expected: dict[str, str]) -> None:
     splits = make_splits(clips, val_share=0, test_share=0)
     assert {clip.video: clip.split for clip in splits.clips} == expected
-    assert splits.left_out == tuple(name for name, split in expected.items() if not split and name != "u")
+    assert splits.left_out == tuple(
+        name for name, split in expected.items() if not split and name != "u"
+    )
     assert bool(splits.overlaps) == ("train" in expected.values() and expected.get("x") == "train")
 
 
 def test_only_the_splits_that_a_data_set_lacks_are_drawn() -> None:
-    shipped = [real(f"t{i}", "test") for i in range(20)] + [real(f"r{i}", "train") for i in range(200)]
+    shipped = [real(f"t{i}", "test") for i in range(20)] + [
+        real(f"r{i}", "train") for i in range(200)
+    ]
     other = [real(f"o{i}", dataset="other") for i in range(200)]
     splits = make_splits(shipped + other, val_share=0.2, test_share=0.2)
     counts = Counter((clip.dataset, clip.split) for clip in splits.clips)
     assert counts[("set", "test")] == 20
-    assert 20 < counts[("set", "val")] < 60 and counts[("set", "train")] == 200 - counts[("set", "val")]
+    assert (
+        20 < counts[("set", "val")] < 60
+        and counts[("set", "train")] == 200 - counts[("set", "val")]
+    )
     assert 20 < counts[("other", "test")] < 60
 
 
 def test_overlaps_of_an_index_are_found() -> None:
-    rows = [CropRow("a", "REAL", "a", "o", split="train"), CropRow("b", "FAKE", "b", "o", split="test")]
+    rows = [
+        CropRow("a", "REAL", "a", "o", split="train"),
+        CropRow("b", "FAKE", "b", "o", split="test"),
+    ]
     assert find_overlaps(rows) == ["1 originals of the index in both train and test, e.g. o"]
     assert find_overlaps(rows[:1]) == []
 
@@ -157,7 +195,12 @@ DONORS = ["real/b.mp4", "real/../real/b.mp4", "b.mp4", "b"]
 
 @pytest.mark.parametrize("donor", DONORS)
 def test_a_donor_that_a_list_names_is_of_the_same_family(donor: str, tmp_path: Path) -> None:
-    rows = ["real/a.mp4,REAL,,", "real/b.mp4,REAL,,", f"fake/a.mp4,FAKE,a,{donor}", "fake/c.mp4,FAKE,gone,elsewhere"]
+    rows = [
+        "real/a.mp4,REAL,,",
+        "real/b.mp4,REAL,,",
+        f"fake/a.mp4,FAKE,a,{donor}",
+        "fake/c.mp4,FAKE,gone,elsewhere",
+    ]
     (tmp_path / "list.csv").write_text("\n".join(["path,label,original,donor", *rows]))
     clips = read_list(tmp_path / "list.csv")
     assert [clip.donors for clip in clips] == [(), (), ("real/b.mp4",), ("elsewhere",)]
@@ -168,5 +211,7 @@ def test_a_donor_that_a_list_names_is_of_the_same_family(donor: str, tmp_path: P
 def test_a_donor_that_may_be_several_clips_is_refused(tmp_path: Path) -> None:
     rows = ["a/b.mp4,REAL,", "c/b.mp4,REAL,", "fake/a.mp4,FAKE,b.mp4"]
     (tmp_path / "list.csv").write_text("\n".join(["path,label,donor", *rows]))
-    with pytest.raises(DataError, match=r"list\.csv:4: donor 'b\.mp4' may be a/b\.mp4 or c/b\.mp4; give the path"):
+    with pytest.raises(
+        DataError, match=r"list\.csv:4: donor 'b\.mp4' may be a/b\.mp4 or c/b\.mp4; give the path"
+    ):
         read_list(tmp_path / "list.csv")

@@ -47,8 +47,18 @@ def start_refusing() -> Work:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_dead_worker_takes_only_its_own_task_along(tmp_path: Path, workers: int) -> None:
-    outcomes = {o.task: o for o in run_tasks(partial(start_squares, tmp_path), range(7), workers=workers)}
-    assert {task: o.result for task, o in outcomes.items()} == {0: 0, 1: 1, 2: 4, 3: None, 4: 16, 5: None, 6: 36}
+    outcomes = {
+        o.task: o for o in run_tasks(partial(start_squares, tmp_path), range(7), workers=workers)
+    }
+    assert {task: o.result for task, o in outcomes.items()} == {
+        0: 0,
+        1: 1,
+        2: 4,
+        3: None,
+        4: 16,
+        5: None,
+        6: 36,
+    }
     assert "SIGKILL, 2 times" in outcomes[3].error
     assert outcomes[5].error == "unexpected ValueError: five"
 
@@ -59,8 +69,12 @@ def test_without_workers_the_same_is_done_here(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-@pytest.mark.parametrize(("start", "message"), [(start_refused, "no such network"), (start_refusing, "refused 1")])
-def test_errors_on_purpose_end_the_run(start: Callable[[], Work], message: str, workers: int) -> None:
+@pytest.mark.parametrize(
+    ("start", "message"), [(start_refused, "no such network"), (start_refusing, "refused 1")]
+)
+def test_errors_on_purpose_end_the_run(
+    start: Callable[[], Work], message: str, workers: int
+) -> None:
     with pytest.raises(ModelError, match=message):
         list(run_tasks(start, [1, 2], workers=workers))
 

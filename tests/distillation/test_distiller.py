@@ -31,7 +31,15 @@ from deepkd.training.engine import Objective
 from deepkd.training.supervised import train
 
 TINY = DistillConfig(
-    student="pico", image_size=32, batch=8, epochs=1, workers=0, augment="light", ema=0.9, lr=2e-3, hint=1.0
+    student="pico",
+    image_size=32,
+    batch=8,
+    epochs=1,
+    workers=0,
+    augment="light",
+    ema=0.9,
+    lr=2e-3,
+    hint=1.0,
 )
 
 
@@ -42,7 +50,16 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def teacher(crops: Path, tmp_path_factory: pytest.TempPathFactory) -> TorchModel:
-    config = TrainConfig(model="nano", image_size=32, batch=8, epochs=10, workers=0, augment="light", ema=0.9, lr=2e-2)
+    config = TrainConfig(
+        model="nano",
+        image_size=32,
+        batch=8,
+        epochs=10,
+        workers=0,
+        augment="light",
+        ema=0.9,
+        lr=2e-2,
+    )
     return train(crops, tmp_path_factory.mktemp("teacher") / "run", config)
 
 
@@ -63,18 +80,29 @@ def test_a_step_leaves_the_teacher_alone_and_moves_student_and_adapter(teacher: 
     terms = objective(*batch(), ROWS)
     terms["total"].backward()
     terms = {name: term.detach() for name, term in terms.items()}
-    moved = {name: p.grad is not None and float(p.grad.abs().sum()) > 0 for name, p in objective.named_parameters()}
+    moved = {
+        name: p.grad is not None and float(p.grad.abs().sum()) > 0
+        for name, p in objective.named_parameters()
+    }
     optimiser.step()
-    assert moved["adapters.hint.weight"] and moved["module.classifier.weight"] and moved["module.conv_stem.weight"]
+    assert (
+        moved["adapters.hint.weight"]
+        and moved["module.classifier.weight"]
+        and moved["module.conv_stem.weight"]
+    )
     assert not teacher.module.training
-    assert all(torch.equal(tensor, before[name]) for name, tensor in teacher.module.state_dict().items())
+    assert all(
+        torch.equal(tensor, before[name]) for name, tensor in teacher.module.state_dict().items()
+    )
     assert not [name for name in objective.state_dict() if "teacher" in name]
     expected = 0.3 * terms["bce"] + 0.7 * terms["kd"] + 1.0 * terms["hint"]
     assert float(terms["total"]) == pytest.approx(float(expected))
 
 
 def test_rows_without_a_label_take_the_soft_terms_only(teacher: TorchModel) -> None:
-    objective = Distillation(build_model("pico", image_size=32), [teacher], TINY.replace(hint=0.0, label_smoothing=0.0))
+    objective = Distillation(
+        build_model("pico", image_size=32), [teacher], TINY.replace(hint=0.0, label_smoothing=0.0)
+    )
     objective.eval()
     views, labels = batch()
     objective.module.classifier.bias.data.fill_(1.0)
@@ -95,7 +123,9 @@ def test_each_network_gets_the_view_in_its_own_format(teacher: TorchModel) -> No
     small = nn.functional.avg_pool2d(view, 2)
     torch.testing.assert_close(seen_by(view, bgr), normalise(small, bgr))
     large = nn.functional.interpolate(view, (48, 48), mode="bilinear")
-    torch.testing.assert_close(seen_by(view, dataclasses.replace(bgr, size=48)), normalise(large, bgr))
+    torch.testing.assert_close(
+        seen_by(view, dataclasses.replace(bgr, size=48)), normalise(large, bgr)
+    )
 
 
 @pytest.mark.parametrize("size", [160, 128, 97])
@@ -124,11 +154,16 @@ def test_a_teacher_may_see_the_clean_view(crops: Path, teacher: TorchModel, tmp_
     clean = torch.rand(4, 3, 32, 32)
     objective.module.classifier.weight.data.normal_()
     with torch.no_grad():
-        damaged, sound = objective(views, labels, ROWS, clean)["kd"], objective(clean, labels, ROWS, clean)["kd"]
+        damaged, sound = (
+            objective(views, labels, ROWS, clean)["kd"],
+            objective(clean, labels, ROWS, clean)["kd"],
+        )
         student = objective.module(normalise(views, objective.format))
         said = teacher.module(normalise(clean, teacher.format))
         expected = LOSSES["kd"](temperature=config.temperature)(student, said)
-    assert float(damaged) == pytest.approx(float(expected), rel=1e-4) and float(damaged) != float(sound)
+    assert float(damaged) == pytest.approx(float(expected), rel=1e-4) and float(damaged) != float(
+        sound
+    )
     assert not Distillation(build_model("pico", image_size=32), [teacher], TINY).wants_clean
     trained = distill([teacher], crops, tmp_path / "run", config.replace(augment="standard"))
     assert trained.metadata["recipe"]["teacher_view"] == "clean"
@@ -136,10 +171,14 @@ def test_a_teacher_may_see_the_clean_view(crops: Path, teacher: TorchModel, tmp_
         TINY.replace(mixup=0.2, teacher_view="clean")
 
 
-def test_a_mirrored_teacher_says_the_same_of_a_face_and_its_mirror_image(teacher: TorchModel) -> None:
+def test_a_mirrored_teacher_says_the_same_of_a_face_and_its_mirror_image(
+    teacher: TorchModel,
+) -> None:
     config = TINY.replace(alpha=1.0, hint=0.5, teacher_mirrored=True)
     objective = Distillation(build_model("pico", image_size=32), [teacher], config).eval()
-    plain = Distillation(build_model("pico", image_size=32), [teacher], config.replace(teacher_mirrored=False)).eval()
+    plain = Distillation(
+        build_model("pico", image_size=32), [teacher], config.replace(teacher_mirrored=False)
+    ).eval()
     views, _ = batch()
     with torch.no_grad():
         (_, said), (_, turned) = objective._spoken(views), objective._spoken(views.flip(-1))
@@ -153,7 +192,9 @@ def test_a_mirrored_teacher_says_the_same_of_a_face_and_its_mirror_image(teacher
     torch.testing.assert_close(shown.take(), alone.take())
 
 
-def test_a_run_goes_on_with_its_own_teachers_and_crops_only(crops: Path, teacher: TorchModel, tmp_path: Path) -> None:
+def test_a_run_goes_on_with_its_own_teachers_and_crops_only(
+    crops: Path, teacher: TorchModel, tmp_path: Path
+) -> None:
     run, other, config = tmp_path / "run", random_model(), TINY.replace(hint=0.0)
     distill([teacher], crops, run, config)
     before = (run / "last.pt").read_bytes()
@@ -164,20 +205,26 @@ def test_a_run_goes_on_with_its_own_teachers_and_crops_only(crops: Path, teacher
         ([teacher], elsewhere, "training crops and validation crops"),
         ([other], elsewhere, "training crops and validation crops and teachers"),
     ):
-        with pytest.raises(ConfigError, match=f"was started with other {named}; use them, or another --out"):
+        with pytest.raises(
+            ConfigError, match=f"was started with other {named}; use them, or another --out"
+        ):
             distill(teachers, data, run, config, resume=True)
     assert (run / "last.pt").read_bytes() == before
     same = load_checkpoint(save_model(teacher, tmp_path / "same.safetensors"))
     distill([same], crops, run, config, resume=True)
 
 
-def test_a_distilled_student_agrees_with_its_teacher(crops: Path, teacher: TorchModel, tmp_path: Path) -> None:
+def test_a_distilled_student_agrees_with_its_teacher(
+    crops: Path, teacher: TorchModel, tmp_path: Path
+) -> None:
     config = TINY.replace(epochs=25, alpha=1.0, lr=2e-2)
     student = distill([teacher], crops, tmp_path / "run", config)
     again = distill([teacher], crops, tmp_path / "run", config, resume=True)
     images = [np.asarray(np.random.default_rng(0).integers(0, 256, (48, 48, 3)), np.uint8)]
     np.testing.assert_array_equal(student.logits(images), again.logits(images))
-    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    ]
     assert lines[-1]["train_kd"] < 0.7 * lines[0]["train_kd"]
     assert student.metadata["recipe"]["teacher"] == "nano"
     by_itself = train_alone(crops, tmp_path / "run" / "alone", config)
@@ -192,7 +239,9 @@ def test_a_distilled_student_agrees_with_its_teacher(crops: Path, teacher: Torch
 def test_a_student_alone_sees_the_same_labels_for_as_many_steps(
     crops: Path, teacher: TorchModel, tmp_path: Path
 ) -> None:
-    config = TINY.replace(hint=0.0, labelled_share=0.5, sampling="shuffled", batch=2, alone=True, epochs=2)
+    config = TINY.replace(
+        hint=0.0, labelled_share=0.5, sampling="shuffled", batch=2, alone=True, epochs=2
+    )
     all_crops = load_crops(crops, "train")
     known = labelled(with_labels_hidden(all_crops, 0.5))
     assert len(known) < len(all_crops)
@@ -205,7 +254,9 @@ def test_a_student_alone_sees_the_same_labels_for_as_many_steps(
     ]
     assert steps[0] == len(all_crops) // 2 * 2, "what lacks a label is distilled all the same"
     assert steps[1] == pytest.approx(steps[0], rel=0.2)
-    with pytest.raises(DataError, match="training needs both labels, and these crops are all unlabelled"):
+    with pytest.raises(
+        DataError, match="training needs both labels, and these crops are all unlabelled"
+    ):
         distill([teacher], crops, tmp_path / "none", config.replace(labelled_share=0.0))
     assert not (tmp_path / "none").exists()
 
@@ -217,7 +268,10 @@ def test_the_student_is_exported_before_the_one_alone_is_trained(
     run = tmp_path / "run"
     (run / "alone").mkdir(parents=True)
     (run / "alone" / "config.json").write_text("{}")
-    words = f"distill --data {crops} --teacher {tmp_path / 'teacher.safetensors'} --out {run} --alone --student pico"
+    words = (
+        f"distill --data {crops} --teacher {tmp_path / 'teacher.safetensors'} --out {run} --alone"
+        " --student pico"
+    )
     options = "--image-size 32 --batch 8 --epochs 1 --workers 0 --augment light"
     result = CliRunner().invoke(app, [*words.split(), *options.split()])
     assert result.exit_code == 1 and "alone: holds a run already" in result.stderr.replace("\n", "")
@@ -233,7 +287,9 @@ def test_the_student_is_exported_before_the_one_alone_is_trained(
         ({"hint_teacher": "classifier:output"}, "both must be maps"),
     ],
 )
-def test_a_wrong_tap_says_what_there_is(settings: dict[str, str], message: str, teacher: TorchModel) -> None:
+def test_a_wrong_tap_says_what_there_is(
+    settings: dict[str, str], message: str, teacher: TorchModel
+) -> None:
     with pytest.raises(ConfigError, match=message):
         Distillation(build_model("pico", image_size=32), [teacher], TINY.replace(**settings))
 
@@ -243,26 +299,40 @@ def test_the_pull_of_each_term_is_measured_without_a_trace(
 ) -> None:
     distill([teacher], crops, tmp_path / "measured", TINY)
     line = json.loads((tmp_path / "measured" / "metrics.jsonl").read_text())
-    assert {name for name in line if name.startswith("gradient_")} == {"gradient_bce", "gradient_kd", "gradient_hint"}
+    assert {name for name in line if name.startswith("gradient_")} == {
+        "gradient_bce",
+        "gradient_kd",
+        "gradient_hint",
+    }
     monkeypatch.setattr(Distillation, "gradient_norms", Objective.gradient_norms)
     distill([teacher], crops, tmp_path / "not", TINY)
-    one, other = (load_checkpoint(tmp_path / name).module.state_dict() for name in ("measured", "not"))
+    one, other = (
+        load_checkpoint(tmp_path / name).module.state_dict() for name in ("measured", "not")
+    )
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_gradient_norms_by_hand(teacher: TorchModel) -> None:
     table = ({"name": "logit_mse", "weight": 3.0},)
-    objective = Distillation(build_model("pico", image_size=32), [teacher], TINY.replace(hint=0.0, losses=table)).eval()
+    objective = Distillation(
+        build_model("pico", image_size=32), [teacher], TINY.replace(hint=0.0, losses=table)
+    ).eval()
     views, labels = batch()
     norm = objective.gradient_norms(views, labels, ROWS)["logit_mse"]
     objective(views, labels, ROWS)["total"].backward()
-    squares = [float(p.grad.square().sum()) for p in objective.module.parameters() if p.grad is not None]
+    squares = [
+        float(p.grad.square().sum()) for p in objective.module.parameters() if p.grad is not None
+    ]
     assert norm == pytest.approx(sum(squares) ** 0.5, rel=1e-4)
 
 
 def test_a_term_that_drowns_the_others_is_named() -> None:
-    assert drowning({"gradient_kd": 1.0, "gradient_amd.high": 99.0, "train_loss": 5.0}) == {"amd.high": 0.99}
-    assert drowning({"gradient_kd": 1.0, "gradient_bce": 2.0}) == drowning({"gradient_kd": 1.0}) == {}
+    assert drowning({"gradient_kd": 1.0, "gradient_amd.high": 99.0, "train_loss": 5.0}) == {
+        "amd.high": 0.99
+    }
+    assert (
+        drowning({"gradient_kd": 1.0, "gradient_bce": 2.0}) == drowning({"gradient_kd": 1.0}) == {}
+    )
 
 
 def test_taps_read_both_sides_once() -> None:
@@ -278,7 +348,8 @@ def test_taps_read_both_sides_once() -> None:
 def test_the_published_teachers_patch_embeddings_can_be_tapped() -> None:
     teacher = build_model("cross-efficient-vit")
     taps = [
-        TapReader(teacher.module, Tap.parse(f"{side}_image_embedder.to_patch_embedding:input")) for side in ("sm", "lg")
+        TapReader(teacher.module, Tap.parse(f"{side}_image_embedder.to_patch_embedding:input"))
+        for side in ("sm", "lg")
     ]
     with torch.inference_mode():
         teacher.module(torch.zeros(1, 3, 224, 224))

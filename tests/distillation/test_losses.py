@@ -20,7 +20,9 @@ def pair(name: str, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]
     """Inputs of the right kind for the loss `name`: the student's and its target."""
     generator = torch.Generator().manual_seed(0)
     shape = (6, 3) if name == "subclass_kd" else (6, 1) if name in LOGIT_LOSSES else (6, 4, 5, 5)
-    student, teacher = (torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype) for _ in range(2))
+    student, teacher = (
+        torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype) for _ in range(2)
+    )
     return student, (teacher > 0).to(dtype) if name == "bce" else teacher
 
 
@@ -52,17 +54,23 @@ def test_a_batch_twice_is_the_same_loss_and_weights_leave_samples_out(name: str)
     student, target = pair(name)
     loss = LOSSES[name]()
     once = float(loss(student, target))
-    assert float(loss(student.repeat(2, *[1] * (student.ndim - 1)), target.repeat(2, *[1] * (target.ndim - 1)))) == (
-        pytest.approx(once, rel=1e-5)
-    )
+    assert float(
+        loss(
+            student.repeat(2, *[1] * (student.ndim - 1)), target.repeat(2, *[1] * (target.ndim - 1))
+        )
+    ) == (pytest.approx(once, rel=1e-5))
     mask = torch.tensor([1, 1, 1, 0, 0, 0])
-    assert float(loss(student, target, weight=mask)) == pytest.approx(float(loss(student[:3], target[:3])), rel=1e-5)
+    assert float(loss(student, target, weight=mask)) == pytest.approx(
+        float(loss(student[:3], target[:3])), rel=1e-5
+    )
     assert float(loss(student, target, weight=torch.zeros(6))) == 0
 
 
 @pytest.mark.parametrize("name", SOFT)
 def test_gradients_in_float64(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Tensor, "float", Tensor.double)  # the losses compute in float32; gradcheck needs float64
+    monkeypatch.setattr(
+        Tensor, "float", Tensor.double
+    )  # the losses compute in float32; gradcheck needs float64
     student, teacher = pair(name, torch.float64)
     assert torch.autograd.gradcheck(lambda s: LOSSES[name]()(s, teacher), student.requires_grad_())
 
@@ -70,9 +78,13 @@ def test_gradients_in_float64(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_kd_by_hand() -> None:
     # z_s = 0, z_t = ln 3, T = 1: p = 3/4, q = 1/2: KL = 3/4 ln(3/2) + 1/4 ln(1/2)
     expected = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
-    assert float(KD(1.0)(torch.tensor([0.0]), torch.tensor([math.log(3)]))) == pytest.approx(expected, rel=1e-6)
+    assert float(KD(1.0)(torch.tensor([0.0]), torch.tensor([math.log(3)]))) == pytest.approx(
+        expected, rel=1e-6
+    )
     # the same at T = 2 from logits twice as far, times T^2
-    assert float(KD(2.0)(torch.tensor([0.0]), torch.tensor([2 * math.log(3)]))) == pytest.approx(4 * expected, rel=1e-6)
+    assert float(KD(2.0)(torch.tensor([0.0]), torch.tensor([2 * math.log(3)]))) == pytest.approx(
+        4 * expected, rel=1e-6
+    )
 
 
 @pytest.mark.parametrize("temperature", [1.0, 3.0, 20.0])
@@ -82,12 +94,16 @@ def test_kd_has_the_closed_gradient_and_equals_two_class_softmax(temperature: fl
     loss = KD(temperature)(student, teacher)
     loss.backward()
     loss = loss.detach()
-    closed = temperature / 6 * ((student / temperature).sigmoid() - (teacher / temperature).sigmoid())
+    closed = (
+        temperature / 6 * ((student / temperature).sigmoid() - (teacher / temperature).sigmoid())
+    )
     torch.testing.assert_close(student.grad, closed.detach())
     two = [torch.cat((torch.zeros_like(z), z), 1) for z in (student.detach(), teacher)]
     assert float(KD(temperature)(*two)) == pytest.approx(float(loss), rel=1e-4)
     reference = F.kl_div(
-        (two[0] / temperature).log_softmax(1), (two[1] / temperature).softmax(1), reduction="batchmean"
+        (two[0] / temperature).log_softmax(1),
+        (two[1] / temperature).softmax(1),
+        reduction="batchmean",
     )
     assert float(loss) == pytest.approx(temperature**2 * float(reference), rel=1e-4)
 
@@ -107,7 +123,9 @@ def test_kd_is_no_softmax_over_the_batch() -> None:
         return 9 * F.kl_div((s / 3).log_softmax(0), (t / 3).softmax(0), reduction="batchmean")
 
     shifted = student + 5
-    assert float(over_the_batch(shifted, teacher)) == pytest.approx(float(over_the_batch(student, teacher)), rel=1e-4)
+    assert float(over_the_batch(shifted, teacher)) == pytest.approx(
+        float(over_the_batch(student, teacher)), rel=1e-4
+    )
     assert float(loss(shifted, teacher)) > 1.5 * float(loss(student, teacher))
     assert float(over_the_batch(student[:1], teacher[:1])) == pytest.approx(0)
     assert float(loss(student[:1], teacher[:1])) > 0.01
@@ -131,7 +149,9 @@ def test_bce_and_logit_mse_by_hand() -> None:
     assert float(BCE()(torch.tensor([0.0]), torch.tensor([1.0]))) == pytest.approx(math.log(2))
     smoothed = 0.95 * math.log(1 + math.exp(-2)) + 0.05 * math.log(1 + math.exp(2))
     assert float(BCE(0.1)(torch.tensor([2.0]), torch.tensor([1.0]))) == pytest.approx(smoothed)
-    assert float(LogitMSE()(torch.tensor([1.0, 0.0]), torch.tensor([3.0, 1.0]))) == pytest.approx((2 + 0.5) / 2)
+    assert float(LogitMSE()(torch.tensor([1.0, 0.0]), torch.tensor([3.0, 1.0]))) == pytest.approx(
+        (2 + 0.5) / 2
+    )
     assert float(LogitMSE(clip=2.0)(torch.tensor([1.0]), torch.tensor([3.0]))) == pytest.approx(0.5)
 
 
@@ -145,7 +165,9 @@ def test_attention_transfer_against_numpy() -> None:
     expected = ((q(student) - q(teacher)) ** 2).mean()
     loss = AttentionTransfer()(torch.from_numpy(student), torch.from_numpy(teacher))
     assert float(loss) == pytest.approx(expected, rel=1e-5)
-    assert FEATURE_LOSSES["attention_transfer"]()(torch.ones(2, 3, 4, 4), torch.ones(2, 7, 8, 8)) == pytest.approx(0)
+    assert FEATURE_LOSSES["attention_transfer"]()(
+        torch.ones(2, 3, 4, 4), torch.ones(2, 7, 8, 8)
+    ) == pytest.approx(0)
 
 
 def test_similarity_against_numpy() -> None:
@@ -159,7 +181,9 @@ def test_similarity_against_numpy() -> None:
     expected = np.linalg.norm(g(student) - g(teacher)) ** 2 / len(student) ** 2
     loss = LOSSES["similarity"]()(torch.from_numpy(student), torch.from_numpy(teacher))
     assert float(loss) == pytest.approx(expected, rel=1e-5)
-    assert float(LOSSES["similarity"]()(2 * pair("similarity")[0], pair("similarity")[0])) == pytest.approx(0, abs=1e-9)
+    assert float(
+        LOSSES["similarity"]()(2 * pair("similarity")[0], pair("similarity")[0])
+    ) == pytest.approx(0, abs=1e-9)
 
 
 def amd_in_numpy(q_s: np.ndarray, q_t: np.ndarray, m: float = 1.35, s: float = 64.0) -> float:
@@ -177,13 +201,19 @@ def amd_in_numpy(q_s: np.ndarray, q_t: np.ndarray, m: float = 1.35, s: float = 6
 
 @pytest.mark.parametrize("local", [0.0, 0.2])
 def test_amd_against_numpy(local: float) -> None:
-    student, teacher = (torch.randn(3, 4, 6, 6, generator=torch.Generator().manual_seed(i)) for i in (1, 2))
+    student, teacher = (
+        torch.randn(3, 4, 6, 6, generator=torch.Generator().manual_seed(i)) for i in (1, 2)
+    )
     q_s, q_t = ((f.double().numpy() ** 2).sum(1) for f in (student, teacher))
-    q_s, q_t = (q / np.linalg.norm(q.reshape(len(q), -1), axis=1)[:, None, None] for q in (q_s, q_t))
+    q_s, q_t = (
+        q / np.linalg.norm(q.reshape(len(q), -1), axis=1)[:, None, None] for q in (q_s, q_t)
+    )
     quarters = [np.s_[:, a : a + 3, b : b + 3] for a in (0, 3) for b in (0, 3)]
     expected = amd_in_numpy(q_s, q_t)
     if local:
-        expected = 0.8 * expected + 0.2 * np.mean([amd_in_numpy(q_s[part], q_t[part]) for part in quarters])
+        expected = 0.8 * expected + 0.2 * np.mean(
+            [amd_in_numpy(q_s[part], q_t[part]) for part in quarters]
+        )
     assert float(LOSSES["amd"](local=local)(student, teacher)) == pytest.approx(expected, rel=1e-4)
 
 
@@ -203,13 +233,19 @@ def test_amd_refuses_what_says_nothing_and_survives_one_bright_spot() -> None:
 def test_samples_left_out_are_in_no_statistic_either(name: str) -> None:
     student, teacher = pair(name)
     loss, mask = LOSSES[name](), torch.tensor([1, 1, 1, 0, 0, 0])
-    assert float(loss(student, teacher, weight=mask)) == pytest.approx(float(loss(student[:3], teacher[:3])), rel=1e-5)
+    assert float(loss(student, teacher, weight=mask)) == pytest.approx(
+        float(loss(student[:3], teacher[:3])), rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("weight", [None, [1.0], [0.0]])
-def test_hint_of_one_value_per_channel_is_zero_and_keeps_the_graph(weight: list[float] | None) -> None:
+def test_hint_of_one_value_per_channel_is_zero_and_keeps_the_graph(
+    weight: list[float] | None,
+) -> None:
     student = torch.ones(1, 4, 1, 1, requires_grad=True)
-    loss = Hint()(student, torch.zeros(1, 4, 1, 1), weight=None if weight is None else torch.tensor(weight))
+    loss = Hint()(
+        student, torch.zeros(1, 4, 1, 1), weight=None if weight is None else torch.tensor(weight)
+    )
     loss.backward()
     assert float(loss.detach()) == 0 and student.grad is not None and not student.grad.any()
 
@@ -218,8 +254,12 @@ def test_hint_against_numpy() -> None:
     student, teacher = (t.double().numpy() for t in pair("hint"))
 
     def standard(f: np.ndarray) -> np.ndarray:
-        return (f - f.mean((0, 2, 3), keepdims=True)) / np.sqrt(f.var((0, 2, 3), keepdims=True) + 1e-5)
+        return (f - f.mean((0, 2, 3), keepdims=True)) / np.sqrt(
+            f.var((0, 2, 3), keepdims=True) + 1e-5
+        )
 
     expected = ((standard(student) - standard(teacher)) ** 2).mean()
-    assert float(Hint()(torch.from_numpy(student), torch.from_numpy(teacher))) == pytest.approx(expected, rel=1e-5)
+    assert float(Hint()(torch.from_numpy(student), torch.from_numpy(teacher))) == pytest.approx(
+        expected, rel=1e-5
+    )
     assert float(Hint()(3 * pair("hint")[0] + 1, pair("hint")[0])) == pytest.approx(0, abs=1e-4)

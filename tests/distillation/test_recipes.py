@@ -34,7 +34,9 @@ def small(name: str, subclasses: tuple[str, ...] = ()) -> TorchModel:
 
 
 def objective(config: DistillConfig, **options: torch.Tensor) -> Distillation:
-    return Distillation(build_model("pico", image_size=64), [small("nano")], config, **options).eval()
+    return Distillation(
+        build_model("pico", image_size=64), [small("nano")], config, **options
+    ).eval()
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,15 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_trains(recipe: Path, crops: Path, tmp_path: Path) -> None:
     config = load_config(
-        DistillConfig, recipe, student="pico", image_size=64, batch=8, epochs=1, workers=0, augment="none", ema=0.0
+        DistillConfig,
+        recipe,
+        student="pico",
+        image_size=64,
+        batch=8,
+        epochs=1,
+        workers=0,
+        augment="none",
+        ema=0.0,
     )
     with_subclasses = any(term.name == "subclass_kd" for term in terms_of(config))
     teacher = small("nano", ("REAL", "FAKE/lips", "FAKE/swap") if with_subclasses else ())
@@ -71,14 +81,30 @@ def test_a_recipe_is_known_by_its_name(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     Path("hinton").touch()
     assert recipe_file(Path("hinton")) == Path("hinton")
-    with pytest.raises(ConfigError, match="hintn: no such file and no such recipe; the recipes are amd-global, "):
+    with pytest.raises(
+        ConfigError, match="hintn: no such file and no such recipe; the recipes are amd-global, "
+    ):
         recipe_file(Path("hintn"))
 
 
-def test_the_command_takes_a_recipe_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_takes_a_recipe_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     taken: list[Path | None] = []
-    monkeypatch.setattr("deepkd.cli.distill.load_config", lambda kind, file, **flags: taken.append(file) or 1 / 0)
-    command = ["distill", "--data", "d", "--teacher", "t", "--out", str(tmp_path), "--config", "similarity"]
+    monkeypatch.setattr(
+        "deepkd.cli.distill.load_config", lambda kind, file, **flags: taken.append(file) or 1 / 0
+    )
+    command = [
+        "distill",
+        "--data",
+        "d",
+        "--teacher",
+        "t",
+        "--out",
+        str(tmp_path),
+        "--config",
+        "similarity",
+    ]
     assert isinstance(CliRunner().invoke(app, command).exception, ZeroDivisionError)
     assert taken == [next(recipe for recipe in RECIPES if recipe.stem == "similarity")]
 
@@ -87,8 +113,14 @@ def test_the_command_takes_a_recipe_by_its_name(tmp_path: Path, monkeypatch: pyt
     ("text", "message"),
     [
         ('[[loss]]\nname = "kdd"', "unknown loss 'kdd'; choose from bce, kd, logit_mse"),
-        ('[[loss]]\nname = "kd"\ntemprature = 3', "loss 'kd': unknown option 'temprature'; choose from weight, temp"),
-        ('[[loss]]\nname = "kd"\nweight = "much"', r"weight='much': takes a number, or \[start, end\]"),
+        (
+            '[[loss]]\nname = "kd"\ntemprature = 3',
+            "loss 'kd': unknown option 'temprature'; choose from weight, temp",
+        ),
+        (
+            '[[loss]]\nname = "kd"\nweight = "much"',
+            r"weight='much': takes a number, or \[start, end\]",
+        ),
         ('[[loss]]\nname = "kd"\ntemperature = [1, 2, 3]', r"takes a number, or \[start, end\]"),
         ('[[loss]]\nname = "amd"', "compares features and needs a tap"),
         ('[[loss]]\nname = "kd"\ntap = "high"', "takes no tap"),
@@ -96,7 +128,13 @@ def test_the_command_takes_a_recipe_by_its_name(tmp_path: Path, monkeypatch: pyt
             '[[loss]]\nname = "amd"\ntap = "hihg"\n[taps]\nhigh = ["a:output", "b:output"]',
             "unknown tap 'hihg'.*has high",
         ),
-        ('[[loss]]\nname = "amd"\ntap = "high"\nmargin = 9\n[taps]\nhigh = ["a:output", "b:output"]', "margin"),
+        (
+            (
+                '[[loss]]\nname = "amd"\ntap = "high"\nmargin = 9\n[taps]\nhigh = ["a:output",'
+                ' "b:output"]'
+            ),
+            "margin",
+        ),
         (
             '[[loss]]\nname = "amd"\ntap = "high"\n[taps]\nhigh = "a:output"',
             r"takes \[student module, teacher module\]",
@@ -114,11 +152,19 @@ def test_a_wrong_recipe_is_refused(text: str, message: str, tmp_path: Path) -> N
     ("settings", "message"),
     [
         ({"temperature": 4.0}, "temperature=4.0: the .*loss.* tables take its place"),
-        ({"loss": "logit_mse", "alpha": 0.5, "hint": 1.0}, "loss=logit_mse, alpha=0.5, hint=1.0: the"),
-        ({"hint_student": "a:output", "hint_teacher": "b:output"}, "hint_student=a:output, hint_teacher=b:output: the"),
+        (
+            {"loss": "logit_mse", "alpha": 0.5, "hint": 1.0},
+            "loss=logit_mse, alpha=0.5, hint=1.0: the",
+        ),
+        (
+            {"hint_student": "a:output", "hint_teacher": "b:output"},
+            "hint_student=a:output, hint_teacher=b:output: the",
+        ),
     ],
 )
-def test_flags_that_a_recipe_would_ignore_are_refused(settings: dict[str, object], message: str) -> None:
+def test_flags_that_a_recipe_would_ignore_are_refused(
+    settings: dict[str, object], message: str
+) -> None:
     for recipe in RECIPES:
         with pytest.raises(ConfigError, match=message):
             load_config(DistillConfig, recipe, **settings)
@@ -130,12 +176,20 @@ def test_label_smoothing_is_that_of_each_bce_without_its_own() -> None:
         return terms_of(config)[1].options.get("label_smoothing")
 
     own = {"name": "bce", "label_smoothing": 0.05}
-    assert smoothing({"name": "bce"}) == terms_of(DistillConfig())[0].options["label_smoothing"] == 0.01
+    assert (
+        smoothing({"name": "bce"})
+        == terms_of(DistillConfig())[0].options["label_smoothing"]
+        == 0.01
+    )
     assert (smoothing({"name": "bce"}, label_smoothing=0.2), smoothing(own)) == (0.2, 0.05)
     for table in (own, {"name": "logit_mse"}):
-        with pytest.raises(ConfigError, match=r"label_smoothing=0.2: takes a \[\[loss\]\] bce that has no"):
+        with pytest.raises(
+            ConfigError, match=r"label_smoothing=0.2: takes a \[\[loss\]\] bce that has no"
+        ):
             smoothing(table, label_smoothing=0.2)
-        assert smoothing(table, label_smoothing=0.2, alone=True) == table.get("label_smoothing"), "alone takes it"
+        assert smoothing(table, label_smoothing=0.2, alone=True) == table.get("label_smoothing"), (
+            "alone takes it"
+        )
 
 
 def test_hidden_labels_need_sampling_that_takes_every_row() -> None:
@@ -153,7 +207,9 @@ def test_schedules_run_from_start_to_end() -> None:
         start = one(views, torch.ones(4), ROWS)
         one.progress = 1.0
         end = one(views, torch.ones(4), ROWS)
-    assert float(start["total"]) == pytest.approx(2 * float(start["kd"])) and float(end["total"]) == 0
+    assert (
+        float(start["total"]) == pytest.approx(2 * float(start["kd"])) and float(end["total"]) == 0
+    )
 
 
 def test_several_teachers_speak_with_the_mean_of_their_logits() -> None:
@@ -163,7 +219,9 @@ def test_several_teachers_speak_with_the_mean_of_their_logits() -> None:
     together = Distillation(student, [first, second], config).eval()
     with torch.no_grad():
         mean = together._spoken(views)[1].logit
-        apart = [Distillation(student, [one], config)._spoken(views)[1].logit for one in (first, second)]
+        apart = [
+            Distillation(student, [one], config)._spoken(views)[1].logit for one in (first, second)
+        ]
     torch.testing.assert_close(mean, (apart[0] + apart[1]) / 2)
 
 
@@ -174,7 +232,9 @@ def test_a_teacher_named_twice_is_asked_once_and_counts_twice() -> None:
     together = Distillation(student, [first, second, copy.deepcopy(first)], config).eval()
     with torch.no_grad():
         mean = together._spoken(views)[1].logit
-        apart = [Distillation(student, [one], config)._spoken(views)[1].logit for one in (first, second)]
+        apart = [
+            Distillation(student, [one], config)._spoken(views)[1].logit for one in (first, second)
+        ]
     torch.testing.assert_close(mean, (2 * apart[0] + apart[1]) / 3)
     assert [one.voices for one in together._teachers] == [2, 1]
 
@@ -185,14 +245,20 @@ def test_samples_are_weighed_by_the_teachers_confidence_or_the_face() -> None:
     views = torch.rand(4, 3, 64, 64)
     face = torch.tensor([1.0, 0.0, 0.0, 0.0])
     with torch.no_grad():
-        one = objective(DistillConfig(losses=table, sample_weight="face_probability"), face_probability=face)
+        one = objective(
+            DistillConfig(losses=table, sample_weight="face_probability"), face_probability=face
+        )
         student, teacher = (said.logit for said in one._spoken(views))
         total = one(views, torch.ones(4), ROWS)["total"]
     assert float(total) == pytest.approx(float((student[0] - teacher[0]).square() / 2), rel=1e-4)
 
 
 def test_the_teacher_need_not_be_asked_about_forgeries_that_it_never_saw() -> None:
-    views, labels, rows = torch.rand(4, 3, 64, 64), torch.tensor([0.0, 1.0, 0.0, 1.0]), torch.tensor([0, NO_ROW, 2, 3])
+    views, labels, rows = (
+        torch.rand(4, 3, 64, 64),
+        torch.tensor([0.0, 1.0, 0.0, 1.0]),
+        torch.tensor([0, NO_ROW, 2, 3]),
+    )
     config = DistillConfig(losses=({"name": "bce"}, {"name": "logit_mse", "clip": 1000.0}))
     face = torch.tensor([0.5, 0.0, 0.5, 0.0])
     asked, alone = objective(config), objective(config.replace(blends_by_label=True))
@@ -209,13 +275,17 @@ def test_the_teacher_need_not_be_asked_about_forgeries_that_it_never_saw() -> No
     assert float(terms["bce"]) == pytest.approx(float(all_terms["bce"])), "labels teach all of them"
     assert float(nothing["logit_mse"]) == 0 and float(nothing["bce"]) > 0
     by_face = (0.5 * distances[0] + distances[1] + 0.5 * distances[2]) / 2
-    assert float(weighed["logit_mse"]) == pytest.approx(float(by_face), rel=1e-4), "a forgery has no face of its own"
+    assert float(weighed["logit_mse"]) == pytest.approx(float(by_face), rel=1e-4), (
+        "a forgery has no face of its own"
+    )
     with pytest.raises(ConfigError, match="mixup and blends_by_label"):
         config.replace(mixup=0.2, blends_by_label=True)
 
 
 def test_face_probabilities_must_be_in_the_index(crops: Path, tmp_path: Path) -> None:
-    config = DistillConfig(student="pico", image_size=64, sample_weight="face_probability", workers=0)
+    config = DistillConfig(
+        student="pico", image_size=64, sample_weight="face_probability", workers=0
+    )
     with pytest.raises(DataError, match="crops without one"):
         distill([small("nano")], crops, tmp_path, config)
 
@@ -245,7 +315,9 @@ def test_mixup_blends_views_and_labels_alike_and_keeps_gaps() -> None:
 def test_labels_are_hidden_by_family_and_always_the_same(crops: Path) -> None:
     known = load_crops(crops, "train")
     hidden = with_labels_hidden(known, 0.5)
-    assert [row.label for row in hidden.rows] == [row.label for row in with_labels_hidden(known, 0.5).rows]
+    assert [row.label for row in hidden.rows] == [
+        row.label for row in with_labels_hidden(known, 0.5).rows
+    ]
     by_family = {row.original: set() for row in hidden.rows}  # type: ignore[var-annotated]
     for row in hidden.rows:
         by_family[row.original].add(bool(row.label))

@@ -33,7 +33,9 @@ TINY = {"image_size": 32, "batch": 16, "workers": 0, "augment": "light", "ema": 
 
 
 def logits(seed: int, columns: int = 4) -> Tensor:
-    return torch.randn(6, columns, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.randn(
+        6, columns, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,8 @@ def teacher(crops: Path, tmp_path_factory: pytest.TempPathFactory) -> TorchModel
     return train(crops, run, TrainConfig(model="nano", subclasses="method", epochs=12, **TINY))
 
 
-# -- the loss ----------------------------------------------------------------------------------------------------------
+# -- the loss
+# ----------------------------------------------------------------------------------------------------------
 
 
 def test_by_hand() -> None:
@@ -62,7 +65,9 @@ def test_by_hand() -> None:
 def test_it_is_the_batch_mean_over_the_subclass_axis(temperature: float) -> None:
     student, teacher = logits(0), logits(1)
     reference = F.kl_div(
-        (student / temperature).log_softmax(1), (teacher / temperature).softmax(1), reduction="batchmean"
+        (student / temperature).log_softmax(1),
+        (teacher / temperature).softmax(1),
+        reduction="batchmean",
     )
     found = float(SubclassKD(temperature)(student, teacher))
     assert found == pytest.approx(temperature**2 * float(reference), rel=1e-5)
@@ -72,7 +77,9 @@ def test_it_is_the_batch_mean_over_the_subclass_axis(temperature: float) -> None
 def test_two_subclasses_are_one_logit_on_their_difference() -> None:
     student, teacher = logits(0, 2), logits(1, 2)
     differences = [z[:, 1] - z[:, 0] for z in (student, teacher)]
-    assert float(SubclassKD(3.0)(student, teacher)) == pytest.approx(float(KD(3.0)(*differences)), rel=1e-5)
+    assert float(SubclassKD(3.0)(student, teacher)) == pytest.approx(
+        float(KD(3.0)(*differences)), rel=1e-5
+    )
     torch.testing.assert_close(forgery_logit(student, [1])[:, 0], differences[0])
 
 
@@ -101,7 +108,8 @@ def test_what_has_no_subclasses_is_refused(shapes: tuple[tuple[int, ...], tuple[
         SubclassKD()(*(torch.zeros(shape) for shape in shapes))
 
 
-# -- how subclasses are read -------------------------------------------------------------------------------------------
+# -- how subclasses are read
+# -------------------------------------------------------------------------------------------
 
 
 def test_the_forgery_logit_is_the_sum_of_the_fake_probabilities() -> None:
@@ -111,7 +119,9 @@ def test_the_forgery_logit_is_the_sum_of_the_fake_probabilities() -> None:
     torch.testing.assert_close(z.sigmoid()[:, 0], outputs.softmax(1)[:, [1, 3, 4]].sum(1))
     torch.testing.assert_close(forgery_logit(outputs + 7, [1, 3, 4]), z)
     assert forgery_logit(torch.tensor([[500.0, -500.0, 0.0]]), [1, 2]).item() == pytest.approx(-500)
-    assert torch.autograd.gradcheck(lambda one: forgery_logit(one, [1, 3, 4]), outputs.requires_grad_())
+    assert torch.autograd.gradcheck(
+        lambda one: forgery_logit(one, [1, 3, 4]), outputs.requires_grad_()
+    )
 
 
 def test_binary_loss_and_loss_within_fake_are_the_cross_entropy() -> None:
@@ -120,7 +130,9 @@ def test_binary_loss_and_loss_within_fake_are_the_cross_entropy() -> None:
     fake = (columns > 0).float()
     binary = F.binary_cross_entropy_with_logits(network(outputs).flatten(), fake)
     within = network.within_fake(outputs, torch.where(columns > 0, columns, -1))
-    assert float(binary + within) == pytest.approx(float(F.cross_entropy(outputs, columns)), rel=1e-6)
+    assert float(binary + within) == pytest.approx(
+        float(F.cross_entropy(outputs, columns)), rel=1e-6
+    )
     assert float(network.within_fake(outputs, torch.full((6,), -1))) == 0
 
 
@@ -144,11 +156,14 @@ def test_models_can_have_subclasses(name: str) -> None:
 def test_published_teachers_can_have_subclasses(name: str, heads: int) -> None:
     with torch.device("meta"):
         model = build_model(name, subclasses=NAMES)
-    outputs = [part.out_features for part in model.module.modules() if isinstance(part, torch.nn.Linear)]
+    outputs = [
+        part.out_features for part in model.module.modules() if isinstance(part, torch.nn.Linear)
+    ]
     assert outputs.count(3) == heads and 1 not in outputs
 
 
-# -- the whole way -----------------------------------------------------------------------------------------------------
+# -- the whole way
+# -----------------------------------------------------------------------------------------------------
 
 
 def test_rows_know_their_column(crops: Path) -> None:
@@ -157,7 +172,9 @@ def test_rows_know_their_column(crops: Path) -> None:
     columns = subclass_columns(known, NAMES).tolist()
     expected = {"": -1, "lips": 1, "swap": 2}
     assert columns == [expected[row.method] for row in known.rows] and set(columns) == {-1, 1, 2}
-    nameless = dataclasses.replace(known, rows=[dataclasses.replace(row, method="") for row in known.rows])
+    nameless = dataclasses.replace(
+        known, rows=[dataclasses.replace(row, method="") for row in known.rows]
+    )
     with pytest.raises(DataError, match="no FAKE row of the index names its method"):
         subclasses_in(nameless)
 
@@ -166,7 +183,12 @@ def test_a_teacher_with_subclasses_learns_them(crops: Path, teacher: TorchModel)
     known = load_crops(crops, "train")
     columns = subclass_columns(known, NAMES)
     forged = [index for index, column in enumerate(columns.tolist()) if column > 0]
-    views = torch.from_numpy(teacher.format.batch([known.image(index) for index in forged])).permute(0, 3, 1, 2) / 255
+    views = (
+        torch.from_numpy(teacher.format.batch([known.image(index) for index in forged])).permute(
+            0, 3, 1, 2
+        )
+        / 255
+    )
     with torch.no_grad():
         outputs = teacher.module.network((views - 0.485) / 0.229)  # type: ignore[operator, union-attr]
     assert float((outputs[:, 1:].argmax(1) + 1 == columns[forged]).float().mean()) > 0.8
@@ -176,10 +198,15 @@ def test_a_teacher_with_subclasses_learns_them(crops: Path, teacher: TorchModel)
 def test_a_student_distilled_on_subclasses_is_exported_and_scored(
     crops: Path, teacher: TorchModel, tmp_path: Path
 ) -> None:
-    table = ({"name": "bce", "weight": 0.3}, {"name": "subclass_kd", "weight": 0.7, "temperature": 2})
+    table = (
+        {"name": "bce", "weight": 0.3},
+        {"name": "subclass_kd", "weight": 0.7, "temperature": 2},
+    )
     config = DistillConfig(student="pico", losses=table, epochs=12, **TINY)
     student = distill([teacher, teacher], crops, tmp_path / "run", config)
-    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    ]
     assert lines[-1]["train_subclass_kd"] < 0.7 * lines[0]["train_subclass_kd"]
     again = load_checkpoint(tmp_path / "run")
     assert names_of(again.module) == names_of(student.module) == NAMES
@@ -188,13 +215,17 @@ def test_a_student_distilled_on_subclasses_is_exported_and_scored(
     originals = {row.original for row in load_crops(crops, "train").rows}
     for recipe in (teacher.metadata["recipe"], scorer.metadata["recipe"]):
         assert known_families(recipe, originals | {"strange.mp4"}) == sorted(originals)
-    torch_found, onnx_found = evaluate([again, scorer], load_crops(crops), EvaluateConfig(resamples=0))
+    torch_found, onnx_found = evaluate(
+        [again, scorer], load_crops(crops), EvaluateConfig(resamples=0)
+    )
     np.testing.assert_allclose(torch_found.logits, onnx_found.logits, atol=1e-4)
     assert torch_found.crops.auc.value is not None and torch_found.crops.auc.value > 0.8
     assert torch_found.methods.keys() == {"swap", "lips"}
 
 
-def test_other_losses_take_the_forgery_logit_of_a_teacher_with_subclasses(teacher: TorchModel) -> None:
+def test_other_losses_take_the_forgery_logit_of_a_teacher_with_subclasses(
+    teacher: TorchModel,
+) -> None:
     config = DistillConfig(losses=({"name": "kd"},))
     objective = Distillation(build_model("pico", image_size=32), [teacher], config).eval()
     views = torch.rand(4, 3, 32, 32)
@@ -204,7 +235,9 @@ def test_other_losses_take_the_forgery_logit_of_a_teacher_with_subclasses(teache
     assert float(value) == pytest.approx(float(KD()(said[0].logit, said[1].logit)), rel=1e-5)
 
 
-def test_teacher_and_student_must_tell_the_same_subclasses_apart(teacher: TorchModel, crops: Path) -> None:
+def test_teacher_and_student_must_tell_the_same_subclasses_apart(
+    teacher: TorchModel, crops: Path
+) -> None:
     config = DistillConfig(student="pico", loss="subclass_kd", image_size=32)
     with pytest.raises(ConfigError, match=r"nano: none.*deepkd train --subclasses method"):
         distill([build_model("nano")], crops, Path("unused"), config)
@@ -215,17 +248,25 @@ def test_teacher_and_student_must_tell_the_same_subclasses_apart(teacher: TorchM
 
 
 def test_taps_are_named_as_without_subclasses(teacher: TorchModel) -> None:
-    config = DistillConfig(losses=({"name": "hint", "tap": "hint"},), taps={"hint": ["conv_head:output"] * 2})
+    config = DistillConfig(
+        losses=({"name": "hint", "tap": "hint"},), taps={"hint": ["conv_head:output"] * 2}
+    )
     assert Distillation(build_model("pico", image_size=32), [teacher], config).adapters
 
 
-def test_a_start_with_other_subclasses_is_refused(crops: Path, teacher: TorchModel, tmp_path: Path) -> None:
+def test_a_start_with_other_subclasses_is_refused(
+    crops: Path, teacher: TorchModel, tmp_path: Path
+) -> None:
     from deepkd.models.checkpoints import save_model
 
     path = save_model(teacher, tmp_path / "model.safetensors")
-    with pytest.raises(ModelError, match="its subclasses are REAL, FAKE/lips, FAKE/swap, not REAL, FAKE/other"):
+    with pytest.raises(
+        ModelError, match="its subclasses are REAL, FAKE/lips, FAKE/swap, not REAL, FAKE/other"
+    ):
         start_model("nano", TrainConfig(init=path), subclasses=("REAL", "FAKE/other"))
     for wanted in (NAMES, None):
-        assert names_of(start_model("nano", TrainConfig(init=path), subclasses=wanted).module) == NAMES
+        assert (
+            names_of(start_model("nano", TrainConfig(init=path), subclasses=wanted).module) == NAMES
+        )
     with pytest.raises(ConfigError, match="exclude each other"):
         TrainConfig(subclasses="method", self_blend=0.5)

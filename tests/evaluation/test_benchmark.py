@@ -69,7 +69,12 @@ def test_document_has_exactly_the_keys_of_the_schema(measured):
         assert (row["latency_ms"]["batch"], row["latency_ms"]["runs"]) == (1, 5)
         assert 0 < row["latency_ms"]["p50"] <= row["latency_ms"]["p95"]
         assert row["throughput_per_s"] > 0
-    assert set(document["reduction"]) == {"params_pct", "latency_pct", "latency_same_runtime_pct", "size_pct"}
+    assert set(document["reduction"]) == {
+        "params_pct",
+        "latency_pct",
+        "latency_same_runtime_pct",
+        "size_pct",
+    }
     assert set(document["end_to_end"]) == {"video", "teacher_s", "student_s", "breakdown_ms"}
     assert document["machine"]["threads"] == 1
     assert document["machine"]["throughput_batch"] == 4
@@ -89,7 +94,11 @@ def test_sizes_are_those_of_the_files(measured):
     config, document = measured
     teacher, twin, student, _ = document["models"]
     model = build_model("pico", image_size=32)
-    assert (teacher["params"], teacher["macs"]) == (twin["params"], twin["macs"]) == (model.params, model.macs)
+    assert (
+        (teacher["params"], teacher["macs"])
+        == (twin["params"], twin["macs"])
+        == (model.params, model.macs)
+    )
     assert teacher["bytes"] == (Path(config.teacher) / "model.safetensors").stat().st_size
     assert (student["params"], student["macs"]) == (metadata()["params"], metadata()["macs"])
     assert student["bytes"] == Path(config.student).stat().st_size
@@ -102,7 +111,9 @@ def test_reductions_by_hand_from_the_documents_own_rows(measured):
         "params_pct": 100 * (1 - student["params"] / teacher["params"]),
         "size_pct": 100 * (1 - student["bytes"] / teacher["bytes"]),
         "latency_pct": 100 * (1 - student["latency_ms"]["p50"] / teacher["latency_ms"]["p50"]),
-        "latency_same_runtime_pct": 100 * (1 - student["latency_ms"]["p50"] / twin["latency_ms"]["p50"]),
+        "latency_same_runtime_pct": (
+            100 * (1 - student["latency_ms"]["p50"] / twin["latency_ms"]["p50"])
+        ),
     }
     assert document["reduction"] == pytest.approx(expected, abs=5e-4)
 
@@ -141,7 +152,10 @@ def test_both_models_come_first_with_the_clip_by_turns(tmp_path, monkeypatch):
         return SimpleNamespace(timing_ms={"total": float(len(calls))})
 
     monkeypatch.setattr("deepkd.detect.detect", detect)
-    models = [open_model(str(write_scorer(tmp_path / f"{name}.onnx", name=name)), threads=1) for name in "TS"]
+    models = [
+        open_model(str(write_scorer(tmp_path / f"{name}.onnx", name=name)), threads=1)
+        for name in "TS"
+    ]
     contenders = [
         Contender(model.name, role, "onnxruntime", model, "", 1, 1, 1, True)
         for model, role in zip(models, ("teacher", "student"), strict=True)
@@ -159,7 +173,13 @@ def test_an_onnx_process_holds_no_torch(measured):
 
 
 def row(role, runtime, params, p50, size):
-    return {"role": role, "runtime": runtime, "params": params, "bytes": size, "latency_ms": {"p50": p50}}
+    return {
+        "role": role,
+        "runtime": runtime,
+        "params": params,
+        "bytes": size,
+        "latency_ms": {"p50": p50},
+    }
 
 
 @pytest.mark.parametrize(
@@ -177,7 +197,10 @@ def row(role, runtime, params, p50, size):
             [row("teacher", "onnxruntime", 10, 2.0, 10), row("student", "onnxruntime", 20, 3.0, 5)],
             (-100.0, -50.0, -50.0, 50.0),
         ),
-        ([row("teacher", "torch", 10, 2.0, 10), row("other", "onnxruntime", 1, 1.0, 1)], (None,) * 4),
+        (
+            [row("teacher", "torch", 10, 2.0, 10), row("other", "onnxruntime", 1, 1.0, 1)],
+            (None,) * 4,
+        ),
         ([row("student", "onnxruntime", 10, 2.0, 10)], (None,) * 4),
     ],
 )
@@ -209,13 +232,22 @@ def test_models_take_turns_and_each_turn_begins_untimed():
     turn = {name: [(name, 1), (name, 1)] for name in "AB"}
     assert calls[warm : warm + 16] == [*turn["A"], *turn["B"], *turn["B"], *turn["A"]] * 2
     turn = {name: [(name, 1), (name, 3)] for name in "AB"}
-    assert calls[warm + 16 :] == [*turn["A"], *turn["B"], *turn["B"], *turn["A"], *turn["A"], *turn["B"]]
+    assert calls[warm + 16 :] == [
+        *turn["A"],
+        *turn["B"],
+        *turn["B"],
+        *turn["A"],
+        *turn["A"],
+        *turn["B"],
+    ]
     assert [(len(timing.single), len(timing.batch)) for timing in timings] == [(4, 3), (4, 3)]
 
 
 def test_each_model_is_as_often_first_and_keeps_its_own_times(monkeypatch):
     calls = []
-    monkeypatch.setattr(benchmarks, "_timed", lambda model, images: calls.append(model.name) or float(len(calls)))
+    monkeypatch.setattr(
+        benchmarks, "_timed", lambda model, images: calls.append(model.name) or float(len(calls))
+    )
     timings = take_turns([Recorder(name, []) for name in "ABC"], runs=3, batch=2)
     assert "".join(calls) == "ABCBCACAB" * 2
     assert [timing.single for timing in timings] == [[1, 6, 8], [2, 4, 9], [3, 5, 7]]
@@ -238,7 +270,9 @@ def test_what_is_measured_when_not_all_is_named(config, models, expected):
 def test_a_batch_is_what_every_model_is_called_with():
     assert MAX_BATCH == BATCH
     assert BenchmarkConfig(batch=MAX_BATCH).batch == MAX_BATCH
-    with pytest.raises(ConfigError, match=r"batch=33: models are called with 32 crops at most.*--batch 32"):
+    with pytest.raises(
+        ConfigError, match=r"batch=33: models are called with 32 crops at most.*--batch 32"
+    ):
         BenchmarkConfig(batch=33)
 
 
@@ -247,7 +281,11 @@ def test_an_untrained_model_says_so_and_has_no_auc(tmp_path):
     config = BenchmarkConfig(student="pico", runs=3, batch=2, threads=1, data=data, split="all")
     document = benchmark(config, [str(write_scorer(tmp_path / "green.onnx"))])
     untrained, trained = document["models"]
-    assert (untrained["name"], untrained["runtime"], untrained["auc"]) == ("pico (untrained)", "onnxruntime", None)
+    assert (untrained["name"], untrained["runtime"], untrained["auc"]) == (
+        "pico (untrained)",
+        "onnxruntime",
+        None,
+    )
     assert (trained["name"], trained["role"]) == ("green", "other")
     assert trained["auc"] is not None
     assert document["end_to_end"] is None
@@ -269,7 +307,11 @@ def test_a_students_run_folder_is_measured_as_its_own_export(tmp_path):
     run = tiny_run(tmp_path / "run")
     (exported,) = open_contenders(str(run), "student", tmp_path, threads=1)
     assert isinstance(exported.model, Scorer)
-    assert (exported.runtime, exported.source, exported.twin) == ("onnxruntime", str(tmp_path / "student.onnx"), False)
+    assert (exported.runtime, exported.source, exported.twin) == (
+        "onnxruntime",
+        str(tmp_path / "student.onnx"),
+        False,
+    )
     model = load_checkpoint(run)
     model.name = "renamed"
     export_onnx(model, run / "model.onnx")
@@ -304,7 +346,12 @@ def test_an_onnx_file_that_is_not_the_runs_export_does_not_stand_for_it(put, tmp
 
 @pytest.mark.parametrize(
     ("argument", "kind"),
-    [("pico", TorchModel), ("run", TorchModel), ("run/model.safetensors", TorchModel), ("green.onnx", Scorer)],
+    [
+        ("pico", TorchModel),
+        ("run", TorchModel),
+        ("run/model.safetensors", TorchModel),
+        ("green.onnx", Scorer),
+    ],
 )
 def test_models_open_by_what_they_are(argument, kind, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -73,9 +73,11 @@ def test_verdicts_are_measured_and_equal_names_stay_apart(model, videos):
     names = [row.file.removeprefix(f"{videos}/") for row in found.rows]
     assert sorted(names) == ["fake/a/1.mp4", "fake/b/1.mp4", "real/a/1.mp4", "real/b/2.mp4"]
     assert found.crops is None
-    assert (found.videos.real, found.videos.fake, found.videos.scored) == (3, 2, 4), (
-        "the noise counts, the junk does not"
-    )
+    assert (found.videos.real, found.videos.fake, found.videos.scored) == (
+        3,
+        2,
+        4,
+    ), "the noise counts, the junk does not"
     assert (found.videos.auc.value, found.videos.inconclusive.value) == (1.0, pytest.approx(1 / 5))
     assert (found.videos.false_alarms.value, found.videos.detected.value) == (0.0, 1.0)
     assert sorted(one.answer for one in found.unjudged) == ["ERROR", "NO_FACE"]
@@ -86,7 +88,11 @@ def test_verdicts_are_measured_and_equal_names_stay_apart(model, videos):
 def test_each_data_set_of_a_list_has_its_figures(model, tmp_path):
     lines = ["path,label,dataset"]
     for dataset, label in itertools.product("ab", ("REAL", "FAKE")):
-        tinted_clip(tmp_path / f"{dataset}{label}.mp4", green=lambda t_s, label=label: label == "FAKE", seconds=0.4)
+        tinted_clip(
+            tmp_path / f"{dataset}{label}.mp4",
+            green=lambda t_s, label=label: label == "FAKE",
+            seconds=0.4,
+        )
         lines.append(f"{dataset}{label}.mp4,{label},{dataset}")
     (tmp_path / "list.csv").write_text("\n".join(lines) + "\n")
     (found,) = evaluate_files([str(model)], config(tmp_path / "list.csv"))
@@ -107,7 +113,10 @@ def test_what_damage_hides_counts_as_undecided(model, videos, monkeypatch):
     (found,) = evaluate_files([str(model)], config(videos, perturb="contrast:0.85", resamples=20))
     (dark,) = found.perturbed
     assert (dark.unjudged, dark.failed, dark.videos.rows, dark.videos.scored) == (4, 1, 5, 2)
-    assert (dark.videos.detected.value, dark.videos.inconclusive.value) == (0.5, pytest.approx(3 / 5))
+    assert (dark.videos.detected.value, dark.videos.inconclusive.value) == (
+        0.5,
+        pytest.approx(3 / 5),
+    )
     assert dark.videos.auc.value == 1.0 and dark.videos.detected.low is not None
 
     def nobody_there(self, source, model, alter):
@@ -116,7 +125,12 @@ def test_what_damage_hides_counts_as_undecided(model, videos, monkeypatch):
     monkeypatch.setattr(Panel, "_judge", nobody_there)
     (found,) = evaluate_files([str(model)], config(videos, perturb="contrast:0.85", resamples=20))
     nobody = found.perturbed[0].videos
-    assert (nobody.scored, nobody.auc.value, nobody.detected.value, nobody.inconclusive.value) == (0, None, 0.0, 1.0)
+    assert (nobody.scored, nobody.auc.value, nobody.detected.value, nobody.inconclusive.value) == (
+        0,
+        None,
+        0.0,
+        1.0,
+    )
     text = Console(width=200, record=True, file=io.StringIO())
     text.print(evaluation_table(to_document([found], config(videos))))
     shown = " ".join(text.export_text().split())
@@ -135,7 +149,9 @@ def test_scores_are_those_of_detect(model, videos):
 
 def test_a_list_with_splits_is_taken(model, videos):
     listing = videos / "list.csv"
-    listing.write_text("path,label,split\nreal/a/1.mp4,REAL,test\nfake/a/1.mp4,FAKE,test\nreal/b/2.mp4,REAL,train\n")
+    listing.write_text(
+        "path,label,split\nreal/a/1.mp4,REAL,test\nfake/a/1.mp4,FAKE,test\nreal/b/2.mp4,REAL,train\n"
+    )
     (found,) = evaluate_files([str(model)], config(listing, split="test"))
     assert found.videos.rows == 2
     listing.unlink()
@@ -152,7 +168,11 @@ def test_a_split_that_no_list_ships_is_the_one_that_extract_draws(model, tmp_pat
         told = []
         (found,) = evaluate_files([str(model)], config(tmp_path, split=split), warn=told.append)
         assert f"ships no split '{split}'" in told[0]
-        assert {one.shared for one in found.overlaps if one.kind == "originals" and one.place != "training"} == {0}
+        assert {
+            one.shared
+            for one in found.overlaps
+            if one.kind == "originals" and one.place != "training"
+        } == {0}
         drawn |= {row.file.removeprefix(f"{tmp_path}/"): split for row in found.rows}
     assert drawn == expected and set(drawn.values()) == {"train", "val", "test"}
 
@@ -211,7 +231,10 @@ def test_folders_of_splits_hold_pictures_or_clips(model, tmp_path):
     assert found.crops is None and len(found.rows) + len(found.unjudged) == 3
 
 
-FF_REAL, FF_FAKE = "original_sequences/youtube/c23/videos/", "manipulated_sequences/Deepfakes/c23/videos/"
+FF_REAL, FF_FAKE = (
+    "original_sequences/youtube/c23/videos/",
+    "manipulated_sequences/Deepfakes/c23/videos/",
+)
 OFFICIAL = {
     "dfdc": (
         {"labels.csv": "filename,label\nr.mp4,0\nf.mp4,1\n"},
@@ -226,7 +249,8 @@ OFFICIAL = {
         ["Celeb-real/id0_0000.mp4"], ["Celeb-synthesis/id0_id1_0000.mp4"], ["Celeb-real/id2_0000.mp4"],
     ),
 }  # fmt: skip
-"""Data set -> its official list, the real and the forged clips that it names for testing, and others."""
+"""Data set -> its official list, the real and the forged clips that it names for testing, and
+others."""
 
 
 @pytest.mark.parametrize("dataset", ["dfdc", "celeb-df"])
@@ -286,16 +310,27 @@ def test_damage_falls_on_whole_clips_before_faces_are_looked_for(model, pair):
         progress=lambda done, total: steps.append((done, total)),
     )
     grey, fewer = found.perturbed[4], found.perturbed[5]
-    assert (grey.perturbation, grey.level, fewer.perturbation, fewer.level) == ("saturation", 0.0, "frame-rate", 15.0)
+    assert (grey.perturbation, grey.level, fewer.perturbation, fewer.level) == (
+        "saturation",
+        0.0,
+        "frame-rate",
+        15.0,
+    )
     assert (fewer.videos.auc.value, fewer.videos.false_alarms.value) == (1.0, 0.0)
-    assert found.videos.detected.value == 1.0 and grey.videos.detected.value < 1.0, "without colour nothing is green"
+    assert found.videos.detected.value == 1.0 and grey.videos.detected.value < 1.0, (
+        "without colour nothing is green"
+    )
     assert (grey.crops, grey.unjudged, fewer.unjudged) == (None, 1, 1)
     assert steps[-1] == (3 * 7, 3 * 7)
     document = to_document([found], config(pair))
     text = Console(width=200, record=True, file=io.StringIO())
     text.print(evaluation_table(document))
     shown = text.export_text()
-    assert "green on damaged videos" in shown and "At most 15 frames/s" in shown and "videos that got no score" in shown
+    assert (
+        "green on damaged videos" in shown
+        and "At most 15 frames/s" in shown
+        and "videos that got no score" in shown
+    )
     assert "perturbed:frame-rate:15:videos" in evaluation_csv(document)
 
 
@@ -321,10 +356,14 @@ def test_what_failed_once_is_tried_again(model, pair, tmp_path, monkeypatch):
     assert busy.videos.rows == 1 and busy.unjudged[0].reason == "took too long"
     write_scores(tmp_path / "scores.csv", [busy])
     rows = list(csv.DictReader(io.StringIO((tmp_path / "scores.csv").read_text())))
-    assert [row["answer"] for row in rows] == ["", "ERROR", "ERROR"] and rows[1]["reason"] == "took too long"
+    assert [row["answer"] for row in rows] == ["", "ERROR", "ERROR"] and rows[1][
+        "reason"
+    ] == "took too long"
     monkeypatch.setattr(Panel, "_judge", judged)
     (found,) = evaluate_files([str(model)], config(pair), out=tmp_path)
-    assert found.videos.auc.value == 1.0 and [one.row.file for one in found.unjudged] == [str(pair.parent / "junk.mp4")]
+    assert found.videos.auc.value == 1.0 and [one.row.file for one in found.unjudged] == [
+        str(pair.parent / "junk.mp4")
+    ]
 
 
 def test_verdicts_on_another_clip_of_the_name_are_not_taken(model, tmp_path, monkeypatch):
@@ -341,7 +380,9 @@ def clip_of(path, video="v"):
     return Clip(path, "REAL", video, video)
 
 
-@pytest.mark.parametrize(("name", "level"), [("h264", 40), ("double-compression", 38), ("frame-rate", 15)])
+@pytest.mark.parametrize(
+    ("name", "level"), [("h264", 40), ("double-compression", 38), ("frame-rate", 15)]
+)
 def test_encodings_write_the_whole_clip_anew(name, level, tmp_path):
     path = tinted_clip(tmp_path / "a.mp4", seconds=1.0, fps=30, size=(161, 121))
     with harmed(clip_of(path), name, level, seed=0) as (source, alter):
@@ -365,19 +406,27 @@ def test_stronger_compression_is_worse(tmp_path):
     errors = []
     for level in PERTURBATIONS["h264"].levels:
         with harmed(clip_of(path), "h264", level, seed=0) as (source, _):
-            errors.append(np.abs(next(image for _, image in every_frame(source.path)) - original).mean())
+            errors.append(
+                np.abs(next(image for _, image in every_frame(source.path)) - original).mean()
+            )
     assert errors == sorted(errors) and errors[-1] > errors[0]
 
 
 def test_mixed_damage_falls_in_its_order_around_the_encoding(tmp_path):
     path = tinted_clip(tmp_path / "a.mp4", seconds=0.3)
     drawn = {f"v{n}": steps_of("mixed", 3, seed=0, video=f"v{n}") for n in range(400)}
-    video, steps = next((v, s) for v, s in drawn.items() if [name for name, _ in s][:2] == ["contrast", "h264"])
+    video, steps = next(
+        (v, s) for v, s in drawn.items() if [name for name, _ in s][:2] == ["contrast", "h264"]
+    )
     with harmed(clip_of(path, video), "mixed", 3, seed=0) as (source, alter):
         image = next(image for _, image in every_frame(source.path))
-        assert alter(Frame(image, 0.0, 0)).image.tolist() != image.tolist(), f"{steps[2]} falls after the encoding"
+        assert alter(Frame(image, 0.0, 0)).image.tolist() != image.tolist(), (
+            f"{steps[2]} falls after the encoding"
+        )
     plain = next(image for _, image in every_frame(path))
-    assert image.mean() == pytest.approx(steps[0][1] * plain.mean(), rel=0.1), "the contrast falls before it"
+    assert image.mean() == pytest.approx(steps[0][1] * plain.mean(), rel=0.1), (
+        "the contrast falls before it"
+    )
 
 
 def test_stills_and_what_cannot_be_decoded(tmp_path):

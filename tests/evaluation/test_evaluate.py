@@ -51,7 +51,9 @@ class Mean(torch.nn.Module):
 
 @pytest.fixture(scope="module")
 def green(tmp_path_factory):
-    return Scorer.load(write_scorer(tmp_path_factory.mktemp("model") / "green.onnx", **GREEN), threads=1)
+    return Scorer.load(
+        write_scorer(tmp_path_factory.mktemp("model") / "green.onnx", **GREEN), threads=1
+    )
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +89,11 @@ def test_crops_are_decoded_once_and_two_batches_at_most_wait(green):
     ahead, done = [], []
     counted = mean_model()
     score = counted.logits
-    counted.logits = lambda images: (ahead.append(crops.decoded - len(done)), done.extend(images), score(images))[-1]
+    counted.logits = lambda images: (
+        ahead.append(crops.decoded - len(done)),
+        done.extend(images),
+        score(images),
+    )[-1]
     evaluate([counted, green], crops, dataclasses.replace(CONFIG, batch=4))
     assert crops.decoded == 21
     assert max(ahead) <= 2 * 4
@@ -96,7 +102,12 @@ def test_crops_are_decoded_once_and_two_batches_at_most_wait(green):
 def test_progress_ends_at_all(green):
     crops = Colours(*(fake(str(i), 1.0) for i in range(5)), real("r", -1.0))
     steps = []
-    evaluate([green], crops, dataclasses.replace(CONFIG, batch=4), progress=lambda *step: steps.append(step))
+    evaluate(
+        [green],
+        crops,
+        dataclasses.replace(CONFIG, batch=4),
+        progress=lambda *step: steps.append(step),
+    )
     assert steps == [(4, 6), (6, 6)]
 
 
@@ -125,7 +136,10 @@ def test_videos_are_the_mean_of_their_crops_logits(green):
     crops = Colours(
         *(fake("1", 5.0, video="v"), fake("2", -1.0, video="v")),  # mean 2
         *(real("3", 4.0, video="w"), real("4", -2.0, video="w")),  # mean 1
-        *(real("5", 1.0, video="v", dataset="other"), real("6", -3.0, video="v", dataset="other")),  # mean -1
+        *(
+            real("5", 1.0, video="v", dataset="other"),
+            real("6", -3.0, video="v", dataset="other"),
+        ),  # mean -1
     )
     found = evaluate([green], crops, CONFIG)[0]
     assert (found.videos.rows, found.videos.real, found.videos.fake) == (3, 2, 1)
@@ -135,26 +149,45 @@ def test_videos_are_the_mean_of_their_crops_logits(green):
 
 
 def test_one_crop_per_video_needs_no_video_figures(green):
-    found = evaluate([green], Colours(fake("1", 5.0, video="v"), real("2", 0.0, video="w")), CONFIG)[0]
+    found = evaluate(
+        [green], Colours(fake("1", 5.0, video="v"), real("2", 0.0, video="w")), CONFIG
+    )[0]
     assert found.videos is None
     assert found.methods == {}
 
 
 def test_sources_are_originals(green):
-    crops = Colours(fake("1", 1.0, original="o"), real("2", 0.0, video="o", original="o"), real("3", 0.0, video="p"))
+    crops = Colours(
+        fake("1", 1.0, original="o"),
+        real("2", 0.0, video="o", original="o"),
+        real("3", 0.0, video="p"),
+    )
     assert evaluate([green], crops, CONFIG)[0].crops.sources == 2
 
 
 def test_calibration_and_threshold_are_the_models_own(tmp_path):
     calibration, thresholds = {"temperature": 2.0, "bias": -1.0}, {"real": 0.2, "fake": 0.3}
-    path = write_scorer(tmp_path / "own.onnx", **GREEN, calibration=calibration, thresholds=thresholds)
+    path = write_scorer(
+        tmp_path / "own.onnx", **GREEN, calibration=calibration, thresholds=thresholds
+    )
     crops = Colours(fake("1", 2.0), real("2", -4.0))
     found = evaluate([Scorer.load(path)], crops, CONFIG)[0]
-    assert found.probabilities == pytest.approx(Calibration(**calibration).probability(found.logits))
+    assert found.probabilities == pytest.approx(
+        Calibration(**calibration).probability(found.logits)
+    )
     assert found.crops.threshold == 0.3
-    assert evaluate([Scorer.load(path)], crops, dataclasses.replace(CONFIG, threshold=0.9))[0].crops.threshold == 0.9
+    assert (
+        evaluate([Scorer.load(path)], crops, dataclasses.replace(CONFIG, threshold=0.9))[
+            0
+        ].crops.threshold
+        == 0.9
+    )
     stored = TorchModel(
-        "m", "m", Mean(), InputFormat(), metadata={"calibration": calibration, "thresholds": thresholds}
+        "m",
+        "m",
+        Mean(),
+        InputFormat(),
+        metadata={"calibration": calibration, "thresholds": thresholds},
     )
     assert calibration_of(stored) == Calibration(**calibration)
     assert thresholds_of(stored).fake == 0.3
@@ -163,7 +196,9 @@ def test_calibration_and_threshold_are_the_models_own(tmp_path):
 
 def test_a_logit_that_is_no_number_names_the_model_and_the_crop(tmp_path):
     broken = Scorer.load(write_scorer(tmp_path / "broken.onnx", bias=float("nan")))
-    with pytest.raises(ModelError, match=r"green: 2 of 2 scores are not finite, first for one\.jpg"):
+    with pytest.raises(
+        ModelError, match=r"green: 2 of 2 scores are not finite, first for one\.jpg"
+    ):
         evaluate([broken], Colours(fake("one.jpg", 1.0), real("two.jpg", 0.0)), CONFIG)
 
 
@@ -185,7 +220,11 @@ def test_a_crop_that_is_no_image_is_named(green, tmp_path):
         (["n", "n"], ["runs/1/m.onnx", "runs/2/m.onnx"], ["n (1)", "n (2)"]),
         (["n", "n"], ["runs/n.onnx", "runs/n.safetensors"], ["n (n.onnx)", "n (n.safetensors)"]),
         (["n", "n"], ["runs/1/model.onnx", "runs/2/model.safetensors"], ["n (1)", "n (2)"]),
-        (["n", "n"], ["runs/n/model.onnx", "runs/n/alone/model.safetensors"], ["n (n)", "n (alone)"]),
+        (
+            ["n", "n"],
+            ["runs/n/model.onnx", "runs/n/alone/model.safetensors"],
+            ["n (n)", "n (alone)"],
+        ),
         (["n", "n", "n"], ["a/1", "b/1", "b/2"], ["n (a)", "n (b)", "n (2)"]),
         (["n", "n", "k"], ["same", "same", "k"], ["n #1", "n #2", "k"]),
         (["n", "n"], None, ["n #1", "n #2"]),
@@ -202,8 +241,13 @@ def test_scores_are_a_csv_of_file_label_score(green, tmp_path):
     with (tmp_path / "s.csv").open(newline="", errors="surrogateescape") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["file", "label", "score"]
-    assert [(row["file"], row["label"]) for row in rows] == [("a,b.jpg", "FAKE"), ("b\udcff.jpg", "REAL")]
-    assert [float(row["score"]) for row in rows] == pytest.approx(1 / (1 + np.exp([-2.0, 2.0])), abs=0.01)
+    assert [(row["file"], row["label"]) for row in rows] == [
+        ("a,b.jpg", "FAKE"),
+        ("b\udcff.jpg", "REAL"),
+    ]
+    assert [float(row["score"]) for row in rows] == pytest.approx(
+        1 / (1 + np.exp([-2.0, 2.0])), abs=0.01
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["s.csv"]
 
 
@@ -212,7 +256,12 @@ def test_scores_of_several_models_name_them(green, tmp_path):
     write_scores(tmp_path / "s.csv", found)
     lines = (tmp_path / "s.csv").read_text().splitlines()
     assert lines[0] == "file,label,score,model"
-    assert [line.split(",")[3] for line in lines[1:]] == ["green #1", "green #1", "green #2", "green #2"]
+    assert [line.split(",")[3] for line in lines[1:]] == [
+        "green #1",
+        "green #1",
+        "green #2",
+        "green #2",
+    ]
 
 
 def test_scores_that_cannot_be_written_leave_nothing(green, tmp_path):
@@ -235,18 +284,30 @@ def test_files_are_opened_evaluated_and_documented(tmp_path):
         "unlabelled": 0,
     }
     first = document["models"][0]
-    assert (first["name"], first["params"], first["crops"]["rows"], first["videos"]) == ("green #1", 4, 10, None)
+    assert (first["name"], first["params"], first["crops"]["rows"], first["videos"]) == (
+        "green #1",
+        4,
+        10,
+        None,
+    )
     assert first["crops"]["auc"] == document["models"][1]["crops"]["auc"]
-    assert evaluate_files([str(model)], dataclasses.replace(config, split="test"))[0].crops.rows == 2
+    assert (
+        evaluate_files([str(model)], dataclasses.replace(config, split="test"))[0].crops.rows == 2
+    )
 
 
 def test_files_that_are_missing_are_refused(tmp_path):
     with pytest.raises(UsageError, match="--data is missing"):
         evaluate_files(["x.onnx"], CONFIG)
     with pytest.raises(ModelError, match=r"x\.onnx: no such model"):
-        evaluate_files([str(tmp_path / "x.onnx")], dataclasses.replace(CONFIG, data=Path("nowhere")))
+        evaluate_files(
+            [str(tmp_path / "x.onnx")], dataclasses.replace(CONFIG, data=Path("nowhere"))
+        )
     with pytest.raises(DataError, match="nowhere"):
-        evaluate_files([str(write_scorer(tmp_path / "m.onnx"))], dataclasses.replace(CONFIG, data=Path("nowhere")))
+        evaluate_files(
+            [str(write_scorer(tmp_path / "m.onnx"))],
+            dataclasses.replace(CONFIG, data=Path("nowhere")),
+        )
 
 
 def test_sizes_of_crops_and_models_may_differ(green):

@@ -27,7 +27,11 @@ class TwoHeads(torch.nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.first, self.second, self.other = torch.nn.Linear(3, 1), torch.nn.Linear(3, 1), torch.nn.Linear(3, 5)
+        self.first, self.second, self.other = (
+            torch.nn.Linear(3, 1),
+            torch.nn.Linear(3, 1),
+            torch.nn.Linear(3, 5),
+        )
 
     def forward(self, x):
         self.other(x.mean((2, 3)))
@@ -60,7 +64,9 @@ def test_penultimate_features_give_the_logits(subclasses):
 
 
 def test_the_inputs_of_heads_that_add_up_are_joined():
-    model = TorchModel("two", "two", TwoHeads().eval(), InputFormat(size=32, mean=(0, 0, 0), std=(1, 1, 1)))
+    model = TorchModel(
+        "two", "two", TwoHeads().eval(), InputFormat(size=32, mean=(0, 0, 0), std=(1, 1, 1))
+    )
     pixels = np.stack(IMAGES) / 255
     expected = np.concatenate((pixels.mean((1, 2)), pixels.max((1, 2))), axis=1)
     np.testing.assert_allclose(penultimate(model, IMAGES), expected, atol=1e-6)
@@ -68,7 +74,10 @@ def test_the_inputs_of_heads_that_add_up_are_joined():
 
 def test_a_network_without_a_linear_layer_for_its_logits_is_refused():
     model = TorchModel(
-        "odd", "odd", torch.nn.Sequential(torch.nn.Conv2d(3, 1, 32), torch.nn.Flatten()), InputFormat(32)
+        "odd",
+        "odd",
+        torch.nn.Sequential(torch.nn.Conv2d(3, 1, 32), torch.nn.Flatten()),
+        InputFormat(32),
     )
     with pytest.raises(ModelError, match="odd: no linear layer gives its logits"):
         penultimate(model, IMAGES)
@@ -79,12 +88,15 @@ def test_the_v_score_knows_clusters_that_are_the_labels():
     labels = np.repeat([0.0, 1.0], 40)
     noise = rng.normal(size=(80, 6))
     assert v_score(noise + 20 * labels[:, None], labels, seed=0) == pytest.approx(1)
-    assert v_score(noise + 20 * (np.arange(80) % 2)[:, None], labels, seed=0) == pytest.approx(0, abs=1e-9)
+    assert v_score(noise + 20 * (np.arange(80) % 2)[:, None], labels, seed=0) == pytest.approx(
+        0, abs=1e-9
+    )
     assert v_score(noise, labels, seed=3) == v_score(noise, labels, seed=3)
 
 
 def test_by_hand_one_crop_in_the_wrong_cluster():
-    # clusters {0, 0} and {0, 1, 1}: H(label) = H(2/5), H(label | cluster) = 3/5 H(1/3); by symmetry of sizes
+    # clusters {0, 0} and {0, 1, 1}: H(label) = H(2/5), H(label | cluster) = 3/5 H(1/3); by symmetry
+    # of sizes
     labels = np.array([0.0, 0.0, 0.0, 1.0, 1.0])
     features = np.array([[0.0], [0.1], [9.0], [9.1], [9.2]])
     entropy = lambda p: -(p * np.log(p) + (1 - p) * np.log(1 - p))  # noqa: E731
@@ -114,7 +126,9 @@ def test_so_many_labelled_crops_are_drawn_the_same_for_every_model(crops):
 
 def test_onnx_files_have_no_features(tmp_path, crops):
     scorer = Scorer.load(write_scorer(tmp_path / "green.onnx"))
-    with pytest.raises(ModelError, match=r"green: an ONNX file gives its logit only.*leave --features out"):
+    with pytest.raises(
+        ModelError, match=r"green: an ONNX file gives its logit only.*leave --features out"
+    ):
         features_of([scorer], load_crops(crops), limit=10, seed=0, batch=4)
 
 
@@ -122,7 +136,12 @@ def test_the_command_draws_a_panel_per_model_and_reports_the_score(tmp_path, cro
     for name in ("pico", "nano"):
         save_model(trained(name), tmp_path / f"{name}.safetensors")
     picture = tmp_path / "features.png"
-    words = [str(tmp_path / "nano.safetensors"), str(tmp_path / "pico.safetensors"), "--data", str(crops)]
+    words = [
+        str(tmp_path / "nano.safetensors"),
+        str(tmp_path / "pico.safetensors"),
+        "--data",
+        str(crops),
+    ]
     words += ["--split", "all", "--resamples", "0", "--format", "json", "--features", str(picture)]
     result = CliRunner().invoke(app, ["evaluate", *words])
     assert result.exit_code == 0, result.stderr
@@ -138,4 +157,8 @@ def test_the_command_refuses_onnx_before_any_work(tmp_path, crops):
     model = write_scorer(tmp_path / "green.onnx")
     words = ["evaluate", str(model), "--data", str(crops), "--features", str(tmp_path / "f.png")]
     result = CliRunner().invoke(app, words)
-    assert result.exit_code == 1 and "no features" in result.stderr and not (tmp_path / "f.png").exists()
+    assert (
+        result.exit_code == 1
+        and "no features" in result.stderr
+        and not (tmp_path / "f.png").exists()
+    )

@@ -15,13 +15,26 @@ from deepkd.data.families import training_record
 QUICK = ["--runs", "3", "--threads", "1"]
 COMMANDS = {
     "benchmark": (["benchmark", "{models}/model.onnx", "--batch", "2"], ["models", -1]),
-    "pareto": (["benchmark", "--pareto", "{models}", "--batch", "2", "--teacher", "pico"], ["models", -1]),
+    "pareto": (
+        ["benchmark", "--pareto", "{models}", "--batch", "2", "--teacher", "pico"],
+        ["models", -1],
+    ),
     "quantize": (
-        ["quantize", "{models}/model.onnx", "--out", "{models}/out.onnx", "--samples", "2", "--int8", "plain"],
+        [
+            "quantize",
+            "{models}/model.onnx",
+            "--out",
+            "{models}/out.onnx",
+            "--samples",
+            "2",
+            "--int8",
+            "plain",
+        ],
         ["data"],
     ),
 }
-"""Command -> its words, and where its document has the share of the originals that was trained on."""
+"""Command -> its words, and where its document has the share of the originals that was trained
+on."""
 
 
 def run(name: str, folder: Path, split: str, *more: str) -> tuple[int, str, dict]:
@@ -46,5 +59,9 @@ def test_training_data_is_refused_before_anything_is_timed(name: str, tmp_path: 
         document = document[key]
     assert document["training_data"] == 0.2 and "warning" not in said
     write_scorer(tmp_path / "models" / "model.onnx")
-    code, said, _ = run(name, tmp_path, "val", "--overwrite") if name == "quantize" else run(name, tmp_path, "val")
+    code, said, _ = (
+        run(name, tmp_path, "val", "--overwrite")
+        if name == "quantize"
+        else run(name, tmp_path, "val")
+    )
     assert code == 0 and "warning: green does not list all of its training data" in said

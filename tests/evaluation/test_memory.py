@@ -37,7 +37,9 @@ def test_memory_is_measured_in_a_folder_with_modules_of_pythons_names(tmp_path, 
 
 
 def test_memory_is_measured_by_the_code_that_asks(tmp_path):
-    shutil.copytree(ROOT / "deepkd", tmp_path / "deepkd", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        ROOT / "deepkd", tmp_path / "deepkd", ignore=shutil.ignore_patterns("__pycache__")
+    )
     with (tmp_path / "deepkd" / "evaluation" / "memory.py").open("a") as file:
         file.write("\n\ndef _own_peak_mb():\n    return 7.5\n")
     path = write_scorer(tmp_path / "green.onnx")
@@ -47,7 +49,9 @@ def test_memory_is_measured_by_the_code_that_asks(tmp_path):
     )
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path, env=environment)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, cwd=tmp_path, env=environment
+    )
     assert done.stdout == "7.5\n", "a checkout that is not installed"
 
 
@@ -55,8 +59,8 @@ def test_memory_of_one_runtime_holds_no_session_of_another(tmp_path):
     pytest.importorskip("openvino")
     path = write_scorer(tmp_path / "green.onnx")
     code = (
-        "import sys; sys.modules['onnxruntime'] = None; from deepkd.evaluation.memory import _score_some;"
-        f"_score_some('openvino', {str(path)!r}, {SIDE}, 1); print('scored')"
+        "import sys; sys.modules['onnxruntime'] = None; from deepkd.evaluation.memory import"
+        f" _score_some;_score_some('openvino', {str(path)!r}, {SIDE}, 1); print('scored')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "scored\n"

@@ -42,7 +42,8 @@ def _noisy(rows=400, seed=0, decimals=1):
     return labels, logits, [f"source{i // 4}" for i in range(rows)]
 
 
-# Sorted by falling logit: FAKE, REAL, FAKE, REAL. The ROC curve runs (0,0) (0,.5) (.5,.5) (.5,1) (1,1).
+# Sorted by falling logit: FAKE, REAL, FAKE, REAL. The ROC curve runs (0,0) (0,.5) (.5,.5) (.5,1)
+# (1,1).
 HAND = ([0, 0, 1, 1], [-2.0, 1.0, 0.0, 3.0])
 
 
@@ -69,41 +70,60 @@ HAND = ([0, 0, 1, 1], [-2.0, 1.0, 0.0, 3.0])
     ],
 )
 def test_worked_by_hand(figure, labels, logits, expected):
-    assert getattr(measure(labels, logits, resamples=0), figure).value == pytest.approx(expected, abs=1e-12)
+    assert getattr(measure(labels, logits, resamples=0), figure).value == pytest.approx(
+        expected, abs=1e-12
+    )
 
 
 def test_calibration_error_by_hand():
     probabilities, labels = [0.05, 0.05, 0.95, 0.95], [0, 1, 1, 1]
     found = measure(labels, [0.0] * 4, probabilities=probabilities, resamples=0).ece.value
     assert found == pytest.approx(0.5 * abs(0.05 - 0.5) + 0.5 * abs(0.95 - 1))
-    assert found == pytest.approx(calibration_error(reliability(probabilities, labels, bins=ECE_BINS)))
+    assert found == pytest.approx(
+        calibration_error(reliability(probabilities, labels, bins=ECE_BINS))
+    )
 
 
 def test_calibration_error_at_even_odds_by_hand():
-    # One forged row of three weighs one half: the bin of 0.5 holds 0.25 + 0.5 of the weight, its share of fakes 2/3.
+    # One forged row of three weighs one half: the bin of 0.5 holds 0.25 + 0.5 of the weight, its
+    # share of fakes 2/3.
     probabilities, labels = [0.05, 0.5, 0.5], [0, 0, 1]
     found = measure(labels, [0.0] * 3, probabilities=probabilities, resamples=0).ece_even.value
     assert found == pytest.approx(0.25 * 0.05 + 0.75 * abs(0.5 - 2 / 3))
-    repeated = measure([0, 0, 1, 1, 1, 1], [0.0] * 6, probabilities=[0.05, 0.5, *[0.5] * 4], resamples=0)
+    repeated = measure(
+        [0, 0, 1, 1, 1, 1], [0.0] * 6, probabilities=[0.05, 0.5, *[0.5] * 4], resamples=0
+    )
     assert repeated.ece_even.value == pytest.approx(found)
     assert measure([1, 1], [0.0] * 2, probabilities=[0.5, 0.5], resamples=0).ece_even.value is None
 
 
 def test_answers_by_hand():
-    # Of five real rows one is called FAKE and one nothing; of two forged ones, one is found and one called nothing.
+    # Of five real rows one is called FAKE and one nothing; of two forged ones, one is found and one
+    # called nothing.
     labels, probabilities = [0, 0, 0, 0, 0, 1, 1], [0.1, 0.2, 0.3, 0.5, 0.9, 0.5, 0.95]
-    options = {"probabilities": probabilities, "threshold": 0.9, "threshold_real": 0.3, "resamples": 0}
+    options = {
+        "probabilities": probabilities,
+        "threshold": 0.9,
+        "threshold_real": 0.3,
+        "resamples": 0,
+    }
     found = measure(labels, probabilities, **options, prevalence=0.01)
     assert (found.false_alarms.value, found.detected.value) == (1 / 5, 1 / 2)
     assert found.inconclusive.value == pytest.approx(2 / 7)
     assert found.precision.value == pytest.approx(0.5 * 0.01 / (0.5 * 0.01 + 0.2 * 0.99))
-    assert measure(labels, probabilities, **options, prevalence=0.5).precision.value == pytest.approx(0.5 / 0.7)
+    assert measure(
+        labels, probabilities, **options, prevalence=0.5
+    ).precision.value == pytest.approx(0.5 / 0.7)
     assert (found.threshold, found.threshold_real, found.prevalence) == (0.9, 0.3, 0.01)
 
 
 def test_answers_may_come_from_elsewhere():
     found = measure([0, 0, 1, 1], [0.0] * 4, answers=[1, 0, math.nan, 1], resamples=0)
-    assert (found.false_alarms.value, found.detected.value, found.inconclusive.value) == (0.5, 0.5, 0.25)
+    assert (found.false_alarms.value, found.detected.value, found.inconclusive.value) == (
+        0.5,
+        0.5,
+        0.25,
+    )
 
 
 def test_an_interval_of_precision_has_no_end_that_nobody_can_state():
@@ -128,13 +148,17 @@ def test_scikit_learn_agrees(decimals):
     p = _sigmoid(logits)
     found = measure(labels, logits, threshold=0.7, resamples=0)
     assert found.auc.value == pytest.approx(sk.roc_auc_score(labels, logits))
-    assert found.average_precision.value == pytest.approx(sk.average_precision_score(labels, logits))
+    assert found.average_precision.value == pytest.approx(
+        sk.average_precision_score(labels, logits)
+    )
     assert found.log_loss.value == pytest.approx(sk.log_loss(labels, p))
     assert found.accuracy.value == pytest.approx(sk.accuracy_score(labels, p >= 0.7))
     fpr, tpr, _ = sk.roc_curve(labels, logits, drop_intermediate=False)
     assert found.fpr_at_95_tpr.value == pytest.approx(fpr[tpr >= 0.95][0])
     grid = np.linspace(0, 1, 200_001)
-    gap = np.interp(grid, fpr, 1 - tpr) - grid  # the ROC of these rows has no vertical step at the crossing
+    gap = (
+        np.interp(grid, fpr, 1 - tpr) - grid
+    )  # the ROC of these rows has no vertical step at the crossing
     assert found.eer.value == pytest.approx(grid[np.abs(gap).argmin()], abs=0.01)
 
 
@@ -155,12 +179,16 @@ def test_every_resample_is_scikit_learns_weighted_figure():
 def test_weighting_a_row_is_repeating_it(figure):
     labels, logits, _ = _noisy(rows=80)
     times = np.random.default_rng(2).integers(0, 4, len(labels))
-    weighted = _Rows(labels.astype(float), logits, _sigmoid(logits), 0.5).weighted(times[None].astype(float))
+    weighted = _Rows(labels.astype(float), logits, _sigmoid(logits), 0.5).weighted(
+        times[None].astype(float)
+    )
     repeated = measure(labels.repeat(times), logits.repeat(times), resamples=0)
     assert weighted[figure][0] == pytest.approx(getattr(repeated, figure).value)
 
 
-@pytest.mark.parametrize("change", [lambda z: 3 * z - 1, np.arctan, lambda z: z**3], ids=["line", "atan", "cube"])
+@pytest.mark.parametrize(
+    "change", [lambda z: 3 * z - 1, np.arctan, lambda z: z**3], ids=["line", "atan", "cube"]
+)
 def test_only_the_order_of_logits_matters_to_ranking(change):
     labels, logits, _ = _noisy()
     before, after = (measure(labels, z, resamples=0) for z in (logits, change(logits)))
@@ -171,7 +199,9 @@ def test_only_the_order_of_logits_matters_to_ranking(change):
 def test_order_of_rows_does_not_matter():
     labels, logits, sources = _noisy()
     order = np.random.default_rng(3).permutation(len(labels))
-    shuffled = measure(labels[order], logits[order], sources=[sources[i] for i in order], resamples=50)
+    shuffled = measure(
+        labels[order], logits[order], sources=[sources[i] for i in order], resamples=50
+    )
     straight = measure(labels, logits, sources=sources, resamples=50)
     for name in FIGURES:
         assert dataclasses.astuple(getattr(shuffled, name)) == pytest.approx(
@@ -228,18 +258,24 @@ def test_copies_of_a_source_add_no_certainty():
     copied = measure(np.tile(labels, 9), np.tile(logits, 9), sources=names * 9, resamples=300)
     naive = measure(np.tile(labels, 9), np.tile(logits, 9), resamples=300)
     assert copied.sources == alone.sources == 100
-    assert copied.auc.high - copied.auc.low == pytest.approx(alone.auc.high - alone.auc.low, rel=0.2)
+    assert copied.auc.high - copied.auc.low == pytest.approx(
+        alone.auc.high - alone.auc.low, rel=0.2
+    )
     assert naive.auc.high - naive.auc.low < 0.6 * (copied.auc.high - copied.auc.low)
 
 
 def test_the_interval_of_a_calibration_error_takes_off_what_noise_adds():
     random = np.random.default_rng(5)
     logits, chance = random.normal(0, 2, 2000), random.random(2000)
-    honest, shifted = (measure(chance < sigmoid(logits + more), logits, seed=1) for more in (0, 1.2))
+    honest, shifted = (
+        measure(chance < sigmoid(logits + more), logits, seed=1) for more in (0, 1.2)
+    )
     for error in (honest.ece, honest.ece_even):  # the true ones are 0
         assert error.low < 0.015 and error.low < error.value <= error.high < 0.04
     assert shifted.ece.low < 0.175 < shifted.ece.high, "the mean distance between both sigmoids"
-    assert reflected(0.03, (0.04, 0.07)) == (0.0, 0.03) and reflected(0.2, (0.1, 0.27)) == pytest.approx((0.13, 0.3))
+    assert reflected(0.03, (0.04, 0.07)) == (0.0, 0.03) and reflected(
+        0.2, (0.1, 0.27)
+    ) == pytest.approx((0.13, 0.3))
 
 
 def test_one_source_has_values_and_no_intervals():
@@ -303,7 +339,10 @@ def test_metrics_are_plain_for_json():
 
 def test_precision_points_are_those_of_each_threshold():
     found, precision = precision_points([1, 0, 1], [3.0, 2.0, 1.0])
-    assert (found.tolist(), precision.tolist()) == ([0.5, 0.5, 1.0], [1.0, 0.5, pytest.approx(2 / 3)])
+    assert (found.tolist(), precision.tolist()) == (
+        [0.5, 0.5, 1.0],
+        [1.0, 0.5, pytest.approx(2 / 3)],
+    )
     with pytest.raises(DataError, match="one class"):
         precision_points([1, 1], [0.0, 1.0])
 
@@ -315,7 +354,9 @@ def test_resamples_of_two_score_sets_are_paired():
     logits = labels + rng.normal(0, 1, 60)
     drawn = auc_resamples(labels, logits, sources, resamples=200, seed=3)
     assert drawn.shape == (200,) and drawn.std() > 0.01
-    assert np.array_equal(drawn, auc_resamples(labels, 2 * logits + 1, sources, resamples=200, seed=3))
+    assert np.array_equal(
+        drawn, auc_resamples(labels, 2 * logits + 1, sources, resamples=200, seed=3)
+    )
     found = measure(labels, logits, sources=sources, resamples=200, seed=3).auc
     assert np.percentile(drawn, [2.5, 97.5]) == pytest.approx([found.low, found.high])
 
@@ -325,7 +366,11 @@ def test_rows_without_a_score_are_undecided_and_in_no_ranking():
     answers = (logits > 0).astype(float)
     gaps = np.arange(60) % 3 == 0
     lost = measure(
-        labels, np.where(gaps, np.nan, logits), sources=sources, answers=np.where(gaps, np.nan, answers), resamples=50
+        labels,
+        np.where(gaps, np.nan, logits),
+        sources=sources,
+        answers=np.where(gaps, np.nan, answers),
+        resamples=50,
     )
     left = measure(labels[~gaps], logits[~gaps], answers=answers[~gaps], resamples=0)
     assert (lost.rows, lost.scored, left.scored) == (60, 40, 40)
@@ -334,6 +379,8 @@ def test_rows_without_a_score_are_undecided_and_in_no_ranking():
         assert getattr(lost, name).low is not None, name
     assert lost.inconclusive.value == pytest.approx(20 / 60)
     for name, of in (("detected", labels == 1), ("false_alarms", labels == 0)):
-        assert getattr(lost, name).value == pytest.approx((answers[of & ~gaps] == 1).sum() / of.sum()), name
+        assert getattr(lost, name).value == pytest.approx(
+            (answers[of & ~gaps] == 1).sum() / of.sum()
+        ), name
     with pytest.raises(ModelError):
         measure(labels, np.where(gaps, np.nan, logits))

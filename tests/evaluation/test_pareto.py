@@ -52,7 +52,16 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def measured(place: Path) -> tuple[dict, Path]:
     out = place / "out"
-    words = ["benchmark", "--pareto", str(place / "models"), *QUICK, "--data", str(place / "crops"), "--split", "all"]
+    words = [
+        "benchmark",
+        "--pareto",
+        str(place / "models"),
+        *QUICK,
+        "--data",
+        str(place / "crops"),
+        "--split",
+        "all",
+    ]
     result = CliRunner().invoke(app, [*words, "--format", "json", "--out", str(out)])
     assert result.exit_code == 0, result.stderr
     return json.loads(result.stdout), out
@@ -70,7 +79,12 @@ KEPT = [
     "a/best.safetensors", "pruned/model.safetensors", "published.pth", "step-by-step/f.onnx", "step-one.safetensors",
     "teacher/model.onnx", "teacher/model.safetensors", "teacher/teacher-int8.onnx", "two-step-kd/f.onnx",
 ]  # fmt: skip
-STEPS = ["pruned/step-1.safetensors", "pruned/step-1/model.safetensors", "step-2.safetensors", "step-12/f.onnx"]
+STEPS = [
+    "pruned/step-1.safetensors",
+    "pruned/step-1/model.safetensors",
+    "step-2.safetensors",
+    "step-12/f.onnx",
+]
 
 
 def touched(folder: Path, *names: str) -> Path:
@@ -111,24 +125,37 @@ def test_only_a_checkpoints_own_export_stands_for_it(tmp_path: Path) -> None:
     write_scorer(tmp_path / "stale.onnx")
     found = [path.name for path in pareto_module._found(tmp_path, "pico")]
     assert found == ["fresh.onnx", "stale.onnx", "stale.safetensors"]
-    found = [path.name for path in pareto_module._found(tmp_path, str(tmp_path / "fresh.safetensors"))]
+    found = [
+        path.name for path in pareto_module._found(tmp_path, str(tmp_path / "fresh.safetensors"))
+    ]
     assert found == ["stale.onnx", "stale.safetensors"], "the teacher's export is the teacher"
 
 
-def test_every_model_is_measured_the_teachers_architecture_too(measured: tuple[dict, Path], place: Path) -> None:
+def test_every_model_is_measured_the_teachers_architecture_too(
+    measured: tuple[dict, Path], place: Path
+) -> None:
     document, _ = measured
     assert document["schema"] == "deepkd.pareto/1"
     rows = {row["name"]: row for row in document["models"]}
     assert list(rows) == ["pico (untrained)", "a run (alone)", "a run (both)", "blind", "green"]
     assert document["models"][0]["role"] == "teacher" and rows["pico (untrained)"]["auc"] is None
-    assert rows["a run (alone)"]["params"] == build_model("pico").params == rows["pico (untrained)"]["params"]
-    assert rows["a run (alone)"]["made"] == ["labels alone", "pruned"] and rows["green"]["made"] == ["distilled"]
+    assert (
+        rows["a run (alone)"]["params"]
+        == build_model("pico").params
+        == rows["pico (untrained)"]["params"]
+    )
+    assert rows["a run (alone)"]["made"] == ["labels alone", "pruned"] and rows["green"][
+        "made"
+    ] == ["distilled"]
     for row in rows.values():
         assert [each["threads"] for each in row["latency_ms"]] == [1, 2]
         assert all(each["single"] > 0 and each["batch"] > 0 for each in row["latency_ms"])
         assert row["bytes"] > 0 and row["macs"] > 0
     left_out = {one["path"]: one["reason"] for one in document["left_out"]}
-    assert left_out.keys() == {"mtcnn.onnx", "pruned/step-1/model.safetensors"} and "damaged" in left_out["mtcnn.onnx"]
+    assert (
+        left_out.keys() == {"mtcnn.onnx", "pruned/step-1/model.safetensors"}
+        and "damaged" in left_out["mtcnn.onnx"]
+    )
     assert "a step of a pruning" in left_out["pruned/step-1/model.safetensors"]
     config = EvaluateConfig(data=place / "crops", split="all", resamples=0)
     (expected,) = evaluate_files([str(place / "models" / "green.onnx")], config)
@@ -137,7 +164,9 @@ def test_every_model_is_measured_the_teachers_architecture_too(measured: tuple[d
     assert document["data"] == {"name": "crops", "split": "all", "crops": 20}
 
 
-def test_a_model_that_torch_cannot_export_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_torch_cannot_export_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(MODELS, "resampled", ModelSpec(Resampled, InputFormat(size=64)))
     model = build_model("resampled")
     model.trained = True
@@ -150,18 +179,27 @@ def test_a_model_that_torch_cannot_export_is_left_out(tmp_path: Path, monkeypatc
     entries, left_out = pareto_module._opened(tmp_path / "models", [], config, exports, [1])
     assert [entry.contender.name for entry in entries] == ["pico (untrained)", "green"]
     (one,) = left_out
-    assert one["path"] == "odd.safetensors" and "resampled: cannot be exported as ONNX" in one["reason"]
+    assert (
+        one["path"] == "odd.safetensors"
+        and "resampled: cannot be exported as ONNX" in one["reason"]
+    )
 
 
 def test_an_auc_without_an_interval_is_a_row_too() -> None:
-    assert pareto_module._rounded(Measure(0.12345678)) == {"value": 0.123457, "low": None, "high": None}
+    assert pareto_module._rounded(Measure(0.12345678)) == {
+        "value": 0.123457,
+        "low": None,
+        "high": None,
+    }
 
 
 def test_the_fronts_follow_from_the_rows(measured: tuple[dict, Path]) -> None:
     document, _ = measured
     for name, cost in COSTS.items():
         expected = {document["models"][index]["name"] for index in front(document["models"], cost)}
-        assert {row["name"] for row in document["models"] if name in row["front"]} == expected != set()
+        assert (
+            {row["name"] for row in document["models"] if name in row["front"]} == expected != set()
+        )
 
 
 @pytest.mark.parametrize(
@@ -176,7 +214,9 @@ def test_the_fronts_follow_from_the_rows(measured: tuple[dict, Path]) -> None:
     ],
 )
 def test_front_worked_by_hand(points: list, best: list[int]) -> None:
-    rows = [{"auc": None if area is None else {"value": area}, "bytes": cost} for cost, area in points]
+    rows = [
+        {"auc": None if area is None else {"value": area}, "bytes": cost} for cost, area in points
+    ]
     assert front(rows, COSTS["bytes"]) == best
 
 
@@ -198,10 +238,18 @@ def test_out_holds_the_document_the_rows_and_the_plots(measured: tuple[dict, Pat
     document, out = measured
     assert json.loads((out / "pareto.json").read_text()) == document
     names = sorted(path.name for path in out.iterdir())
-    assert names == ["pareto.csv", "pareto.json", "pareto.json.config.json", "pareto.png", "pareto.svg"]
+    assert names == [
+        "pareto.csv",
+        "pareto.json",
+        "pareto.json.config.json",
+        "pareto.png",
+        "pareto.svg",
+    ]
     rows = list(csv.DictReader(io.StringIO((out / "pareto.csv").read_text())))
     assert [row["name"] for row in rows] == [row["name"] for row in document["models"]]
-    assert float(rows[-1]["latency_ms_single_2"]) == document["models"][-1]["latency_ms"][1]["single"]
+    assert (
+        float(rows[-1]["latency_ms_single_2"]) == document["models"][-1]["latency_ms"][1]["single"]
+    )
     assert rows[0]["auc"] == "" and rows[1]["made"] == "labels alone pruned"
     picture = cv2.imread(str(out / "pareto.png"))
     assert picture.shape[0] > 500 and picture.std() > 5
@@ -220,7 +268,16 @@ def test_the_table_shows_every_figure(measured: tuple[dict, Path]) -> None:
 
 
 def test_without_data_there_is_no_front(place: Path) -> None:
-    words = ["benchmark", "--pareto", str(place / "models" / "both"), *QUICK, "--threads", "1", "--format", "csv"]
+    words = [
+        "benchmark",
+        "--pareto",
+        str(place / "models" / "both"),
+        *QUICK,
+        "--threads",
+        "1",
+        "--format",
+        "csv",
+    ]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.stderr
     rows = list(csv.DictReader(io.StringIO(result.stdout)))
@@ -236,7 +293,9 @@ def test_without_data_there_is_no_front(place: Path) -> None:
     ],
 )
 def test_refusals(words: list[str], code: int, message: str, tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, ["benchmark", "--pareto", str(tmp_path), *words], env={"COLUMNS": "200"})
+    result = CliRunner().invoke(
+        app, ["benchmark", "--pareto", str(tmp_path), *words], env={"COLUMNS": "200"}
+    )
     assert result.exit_code == code and message in result.stderr and not result.stdout
 
 
@@ -247,12 +306,21 @@ def test_refusals(words: list[str], code: int, message: str, tmp_path: Path) -> 
         ("mtcnn.onnx", "mtcnn.onnx: is a file; give --pareto the folder"),
         (
             "",
-            "of 1 found, nothing can be measured beside the teacher; {folder}/mtcnn.onnx: damaged or not an ONNX model",
+            (
+                "of 1 found, nothing can be measured beside the teacher; {folder}/mtcnn.onnx:"
+                " damaged or not an ONNX model"
+            ),
         ),
     ],
 )
-def test_a_folder_without_anything_to_measure_is_an_error(name: str, message: str, tmp_path: Path) -> None:
+def test_a_folder_without_anything_to_measure_is_an_error(
+    name: str, message: str, tmp_path: Path
+) -> None:
     (tmp_path / "mtcnn.onnx").write_bytes(b"junk")
     words = ["benchmark", "--pareto", str(tmp_path / name), *QUICK]
     result = CliRunner().invoke(app, words, env={"COLUMNS": "300"})
-    assert result.exit_code == 1 and message.format(folder=tmp_path) in result.stderr and not result.stdout
+    assert (
+        result.exit_code == 1
+        and message.format(folder=tmp_path) in result.stderr
+        and not result.stdout
+    )

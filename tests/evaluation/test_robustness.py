@@ -121,10 +121,14 @@ def test_unknown_names_and_levels_are_refused():
     assert [name for name in PERTURBATIONS if name not in ON_CROPS] == ["frame-rate"]
     assert parse_conditions("all", crops=False) == conditions_of(PERTURBATIONS)
     for text in ("jpg", "", ",", "jpg:90"):
-        with pytest.raises(ConfigError, match=r"unknown perturbation .*choose from all, saturation"):
+        with pytest.raises(
+            ConfigError, match=r"unknown perturbation .*choose from all, saturation"
+        ):
             parse_conditions(text, crops=True)
     for text in ("downscale:0.3", "downscale:half"):
-        with pytest.raises(ConfigError, match=r"'downscale' has no level '.*'; choose from 0\.5, 0\.25"):
+        with pytest.raises(
+            ConfigError, match=r"'downscale' has no level '.*'; choose from 0\.5, 0\.25"
+        ):
             parse_conditions(text, crops=True)
     with pytest.raises(ConfigError, match="each perturbation has its own levels"):
         parse_conditions("all:2", crops=True)
@@ -147,7 +151,15 @@ def test_the_suite_is_the_published_one():
         "double-compression": (23, 28, 33, 38),
         "mixed": (2, 3, 4),
     }
-    assert DISTORTIONS == ("saturation", "contrast", "blocks", "noise", "blur", "pixelation", "h264")
+    assert DISTORTIONS == (
+        "saturation",
+        "contrast",
+        "blocks",
+        "noise",
+        "blur",
+        "pixelation",
+        "h264",
+    )
 
 
 def test_a_mixture_is_of_different_distortions_at_their_levels():
@@ -196,7 +208,10 @@ def test_a_second_run_goes_on(crops, model, tmp_path, monkeypatch):
             scored.append(damaged.level) or logits_of(models, damaged, *args, **kwargs)
         ),
     )
-    assert measure_robustness([model], crops, conditions_of(["jpeg"]), CONFIG, folder=tmp_path) == whole
+    assert (
+        measure_robustness([model], crops, conditions_of(["jpeg"]), CONFIG, folder=tmp_path)
+        == whole
+    )
     assert scored == [50, 30, 10]
     assert path.read_text() == "".join(lines)
     assert len(json.loads(lines[1])["result"]) == 6
@@ -204,13 +219,19 @@ def test_a_second_run_goes_on(crops, model, tmp_path, monkeypatch):
 
 def test_a_second_run_with_another_model_scores_only_that(crops, model, tmp_path, monkeypatch):
     other = Scorer.load(write_scorer(tmp_path / "other.onnx", bias=0.5), threads=1)
-    alone = measure_robustness([model], crops, conditions_of(["downscale"]), CONFIG, folder=tmp_path)
+    alone = measure_robustness(
+        [model], crops, conditions_of(["downscale"]), CONFIG, folder=tmp_path
+    )
     scored = []
     monkeypatch.setattr(
         "deepkd.evaluation.robustness.logits_of",
-        lambda models, *args, **kwargs: scored.append([*models]) or logits_of(models, *args, **kwargs),
+        lambda models, *args, **kwargs: (
+            scored.append([*models]) or logits_of(models, *args, **kwargs)
+        ),
     )
-    both = measure_robustness([other, model], crops, conditions_of(["downscale"]), CONFIG, folder=tmp_path)
+    both = measure_robustness(
+        [other, model], crops, conditions_of(["downscale"]), CONFIG, folder=tmp_path
+    )
     assert scored == [[other], [other]]
     assert both[1:] == alone and both[0] != both[1]
     assert all(len(condition.logits) == 6 for condition in both[0])

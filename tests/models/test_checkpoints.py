@@ -29,12 +29,18 @@ def trained(name: str = "pico") -> TorchModel:
 
 def test_everything_travels_with_the_weights(tmp_path: Path) -> None:
     model = trained()
-    model.format = model.format.from_dict({**model.format.to_dict(), "crop": vars(CROP_RULES["margin"])})
+    model.format = model.format.from_dict(
+        {**model.format.to_dict(), "crop": vars(CROP_RULES["margin"])}
+    )
     save_model(model, tmp_path / WEIGHTS_FILE)
     for path in (tmp_path, tmp_path / WEIGHTS_FILE):
         again = load_model(path)
         assert isinstance(again, TorchModel)
-        assert (again.name, again.format, again.metadata) == (model.name, model.format, model.metadata)
+        assert (again.name, again.format, again.metadata) == (
+            model.name,
+            model.format,
+            model.metadata,
+        )
         np.testing.assert_array_equal(again.logits(CROPS), model.logits(CROPS))
     assert not list(tmp_path.glob("*.part"))
 
@@ -50,7 +56,10 @@ def test_a_student_of_other_widths_is_built_as_it_was_saved(tmp_path: Path) -> N
 def test_a_published_state_dict_loads_strictly_in_its_own_format(tmp_path: Path) -> None:
     torch.manual_seed(0)
     source = build_model("cross-efficient-vit", format=PUBLISHED_FORMAT)
-    torch.save({f"module.{name}": tensor for name, tensor in source.module.state_dict().items()}, tmp_path / "c.pth")
+    torch.save(
+        {f"module.{name}": tensor for name, tensor in source.module.state_dict().items()},
+        tmp_path / "c.pth",
+    )
     again = load_model(tmp_path / "c.pth")
     assert (again.name, again.format) == ("cross-efficient-vit", PUBLISHED_FORMAT)
     np.testing.assert_allclose(again.logits(CROPS), source.logits(CROPS), atol=1e-4)
@@ -99,7 +108,10 @@ def _torchscript(path: Path) -> None:
 
 BAD = {
     "missing.safetensors": (lambda path: None, "no such model"),
-    "junk.safetensors": (lambda path: path.write_bytes(b"junk" * 100), "damaged or not a safetensors file"),
+    "junk.safetensors": (
+        lambda path: path.write_bytes(b"junk" * 100),
+        "damaged or not a safetensors file",
+    ),
     "truncated.safetensors": (_truncated, "damaged or not a safetensors file"),
     "untrained.safetensors": (_untrained, "never trained"),
     "foreign.safetensors": (_foreign, "without metadata"),
@@ -113,15 +125,23 @@ BAD = {
     "resnet.pth": (lambda path: torch.save({"fc.weight": torch.zeros(2)}, path), "another network"),
     "junk.onnx": (lambda path: path.write_bytes(b"junk" * 100), "damaged or not an ONNX model"),
     "weights.bin": (lambda path: path.write_bytes(b"junk"), "unknown kind of model"),
-    "exported.pt": (_torchscript, "exported.pt: a TorchScript export.*; give the run folder that it was exported from"),
+    "exported.pt": (
+        _torchscript,
+        "exported.pt: a TorchScript export.*; give the run folder that it was exported from",
+    ),
     "exported.ts": (_torchscript, "exported.ts: a TorchScript export"),
-    "cut.pt": (lambda path: path.write_bytes(b"PK\x03\x04" + b"junk" * 100), "damaged or not a torch checkpoint"),
+    "cut.pt": (
+        lambda path: path.write_bytes(b"PK\x03\x04" + b"junk" * 100),
+        "damaged or not a torch checkpoint",
+    ),
     "folder": (lambda path: path.mkdir(), "holds no model.safetensors"),
 }
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_cannot_be_judged_with_is_refused(name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_judged_with_is_refused(
+    name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     make, message = BAD[name]
     make(tmp_path / name)
     with pytest.raises(ModelError, match=message) as caught:

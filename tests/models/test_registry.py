@@ -7,7 +7,14 @@ from reference_cross_efficient_vit import expected_shapes, forward
 
 from deepkd.errors import ConfigError, ModelError
 from deepkd.models.cross_efficient_vit import patches
-from deepkd.models.registry import MODELS, TorchModel, build_model, evaluating, model_spec, normalise
+from deepkd.models.registry import (
+    MODELS,
+    TorchModel,
+    build_model,
+    evaluating,
+    model_spec,
+    normalise,
+)
 from deepkd.models.students import undecided
 from deepkd.scoring.model import InputFormat
 
@@ -64,16 +71,26 @@ def test_students_and_timm_classifiers_give_one_logit(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "usual"), [("meso4", 64, 256), ("efficient-vit", 192, 224), ("deit_tiny_patch16_224", 96, 224)]
+    ("name", "size", "usual"),
+    [("meso4", 64, 256), ("efficient-vit", 192, 224), ("deit_tiny_patch16_224", 96, 224)],
 )
-def test_a_side_that_an_architecture_cannot_take_is_refused(name: str, size: int, usual: int) -> None:
-    with pytest.raises(ConfigError, match=rf"^{name}: cannot take image_size={size} \(.*\); it is made for {usual} px"):
+def test_a_side_that_an_architecture_cannot_take_is_refused(
+    name: str, size: int, usual: int
+) -> None:
+    with pytest.raises(
+        ConfigError,
+        match=rf"^{name}: cannot take image_size={size} \(.*\); it is made for {usual} px",
+    ):
         build_model(name, image_size=size)
 
 
 @pytest.mark.parametrize("changes", [{}, {"image_size": 256}, {"format": InputFormat(size=64)}])
-def test_the_usual_side_and_that_of_a_checkpoint_are_not_tried(changes: dict, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deepkd.models.meso.Meso4.forward", lambda self, image: pytest.fail("a pass for nothing"))
+def test_the_usual_side_and_that_of_a_checkpoint_are_not_tried(
+    changes: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "deepkd.models.meso.Meso4.forward", lambda self, image: pytest.fail("a pass for nothing")
+    )
     assert not build_model("meso4", **changes).module.training
 
 
@@ -101,10 +118,16 @@ def test_meso4_has_the_published_parameters_and_one_logit() -> None:
     assert (model.format.size, model.format.mean, model.format.std) == (256, (0, 0, 0), (1, 1, 1))
     crops = list(np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), np.uint8))
     assert model.logits(crops).tolist() == [0.0, 0.0], "undecided before training"
-    widths = [tuple(part.weight.shape) for part in model.module.modules() if isinstance(part, torch.nn.Conv2d)]
+    widths = [
+        tuple(part.weight.shape)
+        for part in model.module.modules()
+        if isinstance(part, torch.nn.Conv2d)
+    ]
     assert widths == [(8, 3, 3, 3), (8, 8, 5, 5), (16, 8, 5, 5), (16, 16, 5, 5)]
     several = build_model("meso4", subclasses=("REAL", "FAKE/a", "FAKE/b"))
-    assert several.logits(crops) == pytest.approx(np.log([2, 2])), "one of three undecided columns is REAL"
+    assert several.logits(crops) == pytest.approx(np.log([2, 2])), (
+        "one of three undecided columns is REAL"
+    )
 
 
 def test_students_keep_their_budget() -> None:
@@ -115,7 +138,9 @@ def test_students_keep_their_budget() -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"unknown model 'nanoo' \(did you mean nano.*cross-efficient-vit"):
+    with pytest.raises(
+        ConfigError, match=r"unknown model 'nanoo' \(did you mean nano.*cross-efficient-vit"
+    ):
         build_model("nanoo")
 
 

@@ -1,6 +1,7 @@
 """The report and the saved video in a real browser: what it asks for, how it looks, what a screen reader says of it.
 
-Skipped where there is no Chromium, and in part where there is no Playwright; nothing else needs them.
+Skipped where there is no Chromium, and in part where there is no Playwright; nothing else needs
+them.
 """
 
 import dataclasses
@@ -22,7 +23,10 @@ from deepkd.report.video import annotate
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.verdict import Criteria, FrameScore, Thresholds, Verdict, judge
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
+    None,
+)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
 JPEG = bytes(cv2.imencode(".jpg", np.full((112, 112, 3), 200, np.uint8))[1])
 LIGHT, DARK = 1, 0
@@ -33,23 +37,31 @@ def report(path: Path) -> Path:
     places = np.array([[2.0, -1.0], [0.0, 0.5]], np.float32)
     faces = {
         person: [
-            FrameScore(i * 0.6, (9, 9, 99, 99), logit, 1 / (1 + np.exp(-logit)), 0.99, None, JPEG, places)
+            FrameScore(
+                i * 0.6, (9, 9, 99, 99), logit, 1 / (1 + np.exp(-logit)), 0.99, None, JPEG, places
+            )
             for i, logit in enumerate(logits)
         ]
         for person, logits in enumerate(([-3.0] * 16, [-3.0] * 6 + [5.0] * 4 + [-3.0] * 6))
     }
     limits = Thresholds(0.3, 0.7)
     judgement = judge(faces, Criteria(Calibration(), limits), rule="mean-logit")
-    clip = Verdict(**vars(judgement), path=Path("<b>clip.mp4"), duration_s=10.0, fps=25.0, frames_sampled=16)
+    clip = Verdict(
+        **vars(judgement), path=Path("<b>clip.mp4"), duration_s=10.0, fps=25.0, frames_sampled=16
+    )
     with path.open("w") as out:
-        page = open_report("html", out, Provenance("nano", "ab" * 32, 4, {}, {"model": "nano"}, limits.to_dict()))
+        page = open_report(
+            "html", out, Provenance("nano", "ab" * 32, 4, {}, {"model": "nano"}, limits.to_dict())
+        )
         page.add(clip)
         page.add(dataclasses.replace(clip, path=Path("again.mp4")))
         page.close()
     return path
 
 
-def opened(page: Path, folder: Path, *, scheme: int = LIGHT, width: int = 900) -> tuple[np.ndarray, list[str], str]:
+def opened(
+    page: Path, folder: Path, *, scheme: int = LIGHT, width: int = 900
+) -> tuple[np.ndarray, list[str], str]:
     """Open a page: its picture (RGB), the addresses that it asked for beside itself, and what the console said."""
     picture, log = folder / "page.png", folder / "net.json"
     done = subprocess.run(
@@ -69,7 +81,11 @@ def opened(page: Path, folder: Path, *, scheme: int = LIGHT, width: int = 900) -
 def asked_for(log: dict) -> list[str]:
     """The addresses on the network that a page, and not the browser itself, asked for."""
     params = (event.get("params", {}) for event in log["events"])
-    return [p["url"] for p in params if p.get("initiator", "not an origin") != "not an origin" and ":" in p["url"]]
+    return [
+        p["url"]
+        for p in params
+        if p.get("initiator", "not an origin") != "not an origin" and ":" in p["url"]
+    ]
 
 
 def test_it_asks_for_nothing_and_complains_of_nothing(tmp_path: Path):
@@ -103,7 +119,9 @@ def browse() -> Iterator[Callable[..., Any]]:
     """A function that opens a page, with the options of Playwright's `new_page`, in one browser for all tests."""
     playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
+        browser = driver.chromium.launch(
+            executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"]
+        )
 
         def open_page(address: Path, **options: Any) -> Any:
             page = browser.new_page(**options)
@@ -123,7 +141,10 @@ def test_a_screen_reader_hears_it_all(browse: Callable[..., Any], tmp_path: Path
         'row "<b>clip.mp4 FAKE 99% 2 people; person 2 looks forged from 0:03.6 to 0:05.4"',
         'heading "again.mp4" [level=2]',
         'heading "Person 2" [level=3]',
-        'img "Probability of forgery of person 2 in 16 frames from 0:00.0 to 0:09.0: between 5% and 99%; looks forged',
+        (
+            'img "Probability of forgery of person 2 in 16 frames from 0:00.0 to 0:09.0: between 5%'
+            " and 99%; looks forged"
+        ),
         'img "Face of person 2 at 0:03.6"',
         'img "Where the model looked, 0:03.6"',
     ):
@@ -137,7 +158,9 @@ def test_a_screen_reader_hears_it_all(browse: Callable[..., Any], tmp_path: Path
 def test_it_is_read_at_any_width(width: int, browse: Callable[..., Any], tmp_path: Path):
     page = browse(report(tmp_path / "report.html"), viewport={"width": width, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    rows = page.evaluate("[...document.querySelectorAll('.all tbody tr')].map(row => row.offsetHeight)")
+    rows = page.evaluate(
+        "[...document.querySelectorAll('.all tbody tr')].map(row => row.offsetHeight)"
+    )
     assert len(rows) == 2 and max(rows) < 160, "no column is squeezed to a few letters"
 
 
@@ -164,7 +187,11 @@ SEEK = """async times => {
 
 def test_the_saved_video_plays_at_its_own_times(browse: Callable[..., Any], media: Media):
     times = (0.0, 0.1, 0.5, 0.6, 1.2)
-    clip, out, page = media.clip(faces=(), times=times), media.path("out.webm"), media.path("page.html")
+    clip, out, page = (
+        media.clip(faces=(), times=times),
+        media.path("out.webm"),
+        media.path("page.html"),
+    )
     frames = [FrameScore(t_s, (90, 60, 80, 100), 3.0, 0.95, 0.99) for t_s in times]
     answer = judge({0: frames}, Criteria(Calibration(), Thresholds()), rule="mean-logit")
     annotate(Verdict(**vars(answer), path=clip, duration_s=1.3, fps=10.0, frames_sampled=5), out)

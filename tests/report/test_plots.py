@@ -44,7 +44,9 @@ def drawn(monkeypatch):
     save = Figure.savefig
 
     def note(figure, *args, **kwargs):
-        texts.extend(text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text")))
+        texts.extend(
+            text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))
+        )
         return save(figure, *args, **kwargs)
 
     monkeypatch.setattr(Figure, "savefig", note)
@@ -85,7 +87,11 @@ def test_a_line_that_a_kill_cut_short_is_left_out(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, "cannot be read"), ("", "no finished epoch"), ('{"epoch"\n{"epoch": 1}\n', r"jsonl:1: not JSON")],
+    [
+        (None, "cannot be read"),
+        ("", "no finished epoch"),
+        ('{"epoch"\n{"epoch": 1}\n', r"jsonl:1: not JSON"),
+    ],
 )
 def test_metrics_that_are_none(content, words, tmp_path):
     path = tmp_path / "metrics.jsonl"
@@ -98,10 +104,17 @@ def test_metrics_that_are_none(content, words, tmp_path):
 @pytest.mark.parametrize("models", [["nano"], ["teacher", "nano"], [f"m{i}" for i in range(9)]])
 def test_evaluation_plots_of_some_models(models, tmp_path, drawn):
     paths = draw_evaluation(tmp_path, [curves(name) for name in models])
-    assert [path.name for path in paths] == ["roc.png", "precision-recall.png", "reliability.png", "scores.png"]
+    assert [path.name for path in paths] == [
+        "roc.png",
+        "precision-recall.png",
+        "reliability.png",
+        "scores.png",
+    ]
     for path in paths:
         picture(path)
-    assert {f"{name}  {area}" for name in models for area in ("AUC 0.5000", "AP 0.8333")} <= set(drawn)
+    assert {f"{name}  {area}" for name in models for area in ("AUC 0.5000", "AP 0.8333")} <= set(
+        drawn
+    )
     assert "share of forgeries 0.667" in drawn
 
 

@@ -52,7 +52,14 @@ def verdict(*people: list[float | None], path: str = "clip.mp4", every_s: float 
     }  # fmt: skip
     judgement = judge(faces, Criteria(Calibration(), THRESHOLDS), rule="mean-logit")
     timing = {"decode": 10.0, "faces": 20.0, "score": 1.0, "total": 32.5}
-    return Verdict(**vars(judgement), path=Path(path), duration_s=10.0, fps=25.0, frames_sampled=16, timing_ms=timing)
+    return Verdict(
+        **vars(judgement),
+        path=Path(path),
+        duration_s=10.0,
+        fps=25.0,
+        frames_sampled=16,
+        timing_ms=timing,
+    )
 
 
 PART = [-4.0] * 6 + [5.0] * 4 + [-4.0] * 6
@@ -125,7 +132,11 @@ def test_csv_is_read_back():
     assert [row["verdict"] for row in rows] == list(ALL)
     assert rows[0]["score"] == f"{ALL[Label.FAKE].score:.4f}".rstrip("0")
     assert (rows[0]["people"], rows[0]["duration_s"], rows[0]["total_ms"]) == ("2", "10.0", "32.5")
-    assert (rows[4]["score"], rows[4]["duration_s"], rows[4]["path"]) == ("", "", r"\x1b[31mbad\xff.mp4")
+    assert (rows[4]["score"], rows[4]["duration_s"], rows[4]["path"]) == (
+        "",
+        "",
+        r"\x1b[31mbad\xff.mp4",
+    )
 
 
 @pytest.mark.parametrize(
@@ -148,9 +159,14 @@ def test_no_cell_is_a_formula(text: str, shown: str):
 
 def test_a_model_that_guesses_is_told_of():
     out = StringIO()
-    report = open_report("html", out, dataclasses.replace(PROVENANCE, metadata={"validation": {"val_auc": 0.53}}))
+    report = open_report(
+        "html", out, dataclasses.replace(PROVENANCE, metadata={"validation": {"val_auc": 0.53}})
+    )
     report.close()
-    assert "<li>The model&#39;s AUC on its own validation crops is 0.53, where 0.5 is guessing" in out.getvalue()
+    assert (
+        "<li>The model&#39;s AUC on its own validation crops is 0.53, where 0.5 is guessing"
+        in out.getvalue()
+    )
     assert "where 0.5 is guessing" not in written("html", ALL[Label.REAL])
     for validation in ({"val_auc": 0.61}, {"val_auc": "0.2"}, {"val_auc": None}, {}, None, "0.2"):
         assert not model_doubt({"validation": validation}) and not model_doubt({})
@@ -165,14 +181,18 @@ def test_the_page_names_the_very_file_that_was_judged(tmp_path: Path):
     assert "bytes, SHA-256" not in written("html", dataclasses.replace(ALL[Label.REAL], path=clip))
 
 
-@pytest.mark.parametrize(("score", "text"), [(None, "-"), (0.0, "1%"), (0.004, "1%"), (0.5, "50%"), (0.999, "99%")])
+@pytest.mark.parametrize(
+    ("score", "text"), [(None, "-"), (0.0, "1%"), (0.004, "1%"), (0.5, "50%"), (0.999, "99%")]
+)
 def test_no_percentage_is_a_certainty(score: float | None, text: str):
     assert percent(score) == text
 
 
 def test_plain_lines_in_a_pipe():
-    assert written("table", ALL[Label.REAL]) == (
-        "REAL\tforgery 5%\tclip.mp4\t1 person, who shows the model no sign of forgery in 4 frames\n"
+    assert (
+        written("table", ALL[Label.REAL])
+        == "REAL\tforgery 5%\tclip.mp4\t1 person, who shows the model no sign of forgery in 4"
+        " frames\n"
     )
 
 
@@ -225,7 +245,9 @@ def page() -> Page:
 
 def test_the_page_is_whole_and_asks_nothing_of_the_network(page: Page):
     assert page.open == []
-    assert not {"script", "link", "iframe", "object", "base", "form"} & {tag for tag, _ in page.elements}
+    assert not {"script", "link", "iframe", "object", "base", "form"} & {
+        tag for tag, _ in page.elements
+    }
     for tag, attrs in page.elements:
         assert not [name for name in attrs if name.startswith("on")], tag
         for name in ("src", "href", "srcset", "action", "data"):
@@ -240,7 +262,9 @@ def test_the_page_shows_the_evidence(page: Page):
     for one in ALL.values():
         assert visible(one.reason) in page.text
     assert "person 2 looks forged from 0:03.0 to 0:04.5" in page.text
-    assert len(page.all("img")) == sum(bool(f.thumbnail) for one in ALL.values() for t in one.tracks for f in t.frames)
+    assert len(page.all("img")) == sum(
+        bool(f.thumbnail) for one in ALL.values() for t in one.tracks for f in t.frames
+    )
     assert "some <i>clips</i>" in page.text
     assert "What this report cannot say" in page.text
     assert "too small" in page.text
@@ -248,10 +272,13 @@ def test_the_page_shows_the_evidence(page: Page):
 
 def test_the_page_can_be_read_aloud(page: Page):
     assert page.all("html")[0]["lang"] == "en"
-    assert all(attrs["alt"] for attrs in page.all("img")), "only a face shown a second time, under its heat, has none"
+    assert all(attrs["alt"] for attrs in page.all("img")), (
+        "only a face shown a second time, under its heat, has none"
+    )
     drawings = page.all("svg")
     assert all(
-        attrs["role"] == "img" and "Probability of forgery of person" in attrs["aria-label"] for attrs in drawings
+        attrs["role"] == "img" and "Probability of forgery of person" in attrs["aria-label"]
+        for attrs in drawings
     )
     assert all(attrs.get("scope") == "col" for attrs in page.all("th"))
     ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
@@ -272,17 +299,22 @@ def test_the_timeline_by_hand():
     assert len(dots) == 16
     plot_px = WIDTH - LEFT - RIGHT
     assert float(dots[6]["cx"]) == pytest.approx(LEFT + plot_px * 0.3, abs=0.06)
-    assert float(dots[6]["cy"]) == pytest.approx(TOP + (HEIGHT - TOP - BOTTOM) * (1 - sigmoid(5.0)), abs=0.06)
+    assert float(dots[6]["cy"]) == pytest.approx(
+        TOP + (HEIGHT - TOP - BOTTOM) * (1 - sigmoid(5.0)), abs=0.06
+    )
     run = next(attrs for attrs in drawing.all("rect") if attrs["class"] == "run")
     assert float(run["x"]) == pytest.approx(LEFT + plot_px * 0.3 - 4, abs=0.06)
     fake = next(attrs for attrs in drawing.all("rect") if attrs["class"] == "band-fake")
     assert float(fake["height"]) == pytest.approx((HEIGHT - TOP - BOTTOM) * 0.4, abs=0.06)
-    weak = Page(timeline(ALL[Label.INCONCLUSIVE].tracks[0], 10.0, THRESHOLDS.to_dict())).all("circle")
+    weak = Page(timeline(ALL[Label.INCONCLUSIVE].tracks[0], 10.0, THRESHOLDS.to_dict())).all(
+        "circle"
+    )
     assert [attrs["class"] for attrs in weak] == ["weak", "dot", "weak"]
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("a.html", "html"), ("b.JSON", "json"), ("c.csv", "csv"), ("d.jsonl", "jsonl")]
+    ("name", "kind"),
+    [("a.html", "html"), ("b.JSON", "json"), ("c.csv", "csv"), ("d.jsonl", "jsonl")],
 )
 def test_the_suffix_names_the_report(name: str, kind: str):
     assert report_name(Path(name)) == kind
@@ -296,19 +328,29 @@ def test_other_suffixes_are_refused(name: str):
 
 def located(evidence: np.ndarray) -> Verdict:
     plain = verdict([-3.0] * 4)
-    frames = tuple(dataclasses.replace(frame, evidence=evidence) for frame in plain.tracks[0].frames)
+    frames = tuple(
+        dataclasses.replace(frame, evidence=evidence) for frame in plain.tracks[0].frames
+    )
     return dataclasses.replace(plain, tracks=(dataclasses.replace(plain.tracks[0], frames=frames),))
 
 
 def test_the_page_shows_where_the_model_looked():
     one = located(np.array([[2.0, -1.0], [0.0, 0.0]], np.float32))
-    heats = [a for a in Page(written("html", one)).all("img") if a["src"].startswith("data:image/png")]
-    assert len(heats) == 4 and all(attrs["alt"].startswith("Where the model looked") for attrs in heats)
-    picture = cv2.imdecode(np.frombuffer(base64.b64decode(heats[0]["src"].split(",")[1]), np.uint8), -1)
+    heats = [
+        a for a in Page(written("html", one)).all("img") if a["src"].startswith("data:image/png")
+    ]
+    assert len(heats) == 4 and all(
+        attrs["alt"].startswith("Where the model looked") for attrs in heats
+    )
+    picture = cv2.imdecode(
+        np.frombuffer(base64.b64decode(heats[0]["src"].split(",")[1]), np.uint8), -1
+    )
     assert picture.shape == (SIDE_PX, SIDE_PX, 4)
     assert (*picture[5, 5, 2::-1],) == FORGED and (*picture[5, -5, 2::-1],) == GENUINE
     opacity = picture[..., 3] / 255
-    assert opacity[5, 5] == pytest.approx(OPACITY, abs=0.01) and opacity[5, -5] == pytest.approx(OPACITY / 2, abs=0.01)
+    assert opacity[5, 5] == pytest.approx(OPACITY, abs=0.01) and opacity[5, -5] == pytest.approx(
+        OPACITY / 2, abs=0.01
+    )
     assert opacity[-5].max() == 0
 
 

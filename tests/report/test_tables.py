@@ -11,7 +11,15 @@ from deepkd.report.pareto import pareto_tables
 from deepkd.report.quantize import quantize_tables
 from deepkd.report.tables import Figures
 
-AT = {"cpu": "CPU", "threads": 2, "cores": 2, "torch": "2", "onnxruntime": "1", "openvino": None, "load": 0.1}
+AT = {
+    "cpu": "CPU",
+    "threads": 2,
+    "cores": 2,
+    "torch": "2",
+    "onnxruntime": "1",
+    "openvino": None,
+    "load": 0.1,
+}
 MODEL = {
     "name": "cross-efficient-vit (untrained)", "role": "teacher", "params": 101_377_129, "macs": 2_027_500_000,
     "bytes": 405_508_516, "training_data": None,
@@ -24,12 +32,21 @@ def measure(value: float) -> dict[str, float]:
 
 def benchmarked() -> dict[str, Any]:
     latency = {"batch": 1, "p50": 1234.567, "p95": 2345.678, "runs": 50}
-    row = {"runtime": "torch", "latency_ms": latency, "throughput_per_s": 1234.5, "peak_rss_mb": 4321.0, "auc": 0.95}
+    row = {
+        "runtime": "torch",
+        "latency_ms": latency,
+        "throughput_per_s": 1234.5,
+        "peak_rss_mb": 4321.0,
+        "auc": 0.95,
+    }
     return {
         "machine": {**AT, "throughput_batch": 32},
         "models": [{**MODEL, **row}] * 6,
         "reduction": {},
-        "end_to_end": {"video": "c.mp4", "breakdown_ms": {"teacher": dict.fromkeys(STAGES, 123_456.7)}},
+        "end_to_end": {
+            "video": "c.mp4",
+            "breakdown_ms": {"teacher": dict.fromkeys(STAGES, 123_456.7)},
+        },
     }
 
 
@@ -38,7 +55,12 @@ STAGES = ("decode", "faces", "score", "total")
 
 def compared() -> dict[str, Any]:
     latency = [{"threads": count, "single": 1234.56, "batch": 2345.67} for count in (1, 2)]
-    row = {"made": ["distilled", "pruned"], "latency_ms": latency, "auc": measure(0.8), "front": ["latency", "bytes"]}
+    row = {
+        "made": ["distilled", "pruned"],
+        "latency_ms": latency,
+        "auc": measure(0.8),
+        "front": ["latency", "bytes"],
+    }
     data = {"name": "crops", "split": "test", "crops": 9}
     models = [{**MODEL, **row}] * 2
     return {
@@ -47,8 +69,18 @@ def compared() -> dict[str, Any]:
 
 
 def quantised() -> dict[str, Any]:
-    row = {**MODEL, "variant": "int8", "auc": 0.9521, "auc_change": measure(-0.001), "latency_ms": 1234.567}
-    row |= {"latency_ratio": measure(0.9), "accepted": False, "objections": ["not faster here, and its AUC falls"]}
+    row = {
+        **MODEL,
+        "variant": "int8",
+        "auc": 0.9521,
+        "auc_change": measure(-0.001),
+        "latency_ms": 1234.567,
+    }
+    row |= {
+        "latency_ratio": measure(0.9),
+        "accepted": False,
+        "objections": ["not faster here, and its AUC falls"],
+    }
     return {
         "machine": AT, "models": [row] * 2, "written": None, "data": {"split": "val", "crops": 9, "training_data": 0},
         "twin": {"latency_ms": 2345.678, "latency_ratio": measure(1.0), "faster_below": 0.99},
@@ -57,9 +89,22 @@ def quantised() -> dict[str, Any]:
 
 
 FIGURES = {
-    "benchmark": ["101,377,129", "2,027.5 M", "1,234.567 ms", "1,234.5 crops/s", "4,321 MB", "123,456.7"],
+    "benchmark": [
+        "101,377,129",
+        "2,027.5 M",
+        "1,234.567 ms",
+        "1,234.5 crops/s",
+        "4,321 MB",
+        "123,456.7",
+    ],
     "pareto": ["101,377,129", "2,027.5", "405.51", "1,234.56", "2,345.67", "0.8000 [0.700, 0.900]"],
-    "quantize": ["405.51 MB", "-0.0010 [-0.1010, +0.0990]", "1,234.567 ms", "0.90 [0.80, 1.00]", "2,345.678 ms"],
+    "quantize": [
+        "405.51 MB",
+        "-0.0010 [-0.1010, +0.0990]",
+        "1,234.567 ms",
+        "0.90 [0.80, 1.00]",
+        "2,345.678 ms",
+    ],
 }
 
 
@@ -85,7 +130,9 @@ def test_every_figure_is_whole_at_any_width(name: str, width: int) -> None:
 
 
 def test_figures_stand_side_by_side_where_they_fit_and_else_below() -> None:
-    figures = Figures(["a model", "of bytes"], [["the first one", "101,377,129"], ["second", ""]], title="T")
+    figures = Figures(
+        ["a model", "of bytes"], [["the first one", "101,377,129"], ["second", ""]], title="T"
+    )
     wide, narrow = shown(figures, 24), shown(figures, 23)
     assert "│ the    │ 101,377,129 │" in wide and "│ first  │" in wide
     assert [line.rstrip() for line in narrow.splitlines()] == [

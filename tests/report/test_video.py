@@ -20,7 +20,9 @@ def verdict(path: Path = Path("x.mp4"), *, zoom: int = 1, **changes) -> Verdict:
         for t_s in (0.0, 0.25, 0.5, 0.75, 1.0)
     )
     track = TrackVerdict(0, frames, Label.FAKE, 0.9, "looks forged", forged_s=(0.5, 1.0))
-    plain = Verdict(Label.FAKE, 0.9, "why", (track,), path=path, duration_s=1.0, fps=10.0, frames_sampled=5)
+    plain = Verdict(
+        Label.FAKE, 0.9, "why", (track,), path=path, duration_s=1.0, fps=10.0, frames_sampled=5
+    )
     return dataclasses.replace(plain, **changes)
 
 
@@ -72,9 +74,14 @@ def test_the_box_moves_with_the_face_and_takes_the_color_of_what_is_said():
 
 def test_a_closer_look_leaves_no_gaps_between_the_other_samples():
     plain = verdict().tracks[0]
-    closer = tuple(dataclasses.replace(plain.frames[0], t_s=t_s, is_closer=True) for t_s in np.arange(0.01, 0.09, 0.01))
+    closer = tuple(
+        dataclasses.replace(plain.frames[0], t_s=t_s, is_closer=True)
+        for t_s in np.arange(0.01, 0.09, 0.01)
+    )
     track = dataclasses.replace(plain, frames=(plain.frames[0], *closer, *plain.frames[1:]))
-    assert has(drawn(np.zeros((240, 320, 3), np.uint8), 0.5, verdict(tracks=(track,))), COLORS[Label.FAKE])
+    assert has(
+        drawn(np.zeros((240, 320, 3), np.uint8), 0.5, verdict(tracks=(track,))), COLORS[Label.FAKE]
+    )
     early = drawn(np.zeros((240, 320, 3), np.uint8), 0.2, verdict(tracks=(track,)))
     assert early[110].any(), "between two samples"
 
@@ -103,10 +110,15 @@ def test_without_a_clip_nothing_is_drawn(answer: Verdict, message: str, tmp_path
         write_video(answer, tmp_path / "out.webm")
 
 
-TOO_SLOW = r"clip\.mp4: drawing into a copy took longer than 0\.01 s, so no video was written; raise --timeout"
+TOO_SLOW = (
+    r"clip\.mp4: drawing into a copy took longer than 0\.01 s, so no video was written; raise"
+    r" --timeout"
+)
 
 
-def test_drawing_ends_with_its_time_even_within_a_long_step(media: Media, monkeypatch: pytest.MonkeyPatch):
+def test_drawing_ends_with_its_time_even_within_a_long_step(
+    media: Media, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr("deepkd.report.video.every_frame", lambda path: time.sleep(20) or [])
     with pytest.raises(OutputError, match=TOO_SLOW):
         write_video(verdict(media.path("clip.mp4")), media.path("out.webm"), limit_s=0.01)
@@ -131,7 +143,9 @@ def sounding(media: Media, *, delay_s: float = 0.0, seconds: float = 2.0) -> Pat
                 target.mux(packet)
         moments = np.arange(int(seconds * rate)) / rate
         wave = 0.5 * np.sin(2 * np.pi * 440 * moments) * (np.abs(moments + delay_s - 1.0) > 0.1)
-        frame = av.AudioFrame.from_ndarray(wave.astype(np.float32)[None], format="fltp", layout="mono")
+        frame = av.AudioFrame.from_ndarray(
+            wave.astype(np.float32)[None], format="fltp", layout="mono"
+        )
         frame.sample_rate, frame.pts = rate, int(delay_s * rate)
         target.mux(sound.encode(frame))
         target.mux(sound.encode())
@@ -171,7 +185,9 @@ def test_damaged_sound_does_not_spoil_the_pictures(media: Media):
     clip, out = sounding(media), media.path("out.webm")
     data = bytearray(clip.read_bytes())
     start = data.index(b"mdat")
-    data[start + len(data[start:]) // 2 : start + len(data[start:]) * 3 // 4] = bytes(len(data[start:]) // 4)
+    data[start + len(data[start:]) // 2 : start + len(data[start:]) * 3 // 4] = bytes(
+        len(data[start:]) // 4
+    )
     clip.write_bytes(data)
     annotate(verdict(clip, duration_s=2.0), out)
     assert len(decoded(out)[0]) >= 1
@@ -185,11 +201,15 @@ def with_sound(media: Media, name: str, *, rate: int, layout: str, at_s: float) 
         pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p"
         sound = container.add_stream("aac", rate=rate, layout=layout)
         for index in range(10):
-            picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 20 * index, np.uint8), format="rgb24")
+            picture = av.VideoFrame.from_ndarray(
+                np.full((48, 64, 3), 20 * index, np.uint8), format="rgb24"
+            )
             picture.pts, picture.time_base = round(at_s / tick) + index, tick
             container.mux(pictures.encode(picture))
         wave = 0.5 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate).astype(np.float32)
-        piece = av.AudioFrame.from_ndarray(np.stack([wave] * (1 + (layout == "stereo"))), "fltp", layout)
+        piece = av.AudioFrame.from_ndarray(
+            np.stack([wave] * (1 + (layout == "stereo"))), "fltp", layout
+        )
         piece.sample_rate, piece.pts, piece.time_base = rate, round(at_s * rate), Fraction(1, rate)
         for packet in (*pictures.encode(), *sound.encode(piece), *sound.encode()):
             container.mux(packet)
@@ -199,13 +219,20 @@ def with_sound(media: Media, name: str, *, rate: int, layout: str, at_s: float) 
 def joined(media: Media, rate: int, layout: str, at_s: float, *, first: str = "stereo") -> Path:
     """A second of 48 kHz, then a second of what is asked for; the first one's last sound reaches into it."""
     first = with_sound(media, "first.ts", rate=48_000, layout=first, at_s=0.0)
-    media.path("joined.ts").write_bytes(first + with_sound(media, "then.ts", rate=rate, layout=layout, at_s=at_s))
+    media.path("joined.ts").write_bytes(
+        first + with_sound(media, "then.ts", rate=rate, layout=layout, at_s=at_s)
+    )
     return media.path("joined.ts")
 
 
 @pytest.mark.parametrize(
     ("rate", "layout", "at_s", "until_s"),
-    [(44_100, "stereo", 1.0, 2.0), (48_000, "mono", 1.0, 2.0), (22_050, "mono", 1.0, 2.0), (44_100, "mono", 0.0, 1.0)],
+    [
+        (44_100, "stereo", 1.0, 2.0),
+        (48_000, "mono", 1.0, 2.0),
+        (22_050, "mono", 1.0, 2.0),
+        (44_100, "mono", 0.0, 1.0),
+    ],
     ids=["rate", "channels", "both", "back in time"],
 )
 @pytest.mark.parametrize("first", ["stereo", "mono"])
@@ -216,11 +243,17 @@ def test_sound_that_changes_midway_is_carried_over(
     annotate(verdict(joined(media, rate, layout, at_s, first=first), duration_s=2.0), out)
     assert len(decoded(out)[0]) == 20
     heard = loudness(out)
-    assert heard[1 : round(until_s / 0.05) - 2].all() and not heard[round(until_s / 0.05) + 2 :].any()
+    assert (
+        heard[1 : round(until_s / 0.05) - 2].all() and not heard[round(until_s / 0.05) + 2 :].any()
+    )
 
 
-def test_sound_that_cannot_be_encoded_is_left_out_from_there_on(media: Media, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("deepkd.report.sound.OVERLAP_S", 9.0)  # lets times go back, which no muxer takes
+def test_sound_that_cannot_be_encoded_is_left_out_from_there_on(
+    media: Media, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(
+        "deepkd.report.sound.OVERLAP_S", 9.0
+    )  # lets times go back, which no muxer takes
     out = media.path("out.webm")
     annotate(verdict(joined(media, 48_000, "stereo", 0.0), duration_s=2.0), out)
     assert len(decoded(out)[0]) == 20
@@ -233,12 +266,19 @@ def test_frames_closer_together_than_the_clock_ticks_are_drawn(media: Media):
     assert decoded(out)[0] == pytest.approx([i / 1000 for i in range(18)])
 
 
-@pytest.mark.parametrize("error", [av.error.InvalidDataError(1, "no such pixels"), ValueError("no such pixels")])
-def test_what_cannot_be_encoded_at_all_is_said(error: Exception, media: Media, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    "error", [av.error.InvalidDataError(1, "no such pixels"), ValueError("no such pixels")]
+)
+def test_what_cannot_be_encoded_at_all_is_said(
+    error: Exception, media: Media, monkeypatch: pytest.MonkeyPatch
+):
     def broken(path: Path):
         raise error
         yield
 
     monkeypatch.setattr("deepkd.report.video.every_frame", broken)
-    with pytest.raises(OutputError, match=r"clip\.mp4: cannot be drawn into a copy \(.*no such pixels.*; re-encode it"):
+    with pytest.raises(
+        OutputError,
+        match=r"clip\.mp4: cannot be drawn into a copy \(.*no such pixels.*; re-encode it",
+    ):
         write_video(verdict(media.path("clip.mp4")), media.path("out.webm"))

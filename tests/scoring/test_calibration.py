@@ -65,14 +65,20 @@ def test_a_model_that_has_it_the_wrong_way_round_is_no_worse_than_a_constant(sha
     logits = random.normal(12 - 6 * labels, 2)
     fitted = fit_temperature(logits, labels, bias=True, balanced=balanced)
     assert fitted.temperature == MAX_TEMPERATURE
-    weight = np.where(labels == 1, 0.5 / labels.sum(), 0.5 / (1 - labels).sum()) if balanced else 1 / len(labels)
+    weight = (
+        np.where(labels == 1, 0.5 / labels.sum(), 0.5 / (1 - labels).sum())
+        if balanced
+        else 1 / len(labels)
+    )
 
     def weighed(calibration):
         p = calibration.probability(logits)
         return float(-np.sum(weight * np.log(np.where(labels == 1, p, 1 - p))))
 
     best = weighed(fitted)
-    assert all(weighed(Calibration(MAX_TEMPERATURE, fitted.bias + step)) > best for step in (-0.01, 0.01))
+    assert all(
+        weighed(Calibration(MAX_TEMPERATURE, fitted.bias + step)) > best for step in (-0.01, 0.01)
+    )
     odds = 0.5 if balanced else labels.mean()
     assert best == pytest.approx(-odds * math.log(odds) - (1 - odds) * math.log(1 - odds), rel=0.06)
 
@@ -90,7 +96,12 @@ def test_balanced_fit_forgets_how_many_there_are_of_each():
     ("logits", "labels", "low", "high"),
     [
         ([-3.0, -2.0, 2.0, 3.0], [0, 0, 1, 1], 0.5, 5.0),  # separated: no temperature of 0
-        ([3.0, 2.0, -2.0, -3.0], [0, 0, 1, 1], 50.0, 50.0),  # the wrong way round: never turned around
+        (
+            [3.0, 2.0, -2.0, -3.0],
+            [0, 0, 1, 1],
+            50.0,
+            50.0,
+        ),  # the wrong way round: never turned around
         ([1e4, -1e4, 1e4, -1e4], [1, 0, 0, 1], 50.0, 50.0),
     ],
 )
@@ -118,7 +129,8 @@ def test_round_trip():
 
 
 @pytest.mark.parametrize(
-    "values", [{"temperature": 0}, {"temperature": -1}, {"heat": 1}, {"bias": "x"}, {"bias": math.inf}, 3]
+    "values",
+    [{"temperature": 0}, {"temperature": -1}, {"heat": 1}, {"bias": "x"}, {"bias": math.inf}, 3],
 )
 def test_damaged_calibration_is_refused(values):
     with pytest.raises(ModelError, match="calibration"):

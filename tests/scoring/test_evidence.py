@@ -69,4 +69,6 @@ def test_a_tilted_head_is_not_turned_away(crop: Crop, turn_deg: int):
 
 
 def test_brightness_by_hand():
-    assert brightness(np.full((4, 4, 3), (100, 200, 50), np.uint8)) == pytest.approx(29.9 + 117.4 + 5.7)
+    assert brightness(np.full((4, 4, 3), (100, 200, 50), np.uint8)) == pytest.approx(
+        29.9 + 117.4 + 5.7
+    )

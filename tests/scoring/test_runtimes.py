@@ -22,22 +22,32 @@ def test_the_settings_offer_every_runtime() -> None:
 
 
 def test_openvino_gives_the_same_scores() -> None:
-    pytest.importorskip("openvino", reason="OpenVINO is not installed (pip install 'deepkd[openvino]')")
-    plain, other = (Scorer.load("deepkd-nano", threads=1, runtime=name) for name in ("onnxruntime", "openvino"))
+    pytest.importorskip(
+        "openvino", reason="OpenVINO is not installed (pip install 'deepkd[openvino]')"
+    )
+    plain, other = (
+        Scorer.load("deepkd-nano", threads=1, runtime=name) for name in ("onnxruntime", "openvino")
+    )
     assert (other.name, other.sha256, other.metadata) == (plain.name, plain.sha256, plain.metadata)
     for count in (1, 5):
-        np.testing.assert_allclose(other.logits(CROPS[:count]), plain.logits(CROPS[:count]), atol=1e-4)
+        np.testing.assert_allclose(
+            other.logits(CROPS[:count]), plain.logits(CROPS[:count]), atol=1e-4
+        )
     for ours, theirs in zip(other.evidence(CROPS), plain.evidence(CROPS), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
-def test_what_a_runtime_cannot_run_is_an_error_of_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_runtime_cannot_run_is_an_error_of_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(content: bytes, threads: int | None) -> None:
         raise RuntimeError("\nno such operator\nat core.cpp:1")
 
     monkeypatch.setitem(RUNTIMES, "openvino", refuse)
     path = write_scorer(tmp_path / "m.onnx")
-    with pytest.raises(ModelError, match=r"m\.onnx: openvino cannot run it \(no such operator\); .*onnxruntime"):
+    with pytest.raises(
+        ModelError, match=r"m\.onnx: openvino cannot run it \(no such operator\); .*onnxruntime"
+    ):
         Scorer.load(path, runtime="openvino")
 
 
@@ -48,11 +58,16 @@ def test_a_file_that_is_no_model_is_refused_in_every_runtime(runtime: str, tmp_p
         Scorer.load(tmp_path / "m.onnx", runtime=runtime)
 
 
-def test_without_the_extra_its_name_is_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_the_extra_its_name_is_given(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(UsageError, match=r"pip install 'deepkd\[openvino\]'"):
         Scorer.load("deepkd-nano", runtime="openvino")
-    model, clip = write_scorer(tmp_path / "green.onnx"), tinted_clip(tmp_path / "clip.mp4", seconds=0.3)
+    model, clip = (
+        write_scorer(tmp_path / "green.onnx"),
+        tinted_clip(tmp_path / "clip.mp4", seconds=0.3),
+    )
     words = ["detect", str(clip), "--model", str(model), "--runtime", "openvino"]
     result = CliRunner().invoke(app, words, env={"COLUMNS": "200"})
     assert result.exit_code == 2 and "deepkd[openvino]" in result.stderr and not result.stdout

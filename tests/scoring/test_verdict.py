@@ -146,7 +146,9 @@ def test_inconclusive_outweighs_real_and_fake_outweighs_both():
 def test_calibration_is_obeyed():
     criteria = Criteria(Calibration(temperature=2, bias=-1), Thresholds())
     assert judge({0: seen(1, 1, 1)}, criteria, rule="mean-logit").verdict is REAL
-    assert judge({0: seen(4, 4, 4)}, criteria, rule="mean-logit").score == pytest.approx(float(sigmoid(1)))
+    assert judge({0: seen(4, 4, 4)}, criteria, rule="mean-logit").score == pytest.approx(
+        float(sigmoid(1))
+    )
 
 
 def test_forged_run_is_the_most_suspicious_one():
@@ -177,10 +179,18 @@ def test_upstream_takes_the_mean_of_probabilities():
 
 
 def test_upstream_knows_no_calibration_and_leaves_nobody_out():
-    criteria = Criteria(Calibration(temperature=2, bias=-3), Thresholds(real=0.9, fake=0.95), min_frames=9)
-    hand = [dataclasses.replace(frame, score=0.01, face_probability=0.75, flaw="hardly a face") for frame in seen(1, 2)]
+    criteria = Criteria(
+        Calibration(temperature=2, bias=-3), Thresholds(real=0.9, fake=0.95), min_frames=9
+    )
+    hand = [
+        dataclasses.replace(frame, score=0.01, face_probability=0.75, flaw="hardly a face")
+        for frame in seen(1, 2)
+    ]
     judgement = judge({0: hand, 1: seen(-3, -3, -3)}, criteria, rule="upstream")
-    assert (judgement.verdict, judgement.score) == (FAKE, pytest.approx((sigmoid(1) + sigmoid(2)) / 2))
+    assert (judgement.verdict, judgement.score) == (
+        FAKE,
+        pytest.approx((sigmoid(1) + sigmoid(2)) / 2),
+    )
     assert [len(track.frames) for track in judgement.tracks] == [2, 3]
 
 
@@ -233,29 +243,51 @@ def test_every_rule(rule):
 
 
 def test_tracks_that_the_detector_doubts_are_left_out_where_there_are_others():
-    hand = [dataclasses.replace(frame, face_probability=0.8, flaw="hardly a face") for frame in seen(9, 9, 9)]
+    hand = [
+        dataclasses.replace(frame, face_probability=0.8, flaw="hardly a face")
+        for frame in seen(9, 9, 9)
+    ]
     judgement = judge({0: hand, 1: seen(-3, -3, -3)}, CRITERIA, rule="mean-logit")
     assert judgement.reason == "1 person, who shows the model no sign of forgery in 3 frames"
     assert [track.id for track in judgement.tracks] == [0]
     alone = judge({0: hand}, CRITERIA, rule="mean-logit")
-    assert (alone.verdict, alone.reason) == (INCONCLUSIVE, "1 person, who cannot be judged, the face is hardly a face")
+    assert (alone.verdict, alone.reason) == (
+        INCONCLUSIVE,
+        "1 person, who cannot be judged, the face is hardly a face",
+    )
 
 
 def test_a_person_whom_the_detector_doubts_is_judged_by_the_frames_without_a_flaw():
-    doubted = [dataclasses.replace(frame, face_probability=0.8, flaw="hidden or unclear") for frame in seen(*[5] * 5)]
+    doubted = [
+        dataclasses.replace(frame, face_probability=0.8, flaw="hidden or unclear")
+        for frame in seen(*[5] * 5)
+    ]
     half_hidden = seen(5, 5, 5, 5) + doubted
     judgement = judge({0: seen(-3, -3, -3), 1: half_hidden}, CRITERIA, rule="mean-logit")
-    assert (judgement.verdict, judgement.reason) == (FAKE, "2 people; person 2 looks forged to the model in 4 frames")
+    assert (judgement.verdict, judgement.reason) == (
+        FAKE,
+        "2 people; person 2 looks forged to the model in 4 frames",
+    )
     assert judge({1: half_hidden}, CRITERIA, rule="mean-logit").verdict is FAKE
 
 
 def test_unknown_rule_lists_the_known():
-    with pytest.raises(ConfigError, match="unknown rule 'median'; choose from mean-logit, upstream"):
+    with pytest.raises(
+        ConfigError, match="unknown rule 'median'; choose from mean-logit, upstream"
+    ):
         judge({}, CRITERIA, rule="median")
 
 
 @pytest.mark.parametrize(
-    ("score", "label"), [(0.0, REAL), (0.3, REAL), (0.31, INCONCLUSIVE), (0.69, INCONCLUSIVE), (0.7, FAKE), (1.0, FAKE)]
+    ("score", "label"),
+    [
+        (0.0, REAL),
+        (0.3, REAL),
+        (0.31, INCONCLUSIVE),
+        (0.69, INCONCLUSIVE),
+        (0.7, FAKE),
+        (1.0, FAKE),
+    ],
 )
 def test_thresholds_decide(score, label):
     assert Thresholds(real=0.3, fake=0.7).label(score) is label
@@ -276,7 +308,9 @@ def test_one_threshold_moves_the_other_rather_than_cross_it(changes, real, fake)
     assert Thresholds().replace(**changes) == Thresholds(real, fake)
 
 
-@pytest.mark.parametrize("values", [{"real": 0.6}, {"fake": 1.1}, {"real": -0.1}, {"lower": 0}, {"fake": "x"}, None])
+@pytest.mark.parametrize(
+    "values", [{"real": 0.6}, {"fake": 1.1}, {"real": -0.1}, {"lower": 0}, {"fake": "x"}, None]
+)
 def test_bad_thresholds_are_refused(values):
     with pytest.raises(ModelError, match="thresholds"):
         Thresholds.from_dict(values)
@@ -286,14 +320,21 @@ def test_thresholds_round_trip():
     assert Thresholds.from_dict(Thresholds(0.2, 0.9).to_dict()) == Thresholds(0.2, 0.9)
 
 
-@pytest.mark.parametrize(("t_s", "text"), [(0, "0:00.0"), (3.24, "0:03.2"), (59.96, "1:00.0"), (3723.5, "62:03.5")])
+@pytest.mark.parametrize(
+    ("t_s", "text"), [(0, "0:00.0"), (3.24, "0:03.2"), (59.96, "1:00.0"), (3723.5, "62:03.5")]
+)
 def test_clock(t_s, text):
     assert clock(t_s) == text
 
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("a.mp4", "a.mp4"), ("ü\n.mp4", "ü\n.mp4"), ("\udcff.mp4", r"\xff.mp4"), ("\ud800.mp4", r"\ud800.mp4")],
+    [
+        ("a.mp4", "a.mp4"),
+        ("ü\n.mp4", "ü\n.mp4"),
+        ("\udcff.mp4", r"\xff.mp4"),
+        ("\ud800.mp4", r"\ud800.mp4"),
+    ],
 )
 def test_reasons_become_valid_unicode(name, text):
     assert Verdict.failed(name, f"{name}: gone").to_dict()["reason"] == f"{text}: gone"

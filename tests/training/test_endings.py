@@ -20,7 +20,9 @@ from deepkd.settings.training import TrainConfig
 from deepkd.training.engine import METRICS_FILE, STATE_FILE, Progress
 from deepkd.training.supervised import Supervised, train
 
-TINY = TrainConfig(model="pico", image_size=32, batch=8, epochs=2, workers=0, augment="light", ema=0.9)
+TINY = TrainConfig(
+    model="pico", image_size=32, batch=8, epochs=2, workers=0, augment="light", ema=0.9
+)
 """Three steps an epoch, none of which is due for a checkpoint."""
 
 
@@ -69,7 +71,12 @@ def whole(crops: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[TorchM
     ids=["in the first epoch", "in the second epoch", "after validation"],
 )
 def test_a_signal_ends_it_after_the_step_and_it_goes_on_as_if_nothing_had_happened(
-    crops: Path, tmp_path: Path, whole: tuple[TorchModel, str], step: int, number: signal.Signals, code: int
+    crops: Path,
+    tmp_path: Path,
+    whole: tuple[TorchModel, str],
+    step: int,
+    number: signal.Signals,
+    code: int,
 ) -> None:
     before = signal.getsignal(number)
     with pytest.raises(
@@ -88,7 +95,9 @@ def test_a_run_goes_on_with_its_own_validation_crops_only(crops: Path, tmp_path:
         train(crops, run, TINY.replace(epochs=1), report=at_step(2, signalled(signal.SIGINT)))
     lines = other.read_text().splitlines()
     other.write_text("\n".join(line for line in lines if not line.startswith("3-")) + "\n")
-    with pytest.raises(ConfigError, match="was started with other validation crops; use them, or another --out"):
+    with pytest.raises(
+        ConfigError, match="was started with other validation crops; use them, or another --out"
+    ):
         train(other.parent, run, TINY.replace(epochs=1), resume=True)
     content = torch.load(run / STATE_FILE)
     del content["given"]["validation crops"]  # as in a checkpoint of before
@@ -98,8 +107,15 @@ def test_a_run_goes_on_with_its_own_validation_crops_only(crops: Path, tmp_path:
 
 def test_a_second_signal_ends_it_at_once(crops: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt) as stopped:
-        train(crops, tmp_path / "run", TINY, report=at_step(2, signalled(signal.SIGINT, signal.SIGINT)))
-    assert not isinstance(stopped.value, Interrupted) and not (tmp_path / "run" / STATE_FILE).exists()
+        train(
+            crops,
+            tmp_path / "run",
+            TINY,
+            report=at_step(2, signalled(signal.SIGINT, signal.SIGINT)),
+        )
+    assert (
+        not isinstance(stopped.value, Interrupted) and not (tmp_path / "run" / STATE_FILE).exists()
+    )
 
 
 def test_a_signal_that_is_ignored_stays_ignored(crops: Path, tmp_path: Path) -> None:
@@ -109,15 +125,30 @@ def test_a_signal_that_is_ignored_stays_ignored(crops: Path, tmp_path: Path) -> 
     assert model.trained
 
 
-def test_the_command_says_how_to_go_on(crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_says_how_to_go_on(
+    crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     @contextmanager
     def following(*_: object) -> Iterator[Callable[[Progress], None]]:
         yield at_step(2, signalled(signal.SIGTERM))
 
     monkeypatch.setattr("deepkd.cli.training.following", following)
-    words = ["train", "--data", str(crops), "--out", str(tmp_path / "run"), "--model", "pico", "--image-size", "32"]
+    words = [
+        "train",
+        "--data",
+        str(crops),
+        "--out",
+        str(tmp_path / "run"),
+        "--model",
+        "pico",
+        "--image-size",
+        "32",
+    ]
     result = CliRunner().invoke(app, [*words, "--batch", "8", "--epochs", "2", "--workers", "0"])
-    assert (result.exit_code, result.stderr) == (143, "interrupted after step 2 of 6; --resume goes on there\n")
+    assert (result.exit_code, result.stderr) == (
+        143,
+        "interrupted after step 2 of 6; --resume goes on there\n",
+    )
 
 
 def kill_workers() -> None:
@@ -129,13 +160,16 @@ def test_the_death_of_a_worker_is_told_with_a_way_on(
     crops: Path, tmp_path: Path, whole: tuple[TorchModel, str]
 ) -> None:
     config = TINY.replace(workers=1, checkpoint_every=1)
-    with pytest.raises(TrainingError, match=r"reads crops has died \(.+\); go on with --resume and --work"):
+    with pytest.raises(
+        TrainingError, match=r"reads crops has died \(.+\); go on with --resume and --work"
+    ):
         train(crops, tmp_path, config.replace(epochs=2), report=at_step(2, kill_workers))
     assert train(crops, tmp_path, config.replace(workers=0), resume=True).sha256 == whole[0].sha256
 
 
 @pytest.mark.parametrize(
-    ("raised", "said"), [(ConnectionResetError(104, "reset by peer"), "reset by peer"), (EOFError(), "EOFError")]
+    ("raised", "said"),
+    [(ConnectionResetError(104, "reset by peer"), "reset by peer"), (EOFError(), "EOFError")],
 )
 def test_so_is_a_death_that_is_seen_by_the_broken_line_alone(
     crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: Exception, said: str
@@ -145,7 +179,9 @@ def test_so_is_a_death_that_is_seen_by_the_broken_line_alone(
         yield
 
     monkeypatch.setattr("deepkd.training.loading.DataLoader", broken)
-    with pytest.raises(TrainingError, match=rf"reads crops has died \(.*{said}\); go on with --resume and --work"):
+    with pytest.raises(
+        TrainingError, match=rf"reads crops has died \(.*{said}\); go on with --resume and --work"
+    ):
         train(crops, tmp_path, TINY)
 
 
@@ -157,8 +193,16 @@ def test_so_is_a_death_that_is_seen_by_the_broken_line_alone(
             TrainingError,
             r"\(CUDA out of memory. Tried\); --res",
         ),
-        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error. "), TrainingError, "and --workers 0"),
-        (RuntimeError("Caught RuntimeError in DataLoader worker process 0."), RuntimeError, "^Caught"),
+        (
+            RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error. "),
+            TrainingError,
+            "and --workers 0",
+        ),
+        (
+            RuntimeError("Caught RuntimeError in DataLoader worker process 0."),
+            RuntimeError,
+            "^Caught",
+        ),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), RuntimeError, "^mat1"),
     ],
 )

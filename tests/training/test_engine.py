@@ -31,7 +31,15 @@ from deepkd.training.supervised import smoothed, train
 from deepkd.training.validation import crop_logits
 
 TINY = TrainConfig(
-    model="pico", image_size=32, batch=8, epochs=2, workers=0, checkpoint_every=1, augment="light", ema=0.9, lr=2e-3
+    model="pico",
+    image_size=32,
+    batch=8,
+    epochs=2,
+    workers=0,
+    checkpoint_every=1,
+    augment="light",
+    ema=0.9,
+    lr=2e-3,
 )
 
 
@@ -65,7 +73,9 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 def test_it_learns_and_keeps_the_best(crops: Path, tmp_path: Path) -> None:
     seen: list[Progress] = []
     model = train(crops, tmp_path / "run", TINY.replace(epochs=12, lr=2e-2), report=seen.append)
-    lines = [json.loads(line) for line in (tmp_path / "run" / METRICS_FILE).read_text().splitlines()]
+    lines = [
+        json.loads(line) for line in (tmp_path / "run" / METRICS_FILE).read_text().splitlines()
+    ]
     assert [line["epoch"] for line in lines] == list(range(1, 13))
     assert lines[-1]["train_loss"] < 0.8 * lines[0]["train_loss"]
     best = max(line["val_auc"] for line in lines)
@@ -79,7 +89,13 @@ def test_it_learns_and_keeps_the_best(crops: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("stop_at", "config"),
-    [(1, TINY), (3, TINY), (4, TINY), (1, DROPPING), (1, DROPPING.replace(accumulate=2, workers=1))],
+    [
+        (1, TINY),
+        (3, TINY),
+        (4, TINY),
+        (1, DROPPING),
+        (1, DROPPING.replace(accumulate=2, workers=1)),
+    ],
     ids=["first epoch", "at its end", "second epoch", "dropout", "dropout in parts"],
 )
 def test_a_killed_run_resumes_to_the_same_weights(
@@ -96,7 +112,9 @@ def test_a_killed_run_resumes_to_the_same_weights(
         assert torch.equal(tensor, expected[name]), name
 
 
-def test_it_keeps_the_best_epoch_or_the_last(crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_keeps_the_best_epoch_or_the_last(
+    crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def kept(name: str, keep: str, *areas: float, **options: Any) -> TorchModel:
         left = list(areas)
         monkeypatch.setattr(validation, "auc", lambda *_: left.pop(0))
@@ -104,8 +122,14 @@ def test_it_keeps_the_best_epoch_or_the_last(crops: Path, tmp_path: Path, monkey
 
     first, second = kept("falling", "best", 0.9, 0.6), kept("rising", "best", 0.6, 0.9)
     last = kept("last", "last", 0.9, 0.6)
-    assert (first.metadata["validation"]["epoch"], first.metadata["validation"]["val_auc"]) == (1, 0.9)
-    assert (last.metadata["validation"]["epoch"], last.metadata["validation"]["val_auc"]) == (2, 0.6)
+    assert (first.metadata["validation"]["epoch"], first.metadata["validation"]["val_auc"]) == (
+        1,
+        0.9,
+    )
+    assert (last.metadata["validation"]["epoch"], last.metadata["validation"]["val_auc"]) == (
+        2,
+        0.6,
+    )
     assert first.sha256 != last.sha256 == second.sha256
     assert last.calibration == second.calibration != first.calibration
     with pytest.raises(Killed):
@@ -120,9 +144,13 @@ def test_what_a_killed_run_has_kept_is_calibrated(crops: Path, tmp_path: Path) -
     kept, val = load_checkpoint(tmp_path), load_crops(crops, "val")
     assert kept.metadata["validation"]["epoch"] == 1
     for noted, asked in zip(
-        (kept.calibration, kept.thresholds), operating_point(crop_logits(kept, val), val.labels), strict=True
+        (kept.calibration, kept.thresholds),
+        operating_point(crop_logits(kept, val), val.labels),
+        strict=True,
     ):
-        assert noted.to_dict() == pytest.approx(asked.to_dict(), rel=1e-4) != type(asked)().to_dict()
+        assert (
+            noted.to_dict() == pytest.approx(asked.to_dict(), rel=1e-4) != type(asked)().to_dict()
+        )
 
 
 def test_a_run_that_has_lost_its_state_is_not_written_over(crops: Path, tmp_path: Path) -> None:
@@ -139,7 +167,9 @@ def test_a_run_from_before_a_setting_was_known_goes_on(crops: Path, tmp_path: Pa
         train(crops, tmp_path / "run", TINY, report=kill_after(2))
     config = tmp_path / "run" / CONFIG_FILE
     config.write_text(
-        json.dumps({key: value for key, value in json.loads(config.read_text()).items() if key != "freeze"})
+        json.dumps(
+            {key: value for key, value in json.loads(config.read_text()).items() if key != "freeze"}
+        )
     )
     with pytest.raises(ConfigError, match=r"freeze was '', now 'conv_stem'"):
         train(crops, tmp_path / "run", TINY.replace(freeze="conv_stem"), resume=True)
@@ -149,14 +179,25 @@ def test_a_run_from_before_a_setting_was_known_goes_on(crops: Path, tmp_path: Pa
 def test_what_is_frozen_stays_and_the_rest_learns(crops: Path, tmp_path: Path) -> None:
     start = save_model(build_model("pico", image_size=32), tmp_path / "start.safetensors")
     before = load_checkpoint(start, allow_untrained=True).module.state_dict()
-    train(crops, tmp_path / "run", TINY.replace(init=start, freeze="conv_stem, bn1, blocks.[01]*", lr=2e-2))
-    changed = {name for name, tensor in weights(tmp_path / "run").items() if not torch.equal(tensor, before[name])}
-    frozen = {name for name in before if name.startswith(("conv_stem", "bn1", "blocks.0", "blocks.1"))}
+    train(
+        crops,
+        tmp_path / "run",
+        TINY.replace(init=start, freeze="conv_stem, bn1, blocks.[01]*", lr=2e-2),
+    )
+    changed = {
+        name
+        for name, tensor in weights(tmp_path / "run").items()
+        if not torch.equal(tensor, before[name])
+    }
+    frozen = {
+        name for name in before if name.startswith(("conv_stem", "bn1", "blocks.0", "blocks.1"))
+    }
     assert frozen and changed == before.keys() - frozen
 
 
 @pytest.mark.parametrize(
-    ("freeze", "said"), [("block.0", "no such module; it has .*blocks.0"), ("*", "leaves nothing to train")]
+    ("freeze", "said"),
+    [("block.0", "no such module; it has .*blocks.0"), ("*", "leaves nothing to train")],
 )
 def test_freezing_what_is_not_there_or_everything_is_refused(
     crops: Path, tmp_path: Path, freeze: str, said: str
@@ -172,7 +213,10 @@ def test_workers_and_accumulation_do_not_change_the_samples(crops: Path, tmp_pat
     alone, helped = weights(tmp_path / "alone"), weights(tmp_path / "helped")
     assert all(torch.equal(alone[name], helped[name]) for name in alone)
     train(crops, tmp_path / "parts", TINY.replace(epochs=1, accumulate=2))
-    steps = [json.loads((tmp_path / name / METRICS_FILE).read_text())["step"] for name in ("alone", "parts")]
+    steps = [
+        json.loads((tmp_path / name / METRICS_FILE).read_text())["step"]
+        for name in ("alone", "parts")
+    ]
     assert steps[0] == steps[1]
 
 
@@ -204,7 +248,9 @@ def test_it_stops_early(crops: Path, tmp_path: Path) -> None:
     train(crops, tmp_path, TINY.replace(epochs=30, patience=2, lr=0.0))
     assert len((tmp_path / METRICS_FILE).read_text().splitlines()) == 3
     train(crops, tmp_path, TINY.replace(epochs=30, patience=2, lr=0.0), resume=True)
-    assert len((tmp_path / METRICS_FILE).read_text().splitlines()) == 3, "a run that has stopped stays stopped"
+    assert len((tmp_path / METRICS_FILE).read_text().splitlines()) == 3, (
+        "a run that has stopped stays stopped"
+    )
 
 
 def test_a_run_is_not_overwritten_or_mixed(crops: Path, tmp_path: Path) -> None:
@@ -214,7 +260,9 @@ def test_a_run_is_not_overwritten_or_mixed(crops: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"epochs was 1, now 2"):
         train(crops, tmp_path, TINY, resume=True)
     before, state = weights(tmp_path), tmp_path / STATE_FILE
-    assert state.stat().st_size < (tmp_path / "model.safetensors").stat().st_size / 10, "nothing left to go on with"
+    assert state.stat().st_size < (tmp_path / "model.safetensors").stat().st_size / 10, (
+        "nothing left to go on with"
+    )
     train(crops, tmp_path, TINY.replace(epochs=1, workers=1), resume=True)
     assert all(torch.equal(tensor, before[name]) for name, tensor in weights(tmp_path).items())
 
@@ -222,7 +270,11 @@ def test_a_run_is_not_overwritten_or_mixed(crops: Path, tmp_path: Path) -> None:
 def test_it_starts_from_a_checkpoint_of_the_same_model_only(crops: Path, tmp_path: Path) -> None:
     train(crops, tmp_path / "first", TINY.replace(epochs=1))
     start = tmp_path / "first" / WEIGHTS_FILE
-    train(crops, tmp_path / "second", TINY.replace(epochs=1, lr=0.0, ema=0.0, init=start, sampling="shuffled"))
+    train(
+        crops,
+        tmp_path / "second",
+        TINY.replace(epochs=1, lr=0.0, ema=0.0, init=start, sampling="shuffled"),
+    )
     first, second = weights(tmp_path / "first"), weights(tmp_path / "second")
     assert torch.equal(first["conv_stem.weight"], second["conv_stem.weight"])
     with pytest.raises(ModelError, match="holds a pico, not a nano"):
@@ -250,10 +302,15 @@ def test_crops_without_a_label_are_left_out(tmp_path: Path) -> None:
     known = labelled(load_crops(data, "train"))
     assert {row.label for row in known.rows} == {"REAL", "FAKE"}
     assert model.metadata["recipe"]["index_sha256"] == known.index_sha256()
-    assert json.loads((tmp_path / "run" / METRICS_FILE).read_text())["step"] == len(known) // TINY.batch
+    assert (
+        json.loads((tmp_path / "run" / METRICS_FILE).read_text())["step"]
+        == len(known) // TINY.batch
+    )
     index = (data / "index.csv").read_text()
     (data / "index.csv").write_text(
-        "\n".join(line.replace("FAKE", "") if ",train," in line else line for line in index.splitlines())
+        "\n".join(
+            line.replace("FAKE", "") if ",train," in line else line for line in index.splitlines()
+        )
     )
     with pytest.raises(DataError, match="both labels, and these crops are all REAL"):
         train(data, tmp_path / "one label", TINY.replace(sampling="shuffled"))
@@ -268,9 +325,16 @@ def test_crops_without_a_label_are_left_out(tmp_path: Path) -> None:
     ],
 )
 def test_a_batch_that_leaves_a_process_nothing_is_refused(
-    crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world: int, settings: dict[str, Any], said: str
+    crops: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    world: int,
+    settings: dict[str, Any],
+    said: str,
 ) -> None:
-    monkeypatch.setattr(engine, "joined", lambda *_: nullcontext(Place(torch.device("cpu"), world=world)))
+    monkeypatch.setattr(
+        engine, "joined", lambda *_: nullcontext(Place(torch.device("cpu"), world=world))
+    )
     with pytest.raises(ConfigError, match=said):
         train(crops, tmp_path / "run", TINY.replace(**settings))
     assert not (tmp_path / "run").exists()
@@ -278,24 +342,40 @@ def test_a_batch_that_leaves_a_process_nothing_is_refused(
 
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("content", [b"\xff\xd8 not a jpeg", b""], ids=["damaged", "empty"])
-def test_a_crop_that_is_no_image_is_named_in_one_line(tmp_path: Path, content: bytes, workers: int) -> None:
+def test_a_crop_that_is_no_image_is_named_in_one_line(
+    tmp_path: Path, content: bytes, workers: int
+) -> None:
     data = write_crops(tmp_path / "crops", families=5, px=48)
     (data / "0-real.jpg").write_bytes(content)
     with pytest.raises(DataError) as raised:
         train(data, tmp_path / "run", TINY.replace(workers=workers))
-    assert str(raised.value) == f"{data / '0-real.jpg'}: not an image; extract it again or drop its row"
+    assert (
+        str(raised.value)
+        == f"{data / '0-real.jpg'}: not an image; extract it again or drop its row"
+    )
 
 
 def in_two_processes(script: str, *arguments: Path) -> None:
     """Run a script under `torchrun`; it finds `train`, `TrainConfig` and its arguments as `paths`."""
     start = (
-        "import os, sys; from pathlib import Path; import torch;"
-        "from deepkd.settings.training import TrainConfig; from deepkd.training.supervised import train;"
-        "paths = list(map(Path, sys.argv[1:]))\n"
+        "import os, sys; from pathlib import Path; import torch;from deepkd.settings.training"
+        " import TrainConfig; from deepkd.training.supervised import train;paths = list(map(Path,"
+        " sys.argv[1:]))\n"
     )
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "--no-python"]
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node=2",
+        "--standalone",
+        "--no-python",
+    ]
     command = [*launch, sys.executable, "-c", start + textwrap.dedent(script), *map(str, arguments)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
     result = subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment)
     assert result.returncode == 0, result.stderr[-2000:]
 
@@ -314,7 +394,9 @@ def test_two_processes_train_one_model(crops: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.alone
-def test_two_processes_drop_out_by_chance_of_their_own_and_go_on_as_they_were(crops: Path, tmp_path: Path) -> None:
+def test_two_processes_drop_out_by_chance_of_their_own_and_go_on_as_they_were(
+    crops: Path, tmp_path: Path
+) -> None:
     script = """
         class Killed(Exception):
             pass
@@ -339,7 +421,9 @@ def test_two_processes_drop_out_by_chance_of_their_own_and_go_on_as_they_were(cr
 
 
 @pytest.mark.alone
-def test_a_signal_to_one_of_two_processes_ends_both_after_the_same_step(crops: Path, tmp_path: Path) -> None:
+def test_a_signal_to_one_of_two_processes_ends_both_after_the_same_step(
+    crops: Path, tmp_path: Path
+) -> None:
     script = """
         import signal
         from deepkd.errors import Interrupted
@@ -360,7 +444,9 @@ def test_a_signal_to_one_of_two_processes_ends_both_after_the_same_step(crops: P
     in_two_processes(script, crops, tmp_path)
     said = {(tmp_path / f"stopped {rank}").read_text() for rank in range(2)}
     assert said == {"interrupted after step 2 of 3; --resume goes on there, 143"}
-    assert load_checkpoint(tmp_path / "stopped").sha256 == load_checkpoint(tmp_path / "whole").sha256
+    assert (
+        load_checkpoint(tmp_path / "stopped").sha256 == load_checkpoint(tmp_path / "whole").sha256
+    )
 
 
 def test_label_smoothing_by_hand() -> None:
@@ -385,5 +471,7 @@ def test_a_full_disk_is_named_and_keeps_the_checkpoint_before(
     train(crops, tmp_path / "run", TINY, resume=True)
     monkeypatch.undo()
     train(crops, tmp_path / "whole", TINY)
-    assert (tmp_path / "run" / METRICS_FILE).read_text() == (tmp_path / "whole" / METRICS_FILE).read_text()
+    assert (tmp_path / "run" / METRICS_FILE).read_text() == (
+        tmp_path / "whole" / METRICS_FILE
+    ).read_text()
     assert not [path for path in (tmp_path / "run").iterdir() if "part" in path.name]

@@ -28,10 +28,19 @@ COMMANDS: dict[str, Callable[..., object]] = {
         data, out, TrainConfig(model="pico", init=model, **SMALL), **named
     ),
     "distill": lambda data, out, model, **named: distiller.distill(
-        [random_model("pico")], data, out, DistillConfig(student="pico", init=model, hint=0.0, **SMALL), **named
+        [random_model("pico")],
+        data,
+        out,
+        DistillConfig(student="pico", init=model, hint=0.0, **SMALL),
+        **named,
     ),
     "prune": lambda data, out, model, **named: prune_in_steps(
-        supervised.load_checkpoint(model), data, out, PruneConfig(params=120_000), follow=following, **named
+        supervised.load_checkpoint(model),
+        data,
+        out,
+        PruneConfig(params=120_000),
+        follow=following,
+        **named,
     ),
 }
 
@@ -63,38 +72,64 @@ def nothing_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     def begin(*_: object, **__: object) -> None:
         raise Begun
 
-    for where in ("training.supervised.fit", "distillation.distiller.fit", "compression.gradual._shrunk"):
+    for where in (
+        "training.supervised.fit",
+        "distillation.distiller.fit",
+        "compression.gradual._shrunk",
+    ):
         monkeypatch.setattr(f"deepkd.{where}", begin)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_an_original_in_both_splits_is_refused(command: str, data: Path, start: Path, tmp_path: Path) -> None:
+def test_an_original_in_both_splits_is_refused(
+    command: str, data: Path, start: Path, tmp_path: Path
+) -> None:
     changed(data, lambda number, row: dataclasses.replace(row, split="val") if number == 1 else row)
-    with pytest.raises(DataError, match=r"^1 originals of the index in both train and val, e\.g\. family-0\.mp4"):
+    with pytest.raises(
+        DataError, match=r"^1 originals of the index in both train and val, e\.g\. family-0\.mp4"
+    ):
         COMMANDS[command](data, tmp_path / "out", start)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_start_that_has_seen_val_is_warned_of(command: str, data: Path, start: Path, tmp_path: Path) -> None:
+def test_a_start_that_has_seen_val_is_warned_of(
+    command: str, data: Path, start: Path, tmp_path: Path
+) -> None:
     told: list[str] = []
     with pytest.raises(Begun):
         COMMANDS[command](data, tmp_path / "out", start, warn=told.append)
-    seen = [message for message in told if "was trained on 1 of the 2 originals of split val" in message]
+    seen = [
+        message for message in told if "was trained on 1 of the 2 originals of split val" in message
+    ]
     assert len(seen) == 1
-    assert len(told) == (2 if command == "distill" else 1), "its teacher says nothing of its training data"
+    assert len(told) == (2 if command == "distill" else 1), (
+        "its teacher says nothing of its training data"
+    )
 
 
 def test_people_in_both_and_what_nobody_lists_are_warned_of(data: Path) -> None:
-    changed(data, lambda number, row: dataclasses.replace(row, identities=(f"person {number // 2 % 3}",)))
+    changed(
+        data,
+        lambda number, row: dataclasses.replace(row, identities=(f"person {number // 2 % 3}",)),
+    )
     train, val = load_crops(data, "train"), load_crops(data, "val")
     told: list[str] = []
-    teachers = [("the teacher a", {"unlisted": ["a"]}), ("the teacher b", {}), ("the teacher a", {"unlisted": ["a"]})]
+    teachers = [
+        ("the teacher a", {"unlisted": ["a"]}),
+        ("the teacher b", {}),
+        ("the teacher a", {"unlisted": ["a"]}),
+    ]
     check_held_out(train, val, [*teachers, ("the start", training_record(train))], warn=told.append)
     assert told == [
         "2 people of the index in both train and val, e.g. person 0",
-        "the teacher a does not list all of its training data; make sure that none of it is in split val",
-        "the start was trained on 2 of the 2 people of split val, which flatters the validation and the thresholds; "
-        "hold out others",
+        (
+            "the teacher a does not list all of its training data; make sure that none of it is in"
+            " split val"
+        ),
+        (
+            "the start was trained on 2 of the 2 people of split val, which flatters the validation"
+            " and the thresholds; hold out others"
+        ),
     ]
 
 

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from deepkd.errors import DataError, OutputError
-from deepkd.video.crops import CROP_RULES, CropRow, CropRule, crop_face, crop_square, read_index, write_index
+from deepkd.video.crops import (
+    CROP_RULES,
+    CropRow,
+    CropRule,
+    crop_face,
+    crop_square,
+    read_index,
+    write_index,
+)
 from deepkd.video.faces import Face
 from deepkd.video.frames import Frame
 
@@ -38,14 +46,18 @@ def ramp() -> Frame:
 
 
 def test_a_crop_of_the_same_size_is_the_pixels_themselves():
-    crop = crop_face(ramp(), Face((30, 20, 64, 64), 0.9, LANDMARKS), face_px=64, rule=CROP_RULES["tight"])
+    crop = crop_face(
+        ramp(), Face((30, 20, 64, 64), 0.9, LANDMARKS), face_px=64, rule=CROP_RULES["tight"]
+    )
     np.testing.assert_array_equal(crop.image, ramp().image[20:84, 30:94])
     assert (crop.t_s, crop.source_px, crop.face.probability) == (1.5, 64, 0.9)
 
 
 @pytest.mark.parametrize("face_px", [16, 32, 128])
 def test_a_resized_crop_shows_the_same_square(face_px: int):
-    crop = crop_face(ramp(), Face((30, 20, 64, 64), 0.9, LANDMARKS), face_px=face_px, rule=CROP_RULES["tight"])
+    crop = crop_face(
+        ramp(), Face((30, 20, 64, 64), 0.9, LANDMARKS), face_px=face_px, rule=CROP_RULES["tight"]
+    )
     assert crop.image.shape == (face_px, face_px, 3)
     pixel = 64 / face_px
     expected = 30 + (np.arange(face_px) + 0.5) * pixel - 0.5
@@ -55,7 +67,9 @@ def test_a_resized_crop_shows_the_same_square(face_px: int):
 def test_shrinking_averages():
     checkers = np.indices((64, 64)).sum(0) % 2 * 200
     frame = Frame(np.repeat(checkers[..., None], 3, axis=2).astype(np.uint8), 0.0, 0)
-    crop = crop_face(frame, Face((0, 0, 64, 64), 0.9, LANDMARKS), face_px=32, rule=CROP_RULES["tight"])
+    crop = crop_face(
+        frame, Face((0, 0, 64, 64), 0.9, LANDMARKS), face_px=32, rule=CROP_RULES["tight"]
+    )
     assert (crop.image == 100).all()
 
 
@@ -63,14 +77,18 @@ def test_shrinking_averages():
     ("x", "y"), [(-32, 0), (0, -32), (128, 0), (0, 88), (-32, -32), (128, 88)], ids=str
 )  # fmt: skip
 def test_outside_the_frame_is_black(x: int, y: int):
-    crop = crop_face(ramp(), Face((x, y, 64, 64), 0.9, LANDMARKS), face_px=64, rule=CROP_RULES["tight"])
+    crop = crop_face(
+        ramp(), Face((x, y, 64, 64), 0.9, LANDMARKS), face_px=64, rule=CROP_RULES["tight"]
+    )
     rows, columns = np.arange(y, y + 64), np.arange(x, x + 64)
     inside = ((rows >= 0) & (rows < 120))[:, None] & ((columns >= 0) & (columns < 160))
     np.testing.assert_array_equal(crop.image[..., 2] == 255, inside)
     assert not crop.image[~inside].any()
 
 
-@pytest.mark.parametrize("box", [(500, 500, 64, 64), (-500, 0, 64, 64), (10, 10, 0, 0), (-100, -100, 400, 400)])
+@pytest.mark.parametrize(
+    "box", [(500, 500, 64, 64), (-500, 0, 64, 64), (10, 10, 0, 0), (-100, -100, 400, 400)]
+)
 def test_odd_boxes_give_a_crop_all_the_same(box: tuple[float, float, float, float]):
     crop = crop_face(ramp(), Face(box, 0.9, LANDMARKS), face_px=32, rule=CROP_RULES["tight"])
     assert crop.image.shape == (32, 32, 3)
@@ -108,11 +126,21 @@ BAD = {
     "file,label\na,REAL\nb,fakee\n": "index.csv:3: unknown label 'fakee'; choose from REAL, FAKE",
     "file,label\na,REAL\nb,REAL\na,FAKE\n": "index.csv:4: a is listed already in line 2",
     "file,label\na.jpg,REAL\n./a.jpg,FAKE\n": "index.csv:3: ./a.jpg is listed already in line 2",
-    "file,label\na/b.jpg,REAL\na//x/../b.jpg,FAKE\n": "index.csv:3: a//x/../b.jpg is listed already in line 2",
-    "file,label\n{folder}/a.jpg,REAL\na.jpg,FAKE\n": "index.csv:3: a.jpg is listed already in line 2",
-    "file,label,shard\na,REAL,0.tar\na,FAKE,./0.tar\n": "index.csv:3: a is listed already in line 2",
-    "file,label,video\na.jpg,REAL,a,b.mp4\n": "index.csv:2: the line has more cells than the first line has columns",
-    "file,label,label\na.jpg,REAL,FAKE\n": "index.csv:1: the column label is there twice; remove or rename one",
+    "file,label\na/b.jpg,REAL\na//x/../b.jpg,FAKE\n": (
+        "index.csv:3: a//x/../b.jpg is listed already in line 2"
+    ),
+    "file,label\n{folder}/a.jpg,REAL\na.jpg,FAKE\n": (
+        "index.csv:3: a.jpg is listed already in line 2"
+    ),
+    "file,label,shard\na,REAL,0.tar\na,FAKE,./0.tar\n": (
+        "index.csv:3: a is listed already in line 2"
+    ),
+    "file,label,video\na.jpg,REAL,a,b.mp4\n": (
+        "index.csv:2: the line has more cells than the first line has columns"
+    ),
+    "file,label,label\na.jpg,REAL,FAKE\n": (
+        "index.csv:1: the column label is there twice; remove or rename one"
+    ),
     "file,label\na\0.jpg,REAL\n": "index.csv:2: the file has a NUL byte",
     "file,label,shard\na.jpg,REAL,0\0.tar\n": "index.csv:2: the shard has a NUL byte",
     "file,label\n,REAL\n": "index.csv:2: the column file is empty",

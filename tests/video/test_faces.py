@@ -24,7 +24,9 @@ ROOT = Path(__file__).resolve().parents[2]
 def detector(name: str, min_face_px: int = 40, max_side_px: int = 640) -> FaceDetector:
     if name == "mtcnn-torch":
         pytest.importorskip("facenet_pytorch")
-    return load_detector(name, device="cpu", min_face_px=min_face_px, max_side_px=max_side_px, threads=2)
+    return load_detector(
+        name, device="cpu", min_face_px=min_face_px, max_side_px=max_side_px, threads=2
+    )
 
 
 def find(name: str, image: Image, *options: int, thorough: bool = False) -> list[Face]:
@@ -46,7 +48,13 @@ def scaled(name: str, width: int, height: int) -> Image:
 
 def collage() -> Image:
     """Five faces 50 to 110 px high."""
-    people = [("astronaut", 200), ("grace_hopper", 170), ("astronaut", 300), ("grace_hopper", 260), ("astronaut", 160)]
+    people = [
+        ("astronaut", 200),
+        ("grace_hopper", 170),
+        ("astronaut", 300),
+        ("grace_hopper", 260),
+        ("astronaut", 160),
+    ]
     picture = np.full((720, 1280, 3), 90, np.uint8)
     for i, (name, side) in enumerate(people):
         top, left = 30 + (i % 3) * 180, 20 + i * 240
@@ -83,7 +91,9 @@ def assert_same(found: list[Face], expected: list[Face]) -> None:
 
 
 SETTINGS = [(name, (40, 640)) for name in IMAGES] + [
-    (name, options) for name in ("collage", "small", "not square") for options in ((20, 640), (24, 960), (60, 400))
+    (name, options)
+    for name in ("collage", "small", "not square")
+    for options in ((20, 640), (24, 960), (60, 400))
 ]
 
 
@@ -115,7 +125,9 @@ def test_boxes_are_of_the_full_frame(name: str):
     portrait = portraits()[name]
     for factor in (1, 3):
         size = (portrait.image.shape[1] * factor, portrait.image.shape[0] * factor)
-        (face,) = detector("mtcnn").detect(cv2.resize(portrait.image, size, interpolation=cv2.INTER_LINEAR))
+        (face,) = detector("mtcnn").detect(
+            cv2.resize(portrait.image, size, interpolation=cv2.INTER_LINEAR)
+        )
         tolerance = portrait.box[3] / 10
         np.testing.assert_allclose(np.divide(face.box, factor), portrait.box, atol=tolerance)
         np.testing.assert_allclose(face.landmarks / factor, portrait.landmarks, atol=tolerance)
@@ -159,8 +171,12 @@ def test_what_cannot_be_loaded_is_named(name: str, device: str, message: str):
         load_detector(name, device=device)
 
 
-@pytest.mark.parametrize(("allowed", "threads"), [({5}, 1), (set(range(6)), 3), (set(range(40)), MAX_THREADS)])
-def test_threads_are_half_of_the_cores_it_may_use(allowed: set[int], threads: int, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    ("allowed", "threads"), [({5}, 1), (set(range(6)), 3), (set(range(40)), MAX_THREADS)]
+)
+def test_threads_are_half_of_the_cores_it_may_use(
+    allowed: set[int], threads: int, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: allowed, raising=False)
     monkeypatch.setattr("os.cpu_count", lambda: 64)
     options = mtcnn._session("mtcnn-pnet.onnx", None).get_session_options()
@@ -174,7 +190,9 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch):
         load_detector("mtcnn-torch")
 
 
-def test_the_shipped_networks_are_what_the_script_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_shipped_networks_are_what_the_script_makes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     pytest.importorskip("onnx")
     pytest.importorskip("facenet_pytorch")
     monkeypatch.syspath_prepend(ROOT / "scripts")
@@ -183,8 +201,14 @@ def test_the_shipped_networks_are_what_the_script_makes(tmp_path: Path, monkeypa
 
     (tmp_path / "SHA256SUMS").write_text("00  other.onnx\n11  mtcnn-pnet.onnx\n")
     convert_mtcnn.main()
-    lines = dict(reversed(line.split()) for line in (tmp_path / "SHA256SUMS").read_text().splitlines())
+    lines = dict(
+        reversed(line.split()) for line in (tmp_path / "SHA256SUMS").read_text().splitlines()
+    )
     for name in ("mtcnn-pnet.onnx", "mtcnn-rnet.onnx", "mtcnn-onet.onnx"):
-        assert lines[name] == checksums()[name] == hashlib.sha256((weights_dir() / name).read_bytes()).hexdigest()
+        assert (
+            lines[name]
+            == checksums()[name]
+            == hashlib.sha256((weights_dir() / name).read_bytes()).hexdigest()
+        )
     assert list(lines) == sorted(lines)
     assert lines["other.onnx"] == "00"

@@ -30,7 +30,9 @@ def assert_even(frames: list[Frame], count: int, duration_s: float) -> None:
     """`count` frames, each within its own part of the duration."""
     assert [frame.index for frame in frames] == list(range(count))
     middles = (np.arange(count) + 0.5) * duration_s / count
-    assert np.abs([frame.t_s for frame in frames] - middles).max() <= 0.5 * duration_s / count + 1e-6
+    assert (
+        np.abs([frame.t_s for frame in frames] - middles).max() <= 0.5 * duration_s / count + 1e-6
+    )
 
 
 FILES = {
@@ -51,7 +53,9 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_samples_are_even_and_exactly_the_frames_of_the_file(name: str, media: Media, capfd: pytest.CaptureFixture):
+def test_samples_are_even_and_exactly_the_frames_of_the_file(
+    name: str, media: Media, capfd: pytest.CaptureFixture
+):
     path = media.clip(name, seconds=2, fps=20, **{"size": (160, 120)} | FILES[name])
     capfd.readouterr()
     truth = decoded(path)
@@ -78,14 +82,20 @@ def test_variable_frame_rate_keeps_exact_times(media: Media):
     times = [0, 0.01, 0.02, 0.03, 0.5, 1.1, 1.15, 3.3, 3.4, 4.0]
     path = media.clip(times=times, size=(64, 48), options={"bf": "0"})
     assert [frame.t_s for frame in read_frames(path, frames=500)] == pytest.approx(times, abs=1e-4)
-    assert [frame.t_s for frame in read_frames(path, frames=4)] == pytest.approx([0.5, 1.15, 3.3, 3.4], abs=1e-4)
+    assert [frame.t_s for frame in read_frames(path, frames=4)] == pytest.approx(
+        [0.5, 1.15, 3.3, 3.4], abs=1e-4
+    )
 
 
 @pytest.mark.parametrize("name", ["long.mp4", "long.mkv", "long.ts", "long.avi"])
 @pytest.mark.parametrize("keyint", [20, 1000])
-def test_long_clips_are_even_whether_keyframes_are_near_or_far(name: str, keyint: int, media: Media):
+def test_long_clips_are_even_whether_keyframes_are_near_or_far(
+    name: str, keyint: int, media: Media
+):
     options = {"g": str(keyint), "preset": "ultrafast", "bf": "2", "sc_threshold": "0"}
-    path = media.clip(name, seconds=300, fps=1, faces=(), moving=False, size=(32, 32), options=options)
+    path = media.clip(
+        name, seconds=300, fps=1, faces=(), moving=False, size=(32, 32), options=options
+    )
     truth = decoded(path)
     frames = list(read_frames(path, frames=9))
     assert_even(frames, 9, 300)
@@ -132,11 +142,17 @@ def test_turned_and_mirrored_clips_come_upright(rotation_deg: int, mirrored: boo
         (Fraction(9000, 1), (220, 240)),
     ],
 )
-def test_pixels_become_square(aspect: Fraction, size: tuple[int, int], rotation_deg: int, media: Media):
+def test_pixels_become_square(
+    aspect: Fraction, size: tuple[int, int], rotation_deg: int, media: Media
+):
     stored = (220, 240) if aspect > Fraction(9, 10) else (320, 128)
-    picture = np.rot90(cv2.resize(scene(size=(320, 240)), stored, interpolation=cv2.INTER_AREA), rotation_deg // 90)
+    picture = np.rot90(
+        cv2.resize(scene(size=(320, 240)), stored, interpolation=cv2.INTER_AREA), rotation_deg // 90
+    )
     turned = 1 / aspect if rotation_deg else aspect
-    path = write_video(media.path("wide.mp4"), [picture] * 3, rotation_deg=rotation_deg, pixel_aspect=turned)
+    path = write_video(
+        media.path("wide.mp4"), [picture] * 3, rotation_deg=rotation_deg, pixel_aspect=turned
+    )
     info = probe(path)
     assert (info.width, info.height) == size
     (frame,) = read_frames(path, frames=1)
@@ -166,7 +182,8 @@ LIES = {
     "short.mkv": (lambda m, n: declare(m.clip(n, seconds=4.6), 0.5), 16, 4.5, "it goes on to 4.6 s where 0.5 s"),
     "short.mp4": (lambda m, n: declare(m.clip(n, seconds=4.6), 0.5), 16, 4.5, "it goes on to 4.6 s where 0.5 s"),
 }  # fmt: skip
-"""Name -> what makes it, frames of 16 that there must be at least, the last one's time, the warning."""
+"""Name -> what makes it, frames of 16 that there must be at least, the last one's time, the
+warning."""
 
 
 @pytest.mark.parametrize("name", LIES)
@@ -189,10 +206,16 @@ def test_no_length_and_no_number_talks_anybody_into_looking_without_end(asked: i
 
 
 def test_a_last_frame_that_claims_to_be_far_away_is_told_of(media: Media):
-    path, warnings = media.clip("far.mkv", times=[*np.arange(10) / 10, 1e9], size=(64, 48), options={"bf": "0"}), []
+    path, warnings = (
+        media.clip("far.mkv", times=[*np.arange(10) / 10, 1e9], size=(64, 48), options={"bf": "0"}),
+        [],
+    )
     frames = list(read_frames(path, frames=5 * 10**9, warn=warnings.append))
     assert 2 <= len(frames) <= 11 and frames[-1].t_s == pytest.approx(1e9)
-    said = "it is looked at 100000 times, every 10000 s, which is the most, instead of the 5000000000 asked for"
+    said = (
+        "it is looked at 100000 times, every 10000 s, which is the most, instead of the 5000000000"
+        " asked for"
+    )
     assert said in warnings
 
 
@@ -202,7 +225,9 @@ def test_a_true_length_is_checked_at_the_end_of_the_file_alone(
 ):
     path, read = media.clip(name, seconds=60, fps=5, size=(64, 48), options={"g": "10"}), []
     times_s = Decoder._times_s
-    monkeypatch.setattr(Decoder, "_times_s", lambda self: (read.append(t_s) or t_s for t_s in times_s(self)))
+    monkeypatch.setattr(
+        Decoder, "_times_s", lambda self: (read.append(t_s) or t_s for t_s in times_s(self))
+    )
     assert len(list(read_frames(path, frames=4))) == 4
     assert len(read) <= most and all(t_s > 45 for t_s in read)
     assert bool(read) == bool(most), "an MP4 has an index"
@@ -282,14 +307,18 @@ def test_bad_files_are_refused_in_words(name: str, media: Media, capfd: pytest.C
 
 
 @pytest.mark.parametrize(("make", "error"), [(Media.clip, VideoError), (Media.still, ImageError)])
-def test_huge_pictures_are_refused(make: Callable[[Media], Path], error: type[DeepKDError], media: Media):
+def test_huge_pictures_are_refused(
+    make: Callable[[Media], Path], error: type[DeepKDError], media: Media
+):
     path = make(media)
     with pytest.raises(error, match=r"320x240 px .*limit of 76799 px"):
         list(read_frames(path, frames=1, max_pixels=320 * 240 - 1))
     assert len(list(read_frames(path, frames=1, max_pixels=320 * 240))) == 1
 
 
-@pytest.mark.parametrize("name", [b"caf\xe9.mp4", b"pipe:0", b"a%03d.mp4", b"new\nline.mp4", b"caf\xe9.jpg"])
+@pytest.mark.parametrize(
+    "name", [b"caf\xe9.mp4", b"pipe:0", b"a%03d.mp4", b"new\nline.mp4", b"caf\xe9.jpg"]
+)
 def test_any_name_will_do(name: bytes, media: Media):
     made = media.still() if name.endswith(b"jpg") else media.clip()
     path = made.rename(made.parent / os.fsdecode(name))
@@ -311,7 +340,9 @@ def test_stills_by_content_not_by_name(suffix: str, media: Media):
 @pytest.mark.parametrize("lossless", [True, False])
 def test_the_size_of_a_webp_is_known_before_it_is_decoded(lossless: bool, media: Media):
     path = media.path("a.webp")
-    cv2.imwrite(str(path), scene(size=(333, 77)), [cv2.IMWRITE_WEBP_QUALITY, 101 if lossless else 50])
+    cv2.imwrite(
+        str(path), scene(size=(333, 77)), [cv2.IMWRITE_WEBP_QUALITY, 101 if lossless else 50]
+    )
     with pytest.raises(ImageError, match="333x77 px"):
         probe(path, max_pixels=1000)
 

@@ -36,19 +36,26 @@ def test_the_frames_are_those_of_the_file(make, media: Media):
         frames = list(video)
         assert video.info == probe(path)
     expected = list(read_frames(path, frames=6))
-    assert [(frame.t_s, frame.index) for frame in frames] == [(frame.t_s, frame.index) for frame in expected]
+    assert [(frame.t_s, frame.index) for frame in frames] == [
+        (frame.t_s, frame.index) for frame in expected
+    ]
     for frame, other in zip(frames, expected, strict=True):
         np.testing.assert_array_equal(frame.image, other.image)
     assert threads() == []
 
 
 def test_the_length_decides_how_many(media: Media):
-    with ReadAhead(media.clip(seconds=2), evenly(lambda duration_s: round(3 * duration_s))) as video:
+    with ReadAhead(
+        media.clip(seconds=2), evenly(lambda duration_s: round(3 * duration_s))
+    ) as video:
         assert len(list(video)) == 6
 
 
 def test_what_is_wrong_is_raised_where_the_frames_are_taken(media: Media):
-    with ReadAhead(media.junk(), evenly(lambda duration_s: 6)) as video, pytest.raises(VideoError, match="damaged"):
+    with (
+        ReadAhead(media.junk(), evenly(lambda duration_s: 6)) as video,
+        pytest.raises(VideoError, match="damaged"),
+    ):
         list(video)
     with (
         ReadAhead(media.audio(), evenly(lambda duration_s: 6)) as video,
@@ -94,7 +101,9 @@ def test_leaving_early_ends_the_thread_and_closes_the_file(media: Media):
     assert threads() == [] and open_files(path) == 0
 
 
-def test_a_decoder_far_from_its_next_sample_stops_too(media: Media, monkeypatch: pytest.MonkeyPatch):
+def test_a_decoder_far_from_its_next_sample_stops_too(
+    media: Media, monkeypatch: pytest.MonkeyPatch
+):
     def endless(self, target_s):
         while True:
             for _ in self._packets():
@@ -110,20 +119,25 @@ def test_a_decoder_far_from_its_next_sample_stops_too(media: Media, monkeypatch:
 def test_no_thread_decodes_on_as_python_ends(media: Media):
     clip = media.clip("clip.mp4", seconds=4)
     code = (
-        "import atexit, sys, threading; from pathlib import Path\n"
-        "atexit.register(lambda: print([t.name for t in threading.enumerate() if t.daemon]))\n"
-        "from deepkd.video.frames import evenly; from deepkd.video.readahead import ReadAhead\n"
-        "video = ReadAhead(Path(sys.argv[1]), evenly(lambda length: 40)); video.info; print(video._thread.is_alive())"
+        "import atexit, sys, threading; from pathlib import Path\natexit.register(lambda:"
+        " print([t.name for t in threading.enumerate() if t.daemon]))\nfrom deepkd.video.frames"
+        " import evenly; from deepkd.video.readahead import ReadAhead\nvideo ="
+        " ReadAhead(Path(sys.argv[1]), evenly(lambda length: 40)); video.info;"
+        " print(video._thread.is_alive())"
     )
     root = Path(__file__).parents[2]
-    done = subprocess.run([sys.executable, "-c", code, str(clip)], cwd=root, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(clip)], cwd=root, capture_output=True, text=True
+    )
     assert (done.returncode, done.stdout) == (0, "True\n[]\n"), done.stderr
 
 
 def test_a_decoder_that_hangs_is_left_alone(media: Media, monkeypatch: pytest.MonkeyPatch):
     release = threading.Event()
     monkeypatch.setattr(readahead, "PATIENCE_S", 0.05)
-    monkeypatch.setattr("deepkd.video.frames._Moving.frames", lambda self, warn=None: iter(release.wait, True))
+    monkeypatch.setattr(
+        "deepkd.video.frames._Moving.frames", lambda self, warn=None: iter(release.wait, True)
+    )
     with ReadAhead(media.clip(), evenly(lambda duration_s: 4)) as video:
         assert video.info.codec == "h264"
     assert len(threads()) == 1
@@ -145,8 +159,12 @@ def test_a_decoder_that_hangs_is_left_alone(media: Media, monkeypatch: pytest.Mo
     ],
 )
 @pytest.mark.parametrize("count", [1, 3, 8, 30])
-def test_the_index_tells_what_decoding_would(options: dict, count: int, media: Media, monkeypatch: pytest.MonkeyPatch):
+def test_the_index_tells_what_decoding_would(
+    options: dict, count: int, media: Media, monkeypatch: pytest.MonkeyPatch
+):
     path = media.clip(seconds=6, size=(64, 48), **options)
     with_index = [(frame.t_s, frame.image.tobytes()) for frame in read_frames(path, frames=count)]
     monkeypatch.setattr(Decoder, "begin", lambda self, target_s, within_s: None)
-    assert with_index == [(frame.t_s, frame.image.tobytes()) for frame in read_frames(path, frames=count)]
+    assert with_index == [
+        (frame.t_s, frame.image.tobytes()) for frame in read_frames(path, frames=count)
+    ]

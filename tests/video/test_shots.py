@@ -22,10 +22,21 @@ def place(number: int, *, bright: float = 1.0, shift: int = 0) -> Image:
 
 def test_shots_are_numbered_and_known_again() -> None:
     shots = Shots()
-    assert [shots.number(place(number)) for number in (7, 7, 8, 8, 7, 9, 8, 7)] == [0, 0, 1, 1, 0, 2, 1, 0]
+    assert [shots.number(place(number)) for number in (7, 7, 8, 8, 7, 9, 8, 7)] == [
+        0,
+        0,
+        1,
+        1,
+        0,
+        2,
+        1,
+        0,
+    ]
 
 
-@pytest.mark.parametrize("change", [{"bright": 0.8}, {"shift": 10}, {"shift": 160}, {"bright": 0.9, "shift": 20}])
+@pytest.mark.parametrize(
+    "change", [{"bright": 0.8}, {"shift": 10}, {"shift": 160}, {"bright": 0.9, "shift": 20}]
+)
 def test_light_and_camera_may_change_within_a_shot(change: dict[str, float]) -> None:
     assert Look.of(place(7)).likeness(Look.of(place(7, **change))) >= ALIKE
 
@@ -34,7 +45,10 @@ def test_a_shot_may_become_another_picture_step_by_step() -> None:
     one, other = place(1).astype(float), place(2).astype(float)
     assert Look.of(place(1)).likeness(Look.of(place(2))) < ALIKE
     shots = Shots()
-    assert {shots.number((one + (other - one) * share).astype(np.uint8)) for share in np.linspace(0, 1, 12)} == {0}
+    assert {
+        shots.number((one + (other - one) * share).astype(np.uint8))
+        for share in np.linspace(0, 1, 12)
+    } == {0}
 
 
 @pytest.mark.parametrize("grey", [0, 128])

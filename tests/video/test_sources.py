@@ -32,7 +32,8 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def found(*names: str, stdin: bytes = b"") -> list[str]:
     return [
-        f"{s.path}: {s.problem}" if s.problem else str(s.path) for s in find_sources(names, stdin=io.BytesIO(stdin))
+        f"{s.path}: {s.problem}" if s.problem else str(s.path)
+        for s in find_sources(names, stdin=io.BytesIO(stdin))
     ]
 
 
@@ -119,7 +120,9 @@ def test_urls_are_kept_as_given_on_their_way_through_processes():
     assert again == source and str(again.path) == str(source.path) == "https://example.org//a.mp4"
 
 
-@pytest.mark.parametrize("url", ["http://a/b.mp4", "HTTPS://a/b.mp4", "rtsp://a", "s3://a/b", "file:///a/b.mp4"])
+@pytest.mark.parametrize(
+    "url", ["http://a/b.mp4", "HTTPS://a/b.mp4", "rtsp://a", "s3://a/b", "file:///a/b.mp4"]
+)
 def test_urls_are_refused_at_once(url: str, tree: Path):
     with pytest.raises(UsageError, match="is a URL"):
         find_sources(["b.mp4", url])
@@ -177,5 +180,8 @@ def test_deep_folders(tmp_path: Path):
 
 
 def test_suffixes_are_lower_case_and_kept_apart():
-    assert all(suffix == suffix.lower() and suffix.startswith(".") for suffix in VIDEO_SUFFIXES | IMAGE_SUFFIXES)
+    assert all(
+        suffix == suffix.lower() and suffix.startswith(".")
+        for suffix in VIDEO_SUFFIXES | IMAGE_SUFFIXES
+    )
     assert not VIDEO_SUFFIXES & IMAGE_SUFFIXES

@@ -18,7 +18,9 @@ BEFORE_A_MARKER = {
     "one fill byte": b"\xff",
     "fill bytes": 99 * b"\xff",
     "TEM, which has no length": b"\xff\x01",
-    "RST0 to RST7, which have none": b"".join(b"\xff" + bytes([marker]) for marker in range(0xD0, 0xD8)),
+    "RST0 to RST7, which have none": b"".join(
+        b"\xff" + bytes([marker]) for marker in range(0xD0, 0xD8)
+    ),
     "rubbish": b"\0rubbish\xff\0",
     "an empty comment": b"\xff\xfe\0\x02",
 }
@@ -36,9 +38,16 @@ MPF = b"\xff\xe2\x00\x08MPF\0\0\0"
 def test_pictures_one_after_another_are_a_film_unless_the_first_lists_them(
     index: bytes, behind: str, refused: bool, progressive: bool, media: Media
 ):
-    picture = cv2.imencode(".jpg", scene()[..., ::-1], [cv2.IMWRITE_JPEG_PROGRESSIVE, int(progressive)])[1].tobytes()
+    picture = cv2.imencode(
+        ".jpg", scene()[..., ::-1], [cv2.IMWRITE_JPEG_PROGRESSIVE, int(progressive)]
+    )[1].tobytes()
     path = media.path("cam.jpg")
-    path.write_bytes(picture[:2] + index + picture[2:] + {"picture": picture, "trailer": b"ftypmp42", "": b""}[behind])
+    path.write_bytes(
+        picture[:2]
+        + index
+        + picture[2:]
+        + {"picture": picture, "trailer": b"ftypmp42", "": b""}[behind]
+    )
     if refused:
         with pytest.raises(ImageError, match="is an animation"):
             read_still(path, max_pixels=MAX_PIXELS)
@@ -60,7 +69,9 @@ def test_the_size_of_a_jpeg_is_known_before_it_is_decoded(name: str, where: byte
 def test_a_picture_of_the_oldest_bmp_is_read(media: Media):
     path = media.path("old.bmp")
     header = struct.pack("<IHHHH", 12, 8, 4, 1, 24)
-    path.write_bytes(struct.pack("<2sIHHI", b"BM", 14 + 12 + 96, 0, 0, 26) + header + bytes(range(96)))
+    path.write_bytes(
+        struct.pack("<2sIHHI", b"BM", 14 + 12 + 96, 0, 0, 26) + header + bytes(range(96))
+    )
     assert read_still(path, max_pixels=32).shape == (4, 8, 3)
 
 
@@ -75,7 +86,9 @@ NO_SIZE = {
 
 
 @pytest.mark.parametrize("name", NO_SIZE)
-def test_what_has_no_size_is_never_decoded(name: str, media: Media, monkeypatch: pytest.MonkeyPatch):
+def test_what_has_no_size_is_never_decoded(
+    name: str, media: Media, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(stills, "_decoded", lambda data: pytest.fail("it was decoded"))
     path = media.path("a.jpg")
     path.write_bytes(NO_SIZE[name])
@@ -102,4 +115,6 @@ def test_a_gif_made_of_an_animation_is_seen_as_a_whole(suffix: str, media: Media
     path = media.path("a.gif")
     with Image.open(animated(media.path(f"a.{suffix}"))) as picture:
         picture.save(path, save_all=True)
-    assert [frame.t_s for frame in read_frames(path, frames=4)] == pytest.approx([0.1, 0.3, 0.5, 0.7], abs=0.11)
+    assert [frame.t_s for frame in read_frames(path, frames=4)] == pytest.approx(
+        [0.1, 0.3, 0.5, 0.7], abs=0.11
+    )

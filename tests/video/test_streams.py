@@ -20,10 +20,15 @@ def solid(color: tuple[int, int, int], size: tuple[int, int] = SIZE) -> np.ndarr
 
 
 def colors(path: Path, frames: int) -> list[str]:
-    return ["red" if frame.image[..., 0].mean() > 100 else "blue" for frame in read_frames(path, frames=frames)]
+    return [
+        "red" if frame.image[..., 0].mean() > 100 else "blue"
+        for frame in read_frames(path, frames=frames)
+    ]
 
 
-def write_two(path: Path, *, filled: tuple[bool, bool] = (True, True), sizes=(SIZE, SIZE), default: int = 0) -> Path:
+def write_two(
+    path: Path, *, filled: tuple[bool, bool] = (True, True), sizes=(SIZE, SIZE), default: int = 0
+) -> Path:
     """Two streams, a red and a blue one, either of which may stay without a packet."""
     with av.open(str(path), "w") as container:
         streams = []
@@ -45,7 +50,9 @@ def write_two(path: Path, *, filled: tuple[bool, bool] = (True, True), sizes=(SI
 
 @pytest.mark.parametrize("name", ["two.mp4", "two.mkv"])
 @pytest.mark.parametrize(("default", "shown"), [(0, "red"), (1, "blue")])
-def test_the_stream_that_players_show_is_read(name: str, default: int, shown: str, tmp_path: Path) -> None:
+def test_the_stream_that_players_show_is_read(
+    name: str, default: int, shown: str, tmp_path: Path
+) -> None:
     path = write_two(tmp_path / name, default=default)
     assert colors(path, 4) == [shown] * 4
     assert probe(path).warnings == ("1 more video stream is not judged",)
@@ -76,8 +83,12 @@ def joined(media: Media, name: str, codec: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("name", "codec"), [("joined.ts", "libx264"), ("joined.mpg", "mpeg2video")])
-def test_recordings_joined_into_one_file_are_read_to_the_end(name: str, codec: str, media: Media) -> None:
+@pytest.mark.parametrize(
+    ("name", "codec"), [("joined.ts", "libx264"), ("joined.mpg", "mpeg2video")]
+)
+def test_recordings_joined_into_one_file_are_read_to_the_end(
+    name: str, codec: str, media: Media
+) -> None:
     path = joined(media, name, codec)
     assert probe(path).duration_s == pytest.approx(4, abs=0.1)
     assert colors(path, 8) == ["red"] * 4 + ["blue"] * 4

@@ -23,7 +23,10 @@ CODECS = {
     "wmv2": ".asf .wmv", "wrapped_avframe": ".y4m", "jpeg2000": ".mj2",
 }  # fmt: skip
 """Codec -> endings of what takes it, and not H.264."""
-QUIET = {"libx265": {"x265-params": "log-level=none"}, "libsvtav1": {"preset": "12", "svtav1-params": "lp=1"}}
+QUIET = {
+    "libx265": {"x265-params": "log-level=none"},
+    "libsvtav1": {"preset": "12", "svtav1-params": "lp=1"},
+}
 SOUNDS = "aac ac3 flac isma m2a m4a m4b mka mks mp2 mp3 mpa ogg"
 OTHERS = "avif heic heif psp ism h26l"
 """Pictures, Paint Shop's too, a list of streams, and what nobody writes."""
@@ -31,10 +34,16 @@ OTHERS = "avif heic heif psp ism h26l"
 
 def write(path: Path) -> Path:
     """One second in the format that the ending stands for."""
-    codec = next((name for name, endings in CODECS.items() if path.suffix in endings.split()), "libx264")
+    codec = next(
+        (name for name, endings in CODECS.items() if path.suffix in endings.split()), "libx264"
+    )
     with av.open(str(path), "w", format=FORMATS.get(path.suffix)) as container:
         stream = container.add_stream(codec, rate=25, options=QUIET.get(codec, {}))
-        stream.width, stream.height, stream.pix_fmt = 176, 144, "rgb8" if codec == "gif" else "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = (
+            176,
+            144,
+            "rgb8" if codec == "gif" else "yuv420p",
+        )
         stream.codec_context.thread_count = 1
         for index in range(25):
             picture = np.roll(scene(size=(176, 144)), index, axis=1)
@@ -47,7 +56,9 @@ def write(path: Path) -> Path:
 def test_videos_are_read(suffix: str, media: Media, capfd: pytest.CaptureFixture):
     path = write(media.path(f"a{suffix}"))
     assert probe(path).duration_s == pytest.approx(1, abs=0.1)
-    assert [frame.t_s for frame in read_frames(path, frames=4)] == pytest.approx([0.1, 0.4, 0.6, 0.9], abs=0.15)
+    assert [frame.t_s for frame in read_frames(path, frames=4)] == pytest.approx(
+        [0.1, 0.4, 0.6, 0.9], abs=0.15
+    )
 
 
 @pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))
@@ -57,5 +68,9 @@ def test_images_are_read(suffix: str, media: Media):
 
 
 def test_every_ending_of_a_container_is_known():
-    endings = set[str]().union(*(ContainerFormat(name, "r").extensions for name in CONTAINERS.split(",")))
-    assert {f".{ending}" for ending in endings.difference(SOUNDS.split(), OTHERS.split())} <= VIDEO_SUFFIXES
+    endings = set[str]().union(
+        *(ContainerFormat(name, "r").extensions for name in CONTAINERS.split(","))
+    )
+    assert {
+        f".{ending}" for ending in endings.difference(SOUNDS.split(), OTHERS.split())
+    } <= VIDEO_SUFFIXES

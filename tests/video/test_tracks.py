@@ -27,12 +27,18 @@ CASES = {
     "one who sits still": ([[0], [10], [-10]], [[0], [0], [0]]),
     "one who walks": ([[0], [100], [210], [330]], [[0], [0], [0], [0]]),
     "one who sways": ([[0], [90], [0], [90], [0]], [[0], [0], [0], [0], [0]]),
-    "two apart, found in any order": ([[0, 300], [300, 10], [5, 290], [290, 0]], [[0, 1], [1, 0], [0, 1], [1, 0]]),
+    "two apart, found in any order": (
+        [[0, 300], [300, 10], [5, 290], [290, 0]],
+        [[0, 1], [1, 0], [0, 1], [1, 0]],
+    ),
     "two who pass each other": (
         [[0, 300], [100, 200], [200, 100], [300, 0], [400, -100]],
         [[0, 1], [0, 1], [0, 1], [0, 1], [0, 1]],
     ),
-    "two close together while the camera turns": ([[0, 110], [70, 180], [140, 250]], [[0, 1], [0, 1], [0, 1]]),
+    "two close together while the camera turns": (
+        [[0, 110], [70, 180], [140, 250]],
+        [[0, 1], [0, 1], [0, 1]],
+    ),
     "one missed three times": ([[0], [], [], [], [0]], [[0], [], [], [], [0]]),
     "one missed four times": ([[0], [], [], [], [], [0]], [[0], [], [], [], [], [1]]),
     "one of two missed": ([[0, 300], [300], [300, 0]], [[0, 1], [1], [1, 0]]),
@@ -46,7 +52,9 @@ CASES = {
 def test_numbers(name: str):
     centers, expected = CASES[name]
     tracker = Tracker()
-    found = [tracker.update(i * STEP, [face(x) for x in row], SCENE) for i, row in enumerate(centers)]
+    found = [
+        tracker.update(i * STEP, [face(x) for x in row], SCENE) for i, row in enumerate(centers)
+    ]
     assert found == expected
 
 
@@ -79,22 +87,37 @@ def test_two_at_their_places_never_change_numbers():
     rng = random.Random(0)
     tracker = Tracker()
     for i in range(200):
-        people = [(0, face(rng.gauss(0, 25), rng.gauss(0, 25))), (1, face(rng.gauss(250, 25), rng.gauss(0, 25)))]
+        people = [
+            (0, face(rng.gauss(0, 25), rng.gauss(0, 25))),
+            (1, face(rng.gauss(250, 25), rng.gauss(0, 25))),
+        ]
         rng.shuffle(people)
         people = people if i == 0 else [person for person in people if rng.random() > 0.1]
         if i == 0:
             people.sort(key=lambda person: person[0])
-        assert tracker.update(i * STEP, [one for _, one in people], SCENE) == [number for number, _ in people]
+        assert tracker.update(i * STEP, [one for _, one in people], SCENE) == [
+            number for number, _ in people
+        ]
 
 
 def test_a_crowd_keeps_its_numbers_and_another_one_has_others(monkeypatch: pytest.MonkeyPatch):
     sizes = []
-    monkeypatch.setattr(tracks, "cheapest_columns", lambda costs: sizes.append(len(costs)) or cheapest_columns(costs))
+    monkeypatch.setattr(
+        tracks,
+        "cheapest_columns",
+        lambda costs: sizes.append(len(costs)) or cheapest_columns(costs),
+    )
     tracker, crowd = Tracker(), [(120.0 * (i % 12), 120.0 * (i // 12)) for i in range(144)]
     assert tracker.update(0.0, [face(x, y) for x, y in crowd], SCENE) == [*range(144)]
     assert tracker.update(STEP, [face(x + 20, y) for x, y in crowd], SCENE) == [*range(144)]
-    assert tracker.update(2 * STEP, [face(x + 9999, y) for x, y in crowd], SCENE) == [*range(144, 288)]
-    assert sizes == [0, 144, 0], "what no track can take is not matched, which would take far longer"
+    assert tracker.update(2 * STEP, [face(x + 9999, y) for x, y in crowd], SCENE) == [
+        *range(144, 288)
+    ]
+    assert sizes == [
+        0,
+        144,
+        0,
+    ], "what no track can take is not matched, which would take far longer"
 
 
 def test_cheapest_columns_against_all_permutations():

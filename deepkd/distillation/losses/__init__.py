@@ -1,8 +1,9 @@
 """LOSSES: every distillation loss by its name.
 
-Logit losses are called as `loss(student_logits, teacher_logits)`, feature losses as `loss(student_map, teacher_map)`;
-`bce` takes labels in the teacher's place, `subclass_kd` a logit per subclass. All take `weight`, (N,), which is 0 for
-samples to be left out, compute in float32 and return a scalar.
+Logit losses are called as `loss(student_logits, teacher_logits)`, feature losses as
+`loss(student_map, teacher_map)`; `bce` takes labels in the teacher's place, `subclass_kd` a logit
+per subclass. All take `weight`, (N,), which is 0 for samples to be left out, compute in float32 and
+return a scalar.
 """
 
 from collections.abc import Callable

@@ -21,8 +21,8 @@ class AngularMargin:
     Positive map `q = sum_c F^2 / ||.||_2` over H x W, negative map `1 - q`;
     `P = s cos(m acos q)`, `N = s (1 - q)`, `A = P - log(e^P + e^N) = -softplus(N - P)`;
     `L = 1/3 sum over x in {A, P, N} of MSE(x_s / ||x_s||, x_t / ||x_t||)`.
-    With `local` > 0, `(1 - local) L(whole) + local * mean of L over the four quadrants` of the normalised map.
-    Its size falls with H x W, so give it a weight per tap.
+    With `local` > 0, `(1 - local) L(whole) + local * mean of L over the four quadrants` of the
+    normalised map. Its size falls with H x W, so give it a weight per tap.
     """
 
     margin: float = 1.35
@@ -38,7 +38,8 @@ class AngularMargin:
         """
         if not 1 <= self.margin <= 2 or not 0 <= self.local <= 1:
             raise ConfigError(
-                f"amd margin={self.margin}, local={self.local}: takes a margin of 1 to 2, a share of 0 to 1"
+                f"amd margin={self.margin}, local={self.local}: takes a margin of 1 to 2, a share"
+                " of 0 to 1"
             )
 
     def __call__(self, student: Tensor, teacher: Tensor, *, weight: Tensor | None = None) -> Tensor:
@@ -49,17 +50,23 @@ class AngularMargin:
         """
         size = (min(student.shape[2], teacher.shape[2]), min(student.shape[3], teacher.shape[3]))
         if math.prod(size) < 2 or (self.local and min(size) < 2):
-            raise ConfigError(f"amd on a {size[0]} x {size[1]} map says nothing; tap an earlier, larger map")
+            raise ConfigError(
+                f"amd on a {size[0]} x {size[1]} map says nothing; tap an earlier, larger map"
+            )
         q_s, q_t = (self._positive(f, size) for f in (student, teacher))
         loss = (1 - self.local) * self._distance(q_s, q_t)
         if self.local:
             quarters = zip(_quadrants(q_s), _quadrants(q_t), strict=True)
-            loss = loss + self.local * torch.stack([self._distance(s, t) for s, t in quarters]).mean(0)
+            loss = loss + self.local * torch.stack(
+                [self._distance(s, t) for s, t in quarters]
+            ).mean(0)
         return weighted_mean(loss, weight)
 
     def _positive(self, features: Tensor, size: tuple[int, int]) -> Tensor:
         """The normalised attention map, (N, H, W)."""
-        energy = F.adaptive_avg_pool2d(features.float().square().sum(1, keepdim=True), size).squeeze(1)
+        energy = F.adaptive_avg_pool2d(
+            features.float().square().sum(1, keepdim=True), size
+        ).squeeze(1)
         return energy / energy.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None]
 
     def _distance(self, q_s: Tensor, q_t: Tensor) -> Tensor:
@@ -77,4 +84,9 @@ class AngularMargin:
 def _quadrants(q: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Four quarters of (N, H, W); of an odd side the middle line belongs to none."""
     height, width = q.shape[1] // 2, q.shape[2] // 2
-    return q[:, :height, :width], q[:, :height, -width:], q[:, -height:, :width], q[:, -height:, -width:]
+    return (
+        q[:, :height, :width],
+        q[:, :height, -width:],
+        q[:, -height:, :width],
+        q[:, -height:, -width:],
+    )

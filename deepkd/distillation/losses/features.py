@@ -12,15 +12,18 @@ from deepkd.distillation.losses.reduce import weighted_mean
 class AttentionTransfer:
     """Distance of normalised activation maps (Zagoruyko & Komodakis 2017, arXiv:1612.03928, eq. 2).
 
-    `Q = vec(mean_c F^2)`, `q = Q / ||Q||_2`, loss = mean of `(q_s - q_t)^2`. The larger map's squares are pooled to the
-    smaller one's size.
+    `Q = vec(mean_c F^2)`, `q = Q / ||Q||_2`, loss = mean of `(q_s - q_t)^2`. The larger map's
+    squares are pooled to the smaller one's size.
     """
 
     def __call__(self, student: Tensor, teacher: Tensor, *, weight: Tensor | None = None) -> Tensor:
         """Maps (N, C, H, W) of each, any C, H, W -> scalar."""
         size = (min(student.shape[2], teacher.shape[2]), min(student.shape[3], teacher.shape[3]))
         q_s, q_t = (
-            F.normalize(F.adaptive_avg_pool2d(f.float().square().mean(1, keepdim=True), size).flatten(1), dim=1)
+            F.normalize(
+                F.adaptive_avg_pool2d(f.float().square().mean(1, keepdim=True), size).flatten(1),
+                dim=1,
+            )
             for f in (student, teacher)
         )
         return weighted_mean((q_s - q_t).square().mean(1), weight)
@@ -30,9 +33,10 @@ class AttentionTransfer:
 class Hint:
     """Distance of features after an adapter (FitNets, Romero et al. 2015, arXiv:1412.6550, eq. 3).
 
-    Both maps are brought to zero mean and unit variance per channel over the batch, as the student's scale is not
-    the point (Heo et al. 2019, arXiv:1904.01866); loss = mean of their squared difference. Samples of weight 0 are in
-    no mean; a single value per channel has no variance, and no loss.
+    Both maps are brought to zero mean and unit variance per channel over the batch, as the
+    student's scale is not the point (Heo et al. 2019, arXiv:1904.01866); loss = mean of their
+    squared difference. Samples of weight 0 are in no mean; a single value per channel has no
+    variance, and no loss.
     """
 
     def __call__(self, student: Tensor, teacher: Tensor, *, weight: Tensor | None = None) -> Tensor:

@@ -12,9 +12,10 @@ from deepkd.errors import ConfigError
 class SubclassKD:
     """Soft targets over subclasses, `T^2 KL(p_teacher || p_student)` (Mueller et al. 2020, arXiv:2002.03936, sec. 2).
 
-    `p = softmax(z / T)` over the subclass axis: REAL and one for each forgery method. Two classes give a student one
-    bit per crop at most; which forgery the teacher takes it for says more. The paper's teacher invents its subclasses;
-    here they are the methods that the data names, so the auxiliary loss that keeps invented ones apart is not needed.
+    `p = softmax(z / T)` over the subclass axis: REAL and one for each forgery method. Two classes
+    give a student one bit per crop at most; which forgery the teacher takes it for says more. The
+    paper's teacher invents its subclasses; here they are the methods that the data names, so the
+    auxiliary loss that keeps invented ones apart is not needed.
     """
 
     temperature: float = 3.0
