@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from deepkd.cli.options import takes_settings
-from deepkd.cli.train import Data, Resume, Run
+from deepkd.cli.train import Data, Resume, Run, list_crops, list_tables
 from deepkd.config import load_config
 from deepkd.settings.training import DistillConfig
 from deepkd.shipped import recipe_file
@@ -15,7 +15,7 @@ from deepkd.shipped import recipe_file
 @takes_settings(DistillConfig)
 def distill(
     *,
-    data: Data,
+    data: Data = None,
     teacher: Annotated[
         list[Path],
         typer.Option(
@@ -43,7 +43,10 @@ def distill(
     --alone the student is then trained on the same labels and schedule without the teacher (in
     OUT/alone), to show what the teacher brings.
     """
-    config = load_config(DistillConfig, recipe and recipe_file(recipe), **settings)
+    config = load_config(
+        DistillConfig, recipe and recipe_file(recipe), data=list_tables(data), **settings
+    )
+    crops = list_crops(config)
     from deepkd.cli.training import following, warn
     from deepkd.compression.export import export_onnx
     from deepkd.distillation.comparison import compare
@@ -61,7 +64,7 @@ def distill(
     teachers = [load_checkpoint(path) for path in teacher]
     with following(out, "distill") as report:
         student = distill_model(
-            teachers, data, out, config, resume=resume, report=report, warn=warn
+            teachers, crops, out, config, resume=resume, report=report, warn=warn
         )
     if leads():
         export_onnx(student, out / "model.onnx")
@@ -70,7 +73,7 @@ def distill(
     if config.alone:
         with following(out / "alone", "train alone") as report:
             contenders["student alone"] = train_alone(
-                data, out / "alone", config, resume=resume, report=report
+                crops, out / "alone", config, resume=resume, report=report
             )
     if leads():
-        show(compare(contenders, data, split="val", limit=config.val_limit, out=out))
+        show(compare(contenders, crops, split="val", limit=config.val_limit, out=out))

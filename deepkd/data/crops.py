@@ -3,7 +3,7 @@
 import hashlib
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -11,15 +11,9 @@ from typing import TypeVar
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
-from torch.utils.data import Dataset
 
 from deepkd.data.folders import is_image_folder, read_image_folder
-from deepkd.data.forgery import self_blend
 from deepkd.data.kinship import Kin, family_of
-from deepkd.data.landmarks import LandmarkFinder
-from deepkd.data.transforms import Augment, seeded
 from deepkd.errors import DataError
 from deepkd.images import Image
 from deepkd.video.crops import INDEX_NAME, CropRow, line_of, read_index
@@ -64,6 +58,9 @@ class CropSet:
 
     root: Path
     rows: list[CropRow]
+    weights: dict[str, float] = field(default_factory=dict)
+    """How often each data set (column `dataset`) is drawn beside the others; one that is not named
+    weighs the square root of its number of crops."""
 
     @cached_property
     def shards(self) -> Shards:
@@ -105,7 +102,7 @@ class CropSet:
 
     def subset(self, indices: Sequence[int]) -> "CropSet":
         """The same images, only some rows."""
-        return CropSet(self.root, [self.rows[index] for index in indices])
+        return replace(self, rows=[self.rows[index] for index in indices])
 
     def index_sha256(self) -> str:
         """A hash of which files this set holds; it travels with what is trained on it."""
@@ -189,70 +186,3 @@ def whole_families(members: Iterable[Member], limit: int) -> Iterator[Member]:
 
 def _digest(name: str) -> bytes:
     return hashlib.sha256(name.encode("utf-8", "replace")).digest()
-
-
-NO_ROW = -1
-"""In place of the row of a picture that is in no crop set: a forgery made while training."""
-
-
-@dataclass(frozen=True)
-class SampleKey:
-    """One draw: rows that share a geometry (one, or a real and a forgery of it), and the seed of their view."""
-
-    rows: tuple[int, ...]
-    seed: int
-    blend: bool = False
-    """Whether the second crop is a forgery of the first with itself, in place of its row's
-    image."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Views and labels, (N, 3, view_px, view_px) uint8 and (N,) float32 (NaN: unlabelled), and their rows (N,).
-
-    A forgery that was made here has the row NO_ROW.
-    """
-
-    views: Tensor
-    labels: Tensor
-    rows: Tensor
-    clean: Tensor | None = None
-    """The views before photometric augmentation, where they are asked for."""
-
-
-class CropDataset(Dataset[Batch]):
-    """Augmented views of a crop set, drawn by `SampleKey`; the same key gives the same view in any process."""
-
-    def __init__(self, crops: CropSet, augment: Augment, *, with_clean: bool = False) -> None:
-        self.crops = crops
-        self.augment = augment
-        self.with_clean = with_clean
-        self.landmarks = LandmarkFinder()
-
-    def __getitem__(self, key: SampleKey) -> Batch:
-        pictures, rows = self._drawn(key)
-        with seeded(key.seed):
-            views, clean = self.augment.with_clean(pictures)
-        labels = torch.from_numpy(self.crops.labels[list(key.rows)])
-        return Batch(views, labels, torch.tensor(rows), clean if self.with_clean else None)
-
-    def _drawn(self, key: SampleKey) -> tuple[list[Image], list[int]]:
-        """Pictures and rows; the data set's own forgery, too, where no landmarks are found to make one."""
-        if key.blend:
-            real = self.crops.image(key.rows[0])
-            landmarks = self.landmarks.find(self.crops.rows[key.rows[0]], real)
-            if landmarks is not None:
-                return [real, self_blend(real, landmarks, np.random.default_rng(key.seed))], [
-                    key.rows[0],
-                    NO_ROW,
-                ]
-        return [self.crops.image(row) for row in key.rows], list(key.rows)
-
-
-def collate(samples: list[Batch]) -> Batch:
-    """Samples of one or more crops each, joined."""
-    views, labels, rows = (
-        torch.cat([getattr(s, name) for s in samples]) for name in ("views", "labels", "rows")
-    )
-    clean = [sample.clean for sample in samples if sample.clean is not None]
-    return Batch(views, labels, rows, torch.cat(clean) if clean else None)

@@ -68,9 +68,8 @@ def picture_set(
             f"{len(samples)} samples with {len(known)} labels; give a label for each of at least"
             " one sample"
         )
-    return PictureSet(
-        Path(), [_row(place, label, fake, method) for place, label in enumerate(known)], samples
-    )
+    rows = [_row(place, label, fake, method) for place, label in enumerate(known)]
+    return PictureSet(Path(), rows, samples=samples)
 
 
 def _row(

@@ -1,72 +1,101 @@
-"""SAMPLINGS: how an epoch's batches are drawn from a crop set; the same seed and epoch give the same batches."""
+"""SAMPLINGS: how an epoch's batches are drawn; the same seed and epoch give the same batches."""
 
 import math
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
-from deepkd.data.crops import CropSet, SampleKey
+from deepkd.data.crops import CropSet
 from deepkd.data.kinship import family_of
+from deepkd.data.pairs import Family, Pairing
+from deepkd.data.views import FACE_SWAP, NO_ROW, SELF_BLEND, SampleKey
 from deepkd.errors import DataError
-from deepkd.video.crops import CropRow
 
 Draw = list[tuple[int, ...]]
 """Samples in order; each is a tuple of row numbers that share a geometry."""
+A = TypeVar("A")
 
 
 def shuffled(crops: CropSet, rng: np.random.Generator) -> Draw:
-    """Every crop once."""
-    return [(int(row),) for row in rng.permutation(len(crops))]
+    """Every crop once; of several data sets as many crops in all, shared out by weight."""
+    return [(row,) for row in _share_out(_by_data_set(crops, range(len(crops))), crops, rng)]
 
 
 def balanced(crops: CropSet, rng: np.random.Generator) -> Draw:
-    """As many real as forged crops, alternating: each of the rarer label once, as many of the other."""
+    """As many real as forged crops, in turn: of the rarer label every crop, of the other as many."""
     real, fake = _rows_by_label(crops)
     count = min(len(real), len(fake))
-    halves = (rng.permutation(real)[:count], rng.permutation(fake)[:count])
-    return [(int(row),) for couple in zip(*halves, strict=True) for row in couple]
+    halves = [
+        _share_out(_by_data_set(crops, rows), crops, rng, count=count) for rows in (real, fake)
+    ]
+    return [(row,) for couple in zip(*halves, strict=True) for row in couple]
 
 
 def paired(crops: CropSet, rng: np.random.Generator) -> Draw:
-    """Each original that has a forgery once, with one of its forgeries, both of the same moment and moved alike.
+    """A real crop and a forgery of it for every original, both of the same moment.
 
-    A batch of such pairs leaves the forgery as the only thing that tells its labels apart.
+    A batch of such pairs leaves the forgery as the only thing that tells its labels apart. An
+    original without a forgery is drawn with NO_ROW: its partner is made while loading. A forgery
+    without its original is drawn with a real crop of a source that is like its own.
+
+    Raises:
+        DataError: no original has a forgery, and the index has no landmarks to make one by.
     """
-    real: dict[tuple[str, str], list[int]] = defaultdict(list)
-    fake: dict[tuple[str, str], list[int]] = defaultdict(list)
-    family = family_of(crops.rows)
-    for index, row in enumerate(crops.rows):
-        (real if row.label == "REAL" else fake if row.label == "FAKE" else {}).setdefault(
-            family(row), []
-        ).append(index)
-    both = sorted(real.keys() & fake.keys())
-    if not both:
-        raise DataError(
-            "paired sampling needs originals with a forgery each, and there are none; use"
-            " --sampling balanced"
-        )
-    return [
-        _pair(crops, real[both[i]], int(rng.choice(fake[both[i]])), rng)
-        for i in rng.permutation(len(both))
-    ]
+    pairing = Pairing(crops, rng)
+    families: dict[str, list[Family]] = defaultdict(list)
+    for family in pairing.families:
+        families[family.dataset].append(family)
+    return [pairing.draw(family) for family in _share_out(families, crops, rng)]
 
 
-def _pair(crops: CropSet, real: list[int], fake: int, rng: np.random.Generator) -> tuple[int, int]:
-    """A forgery with the real row of its track, or else of any, that is nearest to it in time; one of those alike."""
-    distances = [_distance(crops.rows[row], crops.rows[fake]) for row in real]
-    least = min(distances)
-    return (
-        int(rng.choice([row for row, its in zip(real, distances, strict=True) if its == least])),
-        fake,
-    )
+def _by_data_set(crops: CropSet, rows: Iterable[int]) -> dict[str, list[int]]:
+    groups: dict[str, list[int]] = defaultdict(list)
+    for row in rows:
+        groups[crops.rows[row].dataset].append(row)
+    return groups
 
 
-def _distance(one: CropRow, other: CropRow) -> tuple[bool, float]:
-    """Whether two crops are of different tracks, and the seconds between them; infinite where nobody knows."""
-    seconds = math.inf if one.t_s is None or other.t_s is None else abs(one.t_s - other.t_s)
-    return one.track != other.track, seconds
+def _share_out(
+    groups: Mapping[str, Sequence[A]],
+    crops: CropSet,
+    rng: np.random.Generator,
+    *,
+    count: int | None = None,
+) -> list[A]:
+    """`count` items (all of them unless given) of data sets by weight, in random order.
+
+    A data set that has fewer items than its share gives them again and again, each as often as the
+    others.
+    """
+    count = sum(map(len, groups.values())) if count is None else count
+    drawn: list[A] = []
+    for name, share in _shares(crops, list(groups), count).items():
+        items = groups[name]
+        rounds = math.ceil(share / len(items))
+        order = np.concatenate([rng.permutation(len(items)) for _ in range(max(1, rounds))])
+        drawn += [items[place] for place in order[:share]]
+    return drawn if len(groups) == 1 else [drawn[place] for place in rng.permutation(len(drawn))]
+
+
+def _shares(crops: CropSet, names: Sequence[str], count: int) -> dict[str, int]:
+    """How many of `count` draws each data set gets, by largest remainder."""
+    sizes = _sizes(crops)
+    weights = np.array([crops.weights.get(name, math.sqrt(sizes[name])) for name in names])
+    exact = count * weights / weights.sum()
+    shares = np.floor(exact).astype(int)
+    for place in np.argsort(shares - exact, kind="stable")[: count - shares.sum()]:
+        shares[place] += 1
+    return dict(zip(names, shares.tolist(), strict=True))
+
+
+def _sizes(crops: CropSet) -> dict[str, int]:
+    sizes: dict[str, int] = defaultdict(int)
+    for row in crops.rows:
+        sizes[row.dataset] += 1
+    return sizes
 
 
 def labelled(crops: CropSet) -> CropSet:
@@ -95,19 +124,74 @@ SAMPLINGS: dict[str, Callable[[CropSet, np.random.Generator], Draw]] = {
 }
 
 
-def epoch_batches(
-    crops: CropSet, sampling: str, *, batch: int, seed: int, epoch: int, self_blend: float = 0.0
-) -> list[list[SampleKey]]:
-    """The batches of one epoch, `batch` crops each; an incomplete last batch is dropped unless it is the only one.
+@dataclass(frozen=True)
+class PairShares:
+    """What becomes of the pairs of an epoch, each a share of them from 0 to 1."""
 
-    In a share `self_blend` of the pairs, the forgery is made from the real crop itself.
+    self_blend: float = 0.0
+    """Their forgery is made from the real crop itself."""
+    face_swap: float = 0.0
+    """Their forgery is the real crop with the face of another person of its data set."""
+    same_encoding: float = 0.0
+    """Both crops are shrunk, compressed and changed alike."""
+
+
+def epoch_batches(
+    crops: CropSet,
+    sampling: str,
+    *,
+    batch: int,
+    seed: int,
+    epoch: int,
+    pairs: PairShares = PairShares(),
+) -> list[list[SampleKey]]:
+    """The batches of one epoch, `batch` crops each.
+
+    An incomplete last batch is dropped unless it is the only one. The partner of an original
+    without a forgery is a self-blend or a face swap in the proportion of their shares, and a
+    self-blend where both shares are 0.
     """
     rng = np.random.default_rng((seed, epoch))
     draw = SAMPLINGS[sampling](crops, rng)
-    keys = [SampleKey(rows, int(rng.integers(2**62))) for rows in draw]
-    if self_blend:
-        blends = rng.random(len(keys)) < self_blend
-        keys = [replace(key, blend=bool(blend)) for key, blend in zip(keys, blends, strict=True)]
+    donors = _Donors(crops)
+    keys = [_key(rows, pairs, donors, rng) for rows in draw]
     per_batch = max(1, batch // len(draw[0]))
     batches = [keys[start : start + per_batch] for start in range(0, len(keys), per_batch)]
     return batches if len(batches) == 1 or len(batches[-1]) == per_batch else batches[:-1]
+
+
+def _key(
+    rows: tuple[int, ...], pairs: PairShares, donors: "_Donors", rng: np.random.Generator
+) -> SampleKey:
+    seed = int(rng.integers(2**62))
+    if len(rows) < 2:
+        return SampleKey(rows, seed)
+    made, alike = rng.random(), bool(rng.random() < pairs.same_encoding)
+    both = pairs.self_blend + pairs.face_swap
+    if rows[1] == NO_ROW:
+        made *= both
+    if made >= both and rows[1] != NO_ROW:
+        return SampleKey(rows, seed, same_encoding=alike)
+    donor = donors.draw(rows[0], rng) if made < pairs.face_swap else NO_ROW
+    forge = SELF_BLEND if donor == NO_ROW else FACE_SWAP
+    return SampleKey(rows, seed, forge, donor, alike)
+
+
+class _Donors:
+    """Real crops by data set, whose faces are swapped in."""
+
+    def __init__(self, crops: CropSet) -> None:
+        self._rows = crops.rows
+        self._family = family_of(crops.rows)
+        real = [index for index, row in enumerate(crops.rows) if row.label == "REAL"]
+        self._real = _by_data_set(crops, real)
+
+    def draw(self, row: int, rng: np.random.Generator, *, tries: int = 8) -> int:
+        """A real row of another person of the same data set, or NO_ROW where none is found."""
+        target, others = self._rows[row], self._real[self._rows[row].dataset]
+        for place in rng.integers(len(others), size=tries):
+            donor = self._rows[others[place]]
+            is_other = self._family(donor) != self._family(target)
+            if is_other and not set(donor.identities) & set(target.identities):
+                return others[place]
+        return NO_ROW

@@ -1,11 +1,12 @@
 """Augmentations of face crops for training.
 
 The geometry is shared by all crops of a sample (a real and a forgery of it are moved alike, so that
-only the forgery tells them apart); everything photometric is drawn for each crop. Probabilities
+only the forgery tells them apart); everything photometric is drawn for each crop, or, for a share of the pairs, once for both. Probabilities
 follow the DFDC winner's recipe (JPEG, noise, blur, grey) and the Self-Blended Images paper (JPEG
 range); shrinking and enlarging stands for re-encoded clips. `robust` adds what `deepkd evaluate
 --perturb` measures, H.264 by the real encoder: a model trained with it has seen these kinds of
-damage, and its robustness to them says less about others. All randomness comes from torch's
+damage, and its robustness to them says less about others. `footage` makes photographs look like
+frames of a clip: smaller, and encoded by a video codec. All randomness comes from torch's
 generator, so that a seed fixes a view.
 """
 
@@ -170,6 +171,20 @@ AUGMENTATIONS = {
     ),
 }
 _STANDARD = AUGMENTATIONS["standard"]
+AUGMENTATIONS["footage"] = replace(
+    _STANDARD,
+    photometric=(
+        _sometimes(0.4, v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2)),
+        v2.RandomGrayscale(0.05),
+        _sometimes(0.1, v2.GaussianBlur(5, (0.3, 1.5))),
+        _sometimes(0.1, Noise(12.0)),
+        _sometimes(0.35, Shrink(3.0)),
+        _sometimes(0.5, Damage("h264", 20, 38)),
+        _sometimes(0.3, Jpeg((40, 100))),
+        _sometimes(0.15, _DAMAGE),
+        v2.RandomErasing(0.1, scale=(0.02, 0.12)),
+    ),
+)
 AUGMENTATIONS["robust"] = replace(
     _STANDARD,
     photometric=(*_STANDARD.photometric, _sometimes(0.5, _DAMAGE), _sometimes(0.2, _DAMAGE)),
@@ -231,10 +246,22 @@ class Augment:
         """Images (H, W, 3) uint8, RGB."""
         return self.with_clean(images)[0]
 
-    def with_clean(self, images: Sequence[Image]) -> tuple[Tensor, Tensor]:
-        """The views, and the same views before anything photometric was done to them."""
+    def with_clean(self, images: Sequence[Image], *, alike: bool = False) -> tuple[Tensor, Tensor]:
+        """The views, and the same views before anything photometric was done to them.
+
+        Args:
+            images: (H, W, 3) uint8, RGB; they share a geometry.
+            alike: whether what is photometric is drawn once for all of them, too.
+        """
         move = Move.drawn(self.recipe)
         moved = torch.stack([_view(self.format.resized(move(image))) for image in images])
         if self.photometric is None:
             return moved, moved
-        return torch.stack([self.photometric(view) for view in moved]), moved
+        if not alike:
+            return torch.stack([self.photometric(view) for view in moved]), moved
+        seed = int(torch.randint(2**62, ()))
+        views = []
+        for view in moved:
+            with seeded(seed):
+                views.append(self.photometric(view))
+        return torch.stack(views), moved

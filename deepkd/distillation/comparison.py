@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from deepkd.compression.latency import latencies_ms
-from deepkd.data.crops import load_crops
+from deepkd.data.mixture import Data, load_data
 from deepkd.evaluation.metrics import auc, log_loss
 from deepkd.models.registry import TorchModel
 from deepkd.outputs import writing
@@ -16,7 +16,7 @@ from deepkd.training.validation import crop_logits
 
 
 def compare(
-    models: Mapping[str, TorchModel], data: Path, *, split: str, limit: int | None, out: Path
+    models: Mapping[str, TorchModel], data: Data, *, split: str, limit: int | None, out: Path
 ) -> list[dict[str, Any]]:
     """One row per model: `name`, `auc`, `log_loss`, `params`, `macs`, `ms`; also written to `out/comparison.json`.
 
@@ -27,7 +27,7 @@ def compare(
         DataError: the split has no rows.
         OutputError: the file cannot be written.
     """
-    crops = load_crops(data, split, limit=limit)
+    crops = load_data(data, split, limit=limit)
     known = np.isfinite(crops.labels)
     labels = crops.labels[known]
     rows = []

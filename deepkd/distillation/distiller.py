@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deepkd.data.clips import Warn
-from deepkd.data.crops import NO_ROW, CropSet, load_crops
+from deepkd.data.crops import CropSet
 from deepkd.data.families import inherited, training_record
+from deepkd.data.mixture import Data, load_data
 from deepkd.data.sampling import labelled
+from deepkd.data.views import NO_ROW
 from deepkd.distillation.modifiers import confidence, mixed, noisy, with_labels_hidden
 from deepkd.distillation.taps import Tap, TapReader
 from deepkd.distillation.terms import taps_of, terms_of
@@ -309,7 +311,7 @@ def _area_weights(side: int, size: int) -> Tensor:
 
 def distill(
     teachers: Sequence[TorchModel],
-    data: Path,
+    data: Data,
     run: Path,
     config: DistillConfig,
     *,
@@ -362,7 +364,7 @@ def _face_probability(crops: CropSet, config: DistillConfig) -> Tensor | None:
 
 
 def train_alone(
-    data: Path,
+    data: Data,
     run: Path,
     config: DistillConfig,
     *,
@@ -382,8 +384,8 @@ def train_alone(
     return train_on(train_crops, val_crops, run, settings, resume=resume, report=report)
 
 
-def _crops(data: Path, config: DistillConfig) -> tuple[CropSet, CropSet]:
+def _crops(data: Data, config: DistillConfig) -> tuple[CropSet, CropSet]:
     """What the student is trained on, with the labels that it may see, and what it is validated on."""
-    train_crops = load_crops(data, "train", limit=config.limit)
+    train_crops = load_data(data, "train", limit=config.limit)
     hidden = with_labels_hidden(train_crops, config.labelled_share)
-    return hidden, load_crops(data, "val", limit=config.val_limit)
+    return hidden, load_data(data, "val", limit=config.val_limit)

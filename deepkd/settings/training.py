@@ -1,12 +1,51 @@
 """What `deepkd train` and `deepkd distill` take, and all that fits weights."""
 
-from dataclasses import dataclass, fields
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
 from deepkd.config import Config, setting
 from deepkd.errors import ConfigError
 from deepkd.settings.choices import DEVICES
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """One `[[data]]` table: a folder of crops and how often it is drawn."""
+
+    path: Path
+    weight: float | None = None
+    """Of the whole folder beside the others; None for the square root of its number of crops."""
+    datasets: Mapping[str, float] = field(default_factory=dict)
+    """Weight of single data sets (column `dataset`) within the folder; 0 leaves one out."""
+
+    @classmethod
+    def from_table(cls, table: Any) -> "DataSource":
+        """A source as a config file gives it.
+
+        Raises:
+            ConfigError: an unknown key, a missing path, or a weight that is no positive number.
+        """
+        if isinstance(table, str | Path):
+            return cls(Path(table))
+        known = [item.name for item in fields(cls)]
+        if not isinstance(table, Mapping) or not set(table) <= set(known) or "path" not in table:
+            raise ConfigError(f"data={table!r}: a [[data]] table takes path, weight and datasets")
+        weight, datasets = table.get("weight"), table.get("datasets") or {}
+        if weight is not None and not _is_weight(weight, above=0.0):
+            raise ConfigError(f"data: weight={weight!r} of {table['path']}: takes a number above 0")
+        if not isinstance(datasets, Mapping) or not all(map(_is_weight, datasets.values())):
+            raise ConfigError(
+                f"data: datasets={datasets!r} of {table['path']}: takes NAME = weight, from 0 up"
+            )
+        return cls(Path(table["path"]), weight, dict(datasets))
+
+
+def _is_weight(value: Any, *, above: float = -1.0) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(value) and value >= 0 and value > above
 
 
 @dataclass(frozen=True)
@@ -29,13 +68,27 @@ class FittingConfig(Config):
     )
     augment: str = setting(
         "standard",
-        "How far views stray from the crops; robust draws from what `evaluate --perturb` measures,"
-        " too.",
-        choices=("none", "light", "moderate", "standard", "robust"),
+        "How far views stray from the crops; footage re-encodes them as video, robust draws from"
+        " what `evaluate --perturb` measures, too.",
+        choices=("none", "light", "moderate", "standard", "footage", "robust"),
     )
     self_blend: float = setting(
         0.0,
         "Share of the pairs whose forgery is made from the real crop itself (self-blended images).",
+        low=0,
+        high=1,
+    )
+    face_swap: float = setting(
+        0.0,
+        "Share of the pairs whose forgery is the real crop with the face of another person of its"
+        " data set.",
+        low=0,
+        high=1,
+    )
+    same_encoding: float = setting(
+        0.5,
+        "Share of the pairs whose two crops are shrunk, compressed and changed alike, so that only"
+        " the forgery tells them apart.",
         low=0,
         high=1,
     )
@@ -83,15 +136,25 @@ class FittingConfig(Config):
                 f"batch={self.batch}: takes a multiple of 2 x accumulate ({2 * self.accumulate}),"
                 " to hold pairs"
             )
-        if self.self_blend and self.sampling != "paired":
-            raise ConfigError(
-                f"self_blend={self.self_blend} needs sampling=paired, not {self.sampling}"
-            )
+        for name in ("self_blend", "face_swap"):
+            if getattr(self, name) and self.sampling != "paired":
+                share = f"{name}={getattr(self, name)}"
+                raise ConfigError(f"{share} needs sampling=paired, not {self.sampling}")
+        if self.self_blend + self.face_swap > 1:
+            shares = f"self_blend={self.self_blend} and face_swap={self.face_swap}"
+            raise ConfigError(f"{shares}: shares of the same pairs; their sum must be at most 1")
 
 
 @dataclass(frozen=True)
 class TrainingConfig(FittingConfig):
-    """What every training takes that chooses its network."""
+    """What every training takes that chooses its crops and its network."""
+
+    data: tuple[Any, ...] = setting(
+        (),
+        "Crops to train on, a table each: path, and as far as given weight (how often the folder is"
+        " drawn beside the others) and datasets (NAME = weight, of data sets within it).",
+        table="data",
+    )
 
     image_size: int | None = setting(
         None, "Side of the model's input, pixels; the registry's unless given.", low=32
@@ -104,6 +167,20 @@ class TrainingConfig(FittingConfig):
         "Modules whose weights and statistics stay as they are: names with commas between, * for"
         " anything.",
     )
+
+    def check(self) -> None:
+        """The tables of crops must be sound."""
+        super().check()
+        self.list_sources()
+
+    def list_sources(self) -> list[DataSource]:
+        """The folders of crops that the settings name."""
+        return [DataSource.from_table(table) for table in self.data]
+
+    def recipe(self) -> dict[str, Any]:
+        """The settings as they travel with a model: of a folder of crops only its name."""
+        tables = [{**table, "path": Path(table["path"]).name} for table in self.data]
+        return {**super().recipe(), "data": tables}
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from deepkd.data.chance import chance
-from deepkd.data.crops import Batch, CropDataset, CropSet, SampleKey
-from deepkd.data.sampling import epoch_batches
+from deepkd.data.crops import CropSet
+from deepkd.data.sampling import PairShares, epoch_batches
 from deepkd.data.transforms import Augment
+from deepkd.data.views import Batch, CropDataset, SampleKey
 from deepkd.errors import ConfigError, Interrupted, OutputError, TrainingError
 from deepkd.models.checkpoints import WEIGHTS_FILE, load_checkpoint, save_model
 from deepkd.models.registry import TorchModel, evaluating
@@ -31,13 +32,14 @@ from deepkd.training.validation import (
     check_validation,
     figures_of,
     labelled_logits,
+    labelled_sources,
     operating_metadata,
 )
 
 STATE_FILE = "last.pt"
 METRICS_FILE = "metrics.jsonl"
 CONFIG_FILE = "config.json"
-FREE_TO_CHANGE = {"device", "workers", "checkpoint_every", "precision", "compile"}
+FREE_TO_CHANGE = {"data", "device", "workers", "checkpoint_every", "precision", "compile"}
 """Settings that may differ when a run is resumed."""
 GRADIENT_NORM = 5.0
 """Gradients longer than this are shortened to it."""
@@ -261,7 +263,7 @@ class _Trainer:
             batch=config.batch,
             seed=config.seed,
             epoch=epoch,
-            self_blend=config.self_blend,
+            pairs=PairShares(config.self_blend, config.face_swap, config.same_encoding),
         )
 
     # -- validation and what is kept
@@ -274,7 +276,7 @@ class _Trainer:
         module = self.average.module if self.average else self.model.module
         candidate = replace(self.model, module=module, trained=True)
         logits, labels = labelled_logits(candidate, self.val_crops)
-        figures = figures_of(logits, labels)
+        figures = figures_of(logits, labels, labelled_sources(self.val_crops))
         area = figures["val_auc"]
         better = area is not None and area > self.state.best_auc
         if better:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch.utils.data import DataLoader
 
-from deepkd.data.crops import Batch, CropDataset, SampleKey, collate
+from deepkd.data.views import Batch, CropDataset, SampleKey, collate
 from deepkd.errors import ConfigError, DataError
 from deepkd.training.endings import death
 from deepkd.training.processes import Place

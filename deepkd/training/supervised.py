@@ -8,8 +8,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deepkd.data.clips import Warn
-from deepkd.data.crops import CropSet, load_crops
+from deepkd.data.crops import CropSet
 from deepkd.data.families import inherited, training_record
+from deepkd.data.mixture import Data, load_data
 from deepkd.data.sampling import labelled
 from deepkd.errors import DataError, ModelError
 from deepkd.evaluation.overlaps import check_held_out
@@ -41,7 +42,8 @@ class Supervised(Objective):
         self.format = model.format
         self.view_px = model.format.size
         self.label_smoothing = label_smoothing
-        self.columns = columns
+        # A forgery that is made while training has the row NO_ROW, -1, and no known subclass.
+        self.columns = None if columns is None else F.pad(columns, (0, 1), value=-1)
 
     def forward(self, views: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
         """Views (N, 3, view_px, view_px) in [0, 1], labels (N,), rows (N,) -> `total`, `bce`, perhaps `subclass`."""
@@ -125,7 +127,7 @@ def subclass_columns(crops: CropSet, subclasses: Sequence[str]) -> Tensor:
 
 
 def train(
-    data: Path,
+    data: Data,
     run: Path,
     config: TrainConfig,
     *,
@@ -133,7 +135,9 @@ def train(
     report: Callable[[Progress], None] = lambda progress: None,
     warn: Warn = lambda message: None,
 ) -> TorchModel:
-    """Train a model on the split `train` of an index, choosing weights by the AUC on its split `val`.
+    """Train a model on the split `train` of one or more folders of crops.
+
+    Weights are chosen by the AUC on their split `val`.
 
     `warn` is told what `check_held_out` finds odd.
 
@@ -141,8 +145,8 @@ def train(
         DataError: the index or a split is wrong; see `train_on`.
         ConfigError, ModelError, OutputError, TrainingError: see `start_model` and `fit`.
     """
-    train_crops = load_crops(data, "train", limit=config.limit)
-    val_crops = load_crops(data, "val", limit=config.val_limit)
+    train_crops = load_data(data, "train", limit=config.limit)
+    val_crops = load_data(data, "val", limit=config.val_limit)
     return train_on(train_crops, val_crops, run, config, resume=resume, report=report, warn=warn)
 
 

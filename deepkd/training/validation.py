@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deepkd.data.crops import CropSet
+from deepkd.data.mixture import MixedCrops
 from deepkd.errors import DataError
 from deepkd.evaluation.metrics import auc, log_loss
 from deepkd.evaluation.operating import operating_point
@@ -37,9 +38,32 @@ def calibrate(model: TorchModel, val: CropSet) -> None:
     }
 
 
-def figures_of(logits: Floats, labels: Floats) -> dict[str, Any]:
-    """AUC and log loss of (N,) logits and labels."""
-    return {"val_auc": auc(labels, logits), "val_log_loss": log_loss(labels, logits)}
+def figures_of(
+    logits: Floats, labels: Floats, sources: npt.NDArray[np.str_] | None = None
+) -> dict[str, Any]:
+    """AUC and log loss of (N,) logits and labels.
+
+    Args:
+        logits: (N,).
+        labels: (N,), 1 for FAKE.
+        sources: the folder that each comes from, (N,). Of several, `val_auc` is the mean of those
+            that have both labels, and each has its own `val_auc_NAME`.
+    """
+    figures = {"val_auc": auc(labels, logits), "val_log_loss": log_loss(labels, logits)}
+    if sources is None or len(names := np.unique(sources)) < 2:
+        return figures
+    parts = {str(name): auc(labels[sources == name], logits[sources == name]) for name in names}
+    known = [area for area in parts.values() if area is not None]
+    figures |= {f"val_auc_{name}": area for name, area in parts.items()}
+    return figures | ({"val_auc": float(np.mean(known))} if known else {})
+
+
+def labelled_sources(crops: CropSet) -> npt.NDArray[np.str_] | None:
+    """The folder of each crop that has a label, (N,); None for the crops of a single folder."""
+    if not isinstance(crops, MixedCrops):
+        return None
+    known = np.flatnonzero(np.isfinite(crops.labels))
+    return np.array([crops.source(int(index)) for index in known])
 
 
 def operating_metadata(logits: Floats, labels: Floats) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from crop_factory import write_crops
 from typer.testing import CliRunner
 
 from deepkd.cli.app import app
-from deepkd.data.crops import Batch
+from deepkd.data.views import Batch
 from deepkd.errors import ConfigError, Interrupted, TrainingError
 from deepkd.models.registry import TorchModel
 from deepkd.settings.training import TrainConfig

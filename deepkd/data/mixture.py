@@ -1,0 +1,169 @@
+"""Mixtures: several data sets as one crop set, each drawn by its weight.
+
+    share of a data set in an epoch = its weight / sum of all weights
+
+A data set is what one folder holds under one name in the column `dataset` of its index. The weight
+of a folder, and of a data set within its folder, is the square root of its number of crops unless
+it is given, so that thousands of photographs do not drown a few dozen clips.
+"""
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from deepkd.data.crops import CropSet, load_crops
+from deepkd.errors import DataError
+from deepkd.images import Image
+from deepkd.settings.training import DataSource
+from deepkd.video.crops import CropRow
+
+Data = str | Path | DataSource | Sequence[str | Path | DataSource]
+"""What trainings take: one or more folders of crops."""
+
+
+@dataclass
+class MixedCrops(CropSet):
+    """Crops of several folders. A row's `dataset` begins with the name of its folder."""
+
+    parts: tuple[CropSet, ...] = ()
+    places: tuple[tuple[int, int], ...] = ()
+    """For each row, its part and its number in that part."""
+
+    def image(self, index: int) -> Image:
+        """One crop: RGB, uint8, (height, width, 3).
+
+        Raises:
+            DataError: the file cannot be read, or is not an image.
+        """
+        part, place = self.places[index]
+        return self.parts[part].image(place)
+
+    def subset(self, indices: Sequence[int]) -> "MixedCrops":
+        """The same images, only some rows."""
+        rows, places = zip(*((self.rows[i], self.places[i]) for i in indices), strict=True)
+        return replace(self, rows=list(rows), places=places)
+
+    def source(self, index: int) -> str:
+        """The folder that a row comes from."""
+        return self.rows[index].dataset.partition("/")[0]
+
+    def index_sha256(self) -> str:
+        """A hash of which files this set holds and how often each data set is drawn."""
+        names = "\n".join(sorted(f"{row.dataset},{row.file},{row.label}" for row in self.rows))
+        weights = "\n".join(f"{name}={weight:.9g}" for name, weight in sorted(self.weights.items()))
+        return hashlib.sha256(
+            f"{names}\n\n{weights}".encode("utf-8", "surrogateescape")
+        ).hexdigest()
+
+
+def load_data(data: Data, split: str | None = None, *, limit: int | None = None) -> CropSet:
+    """The crops of one or more folders.
+
+    One folder without weights is what `load_crops` gives. Of several, `limit` is shared out by
+    their sizes.
+
+    Raises:
+        DataError: as `load_crops`; a folder is given twice; or a weight names a data set that its
+            folder does not have.
+    """
+    sources = list_sources(data)
+    parts = [load_crops(source.path, split) for source in sources]
+    if limit is not None:
+        total = sum(map(len, parts))
+        limits = [max(1, math.ceil(limit * len(part) / total)) for part in parts]
+        parts = [
+            load_crops(source.path, split, limit=count)
+            for source, count in zip(sources, limits, strict=True)
+        ]
+    for source, part in zip(sources, parts, strict=True):
+        _check_names(source, part)
+    if len(sources) == 1 and sources[0].weight is None and not sources[0].datasets:
+        return parts[0]
+    return mix(parts, sources)
+
+
+def list_sources(data: Data) -> list[DataSource]:
+    """One source for each folder that is given.
+
+    Raises:
+        DataError: none is given, or one twice.
+    """
+    several = [data] if isinstance(data, str | Path | DataSource) else list(data)
+    sources = [s if isinstance(s, DataSource) else DataSource(Path(s)) for s in several]
+    if not sources:
+        raise DataError("no crops are given; name a folder with an index.csv by --data")
+    count = Counter(source.path.resolve() for source in sources)
+    if twice := [str(path) for path, times in count.items() if times > 1]:
+        raise DataError(
+            f"{twice[0]}: given twice as --data; to draw it more often, give it a weight"
+        )
+    return sources
+
+
+def _check_names(source: DataSource, part: CropSet) -> None:
+    known = {row.dataset for row in part.rows}
+    # A data set may lie in one split alone, where another split has no use for its weight.
+    every = known if not set(source.datasets) - known else known | _names_in(source.path)
+    if strange := sorted(set(source.datasets) - every):
+        has = ", ".join(sorted(name or "(none)" for name in every))
+        raise DataError(f"{source.path}: no data set '{strange[0]}' to weigh; it has {has}")
+
+
+def _names_in(path: Path) -> set[str]:
+    from deepkd.data.crops import load_rows
+
+    return {row.dataset for row in load_rows(path)}
+
+
+def mix(parts: Sequence[CropSet], sources: Sequence[DataSource]) -> MixedCrops:
+    """Crop sets as one, with the weight of each data set.
+
+    Args:
+        parts: the crops of each source.
+        sources: their names and weights.
+
+    Raises:
+        DataError: the weights leave nothing of a source.
+    """
+    rows: list[CropRow] = []
+    places: list[tuple[int, int]] = []
+    weights: dict[str, float] = {}
+    for number, (part, name) in enumerate(zip(parts, _names(sources), strict=True)):
+        source = sources[number]
+        own = _weights_within(part, source)
+        whole = math.sqrt(len(part)) if source.weight is None else source.weight
+        for dataset, weight in own.items():
+            weights[_join(name, dataset)] = whole * weight / sum(own.values())
+        for place, row in enumerate(part.rows):
+            if row.dataset in own:
+                rows.append(replace(row, dataset=_join(name, row.dataset)))
+                places.append((number, place))
+    return MixedCrops(Path(), rows, weights, tuple(parts), tuple(places))
+
+
+def _weights_within(part: CropSet, source: DataSource) -> dict[str, float]:
+    """The weight of each data set that is drawn of one source."""
+    sizes = Counter(row.dataset for row in part.rows)
+    weights = {name: source.datasets.get(name, math.sqrt(size)) for name, size in sizes.items()}
+    weights = {name: weight for name, weight in weights.items() if weight > 0}
+    if not weights:
+        raise DataError(f"{source.path}: all of its data sets have the weight 0; leave it out")
+    return weights
+
+
+def _join(source: str, dataset: str) -> str:
+    return f"{source}/{dataset}" if dataset else source
+
+
+def _names(sources: Iterable[DataSource]) -> list[str]:
+    """The name of each folder; of two that are called alike, the later ones get a number."""
+    names: list[str] = []
+    for source in sources:
+        path = source.path.resolve()
+        name = (path.parent if path.suffix == ".csv" else path).name.replace("/", "-") or "data"
+        same = sum(known == name or known.startswith(f"{name}-") for known in names)
+        names.append(f"{name}-{same + 1}" if name in names else name)
+    return names
