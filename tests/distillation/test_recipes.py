@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from deepkd.cli.app import app
 from deepkd.config import load_config
-from deepkd.data.crops import NO_ROW, load_crops
+from deepkd.data.crops import load_crops
+from deepkd.data.views import NO_ROW
 from deepkd.distillation.distiller import Distillation, distill
 from deepkd.distillation.modifiers import confidence, mixed, munge, noisy, with_labels_hidden
 from deepkd.distillation.terms import Term, terms_of
