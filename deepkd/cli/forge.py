@@ -41,8 +41,8 @@ def forge(
     from deepkd.cli.progress import name_first, progress
     from deepkd.data.forge import forge as make
     from deepkd.data.forge_clips import LIST_NAME
+    from deepkd.data.index import INDEX_NAME
     from deepkd.text import visible
-    from deepkd.video.crops import INDEX_NAME
 
     with progress("forge", "sources") as show:
         made = make(

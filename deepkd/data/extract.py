@@ -26,6 +26,7 @@ import deepkd
 from deepkd.data.clips import Clip
 from deepkd.data.datasets import find_clips
 from deepkd.data.extractor import CROPS_DIR, PARTS_DIR, ClipExtractor, Task, crop_rule
+from deepkd.data.index import INDEX_NAME, CropRow, write_index
 from deepkd.data.journal import Journal, Record, content_key
 from deepkd.data.splits import Splits, make_splits
 from deepkd.data.workers import Outcome, run_tasks
@@ -33,7 +34,6 @@ from deepkd.errors import DataError, OutputError, UsageError
 from deepkd.machine import cores
 from deepkd.outputs import check_folder, remove, writing
 from deepkd.settings.data import ExtractConfig
-from deepkd.video.crops import INDEX_NAME, CropRow, write_index
 
 SETTINGS_NAME, JOURNAL_NAME = "extract.json", "journal.jsonl"
 OWN_NAMES = (INDEX_NAME, JOURNAL_NAME, PARTS_DIR, CROPS_DIR, SETTINGS_NAME)

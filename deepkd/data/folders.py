@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from deepkd.data.clips import FAKE, FOLDER_LABELS, REAL, SPLITS
+from deepkd.data.index import CropRow
 from deepkd.data.places import RealPlaces
 from deepkd.errors import DataError
-from deepkd.video.crops import CropRow
 from deepkd.video.sources import find_sources
 from deepkd.video.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 

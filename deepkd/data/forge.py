@@ -23,12 +23,12 @@ from deepkd.data.extractor import CROPS_DIR, PARTS_DIR
 from deepkd.data.forge_clips import LIST_NAME, forge_clips
 from deepkd.data.forge_crops import forge_crops
 from deepkd.data.forgeries import Forged, Progress
+from deepkd.data.index import INDEX_NAME
 from deepkd.data.indexed import as_indexed
 from deepkd.data.splits import make_splits
 from deepkd.errors import DataError, OutputError
 from deepkd.outputs import check_folder, remove
 from deepkd.settings.data import ForgeConfig
-from deepkd.video.crops import INDEX_NAME
 from deepkd.video.faces import load_detector
 
 SETTINGS_NAME = "forge.json"

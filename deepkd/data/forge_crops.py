@@ -21,9 +21,9 @@ from deepkd.data.forgeries import (
     donor_of,
     variant,
 )
+from deepkd.data.index import INDEX_NAME, CropRow, write_index
 from deepkd.errors import OutputError
 from deepkd.settings.data import ExtractConfig, ForgeConfig
-from deepkd.video.crops import INDEX_NAME, CropRow, write_index
 
 
 def forge_crops(

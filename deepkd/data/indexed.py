@@ -8,9 +8,9 @@ from functools import cache
 from pathlib import Path
 
 from deepkd.data.clips import FAKE, SPLITS, Clip
+from deepkd.data.index import INDEX_NAME, CropRow, read_index
 from deepkd.errors import DataError
 from deepkd.text import open_csv
-from deepkd.video.crops import INDEX_NAME, CropRow, read_index
 
 
 def as_indexed(clips: Sequence[Clip]) -> list[Clip]:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from deepkd.data.crops import CropSet
+from deepkd.data.index import CropRow
 from deepkd.errors import DataError
 from deepkd.images import Image
-from deepkd.video.crops import CropRow
 
 
 @dataclass

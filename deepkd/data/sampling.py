@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from deepkd.data.crops import CropSet, SampleKey
+from deepkd.data.index import CropRow
 from deepkd.data.kinship import family_of
 from deepkd.errors import DataError
-from deepkd.video.crops import CropRow
 
 Draw = list[tuple[int, ...]]
 """Samples in order; each is a tuple of row numbers that share a geometry."""

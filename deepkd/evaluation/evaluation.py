@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from deepkd.data.index import CropRow
 from deepkd.data.perturbations import PERTURBATIONS
 from deepkd.evaluation.features import Features
 from deepkd.evaluation.metrics import Array, Metrics, measure
@@ -19,7 +20,6 @@ from deepkd.scoring.model import CropModel
 from deepkd.scoring.verdict import Thresholds
 from deepkd.settings.evaluation import EvaluateConfig
 from deepkd.text import cell, csv_writer
-from deepkd.video.crops import CropRow
 
 Names = npt.NDArray[np.str_]
 

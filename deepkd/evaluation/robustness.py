@@ -10,6 +10,7 @@ import numpy as np
 
 import deepkd
 from deepkd.data.crops import CropSet
+from deepkd.data.index import CropRow
 from deepkd.data.journal import content_key
 from deepkd.data.perturbations import SUITE, Step, perturb
 from deepkd.evaluation.evaluation import Condition, crops_and_videos, figures_of
@@ -19,7 +20,6 @@ from deepkd.evaluation.scores import Crops, Progress, logits_of, within
 from deepkd.images import Image
 from deepkd.scoring.model import CropModel
 from deepkd.settings.evaluation import EvaluateConfig
-from deepkd.video.crops import CropRow
 
 KEYS = ("model", "perturbation", "level")
 """What tells one kept part from another: its result is the logits of all crops."""

@@ -22,13 +22,13 @@ from deepkd.data.crops import (
     load_crops,
     whole_families,
 )
+from deepkd.data.index import CropRow, read_index, write_index
 from deepkd.data.landmarks import LandmarkFinder
 from deepkd.data.perturbations import PERTURBATIONS
 from deepkd.data.sampling import SAMPLINGS, epoch_batches, paired
 from deepkd.data.transforms import AUGMENTATIONS, Augment, Damage, Move, seeded
 from deepkd.errors import DataError
 from deepkd.scoring.model import InputFormat
-from deepkd.video.crops import CropRow, read_index, write_index
 
 
 def test_folder_and_shards_hold_the_same_images(tmp_path: Path) -> None:

@@ -18,11 +18,12 @@ from media import Media
 from deepkd.data.datasets import DATASETS
 from deepkd.data.extract import Summary, crop_folders, extract
 from deepkd.data.extractor import crop_rule, people
+from deepkd.data.index import read_index
 from deepkd.data.journal import CropEntry, Journal
 from deepkd.data.splits import SPLIT_UNITS
 from deepkd.errors import ConfigError, DataError, OutputError, UsageError
 from deepkd.settings.data import ExtractConfig
-from deepkd.video.crops import CROP_RULES, read_index
+from deepkd.video.crops import CROP_RULES
 from deepkd.video.faces import DETECTORS
 
 QUICK = ExtractConfig(frames=3, face_px=96, workers=0)

@@ -15,12 +15,12 @@ from deepkd.data.extract import extract
 from deepkd.data.forge import KINDS, forge
 from deepkd.data.forge_clips import smoothed
 from deepkd.data.forgeries import METHODS, Forged, check_people, donor_of
+from deepkd.data.index import read_index
 from deepkd.data.splits import make_splits
 from deepkd.errors import ConfigError, DataError, OutputError, UsageError
 from deepkd.settings.data import ExtractConfig, ForgeConfig
 from deepkd.settings.training import TrainConfig
 from deepkd.training.supervised import train
-from deepkd.video.crops import read_index
 from deepkd.video.frames import every_frame, probe
 
 CONFIG = ForgeConfig(frames=2, face_px=64, seconds=0.5)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from deepkd.data.clips import Clip, read_list
+from deepkd.data.index import CropRow
 from deepkd.data.splits import find_overlaps, make_splits
 from deepkd.errors import ConfigError, DataError
-from deepkd.video.crops import CropRow
 
 
 def real(name: str, split: str = "", people: tuple[str, ...] = (), dataset: str = "set") -> Clip:
