@@ -11,7 +11,7 @@ from deepkd.config import load_config
 from deepkd.settings.data import ExtractConfig
 
 if TYPE_CHECKING:
-    from deepkd.data.extract import Summary
+    from deepkd.data.extract.run import Summary
 
 Sources = Annotated[
     list[str],
@@ -45,7 +45,7 @@ def extract(
     """
     config = load_config(ExtractConfig, config_file, **settings)
     from deepkd.cli.progress import progress
-    from deepkd.data.extract import extract as extract_crops
+    from deepkd.data.extract.run import extract as extract_crops
 
     with progress("extract", "clips") as show:
         summary = extract_crops(

@@ -39,8 +39,8 @@ def forge(
     """
     config = load_config(ForgeConfig, config_file, **settings)
     from deepkd.cli.progress import name_first, progress
-    from deepkd.data.forge import forge as make
-    from deepkd.data.forge_clips import LIST_NAME
+    from deepkd.data.forge.clips import LIST_NAME
+    from deepkd.data.forge.run import forge as make
     from deepkd.data.index import INDEX_NAME
     from deepkd.text import visible
 

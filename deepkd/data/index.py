@@ -1,12 +1,15 @@
 """The index of a folder of crops: `index.csv`, one row per crop."""
 
 import csv
+import dataclasses
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 
+from deepkd.data.clips import FAKE, SPLITS, Clip
 from deepkd.errors import DataError
 from deepkd.outputs import writing
 from deepkd.text import csv_rows, csv_writer, open_csv
@@ -198,3 +201,50 @@ def _format_cell(value: object) -> object:
         if value and isinstance(value[0], str)
         else " ".join(f"{number:g}" for number in value)
     )
+
+
+def label_clips(clips: Sequence[Clip]) -> list[Clip]:
+    """Label crops that are read as clips: by the row of the `index.csv` in a folder above them.
+
+    Such a clip also gets the original, split and people of its row. Clips that are FAKE without an
+    index stay as they are.
+
+    Raises:
+        DataError: an index is damaged.
+    """
+    rows_in = cache(_rows_by_path)
+    result = []
+    for clip in clips:
+        path = Path(os.path.abspath(clip.path))
+        rows = (rows_in(folder).get(str(path.relative_to(folder))) for folder in path.parents)
+        row = None if clip.label == FAKE or clip.problem else next(filter(None, rows), None)
+        result.append(_label_clip(clip, row) if row else clip)
+    return result
+
+
+def _label_clip(clip: Clip, row: CropRow) -> Clip:
+    return dataclasses.replace(
+        clip,
+        label=row.label or clip.label,
+        original=row.original,
+        dataset=row.dataset or clip.dataset,
+        split=SPLITS.get(row.split.lower(), ""),
+        identities=row.identities,
+    )
+
+
+def _rows_by_path(folder: Path) -> Mapping[str, CropRow]:
+    """Path of a crop below the folder -> its row; empty if the folder has no index of crops."""
+    index = folder / INDEX_NAME
+    if not os.path.isfile(index):
+        return {}
+    try:
+        with open_csv(index) as file:
+            names = next(csv.reader(file), [])
+    except (OSError, csv.Error) as error:
+        raise DataError(
+            f"{index}: cannot be read ({error}); it may say which pictures are forged"
+        ) from error
+    if not {"file", "label"} <= set(names):
+        return {}
+    return {os.path.normpath(row.file): row for row in read_index(index) if not row.shard}

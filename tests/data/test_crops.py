@@ -12,6 +12,7 @@ import pytest
 import torch
 from crop_factory import write_crops
 
+from deepkd.data.corruptions import CORRUPTIONS as PERTURBATIONS
 from deepkd.data.crops import (
     NO_ROW,
     CropDataset,
@@ -24,7 +25,6 @@ from deepkd.data.crops import (
 )
 from deepkd.data.index import CropRow, read_index, write_index
 from deepkd.data.landmarks import LandmarkFinder
-from deepkd.data.perturbations import PERTURBATIONS
 from deepkd.data.sampling import SAMPLINGS, epoch_batches, paired
 from deepkd.data.transforms import AUGMENTATIONS, Augment, Damage, Move, seeded
 from deepkd.errors import DataError

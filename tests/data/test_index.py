@@ -9,10 +9,27 @@ from deepkd.data.index import CropRow, read_index, write_index
 from deepkd.errors import DataError, OutputError
 
 ROWS = [
-    CropRow("a.jpg", "REAL", video="clip 1", original="clip 1", split="train", t_s=0.1 + 0.2, face_px=91.5, track=0),
-    CropRow("b,\n\"ü\".jpg", "FAKE", video="x", original="clip 1", dataset="dfdc", method="m", shard="s.tar"),
+    CropRow(
+        "a.jpg",
+        "REAL",
+        video="clip 1",
+        original="clip 1",
+        split="train",
+        t_s=0.1 + 0.2,
+        face_px=91.5,
+        track=0,
+    ),
+    CropRow(
+        'b,\n"ü".jpg',
+        "FAKE",
+        video="x",
+        original="clip 1",
+        dataset="dfdc",
+        method="m",
+        shard="s.tar",
+    ),
     CropRow("b\udce9.jpg", "", video="y", original="y", face_probability=0.75),
-]  # fmt: skip
+]
 
 
 def test_an_index_comes_back_as_it_was_written(tmp_path: Path):

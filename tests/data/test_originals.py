@@ -1,4 +1,4 @@
-"""What the folders that clips lie in tell: their splits, and which forgery is of which real clip."""
+"""Splits and originals of clips, by the folders that they lie in."""
 
 import io
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from clip_factory import table, tree
 
-from deepkd.data.datasets import find_clips
+from deepkd.data.datasets.sources import find_clips
 
 SHIPPED = [
     # (files, source below the root, (label, split) of each clip by name)

@@ -1,4 +1,4 @@
-"""Work spread over processes, any of which may die without taking the others' work along."""
+"""A pool of worker processes; one that dies costs only its own task, which is tried again."""
 
 import multiprocessing
 import signal
@@ -17,19 +17,19 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 ATTEMPTS = 2
-"""How often a task is tried whose worker dies."""
+"""How often a task is tried if its worker dies."""
 FAILED_STARTS = 3
-"""Workers in a row that may die before they are ready."""
+"""Number of workers in a row that die before they are ready; then the run ends."""
 
 
 @dataclass(frozen=True)
 class Outcome(Generic[T, R]):
-    """What became of one task."""
+    """The result of one task."""
 
     task: T
     result: R | None
     error: str = ""
-    """Why there is no result: a bug met by this task, or the death of its workers."""
+    """Why there is no result: an unexpected error, or its workers died."""
 
 
 def run_tasks(
@@ -39,7 +39,7 @@ def run_tasks(
     workers: int,
     room: Callable[[], bool] = lambda: True,
 ) -> Iterator[Outcome[T, R]]:
-    """The outcomes of the tasks, as they come.
+    """Run tasks in processes; yield their outcomes as they come.
 
     A worker that dies (killed, out of memory, crashed in a codec) is replaced, and its task tried
     once more. Tasks are taken from the iterable only when a worker is free. Leaving the iterator
@@ -50,11 +50,11 @@ def run_tasks(
             picklable.
         tasks: picklable.
         workers: processes; 0 does everything in this one.
-        room: whether another task may be taken yet; asked again after each outcome.
+        room: whether another task may be taken now; called again after each outcome.
 
     Raises:
-        DeepKDError: raised by `start` or by a task; it ends the whole run. Or the workers cannot
-            even start.
+        DeepKDError: `start` or a task raised it, which ends the whole run; or the workers cannot
+            start.
     """
     if workers:
         with _Pool(start, workers, room) as pool:
@@ -62,11 +62,11 @@ def run_tasks(
     else:
         work = start()
         for task in tasks:
-            yield _attempt(work, task)
+            yield _try_task(work, task)
 
 
-def _attempt(work: Callable[[T], R], task: T) -> Outcome[T, R]:
-    """One task done; an unexpected error is its own alone, so that one odd input does not end a long run."""
+def _try_task(work: Callable[[T], R], task: T) -> Outcome[T, R]:
+    """Do one task; an unexpected error ends only this task, not the run."""
     try:
         return Outcome(task, work(task))
     except DeepKDError:
@@ -76,7 +76,7 @@ def _attempt(work: Callable[[T], R], task: T) -> Outcome[T, R]:
 
 
 class _Worker(Generic[T]):
-    """One process, and the task it has."""
+    """One process and its task."""
 
     def __init__(self, start: Callable[[], Callable[[Any], Any]]) -> None:
         context = multiprocessing.get_context("spawn")
@@ -91,13 +91,13 @@ class _Worker(Generic[T]):
         self.tries = 0
 
     def give(self, task: T, tries: int) -> None:
-        """Send a task; if the worker is dead already, that shows when its answer is read."""
+        """Send a task; if the worker is dead, `_read_answer` finds out."""
         self.task, self.tries = task, tries
         with suppress(OSError):
             self.pipe.send(task)
 
     def end(self) -> str:
-        """Stop it, and say how it ended."""
+        """Stop the process and describe how it ended."""
         self.pipe.close()
         self.process.join(0.2)
         if self.process.exitcode is None:
@@ -110,14 +110,14 @@ class _Worker(Generic[T]):
 
 
 def _serve(start: Callable[[], Callable[[Any], Any]], pipe: Connection) -> None:
-    """The life of a worker: start, then answer each task, until the other end of the pipe is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
+    """Run in a worker: start, then answer each task until the other end of the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends its workers
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         try:
             work = start()
             pipe.send(None)
             while True:
-                pipe.send(_attempt(work, pipe.recv()))
+                pipe.send(_try_task(work, pipe.recv()))
         except DeepKDError as error:
             pipe.send(error)
 
@@ -143,16 +143,20 @@ class _Pool(Generic[T, R]):
             worker.end()
 
     def run(self, tasks: Iterator[T]) -> Iterator[Outcome[T, R]]:
-        """Hand out the tasks and collect the outcomes."""
-        while self._hand_out(tasks):
+        """Give out the tasks and yield the outcomes."""
+        while self._give_tasks(tasks):
             by_pipe: dict[object, _Worker[T]] = {worker.pipe: worker for worker in self._workers}
             for pipe in wait([worker.pipe for worker in self._workers]):
-                outcome = self._answer(by_pipe[pipe])
+                outcome = self._read_answer(by_pipe[pipe])
                 if outcome:
                     yield outcome
 
-    def _hand_out(self, tasks: Iterator[T]) -> bool:
-        """Give each free worker a task, and start workers while tasks wait; whether anything is under way."""
+    def _give_tasks(self, tasks: Iterator[T]) -> bool:
+        """Give each free worker a task, and start workers while tasks wait.
+
+        Returns:
+            Whether a task is running or waiting.
+        """
         for worker in self._workers:
             if worker.ready and worker.task is None and self._has_waiting(tasks, 1):
                 worker.give(*self._waiting.popleft())
@@ -167,12 +171,12 @@ class _Pool(Generic[T, R]):
             self._waiting.extend((task, 1) for task in islice(tasks, count - len(self._waiting)))
         return len(self._waiting) >= count
 
-    def _answer(self, worker: _Worker[T]) -> Outcome[T, R] | None:
-        """What a worker has sent: that it is ready, an outcome, or an error that ends the run; or it has died."""
+    def _read_answer(self, worker: _Worker[T]) -> Outcome[T, R] | None:
+        """Read what a worker sent: that it is ready, an outcome, or an error that ends the run."""
         try:
             message = worker.pipe.recv()
         except (EOFError, OSError):
-            return self._bury(worker)
+            return self._remove_dead(worker)
         if isinstance(message, DeepKDError):
             raise message
         if message is None:
@@ -182,8 +186,8 @@ class _Pool(Generic[T, R]):
         outcome: Outcome[T, R] = message
         return outcome
 
-    def _bury(self, worker: _Worker[T]) -> Outcome[T, R] | None:
-        """Put a dead worker's task back, or give it up when it has taken several workers along."""
+    def _remove_dead(self, worker: _Worker[T]) -> Outcome[T, R] | None:
+        """Remove a dead worker; its task is tried again, or fails if it was the last attempt."""
         how = worker.end()
         self._workers.remove(worker)
         if not worker.ready:

@@ -1,4 +1,4 @@
-"""A virtual camera: a still picture as a clip, filmed by hand with a slow zoom in."""
+"""A virtual camera: a still as a clip, with the motion of a hand and a slow zoom in."""
 
 import math
 from collections.abc import Iterator
@@ -12,20 +12,19 @@ FPS = 25
 SIZE = (640, 480)
 """Width and height of the frames, pixels."""
 WINDOW_PX = 492
-"""Width of what the camera sees at first, for which the drift is drawn; other widths drift in
-proportion."""
+"""Width of the first view for which the drift is given, pixels; for others it is in proportion."""
 
 
 def film(
     image: Image, frames: int, *, centre: tuple[float, float], window_px: float = WINDOW_PX
 ) -> Iterator[Image]:
-    """Frames of a picture, RGB, uint8, of SIZE.
+    """Film a picture; yield frames, RGB, uint8, of SIZE.
 
     Args:
-        image: RGB, uint8, (height, width, 3); beyond its edge the edge goes on.
-        frames: how many, at FPS a second.
-        centre: about which the camera drifts, pixels of the picture.
-        window_px: width of what it sees at first, pixels of the picture; 7% less at the end.
+        image: RGB, uint8, (height, width, 3); its edge is repeated beyond it.
+        frames: their number, at FPS per second.
+        centre: x, y of the point that the camera moves around, pixels of the picture.
+        window_px: width of the first view, pixels of the picture; the last is 7% narrower.
     """
     width, height = SIZE
     unit = window_px / WINDOW_PX

@@ -1,4 +1,4 @@
-"""What all forging shares: the methods, the donors, and the tally of what was made."""
+"""The methods of forging, the choice of donors, and the summary of a run."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from deepkd.data.chance import chance
-from deepkd.data.forgery import Landmarks, self_blend, swap_face
+from deepkd.data.forge.blending import Landmarks, self_blend, swap_face
 from deepkd.errors import DataError
 from deepkd.images import Image
 from deepkd.settings.data import ForgeConfig
@@ -19,7 +19,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Portrait:
-    """A face and where it is."""
+    """A picture of a face with its landmarks."""
 
     image: Image
     """RGB, uint8, (height, width, 3)."""
@@ -32,15 +32,15 @@ class Method:
     """One way to forge a face."""
 
     needs_donor: bool
-    """Whether it takes the face of another source."""
+    """Whether it needs the face of another source."""
     apply: Callable[[Portrait, Portrait | None, np.random.Generator, bool], Image]
-    """(face, donor, source of chance, whether all around the face has to stay) -> the forged
+    """(face, donor, random generator, whether to change nothing around the face) -> the forged
     picture."""
 
 
 @dataclass
-class Forged:
-    """What a run has made."""
+class Summary:
+    """The result of a run."""
 
     out: Path
     real: int = 0
@@ -58,19 +58,21 @@ class Forged:
         return 3 if self.failed else 0
 
 
-def check_people(splits: Mapping[str, str], config: ForgeConfig, made: Forged) -> None:
-    """Refuse to go on without a face, or to swap faces without so many others in the same split.
+def check_people(splits: Mapping[str, str], config: ForgeConfig, summary: Summary) -> None:
+    """Refuse a run without faces, or a swap with too few people in a split.
 
     Args:
         splits: original with a face -> the split that it is in.
         config: method and count.
-        made: what was found out about the sources.
+        summary: of the run, to name sources without a face.
 
     Raises:
-        DataError: naming what the first sources lack.
+        DataError: there is no face, or too few people; it names the first reasons.
     """
     if not splits:
-        reasons = "; ".join(f"{name}: {why}" for name, why in [*made.failed, *made.no_face][:3])
+        reasons = "; ".join(
+            f"{name}: {why}" for name, why in [*summary.failed, *summary.no_face][:3]
+        )
         raise DataError(f"no face to forge: {reasons}")
     needed = 1 + config.count * METHODS[config.method].needs_donor
     counts = Counter(splits.values())
@@ -85,15 +87,15 @@ def check_people(splits: Mapping[str, str], config: ForgeConfig, made: Forged) -
         )
 
 
-def donor_of(original: str, splits: Mapping[str, str], number: int, config: ForgeConfig) -> str:
-    """The original whose face the forgery `number` (from 0) of another one gets: a different one each time.
+def choose_donor(original: str, splits: Mapping[str, str], number: int, config: ForgeConfig) -> str:
+    """Choose the original that gives its face to a forgery: another one for each number.
 
     Args:
-        original: the one that is forged.
-        splits: all originals with a face -> the split that each is in; a face never goes to another
-            one.
-        number: of the forgery.
-        config: its seed decides.
+        original: the original that is forged.
+        splits: original -> its split, for all originals with a face; the donor is of the same
+            split.
+        number: of the forgery of this original, from 0.
+        config: with the seed.
     """
     others = sorted(
         other for other, split in splits.items() if split == splits[original] and other != original
@@ -101,23 +103,26 @@ def donor_of(original: str, splits: Mapping[str, str], number: int, config: Forg
     return str(chance(config.seed, "donor", original).permutation(others)[number % len(others)])
 
 
-def variant(config: ForgeConfig, number: int) -> str:
-    """What the forgeries of one pass are called: the method, with a number from the second on."""
+def name_variant(config: ForgeConfig, number: int) -> str:
+    """Name the forgeries of one number: the method, with a number from the second on."""
     return config.method if number == 0 else f"{config.method}-{number + 1}"
 
 
-def _self_blend(
+def _forge_self_blend(
     face: Portrait, donor: Portrait | None, rng: np.random.Generator, keep: bool
 ) -> Image:
     return self_blend(face.image, face.landmarks, rng, keep_surroundings=keep)
 
 
-def _face_swap(
+def _forge_face_swap(
     face: Portrait, donor: Portrait | None, rng: np.random.Generator, keep: bool
 ) -> Image:
     assert donor is not None
     return swap_face(donor.image, donor.landmarks, face.image, face.landmarks)
 
 
-METHODS = {"self-blend": Method(False, _self_blend), "face-swap": Method(True, _face_swap)}
+METHODS = {
+    "self-blend": Method(False, _forge_self_blend),
+    "face-swap": Method(True, _forge_face_swap),
+}
 """Name -> how a face is forged."""

@@ -1,14 +1,14 @@
-"""Forging: real faces to labelled forgeries, as crops with an index or as clips with a list.
+"""Forge: real faces to labelled forgeries, as crops with an index or as clips with a list.
 
-    out/index.csv, out/crops/               kind "crops": a REAL row for each crop, a FAKE one for
-    each forgery of it out/clips.csv, out/real/, out/fake/     kind "clips": real clips, written
-    anew like the forged ones, so that the
-                                            encoding gives nothing away, and clips with the face
-                                            forged in every frame
-    out/forge.json                          the settings
+    kind "crops":    out/index.csv    a REAL row for each crop, a FAKE row for each forgery of it
+                     out/crops/
+    kind "clips":    out/clips.csv    a line for each clip
+                     out/real/        the real clips, encoded again
+                     out/fake/        clips with the face forged in every frame
+    both:            out/forge.json   the settings
 
-Crops are PNG for the same reason: a forgery that alone went through JPEG twice would be told by
-that.
+Real clips are encoded again, and crops are PNG, so that real and forged pictures have the same
+compression: a model must not learn to tell them apart by it.
 """
 
 import dataclasses
@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from deepkd.data.clips import FAKE, REAL, Clip
-from deepkd.data.datasets import find_clips
-from deepkd.data.extract import outside
-from deepkd.data.extractor import CROPS_DIR, PARTS_DIR
-from deepkd.data.forge_clips import LIST_NAME, forge_clips
-from deepkd.data.forge_crops import forge_crops
-from deepkd.data.forgeries import Forged, Progress
-from deepkd.data.index import INDEX_NAME
-from deepkd.data.indexed import as_indexed
+from deepkd.data.datasets.sources import find_clips
+from deepkd.data.extract.folder import drop_inside
+from deepkd.data.extract.worker import CROPS_DIR, PARTS_DIR
+from deepkd.data.forge.clips import LIST_NAME, forge_clips
+from deepkd.data.forge.crops import forge_crops
+from deepkd.data.forge.methods import Progress, Summary
+from deepkd.data.index import INDEX_NAME, label_clips
 from deepkd.data.splits import make_splits
 from deepkd.errors import DataError, OutputError
 from deepkd.outputs import check_folder, remove
@@ -44,8 +43,8 @@ def forge(
     overwrite: bool = False,
     stdin: BinaryIO | None = None,
     progress: Progress | None = None,
-) -> Forged:
-    """Write real faces and forgeries of them, with what tells them apart.
+) -> Summary:
+    """Write real faces and forgeries of them, with their labels.
 
     Args:
         names: sources as the user names them, see `find_clips`; what a data set or an index labels
@@ -54,38 +53,37 @@ def forge(
         config: the settings; the same ones make the same forgeries.
         overwrite: replace what an earlier run wrote there.
         stdin: where the source `-` reads paths from.
-        progress: told (sources done, sources in all).
+        progress: called with (sources done, sources in all).
 
     Raises:
         UsageError: a URL.
-        DataError: no real source, a damaged index, no face in any, or a face to swap without a
-            second person.
+        DataError: no real source, a damaged index, no face in any source, or too few people to
+            swap faces.
         OutputError: the folder is not empty, or cannot be written.
     """
-    made = Forged(out)
-    clips = _real_clips(names, out, config, stdin, made.warnings)
+    summary = Summary(out)
+    clips = _find_real_clips(names, out, config, stdin, summary.warnings)
     clips = make_splits(clips, val_share=config.val_share, test_share=config.test_share).clips
     if overwrite:
-        load_detector(
-            config.detector, device=config.device
-        )  # what cannot be loaded must not cost what is there
+        # A detector that cannot be loaded must not cost what is there.
+        load_detector(config.detector, device=config.device)
     _claim(out, overwrite=overwrite)
     config.save(out / SETTINGS_NAME)
-    KINDS[config.kind](clips, config, made, progress or (lambda *_: None))
-    return made
+    KINDS[config.kind](clips, config, summary, progress or (lambda *_: None))
+    return summary
 
 
-def _real_clips(
+def _find_real_clips(
     names: Sequence[str],
     out: Path,
     config: ForgeConfig,
     stdin: BinaryIO | None,
     warnings: list[str],
 ) -> list[Clip]:
-    clips = outside(
+    clips = drop_inside(
         out, find_clips(names, dataset=config.dataset, stdin=stdin, warn=warnings.append)
     )
-    real = [clip for clip in as_indexed(clips) if clip.label != FAKE]
+    real = [clip for clip in label_clips(clips) if clip.label != FAKE]
     if len(real) < len(clips):
         warnings.append(f"{len(clips) - len(real)} clips that are labelled FAKE are left out")
     if unlabelled := sum(not clip.label and not clip.problem for clip in real):
@@ -97,7 +95,7 @@ def _real_clips(
 
 
 def _claim(out: Path, *, overwrite: bool) -> None:
-    """Make the folder ours, or refuse to; nothing of others is removed."""
+    """Prepare the output folder, or refuse it; only what `forge` writes is removed."""
     check_folder(out)
     if not any(out.iterdir()):
         return
@@ -107,7 +105,7 @@ def _claim(out: Path, *, overwrite: bool) -> None:
         raise OutputError(
             f"{out}: holds forgeries already; choose another folder, or --overwrite them"
         )
-    if not overwrite and (count := _finished_clips(out)):
+    if not overwrite and (count := _count_clips(out)):
         raise OutputError(
             f"{out}: holds {count} clips of a run that was broken off; forge cannot go on with"
             " them: move them away or choose another folder to keep them, or --overwrite them"
@@ -115,12 +113,12 @@ def _claim(out: Path, *, overwrite: bool) -> None:
     remove(out, OWN_NAMES)
 
 
-def _finished_clips(out: Path) -> int:
-    """How many clips were written there; what is hidden was broken off itself."""
+def _count_clips(out: Path) -> int:
+    """Count the whole clips in a folder; a hidden file is one that was not finished."""
     return sum(
         not path.name.startswith(".") for name in CLIP_DIRS for path in (out / name).rglob("*.mp4")
     )
 
 
 KINDS = {"crops": forge_crops, "clips": forge_clips}
-"""Kind -> what writes it."""
+"""Kind -> the function that writes it."""

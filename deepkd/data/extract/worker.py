@@ -1,16 +1,18 @@
-"""One clip at a time: frames, faces, people, crops on disk."""
+"""A worker of an extraction: one clip at a time to frames, faces, people and crops on disk."""
 
 import multiprocessing
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from deepkd.data.journal import CropEntry, Record, disk_error
+from deepkd.data.clips import Clip
+from deepkd.data.extract.journal import CropEntry, Record, disk_error
+from deepkd.data.index import CropRow
 from deepkd.errors import InputError
 from deepkd.settings.data import ExtractConfig
 from deepkd.timing import time_limit
@@ -36,25 +38,25 @@ class Task:
 
 
 @dataclass
-class Sight:
-    """What the frames of a clip looked like, to tell why no face was found."""
+class _Observations:
+    """What the frames of a clip looked like; it explains why no face was found."""
 
     frames: int = 0
     size: tuple[int, int] = (0, 0)
     """Width and height, pixels."""
     brightness: list[float] = field(default_factory=list)
     doubtful: int = 0
-    """Faces dropped because the detector was not sure enough."""
+    """Faces dropped because their probability is too low."""
 
     def add(self, frame: Frame) -> None:
-        """Note one frame."""
+        """Add one frame."""
         self.frames += 1
         self.size = (frame.image.shape[1], frame.image.shape[0])
         self.brightness.append(float(frame.image[::8, ::8].mean()))
 
 
 def crop_rule(config: ExtractConfig) -> CropRule:
-    """The rule that the settings ask for: a margin, a rule by name, else `dfdc`."""
+    """The crop rule of the settings: by margin or by name, else `dfdc`."""
     if config.margin is not None:
         return CropRule(f"margin-{config.margin:g}", reference="longer", scale=1 + config.margin)
     return CROP_RULES[config.crop_rule or "dfdc"]
@@ -64,7 +66,7 @@ class ClipExtractor:
     """Writes the crops of a clip, all or none."""
 
     def __init__(self, config: ExtractConfig, out: Path, decode_threads: int) -> None:
-        """Load the detector; it and OpenCV get one thread, since several workers fill the cores better.
+        """Load the detector. It and OpenCV get one thread each, since there are several workers.
 
         Raises:
             ConfigError, ModelError: it cannot be loaded.
@@ -82,28 +84,28 @@ class ClipExtractor:
         )
 
     def __call__(self, task: Task) -> Record:
-        """The record of one clip, when its crops are in their place; an unreadable clip gives one with an error.
+        """Extract one clip and return its record; that of an unreadable clip has an error.
 
         Raises:
             OutputError: the crops cannot be written.
         """
         part = self.out / PARTS_DIR / task.folder
         warnings: list[str] = []
-        sight = Sight()
+        seen = _Observations()
         try:
             with time_limit(task.path, self.config.timeout_s):
-                entries = self._write_crops(task.path, part, sight, warnings)
+                entries = self._write_crops(task.path, part, seen, warnings)
         except InputError as error:
             shutil.rmtree(part, ignore_errors=True)
             return Record(task.key, task.folder, error=str(error))
         self._publish(part, self.out / CROPS_DIR / task.folder, empty=not entries)
-        reason = "" if entries else self._no_face(sight)
+        reason = "" if entries else self._explain_no_face(seen)
         return Record(
-            task.key, task.folder, sight.frames, tuple(entries), reason, warnings=tuple(warnings)
+            task.key, task.folder, seen.frames, tuple(entries), reason, warnings=tuple(warnings)
         )
 
     def _write_crops(
-        self, path: Path, part: Path, sight: Sight, warnings: list[str]
+        self, path: Path, part: Path, seen: _Observations, warnings: list[str]
     ) -> list[CropEntry]:
         shutil.rmtree(part, ignore_errors=True)
         tracker = Tracker()
@@ -111,22 +113,22 @@ class ClipExtractor:
         for frame in read_frames(
             path, frames=self.config.frames, threads=self.decode_threads, warn=warnings.append
         ):
-            sight.add(frame)
-            faces = self._faces(frame, sight)
+            seen.add(frame)
+            faces = self._find_faces(frame, seen)
             for face, track in zip(
                 faces, tracker.update(frame.t_s, faces, frame.image), strict=True
             ):
                 entries.append(self._write_crop(frame, face, track, part))
-        kept = people(entries, self.config)
+        kept = select_people(entries, self.config)
         for entry in entries:
             if entry.track not in kept:
                 (part / entry.name).unlink()
         return [entry for entry in entries if entry.track in kept]
 
-    def _faces(self, frame: Frame, sight: Sight) -> list[Face]:
+    def _find_faces(self, frame: Frame, seen: _Observations) -> list[Face]:
         found = self.detector.detect(frame.image)
         sure = [face for face in found if face.probability >= self.config.min_probability]
-        sight.doubtful += len(found) - len(sure)
+        seen.doubtful += len(found) - len(sure)
         return sure[: self.config.faces_per_frame]
 
     def _write_crop(self, frame: Frame, face: Face, track: int, part: Path) -> CropEntry:
@@ -134,7 +136,7 @@ class ClipExtractor:
         name = f"{frame.index:04d}_{track}{SUFFIXES[self.config.image_format]}"
         try:
             part.mkdir(parents=True, exist_ok=True)
-            (part / name).write_bytes(self._encoded(crop))
+            (part / name).write_bytes(self._encode(crop))
         except OSError as error:
             raise disk_error(part / name, error) from error
         points = tuple(round(float(value), 1) for value in crop.landmarks.ravel())
@@ -147,7 +149,7 @@ class ClipExtractor:
             points,
         )
 
-    def _encoded(self, crop: Crop) -> bytes:
+    def _encode(self, crop: Crop) -> bytes:
         options = (
             [cv2.IMWRITE_JPEG_QUALITY, self.config.jpeg_quality]
             if self.config.image_format == "jpeg"
@@ -157,7 +159,7 @@ class ClipExtractor:
         return cv2.imencode(SUFFIXES[self.config.image_format], picture, options)[1].tobytes()
 
     def _publish(self, part: Path, target: Path, *, empty: bool) -> None:
-        """Put the finished folder in its place, instead of one from an earlier content of the clip."""
+        """Move the finished folder to its place; it replaces an older one of the clip."""
         try:
             shutil.rmtree(target, ignore_errors=True)
             if not empty:
@@ -166,30 +168,57 @@ class ClipExtractor:
         except OSError as error:
             raise disk_error(target, error) from error
 
-    def _no_face(self, sight: Sight) -> str:
-        """Why a clip gave no crop."""
-        width, height = sight.size
-        smallest = self.config.min_face_px * max(1.0, max(sight.size) / self.config.max_side_px)
-        if sight.doubtful:
+    def _explain_no_face(self, seen: _Observations) -> str:
+        """Say why a clip has no crop."""
+        width, height = seen.size
+        smallest = self.config.min_face_px * max(1.0, max(seen.size) / self.config.max_side_px)
+        if seen.doubtful:
             return (
-                f"{sight.doubtful} doubtful faces, none of probability"
+                f"{seen.doubtful} doubtful faces, none of probability"
                 f" {self.config.min_probability:g} or more"
             )
-        if min(sight.size) < smallest:
+        if min(seen.size) < smallest:
             return (
                 f"the picture ({width}x{height}) is smaller than the smallest face looked for"
                 f" ({smallest:.0f} px)"
             )
-        if float(np.mean(sight.brightness)) < DARK:
-            return f"the picture is dark (mean brightness {np.mean(sight.brightness):.0f} of 255)"
-        return f"no face of {smallest:.0f} px or more in {sight.frames} frames of {width}x{height}"
+        if float(np.mean(seen.brightness)) < DARK:
+            return f"the picture is dark (mean brightness {np.mean(seen.brightness):.0f} of 255)"
+        return f"no face of {smallest:.0f} px or more in {seen.frames} frames of {width}x{height}"
 
 
-def people(entries: Sequence[CropEntry], config: ExtractConfig) -> set[int]:
-    """The tracks of a clip that are kept.
+def crop_rows(clip: Clip, record: Record) -> Iterator[CropRow]:
+    """The rows of the index for the crops of one clip."""
+    for crop in record.crops:
+        yield CropRow(
+            file=f"{CROPS_DIR}/{record.folder}/{crop.name}",
+            label=clip.label,
+            video=clip.video,
+            original=clip.original,
+            dataset=clip.dataset,
+            method=clip.method,
+            split=clip.split,
+            t_s=crop.t_s,
+            face_px=crop.face_px,
+            track=crop.track,
+            face_probability=crop.probability,
+            landmarks=crop.landmarks,
+            identities=clip.identities,
+        )
 
-    A hand or a pattern that passes for a face mostly does so for a moment, with little probability,
-    beside the real one. A dark face is doubtful too, but alone.
+
+def select_people(entries: Sequence[CropEntry], config: ExtractConfig) -> set[int]:
+    """Select the tracks of a clip to keep.
+
+    A track that never reaches `sure_probability` is dropped if it shares a frame with one that
+    does: mostly it is a hand or a pattern. Alone it can be a dark face, and is kept.
+
+    Args:
+        entries: the crops of the clip.
+        config: the settings.
+
+    Returns:
+        The numbers of the tracks.
     """
     best: dict[int, float] = {}
     area: dict[int, float] = {}

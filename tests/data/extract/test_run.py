@@ -1,4 +1,4 @@
-"""Extraction on tiny real clips: what is written, what is refused, and what survives an interruption."""
+"""Extraction of tiny real clips: what is written, what is refused, what can be resumed."""
 
 import dataclasses
 import json
@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from media import Media
 
-from deepkd.data.datasets import DATASETS
-from deepkd.data.extract import Summary, crop_folders, extract
-from deepkd.data.extractor import crop_rule, people
+from deepkd.data.datasets import LAYOUTS
+from deepkd.data.extract.journal import Journal
+from deepkd.data.extract.run import Summary, extract
+from deepkd.data.extract.worker import crop_rule
 from deepkd.data.index import read_index
-from deepkd.data.journal import CropEntry, Journal
 from deepkd.data.splits import SPLIT_UNITS
 from deepkd.errors import ConfigError, DataError, OutputError, UsageError
 from deepkd.settings.data import ExtractConfig
@@ -27,7 +27,7 @@ from deepkd.video.crops import CROP_RULES
 from deepkd.video.faces import DETECTORS
 
 QUICK = ExtractConfig(frames=3, face_px=96, workers=0)
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -379,62 +379,6 @@ def test_a_full_disk_ends_the_run_with_what_to_do(clips: Path, tmp_path: Path) -
     assert len(read_index(tmp_path / "out")) == 4
 
 
-# Parts
-
-
-@pytest.mark.parametrize(
-    ("videos", "folders"),
-    [
-        (["a.mp4", "b.mov"], ["a", "b"]),
-        (["Deepfakes/c23/1_2.mp4"], ["Deepfakes_c23_1_2"]),
-        (["../../etc/x.mp4", ".hidden.mp4", "-.mp4", "\n"], ["_.._etc_x", "hidden", "clip", "_"]),
-    ],
-)
-def test_crop_folders_are_plain(videos: list[str], folders: list[str]) -> None:
-    assert crop_folders(videos) == folders
-
-
-def test_crop_folders_do_not_collide() -> None:
-    folders = crop_folders(
-        ["a.mp4", "A.mov", "b/c.mp4", "b_c.mp4", "x" * 300 + ".mp4", "caf\udce9.mp4"]
-    )
-    assert len({folder.lower() for folder in folders}) == 6 and max(map(len, folders)) < 120
-
-
-def entries(*seen: tuple[int, float, float]) -> list[CropEntry]:
-    return [
-        CropEntry("f", t_s, 50.0 + track, track, probability, (1.0,) * 10)
-        for track, t_s, probability in seen
-    ]
-
-
-PEOPLE = [
-    (
-        "a doubtful face beside a sure one goes",
-        entries((0, 0, 0.99), (0, 1, 0.99), (1, 1, 0.9)),
-        {},
-        {0},
-    ),
-    ("a doubtful face alone stays", entries((0, 0, 0.8), (1, 5, 0.99)), {}, {0, 1}),
-    ("once sure is sure enough", entries((0, 0, 0.99), (1, 0, 0.8), (1, 1, 0.99)), {}, {0, 1}),
-    ("zero keeps all", entries((0, 0, 0.99), (1, 0, 0.8)), {"sure_probability": 0.0}, {0, 1}),
-    (
-        "the largest is seen largest and longest",
-        entries((0, 0, 1), (0, 1, 1), (1, 1, 1)),
-        {"people": "largest"},
-        {0},
-    ),
-    ("nobody", [], {"people": "largest"}, set()),
-]
-
-
-@pytest.mark.parametrize(
-    ("seen", "settings", "kept"), [case[1:] for case in PEOPLE], ids=[case[0] for case in PEOPLE]
-)
-def test_people_kept(seen: list[CropEntry], settings: dict[str, object], kept: set[int]) -> None:
-    assert people(seen, ExtractConfig(**settings)) == kept  # type: ignore[arg-type]
-
-
 def test_the_reason_for_no_face_is_told(tmp_path: Path, media: Media) -> None:
     black = media.path("dark.png")
     cv2.imwrite(str(black), np.zeros((200, 200, 3), np.uint8))
@@ -454,7 +398,7 @@ def test_the_reason_for_no_face_is_told(tmp_path: Path, media: Media) -> None:
 
 def test_settings_offer_what_the_registries_hold() -> None:
     choices = {item.name: item.metadata["choices"] for item in dataclasses.fields(ExtractConfig)}
-    assert set(choices["dataset"]) == {"auto", *DATASETS}
+    assert set(choices["dataset"]) == {"auto", *LAYOUTS}
     assert set(choices["crop_rule"]) == set(CROP_RULES)
     assert set(choices["detector"]) == set(DETECTORS)
     assert choices["split_by"] == SPLIT_UNITS

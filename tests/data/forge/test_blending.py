@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from media import Image, Portrait
 
-from deepkd.data.forgery import (
+from deepkd.data.forge.blending import (
     OUTLINES,
     blend,
     face_mask,
@@ -14,7 +14,7 @@ from deepkd.data.forgery import (
     similarity,
     soften,
     swap_face,
-)  # fmt: skip
+)
 
 SQUARE = np.array([(40, 40), (60, 40), (50, 50), (42, 60), (58, 60)], np.float32)
 """Landmarks of an upright face with eyes 20 pixels apart."""

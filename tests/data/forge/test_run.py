@@ -1,4 +1,4 @@
-"""The forgery lab: crops and clips with labels that later stages take, and refusals of what cannot be forged."""
+"""Forging: labelled crops and clips that later stages read, and what is refused."""
 
 import csv
 import dataclasses
@@ -10,11 +10,11 @@ import pytest
 from media import Media
 
 from deepkd.data.crops import load_crops
-from deepkd.data.datasets import find_clips
-from deepkd.data.extract import extract
-from deepkd.data.forge import KINDS, forge
-from deepkd.data.forge_clips import smoothed
-from deepkd.data.forgeries import METHODS, Forged, check_people, donor_of
+from deepkd.data.datasets.sources import find_clips
+from deepkd.data.extract.run import extract
+from deepkd.data.forge.clips import smooth_landmarks
+from deepkd.data.forge.methods import METHODS, Summary, check_people, choose_donor
+from deepkd.data.forge.run import KINDS, forge
 from deepkd.data.index import read_index
 from deepkd.data.splits import make_splits
 from deepkd.errors import ConfigError, DataError, OutputError, UsageError
@@ -122,12 +122,12 @@ def test_landmarks_are_interpolated_and_smoothed():
         for n in range(60)
         if n not in (20, 21, 22)
     }
-    smooth = smoothed(found, 60)
+    smooth = smooth_landmarks(found, 60)
     rough = np.abs(np.diff([found[n] for n in range(20)], axis=0) - 1).mean()
     assert smooth.shape == (60, 5, 2)
     assert np.abs(np.diff(smooth, axis=0) - 1)[10:-10].mean() < 0.3 * rough
     assert np.abs(smooth - path)[10:-10].mean() < 0.6
-    assert smoothed({0: path[7]}, 1)[0] == pytest.approx(path[7])
+    assert smooth_landmarks({0: path[7]}, 1)[0] == pytest.approx(path[7])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -178,14 +178,16 @@ def test_forgeries_outlive_an_overwrite_that_cannot_begin(sources, tmp_path):
 def test_faces_stay_in_their_split():
     splits = {name: "test" if name in "xyz" else "train" for name in "abcdxyz"}
     for name, split in splits.items():
-        donors = {donor_of(name, splits, number, config(method="face-swap")) for number in range(8)}
+        donors = {
+            choose_donor(name, splits, number, config(method="face-swap")) for number in range(8)
+        }
         assert donors == {other for other, its in splits.items() if its == split} - {name}
-    check_people(splits, config(method="face-swap", count=2), Forged(Path()))
+    check_people(splits, config(method="face-swap", count=2), Summary(Path()))
     with pytest.raises(
         DataError, match=r"needs the faces of 2 sources in the split val.*1 shows one; give --val-s"
     ):
-        check_people({**splits, "v": "val"}, config(method="face-swap"), Forged(Path()))
-    check_people({**splits, "v": "val"}, config(), Forged(Path()))
+        check_people({**splits, "v": "val"}, config(method="face-swap"), Summary(Path()))
+    check_people({**splits, "v": "val"}, config(), Summary(Path()))
 
 
 def test_a_model_trains_on_nothing_but_forged_faces(tmp_path):

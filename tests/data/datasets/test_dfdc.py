@@ -5,7 +5,7 @@ from pathlib import Path
 
 from clip_factory import dfdc, table, tree
 
-from deepkd.data.datasets import find_clips
+from deepkd.data.datasets.sources import find_clips
 
 
 def test_a_forgery_of_a_forgery_is_of_its_original_in_any_data_set(tmp_path: Path) -> None:

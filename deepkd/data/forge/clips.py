@@ -1,4 +1,4 @@
-"""Forged clips: one person followed through a clip, and the same forgery of the face in every frame."""
+"""Forged clips: one person is followed through a clip, and the face forged in every frame."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -10,20 +10,20 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from deepkd.data.camera import FPS, SIZE, film
 from deepkd.data.chance import chance
 from deepkd.data.clips import FAKE, REAL, Clip
-from deepkd.data.extract import crop_folders
-from deepkd.data.forgeries import (
+from deepkd.data.extract.folder import name_folders
+from deepkd.data.forge.blending import Landmarks, face_scale
+from deepkd.data.forge.camera import FPS, SIZE, film
+from deepkd.data.forge.methods import (
     METHODS,
-    Forged,
     Portrait,
     Progress,
+    Summary,
     check_people,
-    donor_of,
-    variant,
+    choose_donor,
+    name_variant,
 )
-from deepkd.data.forgery import Landmarks, face_scale
 from deepkd.errors import InputError, OutputError
 from deepkd.images import Image
 from deepkd.outputs import writing
@@ -37,71 +37,75 @@ from deepkd.video.tracks import Tracker
 LIST_NAME = "clips.csv"
 SMOOTH_FRAMES = 2.0
 """Standard deviation of the smoothing of landmarks over time, frames."""
-SEEN = 0.5
-"""Share of the frames in which a person has to be found; between them the landmarks are
-interpolated."""
+SEEN_SHARE = 0.5
+"""Share of the frames in which a person must be found. Between them landmarks are interpolated."""
 WINDOW = 6.0
 """Side of the square around the face in which it is forged, in units of the face's scale."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A source with one person followed through it."""
+    """A source with one person who is followed through it."""
 
     clip: Clip
     name: str
-    """Of the files that are written."""
+    """The name of its files."""
     fps: float
     landmarks: npt.NDArray[np.float32]
-    """Smoothed, of every frame, (frames, 5, 2), pixels; of a still, (1, 5, 2)."""
+    """Smoothed landmarks of every frame, (frames, 5, 2), pixels; of a still, (1, 5, 2)."""
     is_still: bool
     face: Portrait
-    """The person's face when it was first seen, for others to wear."""
+    """The person's face in the first frame with it, for other scenes."""
 
     @property
     def side_px(self) -> int:
-        """Of the window in which the face is forged: one for the whole clip, so that what is drawn stays the same."""
+        """Side of the window in which the face is forged, pixels; the same in every frame."""
         scales = [face_scale(points) for points in self.landmarks]
         return math.ceil(WINDOW * float(np.median(scales)))
 
 
 def forge_clips(
-    clips: Sequence[Clip], config: ForgeConfig, made: Forged, progress: Progress
+    clips: Sequence[Clip], config: ForgeConfig, summary: Summary, progress: Progress
 ) -> None:
-    """Write each clip anew as it is, and with the face of its largest person forged; and the list of all."""
+    """Encode each clip again, unchanged and with its largest face forged, and list all clips."""
     detector = load_detector(config.detector, device=config.device)
     scenes = []
     for number, (clip, name) in enumerate(
-        zip(clips, crop_folders([clip.video for clip in clips]), strict=True), 1
+        zip(clips, name_folders([clip.video for clip in clips]), strict=True), 1
     ):
         try:
             scene = None if clip.problem else follow(clip, name, detector, config.seconds)
         except InputError as error:
-            made.failed.append((clip.video, str(error).removeprefix(f"{clip.path}: ")))
+            summary.failed.append((clip.video, str(error).removeprefix(f"{clip.path}: ")))
         else:
             if clip.problem:
-                made.failed.append((clip.video, clip.problem))
+                summary.failed.append((clip.video, clip.problem))
             elif scene is None:
-                made.no_face.append((clip.video, f"nobody is seen in {SEEN:.0%} of the frames"))
+                summary.no_face.append(
+                    (clip.video, f"nobody is seen in {SEEN_SHARE:.0%} of the frames")
+                )
             else:
                 scenes.append(scene)
         progress(number, 2 * len(clips))
-    check_people(_splits(scenes), config, made)
+    check_people(_map_splits(scenes), config, summary)
     lines = []
     for number, scene in enumerate(scenes, 1):
-        lines += _write(scene, scenes, config, made)
+        lines += _write_scene(scene, scenes, config, summary)
         progress(len(clips) + number, len(clips) + len(scenes))
-    _write_list(made.out / LIST_NAME, lines)
+    _write_list(summary.out / LIST_NAME, lines)
 
 
 def follow(clip: Clip, name: str, detector: FaceDetector, seconds: float) -> Scene | None:
-    """The person with the most picture over the time of a clip; None where nobody is seen often enough.
+    """Follow the person who covers the largest area over the time of a clip.
 
     Args:
         clip: a video or a still.
         name: of the files to write.
         detector: finds the faces, in every frame.
-        seconds: how far into the clip to go.
+        seconds: how much of the clip to read.
+
+    Returns:
+        The scene; None where nobody is found in `SEEN_SHARE` of the frames.
 
     Raises:
         VideoError, ImageError: it cannot be decoded.
@@ -111,35 +115,45 @@ def follow(clip: Clip, name: str, detector: FaceDetector, seconds: float) -> Sce
     people: dict[int, dict[int, Face]] = {}
     faces_of: dict[int, Portrait] = {}
     count = 0
-    for count, (t_s, image) in enumerate(_source(clip.path, info.is_image, seconds), 1):
+    for count, (t_s, image) in enumerate(_read_source(clip.path, info.is_image, seconds), 1):
         faces = detector.detect(image)
         for person, face in zip(tracker.update(t_s, faces, image), faces, strict=True):
             people.setdefault(person, {})[count - 1] = face
             if person not in faces_of:
                 faces_of[person] = _cut_out(Portrait(image, face.landmarks))
     chosen = max(
-        people, key=lambda person: sum(_area(face) for face in people[person].values()), default=-1
+        people,
+        key=lambda person: sum(_measure_area(face) for face in people[person].values()),
+        default=-1,
     )
     seen = people.get(chosen, {})
-    if not seen or len(seen) < SEEN * count:
+    if not seen or len(seen) < SEEN_SHARE * count:
         return None
-    landmarks = smoothed({number: face.landmarks for number, face in seen.items()}, count)
+    landmarks = smooth_landmarks({number: face.landmarks for number, face in seen.items()}, count)
     return Scene(clip, name, info.fps or FPS, landmarks, info.is_image, faces_of[chosen])
 
 
-def _area(face: Face) -> float:
+def _measure_area(face: Face) -> float:
     return face.box[2] * face.box[3]
 
 
-def _source(path: Path, is_still: bool, seconds: float) -> Iterator[tuple[float, Image]]:
+def _read_source(path: Path, is_still: bool, seconds: float) -> Iterator[tuple[float, Image]]:
     if is_still:
         yield from ((frame.t_s, frame.image) for frame in read_frames(path, frames=1))
     else:
         yield from takewhile(lambda frame: frame[0] < seconds, every_frame(path))
 
 
-def smoothed(found: dict[int, Landmarks], frames: int) -> npt.NDArray[np.float32]:
-    """Landmarks of every frame, (frames, 5, 2), from those of some: interpolated, then smoothed over time."""
+def smooth_landmarks(found: dict[int, Landmarks], frames: int) -> npt.NDArray[np.float32]:
+    """Interpolate the landmarks of some frames to all frames, then smooth them over time.
+
+    Args:
+        found: number of a frame -> its landmarks, (5, 2), pixels.
+        frames: the number of frames in all.
+
+    Returns:
+        Landmarks of every frame, (frames, 5, 2), pixels.
+    """
     known = sorted(found)
     table = np.stack([found[number].ravel() for number in known])
     every = [np.interp(range(frames), known, column) for column in table.T]
@@ -152,16 +166,16 @@ def smoothed(found: dict[int, Landmarks], frames: int) -> npt.NDArray[np.float32
 
 
 def _cut_out(portrait: Portrait) -> Portrait:
-    """The face with little around it, so that many fit into memory."""
+    """Cut out the face with little around it, to save memory."""
     side = math.ceil(WINDOW * face_scale(portrait.landmarks))
-    x, y, right, bottom = _window(portrait.image, portrait.landmarks, side)
+    x, y, right, bottom = _locate_window(portrait.image, portrait.landmarks, side)
     return Portrait(
         portrait.image[y:bottom, x:right].copy(), portrait.landmarks - np.array((x, y), np.float32)
     )
 
 
-def _window(image: Image, landmarks: Landmarks, side: int) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom of the square of that side about the face, moved and cut to lie in the image."""
+def _locate_window(image: Image, landmarks: Landmarks, side: int) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the square around the face, moved to lie in the image."""
     height, width = image.shape[:2]
     across, down = min(side, width), min(side, height)
     x, y = (round(float(value)) for value in landmarks.mean(axis=0))
@@ -172,55 +186,59 @@ def _window(image: Image, landmarks: Landmarks, side: int) -> tuple[int, int, in
     return left, top, left + across, top + down
 
 
-def _write(
-    scene: Scene, scenes: Sequence[Scene], config: ForgeConfig, made: Forged
+def _write_scene(
+    scene: Scene, scenes: Sequence[Scene], config: ForgeConfig, summary: Summary
 ) -> list[tuple[str, ...]]:
-    """Write the clips of one scene; their lines of the list."""
+    """Write the clips of one scene; return their lines of the list."""
     real = f"real/{scene.name}.mp4"
     lines: list[tuple[str, ...]] = [(real, REAL, real, scene.clip.split, "", "")]
-    _write_one(made.out / real, scene, config.seconds, lambda image, points: image)
-    made.real += 1
+    _encode_scene(summary.out / real, scene, config.seconds, lambda image, points: image)
+    summary.real += 1
     for number in range(config.count):
-        fake = f"fake/{variant(config, number)}/{scene.name}.mp4"
-        donor = _donor(scene, scenes, config, number)
-        _write_one(made.out / fake, scene, config.seconds, _forger(scene, donor, config, number))
+        fake = f"fake/{name_variant(config, number)}/{scene.name}.mp4"
+        donor = _find_donor(scene, scenes, config, number)
+        _encode_scene(
+            summary.out / fake, scene, config.seconds, _make_forger(scene, donor, config, number)
+        )
         giver = f"real/{donor.name}.mp4" if donor else ""
         lines.append((fake, FAKE, real, scene.clip.split, config.method, giver))
-        made.fake += 1
+        summary.fake += 1
     return lines
 
 
-def _splits(scenes: Sequence[Scene]) -> dict[str, str]:
+def _map_splits(scenes: Sequence[Scene]) -> dict[str, str]:
     return {scene.clip.original: scene.clip.split for scene in scenes}
 
 
-def _donor(scene: Scene, scenes: Sequence[Scene], config: ForgeConfig, number: int) -> Scene | None:
-    """Whose face the forgery `number` of a scene gets; None where the method takes no other face."""
+def _find_donor(
+    scene: Scene, scenes: Sequence[Scene], config: ForgeConfig, number: int
+) -> Scene | None:
+    """Find the scene whose face a forgery gets; None where the method needs no other face."""
     if not METHODS[config.method].needs_donor:
         return None
     by_original = {other.clip.original: other for other in scenes}
-    return by_original[donor_of(scene.clip.original, _splits(scenes), number, config)]
+    return by_original[choose_donor(scene.clip.original, _map_splits(scenes), number, config)]
 
 
-def _forger(
+def _make_forger(
     scene: Scene, donor: Scene | None, config: ForgeConfig, number: int
 ) -> Callable[[Image, Landmarks], Image]:
-    """What forges a frame of the scene: each time with the same draws, whatever the frame."""
-    method, side, worn = METHODS[config.method], scene.side_px, donor.face if donor else None
+    """Make a function that forges a frame of the scene, with the same draws for every frame."""
+    method, side, donor_face = METHODS[config.method], scene.side_px, donor.face if donor else None
 
-    def forged(image: Image, landmarks: Landmarks) -> Image:
-        left, top, right, bottom = _window(image, landmarks, side)
+    def forge_frame(image: Image, landmarks: Landmarks) -> Image:
+        left, top, right, bottom = _locate_window(image, landmarks, side)
         rng = chance(config.seed, "clip", scene.clip.video, number)
         piece = np.ascontiguousarray(image[top:bottom, left:right])
         result = image.copy()
         face = Portrait(piece, landmarks - np.array((left, top), np.float32))
-        result[top:bottom, left:right] = method.apply(face, worn, rng, True)
+        result[top:bottom, left:right] = method.apply(face, donor_face, rng, True)
         return result
 
-    return forged
+    return forge_frame
 
 
-def _write_one(
+def _encode_scene(
     path: Path, scene: Scene, seconds: float, change: Callable[[Image, Landmarks], Image]
 ) -> None:
     try:
@@ -229,7 +247,7 @@ def _write_one(
         raise OutputError(
             f"{path.parent}: cannot be made ({error.strerror}); make room there"
         ) from error
-    frames = (image for _, image in _source(scene.clip.path, scene.is_still, seconds))
+    frames = (image for _, image in _read_source(scene.clip.path, scene.is_still, seconds))
     changed: Iterator[Image] = (
         change(image, points) for image, points in zip(frames, scene.landmarks, strict=False)
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deepkd.data.workers import run_tasks
+from deepkd.data.extract.pool import run_tasks
 from deepkd.errors import DeepKDError, ModelError
 
 Work = Callable[[int], int]

@@ -1,4 +1,4 @@
-"""The journal of an extraction: one whole line for each finished clip, so that a run that was broken off can go on."""
+"""The journal of an extraction: one line per finished clip, so that a run can be resumed."""
 
 import dataclasses
 import hashlib
@@ -14,7 +14,7 @@ from typing import Any
 from deepkd.errors import OutputError
 
 SAMPLE_BYTES = 64 * 1024
-"""Read from both ends of a clip to tell its content."""
+"""Read from each end of a clip for its content key."""
 
 
 @dataclass(frozen=True)
@@ -35,26 +35,33 @@ class CropEntry:
 
 @dataclass(frozen=True)
 class Record:
-    """What was found in one clip."""
+    """What an extraction found in one clip."""
 
     key: str
-    """Of the clip's content and name."""
+    """The key of the clip's content and name, see `content_key`."""
     folder: str
-    """Of its crops, below `crops/`."""
+    """The folder of its crops, below `crops/`."""
     frames: int = 0
-    """Frames looked at."""
+    """Number of frames read."""
     crops: tuple[CropEntry, ...] = ()
     reason: str = ""
     """Why there is no crop; empty where there is one."""
     error: str = ""
-    """Why it could not be read; such a clip is tried again by `--resume`."""
+    """Why it could not be read; `--resume` tries it again."""
     warnings: tuple[str, ...] = ()
 
 
 def content_key(path: Path, video: str) -> str:
-    """A key of a file's size, both its ends, and its name in the data set; empty where it cannot be read.
+    """A key of a clip: of its size, both its ends and its name in the data set.
 
-    Files that are no regular files are not opened, so that a pipe cannot block.
+    Only regular files are opened, so that a pipe cannot block.
+
+    Args:
+        path: of the file.
+        video: the name of the clip.
+
+    Returns:
+        32 hexadecimal digits; empty where the file cannot be read.
     """
     digest = hashlib.sha256(video.encode("utf-8", "surrogateescape") + b"\0")
     try:
@@ -71,10 +78,10 @@ def content_key(path: Path, video: str) -> str:
 
 
 class Journal:
-    """The finished clips of one output folder, on disk; only the place of each record is kept in memory."""
+    """The finished clips of one output folder; in memory is only where each record lies."""
 
     def __init__(self, path: Path) -> None:
-        """Open or begin the journal.
+        """Open the journal, or begin one.
 
         Raises:
             OutputError: it cannot be written, or another run is writing it.
@@ -109,16 +116,16 @@ class Journal:
         return key in self._places
 
     def keys(self) -> set[str]:
-        """Of the finished clips."""
+        """The keys of the finished clips."""
         return set(self._places)
 
     def read(self, key: str) -> Record:
         """The record of a finished clip."""
         self._file.seek(self._places[key])
-        return _record(json.loads(self._file.readline()))
+        return _parse_record(json.loads(self._file.readline()))
 
     def add(self, record: Record) -> None:
-        """Write down a finished clip.
+        """Add a finished clip.
 
         Raises:
             OutputError: it cannot be written, e.g. because the disk is full.
@@ -130,29 +137,29 @@ class Journal:
             self._file.flush()
         except OSError as error:
             raise disk_error(self.path, error) from error
-        self._note(record.key, record.folder, place)
+        self._set_place(record.key, record.folder, place)
 
     def _load(self) -> None:
-        """Note where each record begins; drop a last line that was not finished."""
+        """Find where each record begins; drop a last line that is not whole."""
         end = 0
         self._file.seek(0)
         for line in self._file:
             if not line.endswith(b"\n"):
                 break
             with suppress(ValueError, KeyError, TypeError):
-                record = _record(json.loads(line))
-                self._note(record.key, record.folder, end)
+                record = _parse_record(json.loads(line))
+                self._set_place(record.key, record.folder, end)
             end += len(line)
         self._file.truncate(end)
 
-    def _note(self, key: str, folder: str, place: int) -> None:
-        """A folder belongs to the clip that was written to it last."""
+    def _set_place(self, key: str, folder: str, place: int) -> None:
+        """Set where a record lies; it replaces an older one of the same folder."""
         self._places.pop(self._owners.get(folder, ""), None)
         self._owners[folder] = key
         self._places[key] = place
 
 
-def _record(values: dict[str, Any]) -> Record:
+def _parse_record(values: dict[str, Any]) -> Record:
     crops = tuple(
         CropEntry(**(entry | {"landmarks": tuple(entry["landmarks"])})) for entry in values["crops"]
     )

@@ -1,4 +1,4 @@
-"""Forged crops: the faces of the largest person of each clip, and forgeries of each of them, in one index."""
+"""Forged crops: the faces of the largest person of each clip and their forgeries, in one index."""
 
 import dataclasses
 import shutil
@@ -10,16 +10,16 @@ import numpy as np
 
 from deepkd.data.chance import chance
 from deepkd.data.clips import FAKE, Clip
-from deepkd.data.extract import crop_folders, crop_rows
-from deepkd.data.extractor import PARTS_DIR, ClipExtractor, Task
-from deepkd.data.forgeries import (
+from deepkd.data.extract.folder import name_folders
+from deepkd.data.extract.worker import PARTS_DIR, ClipExtractor, Task, crop_rows
+from deepkd.data.forge.methods import (
     METHODS,
-    Forged,
     Portrait,
     Progress,
+    Summary,
     check_people,
-    donor_of,
-    variant,
+    choose_donor,
+    name_variant,
 )
 from deepkd.data.index import INDEX_NAME, CropRow, write_index
 from deepkd.errors import OutputError
@@ -27,27 +27,27 @@ from deepkd.settings.data import ExtractConfig, ForgeConfig
 
 
 def forge_crops(
-    clips: Sequence[Clip], config: ForgeConfig, made: Forged, progress: Progress
+    clips: Sequence[Clip], config: ForgeConfig, summary: Summary, progress: Progress
 ) -> None:
     """Cut out the faces of the largest person of each clip, and forge each of them."""
-    rows = list(_real_rows(clips, config, made, progress))
+    rows = list(_extract_reals(clips, config, summary, progress))
     by_original: dict[str, list[CropRow]] = {}
     for row in rows:
         by_original.setdefault(row.original, []).append(row)
     splits = {row.original: row.split for row in rows}
-    check_people(splits, config, made)
+    check_people(splits, config, summary)
     fakes = [
-        _forged_crop(row, number, by_original, splits, config, made)
+        _forge_crop(row, number, by_original, splits, config, summary)
         for row in rows
         for number in range(config.count)
     ]
-    shutil.rmtree(made.out / PARTS_DIR, ignore_errors=True)
-    write_index(made.out / INDEX_NAME, [*rows, *fakes])
-    made.real, made.fake = len(rows), len(fakes)
+    shutil.rmtree(summary.out / PARTS_DIR, ignore_errors=True)
+    write_index(summary.out / INDEX_NAME, [*rows, *fakes])
+    summary.real, summary.fake = len(rows), len(fakes)
 
 
-def _real_rows(
-    clips: Sequence[Clip], config: ForgeConfig, made: Forged, progress: Progress
+def _extract_reals(
+    clips: Sequence[Clip], config: ForgeConfig, summary: Summary, progress: Progress
 ) -> Iterator[CropRow]:
     settings = ExtractConfig(
         frames=config.frames,
@@ -58,47 +58,47 @@ def _real_rows(
         detector=config.detector,
         device=config.device,
     )
-    extractor = ClipExtractor(settings, made.out, 0)
-    folders = crop_folders([clip.video for clip in clips])
+    extractor = ClipExtractor(settings, summary.out, 0)
+    folders = name_folders([clip.video for clip in clips])
     for done, (clip, folder) in enumerate(zip(clips, folders, strict=True), 1):
         if clip.problem:
-            made.failed.append((clip.video, clip.problem))
+            summary.failed.append((clip.video, clip.problem))
         else:
             record = extractor(Task(clip.video, clip.path, "", folder))
-            made.warnings += [f"{clip.video}: {warning}" for warning in record.warnings]
+            summary.warnings += [f"{clip.video}: {warning}" for warning in record.warnings]
             if record.error:
-                made.failed.append((clip.video, record.error.removeprefix(f"{clip.path}: ")))
+                summary.failed.append((clip.video, record.error.removeprefix(f"{clip.path}: ")))
             elif not record.crops:
-                made.no_face.append((clip.video, record.reason))
+                summary.no_face.append((clip.video, record.reason))
             yield from crop_rows(clip, record)
         progress(done, len(clips))
 
 
-def _forged_crop(
+def _forge_crop(
     row: CropRow,
     number: int,
     people: dict[str, list[CropRow]],
     splits: dict[str, str],
     config: ForgeConfig,
-    made: Forged,
+    summary: Summary,
 ) -> CropRow:
     method = METHODS[config.method]
     donor, identities = None, row.identities
     if method.needs_donor:
-        others = people[donor_of(row.original, splits, number, config)]
+        others = people[choose_donor(row.original, splits, number, config)]
         place = chance(config.seed, "face", row.file, number).integers(len(others))
-        donor = _portrait(made.out, others[place])
+        donor = _read_portrait(summary.out, others[place])
         identities = tuple(sorted({*identities, *others[place].identities}))
     rng = chance(config.seed, "crop", row.file, number)
-    image = method.apply(_portrait(made.out, row), donor, rng, False)
-    name = variant(config, number)
+    image = method.apply(_read_portrait(summary.out, row), donor, rng, False)
+    name = name_variant(config, number)
     file = f"{row.file.removesuffix('.png')}_{name}.png"
     data = cv2.imencode(".png", np.ascontiguousarray(image[..., ::-1]))[1].tobytes()
     try:
-        (made.out / file).write_bytes(data)
+        (summary.out / file).write_bytes(data)
     except OSError as error:
         raise OutputError(
-            f"{made.out / file}: cannot be written ({error.strerror}); make room there"
+            f"{summary.out / file}: cannot be written ({error.strerror}); make room there"
         ) from error
     return dataclasses.replace(
         row,
@@ -110,7 +110,7 @@ def _forged_crop(
     )
 
 
-def _portrait(out: Path, row: CropRow) -> Portrait:
+def _read_portrait(out: Path, row: CropRow) -> Portrait:
     picture = cv2.imdecode(np.frombuffer((out / row.file).read_bytes(), np.uint8), cv2.IMREAD_COLOR)
     image = np.ascontiguousarray(np.asarray(picture, np.uint8)[..., ::-1])
     return Portrait(image, np.array(row.landmarks, np.float32).reshape(5, 2))
