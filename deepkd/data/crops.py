@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from deepkd.data.folders import is_image_folder, read_image_folder
-from deepkd.data.forgery import self_blend
+from deepkd.data.forge.blending import self_blend
+from deepkd.data.image_folders import is_image_folder, read_image_folder
 from deepkd.data.index import INDEX_NAME, CropRow, line_of, read_index
-from deepkd.data.kinship import Kin, family_of
 from deepkd.data.landmarks import LandmarkFinder
+from deepkd.data.splits import Kin, family_of
 from deepkd.data.transforms import Augment, seeded
 from deepkd.errors import DataError
 from deepkd.images import Image

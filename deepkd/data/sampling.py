@@ -9,7 +9,7 @@ import numpy as np
 
 from deepkd.data.crops import CropSet, SampleKey
 from deepkd.data.index import CropRow
-from deepkd.data.kinship import family_of
+from deepkd.data.splits import family_of
 from deepkd.errors import DataError
 
 Draw = list[tuple[int, ...]]

@@ -20,7 +20,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from deepkd.data.perturbations import PERTURBATIONS
+from deepkd.data.corruptions import CORRUPTIONS as PERTURBATIONS
 from deepkd.images import Image
 from deepkd.scoring.model import InputFormat
 

@@ -14,9 +14,9 @@ import numpy as np
 
 import deepkd
 from deepkd.data.clips import Clip
+from deepkd.data.corruptions import SUITE, Step
+from deepkd.data.extract.journal import content_key
 from deepkd.data.index import CropRow
-from deepkd.data.journal import content_key
-from deepkd.data.perturbations import SUITE, Step
 from deepkd.detect import Alter, judge_source
 from deepkd.errors import DataError
 from deepkd.evaluation.evaluation import (

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from deepkd.data.corruptions import CORRUPTIONS as PERTURBATIONS
 from deepkd.data.index import CropRow
-from deepkd.data.perturbations import PERTURBATIONS
 from deepkd.evaluation.features import Features
 from deepkd.evaluation.metrics import Array, Metrics, measure
 from deepkd.evaluation.overlaps import Overlap
@@ -50,7 +50,7 @@ class Condition:
             "perturbation": self.perturbation,
             "title": kind.title,
             "level": self.level,
-            "severity": 1 + kind.levels.index(self.level),
+            "severity": 1 + kind.severities.index(self.level),
             "crops": self.crops.to_dict() if self.crops else None,
             "videos": self.videos.to_dict() if self.videos else None,
             "unjudged": self.unjudged,

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 import deepkd
+from deepkd.data.corruptions import SUITE, Step
+from deepkd.data.corruptions import corrupt as perturb
 from deepkd.data.crops import CropSet
+from deepkd.data.extract.journal import content_key
 from deepkd.data.index import CropRow
-from deepkd.data.journal import content_key
-from deepkd.data.perturbations import SUITE, Step, perturb
 from deepkd.evaluation.evaluation import Condition, crops_and_videos, figures_of
 from deepkd.evaluation.kept import Kept
 from deepkd.evaluation.metrics import Array
