@@ -39,9 +39,9 @@ def extract(
 ) -> None:
     """Cut the faces out of labelled clips, ready for training.
 
-    Reads DFDC, FaceForensics++, Celeb-DF, folders named real and fake, and plain folders; writes
-    crops, index.csv, and splits that share no original. Exit codes: 0 done; 1 nothing could be
-    read; 2 wrong usage; 3 some clips failed.
+    Reads published data sets as they are (see --dataset), folders named real and fake, and plain
+    folders; writes crops, index.csv, and splits that share no original. Exit codes: 0 done; 1
+    nothing could be read; 2 wrong usage; 3 some clips failed.
     """
     config = load_config(ExtractConfig, config_file, **settings)
     from deepkd.cli.progress import progress

@@ -80,12 +80,12 @@ def _link_to_reals(rows: Sequence[CropRow]) -> Iterator[CropRow]:
     reals = RealPaths()
     for row in rows:
         if row.label == REAL:
-            reals.add(_path_in_class(row), row.file, (row.split,))
+            reals.add(_strip_path(row), row.file, (row.split,))
     for row in rows:
-        same = reals.find(_path_in_class(row), (row.split,)) if row.label == FAKE else []
+        same = reals.find(_strip_path(row), (row.split,)) if row.label == FAKE else []
         yield replace(row, original=same[0]) if len(same) == 1 else row
 
 
-def _path_in_class(row: CropRow) -> tuple[str, ...]:
+def _strip_path(row: CropRow) -> tuple[str, ...]:
     """The path of a picture below its class, without the ending."""
     return PurePosixPath(*PurePosixPath(row.file).parts[2:]).with_suffix("").parts

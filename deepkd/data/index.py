@@ -212,7 +212,7 @@ def label_clips(clips: Sequence[Clip]) -> list[Clip]:
     Raises:
         DataError: an index is damaged.
     """
-    rows_in = cache(_rows_by_path)
+    rows_in = cache(_read_rows_by_path)
     result = []
     for clip in clips:
         path = Path(os.path.abspath(clip.path))
@@ -233,7 +233,7 @@ def _label_clip(clip: Clip, row: CropRow) -> Clip:
     )
 
 
-def _rows_by_path(folder: Path) -> Mapping[str, CropRow]:
+def _read_rows_by_path(folder: Path) -> Mapping[str, CropRow]:
     """Path of a crop below the folder -> its row; empty if the folder has no index of crops."""
     index = folder / INDEX_NAME
     if not os.path.isfile(index):

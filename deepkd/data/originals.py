@@ -75,10 +75,10 @@ def _link_to_reals(clips: list[Clip], warn: Warn) -> list[Clip]:
     reals, linked, unclear = RealPaths(), [], []
     for clip in clips:
         if clip.label == REAL and clip.dataset == LOOSE:
-            path, groups = _path_in_class(clip)
+            path, groups = _split_path(clip)
             reals.add(path, clip.original, *groups)
     for clip in clips:
-        path, groups = _path_in_class(clip)
+        path, groups = _split_path(clip)
         is_alone = clip.label == FAKE and clip.dataset == LOOSE and clip.original == clip.video
         found = reals.find(path, *groups) if is_alone else []
         linked.append(dataclasses.replace(clip, original=found[0]) if len(found) == 1 else clip)
@@ -94,7 +94,7 @@ def _link_to_reals(clips: list[Clip], warn: Warn) -> list[Clip]:
     return linked
 
 
-def _path_in_class(clip: Clip) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def _split_path(clip: Clip) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """A clip's path below the folder of its class, without the ending, and the clip's groups.
 
     The groups, the smallest first: the clips of one split next to the folder of the class, all

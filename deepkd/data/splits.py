@@ -22,17 +22,22 @@ SPLIT_NAMES = ("train", "val", "test")
 SPLIT_UNITS = ("auto", "identity", "original")
 
 
-class InSplit(Protocol):
-    """Anything that lies in a split: a clip, or a row of an index."""
+class Kin(Protocol):
+    """A clip or a crop with the name of its original."""
 
     @property
     def label(self) -> str: ...  # noqa: D102
     @property
-    def video(self) -> str: ...  # noqa: D102
-    @property
     def original(self) -> str: ...  # noqa: D102
     @property
     def dataset(self) -> str: ...  # noqa: D102
+
+
+class InSplit(Kin, Protocol):
+    """Anything that lies in a split: a clip, or a row of an index."""
+
+    @property
+    def video(self) -> str: ...  # noqa: D102
     @property
     def split(self) -> str: ...  # noqa: D102
 
@@ -137,7 +142,7 @@ def _group_families(clips: Sequence[Clip], *, identities: bool) -> list[list[Cli
             key = parent[key]
         return key
 
-    dataset_of = _dataset_finder(clips)
+    dataset_of = _make_dataset_finder(clips)
     families = defaultdict(list)
     for clip in clips:
         first, *others = (
@@ -153,7 +158,7 @@ def _group_families(clips: Sequence[Clip], *, identities: bool) -> list[list[Cli
     return list(families.values())
 
 
-def _dataset_finder(items: Sequence[InSplit]) -> Callable[[InSplit, str], str]:
+def _make_dataset_finder(items: Sequence[InSplit]) -> Callable[[InSplit, str], str]:
     """Make a function (item, name of a clip) -> the data set of the clip with that name.
 
     It is the item's own data set if that has the clip, else the one that has it.
@@ -181,7 +186,7 @@ def find_overlaps(items: Iterable[InSplit], kinds: Sequence[str] = KINDS) -> lis
         One sentence for each kind, data set and pair of splits.
     """
     items = list(items)
-    dataset_of = _dataset_finder(items)
+    dataset_of = _make_dataset_finder(items)
     places: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for item in items:
         for kind, names in _list_contents(item).items():
@@ -192,7 +197,7 @@ def find_overlaps(items: Iterable[InSplit], kinds: Sequence[str] = KINDS) -> lis
     shared: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for (kind, dataset, name), splits in places.items():
         if len(splits) > 1:
-            shared[(kind, dataset, " and ".join(sorted(splits, key=_split_order)))].append(name)
+            shared[(kind, dataset, " and ".join(sorted(splits, key=_rank_split)))].append(name)
     return [
         f"{len(names)} {kind} of {dataset or 'the index'} in both {splits}, e.g. {names[0]}"
         for (kind, dataset, splits), names in shared.items()
@@ -205,19 +210,8 @@ def _list_contents(item: InSplit) -> dict[str, tuple[str, ...]]:
     return {"originals": originals, "people": getattr(item, "identities", ())}
 
 
-def _split_order(split: str) -> int:
+def _rank_split(split: str) -> int:
     return SPLIT_NAMES.index(split) if split in SPLIT_NAMES else len(SPLIT_NAMES)
-
-
-class Kin(Protocol):
-    """A clip or a crop with the name of its original."""
-
-    @property
-    def label(self) -> str: ...  # noqa: D102
-    @property
-    def original(self) -> str: ...  # noqa: D102
-    @property
-    def dataset(self) -> str: ...  # noqa: D102
 
 
 def family_of(items: Iterable[Kin]) -> Callable[[Kin], tuple[str, str]]:

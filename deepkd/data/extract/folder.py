@@ -12,7 +12,7 @@ from pathlib import Path
 import deepkd
 from deepkd.data.clips import Clip
 from deepkd.data.extract.journal import Journal
-from deepkd.data.extract.worker import CROPS_DIR, PARTS_DIR, crop_rule
+from deepkd.data.extract.worker import CROPS_DIR, PARTS_DIR, choose_crop_rule
 from deepkd.data.index import INDEX_NAME
 from deepkd.errors import OutputError, UsageError
 from deepkd.outputs import check_folder, remove, writing
@@ -89,7 +89,7 @@ def save_settings(out: Path, names: Sequence[str], config: ExtractConfig) -> Non
     Raises:
         OutputError: the crops that are there were made with other settings.
     """
-    settings = {**config.as_dict(), "rule": asdict(crop_rule(config))}
+    settings = {**config.as_dict(), "rule": asdict(choose_crop_rule(config))}
     _check_settings(out, settings)
     with writing(out / SETTINGS_NAME) as beside:
         about = {"command": "extract", "deepkd": deepkd.__version__, "sources": list(names)}

@@ -136,7 +136,7 @@ class Journal:
             self._file.write(line)
             self._file.flush()
         except OSError as error:
-            raise disk_error(self.path, error) from error
+            raise make_disk_error(self.path, error) from error
         self._set_place(record.key, record.folder, place)
 
     def _load(self) -> None:
@@ -179,7 +179,7 @@ def _lock(descriptor: int, path: Path) -> None:
         ) from error
 
 
-def disk_error(path: Path, error: OSError) -> OutputError:
+def make_disk_error(path: Path, error: OSError) -> OutputError:
     """The error for a file that could not be written in the middle of a run."""
     why = error.strerror or str(error)
     return OutputError(

@@ -29,7 +29,7 @@ from deepkd.data.extract.folder import (
 )
 from deepkd.data.extract.journal import Journal, Record, content_key
 from deepkd.data.extract.pool import Outcome, run_tasks
-from deepkd.data.extract.worker import CROPS_DIR, PARTS_DIR, ClipExtractor, Task, crop_rows
+from deepkd.data.extract.worker import CROPS_DIR, PARTS_DIR, ClipExtractor, Task, make_rows
 from deepkd.data.index import INDEX_NAME, CropRow, write_index
 from deepkd.data.splits import Splits, make_splits
 from deepkd.errors import DataError
@@ -226,9 +226,9 @@ class _Run:
                 f"{len(left_out)} clips that were extracted before are not in the index: these"
                 " sources lack them as they were then; name all sources"
             )
-        write_index(self.out / INDEX_NAME, self._rows())
+        write_index(self.out / INDEX_NAME, self._make_rows())
 
-    def _rows(self) -> Iterator[CropRow]:
+    def _make_rows(self) -> Iterator[CropRow]:
         """The rows of the index, in order of the clips; also fills the summary."""
         for clip in self.clips:
             tally = self.summary.tallies.setdefault(clip.label, Tally())
@@ -237,9 +237,11 @@ class _Run:
                 tally.failed += 1
                 self.summary.failed.append((clip.video, self.failed[clip.video]))
             else:
-                yield from self._clip_rows(clip, self.journal.read(self.keys[clip.video]), tally)
+                yield from self._make_clip_rows(
+                    clip, self.journal.read(self.keys[clip.video]), tally
+                )
 
-    def _clip_rows(self, clip: Clip, record: Record, tally: Tally) -> Iterator[CropRow]:
+    def _make_clip_rows(self, clip: Clip, record: Record, tally: Tally) -> Iterator[CropRow]:
         self.summary.warnings += [f"{clip.video}: {warning}" for warning in record.warnings]
         if not record.crops:
             tally.no_face += 1
@@ -248,4 +250,4 @@ class _Run:
         tally.with_faces += 1
         tally.crops += len(record.crops)
         self.summary.crops_by_split[(clip.split, clip.label)] += len(record.crops)
-        yield from crop_rows(clip, record)
+        yield from make_rows(clip, record)

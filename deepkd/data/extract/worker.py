@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from deepkd.data.clips import Clip
-from deepkd.data.extract.journal import CropEntry, Record, disk_error
+from deepkd.data.extract.journal import CropEntry, Record, make_disk_error
 from deepkd.data.index import CropRow
 from deepkd.errors import InputError
 from deepkd.settings.data import ExtractConfig
@@ -55,7 +55,7 @@ class _Observations:
         self.brightness.append(float(frame.image[::8, ::8].mean()))
 
 
-def crop_rule(config: ExtractConfig) -> CropRule:
+def choose_crop_rule(config: ExtractConfig) -> CropRule:
     """The crop rule of the settings: by margin or by name, else `dfdc`."""
     if config.margin is not None:
         return CropRule(f"margin-{config.margin:g}", reference="longer", scale=1 + config.margin)
@@ -74,7 +74,7 @@ class ClipExtractor:
         if multiprocessing.parent_process():
             cv2.setNumThreads(1)
         self.config, self.out, self.decode_threads = config, out, decode_threads
-        self.rule = crop_rule(config)
+        self.rule = choose_crop_rule(config)
         self.detector = load_detector(
             config.detector,
             device=config.device,
@@ -138,7 +138,7 @@ class ClipExtractor:
             part.mkdir(parents=True, exist_ok=True)
             (part / name).write_bytes(self._encode(crop))
         except OSError as error:
-            raise disk_error(part / name, error) from error
+            raise make_disk_error(part / name, error) from error
         points = tuple(round(float(value), 1) for value in crop.landmarks.ravel())
         return CropEntry(
             name,
@@ -166,7 +166,7 @@ class ClipExtractor:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 os.rename(part, target)
         except OSError as error:
-            raise disk_error(target, error) from error
+            raise make_disk_error(target, error) from error
 
     def _explain_no_face(self, seen: _Observations) -> str:
         """Say why a clip has no crop."""
@@ -187,7 +187,7 @@ class ClipExtractor:
         return f"no face of {smallest:.0f} px or more in {seen.frames} frames of {width}x{height}"
 
 
-def crop_rows(clip: Clip, record: Record) -> Iterator[CropRow]:
+def make_rows(clip: Clip, record: Record) -> Iterator[CropRow]:
     """The rows of the index for the crops of one clip."""
     for crop in record.crops:
         yield CropRow(

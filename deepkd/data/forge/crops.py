@@ -11,7 +11,7 @@ import numpy as np
 from deepkd.data.chance import chance
 from deepkd.data.clips import FAKE, Clip
 from deepkd.data.extract.folder import name_folders
-from deepkd.data.extract.worker import PARTS_DIR, ClipExtractor, Task, crop_rows
+from deepkd.data.extract.worker import PARTS_DIR, ClipExtractor, Task, make_rows
 from deepkd.data.forge.methods import (
     METHODS,
     Portrait,
@@ -70,7 +70,7 @@ def _extract_reals(
                 summary.failed.append((clip.video, record.error.removeprefix(f"{clip.path}: ")))
             elif not record.crops:
                 summary.no_face.append((clip.video, record.reason))
-            yield from crop_rows(clip, record)
+            yield from make_rows(clip, record)
         progress(done, len(clips))
 
 

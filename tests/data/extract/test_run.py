@@ -18,7 +18,7 @@ from media import Media
 from deepkd.data.datasets import LAYOUTS
 from deepkd.data.extract.journal import Journal
 from deepkd.data.extract.run import Summary, extract
-from deepkd.data.extract.worker import crop_rule
+from deepkd.data.extract.worker import choose_crop_rule
 from deepkd.data.index import read_index
 from deepkd.data.splits import SPLIT_UNITS
 from deepkd.errors import ConfigError, DataError, OutputError, UsageError
@@ -402,7 +402,7 @@ def test_settings_offer_what_the_registries_hold() -> None:
     assert set(choices["crop_rule"]) == set(CROP_RULES)
     assert set(choices["detector"]) == set(DETECTORS)
     assert choices["split_by"] == SPLIT_UNITS
-    assert crop_rule(ExtractConfig()) is CROP_RULES["dfdc"]
+    assert choose_crop_rule(ExtractConfig()) is CROP_RULES["dfdc"]
 
 
 @pytest.mark.parametrize(
