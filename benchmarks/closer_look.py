@@ -14,7 +14,7 @@ from pathlib import Path
 from detect import loop
 
 from deepkd.data.clips import Clip
-from deepkd.data.datasets import find_clips
+from deepkd.data.datasets.sources import find_clips
 from deepkd.detect import Bench
 from deepkd.scoring.verdict import Verdict
 from deepkd.settings.detect import DetectConfig

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deepkd.data.datasets import find_clips
+from deepkd.data.datasets.sources import find_clips
 from deepkd.images import Image
 from deepkd.scoring.model import Scorer
 from deepkd.settings.detect import DetectConfig

@@ -16,13 +16,13 @@ from documents import Part, beside_earlier, interval, markdown, say
 
 from deepkd.data.chance import chance
 from deepkd.data.crops import CropSet, load_crops
-from deepkd.data.forgeries import METHODS, Portrait
+from deepkd.data.forge.methods import METHODS, Portrait
+from deepkd.data.index import CropRow, write_index
 from deepkd.data.landmarks import LandmarkFinder
 from deepkd.evaluation.evaluate import evaluate_files, recipe_of
 from deepkd.images import Image
 from deepkd.models.checkpoints import load_checkpoint
 from deepkd.settings.evaluation import EvaluateConfig
-from deepkd.video.crops import CropRow, write_index
 
 
 def forged(args: argparse.Namespace) -> Path:

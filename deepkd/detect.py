@@ -375,7 +375,7 @@ def detect_all(
 
 def _in_processes(sources: Iterable[Source], bench: Bench, workers: int) -> Iterator[Verdict]:
     """Verdicts in the order of the inputs; one that comes early waits for its turn, or for Ctrl-C."""
-    from deepkd.data.workers import run_tasks
+    from deepkd.data.extract.pool import run_tasks
     from deepkd.machine import cores
 
     start = partial(_start_worker, bench.config, bench.thumbnails, max(1, cores() // workers))

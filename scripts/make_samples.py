@@ -18,7 +18,7 @@ import cv2
 import matplotlib.cbook
 import skimage.data
 
-from deepkd.data.forge import forge
+from deepkd.data.forge.run import forge
 from deepkd.settings.data import ForgeConfig
 
 SUBJECT, DONOR = "hopper.png", "collins.png"

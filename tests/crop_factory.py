@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from media import forged_portrait, portraits
 
-from deepkd.video.crops import CropRow, write_index
+from deepkd.data.index import CropRow, write_index
 
 SPLITS = ("train", "train", "train", "val", "test")
 

@@ -84,7 +84,7 @@ def portraits() -> dict[str, Portrait]:
 @cache
 def forged_portrait(name: str) -> Image:
     """The portrait with the other person's face blended on."""
-    from deepkd.data.forgery import swap_face
+    from deepkd.data.forge.blending import swap_face
 
     target = portraits()[name]
     source = portraits()["grace_hopper" if name == "astronaut" else "astronaut"]

@@ -17,7 +17,7 @@ import pytest
 from media import Media
 from scorer_factory import tinted_clip, write_scorer
 
-from deepkd.data.workers import Outcome
+from deepkd.data.extract.pool import Outcome
 from deepkd.detect import AHEAD, SHOWN, Bench, _criteria, detect, detect_all, find_people
 from deepkd.errors import ModelError, VideoError
 from deepkd.report import Provenance, open_report
@@ -413,7 +413,7 @@ def test_interrupted_the_verdicts_that_came_early_are_handed_out(
             yield Outcome(tasks[number], Verdict.failed(tasks[number][1].path, "done"))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("deepkd.data.workers.run_tasks", interrupted)
+    monkeypatch.setattr("deepkd.data.extract.pool.run_tasks", interrupted)
     verdicts = detect_all(inputs, bench.config.replace(workers=2), bench=bench)
     assert [next(verdicts).path.stem for _ in range(4)] == ["0", "1", "3", "6"]
     with pytest.raises(KeyboardInterrupt):
@@ -432,7 +432,7 @@ def test_few_verdicts_wait_for_a_slow_one(bench: Bench, monkeypatch: pytest.Monk
         yield from done
         assert room()
 
-    monkeypatch.setattr("deepkd.data.workers.run_tasks", first_comes_last)
+    monkeypatch.setattr("deepkd.data.extract.pool.run_tasks", first_comes_last)
     verdicts = detect_all(
         (Source(Path("x")) for _ in range(10**6)), bench.config.replace(workers=2), bench=bench
     )

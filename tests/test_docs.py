@@ -18,11 +18,11 @@ from media import Media
 from warm import run_deepkd
 
 from deepkd.data.clips import Clip
+from deepkd.data.index import read_index
 from deepkd.data.splits import make_splits
 from deepkd.models.checkpoints import load_checkpoint
 from deepkd.report.plots import read_metrics
 from deepkd.scoring.model import Scorer
-from deepkd.video.crops import read_index
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted(path for pattern in ("*.md", "[!.]*/*.md") for path in ROOT.glob(pattern))

@@ -37,6 +37,8 @@ LAYERS = (
     },
 )
 """From top to bottom; a module may import from its own layer and from those below."""
+REGISTRIES = {"deepkd.data.datasets"}
+"""Modules that only list names, for settings to offer; they count as the lowest layer."""
 
 HEAVY = {
     "torch",
@@ -99,6 +101,8 @@ def imports(module: str) -> frozenset[str]:
 
 def layer(module: str) -> int:
     """Position of a module's layer, 0 at the top."""
+    if module in REGISTRIES:
+        return len(LAYERS) - 1
     for level, names in enumerate(LAYERS):
         if any(
             module == name or (name != "deepkd" and module.startswith(name + ".")) for name in names

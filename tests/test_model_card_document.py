@@ -12,9 +12,9 @@ from crop_factory import write_crops
 from scorer_factory import tinted_clip, write_scorer
 
 from deepkd.data.crops import load_crops
+from deepkd.data.index import CropRow, read_index, write_index
 from deepkd.scoring.calibration import Calibration
 from deepkd.shipped import sha256_of
-from deepkd.video.crops import CropRow, read_index, write_index
 
 ROOT = Path(__file__).resolve().parents[1]
 MEASURE = {"value": 0.56, "low": 0.46, "high": 0.67}

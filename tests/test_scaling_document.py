@@ -13,11 +13,11 @@ from crop_factory import write_crops
 from typer.testing import CliRunner
 
 from deepkd.cli.app import app
+from deepkd.data.index import read_index
 from deepkd.models.checkpoints import save_model
 from deepkd.models.registry import build_model
 from deepkd.report.plots import read_metrics
 from deepkd.training.engine import CONFIG_FILE, METRICS_FILE
-from deepkd.video.crops import read_index
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -131,7 +131,7 @@ def evaluate(
 
 def _inputs(models: Iterable[str], config: EvaluateConfig) -> list[Path]:
     """The files that are read, as far as their names are known before: models, and a list or an index."""
-    from deepkd.video.crops import INDEX_NAME
+    from deepkd.data.index import INDEX_NAME
 
     data = [config.data, config.data / INDEX_NAME] if config.data else []
     return [*map(Path, models), *data]

@@ -11,7 +11,7 @@ from deepkd.config import load_config
 from deepkd.settings.data import ExtractConfig
 
 if TYPE_CHECKING:
-    from deepkd.data.extract import Summary
+    from deepkd.data.extract.run import Summary
 
 Sources = Annotated[
     list[str],
@@ -22,7 +22,7 @@ Sources = Annotated[
 ]
 Out = Annotated[Path, typer.Option(help="Folder for the crops and their index.csv.")]
 Resume = Annotated[
-    bool, typer.Option("--resume", help="Go on with the extraction in --out where it stopped.")
+    bool, typer.Option("--resume", help="Continue the extraction in --out where it stopped.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the extraction in --out.")]
 
@@ -39,13 +39,13 @@ def extract(
 ) -> None:
     """Cut the faces out of labelled clips, ready for training.
 
-    Reads DFDC, FaceForensics++, Celeb-DF, folders named real and fake, and plain folders; writes
-    crops, index.csv, and splits that share no original. Exit codes: 0 done; 1 nothing could be
-    read; 2 wrong usage; 3 some clips failed.
+    Reads published data sets as they are (see --dataset), folders named real and fake, and plain
+    folders; writes crops, index.csv, and splits that share no original. Exit codes: 0 done; 1
+    nothing could be read; 2 wrong usage; 3 some clips failed.
     """
     config = load_config(ExtractConfig, config_file, **settings)
     from deepkd.cli.progress import progress
-    from deepkd.data.extract import extract as extract_crops
+    from deepkd.data.extract.run import extract as extract_crops
 
     with progress("extract", "clips") as show:
         summary = extract_crops(
@@ -62,14 +62,14 @@ def extract(
 
 
 def _show(summary: "Summary") -> None:
-    """The table of results on standard output, what is odd on standard error."""
+    """Print the results on standard output and the warnings on standard error."""
     from rich.console import Console
 
     from deepkd.cli.progress import name_first
     from deepkd.text import visible
 
     console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
-    console.print(_table(summary))
+    console.print(_make_table(summary))
     resumed = f", {summary.resumed} of them finished before" if summary.resumed else ""
     clips = len(summary.splits.clips)
     index = visible(summary.out / "index.csv")
@@ -81,8 +81,8 @@ def _show(summary: "Summary") -> None:
     name_first("warning", summary.warnings)
 
 
-def _table(summary: "Summary") -> Any:
-    """Clips and crops by label, and crops by split."""
+def _make_table(summary: "Summary") -> Any:
+    """Make the table of clips and crops by label, and of crops by split."""
     from rich import box
     from rich.table import Table
 

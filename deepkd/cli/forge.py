@@ -16,9 +16,7 @@ Sources = Annotated[
         metavar="SOURCE...", help="Folders, files or globs of real faces, .csv lists, or - (stdin)."
     ),
 ]
-Out = Annotated[
-    Path, typer.Option(help="Folder for the forgeries and what lists them; empty or new.")
-]
+Out = Annotated[Path, typer.Option(help="Folder for the forgeries and their list; empty or new.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the forgeries in --out.")]
 
 
@@ -33,24 +31,26 @@ def forge(
 ) -> None:
     """Make labelled forgeries from real faces: crops to train on and test with, or clips.
 
-    Crops come with an index.csv that train and evaluate take, clips with a clips.csv that extract
-    and evaluate take; both hold the real faces too. Exit codes: 0 done; 1 nothing could be made; 2
-    wrong usage; 3 some sources failed.
+    Crops come with an index.csv for train and evaluate, clips with a clips.csv for extract and
+    evaluate. Both list the real faces too. Exit codes: 0 done; 1 nothing could be made; 2 wrong
+    usage; 3 some sources failed.
     """
     config = load_config(ForgeConfig, config_file, **settings)
     from deepkd.cli.progress import name_first, progress
-    from deepkd.data.forge import forge as make
-    from deepkd.data.forge_clips import LIST_NAME
+    from deepkd.data.forge.clips import LIST_NAME
+    from deepkd.data.forge.run import forge as forge_faces
+    from deepkd.data.index import INDEX_NAME
     from deepkd.text import visible
-    from deepkd.video.crops import INDEX_NAME
 
     with progress("forge", "sources") as show:
-        made = make(
+        summary = forge_faces(
             sources, out, config, overwrite=overwrite, stdin=sys.stdin.buffer, progress=show
         )
     listing = INDEX_NAME if config.kind == "crops" else LIST_NAME
-    typer.echo(f"{made.real} real and {made.fake} forged {config.kind}: {visible(out / listing)}")
-    name_first("no face", [f"{video}: {why}" for video, why in made.no_face])
-    name_first("failed", [f"{video}: {why}" for video, why in made.failed])
-    name_first("warning", made.warnings)
-    raise typer.Exit(made.exit_code)
+    typer.echo(
+        f"{summary.real} real and {summary.fake} forged {config.kind}: {visible(out / listing)}"
+    )
+    name_first("no face", [f"{video}: {why}" for video, why in summary.no_face])
+    name_first("failed", [f"{video}: {why}" for video, why in summary.failed])
+    name_first("warning", summary.warnings)
+    raise typer.Exit(summary.exit_code)

@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from deepkd.data.folders import is_image_folder, read_image_folder
-from deepkd.data.kinship import Kin, family_of
+from deepkd.data.image_folders import is_image_folder, read_image_folder
+from deepkd.data.index import INDEX_NAME, CropRow, line_of, read_index
+from deepkd.data.splits import Kin, family_of
 from deepkd.errors import DataError
 from deepkd.images import Image
-from deepkd.video.crops import INDEX_NAME, CropRow, line_of, read_index
 
 
 class Shards:

@@ -5,9 +5,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from deepkd.data.forgery import Landmarks
+from deepkd.data.forge.blending import Landmarks
+from deepkd.data.index import CropRow
 from deepkd.images import Image
-from deepkd.video.crops import CropRow
 from deepkd.video.faces import FaceDetector, load_detector
 
 BORDER = 0.15

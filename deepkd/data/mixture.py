@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deepkd.data.crops import CropSet, load_crops
+from deepkd.data.index import CropRow
 from deepkd.errors import DataError
 from deepkd.images import Image
 from deepkd.settings.training import DataSource
-from deepkd.video.crops import CropRow
 
 Data = str | Path | DataSource | Sequence[str | Path | DataSource]
 """What trainings take: one or more folders of crops."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from deepkd.data.crops import CropSet
-from deepkd.data.kinship import family_of
+from deepkd.data.index import CropRow
+from deepkd.data.splits import family_of
 from deepkd.data.views import NO_ROW
 from deepkd.errors import DataError
-from deepkd.video.crops import CropRow
 
 CANDIDATES = 4
 """Real rows looked at as the partner of a forgery without an original; the nearest in size wins."""

@@ -1,4 +1,4 @@
-"""Picture sets: any sequence of (picture, label), such as a torchvision data set, as what trainings take."""
+"""Picture sets: a sequence of (picture, label), such as a torchvision data set, to train on."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 
 from deepkd.data.crops import CropSet
+from deepkd.data.index import CropRow
 from deepkd.errors import DataError
 from deepkd.images import Image
-from deepkd.video.crops import CropRow
 
 
 @dataclass
 class PictureSet(CropSet):
-    """A crop set whose images come from a sequence of samples; what `fit`, `evaluate` and `CropDataset` take.
+    """A crop set of a sequence of samples, for `fit`, `evaluate` and `CropDataset`.
 
-    A row's `file` is its place in the sequence. Built by `picture_set`.
+    The `file` of a row is its position in the sequence. `picture_set` makes it.
     """
 
     samples: Sequence[tuple[Any, Any]] = field(default=(), repr=False)
@@ -44,21 +44,20 @@ def picture_set(
     labels: Sequence[Any] | None = None,
     method: Callable[[Hashable], str] = lambda label: "",
 ) -> PictureSet:
-    """A sequence of (picture, label) as a crop set.
+    """Make a crop set of a sequence of (picture, label).
 
-    Nothing is copied: pictures are asked for when they are needed, in every process that reads. For
-    data that lies in memory or on disk this is a torchvision data set without a `transform`.
+    Nothing is copied: each process reads a picture when it needs it. `samples` can be a torchvision
+    data set without a `transform`.
 
     Args:
         samples: `samples[i]` is (PIL image or uint8 array (H, W), (H, W, 1) or (H, W, 3) in RGB,
             label).
-        fake: label -> whether it is the class that a model's logit speaks for; None for a sample
-            without a label.
-        labels: one per sample; by default `samples.targets`, else each sample is asked for its own.
+        fake: label -> whether the sample counts as FAKE; None for a sample without a label.
+        labels: one per sample; by default `samples.targets`, else those of the samples.
         method: label -> its subclass, for training with subclasses; FAKE samples only.
 
     Raises:
-        DataError: there are no samples, or as many labels as samples are not given.
+        DataError: there are no samples, or not as many labels as samples.
     """
     if labels is None:
         labels = getattr(samples, "targets", None)
@@ -68,11 +67,11 @@ def picture_set(
             f"{len(samples)} samples with {len(known)} labels; give a label for each of at least"
             " one sample"
         )
-    rows = [_row(place, label, fake, method) for place, label in enumerate(known)]
+    rows = [_make_row(place, label, fake, method) for place, label in enumerate(known)]
     return PictureSet(Path(), rows, samples=samples)
 
 
-def _row(
+def _make_row(
     place: int,
     label: Hashable,
     fake: Callable[[Hashable], bool | None],
@@ -85,14 +84,14 @@ def _row(
 
 
 def as_rgb(picture: Any, name: str) -> Image:
-    """A picture as (height, width, 3), RGB, uint8.
+    """Convert a picture to (height, width, 3), RGB, uint8.
 
     Args:
         picture: a PIL image of any mode, or a uint8 array (H, W), (H, W, 1) or (H, W, 3).
-        name: what errors call it.
+        name: of the picture, for the error.
 
     Raises:
-        DataError: it is something else, such as a float tensor that a transform made.
+        DataError: it is something else, such as the float tensor of a transform.
     """
     array = np.asarray(picture.convert("RGB") if hasattr(picture, "convert") else picture)
     if array.ndim == 2:

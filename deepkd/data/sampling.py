@@ -9,8 +9,8 @@ from typing import TypeVar
 import numpy as np
 
 from deepkd.data.crops import CropSet
-from deepkd.data.kinship import family_of
 from deepkd.data.pairs import Family, Pairing
+from deepkd.data.splits import family_of
 from deepkd.data.views import FACE_SWAP, NO_ROW, SELF_BLEND, SampleKey
 from deepkd.errors import DataError
 

@@ -1,10 +1,10 @@
-"""Splits that do not leak: a family (an original and all that was made from it) lies in one split as a whole.
+"""Splits without leaks: a family, an original with all its forgeries, lies in one split.
 
-    train, val, test = shares of the families, by a hash of the family's name: the same clips always
-    go to the same split, on every machine, and clips added later do not move those that are there
-    (unless they join two families).
+The shares of train, val and test are shares of the families. A hash of the family's name draws its
+split, so that the same clips go to the same split on every machine, and clips added later move no
+others, unless they join two families.
 
-Splits that a data set ships are kept as they are. Clips that are in none of them, but belong to the
+Splits that a data set ships stay as they are. Clips that are in none of them, but belong to the
 family of an official val or test clip, are left out of all splits.
 """
 
@@ -22,35 +22,40 @@ SPLIT_NAMES = ("train", "val", "test")
 SPLIT_UNITS = ("auto", "identity", "original")
 
 
-class InSplit(Protocol):
-    """Anything that lies in a split: a clip, or a row of an index."""
+class Kin(Protocol):
+    """A clip or a crop with the name of its original."""
 
     @property
     def label(self) -> str: ...  # noqa: D102
     @property
-    def video(self) -> str: ...  # noqa: D102
-    @property
     def original(self) -> str: ...  # noqa: D102
     @property
     def dataset(self) -> str: ...  # noqa: D102
+
+
+class InSplit(Kin, Protocol):
+    """Anything that lies in a split: a clip, or a row of an index."""
+
+    @property
+    def video(self) -> str: ...  # noqa: D102
     @property
     def split(self) -> str: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Clips with their splits, and how they came about."""
+    """Clips with their splits, and how the splits were made."""
 
     clips: list[Clip]
-    """In the order given; `split` is train, val or test, or empty for unlabelled clips and those
-    left out."""
+    """In the order given. `split` is train, val or test, or empty for clips without a label and
+    for those left out."""
     unit: str
-    """What is never parted: `identity` (people and originals) or `original`."""
+    """What lies in one split as a whole: `identity` (people and originals) or `original`."""
     families: int
     left_out: tuple[str, ...]
-    """Videos of no split, because an official val or test split holds their relatives."""
+    """Videos of no split, because an official val or test split holds clips of their family."""
     overlaps: tuple[str, ...]
-    """What lies in two splits all the same, a sentence each; empty when nothing leaks."""
+    """What lies in two splits all the same, one sentence each; empty when nothing leaks."""
 
 
 def make_splits(
@@ -63,9 +68,9 @@ def make_splits(
         val_share: share of the families that go to val, for data sets that ship no val split; 0 to
             1.
         test_share: likewise for test.
-        unit: `original` keeps an original and its forgeries together, `identity` also everything
-            that shows the same people, where known; `auto` is identity, unless that would leave
-            more than the training share in one piece.
+        unit: `original` keeps an original and its forgeries together, `identity` also all clips of
+            the same people, where known; `auto` is identity, unless one family would then be larger
+            than the training share.
 
     Raises:
         ConfigError: an unknown unit, or shares that leave nothing for training.
@@ -78,39 +83,40 @@ def make_splits(
             " training"
         )
     labelled = [clip for clip in clips if clip.label]
-    families = _families(labelled, identities=unit != "original")
+    families = _group_families(labelled, identities=unit != "original")
     if unit == "auto":
         largest = max(map(len, families), default=0)
         unit = "identity" if largest <= (1 - val_share - test_share) * len(labelled) else "original"
-        families = families if unit == "identity" else _families(labelled, identities=False)
-    return _assigned(clips, families, (val_share, test_share), unit)
+        families = families if unit == "identity" else _group_families(labelled, identities=False)
+    return _assign_splits(clips, families, (val_share, test_share), unit)
 
 
-def _assigned(
+def _assign_splits(
     clips: Sequence[Clip], families: list[list[Clip]], shares: tuple[float, float], unit: str
 ) -> Splits:
     shipped = {(clip.dataset, clip.split) for clip in clips if clip.split}
     chosen: dict[str, str] = {}
     for family in families:
         official = {clip.split for clip in family if clip.split in ("val", "test")}
-        drawn = _drawn(family, shares, shipped, unit)
-        chosen |= {clip.video: _split(clip, drawn, bool(official)) for clip in family}
+        drawn = _draw_split(family, shares, shipped, unit)
+        chosen |= {clip.video: _choose_split(clip, drawn, bool(official)) for clip in family}
     result = [dataclasses.replace(clip, split=chosen.get(clip.video, "")) for clip in clips]
     left_out = tuple(clip.video for clip in result if clip.label and not clip.split)
     return Splits(result, unit, len(families), left_out, tuple(find_overlaps(result)))
 
 
-def _split(clip: Clip, drawn: str, official_relatives: bool) -> str:
-    """The official split if it is val or test; within a family that has those, no other; else the one drawn."""
-    return clip.split if clip.split in ("val", "test") or official_relatives else drawn
+def _choose_split(clip: Clip, drawn: str, has_official_family: bool) -> str:
+    """The clip's own split if its family has official val or test clips; else the drawn one."""
+    return clip.split if clip.split in ("val", "test") or has_official_family else drawn
 
 
-def _drawn(
+def _draw_split(
     family: list[Clip], shares: tuple[float, float], shipped: set[tuple[str, str]], unit: str
 ) -> str:
-    """The split that the hash of the family's name draws, among those that its data set does not ship.
+    """Draw a split by the hash of the family's name, among those that its data set does not ship.
 
-    Its name is that of one of its people, where they make it one: more clips of them come and go.
+    A family of one or more people is named after the first of them, so that the draw stays the
+    same when clips of them are added or removed.
     """
     first = min(family, key=lambda clip: (clip.dataset, clip.original))
     people = sorted(
@@ -125,8 +131,8 @@ def _drawn(
     return "test" if draw < test_share else "val" if draw < test_share + val_share else "train"
 
 
-def _families(clips: Sequence[Clip], *, identities: bool) -> list[list[Clip]]:
-    """Connected components: clips that share an original, a donor or (if asked) a person, directly or by others."""
+def _group_families(clips: Sequence[Clip], *, identities: bool) -> list[list[Clip]]:
+    """Group clips that share an original, a donor or (if asked) a person, also through others."""
     parent: dict[tuple[str, str, str], tuple[str, str, str]] = {}
 
     def root(key: tuple[str, str, str]) -> tuple[str, str, str]:
@@ -136,23 +142,27 @@ def _families(clips: Sequence[Clip], *, identities: bool) -> list[list[Clip]]:
             key = parent[key]
         return key
 
-    home = _homes(clips)
+    dataset_of = _make_dataset_finder(clips)
     families = defaultdict(list)
     for clip in clips:
         first, *others = (
-            ("clip", home(clip, name), name) for name in (clip.original, clip.video, *clip.donors)
+            ("clip", dataset_of(clip, name), name)
+            for name in (clip.original, clip.video, *clip.donors)
         )
         for key in others + [
             ("person", clip.dataset, name) for name in clip.identities if identities
         ]:
             parent[root(key)] = root(first)
     for clip in clips:
-        families[root(("clip", home(clip, clip.original), clip.original))].append(clip)
+        families[root(("clip", dataset_of(clip, clip.original), clip.original))].append(clip)
     return list(families.values())
 
 
-def _homes(items: Sequence[InSplit]) -> Callable[[InSplit, str], str]:
-    """A function (item, name of a clip) -> the data set of the clip of that name: the item's, unless another has it."""
+def _make_dataset_finder(items: Sequence[InSplit]) -> Callable[[InSplit, str], str]:
+    """Make a function (item, name of a clip) -> the data set of the clip with that name.
+
+    It is the item's own data set if that has the clip, else the one that has it.
+    """
     own = {(item.dataset, item.video) for item in items}
     own |= {(item.dataset, item.original) for item in items if item.label == REAL}
     others = {item.video: item.dataset for item in items}
@@ -162,35 +172,63 @@ def _homes(items: Sequence[InSplit]) -> Callable[[InSplit, str], str]:
 
 
 KINDS = ("originals", "people")
-"""What must not lie in two splits; donors count as originals."""
+"""What must lie in one split; donors count as originals."""
 
 
 def find_overlaps(items: Iterable[InSplit], kinds: Sequence[str] = KINDS) -> list[str]:
-    """A sentence on each kind of thing that lies in more than one split."""
+    """Find what lies in more than one split.
+
+    Args:
+        items: clips, or rows of an index.
+        kinds: of `KINDS`.
+
+    Returns:
+        One sentence for each kind, data set and pair of splits.
+    """
     items = list(items)
-    home = _homes(items)
+    dataset_of = _make_dataset_finder(items)
     places: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for item in items:
-        for kind, names in _contents(item).items():
+        for kind, names in _list_contents(item).items():
             for name in names if item.split and kind in kinds else ():
-                places[(kind, home(item, name) if kind == "originals" else item.dataset, name)].add(
-                    item.split
-                )
+                places[
+                    (kind, dataset_of(item, name) if kind == "originals" else item.dataset, name)
+                ].add(item.split)
     shared: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for (kind, dataset, name), splits in places.items():
         if len(splits) > 1:
-            shared[(kind, dataset, " and ".join(sorted(splits, key=_order)))].append(name)
+            shared[(kind, dataset, " and ".join(sorted(splits, key=_rank_split)))].append(name)
     return [
         f"{len(names)} {kind} of {dataset or 'the index'} in both {splits}, e.g. {names[0]}"
         for (kind, dataset, splits), names in shared.items()
     ]
 
 
-def _contents(item: InSplit) -> dict[str, tuple[str, ...]]:
-    """What must not lie in two splits, by kind."""
+def _list_contents(item: InSplit) -> dict[str, tuple[str, ...]]:
+    """Kind -> what of that kind is in an item."""
     originals = (item.original, *getattr(item, "donors", ()))
     return {"originals": originals, "people": getattr(item, "identities", ())}
 
 
-def _order(split: str) -> int:
+def _rank_split(split: str) -> int:
     return SPLIT_NAMES.index(split) if split in SPLIT_NAMES else len(SPLIT_NAMES)
+
+
+def family_of(items: Iterable[Kin]) -> Callable[[Kin], tuple[str, str]]:
+    """Make a function item -> the name of its family: its original, and the data set of that.
+
+    It is the item's own data set, unless that has no real items and exactly one other data set has
+    the original. So originals of one name in two data sets are two families.
+    """
+    owners: dict[str, set[str]] = defaultdict(set)
+    for item in items:
+        if item.label == REAL:
+            owners[item.original].add(item.dataset)
+    with_reals = {dataset for datasets in owners.values() for dataset in datasets}
+
+    def family(item: Kin) -> tuple[str, str]:
+        known = owners.get(item.original, set())
+        is_foreign = item.dataset not in with_reals and len(known) == 1
+        return item.original, min(known) if is_foreign else item.dataset
+
+    return family

@@ -5,7 +5,7 @@ only the forgery tells them apart); everything photometric is drawn for each cro
 follow the DFDC winner's recipe (JPEG, noise, blur, grey) and the Self-Blended Images paper (JPEG
 range); shrinking and enlarging stands for re-encoded clips. `robust` adds what `deepkd evaluate
 --perturb` measures, H.264 by the real encoder: a model trained with it has seen these kinds of
-damage, and its robustness to them says less about others. `footage` makes photographs look like
+corruption, and its robustness to them says less about others. `footage` makes photographs look like
 frames of a clip: smaller, and encoded by a video codec. All randomness comes from torch's
 generator, so that a seed fixes a view.
 """
@@ -21,7 +21,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from deepkd.data.perturbations import PERTURBATIONS
+from deepkd.data.corruptions import CORRUPTIONS
 from deepkd.images import Image
 from deepkd.scoring.model import InputFormat
 
@@ -90,7 +90,7 @@ class Jpeg(v2.Transform):
         return _view(np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR))).flip(0)
 
 
-class Damage(v2.Transform):
+class Corrupt(v2.Transform):
     """A perturbation of the evaluation's suite at a random level, drawn evenly in its logarithm (or itself, to 0)."""
 
     def __init__(self, name: str, mild: float, harsh: float) -> None:
@@ -104,7 +104,7 @@ class Damage(v2.Transform):
         if self.mild * self.harsh > 0:
             level = self.mild * (self.harsh / self.mild) ** share
         return _view(
-            PERTURBATIONS[self.name].apply(_picture(image), level, np.random.default_rng(seed))
+            CORRUPTIONS[self.name].apply(_picture(image), level, np.random.default_rng(seed))
         )
 
 
@@ -125,19 +125,19 @@ class Augmentation:
 
 
 _SUITE = {
-    Damage("h264", 23, 40): 5,
-    Damage("double-compression", 23, 38): 2,
-    Damage("downscale", 0.6, 0.2): 3,
-    Damage("jpeg", 60, 10): 2,
-    Damage("blur", 3, 21): 2,
-    Damage("pixelation", 1.5, 6): 1,
-    Damage("noise", 0.0005, 0.05): 2,
-    Damage("blocks", 8, 80): 1,
-    Damage("saturation", 0.8, 0.0): 1,
-    Damage("contrast", 0.95, 0.35): 1,
+    Corrupt("h264", 23, 40): 5,
+    Corrupt("double-compression", 23, 38): 2,
+    Corrupt("downscale", 0.6, 0.2): 3,
+    Corrupt("jpeg", 60, 10): 2,
+    Corrupt("blur", 3, 21): 2,
+    Corrupt("pixelation", 1.5, 6): 1,
+    Corrupt("noise", 0.0005, 0.05): 2,
+    Corrupt("blocks", 8, 80): 1,
+    Corrupt("saturation", 0.8, 0.0): 1,
+    Corrupt("contrast", 0.95, 0.35): 1,
 }
 """What `robust` draws one of -> how often, in proportion."""
-_DAMAGE = v2.RandomChoice(list(_SUITE), p=[float(weight) for weight in _SUITE.values()])
+_CORRUPTION = v2.RandomChoice(list(_SUITE), p=[float(weight) for weight in _SUITE.values()])
 
 AUGMENTATIONS = {
     "none": Augmentation(0.0, 0.0, (1.0, 1.0), 0.0, ()),
@@ -179,15 +179,19 @@ AUGMENTATIONS["footage"] = replace(
         _sometimes(0.1, v2.GaussianBlur(5, (0.3, 1.5))),
         _sometimes(0.1, Noise(12.0)),
         _sometimes(0.35, Shrink(3.0)),
-        _sometimes(0.5, Damage("h264", 20, 38)),
+        _sometimes(0.5, Corrupt("h264", 20, 38)),
         _sometimes(0.3, Jpeg((40, 100))),
-        _sometimes(0.15, _DAMAGE),
+        _sometimes(0.15, _CORRUPTION),
         v2.RandomErasing(0.1, scale=(0.02, 0.12)),
     ),
 )
 AUGMENTATIONS["robust"] = replace(
     _STANDARD,
-    photometric=(*_STANDARD.photometric, _sometimes(0.5, _DAMAGE), _sometimes(0.2, _DAMAGE)),
+    photometric=(
+        *_STANDARD.photometric,
+        _sometimes(0.5, _CORRUPTION),
+        _sometimes(0.2, _CORRUPTION),
+    ),
 )
 
 

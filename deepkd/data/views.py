@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from deepkd.data.crops import CropSet
-from deepkd.data.forgery import Landmarks, self_blend, swap_face
+from deepkd.data.forge.blending import Landmarks, self_blend, swap_face
 from deepkd.data.landmarks import LandmarkFinder, typical_landmarks
 from deepkd.data.transforms import Augment, seeded
 from deepkd.images import Image

@@ -14,8 +14,9 @@ import numpy as np
 
 import deepkd
 from deepkd.data.clips import Clip
-from deepkd.data.journal import content_key
-from deepkd.data.perturbations import SUITE, Step
+from deepkd.data.corruptions import SUITE, Step
+from deepkd.data.extract.journal import content_key
+from deepkd.data.index import CropRow
 from deepkd.detect import Alter, judge_source
 from deepkd.errors import DataError
 from deepkd.evaluation.evaluation import (
@@ -38,7 +39,6 @@ from deepkd.scoring.model import CalibratedModel
 from deepkd.scoring.verdict import Label
 from deepkd.settings.detect import DetectConfig
 from deepkd.settings.evaluation import EvaluateConfig
-from deepkd.video.crops import CropRow
 from deepkd.video.faces import Face, FaceDetector, load_detector
 from deepkd.video.sources import Source
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from deepkd.data.clips import Clip, Warn
+from deepkd.data.corruptions import Step, parse_conditions
 from deepkd.data.crops import CropSet, load_crops, load_rows, whole_families
-from deepkd.data.datasets import find_clips
-from deepkd.data.folders import holds_videos, is_image_folder
-from deepkd.data.perturbations import Step, parse_conditions
+from deepkd.data.datasets.sources import find_clips
+from deepkd.data.image_folders import holds_videos, is_image_folder
+from deepkd.data.index import INDEX_NAME, CropRow
 from deepkd.data.splits import SPLIT_NAMES, make_splits
 from deepkd.errors import DataError, OutputError, UsageError
 from deepkd.evaluation.clips import evaluate_clips
@@ -31,7 +32,6 @@ from deepkd.evaluation.scores import Crops, Progress, logits_of, within
 from deepkd.scoring.model import CropModel
 from deepkd.settings.evaluation import EvaluateConfig
 from deepkd.text import as_text, open_csv
-from deepkd.video.crops import INDEX_NAME, CropRow
 
 SCHEMA = "deepkd.evaluate/1"
 RESULT_NAME = "evaluation.json"

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deepkd.data.perturbations import PERTURBATIONS
+from deepkd.data.corruptions import CORRUPTIONS as PERTURBATIONS
+from deepkd.data.index import CropRow
 from deepkd.evaluation.features import Features
 from deepkd.evaluation.metrics import Array, Metrics, measure
 from deepkd.evaluation.overlaps import Overlap
@@ -19,7 +20,6 @@ from deepkd.scoring.model import CropModel
 from deepkd.scoring.verdict import Thresholds
 from deepkd.settings.evaluation import EvaluateConfig
 from deepkd.text import cell, csv_writer
-from deepkd.video.crops import CropRow
 
 Names = npt.NDArray[np.str_]
 
@@ -50,7 +50,7 @@ class Condition:
             "perturbation": self.perturbation,
             "title": kind.title,
             "level": self.level,
-            "severity": 1 + kind.levels.index(self.level),
+            "severity": 1 + kind.severities.index(self.level),
             "crops": self.crops.to_dict() if self.crops else None,
             "videos": self.videos.to_dict() if self.videos else None,
             "unjudged": self.unjudged,

@@ -15,7 +15,8 @@ import numpy as np
 
 from deepkd.data.chance import chance
 from deepkd.data.clips import Clip
-from deepkd.data.perturbations import REUPLOAD, Step, draw_mixed, perturb
+from deepkd.data.corruptions import REUPLOAD, Step, draw_mixed
+from deepkd.data.corruptions import corrupt as perturb
 from deepkd.detect import Alter
 from deepkd.errors import InputError
 from deepkd.images import Image

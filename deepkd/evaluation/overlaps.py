@@ -7,9 +7,9 @@ from typing import Any, Protocol
 from deepkd.data.clips import Clip, Warn
 from deepkd.data.crops import CropSet
 from deepkd.data.families import UNLISTED_KEY, known_families, known_names, known_people
+from deepkd.data.index import CropRow
 from deepkd.data.splits import find_overlaps
 from deepkd.errors import DataError
-from deepkd.video.crops import CropRow
 
 
 class Shown(Protocol):

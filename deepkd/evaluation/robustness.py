@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 import deepkd
+from deepkd.data.corruptions import SUITE, Step
+from deepkd.data.corruptions import corrupt as perturb
 from deepkd.data.crops import CropSet
-from deepkd.data.journal import content_key
-from deepkd.data.perturbations import SUITE, Step, perturb
+from deepkd.data.extract.journal import content_key
+from deepkd.data.index import CropRow
 from deepkd.evaluation.evaluation import Condition, crops_and_videos, figures_of
 from deepkd.evaluation.kept import Kept
 from deepkd.evaluation.metrics import Array
@@ -19,7 +21,6 @@ from deepkd.evaluation.scores import Crops, Progress, logits_of, within
 from deepkd.images import Image
 from deepkd.scoring.model import CropModel
 from deepkd.settings.evaluation import EvaluateConfig
-from deepkd.video.crops import CropRow
 
 KEYS = ("model", "perturbation", "level")
 """What tells one kept part from another: its result is the logits of all crops."""

@@ -6,12 +6,12 @@ from typing import Protocol
 
 import numpy as np
 
+from deepkd.data.index import CropRow
 from deepkd.errors import ModelError
 from deepkd.evaluation.metrics import Array
 from deepkd.images import Image
 from deepkd.machine import cores
 from deepkd.scoring.model import CropModel
-from deepkd.video.crops import CropRow
 
 Progress = Callable[[int, int], None]
 """Called with how many are done and how many there are."""

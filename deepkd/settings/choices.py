@@ -1,5 +1,8 @@
 """Choices that several commands offer."""
 
+from deepkd.data import datasets
+
 DEVICES = ("auto", "cpu", "cuda")
 RUNTIMES = ("onnxruntime", "openvino")
-LAYOUTS = ("auto", "faceforensics", "celeb-df", "dfdc", "folder")
+LAYOUTS = ("auto", *datasets.LAYOUTS)
+"""Layouts of source folders."""

@@ -30,49 +30,51 @@ class ExtractConfig(Config):
     )
     detector: str = setting("mtcnn", "Face detector.", choices=("mtcnn", "mtcnn-torch"))
     device: str = setting("auto", "Where a PyTorch face detector runs.", choices=DEVICES)
-    min_face_px: int = setting(40, "Smallest face looked for, pixels of the shrunk frame.", low=12)
+    min_face_px: int = setting(
+        40, "Smallest face to detect, pixels of the frame after shrinking.", low=12
+    )
     max_side_px: int = setting(
-        640, "Frames are shrunk to this longer side to look for faces, pixels.", low=64
+        640, "Longer side to which frames are shrunk to detect faces, pixels.", low=64
     )
     min_probability: float = setting(
-        0.0, "Faces that the detector is less sure of are dropped.", low=0, high=1
+        0.0, "Faces with a lower probability are dropped.", low=0, high=1
     )
     sure_probability: float = setting(
         0.97,
-        "People never found with this probability are dropped where a surer one is in the picture;"
+        "People who never reach this probability are dropped if somebody in the same frame does;"
         " 0 keeps all.",
         low=0,
         high=1,
     )
-    faces_per_frame: int = setting(4, "People kept in a frame at most, the largest first.", low=1)
+    faces_per_frame: int = setting(4, "Most faces kept in a frame, the largest first.", low=1)
     people: str = setting(
         "all", "Keep all people of a clip, or only the largest.", choices=("all", "largest")
     )
     image_format: str = setting("jpeg", "Format of the crops.", choices=("jpeg", "png"))
     jpeg_quality: int = setting(95, "Quality of JPEG crops.", low=1, high=100)
     val_share: float = setting(
-        0.1, "Share of the originals that go to val, where none is shipped.", low=0, high=1
+        0.1, "Share of the originals for val, where the data set has no val split.", low=0, high=1
     )
     test_share: float = setting(
-        0.1, "Share of the originals that go to test, where none is shipped.", low=0, high=1
+        0.1, "Share of the originals for test, where the data set has no test split.", low=0, high=1
     )
     split_by: str = setting(
         "auto",
-        "What no split may share: originals, or also the people in them; auto: people, where splits"
-        " remain.",
+        "What lies in one split only: originals, or also people; auto: people, unless one group is"
+        " too large.",
         choices=("auto", "identity", "original"),
     )
     workers: int | None = setting(
-        None, "Processes; by default one for each core, 0 for none but this one.", low=0
+        None, "Worker processes; by default one per core; 0 works in this process.", low=0
     )
     timeout_s: float = setting(
         600.0,
-        "Seconds that one clip may take before it counts as unreadable; 0 for no limit.",
+        "Longest time for one clip, seconds; then it counts as unreadable. 0 for no limit.",
         low=0,
     )
 
     def check(self) -> None:
-        """Refuse two rules at once, and shares that leave nothing to train on."""
+        """Refuse two crop rules at once, and shares that leave nothing to train on."""
         if self.margin is not None and self.crop_rule is not None:
             raise ConfigError(
                 f"--margin {self.margin:g} and --crop-rule {self.crop_rule} contradict; give one of"
@@ -92,12 +94,12 @@ class ForgeConfig(Config):
     )
     method: str = setting(
         "self-blend",
-        "A face blended with a changed copy of itself, or with the face of another source.",
+        "Blend a face with a changed copy of itself, or with the face of another source.",
         choices=("self-blend", "face-swap"),
     )
     count: int = setting(1, "Forgeries made of each crop or clip.", low=1)
     dataset: str = setting(
-        "auto", "Layout of the source folders; what they call FAKE is left out.", choices=LAYOUTS
+        "auto", "Layout of the source folders; clips labelled FAKE are left out.", choices=LAYOUTS
     )
     frames: int = setting(8, "Frames sampled from each source for crops, evenly in time.", low=1)
     face_px: int = setting(224, "Side of the crops written, pixels.", low=32, high=1024)
@@ -105,10 +107,13 @@ class ForgeConfig(Config):
         "dfdc", "How the square around a face is framed.", choices=("dfdc", "tight", "margin")
     )
     seconds: float = setting(
-        5.0, "Longest clip written, seconds; a still is filmed for as long.", low=0.1, high=600
+        5.0,
+        "Longest clip written, seconds; a still becomes a clip of this length.",
+        low=0.1,
+        high=600,
     )
-    val_share: float = setting(0.1, "Share of the sources that go to val.", low=0, high=1)
-    test_share: float = setting(0.1, "Share of the sources that go to test.", low=0, high=1)
+    val_share: float = setting(0.1, "Share of the sources for val.", low=0, high=1)
+    test_share: float = setting(0.1, "Share of the sources for test.", low=0, high=1)
     seed: int = setting(0, "Seed of everything that is drawn.", low=0)
     detector: str = setting("mtcnn", "Face detector.", choices=("mtcnn", "mtcnn-torch"))
     device: str = setting("auto", "Where a PyTorch face detector runs.", choices=DEVICES)

@@ -12,15 +12,15 @@ import pytest
 import torch
 from crop_factory import write_crops
 
+from deepkd.data.corruptions import CORRUPTIONS
 from deepkd.data.crops import CropSet, Shards, load_crops, whole_families
+from deepkd.data.index import CropRow, read_index, write_index
 from deepkd.data.landmarks import LandmarkFinder
-from deepkd.data.perturbations import PERTURBATIONS
 from deepkd.data.sampling import SAMPLINGS, PairShares, epoch_batches, paired
-from deepkd.data.transforms import AUGMENTATIONS, Augment, Damage, Move, seeded
+from deepkd.data.transforms import AUGMENTATIONS, Augment, Corrupt, Move, seeded
 from deepkd.data.views import NO_ROW, SELF_BLEND, CropDataset, SampleKey, collate
 from deepkd.errors import DataError
 from deepkd.scoring.model import InputFormat
-from deepkd.video.crops import CropRow, read_index, write_index
 
 
 def test_folder_and_shards_hold_the_same_images(tmp_path: Path) -> None:
@@ -365,14 +365,14 @@ def test_damage_is_a_perturbation_between_two_levels(
     name: str, mild: float, harsh: float, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = torch.from_numpy(np.ascontiguousarray(astronaut[40:140, 130:230])).permute(2, 0, 1)
-    levels, apply = [], PERTURBATIONS[name].apply
+    levels, apply = [], CORRUPTIONS[name].apply
     noted = dataclasses.replace(
-        PERTURBATIONS[name],
+        CORRUPTIONS[name],
         apply=lambda picture, level, rng: levels.append(level) or apply(picture, level, rng),
     )
-    monkeypatch.setitem(PERTURBATIONS, name, noted)
+    monkeypatch.setitem(CORRUPTIONS, name, noted)
     with seeded(1):
-        views = [Damage(name, mild, harsh)(image) for _ in range(20)]
+        views = [Corrupt(name, mild, harsh)(image) for _ in range(20)]
     low, high = sorted((mild, harsh))
     assert (
         all(low <= level <= high for level in levels)

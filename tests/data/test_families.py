@@ -20,6 +20,7 @@ from deepkd.data.families import (
     known_people,
     training_record,
 )
+from deepkd.data.index import read_index, write_index
 from deepkd.distillation.distiller import distill
 from deepkd.errors import DataError, ModelError
 from deepkd.evaluation.evaluate import evaluate_files, to_document
@@ -29,7 +30,6 @@ from deepkd.report.evaluation import evaluation_table
 from deepkd.settings.evaluation import EvaluateConfig
 from deepkd.settings.training import DistillConfig, TrainConfig
 from deepkd.training.supervised import train
-from deepkd.video.crops import read_index, write_index
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from crop_factory import write_crops
 
 from deepkd.config import load_config
 from deepkd.data.crops import CropSet, load_crops
+from deepkd.data.index import CropRow, read_index, write_index
 from deepkd.data.mixture import MixedCrops, load_data, mix
 from deepkd.data.sampling import SAMPLINGS, PairShares, epoch_batches, paired
 from deepkd.data.transforms import Augment
@@ -24,8 +25,6 @@ from deepkd.data.views import (
 )
 from deepkd.errors import ConfigError, DataError
 from deepkd.settings.training import DataSource, TrainConfig
-from deepkd.video.crops import CropRow, read_index, write_index
-
 
 POINTS = tuple(float(number) for number in range(10))
 

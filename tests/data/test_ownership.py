@@ -1,4 +1,4 @@
-"""Whose folder it is: `extract` and `forge` replace what they wrote themselves, and nothing else."""
+"""`extract` and `forge` replace only what they wrote themselves in an output folder."""
 
 from pathlib import Path
 
@@ -6,8 +6,9 @@ import pytest
 from media import Media
 
 from deepkd.data.clips import Clip
-from deepkd.data.extract import OWN_NAMES, Summary, extract, outside
-from deepkd.data.forge import forge
+from deepkd.data.extract.folder import OWN_NAMES, drop_inside
+from deepkd.data.extract.run import Summary, extract
+from deepkd.data.forge.run import forge
 from deepkd.errors import OutputError
 from deepkd.outputs import remove
 from deepkd.settings.data import ExtractConfig, ForgeConfig
@@ -129,7 +130,7 @@ def test_what_was_written_is_no_source_whatever_link_leads_to_it(
             ).real
             == 2
         )
-    assert outside(out, [Clip(path, "") for path in (out, source, Path("a.mp4"))]) == [
+    assert drop_inside(out, [Clip(path, "") for path in (out, source, Path("a.mp4"))]) == [
         Clip(path, "") for path in (source, Path("a.mp4"))
     ]
 
@@ -139,7 +140,7 @@ def test_clips_of_a_forging_that_was_broken_off_are_only_replaced_when_told_to(
 ) -> None:
     config = ForgeConfig(kind="clips", seconds=0.3)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("deepkd.data.forge_clips._write_list", interrupt)
+        patch.setattr("deepkd.data.forge.clips._write_list", interrupt)
         forge([str(still)], tmp_path, config)
     before = contents(tmp_path)
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""Data that is not faces: image folders in place of an index, and torchvision-style data sets from Python."""
+"""Data without an index: image folders, and torchvision-style data sets from Python."""
 
 from pathlib import Path
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from deepkd.data.clips import Clip, read_list
+from deepkd.data.clips import Clip
+from deepkd.data.datasets.lists import read_list
+from deepkd.data.index import CropRow
 from deepkd.data.splits import find_overlaps, make_splits
 from deepkd.errors import ConfigError, DataError
-from deepkd.video.crops import CropRow
 
 
 def real(name: str, split: str = "", people: tuple[str, ...] = (), dataset: str = "set") -> Clip:
@@ -134,12 +135,28 @@ def test_people_that_all_hang_together_fall_back_to_originals_and_are_reported()
 
 OFFICIAL = [
     # (clips, video -> split)
-    ("kept", [real("a", "train"), real("b", "val"), real("c", "test")], {"a": "train", "b": "val", "c": "test"}),
+    (
+        "kept",
+        [real("a", "train"), real("b", "val"), real("c", "test")],
+        {"a": "train", "b": "val", "c": "test"},
+    ),
     ("relatives of test are left out", [real("a", "test"), fake("x", "a")], {"a": "test", "x": ""}),
-    ("all of an official test stay", [real("a", "test"), fake("y", "a", "test")], {"a": "test", "y": "test"}),
-    ("official train stays, is told", [real("a", "test"), fake("x", "a", "train")], {"a": "test", "x": "train"}),
-    ("unlabelled clips have no split", [real("a"), Clip(Path("u"), "", "u", "u", "set")], {"a": "train", "u": ""}),
-]  # fmt: skip
+    (
+        "all of an official test stay",
+        [real("a", "test"), fake("y", "a", "test")],
+        {"a": "test", "y": "test"},
+    ),
+    (
+        "official train stays, is told",
+        [real("a", "test"), fake("x", "a", "train")],
+        {"a": "test", "x": "train"},
+    ),
+    (
+        "unlabelled clips have no split",
+        [real("a"), Clip(Path("u"), "", "u", "u", "set")],
+        {"a": "train", "u": ""},
+    ),
+]
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from deepkd.cli.app import app
 from deepkd.data.clips import Clip
-from deepkd.data.datasets import find_clips
-from deepkd.data.perturbations import PERTURBATIONS
+from deepkd.data.corruptions import CORRUPTIONS as PERTURBATIONS
+from deepkd.data.datasets.sources import find_clips
 from deepkd.data.splits import make_splits
 from deepkd.detect import Bench
 from deepkd.errors import ConfigError, DataError, OutputError, UsageError
@@ -404,7 +404,7 @@ def test_stronger_compression_is_worse(tmp_path):
     path = tinted_clip(tmp_path / "a.mp4", seconds=0.3)
     original = next(image for _, image in every_frame(path)).astype(int)
     errors = []
-    for level in PERTURBATIONS["h264"].levels:
+    for level in PERTURBATIONS["h264"].severities:
         with harmed(clip_of(path), "h264", level, seed=0) as (source, _):
             errors.append(
                 np.abs(next(image for _, image in every_frame(source.path)) - original).mean()

@@ -11,6 +11,7 @@ from crop_factory import write_crops
 from scorer_factory import SIDE, write_scorer
 
 from deepkd.data.crops import CropSet, load_crops
+from deepkd.data.index import CropRow
 from deepkd.errors import DataError, ModelError, OutputError, UsageError
 from deepkd.evaluation.evaluate import evaluate, evaluate_files, to_document
 from deepkd.evaluation.evaluation import calibration_of, distinct_names, thresholds_of, write_scores
@@ -18,7 +19,6 @@ from deepkd.models.registry import TorchModel
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import InputFormat, Scorer
 from deepkd.settings.evaluation import EvaluateConfig
-from deepkd.video.crops import CropRow
 
 CONFIG = EvaluateConfig(resamples=0)
 GREEN = {"weights": (-20.0, 20.0, 0.0), "bias": 0.0}

@@ -9,16 +9,22 @@ from crop_factory import write_crops
 from model_factory import random_model
 from scorer_factory import write_scorer
 
-from deepkd.data.crops import load_crops
-from deepkd.data.perturbations import (
+from deepkd.data.corruptions import (
     BLOCK_PX,
     DISTORTIONS,
-    PERTURBATIONS,
-    conditions_of,
     draw_mixed,
     parse_conditions,
-    perturb,
 )
+from deepkd.data.corruptions import (
+    CORRUPTIONS as PERTURBATIONS,
+)
+from deepkd.data.corruptions import (
+    corrupt as perturb,
+)
+from deepkd.data.corruptions import (
+    list_conditions as conditions_of,
+)
+from deepkd.data.crops import load_crops
 from deepkd.errors import ConfigError, OutputError
 from deepkd.evaluation.kept import KEPT_NAME
 from deepkd.evaluation.robustness import Perturbed, measure_robustness
@@ -28,7 +34,7 @@ from deepkd.settings.evaluation import EvaluateConfig
 
 CONFIG = EvaluateConfig(resamples=0, batch=4)
 ON_CROPS = [name for name, kind in PERTURBATIONS.items() if not kind.only_clips]
-LEVELS = [(name, level) for name in ON_CROPS for level in PERTURBATIONS[name].levels]
+LEVELS = [(name, level) for name in ON_CROPS for level in PERTURBATIONS[name].severities]
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +77,7 @@ def test_each_level_keeps_the_shape_changes_the_picture_and_repeats(name, level,
 @pytest.mark.parametrize("name", [name for name in ON_CROPS if name not in ("mixed", "blocks")])
 def test_levels_get_worse(name, astronaut):
     image = astronaut[40:240, 130:330]
-    errors = [error(damaged(image, name, level), image) for level in PERTURBATIONS[name].levels]
+    errors = [error(damaged(image, name, level), image) for level in PERTURBATIONS[name].severities]
     assert errors == sorted(errors)
 
 
@@ -79,12 +85,12 @@ def test_levels_get_worse(name, astronaut):
 @pytest.mark.parametrize("shape", [(33, 57), (5, 4), (1, 1)])
 def test_odd_and_tiny_crops_are_taken(name, shape):
     image = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
-    assert damaged(image, name, PERTURBATIONS[name].levels[-1]).shape == image.shape
+    assert damaged(image, name, PERTURBATIONS[name].severities[-1]).shape == image.shape
 
 
 @pytest.mark.parametrize("name", ["noise", "blocks", "mixed"])
 def test_chance_hangs_on_the_crop_and_the_seed(name, astronaut):
-    image, level = astronaut[40:140, 130:230], PERTURBATIONS[name].levels[0]
+    image, level = astronaut[40:140, 130:230], PERTURBATIONS[name].severities[0]
     one = damaged(image, name, level)
     assert not np.array_equal(one, damaged(image, name, level, key="b"))
     assert not np.array_equal(one, damaged(image, name, level, seed=1))
@@ -137,7 +143,7 @@ def test_unknown_names_and_levels_are_refused():
 
 
 def test_the_suite_is_the_published_one():
-    assert {name: kind.levels for name, kind in PERTURBATIONS.items()} == {
+    assert {name: kind.severities for name, kind in PERTURBATIONS.items()} == {
         "saturation": (0.4, 0.3, 0.2, 0.1, 0.0),
         "contrast": (0.85, 0.725, 0.6, 0.475, 0.35),
         "blocks": (16, 32, 48, 64, 80),
@@ -167,7 +173,7 @@ def test_a_mixture_is_of_different_distortions_at_their_levels():
         steps = draw_mixed(3, np.random.default_rng(seed))
         names = [name for name, _ in steps]
         assert len(set(names)) == 3 and set(names) <= set(DISTORTIONS)
-        assert all(level in PERTURBATIONS[name].levels for name, level in steps)
+        assert all(level in PERTURBATIONS[name].severities for name, level in steps)
 
 
 def test_neither_order_nor_batch_matters(crops, model):

@@ -13,6 +13,7 @@ from deepkd.cli.training import following
 from deepkd.compression.gradual import prune_in_steps
 from deepkd.data.crops import CropSet, load_crops
 from deepkd.data.families import training_record
+from deepkd.data.index import read_index, write_index
 from deepkd.distillation import distiller
 from deepkd.errors import DataError
 from deepkd.evaluation.overlaps import check_held_out
@@ -20,7 +21,6 @@ from deepkd.models.checkpoints import save_model
 from deepkd.settings.compression import PruneConfig
 from deepkd.settings.training import DistillConfig, TrainConfig
 from deepkd.training import supervised
-from deepkd.video.crops import read_index, write_index
 
 SMALL: dict[str, Any] = {"image_size": 32, "batch": 4, "epochs": 1, "workers": 0}
 COMMANDS: dict[str, Callable[..., object]] = {

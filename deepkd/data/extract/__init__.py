@@ -1,0 +1,1 @@
+"""Extraction: clips to labelled face crops and their index."""

@@ -1,0 +1,1 @@
+"""Forging: real faces to labelled forgeries."""
