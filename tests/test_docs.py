@@ -193,7 +193,7 @@ def test_links_lead_somewhere(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_that_documents_name_exist(document: Path) -> None:
     for name in re.findall(
-        r"`((?:deepkd|tests|scripts|benchmarks|weights|data|docs)/[\w./-]+)`", document.read_text()
+        r"`((?:deepkd|tests|tools|research|benchmarks|recipes|weights|data|docs)/[\w./-]+)`", document.read_text()
     ):
         assert (ROOT / name).exists() or name.startswith("data/CLIP"), name
 

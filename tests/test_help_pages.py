@@ -8,12 +8,12 @@ import typer
 from deepkd.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPT = runpy.run_path(str(ROOT / "scripts" / "help_pages.py"))
+SCRIPT = runpy.run_path(str(ROOT / "tools" / "help_pages.py"))
 
 
 def test_the_page_is_current() -> None:
     page = (ROOT / "docs" / "detect.md").read_text()
-    assert SCRIPT["renewed"](page) == page, "run scripts/help_pages.py (make docs)"
+    assert SCRIPT["renewed"](page) == page, "run tools/help_pages.py (make docs)"
 
 
 def test_the_page_names_every_option_with_its_help() -> None:
