@@ -32,7 +32,7 @@ demo: $(LIGHT)/.done ## Install the light core, judge the two sample clips, forg
 	$(LIGHT)/bin/deepkd forge data/samples/real.mp4 --kind clips --out demo/forged --overwrite
 	$(LIGHT)/bin/deepkd detect demo/forged/fake
 	@echo "The evidence is in demo/report.html. The clips are what their names say, and the student is not always right:"
-	@echo "weights/MODEL_CARD.md says how often. The last clip is forged in the way that it was trained on."
+	@echo "weights/deepkd-nano.md says how often. The last clip is forged in the way that it was trained on."
 
 test: $(VENV)/.done ## Run the tests, in two processes
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone"
@@ -51,7 +51,7 @@ format: $(VENV)/.done ## Put the code into the project's format
 	$(BIN)/ruff check --fix deepkd tests tools benchmarks research examples
 	$(BIN)/ruff format deepkd tests tools benchmarks research examples
 
-docs: $(VENV)/.done ## Write the list of options into docs/detect.md
+docs: $(VENV)/.done ## Write the lists of options into docs/*.md
 	$(BIN)/python tools/help_pages.py
 
 bench: $(VENV)/.done ## Derive the README's table again and write it there: make bench [VIDEO=clip]
@@ -64,7 +64,7 @@ browser: $(VENV)/.done ## Run the shipped student in onnxruntime-web (takes npm 
 
 pipeline: $(VENV)/.done ## Run every command once on real data: make pipeline DATA=crops [VIDEOS=clips]
 	@test -n "$(DATA)" || { echo "usage: make pipeline DATA=<folder with a crop index> [VIDEOS=<folder of clips>]"; exit 2; }
-	$(BIN)/python tools/pipeline.py --data "$(DATA)" $(if $(VIDEOS),--videos "$(VIDEOS)") --write docs/pipeline.md
+	$(BIN)/python tools/pipeline.py --data "$(DATA)" $(if $(VIDEOS),--videos "$(VIDEOS)") --write runs/pipeline.md
 
 clean: ## Remove environments, caches and results of the demo
 	rm -rf $(VENV) $(LIGHT) demo build dist .mypy_cache .ruff_cache .pytest_cache

@@ -1,7 +1,7 @@
 """What each way of distilling brings on face crops, and what it does not.
 
-    python research/ablation.py run --data crops --teacher runs/teacher --out runs/ablation
-    --seeds 0 1 2 python research/ablation.py table --out runs/ablation
+    python research/ablation.py run --data CROPS --teacher RUN --out OUT --seeds 0 1 2
+    python research/ablation.py table --out OUT
 
 The students of one seed start from the same weights and are trained side by side on the very same
 views in the same order, so that only the method differs. Two draw from less: `alone, tenth` and
@@ -76,7 +76,7 @@ AGAINST = {"kd, tenth": "alone, tenth", "kd + unlabelled": "kd, tenth"}
 
 
 class Remembering(nn.Module):
-    """A teacher that all students of a step share: it answers a view once, until it is told to forget."""
+    """A teacher that all students of a step share; it answers each view once."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -279,7 +279,7 @@ def print_table(out: Path) -> None:
 def aucs(
     labels: npt.NDArray[np.float32], logits: npt.NDArray[np.float32], source: npt.NDArray[np.intp]
 ) -> Floats:
-    """AUC, mean over the seeds (S, rows), of each resample of the originals; the same resamples at every call."""
+    """AUC of each resample of the originals, mean over the seeds (S, rows)."""
     rng = np.random.default_rng(0)
     members = [np.flatnonzero(source == index) for index in range(source.max() + 1)]
     found = []

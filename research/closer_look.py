@@ -1,4 +1,6 @@
-"""What the closer look of `deepkd detect` changes: `python research/closer_look.py SOURCE... --help`.
+"""What the closer look of `deepkd detect` changes.
+
+    python research/closer_look.py SOURCE...
 
 Labelled clips are judged with it and without, as they are and repeated until they are long. A
 repetition is sampled at other moments than the first, so a long clip shows real material in many

@@ -1,4 +1,4 @@
-"""The part of `research/scaling.md` about the student's shape: what input size, width and depth cost and bring.
+"""Input size, width and depth of the student: the part `grid` of `research/scaling.md`.
 
 A trained EfficientNet-Lite0 (`--grid-source`) is cut to the first blocks of each stage for each
 depth and taught for a while by `--grid-teacher`. Each of these is pruned to each number of
@@ -137,7 +137,7 @@ def add_grid_options(parser: argparse.ArgumentParser) -> None:
 
 
 def show_grid(document: Mapping[str, Any]) -> str:
-    """A line per depth and parameters, a column per size: AUC and time; in bold what no other cell beats in both."""
+    """A row per depth and parameters, a column per size: AUC and time; the front is bold."""
     rows = document["rows"]
     weighed = [{"auc": {"value": row["val_auc"]}, "ms": row["ms"]} for row in rows]
     best = [rows[index] for index in front(weighed, itemgetter("ms"))]

@@ -1,4 +1,6 @@
-"""Whether faces should be sought near where they were last: `python research/guided.py SOURCE... --help`.
+"""Whether faces should be searched only near where they were last.
+
+    python research/guided.py SOURCE...
 
 On each sampled frame MTCNN searches everything, as `deepkd detect` does, and then, in place of its
 first network's search, only squares around the faces of the sample before, which its other two
@@ -105,7 +107,7 @@ box."""
 def tally(
     clips: Iterable[Path], detector: Mtcnn, scorer: Scorer, squares: Sequence[int]
 ) -> dict[int, Tally]:
-    """Both searches on every sample but each clip's first, the guided one with each number of squares."""
+    """Both searches on every sample but the first of each clip."""
     totals = {count: Tally() for count in squares}
     for clip in clips:
         before: list[Face] = []
@@ -131,7 +133,7 @@ def timed(search: Callable[[], list[Face]]) -> tuple[list[Face], float]:
 def guided(
     image: Image, near: Sequence[Face], detector: Mtcnn, pattern: Sequence[tuple[float, ...]]
 ) -> list[Face]:
-    """What the second and the third network make of the squares near the last boxes, in the look that shows them."""
+    """The faces that networks two and three find in the squares near the last boxes."""
     for small in looks(image, detector.max_side_px):
         scale = small.shape[1] / image.shape[1]
         if min(face.box[3] for face in near) * scale >= detector.min_face_px:

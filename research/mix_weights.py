@@ -1,7 +1,6 @@
-"""Mix the weights of a network with those it had before it was trained on, and calibrate what comes out.
+"""Mix the weights of two stages of one training, and calibrate the result.
 
-    python research/mix_weights.py runs/before runs/after --share 0.5 --data CROPS --out
-    runs/mixed.safetensors
+    python research/mix_weights.py BEFORE AFTER --share 0.5 --data CROPS --out mixed.safetensors
 
 After a training on something new a network has forgotten some of what it knew; weights on the line
 between both keep most of either (weight-space ensembling: Wortsman et al. 2022, "Robust fine-tuning

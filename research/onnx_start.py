@@ -1,8 +1,6 @@
 """Turn an exported student back into a checkpoint, to go on training it.
 
     python research/onnx_start.py weights/deepkd-nano.onnx --data CROPS --out start
-    deepkd distill --data CROPS --teacher RUN --student micro --init start.safetensors --out
-    runs/nano
 
 An export has its batch norms folded into the convolutions. They are rebuilt
 (`tools/folded_norms.py`) from one forward pass over real crops, so that the checkpoint says what
@@ -34,7 +32,7 @@ OF_THE_FILE = {"schema", "name", "architecture", "params", "macs", "trained", "i
 
 
 def layers_of(path: Path) -> list[tuple[Tensor, Tensor]]:
-    """Weight and bias of each convolution in the order they run, and last those of the classifier."""
+    """Weight and bias of each convolution in running order, and last of the classifier."""
     graph = onnx.load(path).graph
     values = {
         item.name: torch.from_numpy(numpy_helper.to_array(item).copy())
@@ -58,7 +56,7 @@ def layers_of(path: Path) -> list[tuple[Tensor, Tensor]]:
 
 
 def shape_with(architecture: str, convolutions: int) -> dict[str, Any]:
-    """The shape of a student with so many convolutions, whose depth an export does not say; {} for other networks."""
+    """The shape of a student with `count` convolutions; {} for other networks."""
     if architecture not in STUDENTS:
         return {}
     for tenths in range(1, 11):
@@ -72,7 +70,7 @@ def shape_with(architecture: str, convolutions: int) -> dict[str, Any]:
 
 
 def rebuilt(scorer: Scorer, layers: list[tuple[Tensor, Tensor]]) -> TorchModel:
-    """The architecture of the export with its widths and weights; the norms only add the folded biases."""
+    """The architecture of the export with its widths and weights."""
     architecture = scorer.metadata["architecture"]
     shape = shape_with(architecture, len(layers) - 1)
     plain = build_model(architecture, format=scorer.format, shape=shape).module
@@ -95,7 +93,7 @@ def rebuilt(scorer: Scorer, layers: list[tuple[Tensor, Tensor]]) -> TorchModel:
 
 
 def main() -> None:
-    """Read the command line, write the checkpoint, and say how far its logits are from the export's."""
+    """Write the checkpoint, and say how far its logits are from those of the export."""
     parser = parser_for(__doc__.splitlines()[0])
     parser.add_argument("onnx", type=Path)
     args = parser.parse_args()

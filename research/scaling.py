@@ -1,4 +1,4 @@
-"""Derive the figures of `research/scaling.md`: how AUC grows with originals, with views and with size.
+"""How AUC grows with originals, views and size: the figures of `research/scaling.md`.
 
     python research/scaling.py --data CROPS --init START --size RUN ...
 
@@ -247,7 +247,7 @@ def measure_size(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def kept_area(run: Path) -> float:
-    """AUC on val of the weights that a run kept: the best, or the last where it was told to keep those."""
+    """AUC on val of the weights that a run kept."""
     areas = [float(line["val_auc"]) for line in read_metrics(run / METRICS_FILE)]
     return (
         areas[-1]
@@ -305,7 +305,7 @@ def draw(args: argparse.Namespace) -> None:
 
 
 def name_the_best(axes: Any, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write the name of the best run of each number of parameters beside its point, by turns above and below it."""
+    """Write the name of the best run of each number of parameters beside its point."""
     best = {row["params"]: row for row in sorted(rows, key=itemgetter("val_auc"))}
     for place, params in enumerate(sorted(best)):
         last = place == len(best) - 1

@@ -1,10 +1,9 @@
-"""Start the EfficientNet-B0 of the teacher from a trained smaller network, and the teacher from that EfficientNet-B0.
+"""Grow EfficientNet-B0 from a smaller trained network, and the teacher from that.
 
     python research/teacher_start.py grow runs/helper --data CROPS --out b0.safetensors
-    deepkd distill --data CROPS --teacher runs/helper --student tf_efficientnet_b0 --init
-    b0.safetensors --out runs/b0 python research/teacher_start.py embed runs/b0 --data CROPS --out
-    start.safetensors deepkd train --data CROPS --model cross-efficient-vit --init start.safetensors
-    --out runs/teacher
+    python research/teacher_start.py embed runs/b0 --data CROPS --out start.safetensors
+
+`runs/b0` is trained from b0.safetensors, the teacher from start.safetensors (`--init`).
 
 MobileNetV2 and EfficientNet-Lite0 have the stages of EfficientNet-B0 with the same strides, and
 nowhere more channels. So each layer of EfficientNet-B0 starts with the weights of its namesake, in
@@ -82,7 +81,7 @@ def grow(source: TorchModel, crops: CropSet, count: int, *, gain: float = GAIN) 
 
 
 def _renamed(known: Mapping[str, Tensor], takes: Mapping[str, str]) -> dict[str, Tensor]:
-    """The tensors of the smaller network under their names in EfficientNet-B0; its counters of batches left out."""
+    """The tensors of the smaller network under their names in EfficientNet-B0."""
     found = {name: tensor for name, tensor in known.items() if tensor.ndim}
     for its, source in takes.items():
         moved = {name: found.pop(name) for name in list(found) if name.startswith(source)}
@@ -91,7 +90,7 @@ def _renamed(known: Mapping[str, Tensor], takes: Mapping[str, str]) -> dict[str,
 
 
 def _enlarged(small: Tensor, large: Tensor) -> Tensor:
-    """The small tensor in the corner of the large one (kernels: in the middle), read by what was there before alone."""
+    """The small tensor in the corner of the large one; kernels go into the middle."""
     result = large.clone()
     old = result[: len(small)]
     if large.ndim == 4:
@@ -117,7 +116,7 @@ def _take_statistics(model: TorchModel, crops: CropSet, count: int) -> None:
 
 
 def embed(source: TorchModel, crops: CropSet, count: int) -> TorchModel:
-    """A Cross Efficient ViT, untrained, both of whose embedders look through a trained EfficientNet-B0.
+    """An untrained Cross Efficient ViT around a trained EfficientNet-B0.
 
     timm and efficientnet-pytorch list the same tensors in the same order under different names.
 
@@ -147,7 +146,7 @@ def embed(source: TorchModel, crops: CropSet, count: int) -> TorchModel:
 
 
 def _pool(embedder: ImageEmbedder, views: Iterator[Tensor]) -> None:
-    """Let the token of a map start as a random projection of its mean over places, centred and scaled over views."""
+    """Start the token of a map as a random projection of its mean over places."""
     layer = embedder.to_patch_embedding[1]
     means = torch.cat([embedder.features(view).mean((2, 3)) for view in views])
     centre, length = means.mean(0), means.var(0, correction=0).sum().sqrt()

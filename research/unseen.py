@@ -1,4 +1,4 @@
-"""The part of `research/scaling.md` about forgeries of other kinds than the data set's: what self-blended ones bring.
+"""What self-blended forgeries bring: the part `unseen` of `research/scaling.md`.
 
 From a real crop of each original of val two forgeries are made: one self-blended, as trainings with
 `--self-blend` see them of other faces, and a swap with the face of another original, which no
@@ -26,7 +26,7 @@ from deepkd.video.crops import CropRow, write_index
 
 
 def forged(args: argparse.Namespace) -> Path:
-    """A folder of the real crops of val and of one forgery of each by each method, with its index."""
+    """A folder of the real crops of val and of one forgery of each by each method."""
     folder: Path = args.out / "unseen"
     folder.mkdir(parents=True, exist_ok=True)
     faces = portraits(load_crops(args.data, "val", limit=args.limit))
@@ -42,7 +42,7 @@ def forged(args: argparse.Namespace) -> Path:
 
 
 def portraits(crops: CropSet) -> list[tuple[str, Portrait]]:
-    """The original and the face of each real crop whose landmarks are found, one of each original."""
+    """One real crop of each original with its face, where landmarks are found."""
     finder, found = LandmarkFinder(), {}
     for index, row in enumerate(crops.rows):
         if row.label == "REAL" and row.original not in found:
@@ -89,7 +89,7 @@ def evaluated(args: argparse.Namespace, data: Path, split: str) -> list[dict[str
 
 
 def show_unseen(document: Mapping[str, Any]) -> str:
-    """A line per run: AUC on the data set's own forgeries, on those that were made here, and on the other data set."""
+    """A row per run: AUC on known forgeries, on those made here, and on other data."""
     made = list(document["rows"][0]["made"])
     titles = [
         "run",

@@ -1,4 +1,6 @@
-"""Whether frames should weigh by face size and sharpness: `python research/weighting.py --data CROPS --help`.
+"""Whether frames should weigh by face size and sharpness.
+
+    python research/weighting.py --data CROPS
 
 `deepkd detect` scores a person by the plain mean of frame logits. No validation clips with several
 frames exist in DFDC crops, so several crops of one label, drawn at random, stand for the frames of
@@ -84,7 +86,7 @@ def scored(crops: CropSet, indices: list[int], scorer: Scorer) -> tuple[Array, A
 def drawings(
     labels: npt.NDArray[np.bool_], logits: Array, weights: Array, args: argparse.Namespace
 ) -> Array:
-    """AUC of the groups of every drawing; the groups of a drawing are the same whatever the weights."""
+    """AUC of the groups of every drawing; all weightings see the same groups."""
     values = []
     for seed in range(args.drawings):
         random = np.random.default_rng(seed)

@@ -1,4 +1,6 @@
-"""Run a model in a browser and compare its logits with ONNX Runtime's here: `python tools/browser_check.py [MODEL]`.
+"""Compare the logits of a model in a browser with those of ONNX Runtime here.
+
+    python tools/browser_check.py [MODEL]
 
 Takes a Chromium and an unpacked onnxruntime-web, which is not fetched from here. In a checkout:
 
@@ -51,7 +53,8 @@ async function check() {
   const session = await ort.InferenceSession.create("model.onnx", {executionProviders: ["wasm"]});
   const pixels = new Uint8Array(await (await fetch("crops.bin")).arrayBuffer());
   const logits = async (n) => {
-    const crops = new ort.Tensor("uint8", pixels.subarray(0, n * side * side * 3), [n, side, side, 3]);
+    const shape = [n, side, side, 3];
+    const crops = new ort.Tensor("uint8", pixels.subarray(0, n * side * side * 3), shape);
     return Array.from((await session.run({crops}, ["logit"])).logit.data);
   };
   const one = await logits(1), all = await logits(count), ms = [];
@@ -161,7 +164,7 @@ def in_browser(model: Path, crops: np.ndarray, web: Path) -> dict[str, Any]:
 
 
 class Site(BaseHTTPRequestHandler):
-    """Serves the page, the model, the crops and onnxruntime-web to this machine only, and takes the result."""
+    """Serves page, model, crops and onnxruntime-web to this machine, and takes the result."""
 
     def __init__(
         self, *args: Any, files: dict[str, bytes], web: Path, found: dict[str, Any], done: Any
@@ -210,10 +213,12 @@ def opened(address: str) -> Iterator[None]:
         process = subprocess.Popen(
             [
                 str(browser()), "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run",
-                "--disable-background-networking", "--disable-component-update", f"--user-data-dir={profile}",
-                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--remote-debugging-port=0", address,
+                "--disable-background-networking", "--disable-component-update",
+                f"--user-data-dir={profile}", "--remote-debugging-port=0",
+                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", address,
             ],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "HOME": profile},
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            env={**os.environ, "HOME": profile},
         )  # fmt: skip
         try:
             yield

@@ -1,4 +1,4 @@
-"""Convert the three MTCNN networks of facenet-pytorch 2.5.3 to ONNX, with free image size and batch.
+"""Convert the three MTCNN networks of facenet-pytorch 2.5.3 to ONNX.
 
     python tools/convert_mtcnn.py [--out weights]
 
@@ -26,7 +26,7 @@ HEADS = {
 
 
 class Graph:
-    """An ONNX graph that grows node by node, each taking the output of the one before unless told otherwise."""
+    """An ONNX graph that grows node by node; each node takes the output of the one before."""
 
     def __init__(self, name: str, side: int | None) -> None:
         shape = ["batch", 3, side or "height", side or "width"]
@@ -93,7 +93,7 @@ class Graph:
 
 
 def convert(name: str, network: nn.Module, side: int | None) -> onnx.ModelProto:
-    """The network as ONNX: `face` (N, ...), `box` (N, 4, ...) and, for the output network, `points` (N, 10)."""
+    """The network as ONNX: `face` (N, ...), `box` (N, 4, ...), and of `onet` `points` (N, 10)."""
     graph = Graph(name, side)
     layers = dict(network.named_children())
     heads = {"box": 4, "face": 2, "points": 10}

@@ -1,4 +1,4 @@
-"""Batch norms that were folded into the convolutions before them, rebuilt so that a network can be trained further.
+"""Rebuild batch norms that were folded into convolutions, so that training can go on.
 
 With mean m and variance v of its input over some crops, a norm gets running statistics (m, v),
 weight sqrt(v + eps) and bias b + m, where b is the folded bias. In eval mode the network computes
@@ -18,7 +18,7 @@ from deepkd.models.registry import TorchModel
 
 
 def parser_for(description: str) -> argparse.ArgumentParser:
-    """The options of whatever rebuilds norms: where the crops are, how many of them, and where the checkpoint goes."""
+    """The options of a script that rebuilds norms: crops, their number, and the checkpoint."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
         "--data", type=Path, required=True, help="crop index whose training split gives statistics"
@@ -45,7 +45,7 @@ def fill(module: nn.Module, layers: list[tuple[Tensor, Tensor]]) -> None:
 
 
 def rebuild_norms(model: TorchModel, crops: CropSet, count: int) -> None:
-    """Give each batch norm the statistics of its own input over `count` crops, without changing the network."""
+    """Give each batch norm the statistics of its input over `count` crops."""
     norms = [m for m in model.module.modules() if isinstance(m, nn.BatchNorm2d)]
     sums = {
         norm: [torch.zeros_like(norm.running_mean, dtype=torch.float64) for _ in range(2)] + [0]

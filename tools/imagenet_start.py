@@ -1,8 +1,7 @@
-"""Turn the quantised ImageNet MobileNetV2 (a public .tflite file) into a checkpoint to start a training from.
+"""Turn the quantised ImageNet MobileNetV2 (a public .tflite file) into a checkpoint.
 
-    python tools/imagenet_start.py mobilenet_v2_1.0_224_quant.tflite --data CROPS --out
-    start.safetensors deepkd train --data CROPS --out runs/helper --model mobilenetv2_100 --init
-    start.safetensors --image-size 160
+    python tools/imagenet_start.py mobilenet_v2_1.0_224_quant.tflite --data CROPS --out START
+    deepkd train --data CROPS --out RUN --model mobilenetv2_100 --init START --image-size 160
 
 The file holds int8 weights with the batch norms folded into them. Weights become `scale * (q -
 zero_point)`. Each batch norm is then rebuilt from one forward pass over real crops
@@ -40,7 +39,7 @@ def dequantised(model: "tflite.Model", index: int) -> np.ndarray:
 
 
 def convolutions(path: Path) -> list[tuple[Tensor, Tensor]]:
-    """Weight (out, in / groups, kh, kw) and bias (out,) of each convolution in the order they run."""
+    """Weight (out, in / groups, kh, kw) and bias (out,) of each convolution in running order."""
     model = tflite.Model.GetRootAs(path.read_bytes(), 0)
     graph = model.Subgraphs(0)
     found = []

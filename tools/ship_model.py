@@ -1,4 +1,4 @@
-"""Put a trained student into `weights/`: its ONNX file, its checksum, its golden scores on public-domain faces.
+"""Put a trained student into `weights/`: ONNX file, checksum, golden scores.
 
     python tools/ship_model.py runs/nano --name deepkd-nano
 
@@ -36,14 +36,15 @@ NAME = re.compile(r"deepkd-[a-z0-9][a-z0-9-]*")
 MAX_PARAMS, MAX_BYTES = 506_888, 2_100_000
 """Budget of a shipped student."""
 NEXT = """Next, from the root of the checkout:
-  python benchmarks/model_card.py --data CROPS --cross OTHER_CROPS --teacher RUN --model {path} --document {card}
+  python benchmarks/model_card.py --data CROPS --cross OTHER_CROPS --teacher RUN \\
+      --model {path} --document {card}
       writes the card's figures and {name}.json, which reports show
   pip install .
-      only where deepkd is not installed editable (pip install -e): until then the installed one has the old weights"""
+      only where deepkd is not installed editable (pip install -e): it keeps the old weights"""
 
 
 def portraits() -> dict[str, Image]:
-    """Two public-domain photographs with one face each (NASA; US Navy): RGB, uint8, (height, width, 3).
+    """Two public-domain photographs with one face each: RGB, uint8, (height, width, 3).
 
     Raises:
         UsageError: scikit-image, which has one of them, is not installed.
@@ -62,7 +63,7 @@ def portraits() -> dict[str, Image]:
 
 
 def golden_crops(scorer: Scorer) -> dict[str, Image]:
-    """The face of each portrait, found and framed as `deepkd detect` does: RGB, uint8, (size, size, 3)."""
+    """The face of each portrait, cropped as `deepkd detect` does: RGB, uint8, square."""
     detector = load_detector("mtcnn", device="cpu")
     crops = {}
     for name, image in portraits().items():
@@ -113,7 +114,7 @@ def check_budget(params: int, size: int) -> None:
 
 
 def ship(model: TorchModel, folder: Path) -> dict[str, float]:
-    """Write a model's file, its checksum and its golden scores, which are returned; all of them or none.
+    """Write model, checksum and golden scores, or none of them; return the scores.
 
     Raises:
         ModelError: it is over the budget, or its export differs from it.
@@ -151,8 +152,7 @@ def main() -> None:
         raise SystemExit(f"error: {error}") from error
     path = args.weights / f"{args.name}.onnx"
     print(f"{path}: {path.stat().st_size:,} bytes, {scores}")
-    card = "MODEL_CARD.md" if args.name == "deepkd-nano" else f"{args.name}.md"
-    print(NEXT.format(name=args.name, path=path, card=args.weights / card))
+    print(NEXT.format(name=args.name, path=path, card=path.with_suffix(".md")))
 
 
 if __name__ == "__main__":
