@@ -1,4 +1,4 @@
-"""Input size, width and depth of the student: the part `grid` of `research/scaling.md`.
+"""Input size, width and depth of the student: the part `grid` of `research/scaling.py`.
 
 A trained EfficientNet-Lite0 (`--grid-source`) is cut to the first blocks of each stage for each
 depth and taught for a while by `--grid-teacher`. Each of these is pruned to each number of

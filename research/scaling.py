@@ -1,4 +1,4 @@
-"""How AUC grows with originals, views and size: the figures of `research/scaling.md`.
+"""How AUC grows with originals, views and size: the figures behind `research/scaling.md`.
 
     python research/scaling.py --data CROPS --init START --size RUN ...
 
@@ -330,7 +330,7 @@ DRAWN = ("data", "views", "size")
 
 def main() -> None:
     parser = parser_of(__doc__, "scaling", PARTS)
-    parser.set_defaults(document=ROOT / "research" / "scaling.md")
+    parser.set_defaults(document=None)
     parser.add_argument("--init", type=Path, help="weights that every share starts from")
     parser.add_argument("--model", default="mobilenetv2_100", help="network of the registry")
     parser.add_argument("--image-size", type=int, default=128, help="of its input, pixels")
@@ -347,6 +347,11 @@ def main() -> None:
     add_grid_options(parser)
     add_unseen_options(parser)
     args = parser.parse_args()
+    args.document = args.document or args.out / "scaling.md"
+    if not args.document.exists():
+        args.out.mkdir(parents=True, exist_ok=True)
+        marks = [f"<!-- {name} -->\n<!-- /{name} -->\n" for name in PARTS]
+        args.document.write_text("\n".join(marks))
     write_parts(PARTS, args)
     if all((args.out / f"{name}.json").exists() for name in DRAWN):
         draw(args)

@@ -1,4 +1,4 @@
-"""What self-blended forgeries bring: the part `unseen` of `research/scaling.md`.
+"""What self-blended forgeries bring: the part `unseen` of `research/scaling.py`.
 
 From a real crop of each original of val two forgeries are made: one self-blended, as trainings with
 `--self-blend` see them of other faces, and a swap with the face of another original, which no
