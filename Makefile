@@ -32,7 +32,7 @@ demo: $(LIGHT)/.done ## Install the light core, judge the two sample clips, forg
 	$(LIGHT)/bin/deepkd forge data/samples/real.mp4 --kind clips --out demo/forged --overwrite
 	$(LIGHT)/bin/deepkd detect demo/forged/fake
 	@echo "The evidence is in demo/report.html. The clips are what their names say, and the student is not always right:"
-	@echo "weights/MODEL_CARD.md says how often. The last clip is forged in the way that it was trained on."
+	@echo "weights/deepkd-nano.md says how often. The last clip is forged in the way that it was trained on."
 
 test: $(VENV)/.done ## Run the tests, in two processes
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone"
@@ -41,18 +41,18 @@ test: $(VENV)/.done ## Run the tests, in two processes
 check: lint types test ## Lint, types and tests
 
 lint: $(VENV)/.done ## Check the style
-	$(BIN)/ruff check deepkd tests scripts benchmarks examples
-	$(BIN)/ruff format --check deepkd tests scripts benchmarks examples
+	$(BIN)/ruff check deepkd tests tools benchmarks research examples
+	$(BIN)/ruff format --check deepkd tests tools benchmarks research examples
 
 types: $(VENV)/.done ## Check the types
 	$(BIN)/mypy
 
 format: $(VENV)/.done ## Put the code into the project's format
-	$(BIN)/ruff check --fix deepkd tests scripts benchmarks examples
-	$(BIN)/ruff format deepkd tests scripts benchmarks examples
+	$(BIN)/ruff check --fix deepkd tests tools benchmarks research examples
+	$(BIN)/ruff format deepkd tests tools benchmarks research examples
 
-docs: $(VENV)/.done ## Write the list of options into docs/detect.md
-	$(BIN)/python scripts/help_pages.py
+docs: $(VENV)/.done ## Write the lists of options into docs/*.md
+	$(BIN)/python tools/help_pages.py
 
 bench: $(VENV)/.done ## Derive the README's table again and write it there: make bench [VIDEO=clip]
 	$(BIN)/python benchmarks/headline.py $(if $(VIDEO),--video "$(VIDEO)") --write
@@ -60,11 +60,11 @@ bench: $(VENV)/.done ## Derive the README's table again and write it there: make
 browser: $(VENV)/.done ## Run the shipped student in onnxruntime-web (takes npm and a Chromium)
 	mkdir -p build/onnxruntime-web
 	test -d build/onnxruntime-web/package || { cd build/onnxruntime-web && npm pack --silent onnxruntime-web && tar -xzf *.tgz; }
-	$(BIN)/python scripts/browser_check.py
+	$(BIN)/python tools/browser_check.py
 
 pipeline: $(VENV)/.done ## Run every command once on real data: make pipeline DATA=crops [VIDEOS=clips]
 	@test -n "$(DATA)" || { echo "usage: make pipeline DATA=<folder with a crop index> [VIDEOS=<folder of clips>]"; exit 2; }
-	$(BIN)/python scripts/pipeline.py --data "$(DATA)" $(if $(VIDEOS),--videos "$(VIDEOS)") --write docs/pipeline.md
+	$(BIN)/python tools/pipeline.py --data "$(DATA)" $(if $(VIDEOS),--videos "$(VIDEOS)") --write runs/pipeline.md
 
 clean: ## Remove environments, caches and results of the demo
 	rm -rf $(VENV) $(LIGHT) demo build dist .mypy_cache .ruff_cache .pytest_cache

@@ -1,4 +1,4 @@
-"""What a student's card says of its figures: from the documents that `model_card.py` measures to Markdown."""
+"""The Markdown of a student's card, made of the figures that `model_card.py` measures."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,13 +11,8 @@ from deepkd.scoring.verdict import Label
 
 VERDICTS = (Label.FAKE, Label.INCONCLUSIVE, Label.REAL)
 FIGURES = {
-    "auc": "AUC",
-    "average_precision": "average precision",
-    "log_loss": "log loss",
-    "eer": "equal error rate",
-    "ece": "calibration error (ECE)",
     "ece_even": "calibration error at even odds",
-    "fpr_at_95_tpr": "false alarms where 95% of the forgeries are found",
+    "fpr_at_95_tpr": "real called forged where 95% of forgeries are found",
 }
 BEYOND = {
     "unknown": "On {cross} no AUC with an interval was measured",
@@ -31,18 +26,28 @@ BEYOND = {
 
 def show_file(document: Mapping[str, Any]) -> str:
     side, rule = document["input"]["size"], document["input"]["crop"]
-    evidence = ", and `evidence`, the logit of each place of the face, whose mean is the logit"
+    evidence = " and `evidence`, the logit of each place of the face"
+    kinds = ", ".join(document["kinds"])
     lines = [
-        ["file", f"`{document['file']}`, {', '.join(document['kinds'])}, {document['bytes']:,} bytes, SHA-256 in "
-                 "`SHA256SUMS`"],
-        ["architecture", f"`{document['architecture']}`; {document['params']:,} parameters, "
-                         f"{document['macs'] / 1e6:.1f} M multiply-accumulates"],
-        ["input", f"one face, uint8 RGB, {side} x {side}; pre-processing is in the graph. The square is "
-                  f"{rule['scale']:g} x the {rule['reference']} of MTCNN's box, its centre {rule['shift_y']:g} x the "
-                  f"height below the box's (rule `{rule['name']}`)"],
-        ["output", f"forgery logit{evidence if document['evidence'] else ''}; temperature and bias that calibrate it, "
-                   "thresholds and hashes of the training families are in the file's metadata"],
-    ]  # fmt: skip
+        ["file", f"`{document['file']}`, {document['bytes']:,} bytes, {kinds}"],
+        ["SHA-256", f"`{document['sha256']}`"],
+        [
+            "architecture",
+            f"`{document['architecture']}`; {document['params']:,} parameters,"
+            f" {document['macs'] / 1e6:.1f} M multiply-accumulates",
+        ],
+        [
+            "input",
+            f"one face, uint8 RGB, {side} x {side} pixels: a square of {rule['scale']:g} x the"
+            f" {rule['reference']} of MTCNN's box, its centre {rule['shift_y']:g} x that height"
+            f" lower (rule `{rule['name']}`)",
+        ],
+        [
+            "output",
+            f"the logit of forgery{evidence if document['evidence'] else ''}; calibration and"
+            " thresholds are in the file",
+        ],
+    ]
     return "\n".join(["| | |", "|---|---|", *(f"| {' | '.join(cells)} |" for cells in lines)])
 
 
@@ -65,11 +70,15 @@ def show_figures(document: Mapping[str, Any]) -> str:
         [name, *(interval(models[number]["auc"]) for models in document["sets"].values())]
         for number, name in enumerate(named)
     ]
-    parts = [markdown(["", *columns], [counted, *lines]), markdown(["AUC", *columns], areas)]
+    parts = [markdown(["AUC", *columns], areas), markdown(["", *columns], [counted, *lines])]
     if document["methods"]:
-        methods = [[name, *map(interval, models)] for name, models in document["methods"].items()]
-        parts += [f"Each forgery method of {document['cross']}, crop by crop:"]
-        parts += [markdown(["AUC against all real crops", *named], methods)]
+        methods = [
+            [one["name"], *(interval(models[number]) for models in document["methods"].values())]
+            for number, one in enumerate(document["models"])
+        ]
+        parts += [
+            markdown([f"AUC on {document['cross']}, by method", *document["methods"]], methods)
+        ]
     return "\n\n".join([*parts, "In brackets: 95% intervals of a bootstrap over original videos."])
 
 
@@ -116,15 +125,14 @@ def methods_said(methods: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [
         f"Method by method: {'; '.join(clauses)}.",
         (
-            f"The lowest is {interval(known[worst])}, of {worst}; an interval as wide as"
-            f" {known[worst]['high'] - known[worst]['low']:.2f} says how little so few originals"
-            " tell."
+            f"The lowest is {interval(known[worst])}, of {worst}; the interval is"
+            f" {known[worst]['high'] - known[worst]['low']:.2f} wide because originals are few."
         ),
     ]
 
 
 def show_verdicts(document: Mapping[str, Any]) -> str:
-    limits, how = document["thresholds"], document["calibration"]
+    limits = document["thresholds"]
     lines = [
         [f"{name}, {sum(counts.values()):,} {kind}", *(shares(counts))]
         for name, kinds in document["sets"].items()
@@ -137,13 +145,10 @@ def show_verdicts(document: Mapping[str, Any]) -> str:
     unsure = 100 * counts[1] / max(1, sum(counts))
     return (
         f"FAKE from a probability of {limits['fake']:.2f}, REAL up to {limits['real']:.2f},"
-        f" INCONCLUSIVE between, which are **{unsure:.0f}% of the single crops** of {first}."
-        f" Temperature {how['temperature']:.3f}, bias {how['bias']:+.3f}. Both thresholds were set"
-        f" on the validation split after training, FAKE for at most {FALSE_ALARMS:.0%} of the real"
-        f" crops, REAL for at most {MISSES:.0%} of the forged ones, by the logits of PyTorch. Each"
-        " lies next to one crop, which the last digit of ONNX Runtime can put on its other side:"
-        " so a share of that split may exceed the promised one by a crop.\n\n"
-        + markdown(["crops", *(f"called {verdict}, %" for verdict in VERDICTS)], lines)
+        f" INCONCLUSIVE between: **{unsure:.0f}% of the single crops** of {first}. Both thresholds"
+        f" were set on the validation split so that at most {FALSE_ALARMS:.0%} of the real crops"
+        f" are called FAKE and at most {MISSES:.0%} of the forged ones REAL; rounding may add one"
+        " crop.\n\n" + markdown(["crops", *(f"called {verdict}, %" for verdict in VERDICTS)], lines)
     )
 
 
@@ -155,27 +160,22 @@ def shares(counts: Mapping[str, int]) -> list[str]:
 def show_odds(document: Mapping[str, Any]) -> str:
     errors = " and ".join(f"{interval(ece)} on {name}" for name, ece in document["ece"].items())
     return (
-        "Whoever knows the share of forgeries multiplies the odds of each probability by the odds"
-        f" of that share. With the share of {document['set']}, {document['share']:.0%}, the"
-        f" calibration error (ECE) is {errors}."
+        "If you know the share of forgeries, multiply the odds of each probability by the odds of"
+        " that share: with"
+        f" the share of {document['set']}, {document['share']:.0%}, the calibration"
+        f" error (ECE) is {errors}."
     )
 
 
 def show_damage(document: Mapping[str, Any]) -> str:
-    models = document["models"]
-    titles = ["damage", "level"]
-    for one in models:
-        titles += [
-            f"AUC, {one['name']}",
-            f"real called FAKE, {one['name']}",
-            f"INCONCLUSIVE, {one['name']}",
-        ]
-    lines = [["none", "", *(cell for one in models for cell in damage_cells(one["crops"]))]]
-    for place, first in enumerate(models[0]["robustness"]):
-        cells = [cell for one in models for cell in damage_cells(one["robustness"][place]["crops"])]
-        lines.append([first["title"], f"{first['level']:g}", *cells])
+    student = document["models"][0]
+    titles = ["damage", "level", "AUC", "real called FAKE", "INCONCLUSIVE"]
+    lines = [["none", "", *damage_cells(student["crops"])]]
+    for title, cells in harmed_rows(student):
+        hardest = cells[max(cells)]
+        lines.append([title, f"{hardest['level']:g}", *damage_cells(hardest["crops"])])
     picture = f"![AUC and false alarms on damaged crops]({document['picture']})"
-    return "\n\n".join([damage_said(document), picture, markdown(titles, lines, left=2)])
+    return "\n\n".join([damage_said(document), markdown(titles, lines, left=2), picture])
 
 
 def damage_cells(metrics: Mapping[str, Any]) -> list[str]:
@@ -196,10 +196,11 @@ def damage_said(document: Mapping[str, Any]) -> str:
     low = min(student["robustness"], key=lambda one: value_of(one["crops"], "auc", 1))
     high = max(student["robustness"], key=lambda one: value_of(one["crops"], "false_alarms", 0))
     return (
-        f"The {student['crops']['rows']:,} crops of {document['set']}, damaged: {'; '.join(kinds)}."
-        f" AUC is lowest, {interval(low['crops']['auc'])}, under {damage(low)}; sound crops have"
+        f"The {student['crops']['rows']:,} crops of {document['set']}, damaged: {'; '.join(kinds)};"
+        " the table has the hardest level of each. AUC is lowest,"
+        f" {interval(low['crops']['auc'])}, under {damage(low)}; undamaged crops have"
         f" {interval(student['crops']['auc'])}. Real crops called FAKE are most,"
-        f" {percent(high['crops'], 'false_alarms')}, under {damage(high)}; of sound ones"
+        f" {percent(high['crops'], 'false_alarms')}, under {damage(high)}; of undamaged ones"
         f" {percent(student['crops'], 'false_alarms')} are."
     )
 
@@ -212,8 +213,7 @@ def value_of(metrics: Mapping[str, Any], key: str, otherwise: float) -> float:
 def show_reliability(document: Mapping[str, Any]) -> str:
     return (
         f"![Reliability on {document['set']}]({document['picture']})\n\nOf {document['set']},"
-        f" {100 * document['forged']:.0f}% are forged, while the probabilities suppose one half:"
-        " that is one reason for dots that lie off the line."
+        f" {100 * document['forged']:.0f}% are forged; the probabilities assume one half."
     )
 
 
@@ -221,10 +221,7 @@ def show_samples(document: Mapping[str, Any]) -> str:
     said = [
         f"`{one['name']}` {one['verdict']}{score_said(one['score'])}" for one in document["clips"]
     ]
-    return (
-        "- Of the project's own sample clips, made from two photographs (folder `data/samples`),"
-        f" it calls {' and '.join(said)}."
-    )
+    return f"- Of the sample clips in `data/samples`, it calls {' and '.join(said)}."
 
 
 def score_said(score: float | None) -> str:

@@ -1,14 +1,13 @@
-"""Derive the figures of `docs/compression.md`: `python benchmarks/compression.py --models DIR --data CROPS`.
+"""Write the figures of `docs/compress.md`.
 
-DIR holds the models to compare, ONNX files and run folders: whatever is there gets a row. Each part
-is measured by the functions behind `deepkd benchmark --pareto`, `deepkd quantize`, `deepkd detect
---runtime` and `scripts/browser_check.py`, kept as JSON in OUT, and written between its two marks in
-the document; `--only` measures some parts again and leaves the others as they are. Measure on an
-idle machine.
+    python benchmarks/compression.py --data CROPS [--student MODEL] [--only PART ...]
+
+`quantized` runs `deepkd quantize`, `runtimes` compares ONNX Runtime and OpenVINO, `browser` runs
+`tools/browser_check.py`. Each part is kept as JSON in OUT and written between its two marks in the
+document. Measure on an idle machine.
 """
 
 import argparse
-import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,86 +19,18 @@ from documents import ROOT, Part, markdown, parser_of, say, write_parts
 from deepkd.compression.quantize import as_onnx, quantize
 from deepkd.errors import UsageError
 from deepkd.evaluation.benchmark import take_turns
-from deepkd.evaluation.pareto import pareto
 from deepkd.machine import cores, machine
-from deepkd.outputs import check_folder
-from deepkd.report import pareto as pareto_report
 from deepkd.report import quantize as quantize_report
 from deepkd.report.plots import RUNTIMES
 from deepkd.scoring.model import Scorer
 from deepkd.settings.compression import QuantizeConfig
-from deepkd.settings.evaluation import BenchmarkConfig
 
-sys.path.insert(0, str(ROOT / "scripts"))
+sys.path.insert(0, str(ROOT / "tools"))
 
 import browser_check
 
-PICTURE = "![AUC against milliseconds and megabytes, the Pareto fronts marked](compression.png)"
 NOISE = 32
 """Crops on which two runtimes are compared."""
-YARDSTICK = "efficientnet_lite0"
-"""A network whose speed is known on many machines: times as shares of its time travel better than
-milliseconds."""
-AIM_MS, ITS_MS = 0.35, 2.83
-"""The aim for one face of a small model, and what the yardstick takes on the two cores that the aim
-was set for."""
-
-
-def measure_models(args: argparse.Namespace) -> dict[str, Any]:
-    config = BenchmarkConfig(
-        teacher=args.teacher,
-        runs=args.runs,
-        threads=args.threads,
-        data=args.data,
-        split=args.split,
-        limit=args.limit,
-    )
-    document = pareto(args.models, config, say=say)
-    check_folder(args.out / "pareto")
-    pareto_report.write_pareto(args.out / "pareto", document)
-    shutil.copyfile(args.out / "pareto" / "pareto.png", args.document.with_suffix(".png"))
-    return document
-
-
-def show_models(document: Mapping[str, Any]) -> str:
-    titles = pareto_report.titles(document)
-    lines = [pareto_report.cells(row, document["batch"]) for row in document["models"]]
-    return f"{markdown(titles, lines, left=2)}\n\n{pareto_report.notes(document)}\n\n{PICTURE}"
-
-
-def measure_yardstick(args: argparse.Namespace) -> dict[str, Any]:
-    config = BenchmarkConfig(teacher=YARDSTICK, runs=2 * args.runs, batch=1, threads=args.threads)
-    return pareto(args.models, config, say=say)
-
-
-def show_yardstick(document: Mapping[str, Any]) -> str:
-    at = document["machine"]
-    rows = sorted(document["models"], key=_quickest, reverse=True)
-    (whole,) = (_quickest(row) for row in rows if row["role"] == "teacher")
-    counts = [latency["threads"] for latency in rows[0]["latency_ms"]]
-    times = [f"ms, {count} thread{'s' * (count > 1)}" for count in counts]
-    titles = ["Model", "MMACs", *times, f"of {YARDSTICK}'s time"]
-    lines = [
-        [
-            row["name"],
-            f"{row['macs'] / 1e6:.1f}",
-            *(f"{latency['single']:.2f}" for latency in row["latency_ms"]),
-            f"{_quickest(row) / whole:.3f}",
-        ]
-        for row in rows
-    ]
-    return (
-        f"{markdown(titles, lines)}\n\nONNX Runtime {at['onnxruntime']}, {at['cpu']}, load"
-        f" {at['load']} before the run; in turn in one process, median of single crops. The last"
-        " column takes each model with that number of threads with which it is faster. The aim for"
-        f" a small model, {AIM_MS} ms where this network takes {ITS_MS} ms, is"
-        f" {AIM_MS / ITS_MS:.3f} of it."
-    )
-
-
-def _quickest(row: Mapping[str, Any]) -> float:
-    """Milliseconds of one crop, with that number of threads with which it is faster."""
-    return min(float(latency["single"]) for latency in row["latency_ms"])
 
 
 def measure_quantized(args: argparse.Namespace) -> dict[str, Any]:
@@ -111,11 +42,9 @@ def measure_quantized(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def show_quantized(document: Mapping[str, Any]) -> str:
-    titles = ["variant", "file", "AUC", "its change", "latency", "of float32's", "replaces float32"]
-    notes = "\n".join([quantize_report.outcome(document), *quantize_report.notes(document)])
-    return (
-        f"{markdown(titles, [list(line) for line in quantize_report.lines(document)])}\n\n{notes}"
-    )
+    titles = ["variant", "file", "AUC", "its change", "latency", "of float32's"]
+    lines = [list(line[: len(titles)]) for line in quantize_report.lines(document)]
+    return f"{markdown(titles, lines)}\n\n" + "\n".join(quantize_report.notes(document)[1:])
 
 
 def measure_runtimes(args: argparse.Namespace) -> dict[str, Any]:
@@ -176,24 +105,15 @@ def measure_browser(args: argparse.Namespace) -> dict[str, Any]:
 def show_browser(document: Mapping[str, Any]) -> str:
     if "missing" in document:
         return "Not measured: there was no Chromium or no onnxruntime-web."
-    pairs = zip(document["logits"]["browser"], document["logits"]["here"], strict=True)
-    names = ["astronaut", "grace_hopper", *(f"noise {number}" for number in (1, 2, 3))]
-    lines = [
-        [name, f"{there:.6f}", f"{here:.6f}"]
-        for name, (there, here) in zip(names, pairs, strict=True)
-    ]
     return (
-        f"{markdown(['crop', 'logit in the browser', 'logit in ONNX Runtime'], lines)}\n\n`{document['model']}`"
-        f" in onnxruntime-web {document['onnxruntime_web']}, {document['browser']}, headless, one"
-        " thread of WebAssembly: the largest difference of two logits is"
-        f" {document['difference']:.1e}; one crop takes {document['ms']:.1f} ms (median of"
-        f" {browser_check.RUNS})."
+        f"`{document['model']}` in onnxruntime-web {document['onnxruntime_web']},"
+        f" {document['browser']}, one thread of WebAssembly: one crop takes {document['ms']:.1f} ms"
+        f" (median of {browser_check.RUNS}); the largest difference of two logits from ONNX"
+        f" Runtime's is {document['difference']:.1e}."
     )
 
 
 PARTS = {
-    "models": Part(measure_models, show_models),
-    "yardstick": Part(measure_yardstick, show_yardstick),
     "quantized": Part(measure_quantized, show_quantized),
     "runtimes": Part(measure_runtimes, show_runtimes),
     "browser": Part(measure_browser, show_browser),
@@ -201,14 +121,7 @@ PARTS = {
 
 
 def main() -> None:
-    parser = parser_of(__doc__, "compression", PARTS)
-    parser.add_argument(
-        "--models", type=Path, required=True, help="folder of the models to compare"
-    )
-    parser.add_argument(
-        "--teacher",
-        help="run folder, file or name (default: the published architecture, untrained)",
-    )
+    parser = parser_of(__doc__, "compress", PARTS)
     parser.add_argument(
         "--student", default="deepkd-nano", help="model that is quantized and run elsewhere"
     )

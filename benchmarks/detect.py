@@ -124,7 +124,7 @@ def about(clip: Path) -> dict[str, Any]:
 
 
 def run(*words: str, on: int | None = None) -> Run:
-    """Run Python in the checkout, on so many cores where the system can say so; standard error is shown if it fails."""
+    """Run Python code in the checkout on `cores` cores; show its standard error if it fails."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     before, start = os.times(), time.perf_counter()
     done = subprocess.run(
@@ -146,7 +146,7 @@ def _stay_on(count: int) -> None:
 
 
 def against_opencv(clip: Path, runs: int) -> dict[str, Any]:
-    """Pairs of cold processes in turn, after one of each that does not count; the median of each and of the ratios."""
+    """The median time of both programs, run in turn, and of the ratio of the pairs."""
     command = ("-m", "deepkd", "detect", str(clip), "--format", "json")
     pairs = [(run(*command), run("-c", READ_ALL, str(clip))) for _ in range(1 + runs)][1:]
     timings = [json.loads(ours.out)["videos"][0]["timing_ms"] for ours, _ in pairs]
@@ -171,7 +171,7 @@ def against_opencv(clip: Path, runs: int) -> dict[str, Any]:
 
 
 def first_frame_ms(words: Sequence[str], runs: int) -> dict[str, float]:
-    """From the start of a cold process until it begins to decode, and until its first frame is there, milliseconds."""
+    """Milliseconds from the start of a process to its first decoding and its first frame."""
     said = [
         dict(line.split()[:2] for line in lines) for lines in (_marks(words) for _ in range(runs))
     ]
@@ -185,7 +185,7 @@ def _marks(words: Sequence[str]) -> list[str]:
 
 
 def batch(clip: Path, copies: int, workers: Sequence[int], folder: Path) -> list[dict[str, Any]]:
-    """Clips per minute of a folder of copies, for each number of worker processes on as many cores; 0 has them all."""
+    """Clips per minute of a folder of copies, for each number of worker processes."""
     if not copies:
         return []
     clips = folder / "clips"
@@ -227,7 +227,8 @@ def memory(clip: Path, lengths_s: Sequence[float], folder: Path) -> list[dict[st
         peak_mb = peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
         rows.append(
             {
-                "length_s": round(video["duration_s"], 1), "frames": video["frames_sampled"], "peak_mb": peak_mb,
+                "length_s": round(video["duration_s"], 1), "frames": video["frames_sampled"],
+                "peak_mb": peak_mb,
                 **{key: asdict(done)[key] for key in ("wall_s", "cpu_s")},
             }
         )  # fmt: skip

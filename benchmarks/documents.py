@@ -1,4 +1,4 @@
-"""Documents whose figures are written by a benchmark: each part between two marks, and its JSON beside."""
+"""Documents whose figures a benchmark writes: each part between two marks, its JSON beside."""
 
 import argparse
 import json
@@ -36,7 +36,7 @@ def parser_of(what: str | None, name: str, parts: Mapping[str, Part]) -> argpars
 def document_parser(
     what: str | None, name: str, parts: Mapping[str, Part], document: Path
 ) -> argparse.ArgumentParser:
-    """The options that every document has: what is measured, on how much, and where it is written."""
+    """The options of every document: what is measured, on how many crops, and where it goes."""
     parser = argparse.ArgumentParser(
         description=what, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -58,7 +58,7 @@ def document_parser(
 
 
 def write_parts(parts: Mapping[str, Part], args: argparse.Namespace) -> None:
-    """Measure the parts named in `args.only`, keep each as JSON in `args.out`, and write it into `args.document`."""
+    """Measure the parts of `args.only`, keep each as JSON, and write it into the document."""
     args.out.mkdir(parents=True, exist_ok=True)
     for name in args.only:
         say(f"{args.document.stem}: {name}")
@@ -71,7 +71,7 @@ def write_parts(parts: Mapping[str, Part], args: argparse.Namespace) -> None:
 def beside_earlier(
     args: argparse.Namespace, part: str, rows: Sequence[Mapping[str, Any]]
 ) -> list[Mapping[str, Any]]:
-    """Rows of runs behind those of a part that OUT holds of other names, whose runs may be no longer at hand."""
+    """The new rows behind the rows that OUT already holds of other runs."""
     kept = args.out / f"{part}.json"
     known = json.loads(kept.read_text())["rows"] if kept.exists() else []
     measured = {row["name"] for row in rows}

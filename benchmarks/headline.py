@@ -192,7 +192,9 @@ def judged_elsewhere(students: Sequence[str]) -> Iterator[str]:
     for student in students:
         card = shipped_card(getattr(open_model(student, threads=1), "sha256", ""))
         if card:
-            figures = "; ".join(f"{data}: {figure}" for data, figure in card["auc"].items())
+            figures = "; ".join(
+                f"{data} {figure.split()[0]}" for data, figure in card["auc"].items()
+            )
             yield f"AUC of {Path(card['file']).stem}, from its card: {figures}."
 
 

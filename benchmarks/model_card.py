@@ -3,7 +3,7 @@
     python benchmarks/model_card.py --data CROPS --cross OTHER_CROPS --teacher RUN
 
 Each part is measured by the functions behind `deepkd evaluate` and `deepkd detect`, kept as JSON in
-OUT, and written between its two marks in `weights/MODEL_CARD.md`; `--only` measures some parts
+OUT, and written between its two marks in `weights/deepkd-nano.md`; `--only` measures some parts
 again and leaves the others as they are. Damaged crops stay in OUT: a run that was stopped goes on.
 `weights/NAME.json` gets file, hash, AUC and training data from the parts; its limits are sentences
 of the card that people chose, and stay. `--model deepkd-NAME --document weights/deepkd-NAME.md`
@@ -52,7 +52,7 @@ from deepkd.settings.detect import DetectConfig
 from deepkd.settings.evaluation import EvaluateConfig
 from deepkd.video.sources import find_sources
 
-CARD = ROOT / "weights" / "MODEL_CARD.md"
+CARD = ROOT / "weights" / "deepkd-nano.md"
 
 
 @cache
@@ -74,7 +74,7 @@ def models_of(args: argparse.Namespace) -> tuple[str, ...]:
 
 
 def sets_of(args: argparse.Namespace) -> dict[str, list[Evaluation]]:
-    """Name of a set of crops -> the student and its teacher on it; the other data set comes last."""
+    """Name of a set of crops -> student and teacher on it; the other data set comes last."""
     places = {
         f"{args.data_name} val": (args.data, "val"),
         f"{args.data_name} test": (args.data, "test"),
@@ -93,6 +93,7 @@ def measure_file(args: argparse.Namespace) -> dict[str, Any]:
     ]
     return {
         "file": scorer.path.name,
+        "sha256": scorer.sha256,
         "kinds": sorted(
             {str(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)) for tensor in weights}
         ),
@@ -184,9 +185,14 @@ def measure_verdicts(args: argparse.Namespace) -> dict[str, Any]:
     return {
         "thresholds": scorer.thresholds.to_dict(),
         "calibration": scorer.calibration.to_dict(),
-        "sets": {name: {kind: called(scorer.thresholds, one, label) for label, kind in enumerate(("real", "forged"))}
-                 for name, one in sets.items()},
-    }  # fmt: skip
+        "sets": {
+            name: {
+                kind: called(scorer.thresholds, one, label)
+                for label, kind in enumerate(("real", "forged"))
+            }
+            for name, one in sets.items()
+        },
+    }
 
 
 # Probabilities where the share of forgeries is known
@@ -250,8 +256,11 @@ def measure_reliability(args: argparse.Namespace) -> dict[str, Any]:
 def measure_samples(args: argparse.Namespace) -> dict[str, Any]:
     sources = find_sources([str(path) for path in sorted(args.samples.glob("*.mp4"))])
     found = [verdict.to_dict() for verdict in detect_all(sources, DetectConfig(model=args.model))]
-    return {"clips": [{"name": Path(one["path"]).name, **{key: one[key] for key in ("verdict", "score")}}
-                      for one in found]}  # fmt: skip
+    clips = [
+        {"name": Path(one["path"]).name, "verdict": one["verdict"], "score": one["score"]}
+        for one in found
+    ]
+    return {"clips": clips}
 
 
 # Pictures, and the essence
@@ -302,7 +311,7 @@ def write_essence(args: argparse.Namespace) -> None:
 
 
 def limits_of(path: Path, document: Mapping[str, Any]) -> list[str]:
-    """The limits that people chose, in their order, with what is said of other data as it was measured now."""
+    """The limits that people chose, with the sentence about other data as measured now."""
     ours = {text.format(**document) for text in BEYOND.values()}
     known: Sequence[str] = (
         json.loads(path.read_text(encoding="utf-8"))["limits"] if path.exists() else []
@@ -324,11 +333,11 @@ PARTS = {
     "samples": Part(measure_samples, show_samples),
 }
 HEADINGS = {
-    "trained": "Training",
-    "figures": "Figures",
-    "damage": "Damaged crops",
-    "verdicts": "What its verdicts mean",
-    "beyond": "What it cannot do",
+    "trained": "Training data",
+    "figures": "Accuracy",
+    "damage": "Compressed and shrunk faces",
+    "verdicts": "Verdicts",
+    "beyond": "Limits",
 }
 """Part -> the heading that begins with it in a new card."""
 

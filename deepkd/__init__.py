@@ -1,3 +1,3 @@
 """deepkd: deepfake detection on the command line, with a teacher-to-student compression pipeline."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

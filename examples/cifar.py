@@ -1,4 +1,4 @@
-"""Distillation with ten classes, as the literature reports it: CIFAR-10, WideResNet 16-3 into WideResNet 16-1.
+"""Distillation with ten classes: CIFAR-10, WideResNet 16-3 into WideResNet 16-1.
 
     python examples/cifar.py --data FOLDER [--method amd] [--config examples/cifar10-wrn.toml]
     python examples/cifar.py --synthetic --epochs 1
@@ -63,7 +63,7 @@ class Settings:
 
 
 class Block(nn.Module):
-    """Two 3 x 3 convolutions behind batch norm and ReLU, and a short cut (Zagoruyko & Komodakis 2016, fig. 1a)."""
+    """The pre-activation block of Zagoruyko & Komodakis 2016, fig. 1a: two 3 x 3 convolutions."""
 
     def __init__(self, channels_in: int, channels: int, stride: int) -> None:
         super().__init__()
@@ -143,7 +143,7 @@ def synthetic(train: int = 128, test: int = 64) -> Pictures:
 
 
 def normalised(images: Tensor) -> Tensor:
-    """(N, 3, 32, 32) uint8 -> float, zero mean and unit variance over CIFAR-10's training images."""
+    """(N, 3, 32, 32) uint8 -> float, normalised by the statistics of the training images."""
     mean, std = (
         torch.tensor(values, device=images.device).view(1, 3, 1, 1) for values in (MEAN, STD)
     )
@@ -151,7 +151,7 @@ def normalised(images: Tensor) -> Tensor:
 
 
 def augmented(images: Tensor) -> Tensor:
-    """Each image shifted by up to four pixels, black beyond its edge, and mirrored half the time; uint8."""
+    """Each image shifted by up to four pixels, and mirrored half the time; uint8."""
     padded = F.pad(images, (PAD,) * 4)
     count, _, height, width = images.shape
     down, right = (
@@ -232,7 +232,7 @@ def accuracy(net: WideResNet, data: Pictures) -> float:
 
 
 def main() -> None:
-    """Train the teacher, then the student alone, with kd and with amd (or one of them), and print the table."""
+    """Train the teacher and the chosen students, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--data", type=Path, help="folder that holds cifar-10-batches-py")

@@ -1,4 +1,4 @@
-"""Distillation in a minute, without faces: is a handwritten digit odd? Teacher, student, and what each method brings.
+"""Distillation in a minute, without faces: is a handwritten digit odd?
 
     python examples/digits.py [--seeds 8] [--steps 300]
 
@@ -24,7 +24,7 @@ BCE, KD = LOSSES["bce"](), LOSSES["kd"](temperature=TEMPERATURE)
 
 
 class Net(nn.Module):
-    """Two convolutions and a linear layer: (N, 1, 8, 8) -> logit (N, 1) and the last map (N, C, 8, 8)."""
+    """Two convolutions and a linear layer: (N, 1, 8, 8) -> logit (N, 1), map (N, C, 8, 8)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ def digits(seed: int) -> Digits:
 
 
 def over_the_batch(student: Tensor, teacher: Tensor) -> Tensor:
-    """The mistake: a softmax over axis 0 of [N, 1] is a distribution over the crops of the batch, not over classes."""
+    """A known mistake: softmax over the batch axis of [N, 1] instead of over classes."""
     targets, logits = (teacher / TEMPERATURE).softmax(0), (student / TEMPERATURE).log_softmax(0)
     return TEMPERATURE**2 * F.kl_div(logits, targets, reduction="batchmean")
 

@@ -1,9 +1,10 @@
-"""The documents are true: every command of the README runs, in the README's order, and every link leads somewhere.
+"""The documents are true: examples run, commands and files exist, links lead somewhere.
 
-The commands that make a model are the whole chain, from clips to a verdict; here they run on tiny
-DFDC-like clips of public-domain faces.
+The examples of the README and of docs/ are the whole chain, from clips to a verdict; here they run
+on tiny DFDC-like clips of public-domain faces.
 """
 
+import ast
 import json
 import os
 import re
@@ -14,19 +15,28 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 from media import Media
 from warm import run_deepkd
 
+from deepkd.cli.app import app
+from deepkd.config import load_config
 from deepkd.data.clips import Clip
 from deepkd.data.index import read_index
 from deepkd.data.splits import make_splits
 from deepkd.models.checkpoints import load_checkpoint
 from deepkd.report.plots import read_metrics
 from deepkd.scoring.model import Scorer
+from deepkd.settings.training import DistillConfig, TrainConfig
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = sorted(path for pattern in ("*.md", "[!.]*/*.md") for path in ROOT.glob(pattern))
-README = (ROOT / "README.md").read_text()
+DOCUMENTS = sorted(
+    path for pattern in ("*.md", "[!.]*/*.md", "recipes/*/*.md") for path in ROOT.glob(pattern)
+)
+COMMANDS = typer.main.get_command(app).commands
+CHAIN = ("extract", "train", "distill", "compress", "evaluate", "forge", "benchmark")
+"""Pages of docs/ whose examples make a model, in the order in which they run."""
+SHIPPED = sorted((ROOT / "recipes" / "shipped").glob("*.toml"))
 
 SMALL = {
     "DEEPKD_EXTRACT_FACE_PX": "96",
@@ -64,15 +74,13 @@ SMALL = {
     "DEEPKD_DETECT_FORMAT": "json",
     "DEEPKD_DETECT_FRAMES": "4",
 }
-"""Settings that make every command small; what the README's own flags say stays as it is."""
+"""Settings that make every command small; the flags of the documents stay as they are."""
 
 
-def commands(section: str) -> list[str]:
-    """The `deepkd ...` lines of a section of the README, without their comments."""
-    text = README.split(f"\n## {section}\n", 1)[1].split("\n## ", 1)[0]
-    return [
-        line.split("#")[0].strip() for line in text.splitlines() if line.startswith("    deepkd ")
-    ]
+def commands(document: str, section: str) -> list[str]:
+    """The `deepkd ...` lines of a section of a document, without their comments."""
+    text = (ROOT / document).read_text().split(f"\n## {section}\n", 1)[1].split("\n## ", 1)[0]
+    return [line.split("#")[0].strip() for line in text.splitlines() if line.startswith("deepkd ")]
 
 
 def run(line: str, folder: Path, *, codes: tuple[int, ...] = (0,), warm: bool = False) -> str:
@@ -123,9 +131,17 @@ def _write_dfdc(media: Media) -> None:
     (media.folder / "metadata.json").write_text(json.dumps(metadata))
 
 
-def test_the_readmes_way_to_a_verdict(place: Path) -> None:
-    lines = commands("Judge a clip")
-    assert len(lines) >= 5
+def test_the_readme_shows_the_verdict_that_is_printed() -> None:
+    (line,) = commands("README.md", "Judge a clip")
+    printed = run_deepkd(shlex.split(line)[1:], ROOT, environment={"PYTHONPATH": str(ROOT)}).stdout
+    verdict, score, path, reason = printed.rstrip("\n").split("\t")
+    shown = " ".join((ROOT / "README.md").read_text().split())
+    assert f"{verdict} {score.removeprefix('forgery ')} {path} {reason}" in shown
+
+
+def test_the_examples_that_judge_clips(place: Path) -> None:
+    lines = commands("docs/detect.md", "Example")
+    assert len(lines) == 4
     printed = {
         line: run(line, place, codes=(0, 4) if "--fail-on-fake" in line else (0,)) for line in lines
     }
@@ -141,8 +157,11 @@ def test_the_readmes_way_to_a_verdict(place: Path) -> None:
     ).stat().st_size > 5000
 
 
-def test_the_readmes_way_to_a_model(place: Path) -> None:
-    lines = commands("Make a model")
+def test_the_examples_that_make_a_model(place: Path) -> None:
+    readme = commands("README.md", "Train and distil a model")
+    assert len(readme) == 4
+    examples = [line for page in CHAIN for line in commands(f"docs/{page}.md", "Example")]
+    lines = list(dict.fromkeys([*readme, *examples]))
     printed = {" ".join(shlex.split(line)[1:3]): run(line, place, warm=True) for line in lines}
     printed |= {
         name.split()[0]: text for name, text in reversed(printed.items())
@@ -169,7 +188,7 @@ def test_the_readmes_way_to_a_model(place: Path) -> None:
         == "cross-efficient-vit"
     )
     assert (
-        Scorer.load(place / "student.onnx").sha256
+        Scorer.load(place / "runs" / "student" / "model.onnx").sha256
         == json.loads(printed["detect"])["model"]["sha256"]
     )
     assert load_checkpoint(place / "runs" / "small").params <= 300_000
@@ -193,17 +212,68 @@ def test_links_lead_somewhere(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_that_documents_name_exist(document: Path) -> None:
     for name in re.findall(
-        r"`((?:deepkd|tests|scripts|benchmarks|weights|data|docs)/[\w./-]+)`", document.read_text()
+        r"`((?:deepkd|tests|tools|research|benchmarks|recipes|weights|data|docs)/[\w./-]+)`",
+        document.read_text(),
     ):
         assert (ROOT / name).exists() or name.startswith("data/CLIP"), name
 
 
+def quoted_commands(text: str) -> list[str]:
+    """Every `deepkd ...` command of a document, in code blocks and within sentences."""
+    text = text.replace("\\\n", " ")
+    blocks = "\n".join(re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    lines = re.findall(r"^deepkd (.*)$", blocks, re.MULTILINE)
+    lines += re.findall(r"^# deepkd (.*)$", text, re.MULTILINE)  # the first line of a TOML file
+    return [line.split("  #")[0] for line in [*lines, *re.findall(r"`deepkd ([^`]+)`", text)]]
+
+
+@pytest.mark.parametrize(
+    "document", [*DOCUMENTS, *SHIPPED], ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_commands_that_documents_name_exist(document: Path) -> None:
+    text = document.read_text()
+    for line in quoted_commands(text):
+        name, *words = line.split()
+        known = {option for item in COMMANDS[name].params for option in item.opts} | {"--help"}
+        assert {word.split("=")[0] for word in words if word.startswith("--")} <= known, line
+    for script in re.findall(r"python ((?:tools|benchmarks|research|examples)/\S+\.py)", text):
+        assert (ROOT / script).exists(), script
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert set(re.findall(r"`make (\w+)", text)) <= set(targets)
+
+
+@pytest.mark.parametrize("page", ["detect", *CHAIN])
+def test_messages_that_pages_explain_are_deepkd_s(page: str) -> None:
+    rows = (ROOT / "docs" / f"{page}.md").read_text().split("\n## Errors\n")[1].split("\n## ")[0]
+    messages = re.findall(r"^\| `([^`]+)`", rows, re.MULTILINE)
+    trees = [ast.parse(path.read_text()) for path in (ROOT / "deepkd").rglob("*.py")]
+    known = [
+        node.value
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    for message in messages:
+        assert any(message in text for text in known), message
+    assert messages
+
+
+@pytest.mark.parametrize("recipe", SHIPPED, ids=lambda path: path.stem)
+def test_the_settings_of_shipped_models_load(recipe: Path) -> None:
+    _, command, *words = recipe.read_text().splitlines()[0].removeprefix("# ").split()
+    kind = {"train": TrainConfig, "distill": DistillConfig}[command]
+    assert load_config(kind, recipe).epochs >= 1
+    assert words[words.index("--config") + 1] == str(recipe.relative_to(ROOT))
+    steps = (ROOT / "recipes" / "shipped" / "README.md").read_text()
+    assert f"`{recipe.stem}`" in steps
+
+
 def test_the_teacher_s_page_tells_what_its_trainings_noted() -> None:
-    page = (ROOT / "docs" / "teacher.md").read_text()
-    steps = re.findall(r"\[`([\w-]+)`\]\(training/\1\) \| ([\d,]+) \| ([\d.]+) \|", page)
-    assert len(steps) == page.count("](training/") - 1, "all but the picture"
+    page = (ROOT / "research" / "teacher.md").read_text()
+    steps = re.findall(r"\[`([\w-]+)`\]\(runs/\1\) \| ([\d,]+) \| ([\d.]+) \|", page)
+    assert len(steps) == page.count("](runs/") == 5
     for name, views, area in steps:
-        run = ROOT / "docs" / "training" / name
+        run = ROOT / "research" / "runs" / name
         batch = json.loads((run / "config.json").read_text())["batch"]
         lines = read_metrics(run / "metrics.jsonl")
         assert int(views.replace(",", "")) == lines[-1]["step"] * batch

@@ -1,31 +1,52 @@
-"""The manual's list of options is that of the command."""
+"""The lists of options in docs/ are those of the commands."""
 
 import runpy
 from pathlib import Path
 
+import pytest
 import typer
 
 from deepkd.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPT = runpy.run_path(str(ROOT / "scripts" / "help_pages.py"))
+SCRIPT = runpy.run_path(str(ROOT / "tools" / "help_pages.py"))
+COMMANDS = {command: page for page, commands in SCRIPT["PAGES"].items() for command in commands}
 
 
-def test_the_page_is_current() -> None:
-    page = (ROOT / "docs" / "detect.md").read_text()
-    assert SCRIPT["renewed"](page) == page, "run scripts/help_pages.py (make docs)"
+def test_every_command_has_a_page() -> None:
+    assert COMMANDS.keys() == typer.main.get_command(app).commands.keys()
 
 
-def test_the_page_names_every_option_with_its_help() -> None:
-    listed = SCRIPT["options"]("detect")
-    for parameter in typer.main.get_command(app).commands["detect"].params:
-        for name in parameter.opts if parameter.param_type_name == "option" else ["SOURCE..."]:
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_page_is_current(command: str) -> None:
+    page = (ROOT / "docs" / f"{COMMANDS[command]}.md").read_text()
+    assert SCRIPT["renewed"](page, command) == page, "run tools/help_pages.py (make docs)"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_page_names_every_option_with_its_help(command: str) -> None:
+    listed = SCRIPT["options"](command)
+    explained = listed + SCRIPT["options"](SCRIPT["SHARED"].get(command, command))
+    for parameter in typer.main.get_command(app).commands[command].params:
+        argument = parameter.metavar or parameter.name.upper()
+        for name in parameter.opts if parameter.param_type_name == "option" else [argument]:
             assert f"`{name}" in listed
-        assert parameter.help.replace("\\[", "[") in listed
+        assert parameter.help.replace("\\[", "[") in explained
 
 
 def test_only_what_lies_between_the_markers_is_made() -> None:
-    start, end = SCRIPT["START"], SCRIPT["END"]
-    made = SCRIPT["renewed"](f"before\n{start}\nold\n{end}\nafter\n")
-    assert made.startswith(f"before\n{start}\n- `SOURCE...`") and made.endswith(f"\n{end}\nafter\n")
+    start, end = SCRIPT["START"].format("detect"), SCRIPT["END"].format("detect")
+    made = SCRIPT["renewed"](f"before\n{start}\nold\n{end}\nafter\n", "detect")
+    assert made.startswith(f"before\n{start}\n`SOURCE...`") and made.endswith(f"\n{end}\nafter\n")
     assert "old\n" not in made
+
+
+def test_options_that_another_page_explains_are_only_named() -> None:
+    listed = SCRIPT["options"]("distill")
+    assert "The same as in [train](train.md#options): `--data`" in listed and "`--epochs`" in listed
+    assert "Passes over the drawn samples." not in listed and "`--alpha NUMBER`" in listed
+
+
+def test_a_page_without_marks_is_refused() -> None:
+    with pytest.raises(SystemExit, match="needs each of the marks <!-- options of prune"):
+        SCRIPT["renewed"]("no marks", "prune")

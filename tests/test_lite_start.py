@@ -14,7 +14,7 @@ from deepkd.models.checkpoints import load_checkpoint
 
 @pytest.fixture
 def start(script: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
-    return script("scripts/lite_start.py")
+    return script("tools/lite_start.py")
 
 
 def run(start: dict[str, Any], monkeypatch: pytest.MonkeyPatch, weights: Path, out: Path) -> None:

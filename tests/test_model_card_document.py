@@ -127,7 +127,7 @@ def test_every_part_and_the_essence_are_written(run: Callable[..., None], tmp_pa
 
 
 def test_the_shipped_card_has_every_mark_once(card: dict[str, Any]) -> None:
-    page = (ROOT / "weights" / "MODEL_CARD.md").read_text()
+    page = (ROOT / "weights" / "deepkd-nano.md").read_text()
     for name in card["PARTS"]:
         page = card["write_parts"].__globals__["filled"](page, name, f"measured: {name}")
     assert all(page.count(f"measured: {name}\n") == 1 for name in card["PARTS"])
@@ -205,6 +205,6 @@ def test_a_card_has_pictures_of_its_own(
         )
         return picture.name
 
-    usual = Path("weights/MODEL_CARD.md")
+    usual = Path("weights/deepkd-nano.md")
     assert name(usual) == name(ROOT / usual) == "reliability.png"
     assert name(Path("weights/deepkd-pico.md")) == "reliability-deepkd-pico.png"

@@ -1,4 +1,4 @@
-"""`scripts/pipeline.py`: names of folders stand for folders, and for nothing else."""
+"""`tools/pipeline.py`: names of folders stand for folders, and for nothing else."""
 
 import sys
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture
 def pipeline(script: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
-    return script("scripts/pipeline.py")
+    return script("tools/pipeline.py")
 
 
 def test_a_folder_whose_name_holds_another_name_stays_whole(pipeline: dict[str, Any]) -> None:

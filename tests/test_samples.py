@@ -46,7 +46,7 @@ def test_the_script_makes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(
         sys, "argv", ["make_samples.py", "--out", str(tmp_path), "--seconds", "0.2"]
     )
-    runpy.run_path(str(ROOT / "scripts/make_samples.py"), run_name="__main__")
+    runpy.run_path(str(ROOT / "tools/make_samples.py"), run_name="__main__")
     for name in ("real", "forged"):
         made, shipped = first_frame(tmp_path, name), first_frame(SAMPLES, name)
         assert (

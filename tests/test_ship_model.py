@@ -1,4 +1,4 @@
-"""`scripts/ship_model.py` ships a tiny student into a folder of its own, whole or not at all."""
+"""`tools/ship_model.py` ships a tiny student into a folder of its own, whole or not at all."""
 
 import json
 import sys
@@ -26,7 +26,7 @@ OLD = {
 
 @pytest.fixture
 def ship_model(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(ROOT / "scripts")
+    monkeypatch.syspath_prepend(ROOT / "tools")
     import ship_model
 
     return ship_model

@@ -75,7 +75,7 @@ def card_page(name: str) -> str:
 
 
 def areas(page: str, name: str) -> dict[str, str]:
-    """Data set -> AUC with its interval, of the row that a student has in the table `AUC` of its card."""
+    """Data set -> AUC with its interval, from the table `AUC` of the card of a student."""
     rows = [
         [cell.strip() for cell in line.split("|")[1:-1]]
         for line in page.splitlines()
@@ -108,24 +108,20 @@ def test_what_reports_say_of_a_student_stands_in_its_card(name: str) -> None:
 
 def test_the_readme_quotes_the_card() -> None:
     page = card_page("deepkd-nano")
-    readme = " ".join(Path(__file__).parents[1].joinpath("README.md").read_text().split())
-    shares = {
-        kind: re.search(rf"\| DFDC test, [\d,]+ {kind} \| (.*?) \| .*? \| (.*?) \|", page)
-        for kind in ("real", "forged")
-    }
-    (found, missed), (alarms, passed) = (shares[kind].groups() for kind in ("forged", "real"))
-    assert (
-        f"calls {found}% FAKE and {missed}% REAL, of real ones {alarms}% FAKE and {passed}% REAL"
-        in readme
-    )
-    calls = (
-        " ".join(page.split()).split("made from two photographs", 1)[1].split(" it calls ", 1)[1]
-    )
-    verdicts = re.findall(r"(`\w+\.mp4` [A-Z_]+) \(", calls)
-    assert (
-        len(verdicts) == 2
-        and f"of the two sample clips it calls {' and '.join(verdicts)}." in readme
-    )
+    readme = Path(__file__).parents[1].joinpath("README.md").read_text()
+    known = {name: area.split()[0] for name, area in areas(page, "deepkd-nano").items()}
+    for name in ("DFDC test", "FaceForensics++"):
+        (found, missed), (alarms, passed) = (
+            re.search(
+                rf"\| {re.escape(name)}, [\d,]+ {kind} \| (.*?) \| .*? \| (.*?) \|", page
+            ).groups()
+            for kind in ("forged", "real")
+        )
+        cells = f"{known[name]} | {found}% / {missed}% | {alarms}% / {passed}% |"
+        assert re.search(rf"^\| {re.escape(name)} \(.*?\) \| {re.escape(cells)}$", readme, re.M)
+    assert f"whole FaceForensics++ videos, AUC is {known['FaceForensics++ videos']}." in readme
+    (label,) = re.findall(r"^ ([A-Z_]+) +\d+%   data/samples/forged\.mp4 ", readme, re.M)
+    assert f"`forged.mp4` {label} (" in page
 
 
 def test_there_is_no_card_for_other_models() -> None:

@@ -195,7 +195,7 @@ def test_the_shipped_networks_are_what_the_script_makes(
 ):
     pytest.importorskip("onnx")
     pytest.importorskip("facenet_pytorch")
-    monkeypatch.syspath_prepend(ROOT / "scripts")
+    monkeypatch.syspath_prepend(ROOT / "tools")
     monkeypatch.setattr(sys, "argv", ["convert_mtcnn.py", "--out", str(tmp_path)])
     import convert_mtcnn
 

@@ -1,0 +1,131 @@
+"""Write the options of every command into its page: `python tools/help_pages.py` (`make docs`).
+
+A list is made from the command itself, not from what `--help` prints. Only what lies between the
+two marks of a command is replaced; the rest is written by hand. `distill` and `prune` take most
+options of `train`: their lists name these, and explain only their own.
+"""
+
+import argparse
+import sys
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import typer
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+PAGES = {
+    "detect": ("detect", "doctor"),
+    "extract": ("extract",),
+    "forge": ("forge",),
+    "train": ("train",),
+    "distill": ("distill",),
+    "compress": ("prune", "quantize", "export"),
+    "evaluate": ("evaluate",),
+    "benchmark": ("benchmark",),
+}
+"""Page of docs/ -> the commands whose options it lists."""
+START, END = "<!-- options of {}: made by tools/help_pages.py -->", "<!-- /options of {} -->"
+KINDS = {int: "NUMBER", float: "NUMBER", str: "TEXT", Path: "FILE"}
+SHARED = {"distill": "train", "prune": "train"}
+"""Command -> the command whose page explains the options that both have."""
+
+
+@cache
+def commands() -> Mapping[str, Any]:
+    """Every command of deepkd by its name."""
+    import deepkd.cli.app
+
+    group: Any = typer.main.get_command(deepkd.cli.app.app)
+    return group.commands
+
+
+def options(command: str) -> str:
+    """Every argument and option of a command with its help, from its own declaration."""
+    other = SHARED.get(command)
+    explained = set(entries(other).values()) if other else set()
+    own = {name: text for name, text in entries(command).items() if text not in explained}
+    shared = [f"`{name}`" for name in entries(command) if name not in own]
+    lines = list(own.values())
+    if shared:
+        lines.append(f"The same as in [{other}]({other}.md#options): {', '.join(shared)}")
+    return "\n\n".join(lines)
+
+
+def entries(command: str) -> dict[str, str]:
+    """Name of each argument and option of a command -> its entry in the list."""
+    hints = typing.get_type_hints(commands()[command].callback)
+    return {name_of(item): "\n".join(entry(item, hints)) for item in commands()[command].params}
+
+
+def name_of(item: Any) -> str:
+    """What a reader calls an argument or option: `SOURCE...` or `--data`."""
+    return str(item.opts[0] if item.param_type_name == "option" else shown(item))
+
+
+def shown(item: Any) -> str:
+    """An argument as the usage line has it."""
+    return str(item.metavar or item.name.upper())
+
+
+def entry(item: Any, hints: dict[str, Any]) -> Iterator[str]:
+    """One argument or option, with its help."""
+    names = (
+        [*item.opts, *item.secondary_opts] if item.param_type_name == "option" else [shown(item)]
+    )
+    takes = (
+        ""
+        if item.param_type_name == "argument" or is_flag(hints.get(item.name))
+        else value_name(item, hints)
+    )
+    yield f"{', '.join(f'`{name}{takes}`' for name in names)}  "
+    yield str(item.help).replace("\\[", "[")
+
+
+def is_flag(hint: Any) -> bool:
+    """Whether an option takes no value."""
+    return hint is bool or bool in typing.get_args(hint)
+
+
+def value_name(item: Any, hints: dict[str, Any]) -> str:
+    """What follows the option: ` NUMBER`."""
+    hint = hints.get(item.name, str)
+    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    return f" {item.metavar or next((KINDS[kind] for kind in kinds if kind in KINDS), 'TEXT')}"
+
+
+def renewed(page: str, command: str) -> str:
+    """The page with the list of options of a command made anew.
+
+    Raises:
+        SystemExit: the page lacks the marks of the command.
+    """
+    start, end = START.format(command), END.format(command)
+    if page.count(start) != 1 or page.count(end) != 1:
+        raise SystemExit(f"the page needs each of the marks {start} and {end} once")
+    before, _, rest = page.partition(start)
+    _, _, after = rest.partition(end)
+    return f"{before}{start}\n{options(command)}\n{end}{after}"
+
+
+def main() -> None:
+    """Write the pages, or with `--check` say which one is out of date."""
+    parser = argparse.ArgumentParser(description="Write the options of commands into docs/.")
+    parser.add_argument("--check", action="store_true", help="only fail if a page is out of date")
+    args = parser.parse_args()
+    for name, listed in PAGES.items():
+        path = DOCS / f"{name}.md"
+        old = new = path.read_text()
+        for command in listed:
+            new = renewed(new, command)
+        if args.check and new != old:
+            sys.exit(f"{path.name} is out of date; run tools/help_pages.py")
+        if not args.check:
+            path.write_text(new)
+
+
+if __name__ == "__main__":
+    main()
