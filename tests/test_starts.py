@@ -14,12 +14,12 @@ from deepkd.models.checkpoints import load_checkpoint
 
 @pytest.fixture
 def start(script: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
-    return script("tools/lite_start.py")
+    return script("tools/starts.py")
 
 
 def run(start: dict[str, Any], monkeypatch: pytest.MonkeyPatch, weights: Path, out: Path) -> None:
     monkeypatch.setattr(
-        sys, "argv", ["lite_start.py", str(weights), "--image-size", "64", "--out", str(out)]
+        sys, "argv", ["starts.py", "lite", str(weights), "--image-size", "64", "--out", str(out)]
     )
     start["main"]()
 
