@@ -40,7 +40,9 @@ def run(*arguments: str, env: dict[str, str] | None = None):
 def start(
     *arguments: str, code: str = "from deepkd.cli.app import main; main()", **options
 ) -> "subprocess.Popen[str]":
-    words = [sys.executable, "-c", code, "detect", *arguments]
+    # Under nohup the tests ignore SIGHUP, and so would what they start.
+    hangs_up = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
+    words = [sys.executable, "-c", hangs_up + code, "detect", *arguments]
     return subprocess.Popen(
         words, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
     )
