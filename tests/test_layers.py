@@ -13,7 +13,9 @@ LAYERS = (
     {"deepkd.cli", "deepkd.__main__"},
     {"deepkd.report"},
     {
-        "deepkd.detect",
+        "deepkd.pipeline",
+        "deepkd.parallel",
+        "deepkd.runs",
         "deepkd.doctor",
         "deepkd.training",
         "deepkd.distillation",
@@ -26,6 +28,7 @@ LAYERS = (
     {
         "deepkd.config",
         "deepkd.settings",
+        "deepkd.registry",
         "deepkd.errors",
         "deepkd.images",
         "deepkd.machine",
@@ -50,7 +53,8 @@ HEAVY = {
 TORCH_FREE = (
     "deepkd.video",
     "deepkd.scoring",
-    "deepkd.detect",
+    "deepkd.pipeline",
+    "deepkd.parallel",
     "deepkd.report",
     "deepkd.cli.detect",
     "deepkd.cli.app",

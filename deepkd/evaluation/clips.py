@@ -16,7 +16,6 @@ import deepkd
 from deepkd.data.clips import Clip
 from deepkd.data.journal import content_key
 from deepkd.data.perturbations import SUITE, Step
-from deepkd.detect import Alter, judge_source
 from deepkd.errors import DataError
 from deepkd.evaluation.evaluation import (
     Condition,
@@ -34,8 +33,9 @@ from deepkd.evaluation.metrics import Array
 from deepkd.evaluation.robustness import identities
 from deepkd.evaluation.scores import Progress
 from deepkd.images import Image
+from deepkd.pipeline import Alter, Detector
 from deepkd.scoring.model import CalibratedModel
-from deepkd.scoring.verdict import Label
+from deepkd.scoring.thresholds import Label
 from deepkd.settings.detect import DetectConfig
 from deepkd.settings.evaluation import EvaluateConfig
 from deepkd.video.crops import CropRow
@@ -118,8 +118,8 @@ class Panel:
         self, source: Source, model: CalibratedModel, alter: Alter | None
     ) -> tuple[str, float | None, str]:
         judge = DetectConfig(frames=self.config.frames, threshold_fake=self.config.threshold)
-        verdict = judge_source(source, model, self.detector, judge, alter=alter)
-        return str(verdict.verdict), verdict.score, verdict.reason
+        verdict = Detector.from_parts(model, self.detector, judge).judge(source, alter=alter)
+        return str(verdict.label), verdict.score, verdict.reason
 
 
 def evaluate_clips(

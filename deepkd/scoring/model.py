@@ -18,7 +18,7 @@ from deepkd.images import Image
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.runtimes import OnnxRuntime, Runtime, start
 from deepkd.scoring.seal import SEAL_KEY, seal_of
-from deepkd.scoring.verdict import Thresholds
+from deepkd.scoring.thresholds import Thresholds
 from deepkd.shipped import checksums, shipped_file, shipped_students
 from deepkd.video.crops import CROP_RULES, CropRule, crop_square
 

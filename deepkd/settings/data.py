@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from deepkd.config import Config, setting
 from deepkd.errors import ConfigError
-from deepkd.settings.choices import DEVICES, LAYOUTS
+from deepkd.settings.choices import DETECTORS, DEVICES, LAYOUTS
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class ExtractConfig(Config):
         low=0,
         high=4,
     )
-    detector: str = setting("mtcnn", "Face detector.", choices=("mtcnn", "mtcnn-torch"))
+    detector: str = setting("mtcnn", "Face detector.", choices=DETECTORS.names)
     device: str = setting("auto", "Where a PyTorch face detector runs.", choices=DEVICES)
     min_face_px: int = setting(40, "Smallest face looked for, pixels of the shrunk frame.", low=12)
     max_side_px: int = setting(
@@ -110,7 +110,7 @@ class ForgeConfig(Config):
     val_share: float = setting(0.1, "Share of the sources that go to val.", low=0, high=1)
     test_share: float = setting(0.1, "Share of the sources that go to test.", low=0, high=1)
     seed: int = setting(0, "Seed of everything that is drawn.", low=0)
-    detector: str = setting("mtcnn", "Face detector.", choices=("mtcnn", "mtcnn-torch"))
+    detector: str = setting("mtcnn", "Face detector.", choices=DETECTORS.names)
     device: str = setting("auto", "Where a PyTorch face detector runs.", choices=DEVICES)
 
     def check(self) -> None:

@@ -89,7 +89,7 @@ class BenchmarkConfig(Config):
     runtime: str = setting(
         "onnxruntime",
         "What computes ONNX files; openvino takes deepkd's extra of that name.",
-        choices=RUNTIMES,
+        choices=RUNTIMES.names,
     )
     data: Path | None = setting(None, "Folder of labelled crops to measure AUC on.")
     split: str = setting(

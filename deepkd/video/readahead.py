@@ -1,6 +1,7 @@
 """Read-ahead: a video decoded in a thread of its own, a few frames ahead of whoever looks at them."""
 
 import atexit
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ class ReadAhead:
     file closed.
     """
 
-    def __init__(self, path: Path, plan: Plan, *, threads: int = 0) -> None:
+    def __init__(self, path: str | os.PathLike[str], plan: Plan, *, threads: int = 0) -> None:
         """Start to decode.
 
         Args:
@@ -38,7 +39,7 @@ class ReadAhead:
             plan: which frames of a video to take, such as `evenly(...)`.
             threads: decoder threads, 0 for as many as there are cores.
         """
-        self.path = path
+        self.path = Path(path)
         self.warnings: list[str] = []
         """What was wrong with a video that still decoded; whole once the frames are taken."""
         self._plan, self._threads = plan, threads
@@ -47,7 +48,7 @@ class ReadAhead:
         self._info: VideoInfo | None = None
         _begun.add(self)
         self._thread = threading.Thread(
-            target=self._read, name=f"decoding {path.name}", daemon=True
+            target=self._read, name=f"decoding {self.path.name}", daemon=True
         )
         self._thread.start()
 
