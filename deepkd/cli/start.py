@@ -43,7 +43,7 @@ def main() -> None:
 
         run()
     except KeyboardInterrupt as interrupt:
-        sys.exit(Interrupted.told_by(interrupt).exit_code)
+        sys.exit(Interrupted.from_signal(interrupt).exit_code)
     finally:
         _drop()
 

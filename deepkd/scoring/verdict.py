@@ -65,8 +65,8 @@ class Verdict(Judgement):
 
     Example:
         >>> verdict = deepkd.detect("clip.mp4")
-        >>> verdict.label in ("FAKE", "REAL", "INCONCLUSIVE", "NO_FACE")
-        True
+        >>> print(verdict.reason)  # doctest: +ELLIPSIS
+        1 person, who ...
         >>> verdict.to_dict()["verdict"] == verdict.label
         True
     """
