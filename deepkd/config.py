@@ -34,7 +34,7 @@ def setting(
     high: float | None = None,
     table: str | None = None,
 ) -> Any:
-    """A dataclass field with its sentence of help (shown by `--help`), its choices and its range (inclusive).
+    """A dataclass field with its help, its choices and its range (inclusive).
 
     A field whose name says that it is in seconds (`timeout_s`) takes `LONGEST_S` at most. With
     `table` it is set by the tables of that name in a config file, and by nothing else.
@@ -71,7 +71,7 @@ class Config:
         }
 
     def recipe(self) -> dict[str, Any]:
-        """The settings as they travel with a model: of a path only the name, since folders say nothing elsewhere."""
+        """The settings as a model's file holds them: of a path only the name."""
         named = {item.name: getattr(self, item.name) for item in fields(self)}
         return self.as_dict() | {
             key: value.name for key, value in named.items() if isinstance(value, Path)
@@ -102,7 +102,7 @@ C = TypeVar("C", bound=Config)
 
 
 def load_config(kind: type[C], file: Path | None = None, /, **flags: Any) -> C:
-    """Settings from defaults, then `file`, then the environment, then those `flags` that are not None.
+    """Settings from defaults, `file`, the environment and `flags`; the last one counts.
 
     The file is TOML, or the JSON that `Config.save` wrote beside a result of the same command.
 
@@ -207,7 +207,7 @@ def _prefix(kind: type[Config]) -> str:
 
 
 def _check_known(kind: type[Config], values: Iterable[str], prefix: str = "") -> None:
-    """Refuse what is no setting; `prefix` is that of the variables that were to set it, where such were read."""
+    """Refuse unknown settings; `prefix` begins their names where they are variables."""
     known = {item.name for item in fields(kind)}
     for key in values:
         if key not in known:

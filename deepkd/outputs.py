@@ -1,4 +1,4 @@
-"""Outputs: what cannot be written is refused before the work; after it, files are whole or absent."""
+"""Outputs: checked before the work, and whole or absent after it."""
 
 import hashlib
 import os

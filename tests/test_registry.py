@@ -28,7 +28,7 @@ def test_a_name_loads_what_it_stands_for() -> None:
 
 
 def test_an_unknown_name_lists_the_known() -> None:
-    with pytest.raises(ConfigError, match="^unknown shape 'xml'; choose from json, path, gone$"):
+    with pytest.raises(ConfigError, match=r"^unknown shape 'xml'; choose from json, path, gone$"):
         SHAPES.load("xml")
 
 

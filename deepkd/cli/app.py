@@ -1,4 +1,4 @@
-"""The `deepkd` program: joins the commands and turns a DeepKDError into one line and its exit code."""
+"""The `deepkd` program: its commands, and each DeepKDError as one line and an exit code."""
 
 import errno
 import importlib
@@ -78,7 +78,7 @@ def _unloaded(error: ImportError | OSError) -> str:
 
 
 def _drop_output() -> None:
-    """Let what is still to be written to standard output go, so that Python does not complain at exit."""
+    """Discard what is left for standard output, so that Python ends without an error."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -111,7 +111,7 @@ def _root(
 
 
 def build(names: Iterable[str] = COMMANDS) -> typer.Typer:
-    """The program with these of its commands; each takes time to describe itself, so one is started with that alone."""
+    """The program with these commands; fewer commands start faster."""
     program = typer.Typer(
         cls=_Group,
         name="deepkd",
@@ -130,7 +130,7 @@ def build(names: Iterable[str] = COMMANDS) -> typer.Typer:
 
 
 def _flowing(text: str) -> str:
-    """A docstring with a line for each paragraph: line breaks would be kept, and a terminal has its own."""
+    """A docstring with one line for each paragraph; the terminal wraps lines itself."""
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 

@@ -152,24 +152,24 @@ def _check_outputs(
 
     if report:
         report_name(report)
+        check_outputs([report], overwrite=overwrite)
     if video:
-        _check_video(video, list(inputs))
-    check_outputs([report], files=[video], overwrite=overwrite)
+        _check_video(video, list(inputs), overwrite=overwrite)
 
 
-def _check_video(video: Path, inputs: Sequence["Source"]) -> None:
+def _check_video(video: Path, inputs: Sequence["Source"], *, overwrite: bool) -> None:
     """Refuse --save-video for anything but one video."""
     from deepkd.video.stills import check_file, still_kind
 
-    count = len(inputs)
-    if count != 1:
+    if len(inputs) != 1:
         raise UsageError(
-            f"--save-video takes one input, not {count}; run deepkd once for each clip"
+            f"--save-video takes one input, not {len(inputs)}; run deepkd once for each clip"
         )
     if video.suffix.lower() != ".webm":
         raise UsageError(f"--save-video {video}: writes WebM; give a name that ends in .webm")
+    check_outputs(files=[video], overwrite=overwrite)
     path = inputs[0].path
-    with suppress(VideoError):  # of which the verdict tells
+    with suppress(VideoError):  # which the verdict reports
         if still_kind(check_file(path)):
             raise UsageError(
                 f"--save-video takes a video, and {path} is a still image; --report shows it"

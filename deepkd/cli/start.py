@@ -1,4 +1,4 @@
-"""Start: the program's door. `detect` begins to decode its first clip before the command line is even understood.
+"""Start: the entry point. `detect` decodes its first clip while modules are imported.
 
 Loading what understands it takes longer than loading what decodes, and the decoder needs no options
 to begin with.
@@ -54,7 +54,7 @@ def _interrupt(number: int, frame: object) -> NoReturn:
 
 
 def begun(path: Path | None, config: "DetectConfig") -> "ReadAhead | None":
-    """The decoding of a clip, where it has begun and takes the frames that `config` wants; the caller closes it.
+    """The decoding of a clip that has begun with the frames of `config`, or None.
 
     What has begun for nothing is ended.
     """
@@ -70,7 +70,7 @@ def begun(path: Path | None, config: "DetectConfig") -> "ReadAhead | None":
 
 
 def _begin(words: Sequence[str]) -> None:
-    """Begin to decode what `detect` most likely has to judge first; only read, and dropped where the guess is wrong."""
+    """Begin to decode the likely first input of `detect`; a wrong guess is dropped."""
     clip = _first_clip(words[1:]) if words[:1] == ["detect"] else None
     if clip is None or {"-h", "--help"} & {*words}:
         return

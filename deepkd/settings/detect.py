@@ -77,7 +77,7 @@ class DetectConfig(Config):
         return max(self.frames, count if self.every_s else min(count, MOST_FRAMES))
 
     def check(self) -> None:
-        """Refuse samples without end, thresholds that cross, and thresholds for a rule that has its own."""
+        """Refuse too many samples, crossing thresholds, and thresholds that a rule does not use."""
         if self.every_s and self.every_s < LEAST_EVERY_S:
             raise ConfigError(
                 f"every_s={self.every_s}: takes 0 for no such limit, or {LEAST_EVERY_S} or more"

@@ -46,7 +46,7 @@ class FaceDetector(Protocol):
     """Anything that finds faces."""
 
     def detect(self, image: Image, *, thorough: bool = False) -> list[Face]:
-        """The faces of an RGB uint8 image (H, W, 3), the largest first; an empty list when there is none.
+        """The faces of an RGB uint8 image (H, W, 3), the largest first; [] without faces.
 
         In an image that has to be shrunk, small faces are sought where there are no larger ones;
         always if `thorough`.

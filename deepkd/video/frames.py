@@ -1,4 +1,4 @@
-"""Frames: a video or a still image as upright pictures, evenly sampled in time, with exact timestamps."""
+"""Frames: a video or image as upright pictures, sampled evenly, with exact times."""
 
 from __future__ import annotations
 
@@ -309,7 +309,7 @@ def _complaints(
 
 
 def _length_s(path: Path, video: Decoder, stop: Callable[[], bool]) -> float:
-    """The length of the video stream, seconds: the declared one where that is about true, else what is there.
+    """The length of the video stream, seconds: the declared one if true, else measured.
 
     A whole index is believed; without one it costs a look at the end of the file, and where that
     shows nothing, or may hide that times begin anew, a pass over it, not decoded.

@@ -1,4 +1,4 @@
-"""Sources: what the user names (files, folders, globs, a list on standard input) as single inputs."""
+"""Sources: files, folders, globs or a list on standard input as single inputs."""
 
 import glob
 import os
@@ -117,7 +117,7 @@ def _listed(stdin: BinaryIO | None) -> Iterator[Source]:
 
 
 def _names(stdin: BinaryIO) -> Iterator[str]:
-    """Paths from a stream of lines, each as it comes, or of NUL-ended records; bytes that are no UTF-8 survive.
+    """Paths from a stream of lines, or of NUL-ended records; any bytes are kept.
 
     The name in a record may hold newlines, so the first lines wait for a NUL, until one names
     something that is there or they are longer than a name can be.
@@ -173,7 +173,7 @@ def _pattern(name: str) -> Iterator[Source]:
 
 
 def _matches(name: str) -> list[str]:
-    """What has a name like this, by name; `**` stands for folders of any depth, at its end for the files in them."""
+    """The paths that match, by name; `**` stands for folders of any depth."""
     deep = _ANY_DEPTH.search(name)
     if not deep:
         return sorted(glob.glob(name))
@@ -185,7 +185,7 @@ def _matches(name: str) -> list[str]:
 
 
 def _below(tops: Iterable[str]) -> Iterator[str]:
-    """The folders, and all below them but hidden ones; every folder once, however many links lead to it."""
+    """The folders and all below them, without hidden ones; linked folders come once."""
     seen: set[tuple[int, int]] = set()
     waiting = sorted(tops, reverse=True)
     while waiting:
@@ -206,7 +206,7 @@ def _below(tops: Iterable[str]) -> Iterator[str]:
 
 
 def _each_once(sources: Iterable[Source]) -> Iterator[Source]:
-    """Each file once, by its shortest path, where links lead to its folder or a folder is matched along with it."""
+    """Each file once, by its shortest path, where several paths lead to it."""
     shortest: dict[str, Source] = {}
     for source in sorted(sources, key=lambda source: len(source.path.parts)):
         place = os.path.join(os.path.realpath(source.path.parent), source.path.name)
@@ -227,7 +227,7 @@ def _folder(top: Path) -> Iterator[Source]:
 
 
 def _walk(top: Path) -> Iterator[Source]:
-    """Files with a known suffix below `top`, by name; every folder once, however many links lead to it."""
+    """Files with a known suffix below `top`, by name; linked folders come once."""
     seen: set[tuple[int, int]] = set()
     waiting = [top]
     while waiting:
