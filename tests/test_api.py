@@ -25,7 +25,7 @@ from deepkd.cli.app import app
 from deepkd.settings.detect import DetectConfig
 from deepkd.settings.evaluation import EvaluateConfig
 from deepkd.settings.training import DistillConfig, TrainConfig
-from deepkd.video.frames import evenly
+from deepkd.video.frames import evenly, probe
 from deepkd.video.readahead import ReadAhead
 from deepkd.video.sources import URL_HINT, Source
 
@@ -236,6 +236,7 @@ def test_a_string_is_a_path_below_the_api_too(here: Path) -> None:
     detector = deepkd.Detector("green.onnx", frames=2)
     assert Source("forged.mp4").path == Path("forged.mp4")
     assert detector.judge(Source("forged.mp4")).label == "FAKE"
+    assert probe("forged.mp4").path == Path("forged.mp4")
     with ReadAhead("forged.mp4", evenly(lambda duration_s: 2)) as video:
         assert video.path == Path("forged.mp4") and len(list(video)) == 2
 

@@ -54,9 +54,7 @@ FailOnFake = Annotated[
     bool, typer.Option("--fail-on-fake", help="Exit with 4 when a FAKE was found.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output files.")]
-Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Nothing on standard error but what stops us.")
-]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors on standard error.")]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Say how long each input took, and on what.")
 ]
@@ -96,7 +94,7 @@ def detect(
     if save_video or "-" not in sources:
         inputs = list(inputs)
     _check_outputs(report, save_video, inputs, overwrite=overwrite)
-    with _begun(inputs, config) as first:
+    with _open_first(inputs, config) as first:
         detector, provenance = _load(config, report, quiet=quiet)
         with _reports(config, provenance, report) as reports:
             outcome = _judge(inputs, detector, reports, first=first, quiet=quiet, verbose=verbose)
@@ -177,13 +175,13 @@ def _check_video(video: Path, inputs: Sequence["Source"], *, overwrite: bool) ->
 
 
 @contextmanager
-def _begun(inputs: Iterable["Source"], config: DetectConfig) -> Iterator["ReadAhead | None"]:
+def _open_first(inputs: Iterable["Source"], config: DetectConfig) -> Iterator["ReadAhead | None"]:
     """The first input, decoded while the models are loaded; None where processes judge."""
-    from deepkd.cli.start import begun
+    from deepkd.cli.start import take_started
 
     first = next(iter(inputs), None) if isinstance(inputs, list) and not config.workers else None
     path = None if first is None or first.problem else first.path
-    early = begun(path, config)
+    early = take_started(path, config)
     if path is None:
         yield None
         return
@@ -310,7 +308,7 @@ def _judge(
     verbose: bool,
 ) -> _Outcome:
     """Give every verdict to every report. Ctrl-C ends it early and keeps what is done."""
-    outcome, mute = _Outcome(), quiet or _has_terminal(detector.config.format)
+    outcome, mute = _Outcome(), quiet or _prints_on_terminal(detector.config.format)
     try:
         verdicts = detector.judge_all(inputs, workers=detector.config.workers, first=first)
         for verdict in _with_progress(verdicts, inputs, quiet=mute):
@@ -321,13 +319,13 @@ def _judge(
             for report in reports:
                 report.add(verdict)
             if verbose:
-                _tell(verdict)
+                _print_details(verdict)
     except KeyboardInterrupt as interrupt:
         outcome.interrupted = interrupt
     return outcome
 
 
-def _has_terminal(format: str) -> bool:
+def _prints_on_terminal(format: str) -> bool:
     """Whether verdicts are printed one by one on a terminal, where a bar would be in their way."""
     return format != "table" and sys.stdout.isatty() and sys.stderr.isatty()
 
@@ -349,7 +347,7 @@ def _with_progress(
             show(done, total)
 
 
-def _tell(verdict: "Verdict") -> None:
+def _print_details(verdict: "Verdict") -> None:
     from deepkd.text import visible
 
     count = verdict.frames_sampled

@@ -1,7 +1,6 @@
 """Start: the entry point. `detect` decodes its first clip while modules are imported.
 
-Loading what understands it takes longer than loading what decodes, and the decoder needs no options
-to begin with.
+The command line takes longer to import than the decoder, and the decoder needs no options.
 """
 
 import os
@@ -25,7 +24,7 @@ FIRST_S = 0.15
 """How long the imports wait for the first frame: beside them it took 0.3 s, alone it takes 0.05
 s."""
 _early: "list[ReadAhead]" = []
-"""The video whose decoding has begun, until somebody takes it."""
+"""The video whose decoding has begun, until `take_started` takes it."""
 
 
 def main() -> None:
@@ -53,10 +52,10 @@ def _interrupt(number: int, frame: object) -> NoReturn:
     raise Interrupted(number)
 
 
-def begun(path: Path | None, config: "DetectConfig") -> "ReadAhead | None":
+def take_started(path: Path | None, config: "DetectConfig") -> "ReadAhead | None":
     """The decoding of a clip that has begun with the frames of `config`, or None.
 
-    What has begun for nothing is ended.
+    The caller closes it. Any other decoding is ended.
     """
     usual = type(config)()
     if (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -117,7 +118,7 @@ class Reading(Protocol):
 
 @contextmanager
 def reading(
-    path: Path,
+    path: str | os.PathLike[str],
     plan: Plan,
     *,
     max_pixels: int = MAX_PIXELS,
@@ -136,6 +137,7 @@ def reading(
     Raises:
         VideoError, ImageError: it cannot be opened, or not one frame decodes.
     """
+    path = Path(path)
     kind = still_kind(check_file(path))
     if kind:
         yield _Still(path, kind, read_still(path, max_pixels=max_pixels))
@@ -147,7 +149,7 @@ def reading(
         )
 
 
-def probe(path: Path, *, max_pixels: int = MAX_PIXELS) -> VideoInfo:
+def probe(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> VideoInfo:
     """What the file holds, found by decoding its first frame.
 
     Raises:
@@ -158,7 +160,7 @@ def probe(path: Path, *, max_pixels: int = MAX_PIXELS) -> VideoInfo:
 
 
 def read_frames(
-    path: Path,
+    path: str | os.PathLike[str],
     *,
     frames: int,
     max_pixels: int = MAX_PIXELS,
