@@ -24,10 +24,10 @@ from deepkd.video.sources import Source
 def main() -> None:
     args = arguments()
     config = DetectConfig(model=args.model)
-    benches = [Detector.load(config.replace(single_look=single)) for single in (True, False)]
+    detectors = [Detector.load(config.replace(single_look=single)) for single in (True, False)]
     clips = [clip for clip in find_clips(map(str, args.source)) if clip.label in args.label]
     with tempfile.TemporaryDirectory() as folder:
-        rows = list(judged(clips, benches, args.lengths, Path(folder)))
+        rows = list(judged(clips, detectors, args.lengths, Path(folder)))
     print("\n".join(table(rows)))
 
 
@@ -49,7 +49,7 @@ Row = tuple[float, Clip, Verdict, Verdict]
 
 
 def judged(
-    clips: Iterable[Clip], benches: list[Detector], lengths_s: Iterable[float], folder: Path
+    clips: Iterable[Clip], detectors: list[Detector], lengths_s: Iterable[float], folder: Path
 ) -> Iterator[Row]:
     lengths_s = list(lengths_s)
     for clip in clips:
@@ -59,7 +59,7 @@ def judged(
                 if length_s
                 else clip.path
             )
-            without, given = (bench.judge(Source(path)) for bench in benches)
+            without, given = (detector.judge(Source(path)) for detector in detectors)
             yield length_s, clip, without, given
 
 
@@ -75,9 +75,7 @@ def table(rows: list[Row]) -> list[str]:
         )
     for length_s, label in sorted({(row[0], row[1].label) for row in rows}):
         own = [row for row in rows if (row[0], row[1].label) == (length_s, label)]
-        changed = Counter(
-            f"{a.label} to {b.label}" for _, _, a, b in own if a.label != b.label
-        )
+        changed = Counter(f"{a.label} to {b.label}" for _, _, a, b in own if a.label != b.label)
         said = ", ".join(f"{count} {what}" for what, count in changed.items()) or "none"
         lines.append(
             f"\n{label}, {f'{length_s:g} s' if length_s else 'as they are'}: of {len(own)} verdicts"
