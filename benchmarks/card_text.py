@@ -7,7 +7,7 @@ from documents import damage, interval, markdown, percent
 
 from deepkd.evaluation.operating import FALSE_ALARMS, MISSES
 from deepkd.report.robustness import harmed_rows
-from deepkd.scoring.verdict import Label
+from deepkd.scoring.thresholds import Label
 
 VERDICTS = (Label.FAKE, Label.INCONCLUSIVE, Label.REAL)
 FIGURES = {

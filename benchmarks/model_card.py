@@ -38,19 +38,17 @@ from card_text import (
 from documents import ROOT, Part, document_parser, interval, say, told, write_parts
 
 from deepkd.data.crops import load_crops
-from deepkd.detect import detect_all
 from deepkd.evaluation.evaluate import evaluate_files, recipe_of
 from deepkd.evaluation.evaluation import Evaluation, sources_of
 from deepkd.evaluation.metrics import measure
 from deepkd.outputs import writing
+from deepkd.pipeline import Detector
 from deepkd.report.plots import Curves, draw_reliability
 from deepkd.report.robustness import draw_robustness
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import Scorer
-from deepkd.scoring.verdict import Thresholds
-from deepkd.settings.detect import DetectConfig
+from deepkd.scoring.thresholds import Thresholds
 from deepkd.settings.evaluation import EvaluateConfig
-from deepkd.video.sources import find_sources
 
 CARD = ROOT / "weights" / "deepkd-nano.md"
 
@@ -254,13 +252,10 @@ def measure_reliability(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def measure_samples(args: argparse.Namespace) -> dict[str, Any]:
-    sources = find_sources([str(path) for path in sorted(args.samples.glob("*.mp4"))])
-    found = [verdict.to_dict() for verdict in detect_all(sources, DetectConfig(model=args.model))]
-    clips = [
-        {"name": Path(one["path"]).name, "verdict": one["verdict"], "score": one["score"]}
-        for one in found
-    ]
-    return {"clips": clips}
+    clips = sorted(args.samples.glob("*.mp4"))
+    found = [verdict.to_dict() for verdict in Detector(args.model).detect_many(clips)]
+    rows = [{key: one[key] for key in ("verdict", "score")} for one in found]
+    return {"clips": [{"name": c.name, **row} for c, row in zip(clips, rows, strict=True)]}
 
 
 # Pictures, and the essence

@@ -34,7 +34,7 @@ def setting(
     high: float | None = None,
     table: str | None = None,
 ) -> Any:
-    """A dataclass field with its sentence of help (shown by `--help`), its choices and its range (inclusive).
+    """A dataclass field with its help, its choices and its range (inclusive).
 
     A field whose name says that it is in seconds (`timeout_s`) takes `LONGEST_S` at most. With
     `table` it is set by the tables of that name in a config file, and by nothing else.
@@ -71,7 +71,7 @@ class Config:
         }
 
     def recipe(self) -> dict[str, Any]:
-        """The settings as they travel with a model: of a path only the name, since folders say nothing elsewhere."""
+        """The settings as a model's file holds them: of a path only the name."""
         named = {item.name: getattr(self, item.name) for item in fields(self)}
         return self.as_dict() | {
             key: value.name for key, value in named.items() if isinstance(value, Path)
@@ -102,7 +102,7 @@ C = TypeVar("C", bound=Config)
 
 
 def load_config(kind: type[C], file: Path | None = None, /, **flags: Any) -> C:
-    """Settings from defaults, then `file`, then the environment, then those `flags` that are not None.
+    """Settings from defaults, `file`, the environment and `flags`; the last one counts.
 
     The file is TOML, or the JSON that `Config.save` wrote beside a result of the same command.
 
@@ -125,6 +125,21 @@ def load_config(kind: type[C], file: Path | None = None, /, **flags: Any) -> C:
                     f"variable {_prefix(kind)}{item.name.upper()}: {error}"
                 ) from error
     return kind(**values)
+
+
+def build_config(kind: type[C], base: C | None = None, /, **values: Any) -> C:
+    """The settings of `base`, or the defaults, changed by those `values` that are not None.
+
+    Neither a file nor the environment is read.
+
+    Raises:
+        ConfigError: as `load_config`.
+    """
+    given = {key: value for key, value in values.items() if value is not None}
+    _check_known(kind, given)
+    hints = typing.get_type_hints(kind)
+    changes = {key: _coerce(value, hints[key]) for key, value in given.items()}
+    return dataclasses.replace(base, **changes) if base else kind(**changes)
 
 
 def _read_file(kind: type[Config], file: Path) -> dict[str, Any]:
@@ -192,7 +207,7 @@ def _prefix(kind: type[Config]) -> str:
 
 
 def _check_known(kind: type[Config], values: Iterable[str], prefix: str = "") -> None:
-    """Refuse what is no setting; `prefix` is that of the variables that were to set it, where such were read."""
+    """Refuse unknown settings; `prefix` begins their names where they are variables."""
     known = {item.name for item in fields(kind)}
     for key in values:
         if key not in known:
@@ -212,6 +227,8 @@ def _kinds(hint: Any) -> tuple[type, ...]:
 def _coerce(value: Any, hint: Any) -> Any:
     """Text from the environment or TOML as the field's type, where that is exact; else as it is."""
     kinds = _kinds(hint)
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
     if isinstance(value, list) and tuple in kinds:
         return tuple(value)
     if (

@@ -26,8 +26,8 @@ CORE = {
 }
 """Module -> package of what `deepkd detect` needs."""
 TRAINING = (
-    "torch", "torchvision", "torch-pruning", "timm", "efficientnet-pytorch", "facenet-pytorch", "safetensors",
-    "scikit-learn", "matplotlib", "onnx",
+    "torch", "torchvision", "torch-pruning", "timm", "efficientnet-pytorch", "facenet-pytorch",
+    "safetensors", "scikit-learn", "matplotlib", "onnx",
 )  # fmt: skip
 """Packages that the `train` extra adds."""
 DECODERS = {
@@ -167,7 +167,7 @@ def _models() -> Iterator[Check]:
 
 
 def _other_students() -> list[str]:
-    """The shipped students that `detect` uses only when told so; none where the list of them is damaged."""
+    """The shipped students besides the default one; none where their list is damaged."""
     from deepkd.shipped import shipped_students
 
     try:

@@ -8,7 +8,7 @@ Image = npt.NDArray[np.uint8]
 
 
 def pattern(size: int) -> Image:
-    """A picture that is the same everywhere, made of whole numbers alone: two ramps and their weave.
+    """A test picture of whole numbers, which is the same on every machine.
 
     Args:
         size: pixels of each side.

@@ -16,7 +16,7 @@ def cores() -> int:
 
 
 def machine(threads: int) -> dict[str, Any]:
-    """Where and how it is measured; `load` is the number of processes that wanted a core in the minute before."""
+    """The machine and the versions; `load` is the mean number of busy processes of a minute."""
     return {
         "cpu": cpu(),
         "cores": cores(),

@@ -1,4 +1,4 @@
-"""Result files: refused before the work when they cannot be written, and whole or absent after it."""
+"""Outputs: checked before the work, and whole or absent after it."""
 
 import hashlib
 import os
@@ -11,8 +11,41 @@ from pathlib import Path
 from deepkd.errors import OutputError, UsageError
 
 
+def check_outputs(
+    results: Iterable[Path | None] = (),
+    *,
+    files: Iterable[Path | None] = (),
+    folders: Iterable[Path | None] = (),
+    inputs: Iterable[Path] = (),
+    overwrite: bool = False,
+) -> None:
+    """Make sure, before any work, that everything a command writes can be written.
+
+    None stands for an output that is not asked for.
+
+    Args:
+        results: files that get their settings beside them.
+        files: files without settings.
+        folders: folders that files are written to; they are made if they are missing.
+        inputs: files that are only read.
+        overwrite: existing files may be replaced.
+
+    Raises:
+        OutputError: a file exists and `overwrite` is not set, cannot be written, or is an input.
+    """
+    wanted = [file for file in results if file]
+    written = [each for file in wanted for each in (file, settings_beside(file))]
+    written += [file for file in files if file]
+    for file in written:
+        check_output(file, overwrite=overwrite)
+    for folder in folders:
+        if folder:
+            check_folder(folder)
+    refuse_inputs_as_outputs(written, inputs)
+
+
 def check_output(path: Path, *, overwrite: bool = False) -> None:
-    """Make sure, before any work, that `path` can be written; its folder is made if it is missing.
+    """Make sure that `path` can be written; its folder is made if it is missing.
 
     Raises:
         OutputError: it exists and `overwrite` is not set, it is a folder, or its folder cannot be
@@ -26,7 +59,7 @@ def check_output(path: Path, *, overwrite: bool = False) -> None:
 
 
 def check_ending(path: Path, *endings: str, option: str = "--out") -> None:
-    """Make sure that a file is called what it will be.
+    """Make sure that the name of a file ends as its kind does.
 
     Raises:
         UsageError: its name has none of the endings.
@@ -37,22 +70,22 @@ def check_ending(path: Path, *endings: str, option: str = "--out") -> None:
         )
 
 
-def check_spared(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
-    """Make sure that no output would take the place of an input, under whatever name.
+def refuse_inputs_as_outputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Make sure that no output would replace an input, under whatever name.
 
     Raises:
         OutputError: one would.
     """
-    read = {place for file in inputs if (place := place_of(file))}
+    read = {id for file in inputs if (id := file_id(file))}
     for file in outputs:
-        if place_of(file) in read:
+        if file_id(file) in read:
             raise OutputError(
                 f"{file}: is one of the inputs, which are only read; choose another name"
             )
 
 
-def place_of(path: Path) -> tuple[int, int] | None:
-    """What tells a file from every other, whatever its names; None where there is none."""
+def file_id(path: Path) -> tuple[int, int] | None:
+    """The device and inode of a file, the same for all its names; None without a file."""
     try:
         status = path.stat()
     except OSError:
@@ -61,7 +94,7 @@ def place_of(path: Path) -> tuple[int, int] | None:
 
 
 def check_folder(folder: Path) -> None:
-    """Make sure, before any work, that files can be written to `folder`; it is made if it is missing.
+    """Make sure that files can be written to `folder`; it is made if it is missing.
 
     Raises:
         OutputError: it is no folder, or cannot be made or written to.
@@ -79,7 +112,7 @@ def check_folder(folder: Path) -> None:
 
 
 def remove(folder: Path, names: Iterable[str]) -> None:
-    """Remove files and folders of these names, where they are there; of a link the link, not what it leads to.
+    """Remove files and folders with these names; of a link, the link alone.
 
     Raises:
         OutputError: one of them cannot be removed.
@@ -98,26 +131,19 @@ def remove(folder: Path, names: Iterable[str]) -> None:
 
 
 def settings_beside(result: Path) -> Path:
-    """Where the settings lie that made a result: `r.html.config.json` for `r.html`."""
+    """The file with the settings of a result: `r.html.config.json` for `r.html`."""
     return result.with_name(f"{result.name}.config.json")
-
-
-def check_result(path: Path, *, overwrite: bool = False) -> None:
-    """`check_output` for a result and for the settings that will lie beside it."""
-    for file in (path, settings_beside(path)):
-        check_output(file, overwrite=overwrite)
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """A path beside `path`, with the same ending, to write to; it takes the name `path` when the block succeeds.
+    """A path beside `path` to write to, which is renamed to `path` when the block succeeds.
 
     Raises:
         OutputError: it cannot be written.
     """
-    short = hashlib.sha256(os.fsencode(path.name)).hexdigest()[
-        :12
-    ]  # the name may be as long as names can be
+    # The name itself may be as long as names can be.
+    short = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]
     beside = path.with_name(f".{short}.{os.getpid()}.part{path.suffix}")
     try:
         try:
@@ -133,7 +159,7 @@ def writing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder for what nobody keeps, gone after the block.
+    """A temporary folder, removed after the block.
 
     Raises:
         OutputError: it cannot be made, or a file in it cannot be written.

@@ -38,7 +38,7 @@ def weights_dir() -> Path:
 
 
 def recipe_file(given: Path) -> Path:
-    """The file of the shipped recipe of that name, such as `hinton`; a path to any other file is given back.
+    """The file of a shipped recipe, such as `hinton`; any other path is returned as it is.
 
     Raises:
         ConfigError: it is a mere name, but neither that of a file nor of a recipe.
@@ -96,7 +96,7 @@ def shipped_file(name: str) -> Path:
 
 
 def shipped_card(sha256: str) -> dict[str, Any]:
-    """The essence of the card of a shipped model, named by the SHA-256 (hex) of its file; {} for other models.
+    """The main facts of a shipped model's card, by the SHA-256 (hex) of its file; else {}.
 
     Raises:
         ModelError: the card is damaged.
@@ -116,7 +116,7 @@ def shipped_card(sha256: str) -> dict[str, Any]:
 
 
 def golden_logit(student: str) -> float:
-    """What a shipped student answers to `deepkd.images.pattern` of its input's size, on every machine.
+    """The logit of a shipped student for `deepkd.images.pattern` of its input size.
 
     Raises:
         ModelError: that is not known, as the list is missing or damaged.

@@ -17,7 +17,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def visible(text: object) -> str:
-    r"""Text on one line in which nothing acts: a newline comes out as `\n`, an escape code as `\x1b`."""
+    r"""Text on one line, with control characters escaped: a newline becomes `\n`."""
     return "".join(
         char.encode("unicode_escape").decode() if unicodedata.category(char) in HIDDEN else char
         for char in as_text(str(text))
@@ -25,13 +25,13 @@ def visible(text: object) -> str:
 
 
 def cell(text: object) -> str:
-    """Text that a spreadsheet shows and does not run: an apostrophe goes before what looks like a formula."""
+    """Text for a spreadsheet cell; an apostrophe goes before what looks like a formula."""
     shown = visible(text)
     return f"'{shown}" if shown.lstrip().startswith(FORMULA) else shown
 
 
 def as_text(name: str | Path) -> str:
-    r"""A name as valid Unicode: bytes that are no UTF-8, which Python keeps as lone surrogates, come out as `\xff`."""
+    r"""A name as valid Unicode; bytes that are no UTF-8 become escapes such as `\xff`."""
     return re.sub("[\ud800-\udfff]", _escaped, str(name))
 
 
@@ -46,7 +46,7 @@ def first_sentence(error: BaseException) -> str:
 
 
 def open_csv(path: Path) -> TextIO:
-    """A CSV file as `csv` wants to read it: with or without a byte order mark, and names whatever their bytes."""
+    """Open a CSV file for `csv`, with or without a byte order mark, and with any bytes."""
     return path.open(newline="", encoding="utf-8-sig", errors="surrogateescape")
 
 
@@ -80,7 +80,7 @@ def csv_rows(
 
 
 def csv_writer(out: TextIO) -> Any:
-    r"""A `csv.writer` whose lines end in `\n` and that quotes whatever else a reader may take for the end of one."""
+    r"""A `csv.writer` whose lines end in `\n`; it quotes every other line break."""
     return csv.writer(
         _UnixLines(out), lineterminator="\r\n"
     )  # it quotes what its line ends are made of

@@ -1,4 +1,4 @@
-"""Timing: how long each stage of a chain of generators takes, and a limit for all of them together."""
+"""Timing: how long each stage of nested generators takes, and a time limit for all."""
 
 import signal
 import threading

@@ -17,7 +17,7 @@ from detect import loop
 
 from deepkd.data.clips import Clip
 from deepkd.data.datasets.sources import find_clips
-from deepkd.detect import Bench
+from deepkd.pipeline import Detector
 from deepkd.scoring.verdict import Verdict
 from deepkd.settings.detect import DetectConfig
 from deepkd.video.sources import Source
@@ -26,10 +26,10 @@ from deepkd.video.sources import Source
 def main() -> None:
     args = arguments()
     config = DetectConfig(model=args.model)
-    benches = [Bench.load(config.replace(single_look=single)) for single in (True, False)]
+    detectors = [Detector.load(config.replace(single_look=single)) for single in (True, False)]
     clips = [clip for clip in find_clips(map(str, args.source)) if clip.label in args.label]
     with tempfile.TemporaryDirectory() as folder:
-        rows = list(judged(clips, benches, args.lengths, Path(folder)))
+        rows = list(judged(clips, detectors, args.lengths, Path(folder)))
     print("\n".join(table(rows)))
 
 
@@ -51,7 +51,7 @@ Row = tuple[float, Clip, Verdict, Verdict]
 
 
 def judged(
-    clips: Iterable[Clip], benches: list[Bench], lengths_s: Iterable[float], folder: Path
+    clips: Iterable[Clip], detectors: list[Detector], lengths_s: Iterable[float], folder: Path
 ) -> Iterator[Row]:
     lengths_s = list(lengths_s)
     for clip in clips:
@@ -61,7 +61,7 @@ def judged(
                 if length_s
                 else clip.path
             )
-            without, given = (bench.judge(Source(path)) for bench in benches)
+            without, given = (detector.judge(Source(path)) for detector in detectors)
             yield length_s, clip, without, given
 
 
@@ -73,13 +73,11 @@ def table(rows: list[Row]) -> list[str]:
     for length_s, clip, a, b in rows:
         frames = f"{a.frames_sampled} | {b.frames_sampled}"
         lines.append(
-            f"| {length_s:g} | {clip.label} | {clip.video} | {a.verdict} | {b.verdict} | {frames} |"
+            f"| {length_s:g} | {clip.label} | {clip.video} | {a.label} | {b.label} | {frames} |"
         )
     for length_s, label in sorted({(row[0], row[1].label) for row in rows}):
         own = [row for row in rows if (row[0], row[1].label) == (length_s, label)]
-        changed = Counter(
-            f"{a.verdict} to {b.verdict}" for _, _, a, b in own if a.verdict != b.verdict
-        )
+        changed = Counter(f"{a.label} to {b.label}" for _, _, a, b in own if a.label != b.label)
         said = ", ".join(f"{count} {what}" for what, count in changed.items()) or "none"
         lines.append(
             f"\n{label}, {f'{length_s:g} s' if length_s else 'as they are'}: of {len(own)} verdicts"

@@ -18,9 +18,9 @@ from scorer_factory import tinted_clip, write_scorer
 from typer.testing import CliRunner
 
 from deepkd.cli.app import app
-from deepkd.detect import Bench
-from deepkd.report import REPORTS
+from deepkd.pipeline import Detector
 from deepkd.scoring.model import Scorer
+from deepkd.settings.choices import REPORTS
 from deepkd.settings.detect import DetectConfig
 from deepkd.video.faces import Face, load_detector
 from deepkd.video.sources import Source
@@ -311,9 +311,9 @@ def test_a_face_turned_away_is_not_judged(media: Media, model: str):
             faces = found.detect(image, thorough=thorough)
             return [replace(face, landmarks=face.landmarks - NOSE) for face in faces]
 
-    bench = Bench(Scorer.load(model), Turned(), DetectConfig(model=model))
+    bench = Detector.from_parts(Scorer.load(model), Turned(), DetectConfig(model=model))
     answer = bench.judge(Source(media.clip()))
-    assert (answer.verdict, answer.score) == ("INCONCLUSIVE", None)
+    assert (answer.label, answer.score) == ("INCONCLUSIVE", None)
     assert "1 person, who cannot be judged, the face is turned away" in answer.reason
 
 

@@ -11,7 +11,7 @@ import pytest
 from media import Media
 from scorer_factory import write_scorer
 
-from deepkd.detect import Bench, detect_all
+from deepkd.pipeline import Detector
 from deepkd.scoring.verdict import Label, Verdict
 from deepkd.settings.detect import DetectConfig
 from deepkd.video.sources import Source
@@ -83,16 +83,16 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> list[Verdict]:
         sources.append(Source(path))
     model = str(write_scorer(media.path("green.onnx")))
     config = DetectConfig(model=model, workers=1, frames=6, timeout_s=TIMEOUT_S)
-    bench = Bench.load(config, threads=1)
-    assert {verdict.verdict for verdict in detect_all(map(Source, whole), config, bench=bench)} == {
-        Label.REAL
-    }
-    return list(detect_all(sources, config, bench=bench))
+    bench = Detector.load(config, threads=1)
+    assert {
+        verdict.label for verdict in bench.judge_all(map(Source, whole), workers=config.workers)
+    } == {Label.REAL}
+    return list(bench.judge_all(sources, workers=config.workers))
 
 
 def test_every_damaged_file_gets_its_answer(answers: list[Verdict]):
     assert [int(answer.path.stem) for answer in answers] == list(range(CASES))
-    kinds = {answer.verdict for answer in answers}
+    kinds = {answer.label for answer in answers}
     assert {
         Label.ERROR,
         Label.REAL,
@@ -109,7 +109,7 @@ def test_nothing_crashes_hangs_or_surprises(answers: list[Verdict]):
 def test_no_verdict_without_a_face(answers: list[Verdict]):
     for answer in answers:
         faces = [frame for track in answer.tracks for frame in track.frames if frame.flaw is None]
-        if answer.verdict in {Label.FAKE, Label.REAL}:
+        if answer.label in {Label.FAKE, Label.REAL}:
             assert faces and answer.score is not None
-        if answer.verdict in {Label.ERROR, Label.NO_FACE}:
+        if answer.label in {Label.ERROR, Label.NO_FACE}:
             assert not answer.tracks and answer.score is None

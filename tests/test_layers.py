@@ -13,7 +13,9 @@ LAYERS = (
     {"deepkd.cli", "deepkd.__main__"},
     {"deepkd.report"},
     {
-        "deepkd.detect",
+        "deepkd.pipeline",
+        "deepkd.parallel",
+        "deepkd.runs",
         "deepkd.doctor",
         "deepkd.training",
         "deepkd.distillation",
@@ -26,6 +28,7 @@ LAYERS = (
     {
         "deepkd.config",
         "deepkd.settings",
+        "deepkd.registry",
         "deepkd.errors",
         "deepkd.images",
         "deepkd.machine",
@@ -37,8 +40,6 @@ LAYERS = (
     },
 )
 """From top to bottom; a module may import from its own layer and from those below."""
-REGISTRIES = {"deepkd.data.datasets"}
-"""Modules that only list names, for settings to offer; they count as the lowest layer."""
 
 HEAVY = {
     "torch",
@@ -52,7 +53,8 @@ HEAVY = {
 TORCH_FREE = (
     "deepkd.video",
     "deepkd.scoring",
-    "deepkd.detect",
+    "deepkd.pipeline",
+    "deepkd.parallel",
     "deepkd.report",
     "deepkd.cli.detect",
     "deepkd.cli.app",
@@ -101,8 +103,6 @@ def imports(module: str) -> frozenset[str]:
 
 def layer(module: str) -> int:
     """Position of a module's layer, 0 at the top."""
-    if module in REGISTRIES:
-        return len(LAYERS) - 1
     for level, names in enumerate(LAYERS):
         if any(
             module == name or (name != "deepkd" and module.startswith(name + ".")) for name in names

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from deepkd.errors import OutputError
-from deepkd.outputs import remove, writing
+from deepkd.outputs import check_outputs, remove, settings_beside, writing
 
 
 def test_a_result_may_have_the_longest_name_that_a_file_can_have(tmp_path: Path) -> None:
@@ -40,3 +40,21 @@ def test_what_cannot_be_removed_is_named_with_the_reason(
         OutputError, match=r"cannot be replaced \(the mount is busy\); choose another folder"
     ):
         remove(tmp_path, ["crops"])
+
+
+def test_outputs_are_checked_before_the_work(tmp_path: Path) -> None:
+    there, new = tmp_path / "there.csv", tmp_path / "a" / "new.csv"
+    there.write_text("mine")
+    check_outputs([new, None], files=[tmp_path / "x.png"], folders=[tmp_path / "plots", None])
+    assert {path.name for path in tmp_path.iterdir()} == {"there.csv", "a", "plots"}
+    check_outputs([there], overwrite=True)
+    with pytest.raises(OutputError, match=r"there\.csv: exists already; .*--overwrite"):
+        check_outputs([there])
+    settings_beside(new).write_text("{}")
+    with pytest.raises(OutputError, match=r"new\.csv\.config\.json: exists already"):
+        check_outputs([new])
+    check_outputs(files=[new])
+    with pytest.raises(OutputError, match=r"there\.csv: is one of the inputs"):
+        check_outputs(files=[there], inputs=[there], overwrite=True)
+    with pytest.raises(OutputError, match=r"plots: is a folder; name a file in it"):
+        check_outputs(files=[tmp_path / "plots"])

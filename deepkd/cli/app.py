@@ -1,4 +1,4 @@
-"""The `deepkd` program: joins the commands and turns a DeepKDError into one line and its exit code."""
+"""The `deepkd` program: its commands, and each DeepKDError as one line and an exit code."""
 
 import errno
 import importlib
@@ -38,15 +38,15 @@ class _Group(TyperGroup):
             sys.stdout.flush()
             return result
         except DeepKDError as error:
-            _complain(str(error))
+            _print_error(str(error))
             raise typer.Exit(error.exit_code) from error
         except ImportError as error:
             if (error.name or "").split(".")[0] == "deepkd":
                 raise
-            _complain(_unloaded(error))
+            _print_error(_describe_import_error(error))
             raise typer.Exit(1) from error
         except KeyboardInterrupt as interrupt:
-            stop = Interrupted.told_by(interrupt)
+            stop = Interrupted.from_signal(interrupt)
             with suppress(OSError):  # the terminal may be gone
                 print(stop, file=sys.stderr)
             raise typer.Exit(stop.exit_code) from None
@@ -55,18 +55,18 @@ class _Group(TyperGroup):
             raise typer.Exit(1) from None
         except OSError as error:
             if error.filename is not None:
-                _complain(f"{error.filename}: cannot be used ({error.strerror})")
+                _print_error(f"{error.filename}: cannot be used ({error.strerror})")
             elif error.errno in UNWRITABLE:
                 _drop_output()
-                _complain(f"standard output cannot be written ({error.strerror})")
+                _print_error(f"standard output cannot be written ({error.strerror})")
             elif error.errno is None:  # what a library says that fails to load another one
-                _complain(_unloaded(error))
+                _print_error(_describe_import_error(error))
             else:
-                _complain(f"the system refused what this needs ({error.strerror})")
+                _print_error(f"the system refused what this needs ({error.strerror})")
             raise typer.Exit(1) from error
 
 
-def _unloaded(error: ImportError | OSError) -> str:
+def _describe_import_error(error: ImportError | OSError) -> str:
     """Which library is not there, or what keeps it from being loaded."""
     if isinstance(error, ModuleNotFoundError):
         return (
@@ -78,11 +78,11 @@ def _unloaded(error: ImportError | OSError) -> str:
 
 
 def _drop_output() -> None:
-    """Let what is still to be written to standard output go, so that Python does not complain at exit."""
+    """Discard what is left for standard output, so that Python ends without an error."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _complain(message: str) -> None:
+def _print_error(message: str) -> None:
     from rich.console import (
         Console,
     )  # most runs have nothing to complain of, and need not wait for it
@@ -111,7 +111,7 @@ def _root(
 
 
 def build(names: Iterable[str] = COMMANDS) -> typer.Typer:
-    """The program with these of its commands; each takes time to describe itself, so one is started with that alone."""
+    """The program with these commands; fewer commands start faster."""
     program = typer.Typer(
         cls=_Group,
         name="deepkd",
@@ -123,14 +123,14 @@ def build(names: Iterable[str] = COMMANDS) -> typer.Typer:
     program.callback()(_root)
     for name in names:
         command = getattr(importlib.import_module(f"deepkd.cli.{name}"), name)
-        program.command(name, help=_flowing(command.__doc__ or ""), rich_help_panel=COMMANDS[name])(
+        program.command(name, help=_unwrap(command.__doc__ or ""), rich_help_panel=COMMANDS[name])(
             command
         )
     return program
 
 
-def _flowing(text: str) -> str:
-    """A docstring with a line for each paragraph: line breaks would be kept, and a terminal has its own."""
+def _unwrap(text: str) -> str:
+    """A docstring with one line for each paragraph; the terminal wraps lines itself."""
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 

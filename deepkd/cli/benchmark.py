@@ -1,6 +1,5 @@
 """`deepkd benchmark`: size and speed of models, side by side."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -60,10 +59,12 @@ def benchmark(
         return
     from deepkd.cli.progress import progress, say, warn
     from deepkd.evaluation.benchmark import benchmark as measure
-    from deepkd.outputs import settings_beside
+    from deepkd.outputs import check_outputs, settings_beside
     from deepkd.report.benchmark import FILES, FORMATS, write_benchmark
 
-    _check_files(out, FILES, overwrite=overwrite)
+    if out:
+        first, *others = (out / name for name in FILES)
+        check_outputs([first], files=others, overwrite=overwrite)
     with progress("benchmark", "turns") as show:
         document = measure(
             config,
@@ -85,7 +86,7 @@ def _pareto(
     from deepkd.cli.progress import progress, say, warn
     from deepkd.errors import UsageError
     from deepkd.evaluation.pareto import pareto as measure
-    from deepkd.outputs import settings_beside
+    from deepkd.outputs import check_outputs, settings_beside
     from deepkd.report.pareto import FILES, FORMATS, write_pareto
 
     for name in ("video", "student"):
@@ -93,7 +94,9 @@ def _pareto(
             raise UsageError(
                 f"--pareto measures crops with every model of a folder; leave out --{name}"
             )
-    _check_files(out, FILES, overwrite=overwrite)
+    if out:
+        first, *others = (out / name for name in FILES)
+        check_outputs([first], files=others, overwrite=overwrite)
     with progress("benchmark", "turns") as show:
         document = measure(
             folder,
@@ -107,12 +110,3 @@ def _pareto(
         config.save(settings_beside(out / FILES[0]))
         write_pareto(out, document)
     FORMATS[config.format](document)
-
-
-def _check_files(out: Path | None, names: Sequence[str], *, overwrite: bool) -> None:
-    """Make sure, before any work, that these files, and the settings beside the first, can be written to `out`."""
-    from deepkd.outputs import check_output, settings_beside
-
-    if out:
-        for file in (settings_beside(out / names[0]), *(out / name for name in names)):
-            check_output(file, overwrite=overwrite)

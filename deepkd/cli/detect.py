@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -15,24 +15,24 @@ from deepkd.cli.options import ConfigFile, takes_settings
 from deepkd.config import load_config
 from deepkd.errors import DeepKDError, UsageError, VideoError
 from deepkd.outputs import (
-    check_output,
-    check_result,
-    check_spared,
-    place_of,
+    check_outputs,
+    file_id,
+    refuse_inputs_as_outputs,
     settings_beside,
     writing,
 )
 from deepkd.settings.detect import DetectConfig
 
 if TYPE_CHECKING:
-    from deepkd.detect import Bench
+    from deepkd.pipeline import Detector
     from deepkd.report import Provenance, Report
+    from deepkd.scoring.model import Scorer
     from deepkd.scoring.verdict import Verdict
     from deepkd.video.readahead import ReadAhead
     from deepkd.video.sources import Source
 
 FOUND = 4
-"""The exit code of --fail-on-fake, whatever else goes wrong once a FAKE was found."""
+"""The exit code of --fail-on-fake when a FAKE was found, whatever else fails."""
 
 Sources = Annotated[
     list[str],
@@ -54,9 +54,7 @@ FailOnFake = Annotated[
     bool, typer.Option("--fail-on-fake", help="Exit with 4 when a FAKE was found.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output files.")]
-Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Nothing on standard error but what stops us.")
-]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors on standard error.")]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Say how long each input took, and on what.")
 ]
@@ -84,27 +82,22 @@ def detect(
     Exit codes: 0 all were judged; 1 nothing could be judged; 2 wrong usage; 3 some inputs failed;
     4 a FAKE was found (with --fail-on-fake only).
     """
-    os.environ.setdefault(
-        "OPENBLAS_NUM_THREADS", "1"
-    )  # NumPy has no need of threads that take time to start
+    # NumPy needs no threads here, and they take time to start.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     config = load_config(DetectConfig, config_file, **settings)
     from deepkd.video.sources import find_sources
 
     outputs = [file for file in (report, report and settings_beside(report), save_video) if file]
-    inputs: Iterable[Source] = _spared(find_sources(sources, stdin=sys.stdin.buffer), outputs)
+    inputs: Iterable[Source] = _refuse_inputs_as_outputs(
+        find_sources(sources, stdin=sys.stdin.buffer), outputs
+    )
     if save_video or "-" not in sources:
         inputs = list(inputs)
     _check_outputs(report, save_video, inputs, overwrite=overwrite)
-    with _begun(inputs, config) as first:
-        from deepkd.cli.progress import warn
-        from deepkd.detect import Bench
-        from deepkd.report.card import model_doubt
-
-        bench = Bench.load(config, thumbnails=report is not None or config.format == "html")
-        if (doubt := model_doubt(bench.scorer.metadata)) and not quiet:
-            warn(doubt)
-        with _reports(bench, report) as reports:
-            outcome = _judge(inputs, bench, reports, first=first, quiet=quiet, verbose=verbose)
+    with _open_first(inputs, config) as first:
+        detector, provenance = _load(config, report, quiet=quiet)
+        with _reports(config, provenance, report) as reports:
+            outcome = _judge(inputs, detector, reports, first=first, quiet=quiet, verbose=verbose)
     code = exit_code(outcome.tally, fail_on_fake=fail_on_fake)
     if save_video and outcome.last and not outcome.interrupted:
         _draw(outcome.last, save_video, config.timeout_s, code)
@@ -126,7 +119,7 @@ class _Outcome:
 
 
 def exit_code(tally: Counter[str], *, fail_on_fake: bool = False) -> int:
-    """What the program's exit code says about so many verdicts of each kind."""
+    """The exit code for these numbers of verdicts (label -> number)."""
     if fail_on_fake and tally["FAKE"]:
         return FOUND
     if not tally["ERROR"]:
@@ -134,16 +127,18 @@ def exit_code(tally: Counter[str], *, fail_on_fake: bool = False) -> int:
     return 3 if tally.total() > tally["ERROR"] else 1
 
 
-def _spared(inputs: Iterable["Source"], outputs: Sequence[Path]) -> Iterator["Source"]:
-    """The inputs, as long as no output would take the place of one of them, under whatever name.
+def _refuse_inputs_as_outputs(
+    inputs: Iterable["Source"], outputs: Sequence[Path]
+) -> Iterator["Source"]:
+    """The inputs, as long as no output would replace one of them, under whatever name.
 
     Raises:
         OutputError: an output is the input that is next.
     """
-    existing = [file for file in outputs if place_of(file)]
+    existing = [file for file in outputs if file_id(file)]
     for source in inputs:
         if existing:
-            check_spared(existing, [source.path])
+            refuse_inputs_as_outputs(existing, [source.path])
         yield source
 
 
@@ -152,23 +147,27 @@ def _check_outputs(
 ) -> None:
     """Refuse what cannot be written before any work is done."""
     from deepkd.report import report_name
-    from deepkd.video.stills import check_file, still_kind
 
     if report:
         report_name(report)
-        check_result(report, overwrite=overwrite)
-    if not video:
-        return
-    count = len(list(inputs))
-    if count != 1:
+        check_outputs([report], overwrite=overwrite)
+    if video:
+        _check_video(video, list(inputs), overwrite=overwrite)
+
+
+def _check_video(video: Path, inputs: Sequence["Source"], *, overwrite: bool) -> None:
+    """Refuse --save-video for anything but one video."""
+    from deepkd.video.stills import check_file, still_kind
+
+    if len(inputs) != 1:
         raise UsageError(
-            f"--save-video takes one input, not {count}; run deepkd once for each clip"
+            f"--save-video takes one input, not {len(inputs)}; run deepkd once for each clip"
         )
     if video.suffix.lower() != ".webm":
         raise UsageError(f"--save-video {video}: writes WebM; give a name that ends in .webm")
-    check_output(video, overwrite=overwrite)
-    path = next(iter(inputs)).path
-    with suppress(VideoError):  # of which the verdict tells
+    check_outputs(files=[video], overwrite=overwrite)
+    path = inputs[0].path
+    with suppress(VideoError):  # which the verdict reports
         if still_kind(check_file(path)):
             raise UsageError(
                 f"--save-video takes a video, and {path} is a still image; --report shows it"
@@ -176,13 +175,13 @@ def _check_outputs(
 
 
 @contextmanager
-def _begun(inputs: Iterable["Source"], config: DetectConfig) -> Iterator["ReadAhead | None"]:
-    """The first input, already being decoded while the models are loaded; None where processes share the work."""
-    from deepkd.cli.start import begun
+def _open_first(inputs: Iterable["Source"], config: DetectConfig) -> Iterator["ReadAhead | None"]:
+    """The first input, decoded while the models are loaded; None where processes judge."""
+    from deepkd.cli.start import take_started
 
     first = next(iter(inputs), None) if isinstance(inputs, list) and not config.workers else None
     path = None if first is None or first.problem else first.path
-    early = begun(path, config)
+    early = take_started(path, config)
     if path is None:
         yield None
         return
@@ -193,17 +192,35 @@ def _begun(inputs: Iterable["Source"], config: DetectConfig) -> Iterator["ReadAh
         yield video
 
 
-@contextmanager
-def _reports(bench: "Bench", file: Path | None) -> Iterator[list["Report"]]:
-    """The report in a file, and the one on standard output; both are ended even when the work is broken off."""
-    from deepkd.report import Provenance, open_report, report_name
+def _load(
+    config: DetectConfig, report: Path | None, *, quiet: bool
+) -> tuple["Detector", "Provenance"]:
+    """The detector, and what a report says of it; a doubtful model is warned of."""
+    from deepkd.cli.progress import warn
+    from deepkd.pipeline import Detector
+    from deepkd.report import Provenance, shows_faces
+    from deepkd.report.card import model_doubt
 
-    scorer = bench.scorer
-    settings, limits = bench.config.as_dict(), bench.thresholds
+    with_faces = report is not None or shows_faces(config.format)
+    detector = Detector.load(config, thumbnails=with_faces)
+    scorer, limits = cast("Scorer", detector.scorer), detector.thresholds
+    if (doubt := model_doubt(scorer.metadata)) and not quiet:
+        warn(doubt)
     thresholds = limits.to_dict() if limits else {}
-    provenance = Provenance(
-        scorer.name, scorer.sha256, scorer.params, scorer.metadata, settings, thresholds
-    )
+    about = (scorer.name, scorer.sha256, scorer.params, scorer.metadata)
+    return detector, Provenance(*about, config.as_dict(), thresholds)
+
+
+@contextmanager
+def _reports(
+    config: DetectConfig, provenance: "Provenance", file: Path | None
+) -> Iterator[list["Report"]]:
+    """The report in a file, and the one on standard output.
+
+    Both are finished even when the work is interrupted.
+    """
+    from deepkd.report import open_report, report_name
+
     with ExitStack() as stack:
         reports: list[Report] = []
         if file:
@@ -211,24 +228,27 @@ def _reports(bench: "Bench", file: Path | None) -> Iterator[list["Report"]]:
             out = stack.enter_context(beside.open("w", encoding="utf-8", newline=""))
             reports.append(open_report(report_name(file), out, provenance))
             stack.callback(reports[0].close)
-        answer = _StandardOutput(bench.config.format, provenance, alone=not file)
+        answer = _StandardOutput(config.format, provenance, alone=not file)
         stack.callback(answer.close)
         yield [*reports, answer]
     if file:
-        bench.config.save(settings_beside(file))
+        config.save(settings_beside(file))
     answer.check()
 
 
 class _StandardOutput:
-    """The report on standard output. Once that takes no more, a report in a file goes on, and `check` says so."""
+    """The report on standard output.
+
+    When standard output is closed, a report in a file goes on, and `check` raises the error.
+    """
 
     def __init__(self, format: str, provenance: "Provenance", *, alone: bool) -> None:
-        from deepkd.report import open_report
+        from deepkd.report import encoding_of, open_report
 
         self._alone = alone
         self._error: OSError | None = None
         self._report: Report | None = None
-        encoding = "utf-8" if format == "html" else None  # which such a page says of itself
+        encoding = encoding_of(format)
         sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")  # type: ignore[union-attr]
         with self._kept():
             self._report = open_report(format, sys.stdout, provenance)
@@ -263,9 +283,9 @@ class _StandardOutput:
 
 
 def _draw(verdict: "Verdict", file: Path, limit_s: float, code: int) -> None:
-    """Draw the verdict into a copy of its clip; nothing has the name `file` before it is whole.
+    """Draw the verdict into a copy of its clip; `file` is whole or absent.
 
-    Where that fails, the program's exit code so far stays if it tells of a FAKE.
+    If that fails, the exit code for a FAKE stays.
     """
     from deepkd.report.video import write_video
 
@@ -280,36 +300,33 @@ def _draw(verdict: "Verdict", file: Path, limit_s: float, code: int) -> None:
 
 def _judge(
     inputs: Iterable["Source"],
-    bench: "Bench",
+    detector: "Detector",
     reports: Sequence["Report"],
     *,
     first: "ReadAhead | None",
     quiet: bool,
     verbose: bool,
 ) -> _Outcome:
-    """Hand every verdict to every report. Ctrl-C ends it early, with what is done."""
-    from deepkd.detect import detect_all
-
-    outcome, mute = _Outcome(), quiet or _has_terminal(bench.config.format)
+    """Give every verdict to every report. Ctrl-C ends it early and keeps what is done."""
+    outcome, mute = _Outcome(), quiet or _prints_on_terminal(detector.config.format)
     try:
-        for verdict in _with_progress(
-            detect_all(inputs, bench=bench, begun=first), inputs, quiet=mute
-        ):
-            outcome.tally[verdict.verdict] += 1
+        verdicts = detector.judge_all(inputs, workers=detector.config.workers, first=first)
+        for verdict in _with_progress(verdicts, inputs, quiet=mute):
+            outcome.tally[verdict.label] += 1
             outcome.last = verdict
-            if verdict.verdict == "ERROR":
+            if verdict.label == "ERROR":
                 outcome.failed.append(f"{verdict.path}: {verdict.reason}")
             for report in reports:
                 report.add(verdict)
             if verbose:
-                _tell(verdict)
+                _print_details(verdict)
     except KeyboardInterrupt as interrupt:
         outcome.interrupted = interrupt
     return outcome
 
 
-def _has_terminal(format: str) -> bool:
-    """Whether verdicts come to the terminal one by one, as a table does not, where a bar would run into them."""
+def _prints_on_terminal(format: str) -> bool:
+    """Whether verdicts are printed one by one on a terminal, where a bar would be in their way."""
     return format != "table" and sys.stdout.isatty() and sys.stderr.isatty()
 
 
@@ -330,7 +347,7 @@ def _with_progress(
             show(done, total)
 
 
-def _tell(verdict: "Verdict") -> None:
+def _print_details(verdict: "Verdict") -> None:
     from deepkd.text import visible
 
     count = verdict.frames_sampled

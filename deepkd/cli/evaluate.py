@@ -11,9 +11,7 @@ from deepkd.cli.options import ConfigFile, takes_settings
 from deepkd.config import load_config
 from deepkd.outputs import (
     check_ending,
-    check_folder,
-    check_result,
-    check_spared,
+    check_outputs,
     settings_beside,
     writing,
 )
@@ -98,8 +96,12 @@ def evaluate(
 
     if features:
         check_ending(features, ".png", option="--features")
-    _check_outputs((scores, features), (plots, out), overwrite=overwrite)
-    check_spared(filter(None, (scores, features)), _inputs(models, config))
+    check_outputs(
+        (scores, features),
+        folders=(plots, out),
+        inputs=_inputs(models, config),
+        overwrite=overwrite,
+    )
     with progress("evaluate", "scored") as show:
         found = evaluate_files(
             models,
@@ -149,16 +151,6 @@ def _failed(found: "Sequence[Evaluation]") -> list[str]:
         ]
         named |= dict.fromkeys(unread + more)
     return list(named)
-
-
-def _check_outputs(
-    files: Iterable[Path | None], folders: Iterable[Path | None], *, overwrite: bool
-) -> None:
-    """Refuse what cannot be written before any work is done."""
-    for file in filter(None, files):
-        check_result(file, overwrite=overwrite)
-    for folder in filter(None, folders):
-        check_folder(folder)
 
 
 def _write(folder: Path, document: Mapping[str, Any]) -> None:

@@ -33,12 +33,12 @@ def export(
     from deepkd.compression.export import ENDINGS, FORMATS
     from deepkd.errors import UsageError
     from deepkd.models.checkpoints import load_checkpoint
-    from deepkd.outputs import check_ending, check_output
+    from deepkd.outputs import check_ending, check_outputs
 
     if format not in FORMATS:
         raise UsageError(f"unknown format '{format}'; choose from {', '.join(FORMATS)}")
     check_ending(out, *ENDINGS[format])
-    check_output(out, overwrite=overwrite)
+    check_outputs(files=[out], overwrite=overwrite)
     model = load_checkpoint(run)
     model.name = name or model.name
     FORMATS[format](model, out)

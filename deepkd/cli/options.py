@@ -22,7 +22,7 @@ ConfigFile = Annotated[
 
 
 def setting_option(kind: type[Config], name: str, *flags: str) -> Any:
-    """A typer option for the field `name` of `kind`; its default is None, so that a config file shows through.
+    """A typer option for the field `name` of `kind`; its default None means not given.
 
     The flag is the name without its unit: `timeout_s` is set by `--timeout`.
     """
@@ -42,7 +42,7 @@ def setting_option(kind: type[Config], name: str, *flags: str) -> Any:
 
 
 def takes_settings(kind: type[Config]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command one option per setting of `kind`, in place of its `**settings`; what is not given is None.
+    """Give a command one option per setting of `kind`, in place of its `**settings`.
 
     Its own settings come before those that it shares with other commands.
     """

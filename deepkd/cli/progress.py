@@ -26,7 +26,7 @@ def warn(text: str) -> None:
 
 
 def wrote(path: Path, about: str = "") -> None:
-    """A line on standard error that tells what was written, and `about` it; its name is shown as it is."""
+    """A line on standard error that names a written file, and then `about`."""
     from deepkd.text import visible
 
     print(visible(f"wrote {path}{about}"), file=sys.stderr)
@@ -35,7 +35,7 @@ def wrote(path: Path, about: str = "") -> None:
 def name_first(
     heading: str, texts: Sequence[str], *, rest: str = "more", out: TextIO | None = None
 ) -> None:
-    """A line for each of the first texts, and one that tells how many more there are; on standard error."""
+    """A line on standard error for each of the first texts, and the number of the rest."""
     from deepkd.text import visible
 
     for text in texts[:NAMED]:
@@ -45,7 +45,7 @@ def name_first(
 
 
 class _Pace:
-    """How fast it goes, counted from the first report: what was done before by a run that goes on took no time here."""
+    """Speed since the first report; the earlier work of a resumed run does not count."""
 
     def __init__(self) -> None:
         self._first: tuple[int, float] | None = None

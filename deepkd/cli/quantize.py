@@ -37,11 +37,11 @@ def quantize(
     config = load_config(QuantizeConfig, config_file, **settings)
     from deepkd.cli.progress import progress, say, warn
     from deepkd.compression.quantize import quantize as measure
-    from deepkd.outputs import check_ending, check_result, settings_beside
+    from deepkd.outputs import check_ending, check_outputs, settings_beside
     from deepkd.report.quantize import FORMATS
 
     check_ending(out, ".onnx")
-    check_result(out, overwrite=overwrite)
+    check_outputs([out], overwrite=overwrite)
     with progress("quantize", "turns") as show:
         document = measure(
             model,

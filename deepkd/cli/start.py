@@ -1,7 +1,6 @@
-"""Start: the program's door. `detect` begins to decode its first clip before the command line is even understood.
+"""Start: the entry point. `detect` decodes its first clip while modules are imported.
 
-Loading what understands it takes longer than loading what decodes, and the decoder needs no options
-to begin with.
+The command line takes longer to import than the decoder, and the decoder needs no options.
 """
 
 import os
@@ -25,7 +24,7 @@ FIRST_S = 0.15
 """How long the imports wait for the first frame: beside them it took 0.3 s, alone it takes 0.05
 s."""
 _early: "list[ReadAhead]" = []
-"""The video whose decoding has begun, until somebody takes it."""
+"""The video whose decoding has begun, until `take_started` takes it."""
 
 
 def main() -> None:
@@ -43,7 +42,7 @@ def main() -> None:
 
         run()
     except KeyboardInterrupt as interrupt:
-        sys.exit(Interrupted.told_by(interrupt).exit_code)
+        sys.exit(Interrupted.from_signal(interrupt).exit_code)
     finally:
         _drop()
 
@@ -53,10 +52,10 @@ def _interrupt(number: int, frame: object) -> NoReturn:
     raise Interrupted(number)
 
 
-def begun(path: Path | None, config: "DetectConfig") -> "ReadAhead | None":
-    """The decoding of a clip, where it has begun and takes the frames that `config` wants; the caller closes it.
+def take_started(path: Path | None, config: "DetectConfig") -> "ReadAhead | None":
+    """The decoding of a clip that has begun with the frames of `config`, or None.
 
-    What has begun for nothing is ended.
+    The caller closes it. Any other decoding is ended.
     """
     usual = type(config)()
     if (
@@ -70,7 +69,7 @@ def begun(path: Path | None, config: "DetectConfig") -> "ReadAhead | None":
 
 
 def _begin(words: Sequence[str]) -> None:
-    """Begin to decode what `detect` most likely has to judge first; only read, and dropped where the guess is wrong."""
+    """Begin to decode the likely first input of `detect`; a wrong guess is dropped."""
     clip = _first_clip(words[1:]) if words[:1] == ["detect"] else None
     if clip is None or {"-h", "--help"} & {*words}:
         return

@@ -28,7 +28,7 @@ from deepkd.evaluation.overlaps import training_shares
 from deepkd.evaluation.scores import Progress, logits_of
 from deepkd.machine import cores, machine
 from deepkd.models.checkpoints import load_checkpoint
-from deepkd.outputs import check_spared, scratch, writing
+from deepkd.outputs import refuse_inputs_as_outputs, scratch, writing
 from deepkd.scoring.model import Scorer, is_onnx
 from deepkd.settings.compression import QuantizeConfig
 
@@ -143,7 +143,7 @@ def as_onnx(argument: str, folder: Path) -> Path:
 def _float32(argument: str, folder: Path, out: Path) -> Scorer:
     """The same, opened, if no arithmetic was made cheaper in it yet and `out` is another file."""
     source = Scorer.load(as_onnx(argument, folder))
-    check_spared([out], [source.path])
+    refuse_inputs_as_outputs([out], [source.path])
     made = source.metadata.get("quantized")
     if made:
         raise ModelError(

@@ -26,7 +26,7 @@ from deepkd.machine import cores, machine
 from deepkd.outputs import scratch
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import CropModel, InputFormat
-from deepkd.scoring.verdict import Thresholds
+from deepkd.scoring.thresholds import Thresholds
 from deepkd.settings.detect import DetectConfig
 from deepkd.settings.evaluation import BenchmarkConfig, EvaluateConfig
 from deepkd.text import as_text
@@ -302,7 +302,7 @@ def _end_to_end(
     }
     if config.video is None or not deployed:
         return None
-    from deepkd.detect import detect
+    from deepkd.pipeline import judge_file
     from deepkd.video.faces import load_detector
 
     say(f"timing {config.video.name} from decoding to verdict")
@@ -316,7 +316,7 @@ def _end_to_end(
         for role in [roles[index] for index in _order(turn, len(roles))]:
             model = deployed[role].model
             judge = _Judge(model, calibration_of(model), thresholds_of(model))
-            verdict = detect(config.video, cast("Scorer", judge), detector, how)
+            verdict = judge_file(config.video, cast("Scorer", judge), detector, how)
             if turn:  # the first turn warms up
                 found[role].append(dict(verdict.timing_ms))
     breakdown = {role: _medians(timings) for role, timings in found.items()}

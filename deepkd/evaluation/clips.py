@@ -17,7 +17,6 @@ from deepkd.data.clips import Clip
 from deepkd.data.corruptions import SUITE, Step
 from deepkd.data.extract.journal import content_key
 from deepkd.data.index import CropRow
-from deepkd.detect import Alter, judge_source
 from deepkd.errors import DataError
 from deepkd.evaluation.evaluation import (
     Condition,
@@ -35,8 +34,9 @@ from deepkd.evaluation.metrics import Array
 from deepkd.evaluation.robustness import identities
 from deepkd.evaluation.scores import Progress
 from deepkd.images import Image
+from deepkd.pipeline import Alter, Detector
 from deepkd.scoring.model import CalibratedModel
-from deepkd.scoring.verdict import Label
+from deepkd.scoring.thresholds import Label
 from deepkd.settings.detect import DetectConfig
 from deepkd.settings.evaluation import EvaluateConfig
 from deepkd.video.faces import Face, FaceDetector, load_detector
@@ -118,8 +118,8 @@ class Panel:
         self, source: Source, model: CalibratedModel, alter: Alter | None
     ) -> tuple[str, float | None, str]:
         judge = DetectConfig(frames=self.config.frames, threshold_fake=self.config.threshold)
-        verdict = judge_source(source, model, self.detector, judge, alter=alter)
-        return str(verdict.verdict), verdict.score, verdict.reason
+        verdict = Detector.from_parts(model, self.detector, judge).judge(source, alter=alter)
+        return str(verdict.label), verdict.score, verdict.reason
 
 
 def evaluate_clips(

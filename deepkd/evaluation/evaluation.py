@@ -17,7 +17,7 @@ from deepkd.evaluation.overlaps import Overlap
 from deepkd.outputs import writing
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import CropModel
-from deepkd.scoring.verdict import Thresholds
+from deepkd.scoring.thresholds import Thresholds
 from deepkd.settings.evaluation import EvaluateConfig
 from deepkd.text import cell, csv_writer
 

@@ -17,10 +17,10 @@ from deepkd.data.chance import chance
 from deepkd.data.clips import Clip
 from deepkd.data.corruptions import REUPLOAD, Step, draw_mixed
 from deepkd.data.corruptions import corrupt as perturb
-from deepkd.detect import Alter
 from deepkd.errors import InputError
 from deepkd.images import Image
 from deepkd.outputs import scratch
+from deepkd.pipeline import Alter
 from deepkd.video.decoder import GUESSED_FPS
 from deepkd.video.encoder import write_clip
 from deepkd.video.frames import Frame, every_frame, probe

@@ -65,9 +65,9 @@ def _score_some(runtime: str, source: str, size: int, threads: int) -> None:
         for _ in range(CROPS):
             model.logits([crop])
         return
-    from deepkd.scoring.runtimes import RUNTIMES
+    from deepkd.settings.choices import RUNTIMES
 
-    chosen = RUNTIMES[runtime](Path(source).read_bytes(), threads)
+    chosen = RUNTIMES.load(runtime)(Path(source).read_bytes(), threads)
     for _ in range(CROPS):
         chosen.run(["logit"], crop[None])
 

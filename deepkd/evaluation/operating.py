@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deepkd.scoring.calibration import Calibration, fit_temperature
-from deepkd.scoring.verdict import Thresholds
+from deepkd.scoring.thresholds import Thresholds
 
 FALSE_ALARMS = 0.02
 """Share of real crops that may be called FAKE."""

@@ -26,7 +26,7 @@ from deepkd.models.subclasses import Subclassed
 from deepkd.models.widths import as_lists, resize
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import BATCH, InputFormat
-from deepkd.scoring.verdict import Thresholds
+from deepkd.scoring.thresholds import Thresholds
 from deepkd.text import first_sentence
 from deepkd.video.crops import CROP_RULES
 

@@ -1,15 +1,16 @@
 """Showing results to people and programs. Never imports torch.
 
-A report of verdicts is a class that takes them one by one (`Report`) and a line in `REPORTS`.
+A report of verdicts is a class that takes them one by one (`Report`) and a line in
+`deepkd.settings.choices.REPORTS`.
 """
 
-import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TextIO, cast
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from deepkd.errors import UsageError
+from deepkd.settings.choices import REPORTS
 
 if TYPE_CHECKING:
     from deepkd.scoring.verdict import Verdict
@@ -48,21 +49,23 @@ class Report(Protocol):
         ...
 
 
-REPORTS = {
-    "table": "deepkd.report.console:console_report",
-    "json": "deepkd.report.json:JsonReport",
-    "jsonl": "deepkd.report.jsonl:JsonLinesReport",
-    "csv": "deepkd.report.csv:CsvReport",
-    "html": "deepkd.report.html:HtmlReport",
-}
-"""Name (and file suffix) -> `module:maker` of a `Report`, called with a stream and a
-`Provenance`."""
+ReportMaker = Callable[[TextIO, Provenance], Report]
+"""Makes a report that writes to a stream. It may declare `shows_faces` and `encoding`."""
 
 
 def open_report(name: str, out: TextIO, provenance: Provenance) -> Report:
-    """The report called `name` (a key of `REPORTS`), writing to `out`."""
-    module, _, maker = REPORTS[name].partition(":")
-    return cast(Report, getattr(importlib.import_module(module), maker)(out, provenance))
+    """The report called `name` (of `REPORTS`), writing to `out`."""
+    return REPORTS.load(name)(out, provenance)
+
+
+def shows_faces(name: str) -> bool:
+    """Whether the report called `name` (of `REPORTS`) shows pictures of faces."""
+    return getattr(REPORTS.load(name), "shows_faces", False)
+
+
+def encoding_of(name: str) -> str | None:
+    """The encoding that the report called `name` declares in its text; None for the usual one."""
+    return getattr(REPORTS.load(name), "encoding", None)
 
 
 def report_name(path: Path) -> str:

@@ -4,7 +4,8 @@ from collections import Counter
 from typing import TextIO
 
 from deepkd.report import Provenance
-from deepkd.scoring.verdict import Label, TrackVerdict, Verdict, clock
+from deepkd.scoring.verdict import Label, TrackVerdict, Verdict
+from deepkd.scoring.wording import clock
 from deepkd.text import visible
 
 STYLES = {
@@ -32,7 +33,7 @@ class _Lines:
     def add(self, verdict: Verdict) -> None:
         texts = (visible(verdict.path), visible(verdict.reason))
         score = "-" if verdict.score is None else f"forgery {percent(verdict.score)}"
-        self.out.write("\t".join((verdict.verdict, score, *texts)) + "\n")
+        self.out.write("\t".join((verdict.label, score, *texts)) + "\n")
         self.out.flush()
 
     def close(self) -> None:
@@ -57,12 +58,12 @@ class _Table:
         self._table.add_column("Why", overflow="fold", ratio=3)
 
     def add(self, verdict: Verdict) -> None:
-        self._count[verdict.verdict] += 1
-        self._row(verdict.verdict, verdict.score, visible(verdict.path), visible(verdict.reason))
+        self._count[verdict.label] += 1
+        self._row(verdict.label, verdict.score, visible(verdict.path), visible(verdict.reason))
         if len(verdict.tracks) > 1:
             for track in verdict.tracks[:PEOPLE]:
                 self._row(
-                    track.verdict,
+                    track.label,
                     track.score,
                     f"  {track.name}, {_seen(track)}",
                     track.reason,

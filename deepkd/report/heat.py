@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from deepkd.scoring.verdict import FrameScore
+from deepkd.scoring.scores import FrameScore
 
 SIDE_PX = 112
 """Side of the picture: that of the face under it."""

@@ -11,13 +11,15 @@ from typing import Any, TextIO
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from deepkd import __version__
-from deepkd.detect import SHOWN
 from deepkd.report import Provenance
 from deepkd.report.card import model_doubt, model_facts, model_limits
 from deepkd.report.console import percent
 from deepkd.report.heat import heat_png, strongest
 from deepkd.report.timeline import timeline
-from deepkd.scoring.verdict import FrameScore, Label, TrackVerdict, Verdict, clock
+from deepkd.scoring.scores import FrameScore
+from deepkd.scoring.thumbnails import SHOWN
+from deepkd.scoring.verdict import Label, TrackVerdict, Verdict
+from deepkd.scoring.wording import clock
 from deepkd.text import visible
 
 DETAILED = 200
@@ -37,6 +39,9 @@ ICONS = {
 class HtmlReport:
     """Collects what the page shows, and writes it once closed."""
 
+    shows_faces = True
+    encoding = "utf-8"
+
     def __init__(self, out: TextIO, provenance: Provenance) -> None:
         self.out = out
         self._provenance = provenance
@@ -45,7 +50,7 @@ class HtmlReport:
 
     def add(self, verdict: Verdict) -> None:
         """Keep what the page needs of a verdict."""
-        self._count[verdict.verdict] += 1
+        self._count[verdict.label] += 1
         in_detail = len(self._clips) < DETAILED
         thresholds = self._provenance.thresholds
         people = (
@@ -54,7 +59,7 @@ class HtmlReport:
         self._clips.append(
             {
                 "name": visible(verdict.path),
-                "badge": _badge(verdict.verdict),
+                "badge": _badge(verdict.label),
                 "score": percent(verdict.score),
                 "reason": visible(verdict.reason),
                 "facts": _facts(verdict),
@@ -122,7 +127,7 @@ def _person(track: TrackVerdict, verdict: Verdict, thresholds: Any) -> dict[str,
     half = min(SHOWN, (len(shown) + 1) // 2)
     return {
         "name": track.name,
-        "badge": _badge(track.verdict),
+        "badge": _badge(track.label),
         "score": percent(track.score),
         "reason": visible(track.reason),
         "timeline": (

@@ -4,7 +4,9 @@ import html
 from collections.abc import Iterator, Mapping
 
 from deepkd.report.console import percent
-from deepkd.scoring.verdict import FrameScore, TrackVerdict, clock
+from deepkd.scoring.scores import FrameScore
+from deepkd.scoring.verdict import TrackVerdict
+from deepkd.scoring.wording import clock
 
 WIDTH, HEIGHT = 720, 170
 LEFT, RIGHT, TOP, BOTTOM = 66, 12, 12, 30

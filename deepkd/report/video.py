@@ -13,7 +13,8 @@ from deepkd.errors import OutputError
 from deepkd.images import Image
 from deepkd.report.console import percent
 from deepkd.report.sound import Sound
-from deepkd.scoring.verdict import Box, FrameScore, Label, TrackVerdict, Verdict
+from deepkd.scoring.scores import Box, FrameScore
+from deepkd.scoring.verdict import Label, TrackVerdict, Verdict
 from deepkd.timing import Stopwatch, time_limit
 from deepkd.video.frames import every_frame
 
@@ -36,7 +37,7 @@ def write_video(verdict: Verdict, out: Path, *, limit_s: float = 0.0) -> None:
         OutputError: there is no clip to draw into, it cannot be encoded again, or it takes longer
             than `limit_s`, where that is not 0.
     """
-    if verdict.verdict is Label.ERROR:
+    if verdict.label is Label.ERROR:
         raise OutputError(f"{verdict.path}: {verdict.reason}; so no video was written")
     if not verdict.duration_s:
         raise OutputError(
@@ -122,16 +123,16 @@ def drawn(image: Image, t_s: float, verdict: Verdict) -> Image:
         cv2.rectangle(picture, *corners, color, max(2, text_px // 8), cv2.LINE_AA)
         score = "not counted" if frame.flaw else percent(frame.score)
         _write(picture, f"{track.name}: {score}", (x, y - 0.4 * text_px), text_px, color)
-    color = COLORS.get(verdict.verdict, PLAIN)
+    color = COLORS.get(verdict.label, PLAIN)
     score = "" if verdict.score is None else f", forgery {percent(verdict.score)}"
-    _write(picture, f"{verdict.verdict}{score}", (0.5 * text_px, 1.5 * text_px), text_px, color)
+    _write(picture, f"{verdict.label}{score}", (0.5 * text_px, 1.5 * text_px), text_px, color)
     return picture
 
 
 def _color(track: TrackVerdict, t_s: float) -> tuple[int, int, int]:
     if track.forged_s and not track.forged_s[0] <= t_s <= track.forged_s[1]:
         return PLAIN
-    return COLORS[track.verdict]
+    return COLORS[track.label]
 
 
 def _write(

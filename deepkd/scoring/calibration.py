@@ -17,7 +17,10 @@ NEWTON_STEPS = 100
 
 @dataclass(frozen=True)
 class Calibration(Numbers):
-    """Temperature scaling: `p = sigmoid(z / temperature + bias)` (Guo et al. 2017, arXiv:1706.04599)."""
+    """Temperature scaling: `p = sigmoid(z / temperature + bias)`.
+
+    Guo et al. 2017, arXiv:1706.04599.
+    """
 
     temperature: float = 1.0
     bias: float = 0.0
@@ -104,7 +107,7 @@ def _checked(logits: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Array, npt.N
 
 
 def _newton(columns: Array, target: Array, weight: Array, known: Array | float = 0.0) -> Array:
-    """Minimise the weighted log loss of `sigmoid(known + columns @ w)` against `target`, with step halving."""
+    """The w with the least weighted log loss of `sigmoid(known + columns @ w)`."""
 
     def loss(w: Array) -> float:
         z = known + columns @ w
@@ -151,7 +154,7 @@ def reliability(
 
 
 def calibration_error(bins: list[Bin]) -> float:
-    """Expected calibration error: the mean gap between confidence and truth, weighted by count, 0 to 1."""
+    """Expected calibration error: the mean gap between confidence and truth, 0 to 1."""
     total = sum(b.count for b in bins)
     return (
         sum(b.count * abs(b.mean_probability - b.fake_share) for b in bins) / total

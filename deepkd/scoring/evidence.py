@@ -28,7 +28,7 @@ def flaw(crop: Crop) -> str | None:
 
 
 def sharpness(image: npt.NDArray[np.uint8]) -> float:
-    """Fine detail as a share of all contrast in the middle of a crop: about 0.25 in focus, below 0.1 in a blur.
+    """Fine detail as a share of all contrast: about 0.25 in focus, below 0.1 in a blur.
 
     The crop is brought to one size first, so that a large blurred face is not sharper than a small
     one.

@@ -18,7 +18,7 @@ from deepkd.images import Image
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.runtimes import OnnxRuntime, Runtime, start
 from deepkd.scoring.seal import SEAL_KEY, seal_of
-from deepkd.scoring.verdict import Thresholds
+from deepkd.scoring.thresholds import Thresholds
 from deepkd.shipped import checksums, shipped_file, shipped_students
 from deepkd.video.crops import CROP_RULES, CropRule, crop_square
 
@@ -160,7 +160,7 @@ class CalibratedModel(CropModel, Protocol):
 
 
 class Scorer:
-    """A trained ONNX model, checked before use: uint8 RGB crops in, forgery logits out. It is a `CropModel`."""
+    """A trained ONNX model: uint8 RGB crops in, forgery logits out. It is a `CropModel`."""
 
     def __init__(
         self,
@@ -227,7 +227,7 @@ class Scorer:
     def evidence(
         self, crops: Sequence[Image]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """The logits as above, and the logit of each place of the crops, (N, h, w), whose mean is the crop's logit.
+        """The logits, (N,), and the logit of each place of the crops, (N, h, w).
 
         Only for at least one crop, and for models that have evidence.
         """
@@ -293,7 +293,7 @@ def _opened(
 
 
 def _takes(shape: Sequence[int | str | None], size: Any) -> bool:
-    """Whether a network's declared input is any number of crops (size, size, 3); what is no number is left open."""
+    """Whether a network's declared input is crops (N, size, size, 3)."""
     fixed = {place: given for place, given in enumerate(shape) if isinstance(given, int)}
     return len(shape) == 4 and fixed.items() <= {1: size, 2: size, 3: 3}.items()
 

@@ -1,6 +1,10 @@
-"""RUNTIMES: what computes an ONNX file's outputs. ONNX Runtime comes with deepkd, OpenVINO with its extra."""
+"""Runtimes: what computes the outputs of an ONNX file.
 
-from collections.abc import Callable, Sequence
+ONNX Runtime comes with deepkd, OpenVINO with the extra `openvino`.
+"""
+
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -8,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deepkd.errors import ModelError, UsageError
+from deepkd.settings.choices import RUNTIMES
 
 Array = npt.NDArray[Any]
 
@@ -58,20 +63,15 @@ class OpenVino:
             **({"INFERENCE_NUM_THREADS": threads} if threads else {}),
         }
         core = openvino.Core()
-        self._request = core.compile_model(
-            core.read_model(content), "CPU", settings
-        ).create_infer_request()
+        compiled = core.compile_model(core.read_model(content), "CPU", settings)
+        self._request = compiled.create_infer_request()
+        self._lock = threading.Lock()  # a request serves one thread at a time
 
     def run(self, names: Sequence[str], crops: npt.NDArray[np.uint8]) -> list[Array]:
         """The named outputs for crops (N, S, S, 3), each (N, ...)."""
-        found = self._request.infer({"crops": crops})
-        return [np.array(found[name]) for name in names]
-
-
-RUNTIMES: dict[str, Callable[[bytes, int | None], Runtime]] = {
-    "onnxruntime": OnnxRuntime,
-    "openvino": OpenVino,
-}
+        with self._lock:
+            found = self._request.infer({"crops": crops})
+            return [np.array(found[name]) for name in names]
 
 
 def start(runtime: str, path: Path, content: bytes, threads: int | None) -> Runtime:
@@ -82,7 +82,7 @@ def start(runtime: str, path: Path, content: bytes, threads: int | None) -> Runt
         UsageError: the runtime is not installed.
     """
     try:
-        return RUNTIMES[runtime](content, threads)
+        return RUNTIMES.load(runtime)(content, threads)
     except UsageError:
         raise
     except Exception as error:  # each runtime raises its own unrelated classes

@@ -1,4 +1,4 @@
-"""Seal: a model file's own SHA-256, inside the file, so that damage shows wherever it was copied to.
+"""Seal: a model file's own SHA-256 inside the file, which shows damage after a copy.
 
 The value of the seal is the SHA-256 of the file's bytes with 64 zeros in the place of that value.
 """
@@ -14,7 +14,7 @@ _VALUE = re.compile(rb'([0-9a-f]{64})"')
 
 
 def seal_of(content: bytes) -> str | None:
-    """The SHA-256 (hex) that the seal of this content must have; None for content without a place for one."""
+    """The SHA-256 (hex) that the seal of this content must have; None without a seal."""
     place = _place(content)
     if place is None:
         return None

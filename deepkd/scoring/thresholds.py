@@ -19,7 +19,7 @@ class Label(StrEnum):
 
 @dataclass(frozen=True)
 class Thresholds(Numbers):
-    """Calibrated probabilities that decide: `>= fake` is FAKE, else `<= real` is REAL, else INCONCLUSIVE."""
+    """Probabilities that decide: `>= fake` is FAKE, else `<= real` is REAL, else neither."""
 
     real: float = 0.5
     fake: float = 0.5
@@ -42,7 +42,7 @@ class Thresholds(Numbers):
         return Label.REAL if score <= self.real else Label.INCONCLUSIVE
 
     def replace(self, *, real: float | None = None, fake: float | None = None) -> "Thresholds":
-        """A copy with one or both changed; one that is set alone moves the other along rather than cross it."""
+        """A copy with one or both changed; a single change moves the other so that none cross."""
         new_fake = self.fake if fake is None else fake
         new_real = min(self.real, new_fake) if real is None else real
         return Thresholds(real=new_real, fake=max(new_fake, new_real) if fake is None else new_fake)

@@ -1,1 +1,1 @@
-"""The settings of every command, by what they are for. Light on purpose: `--help` reads them and nothing heavier."""
+"""The settings of every command. They import nothing heavy, so that `--help` is quick."""

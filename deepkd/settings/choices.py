@@ -1,8 +1,65 @@
-"""Choices that several commands offer."""
+"""Choices: the variants that commands offer. A new variant is one file and one line here."""
 
-from deepkd.data import datasets
+from typing import TYPE_CHECKING
+
+from deepkd.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from deepkd.data.clips import Layout
+    from deepkd.report import ReportMaker
+    from deepkd.scoring.rules import Rule
+    from deepkd.scoring.runtimes import Runtime
+    from deepkd.video.faces import FaceDetector
 
 DEVICES = ("auto", "cpu", "cuda")
-RUNTIMES = ("onnxruntime", "openvino")
-LAYOUTS = ("auto", *datasets.LAYOUTS)
-"""Layouts of source folders."""
+
+LAYOUTS: "Registry[Layout]" = Registry(
+    "dataset",
+    {
+        "faceforensics": "deepkd.data.datasets.faceforensics:FACEFORENSICS",
+        "celeb-df": "deepkd.data.datasets.celeb_df:CELEB_DF",
+        "dfdc": "deepkd.data.datasets.dfdc:DFDC",
+        "folder": "deepkd.data.datasets.folders:FOLDER",
+    },
+)
+"""Layouts of source folders, in the order in which `auto` tries them. `folder` fits every folder
+and comes last."""
+
+DETECTORS: "Registry[Callable[..., FaceDetector]]" = Registry(
+    "detector",
+    {
+        "mtcnn": "deepkd.video.mtcnn:load",
+        "mtcnn-torch": "deepkd.video.mtcnn_torch:load",
+    },
+)
+"""Face detectors: the function that loads each one."""
+RUNTIMES: "Registry[Callable[[bytes, int | None], Runtime]]" = Registry(
+    "runtime",
+    {
+        "onnxruntime": "deepkd.scoring.runtimes:OnnxRuntime",
+        "openvino": "deepkd.scoring.runtimes:OpenVino",
+    },
+)
+"""What computes an ONNX file: made from the file's bytes and a number of threads."""
+RULES: "Registry[Rule]" = Registry(
+    "rule",
+    {
+        "mean-logit": "deepkd.scoring.rules:MEAN_LOGIT",
+        "upstream": "deepkd.scoring.upstream:UPSTREAM",
+    },
+)
+"""How the scores of faces become a verdict."""
+REPORTS: "Registry[ReportMaker]" = Registry(
+    "format",
+    {
+        "table": "deepkd.report.console:console_report",
+        "json": "deepkd.report.json:JsonReport",
+        "jsonl": "deepkd.report.jsonl:JsonLinesReport",
+        "csv": "deepkd.report.csv:CsvReport",
+        "html": "deepkd.report.html:HtmlReport",
+    },
+)
+"""Formats of verdicts, which are the suffixes of their files too: a class or function that makes
+a `Report`."""

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from deepkd.config import Config, setting
 from deepkd.errors import ConfigError
-from deepkd.settings.choices import DEVICES, LAYOUTS
+from deepkd.settings.choices import DETECTORS, DEVICES, LAYOUTS
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class ExtractConfig(Config):
 
     command: ClassVar[str] = "extract"
 
-    dataset: str = setting("auto", "Layout of the source folders.", choices=LAYOUTS)
+    dataset: str = setting("auto", "Layout of the source folders.", choices=("auto", *LAYOUTS))
     frames: int = setting(32, "Frames sampled from each clip, evenly in time.", low=1)
     face_px: int = setting(224, "Side of the crops written, pixels.", low=32, high=1024)
     crop_rule: str | None = setting(
@@ -28,7 +28,7 @@ class ExtractConfig(Config):
         low=0,
         high=4,
     )
-    detector: str = setting("mtcnn", "Face detector.", choices=("mtcnn", "mtcnn-torch"))
+    detector: str = setting("mtcnn", "Face detector.", choices=DETECTORS.names)
     device: str = setting("auto", "Where a PyTorch face detector runs.", choices=DEVICES)
     min_face_px: int = setting(
         40, "Smallest face to detect, pixels of the frame after shrinking.", low=12
@@ -99,7 +99,9 @@ class ForgeConfig(Config):
     )
     count: int = setting(1, "Forgeries made of each crop or clip.", low=1)
     dataset: str = setting(
-        "auto", "Layout of the source folders; clips labelled FAKE are left out.", choices=LAYOUTS
+        "auto",
+        "Layout of the source folders; clips labelled FAKE are left out.",
+        choices=("auto", *LAYOUTS),
     )
     frames: int = setting(8, "Frames sampled from each source for crops, evenly in time.", low=1)
     face_px: int = setting(224, "Side of the crops written, pixels.", low=32, high=1024)
@@ -115,7 +117,7 @@ class ForgeConfig(Config):
     val_share: float = setting(0.1, "Share of the sources for val.", low=0, high=1)
     test_share: float = setting(0.1, "Share of the sources for test.", low=0, high=1)
     seed: int = setting(0, "Seed of everything that is drawn.", low=0)
-    detector: str = setting("mtcnn", "Face detector.", choices=("mtcnn", "mtcnn-torch"))
+    detector: str = setting("mtcnn", "Face detector.", choices=DETECTORS.names)
     device: str = setting("auto", "Where a PyTorch face detector runs.", choices=DEVICES)
 
     def check(self) -> None:

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from deepkd.config import Config, setting
 from deepkd.errors import ConfigError
-from deepkd.settings.choices import DEVICES, RUNTIMES
+from deepkd.settings.choices import DETECTORS, DEVICES, REPORTS, RULES, RUNTIMES
 
 EVERY_S, MOST_FRAMES = 0.8, 1500
 """How long clips are sampled: a frame at least every so many seconds, up to so many frames (20
@@ -25,7 +25,7 @@ class DetectConfig(Config):
     runtime: str = setting(
         "onnxruntime",
         "What computes the model; openvino takes deepkd's extra of that name.",
-        choices=RUNTIMES,
+        choices=RUNTIMES.names,
     )
     frames: int = setting(16, "Frames sampled from each clip at least, evenly in time.", low=1)
     every_s: float | None = setting(
@@ -43,7 +43,7 @@ class DetectConfig(Config):
         "mean-logit",
         "How frame scores become a verdict; upstream is the rule published with Cross Efficient"
         " ViT, which uses neither calibration nor thresholds and judges every face.",
-        choices=("mean-logit", "upstream"),
+        choices=RULES.names,
     )
     threshold_fake: float | None = setting(
         None,
@@ -57,7 +57,7 @@ class DetectConfig(Config):
         low=0,
         high=1,
     )
-    detector: str = setting("mtcnn", "Face detector.", choices=("mtcnn", "mtcnn-torch"))
+    detector: str = setting("mtcnn", "Face detector.", choices=DETECTORS.names)
     device: str = setting("auto", "Where a PyTorch face detector runs.", choices=DEVICES)
     workers: int = setting(
         0, "Processes that judge clips side by side; 0 for none but this one.", low=0
@@ -68,9 +68,7 @@ class DetectConfig(Config):
         " 0 for no limit.",
         low=0,
     )
-    format: str = setting(
-        "table", "What to print.", choices=("table", "json", "jsonl", "csv", "html")
-    )
+    format: str = setting("table", "What to print.", choices=REPORTS.names)
 
     def samples(self, duration_s: float) -> int:
         """How many frames to sample of a clip so long, seconds."""
@@ -79,15 +77,16 @@ class DetectConfig(Config):
         return max(self.frames, count if self.every_s else min(count, MOST_FRAMES))
 
     def check(self) -> None:
-        """Refuse samples without end, thresholds that cross, and thresholds for a rule that has its own."""
+        """Refuse too many samples, crossing thresholds, and thresholds that a rule does not use."""
         if self.every_s and self.every_s < LEAST_EVERY_S:
             raise ConfigError(
                 f"every_s={self.every_s}: takes 0 for no such limit, or {LEAST_EVERY_S} or more"
             )
         real, fake = self.threshold_real, self.threshold_fake
-        if self.rule == "upstream" and (real is not None or fake is not None):
+        given = real is not None or fake is not None
+        if given and RULES.load(self.rule).has_own_thresholds:
             raise ConfigError(
-                "rule=upstream has its own thresholds; leave out --threshold-fake and"
+                f"rule={self.rule} has its own thresholds; leave out --threshold-fake and"
                 " --threshold-real"
             )
         if real is not None and fake is not None and real > fake:

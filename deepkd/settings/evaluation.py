@@ -24,7 +24,7 @@ class EvaluateConfig(Config):
         "auto",
         "Layout of a folder of videos; any but auto takes pictures without an index for stills, as"
         " detect would.",
-        choices=LAYOUTS,
+        choices=("auto", *LAYOUTS),
     )
     split: str = setting(
         "test",
@@ -89,7 +89,7 @@ class BenchmarkConfig(Config):
     runtime: str = setting(
         "onnxruntime",
         "What computes ONNX files; openvino takes deepkd's extra of that name.",
-        choices=RUNTIMES,
+        choices=RUNTIMES.names,
     )
     data: Path | None = setting(None, "Folder of labelled crops to measure AUC on.")
     split: str = setting(

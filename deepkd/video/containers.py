@@ -80,7 +80,7 @@ def _refuse(url: str, flags: int, options: dict[str, str]) -> None:
 
 
 def video_streams(path: Path, container: InputContainer) -> list[VideoStream]:
-    """The streams that are videos with a known codec and no cover pictures; what players show comes first.
+    """The video streams with a known codec, without cover pictures; the default one first.
 
     That is the one marked as the default, else the largest, as FFmpeg chooses.
 

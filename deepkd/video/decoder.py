@@ -63,7 +63,7 @@ class End:
     """Mean time from one to the next, seconds."""
 
     def is_near(self, declared_s: float, within_s: float) -> bool:
-        """Whether a declared length is about true; nobody knows for how long the last frame is shown."""
+        """Whether a declared length is about true; how long the last frame lasts is unknown."""
         return self.last_s - within_s <= declared_s <= self.last_s + self.gap_s + within_s
 
 
@@ -77,7 +77,7 @@ def never() -> bool:
 
 
 class Decoder:
-    """An open video; see `opened`. It starts at the cheapest level of `SKIPS` and climbs when asked to."""
+    """An open video, see `opened`. It starts at the cheapest level of `SKIPS`."""
 
     _before: Sample | None
     _ahead: Sample | None
@@ -133,12 +133,12 @@ class Decoder:
 
     @property
     def pixel_aspect(self) -> float:
-        """Width of a pixel by its height; 1 where they are square, the file says nothing of it, or nonsense."""
+        """Width of a pixel by its height; 1 where the file has no sensible value."""
         aspect = float(self._stream.sample_aspect_ratio or 1)
         return aspect if ASPECTS[0] <= aspect <= ASPECTS[1] else 1.0
 
     def first(self) -> Sample | None:
-        """The first frame, which is not taken away from those to come; None where not one decodes."""
+        """The first frame, without taking it from the frames to come; None without frames."""
         while self._ahead is None:
             self._ahead = next(self._coming, None)
             if self._ahead is None and not self.climb(0.0):
@@ -146,7 +146,7 @@ class Decoder:
         return self._ahead
 
     def begin(self, target_s: float, within_s: float) -> None:
-        """Start a level higher where the file's index shows that no keyframe lies within a time of the first target.
+        """Start a level higher where no keyframe lies near the first target.
 
         That is what `nearest` and `climb` would find out by decoding. To be called before any frame
         is decoded.
@@ -165,7 +165,9 @@ class Decoder:
             self._stream.codec_context.skip_frame = SKIPS[self._level]
 
     def end(self, after_s: float | None = None) -> "End | None":
-        """Where the frames end, by reading on without decoding: from the keyframe before a time, else from here.
+        """The end of the frames, found by reading without decoding.
+
+        Reading starts at the keyframe before a time, else here.
 
         None where that shows fewer than two frames with times. What the file says of its own
         length, or that of its last frame, plays no part.
@@ -192,7 +194,7 @@ class Decoder:
         self._can_seek = False
 
     def indexed_end(self) -> "End | None":
-        """Where the frames end by the file's index; None where there is no whole one, or it points beyond the file."""
+        """The end of the frames by the file's index; None without a whole, true index."""
         entries: Any = getattr(self._stream, "index_entries", ())
         if not self._is_timed or not len(entries) == self._stream.frames > 1:
             return None
@@ -221,7 +223,7 @@ class Decoder:
                 yield float((stamp - self._start) * self._tick_s)
 
     def decoded(self) -> Iterator[Sample]:
-        """The frames from here on in order of time, without those left out at this level and damaged ones."""
+        """The further frames in order of time, without skipped and damaged ones."""
         for packet in self._packets():
             try:
                 pictures = packet.decode()
@@ -234,7 +236,7 @@ class Decoder:
                     yield Sample(picture, self._time_s(picture))
 
     def nearest(self, target_s: float) -> Sample | None:
-        """The frame nearest to a time, of those decoded at this level; times must not decrease. None without frames."""
+        """The decoded frame nearest to a time; times must not decrease. None without frames."""
         if self._can_seek and target_s - (self._ahead.t_s if self._ahead else 0.0) > SEEK_S:
             self._skip_to(target_s)
         while self._ahead is None or self._ahead.t_s < target_s:
@@ -247,7 +249,7 @@ class Decoder:
         return min(found, key=lambda sample: abs(sample.t_s - target_s), default=None)
 
     def climb(self, target_s: float) -> bool:
-        """Leave out less, beginning again before `target_s`; False where nothing is left out any more."""
+        """Skip fewer frames, from before `target_s` on; False where none is skipped."""
         if self._level + 1 == len(SKIPS) or not self._is_timed:
             return False
         landed_late = (
@@ -296,7 +298,7 @@ class Decoder:
         self._coming = self.decoded()
 
     def _skip_to(self, target_s: float) -> None:
-        """Jump to the keyframe before `target_s`; where that does not lead ahead, never try again."""
+        """Jump to the keyframe before `target_s`; never again once that does not lead ahead."""
         here_s = self._ahead.t_s if self._ahead else -1.0
         try:
             self._container.seek(self._start + int(target_s / self._tick_s), stream=self._stream)
@@ -312,7 +314,7 @@ class Decoder:
             self.end_s = self._ahead.t_s
 
     def _packets(self) -> Iterator[Any]:
-        """What comes of the video; where times begin anew, those of what came before are carried on."""
+        """The packets of the video; where times start again, they go on from those before."""
         before, last, end, width = None, None, 0, RESTART_S / float(self._tick_s or 1)
         for packet in self._demuxed([self._stream]):
             stamp = packet.dts

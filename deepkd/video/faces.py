@@ -1,10 +1,9 @@
 """Faces in one image, and the registry of detectors that find them."""
 
-import importlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol, cast
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from deepkd.errors import ConfigError
 from deepkd.images import Image
+from deepkd.settings.choices import DETECTORS
 
 MIN_FACE_PX = 40
 """Smallest face looked for, pixels of the shrunk frame."""
@@ -46,7 +46,7 @@ class FaceDetector(Protocol):
     """Anything that finds faces."""
 
     def detect(self, image: Image, *, thorough: bool = False) -> list[Face]:
-        """The faces of an RGB uint8 image (H, W, 3), the largest first; an empty list when there is none.
+        """The faces of an RGB uint8 image (H, W, 3), the largest first; [] without faces.
 
         In an image that has to be shrunk, small faces are sought where there are no larger ones;
         always if `thorough`.
@@ -65,7 +65,7 @@ def load_detector(
     """The detector called `name`.
 
     Args:
-        name: a key of `DETECTORS`.
+        name: a name of `DETECTORS`.
         device: `auto`, `cpu` or `cuda`.
         min_face_px: smallest face looked for, in pixels of the frame after shrinking.
         max_side_px: frames are shrunk to this longer side before detection, and to twice as much
@@ -77,11 +77,8 @@ def load_detector(
             installed.
         ModelError: the detector's networks are missing or damaged.
     """
-    if name not in DETECTORS:
-        raise ConfigError(f"unknown detector '{name}'; choose from {', '.join(DETECTORS)}")
-    module, _, loader = DETECTORS[name].partition(":")
     try:
-        load = getattr(importlib.import_module(module), loader)
+        load = DETECTORS.load(name)
     except ModuleNotFoundError as error:
         if name == USUAL:
             raise
@@ -90,7 +87,7 @@ def load_detector(
             f"{missing}; pip install 'deepkd[train]', or choose detector '{USUAL}'"
         ) from error
     options = {"min_face_px": min_face_px, "max_side_px": max_side_px, "threads": threads}
-    return cast(FaceDetector, load(device=device, **options))
+    return load(device=device, **options)
 
 
 def search(
@@ -184,9 +181,3 @@ def enlarged(
 
 USUAL = "mtcnn"
 """The detector that needs nothing but what deepkd always comes with."""
-DETECTORS = {
-    "mtcnn": "deepkd.video.mtcnn:load",
-    "mtcnn-torch": "deepkd.video.mtcnn_torch:load",
-}
-"""Name -> `module:function` of its loader; a module is imported only when its detector is asked
-for."""

@@ -1,7 +1,8 @@
-"""Frames: a video or a still image as upright pictures, evenly sampled in time, with exact timestamps."""
+"""Frames: a video or image as upright pictures, sampled evenly, with exact times."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -117,7 +118,7 @@ class Reading(Protocol):
 
 @contextmanager
 def reading(
-    path: Path,
+    path: str | os.PathLike[str],
     plan: Plan,
     *,
     max_pixels: int = MAX_PIXELS,
@@ -136,6 +137,7 @@ def reading(
     Raises:
         VideoError, ImageError: it cannot be opened, or not one frame decodes.
     """
+    path = Path(path)
     kind = still_kind(check_file(path))
     if kind:
         yield _Still(path, kind, read_still(path, max_pixels=max_pixels))
@@ -147,7 +149,7 @@ def reading(
         )
 
 
-def probe(path: Path, *, max_pixels: int = MAX_PIXELS) -> VideoInfo:
+def probe(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> VideoInfo:
     """What the file holds, found by decoding its first frame.
 
     Raises:
@@ -158,7 +160,7 @@ def probe(path: Path, *, max_pixels: int = MAX_PIXELS) -> VideoInfo:
 
 
 def read_frames(
-    path: Path,
+    path: str | os.PathLike[str],
     *,
     frames: int,
     max_pixels: int = MAX_PIXELS,
@@ -309,7 +311,7 @@ def _complaints(
 
 
 def _length_s(path: Path, video: Decoder, stop: Callable[[], bool]) -> float:
-    """The length of the video stream, seconds: the declared one where that is about true, else what is there.
+    """The length of the video stream, seconds: the declared one if true, else measured.
 
     A whole index is believed; without one it costs a look at the end of the file, and where that
     shows nothing, or may hide that times begin anew, a pass over it, not decoded.

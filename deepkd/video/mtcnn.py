@@ -94,7 +94,7 @@ class Mtcnn:
         return _squares(_corrected(boxes[kept], correction[kept]))
 
     def _finish(self, sums: Sums, boxes: Floats) -> tuple[Floats, Floats, Floats]:
-        """Boxes (N, 4), probabilities (N,) and landmarks (N, 5, 2) of what the third network keeps."""
+        """Boxes (N, 4), probabilities (N,), landmarks (N, 5, 2) that the third network keeps."""
         boxes, crops = _crops(sums, boxes, 48)
         scores, correction, points = _run(self._output, ["face", "box", "points"], crops)
         passed = scores > THRESHOLDS[2]
@@ -127,7 +127,7 @@ def _run(session: ort.InferenceSession, names: list[str], images: Floats) -> lis
 
 
 def _scales(shorter_px: int, min_face_px: int) -> Iterator[float]:
-    """The scales of the pyramid: from the one where the smallest face fills a cell, as long as a cell fits."""
+    """The scales of the pyramid, the largest first; at the first the smallest face fills a cell."""
     scale = CELL_PX / min_face_px
     side = shorter_px * scale
     while side >= CELL_PX:
@@ -136,7 +136,7 @@ def _scales(shorter_px: int, min_face_px: int) -> Iterator[float]:
 
 
 def _candidates(face: Floats, box: Floats, scale: float) -> Floats:
-    """The cells of one level (h, w) that pass, as rows (N, 9): x1, y1, x2, y2, probability, four corrections."""
+    """The cells of one level that pass, (N, 9): x1, y1, x2, y2, probability, corrections."""
     y, x = np.nonzero(face >= THRESHOLDS[0])
     corner = np.stack([x, y], 1).astype(np.float32) * STRIDE_PX
     start, end = (np.floor((corner + offset) / np.float32(scale)) for offset in (1, CELL_PX))
@@ -145,7 +145,7 @@ def _candidates(face: Floats, box: Floats, scale: float) -> Floats:
 
 
 def _distinct(boxes: Floats, scores: Floats, overlap: float) -> Ints:
-    """The indices, best first, of boxes (N, 4) that overlap no better one by more than `overlap` (IoU)."""
+    """The indices, best first, of boxes (N, 4) that overlap no better one (IoU)."""
     if not len(boxes):
         return np.zeros(0, np.int64)
     # As x, y, width, height in double precision, which is what OpenCV computes with.
@@ -158,7 +158,7 @@ def _distinct(boxes: Floats, scores: Floats, overlap: float) -> Ints:
 
 
 def _not_contained(boxes: Floats, scores: Floats, overlap: float) -> Ints:
-    """Likewise, but the overlap is measured against the smaller of two boxes, so a box inside another goes."""
+    """Likewise, with the overlap as a share of the smaller box: a box inside another goes."""
     order = np.argsort(scores)[::-1]
     area = np.prod(boxes[:, 2:] - boxes[:, :2] + 1, 1)
     kept = []
@@ -193,7 +193,7 @@ def _integral(image: Image) -> Sums:
 
 
 def _resampled(sums: Sums, height: int, width: int) -> Floats:
-    """The whole image at another size, by adaptive average pooling, ready for the networks: (1, 3, height, width)."""
+    """The image at another size, by adaptive average pooling: (1, 3, height, width)."""
     top, bottom = _cuts(np.array([0]), np.array([sums.shape[0] - 1]), height)[:, 0]
     left, right = _cuts(np.array([0]), np.array([sums.shape[1] - 1]), width)[:, 0]
     strips = sums.take(bottom, 0) - sums.take(top, 0)
@@ -230,7 +230,7 @@ def _crops(sums: Sums, boxes: Floats, side: int) -> tuple[Floats, Floats]:
 
 
 def _cuts(start: Ints, length: Ints, pieces: int) -> Ints:
-    """First and past-the-last pixel of each of `pieces` equal pieces, rounded outwards: (2, N, pieces)."""
+    """First and past-the-last pixel of each of `pieces` pieces, rounded out: (2, N, pieces)."""
     i = np.arange(pieces)
     first = i * length[:, None] // pieces
     past = -(-(i + 1) * length[:, None] // pieces)
@@ -238,7 +238,7 @@ def _cuts(start: Ints, length: Ints, pieces: int) -> Ints:
 
 
 def _normalised(totals: Any, areas: Ints) -> Floats:
-    """Sums (N, h, w, 3) over areas (N, h, w) in pixels as the networks want them: (N, 3, h, w), -1 to 1."""
+    """Sums (N, h, w, 3) over areas (N, h, w) as network inputs: (N, 3, h, w), -1 to 1."""
     images = np.empty((len(totals), 3, *areas.shape[1:]), np.float32)
     weights = (1 / 128 / areas).astype(np.float32)
     np.multiply(totals.transpose(0, 3, 1, 2), weights[:, None], out=images, casting="unsafe")

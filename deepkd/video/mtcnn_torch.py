@@ -10,7 +10,7 @@ from deepkd.video.faces import Face, enlarged, search
 
 
 def load(*, device: str, min_face_px: int, max_side_px: int, threads: int | None) -> "MtcnnTorch":
-    """The detector on a device; `threads` has no effect, since PyTorch's threads belong to the whole process.
+    """The detector on a device; `threads` has no effect, as PyTorch sets it per process.
 
     Raises:
         ConfigError: the device is `cuda` and there is none.

@@ -1,4 +1,4 @@
-"""Orientation: decoded pictures as they are meant to be seen, unmirrored, upright and with square pixels."""
+"""Orientation: decoded pictures made upright, unmirrored and with square pixels."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Orientation:
 
     def upright(self, picture: VideoFrame) -> Image:
         """The picture as RGB uint8 (H, W, 3), upright and with square pixels."""
-        import numpy as np  # not needed before a frame is there, and slower to load than a frame is to decode
+        import numpy as np  # takes longer to load than a frame takes to decode
 
         width, height = self._square_size(picture)
         image = picture.to_ndarray(format="rgb24", width=width, height=height)
@@ -61,7 +61,7 @@ class Orientation:
         )
 
     def _square_size(self, picture: VideoFrame) -> tuple[int, int]:
-        """Width and height once pixels are square: larger on one side, so that no detail is lost."""
+        """Width and height with square pixels; one side grows, so that no detail is lost."""
         if abs(self.aspect - 1) < SQUARE:
             return picture.width, picture.height
         return round(picture.width * max(self.aspect, 1.0)), round(

@@ -1,6 +1,7 @@
-"""Read-ahead: a video decoded in a thread of its own, a few frames ahead of whoever looks at them."""
+"""Read-ahead: a video decoded in a thread of its own, a few frames ahead."""
 
 import atexit
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ PATIENCE_S = 5.0
 
 
 class ReadAhead:
-    """The frames of one video or image, decoded while others are looked at. FFmpeg lets go of Python as it works.
+    """The frames of one video or image, decoded in a thread while the caller works.
 
     with ReadAhead(path, evenly(lambda duration_s: 16)) as video:
         video.info
@@ -30,7 +31,7 @@ class ReadAhead:
     file closed.
     """
 
-    def __init__(self, path: Path, plan: Plan, *, threads: int = 0) -> None:
+    def __init__(self, path: str | os.PathLike[str], plan: Plan, *, threads: int = 0) -> None:
         """Start to decode.
 
         Args:
@@ -38,7 +39,7 @@ class ReadAhead:
             plan: which frames of a video to take, such as `evenly(...)`.
             threads: decoder threads, 0 for as many as there are cores.
         """
-        self.path = path
+        self.path = Path(path)
         self.warnings: list[str] = []
         """What was wrong with a video that still decoded; whole once the frames are taken."""
         self._plan, self._threads = plan, threads
@@ -47,7 +48,7 @@ class ReadAhead:
         self._info: VideoInfo | None = None
         _begun.add(self)
         self._thread = threading.Thread(
-            target=self._read, name=f"decoding {path.name}", daemon=True
+            target=self._read, name=f"decoding {self.path.name}", daemon=True
         )
         self._thread.start()
 
@@ -65,7 +66,7 @@ class ReadAhead:
         return self._info
 
     def wait(self, timeout_s: float) -> None:
-        """Let the thread alone until the first frame is there, or what went wrong; for so long at most."""
+        """Wait until the first frame or an error is there, but not longer than this."""
         self._known.wait(timeout_s)
 
     def __iter__(self) -> Iterator[Frame]:
@@ -84,7 +85,7 @@ class ReadAhead:
         deadline = time.monotonic() + PATIENCE_S
         while self._thread.is_alive() and time.monotonic() < deadline:
             with suppress(Empty):
-                self._items.get_nowait()  # makes room for what the thread may be waiting to hand over
+                self._items.get_nowait()  # makes room for what the thread waits to put
             self._thread.join(0.01)
 
     def __enter__(self) -> Self:
@@ -102,7 +103,7 @@ class ReadAhead:
         return item
 
     def _read(self) -> None:
-        """What the thread does: hand over the info, the frames, and at the end None, or what went wrong."""
+        """What the thread does: put the info, the frames, and then None or the error."""
         end = None
         try:
             with reading(
@@ -132,6 +133,6 @@ _begun: "WeakSet[ReadAhead]" = WeakSet()
 
 @atexit.register
 def _end_all() -> None:
-    """End what an interrupt kept others from closing: a thread that still decodes as Python goes would abort it."""
+    """Close what an interrupt left open; a thread that decodes at exit would abort Python."""
     for video in list(_begun):
         video.close()

@@ -43,7 +43,7 @@ class Look(NamedTuple):
         return cls(counts.ravel() / counts.sum(), greys / length if length else greys)
 
     def likeness(self, other: "Look") -> float:
-        """How alike two pictures are, at most 1: in their colors, wherever these are, or in what is bright where."""
+        """How alike two pictures are, at most 1: in their colors, or in their bright places."""
         colors = np.minimum(self.colors, other.colors).sum()
         return float(max(colors, self.greys @ other.greys))
 

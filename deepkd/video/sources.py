@@ -1,4 +1,4 @@
-"""Sources: what the user names (files, folders, globs, a list on standard input) as single inputs."""
+"""Sources: files, folders, globs or a list on standard input as single inputs."""
 
 import glob
 import os
@@ -31,6 +31,11 @@ class Source:
     problem: str = ""
     """In plain words; empty where the path can be tried."""
 
+    def __post_init__(self) -> None:
+        """Take a string for a path."""
+        if not isinstance(self.path, Path):
+            object.__setattr__(self, "path", Path(self.path))
+
 
 class _Address(type(Path())):  # type: ignore[misc]
     """A URL that was given for a path, and is shown as it was given: a path would fold its `//`."""
@@ -47,7 +52,37 @@ class _Address(type(Path())):  # type: ignore[misc]
         return _Address, (self.url,)
 
 
-def find_sources(names: Iterable[str], *, stdin: BinaryIO | None = None) -> Iterator[Source]:
+def as_source(path: str | os.PathLike[str]) -> Source:
+    """The input at one path, which is neither a pattern nor a folder of inputs.
+
+    Nothing is opened. A path that cannot be tried, such as a URL, has a problem.
+    """
+    name = os.fspath(path)
+    if _URL.match(name):
+        return Source(_Address(name), URL_HINT)
+    if not name:
+        return Source(Path(name), "the name is empty")
+    if "\0" in name:
+        shown = Path(name.replace("\0", "?"))
+        return Source(shown, "the name has a NUL byte, which no file can have")
+    return Source(Path(path), _problem(Path(path)))
+
+
+def expand_paths(
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+) -> Iterator[Source]:
+    """The inputs behind paths, as `find_sources` does; a URL has a problem instead of an error.
+
+    Paths are taken one by one, so there may be very many.
+    """
+    for path in [paths] if isinstance(paths, str | os.PathLike) else paths:
+        name = os.fspath(path)
+        yield from [as_source(path)] if _URL.match(name) else _one(name)
+
+
+def find_sources(
+    names: Iterable[str | os.PathLike[str]], *, stdin: BinaryIO | None = None
+) -> Iterator[Source]:
     """The inputs behind the names, one after the other; nothing is opened, so nothing can hang.
 
     A folder stands for the videos and images in it and below, in order of name, hidden ones left
@@ -58,11 +93,11 @@ def find_sources(names: Iterable[str], *, stdin: BinaryIO | None = None) -> Iter
     Raises:
         UsageError: a name is a URL (before the first input is given).
     """
-    names = list(names)
-    for name in names:
+    given = [os.fspath(name) for name in names]
+    for name in given:
         if _URL.match(name):
             raise UsageError(f"{name}: {URL_HINT}")
-    return _expand(names, stdin)
+    return _expand(given, stdin)
 
 
 def _expand(names: list[str], stdin: BinaryIO | None) -> Iterator[Source]:
@@ -74,7 +109,7 @@ def _listed(stdin: BinaryIO | None) -> Iterator[Source]:
     empty = True
     for name in _names(stdin) if stdin else ():
         empty = False
-        yield from [Source(_Address(name), URL_HINT)] if _URL.match(name) else _one(name)
+        yield from expand_paths(name)
     if empty:
         yield Source(
             Path(STDIN), "no paths came on standard input; check the command that lists them"
@@ -82,7 +117,7 @@ def _listed(stdin: BinaryIO | None) -> Iterator[Source]:
 
 
 def _names(stdin: BinaryIO) -> Iterator[str]:
-    """Paths from a stream of lines, each as it comes, or of NUL-ended records; bytes that are no UTF-8 survive.
+    """Paths from a stream of lines, or of NUL-ended records; any bytes are kept.
 
     The name in a record may hold newlines, so the first lines wait for a NUL, until one names
     something that is there or they are longer than a name can be.
@@ -104,19 +139,13 @@ def _stripped(line: bytes) -> str:
 
 
 def _one(name: str) -> Iterator[Source]:
-    path = Path(name)
-    if not name:
-        yield Source(path, "the name is empty")
-    elif "\0" in name:
-        yield Source(
-            Path(name.replace("\0", "?")), "the name has a NUL byte, which no file can have"
-        )
-    elif os.path.isdir(name):
-        yield from _folder(path)
-    elif _GLOB.search(name) and not os.path.lexists(path):
+    is_path = bool(name) and "\0" not in name
+    if is_path and os.path.isdir(name):
+        yield from _folder(Path(name))
+    elif is_path and _GLOB.search(name) and not os.path.lexists(name):
         yield from _pattern(name)
     else:
-        yield Source(path, _problem(path))
+        yield as_source(name)
 
 
 def _problem(path: Path) -> str:
@@ -144,7 +173,7 @@ def _pattern(name: str) -> Iterator[Source]:
 
 
 def _matches(name: str) -> list[str]:
-    """What has a name like this, by name; `**` stands for folders of any depth, at its end for the files in them."""
+    """The paths that match, by name; `**` stands for folders of any depth."""
     deep = _ANY_DEPTH.search(name)
     if not deep:
         return sorted(glob.glob(name))
@@ -156,7 +185,7 @@ def _matches(name: str) -> list[str]:
 
 
 def _below(tops: Iterable[str]) -> Iterator[str]:
-    """The folders, and all below them but hidden ones; every folder once, however many links lead to it."""
+    """The folders and all below them, without hidden ones; linked folders come once."""
     seen: set[tuple[int, int]] = set()
     waiting = sorted(tops, reverse=True)
     while waiting:
@@ -177,7 +206,7 @@ def _below(tops: Iterable[str]) -> Iterator[str]:
 
 
 def _each_once(sources: Iterable[Source]) -> Iterator[Source]:
-    """Each file once, by its shortest path, where links lead to its folder or a folder is matched along with it."""
+    """Each file once, by its shortest path, where several paths lead to it."""
     shortest: dict[str, Source] = {}
     for source in sorted(sources, key=lambda source: len(source.path.parts)):
         place = os.path.join(os.path.realpath(source.path.parent), source.path.name)
@@ -198,7 +227,7 @@ def _folder(top: Path) -> Iterator[Source]:
 
 
 def _walk(top: Path) -> Iterator[Source]:
-    """Files with a known suffix below `top`, by name; every folder once, however many links lead to it."""
+    """Files with a known suffix below `top`, by name; linked folders come once."""
     seen: set[tuple[int, int]] = set()
     waiting = [top]
     while waiting:

@@ -32,7 +32,7 @@ come before it."""
 
 
 def check_file(path: Path) -> bytes:
-    """The first 30 bytes of a file, having refused what is no file with content, without opening that.
+    """The first 30 bytes of a file; anything but a file with content is refused unopened.
 
     Raises:
         VideoError: it is missing, unreadable, empty, a folder, a pipe or a device.
@@ -115,7 +115,7 @@ def _decoded(data: bytes) -> Image | None:
 
 
 def _is_animation(data: bytes) -> bool:
-    """By the flag of an animated WebP, the chunk of an animated PNG before its picture, or a JPEG behind another."""
+    """Whether the file is an animated WebP or PNG, or holds several JPEG images."""
     match still_kind(data[:30]):
         case "webp":
             return data[12:16] == b"VP8X" and bool(int.from_bytes(data[20:21]) & 2)
@@ -181,7 +181,7 @@ def _webp_size(data: bytes) -> tuple[int, int]:
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:
-    """From the first start-of-frame segment: SOF0 to SOF15, of which C4, C8 and CC are other things."""
+    """From the first start-of-frame segment: SOF0 to SOF15 without C4, C8 and CC."""
     for marker, at in _jpeg_segments(data):
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack_from(">HH", data, at + 3)
@@ -190,7 +190,7 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """The marker of each segment of the first picture, and where what it holds begins; the last is that of the end."""
+    """Each segment of the first picture, to its end: (marker, where its content begins)."""
     at = 2
     while found := _JPEG_SEGMENT.search(data, at):
         marker, at = found[1][0], found.end()

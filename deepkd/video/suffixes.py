@@ -1,4 +1,4 @@
-"""By which endings videos and images are known in folders; a file given by its own name may have any."""
+"""The endings of videos and images in folders; a file that is named may have any ending."""
 
 VIDEO_SUFFIXES = frozenset(
     {

@@ -113,7 +113,7 @@ class _Track:
 
 
 def _matched(costs: list[list[float]], tracks: Sequence[_Track]) -> list[_Track | None]:
-    """The track that each face continues, by what each would cost it, (faces, tracks); None for a new one.
+    """The track that each face continues, by the costs (faces, tracks); None for a new one.
 
     Beside the tracks, each face has a column of its own for a new one.
     """
@@ -128,7 +128,7 @@ def _matched(costs: list[list[float]], tracks: Sequence[_Track]) -> list[_Track 
 
 
 def same_person(t_s: float, box: Box, later_s: float, boxes: Sequence[Box]) -> int | None:
-    """Which of the boxes at another time, before or after, continues a box; None where none does."""
+    """The index of the box at another time that continues a box; None where none does."""
     track = _Track(0, 0.0, box)
     costs = [track.cost(abs(later_s - t_s), other) for other in boxes]
     best = min(range(len(boxes)), key=costs.__getitem__, default=None)
@@ -136,7 +136,7 @@ def same_person(t_s: float, box: Box, later_s: float, boxes: Sequence[Box]) -> i
 
 
 def cheapest_columns(costs: list[list[float]]) -> list[int]:
-    """A column for each row, no two the same, with the least total cost; there are at least as many columns as rows.
+    """A column for each row, all different, with the least total cost.
 
     The Hungarian method: each row in turn takes the cheapest chain of moves by which the rows
         before make room for it.

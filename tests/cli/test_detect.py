@@ -15,10 +15,8 @@ from typer.testing import CliRunner
 from deepkd.cli.app import app
 from deepkd.cli.detect import exit_code
 from deepkd.errors import OutputError
-from deepkd.report import REPORTS
-from deepkd.scoring.verdict import RULES
+from deepkd.settings.choices import DETECTORS, REPORTS, RULES
 from deepkd.settings.detect import DetectConfig
-from deepkd.video.faces import DETECTORS
 
 ROOT = Path(__file__).parents[2]
 
@@ -233,11 +231,11 @@ def test_interrupted_while_drawing_no_film_is_named(model: str, forged: str, tmp
 
 SLOW_JUDGE = """
 import sys, time
-import deepkd.detect as detect
+from deepkd.pipeline import Detector
 def slowly(*_, **__):
     print("judging", file=sys.stderr, flush=True)
     time.sleep(60)
-detect.judge_source = slowly
+Detector.judge = slowly
 from deepkd.cli.start import main; main()
 """
 

@@ -48,7 +48,7 @@ def words(media: Media, *flags: str) -> list[str]:
 )
 def test_what_is_begun(flags: list[str], found: bool, media: Media):
     start._begin(words(media, *flags))
-    video = start.begun(media.path("clip.mp4"), DetectConfig())
+    video = start.take_started(media.path("clip.mp4"), DetectConfig())
     assert (video is not None) == found
     if video:
         with video:
@@ -65,7 +65,7 @@ def test_what_was_begun_for_nothing_is_ended(name: str | None, settings: dict, m
     before = threading.active_count()
     start._begin(words(media, "detect", "{folder}/clip.mp4"))
     assert threading.active_count() == before + 1
-    assert start.begun(media.path(name) if name else None, DetectConfig(**settings)) is None
+    assert start.take_started(media.path(name) if name else None, DetectConfig(**settings)) is None
     assert threading.active_count() == before and not start._early
 
 

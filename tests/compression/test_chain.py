@@ -12,12 +12,12 @@ from deepkd.cli.training import following
 from deepkd.compression.export import export_onnx
 from deepkd.compression.gradual import prune_in_steps
 from deepkd.data.crops import load_crops
-from deepkd.detect import Bench, detect
 from deepkd.evaluation.benchmark import benchmark
 from deepkd.evaluation.evaluate import evaluate
 from deepkd.models.checkpoints import load_checkpoint
+from deepkd.pipeline import Detector, judge_file
 from deepkd.scoring.model import Scorer
-from deepkd.scoring.verdict import Label
+from deepkd.scoring.thresholds import Label
 from deepkd.settings.compression import PruneConfig
 from deepkd.settings.detect import DetectConfig
 from deepkd.settings.evaluation import BenchmarkConfig, EvaluateConfig
@@ -39,11 +39,10 @@ def test_a_pruned_checkpoint_is_exported_detects_is_evaluated_and_benchmarked(
 
     clip = tinted_clip(tmp_path / "clip.mp4", seconds=0.6)
     config = DetectConfig(model=str(onnx), frames=3)
-    bench = Bench.load(config)
-    verdict = detect(clip, bench.scorer, bench.detector, config)
+    bench = Detector.load(config)
+    verdict = judge_file(clip, bench.scorer, bench.faces, config)
     assert (
-        verdict.verdict in (Label.REAL, Label.FAKE, Label.INCONCLUSIVE)
-        and verdict.score is not None
+        verdict.label in (Label.REAL, Label.FAKE, Label.INCONCLUSIVE) and verdict.score is not None
     )
     assert len(verdict.tracks[0].frames) == 3
     assert bench.scorer.params == pruned.params <= wanted < whole.params

@@ -17,7 +17,6 @@ from deepkd.data.clips import Clip
 from deepkd.data.corruptions import CORRUPTIONS as PERTURBATIONS
 from deepkd.data.datasets.sources import find_clips
 from deepkd.data.splits import make_splits
-from deepkd.detect import Bench
 from deepkd.errors import ConfigError, DataError, OutputError, UsageError
 from deepkd.evaluation.clips import Panel, Remembering
 from deepkd.evaluation.evaluate import evaluate_files, to_document
@@ -26,6 +25,7 @@ from deepkd.evaluation.harm import harmed, steps_of
 from deepkd.evaluation.kept import KEPT_NAME
 from deepkd.models.checkpoints import save_model
 from deepkd.models.registry import build_model
+from deepkd.pipeline import Detector
 from deepkd.report.evaluation import evaluation_csv, evaluation_table
 from deepkd.settings.detect import DetectConfig
 from deepkd.settings.evaluation import EvaluateConfig
@@ -140,7 +140,7 @@ def test_what_damage_hides_counts_as_undecided(model, videos, monkeypatch):
 
 def test_scores_are_those_of_detect(model, videos):
     (found,) = evaluate_files([str(model)], config(videos))
-    bench = Bench.load(DetectConfig(model=str(model), frames=4))
+    bench = Detector.load(DetectConfig(model=str(model), frames=4))
     for row, score, logit in zip(found.rows, found.probabilities, found.logits, strict=True):
         verdict = bench.judge(Source(videos / row.file))
         assert verdict.score == pytest.approx(score)

@@ -21,7 +21,10 @@ from media import Media
 from deepkd.report import Provenance, open_report
 from deepkd.report.video import annotate
 from deepkd.scoring.calibration import Calibration
-from deepkd.scoring.verdict import Criteria, FrameScore, Thresholds, Verdict, judge
+from deepkd.scoring.rules import Criteria
+from deepkd.scoring.scores import FrameScore
+from deepkd.scoring.thresholds import Thresholds
+from deepkd.scoring.verdict import Verdict, judge
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from deepkd.errors import UsageError
-from deepkd.report import REPORTS, Provenance, open_report, report_name
+from deepkd.report import Provenance, open_report, report_name
 from deepkd.report.card import model_doubt
 from deepkd.report.console import percent
 from deepkd.report.csv import COLUMNS
@@ -22,7 +22,11 @@ from deepkd.report.heat import FORGED, GENUINE, OPACITY, SIDE_PX
 from deepkd.report.html import DETAILED
 from deepkd.report.timeline import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, timeline
 from deepkd.scoring.calibration import Calibration, sigmoid
-from deepkd.scoring.verdict import Criteria, FrameScore, Label, Thresholds, Verdict, judge
+from deepkd.scoring.rules import Criteria
+from deepkd.scoring.scores import FrameScore
+from deepkd.scoring.thresholds import Label, Thresholds
+from deepkd.scoring.verdict import Verdict, judge
+from deepkd.settings.choices import REPORTS
 from deepkd.settings.detect import DetectConfig
 from deepkd.text import cell, visible
 
@@ -87,7 +91,7 @@ def written(name: str, *verdicts: Verdict, out: StringIO | None = None) -> str:
 
 
 def test_the_examples_are_what_they_say():
-    assert {label: one.verdict for label, one in ALL.items()} == {label: label for label in Label}
+    assert {label: one.label for label, one in ALL.items()} == {label: label for label in Label}
 
 
 @pytest.mark.parametrize("name", REPORTS)

@@ -10,7 +10,8 @@ from media import Media
 
 from deepkd.errors import OutputError
 from deepkd.report.video import COLORS, MAX_SIDE_PX, PLAIN, annotate, drawn, write_video
-from deepkd.scoring.verdict import FrameScore, Label, TrackVerdict, Verdict
+from deepkd.scoring.scores import FrameScore
+from deepkd.scoring.verdict import Label, TrackVerdict, Verdict
 
 
 def verdict(path: Path = Path("x.mp4"), *, zoom: int = 1, **changes) -> Verdict:

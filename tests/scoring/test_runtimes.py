@@ -11,14 +11,16 @@ from typer.testing import CliRunner
 from deepkd.cli.app import app
 from deepkd.errors import ModelError, UsageError
 from deepkd.scoring.model import Scorer
-from deepkd.scoring.runtimes import RUNTIMES
-from deepkd.settings import choices
+from deepkd.settings.choices import RUNTIMES
+from deepkd.settings.detect import DetectConfig
+from deepkd.settings.evaluation import BenchmarkConfig
 
 CROPS = list(np.random.default_rng(0).integers(0, 256, (5, 160, 160, 3), np.uint8))
 
 
 def test_the_settings_offer_every_runtime() -> None:
-    assert tuple(RUNTIMES) == choices.RUNTIMES
+    for kind in (DetectConfig, BenchmarkConfig):
+        assert kind.__dataclass_fields__["runtime"].metadata["choices"] == tuple(RUNTIMES)
 
 
 def test_openvino_gives_the_same_scores() -> None:
@@ -43,7 +45,7 @@ def test_what_a_runtime_cannot_run_is_an_error_of_the_model(
     def refuse(content: bytes, threads: int | None) -> None:
         raise RuntimeError("\nno such operator\nat core.cpp:1")
 
-    monkeypatch.setitem(RUNTIMES, "openvino", refuse)
+    monkeypatch.setattr("deepkd.scoring.runtimes.OpenVino", refuse)
     path = write_scorer(tmp_path / "m.onnx")
     with pytest.raises(
         ModelError, match=r"m\.onnx: openvino cannot run it \(no such operator\); .*onnxruntime"

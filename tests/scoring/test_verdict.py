@@ -5,17 +5,12 @@ import pytest
 
 from deepkd.errors import ConfigError, ModelError
 from deepkd.scoring.calibration import Calibration, sigmoid
-from deepkd.scoring.verdict import (
-    RULES,
-    Criteria,
-    FrameScore,
-    Label,
-    Thresholds,
-    Verdict,
-    clock,
-    forged_run,
-    judge,
-)
+from deepkd.scoring.rules import Criteria, forged_run
+from deepkd.scoring.scores import FrameScore
+from deepkd.scoring.thresholds import Label, Thresholds
+from deepkd.scoring.verdict import Verdict, judge
+from deepkd.scoring.wording import clock
+from deepkd.settings.choices import RULES
 
 CRITERIA = Criteria(Calibration(), Thresholds())
 FAKE, REAL, INCONCLUSIVE = Label.FAKE, Label.REAL, Label.INCONCLUSIVE
@@ -93,7 +88,7 @@ CASES = {
 def test_mean_logit(name):
     people, verdict, score, reason = CASES[name]
     judgement = judge(dict(enumerate(people)), CRITERIA, rule="mean-logit")
-    assert judgement.verdict == verdict
+    assert judgement.label == verdict
     assert reason in judgement.reason
     if score is not None or verdict is INCONCLUSIVE:
         assert judgement.score == pytest.approx(score, abs=1e-9)
@@ -102,7 +97,7 @@ def test_mean_logit(name):
 def test_between_the_thresholds_is_inconclusive_with_its_score():
     criteria = Criteria(Calibration(), Thresholds(real=0.3, fake=0.7))
     judgement = judge({0: seen(0, 0, 0)}, criteria, rule="mean-logit")
-    assert (judgement.verdict, judgement.score) == (INCONCLUSIVE, 0.5)
+    assert (judgement.label, judgement.score) == (INCONCLUSIVE, 0.5)
     assert "neither clearly real (up to 30.0%) nor clearly forged (from 70.0%)" in judgement.reason
 
 
@@ -131,7 +126,7 @@ def test_no_verdict_hangs_on_one_frame(name):
     logits, verdict, reason = ON_ONE_FRAME[name]
     criteria = dataclasses.replace(SHIPPED, min_frames=min(3, len(logits)))
     judgement = judge({0: seen(*logits)}, criteria, rule="mean-logit")
-    assert judgement.verdict is verdict
+    assert judgement.label is verdict
     assert reason in judgement.reason
     assert judgement.score is not None
 
@@ -139,13 +134,13 @@ def test_no_verdict_hangs_on_one_frame(name):
 def test_inconclusive_outweighs_real_and_fake_outweighs_both():
     criteria = Criteria(Calibration(), Thresholds(real=0.3, fake=0.7))
     people = {0: seen(-3, -3, -3), 1: seen(0, 0, 0)}
-    assert judge(people, criteria, rule="mean-logit").verdict is INCONCLUSIVE
-    assert judge(people | {2: seen(3, 3, 3)}, criteria, rule="mean-logit").verdict is FAKE
+    assert judge(people, criteria, rule="mean-logit").label is INCONCLUSIVE
+    assert judge(people | {2: seen(3, 3, 3)}, criteria, rule="mean-logit").label is FAKE
 
 
 def test_calibration_is_obeyed():
     criteria = Criteria(Calibration(temperature=2, bias=-1), Thresholds())
-    assert judge({0: seen(1, 1, 1)}, criteria, rule="mean-logit").verdict is REAL
+    assert judge({0: seen(1, 1, 1)}, criteria, rule="mean-logit").label is REAL
     assert judge({0: seen(4, 4, 4)}, criteria, rule="mean-logit").score == pytest.approx(
         float(sigmoid(1))
     )
@@ -170,7 +165,7 @@ def test_upstream_rule(name):
     scores, verdict, score = UPSTREAM[name]
     people = {i: seen(math.log(p / (1 - p))) for i, p in enumerate(scores)}
     judgement = judge(people, CRITERIA, rule="upstream")
-    assert (judgement.verdict, judgement.score) == (verdict, pytest.approx(score))
+    assert (judgement.label, judgement.score) == (verdict, pytest.approx(score))
 
 
 def test_upstream_takes_the_mean_of_probabilities():
@@ -187,7 +182,7 @@ def test_upstream_knows_no_calibration_and_leaves_nobody_out():
         for frame in seen(1, 2)
     ]
     judgement = judge({0: hand, 1: seen(-3, -3, -3)}, criteria, rule="upstream")
-    assert (judgement.verdict, judgement.score) == (
+    assert (judgement.label, judgement.score) == (
         FAKE,
         pytest.approx((sigmoid(1) + sigmoid(2)) / 2),
     )
@@ -227,17 +222,17 @@ UNJUDGED = {
 def test_nobody_vouches_for_a_larger_face_that_cannot_be_judged(name):
     people, verdict, reason = UNJUDGED[name]
     judgement = judge(dict(enumerate(people)), CRITERIA, rule="mean-logit")
-    assert judgement.verdict is verdict and judgement.reason.startswith(reason)
+    assert judgement.label is verdict and judgement.reason.startswith(reason)
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_every_rule(rule):
-    assert judge({}, CRITERIA, rule=rule).verdict is Label.NO_FACE
+    assert judge({}, CRITERIA, rule=rule).label is Label.NO_FACE
     with pytest.raises(ModelError, match="no number"):
         judge({0: seen(1, math.nan, 1)}, CRITERIA, rule=rule)
     for logit, verdict in ((5.0, FAKE), (-5.0, REAL)):
         judgement = judge({3: seen(*[logit] * 4)}, CRITERIA, rule=rule)
-        assert judgement.verdict is verdict
+        assert judgement.label is verdict
         assert judgement.reason
         assert [track.id for track in judgement.tracks] == [0]
 
@@ -251,7 +246,7 @@ def test_tracks_that_the_detector_doubts_are_left_out_where_there_are_others():
     assert judgement.reason == "1 person, who shows the model no sign of forgery in 3 frames"
     assert [track.id for track in judgement.tracks] == [0]
     alone = judge({0: hand}, CRITERIA, rule="mean-logit")
-    assert (alone.verdict, alone.reason) == (
+    assert (alone.label, alone.reason) == (
         INCONCLUSIVE,
         "1 person, who cannot be judged, the face is hardly a face",
     )
@@ -264,11 +259,11 @@ def test_a_person_whom_the_detector_doubts_is_judged_by_the_frames_without_a_fla
     ]
     half_hidden = seen(5, 5, 5, 5) + doubted
     judgement = judge({0: seen(-3, -3, -3), 1: half_hidden}, CRITERIA, rule="mean-logit")
-    assert (judgement.verdict, judgement.reason) == (
+    assert (judgement.label, judgement.reason) == (
         FAKE,
         "2 people; person 2 looks forged to the model in 4 frames",
     )
-    assert judge({1: half_hidden}, CRITERIA, rule="mean-logit").verdict is FAKE
+    assert judge({1: half_hidden}, CRITERIA, rule="mean-logit").label is FAKE
 
 
 def test_unknown_rule_lists_the_known():

@@ -4,16 +4,15 @@ import dataclasses
 import glob
 import os
 from collections.abc import Iterable, Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO
 
-from deepkd.data.clips import Clip, Layout, Warn
-from deepkd.data.datasets import LAYOUTS
+from deepkd.data.clips import Clip, Warn
 from deepkd.data.datasets.folders import read_file
 from deepkd.data.datasets.lists import read_list
 from deepkd.data.originals import link_families
 from deepkd.errors import ConfigError, DataError
+from deepkd.settings.choices import LAYOUTS
 from deepkd.video.sources import find_sources
 
 
@@ -61,7 +60,7 @@ def _read_batches(
     path = Path(name)
     if "\0" not in name and path.is_dir():
         layout = detect_layout(path) if dataset == "auto" else dataset
-        yield path.resolve().name, load_layout(layout).read(path, warn)
+        yield path.resolve().name, LAYOUTS.load(layout).read(path, warn)
     elif path.suffix.lower() == ".csv" and path.is_file():
         yield path.stem, read_list(path)
     elif not os.path.lexists(name.replace("\0", "?")) and (
@@ -76,14 +75,7 @@ def _read_batches(
 
 def detect_layout(folder: Path) -> str:
     """The name of the first layout that fits a folder; `folder` always fits."""
-    return next(name for name in LAYOUTS if load_layout(name).fits(folder))
-
-
-def load_layout(name: str) -> Layout:
-    """Import a layout of `LAYOUTS`."""
-    module, _, attribute = LAYOUTS[name].partition(":")
-    layout: Layout = getattr(import_module(module), attribute)
-    return layout
+    return next(name for name in LAYOUTS if LAYOUTS.load(name).fits(folder))
 
 
 def _make_distinct(batches: Iterable[tuple[str, list[Clip]]]) -> list[Clip]:

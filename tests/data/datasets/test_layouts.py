@@ -8,10 +8,10 @@ import pytest
 from clip_factory import Fields, dfdc, table, tree
 
 from deepkd.data.clips import FAKE, REAL, UNKNOWN, Layout
-from deepkd.data.datasets import LAYOUTS
-from deepkd.data.datasets.sources import detect_layout, find_clips, load_layout
+from deepkd.data.datasets.sources import detect_layout, find_clips
 from deepkd.data.splits import SPLIT_NAMES
 from deepkd.errors import ConfigError, DataError
+from deepkd.settings.choices import LAYOUTS
 from deepkd.settings.data import ExtractConfig, ForgeConfig
 
 
@@ -170,7 +170,7 @@ def test_every_data_set_has_a_layout_in_this_table() -> None:
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_a_layout_keeps_the_contract(tmp_path: Path, name: str) -> None:
-    layout = load_layout(name)
+    layout = LAYOUTS.load(name)
     assert isinstance(layout, Layout)
     for config in (ExtractConfig(dataset=name), ForgeConfig(dataset=name)):
         assert config.dataset == name
@@ -191,7 +191,7 @@ def test_the_clips_of_a_layout_keep_the_contract(tmp_path: Path, case: str) -> N
     name, build, _ = EXAMPLES[case]
     root = build(tmp_path / "data")
     warnings: list[str] = []
-    clips = load_layout(name).read(root, warnings.append)
+    clips = LAYOUTS.load(name).read(root, warnings.append)
     assert clips and not warnings
     assert len({clip.video for clip in clips}) == len(clips), "names are unique"
     for clip in clips:

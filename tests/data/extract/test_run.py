@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 from media import Media
 
-from deepkd.data.datasets import LAYOUTS
 from deepkd.data.extract.journal import Journal
 from deepkd.data.extract.run import Summary, extract
 from deepkd.data.extract.worker import choose_crop_rule
 from deepkd.data.index import read_index
 from deepkd.data.splits import SPLIT_UNITS
 from deepkd.errors import ConfigError, DataError, OutputError, UsageError
+from deepkd.settings.choices import LAYOUTS
 from deepkd.settings.data import ExtractConfig
 from deepkd.video.crops import CROP_RULES
 from deepkd.video.faces import DETECTORS

@@ -18,9 +18,11 @@ from media import Media
 from scorer_factory import tinted_clip, write_scorer
 
 from deepkd.data.extract.pool import Outcome
-from deepkd.detect import AHEAD, SHOWN, Bench, _criteria, detect, detect_all, find_people
 from deepkd.errors import ModelError, VideoError
+from deepkd.parallel import AHEAD
+from deepkd.pipeline import Detector, _criteria, find_people, judge_file
 from deepkd.report import Provenance, open_report
+from deepkd.scoring.thumbnails import SHOWN
 from deepkd.scoring.verdict import Label, Verdict
 from deepkd.settings.detect import DetectConfig
 from deepkd.timing import Stopwatch, time_limit
@@ -40,8 +42,14 @@ def model(folder: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def bench(model: str) -> Bench:
-    return Bench.load(DetectConfig(model=model), thumbnails=True, threads=2)
+def bench(model: str) -> Detector:
+    return Detector.load(DetectConfig(model=model), thumbnails=True, threads=2)
+
+
+def with_config(detector: Detector, **settings) -> Detector:
+    """The same model and face detector with some settings changed."""
+    config = detector.config.replace(**settings)
+    return Detector.from_parts(detector.scorer, detector.faces, config)
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +67,14 @@ def two(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def verdict(bench: Bench, two: Path) -> Verdict:
+def verdict(bench: Detector, two: Path) -> Verdict:
     return bench.judge(Source(two))
 
 
 def test_two_people_are_kept_apart(verdict: Verdict):
     left, right = verdict.tracks
-    assert verdict.verdict is Label.FAKE
-    assert (left.verdict, right.verdict) == (Label.REAL, Label.FAKE)
+    assert verdict.label is Label.FAKE
+    assert (left.label, right.label) == (Label.REAL, Label.FAKE)
     assert verdict.score == right.score > 0.9
     assert all(frame.box[0] + frame.box[2] < 240 for frame in left.frames)
     assert all(frame.box[0] >= 240 for frame in right.frames)
@@ -96,20 +104,20 @@ def test_few_thumbnails_are_kept(verdict: Verdict, model: str, two: Path):
         assert {frame.logit for frame in kept} == {*logits[:SHOWN], *logits[-SHOWN:]}
         picture = cv2.imdecode(np.frombuffer(kept[0].thumbnail, np.uint8), cv2.IMREAD_COLOR)
         assert picture.shape == (112, 112, 3)
-    plain = Bench.load(DetectConfig(model=model), threads=2).judge(Source(two))
+    plain = Detector.load(DetectConfig(model=model), threads=2).judge(Source(two))
     assert not any(frame.thumbnail for track in plain.tracks for frame in track.frames)
 
 
 def test_evidence_is_kept_for_the_faces_shown(folder: Path, two: Path):
     config = DetectConfig(model=str(write_scorer(folder / "located.onnx", evidence=True)))
-    shown = Bench.load(config, thumbnails=True, threads=2).judge(Source(two))
+    shown = Detector.load(config, thumbnails=True, threads=2).judge(Source(two))
     for track in shown.tracks:
         assert all((frame.evidence is not None) == bool(frame.thumbnail) for frame in track.frames)
         kept = [frame for frame in track.frames if frame.evidence is not None]
         assert [frame.evidence.mean() for frame in kept] == pytest.approx(
             [f.logit for f in kept], abs=1e-3
         )
-    plain = Bench.load(config, threads=2).judge(Source(two))
+    plain = Detector.load(config, threads=2).judge(Source(two))
     assert said([plain]) == said([shown])
     assert all(frame.evidence is None for track in plain.tracks for frame in track.frames)
 
@@ -147,7 +155,7 @@ def check(value, schema, where="$"):
         assert type(value) in {type(None) if kind is None else kind for kind in kinds}, where
 
 
-def test_json_is_of_the_schema(bench: Bench, verdict: Verdict, media: Media):
+def test_json_is_of_the_schema(bench: Detector, verdict: Verdict, media: Media):
     inputs = [
         media.junk(),
         media.clip("noise.mp4", faces=()),
@@ -158,7 +166,7 @@ def test_json_is_of_the_schema(bench: Bench, verdict: Verdict, media: Media):
     report = open_report(
         "json", out, Provenance(bench.scorer.name, bench.scorer.sha256, bench.scorer.params)
     )
-    for answer in (verdict, *detect_all(map(Source, inputs), bench=bench)):
+    for answer in (verdict, *bench.judge_all(map(Source, inputs))):
         report.add(answer)
     report.close()
     document = json.loads(
@@ -195,9 +203,9 @@ def test_json_is_of_the_schema(bench: Bench, verdict: Verdict, media: Media):
         ({"min_frames": 40, "frames": 40}, Label.INCONCLUSIVE),
     ],
 )
-def test_settings_are_obeyed(settings: dict, verdict: Label, bench: Bench, two: Path):
+def test_settings_are_obeyed(settings: dict, verdict: Label, bench: Detector, two: Path):
     config = bench.config.replace(**settings)
-    assert detect(two, bench.scorer, bench.detector, config).verdict is verdict
+    assert judge_file(two, bench.scorer, bench.faces, config).label is verdict
 
 
 @pytest.mark.parametrize(
@@ -205,18 +213,18 @@ def test_settings_are_obeyed(settings: dict, verdict: Label, bench: Bench, two: 
     [(60, {}, 3), (0.5, {}, 1), (60, {"every_s": 0.0}, 1), (60, {"every_s": 30.0}, 2)],
 )
 def test_frames_needed_are_those_that_can_be_had(
-    duration_s: float, settings: dict, needed: int, bench: Bench, two: Path
+    duration_s: float, settings: dict, needed: int, bench: Detector, two: Path
 ):
     config = bench.config.replace(frames=1, **settings)
     info = dataclasses.replace(probe(two), duration_s=duration_s)
     assert _criteria(bench.scorer, config, info).min_frames == needed
 
 
-def test_every_so_many_seconds(bench: Bench, two: Path):
+def test_every_so_many_seconds(bench: Detector, two: Path):
     config = bench.config.replace(frames=2, single_look=True)
     configs = [config.replace(every_s=every_s) for every_s in (0.0, 0.5, None)]
     counts = [
-        detect(two, bench.scorer, bench.detector, config).frames_sampled for config in configs
+        judge_file(two, bench.scorer, bench.faces, config).frames_sampled for config in configs
     ]
     assert counts == [2, 6, 4]
 
@@ -240,9 +248,9 @@ def long(folder: Path) -> Path:
     )
 
 
-def test_a_forged_second_in_a_long_clip_is_found(bench: Bench, long: Path):
+def test_a_forged_second_in_a_long_clip_is_found(bench: Detector, long: Path):
     answer = bench.judge(Source(long))
-    assert answer.verdict is Label.FAKE
+    assert answer.label is Label.FAKE
     start, end = answer.tracks[0].forged_s
     assert 17.1 <= start < end <= 18.1
     closer = [frame for frame in answer.tracks[0].frames if frame.is_closer]
@@ -255,44 +263,46 @@ def test_a_forged_second_in_a_long_clip_is_found(bench: Bench, long: Path):
     assert times == sorted(set(times))
 
 
-def test_without_a_closer_look_it_is_missed(bench: Bench, long: Path):
+def test_without_a_closer_look_it_is_missed(bench: Detector, long: Path):
     config = bench.config.replace(single_look=True)
-    assert detect(long, bench.scorer, bench.detector, config).verdict is Label.REAL
+    assert judge_file(long, bench.scorer, bench.faces, config).label is Label.REAL
 
 
-def test_a_closer_look_at_one_odd_frame_is_no_verdict(bench: Bench, folder: Path):
+def test_a_closer_look_at_one_odd_frame_is_no_verdict(bench: Detector, folder: Path):
     clip = tinted_clip(folder / "odd.mp4", seconds=12, fps=10, green=lambda t_s: 5.85 <= t_s < 6.15)
     every = bench.config.replace(frames=int(12 / 0.1), single_look=True)
     suspicious = [
         f.t_s
-        for f in detect(clip, bench.scorer, bench.detector, every).tracks[0].frames
+        for f in judge_file(clip, bench.scorer, bench.faces, every).tracks[0].frames
         if f.score > 0.9
     ]
     assert 1 <= len(suspicious) <= 4
     config = bench.config.replace(frames=15 * 2 - 1)
-    answer = detect(clip, bench.scorer, bench.detector, config)
-    assert answer.verdict is Label.REAL
+    answer = judge_file(clip, bench.scorer, bench.faces, config)
+    assert answer.label is Label.REAL
 
 
-def test_a_closer_look_follows_the_person(bench: Bench, folder: Path):
+def test_a_closer_look_follows_the_person(bench: Detector, folder: Path):
     people = ("astronaut", "grace_hopper")
     clip = tinted_clip(
         folder / "pair.mp4", faces=people, size=(480, 240), seconds=12, right_only=True,
         green=lambda t_s: 5.5 <= t_s < 6.5,
     )  # fmt: skip
     left, right = bench.judge(Source(clip)).tracks
-    assert (left.verdict, right.verdict) == (Label.REAL, Label.FAKE)
+    assert (left.label, right.label) == (Label.REAL, Label.FAKE)
     assert not any(frame.is_closer for frame in left.frames)
     assert all(frame.box[0] >= 240 for frame in right.frames)
     assert [frame for frame in right.frames if frame.is_closer]
 
 
-def test_too_slow_is_an_error_and_the_next_input_is_judged(model: str, bench: Bench, media: Media):
-    hasty = dataclasses.replace(bench, config=bench.config.replace(timeout_s=1e-4))
+def test_too_slow_is_an_error_and_the_next_input_is_judged(
+    model: str, bench: Detector, media: Media
+):
+    hasty = with_config(bench, timeout_s=1e-4)
     slow = hasty.judge(Source(media.clip()))
-    assert slow.verdict is Label.ERROR
+    assert slow.label is Label.ERROR
     assert slow.reason == "took longer than 0.0001 s; raise --timeout, or lower --frames"
-    assert bench.judge(Source(media.still())).verdict is Label.REAL
+    assert bench.judge(Source(media.still())).label is Label.REAL
     assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
 
 
@@ -311,9 +321,9 @@ def test_time_limit_holds_where_its_ringing_comes_to_nothing():
         time.sleep(0.2)
 
 
-def test_time_limit_holds_in_a_thread_too(bench: Bench, media: Media):
+def test_time_limit_holds_in_a_thread_too(bench: Detector, media: Media):
     answers: list[Verdict] = []
-    hasty = dataclasses.replace(bench, config=bench.config.replace(timeout_s=1e-4))
+    hasty = with_config(bench, timeout_s=1e-4)
     source = Source(media.clip())
     thread = threading.Thread(target=lambda: answers.append(hasty.judge(source)))
     thread.start()
@@ -322,7 +332,7 @@ def test_time_limit_holds_in_a_thread_too(bench: Bench, media: Media):
 
 
 def test_small_faces_beside_larger_ones_are_sought_now_and_then_and_while_there_are_any(
-    bench: Bench,
+    bench: Detector,
 ):
     large = Face((10, 10, 80, 100), 0.99, np.full((5, 2), 50, np.float32))
     small = dataclasses.replace(large, box=(150, 40, 20, 25), is_small=True)
@@ -350,39 +360,39 @@ class Broken:
         raise RuntimeError("no\nidea")
 
 
-def test_a_surprise_is_an_error_of_that_input_alone(bench: Bench, media: Media):
-    answer = dataclasses.replace(bench, detector=Broken()).judge(Source(media.still()))
-    assert answer.verdict is Label.ERROR
-    assert answer.reason.startswith("not judged, RuntimeError at test_detect.py:")
+def test_a_surprise_is_an_error_of_that_input_alone(bench: Detector, media: Media):
+    answer = Detector.from_parts(bench.scorer, Broken()).judge(Source(media.still()))
+    assert answer.label is Label.ERROR
+    assert answer.reason.startswith("not judged, RuntimeError at test_pipeline.py:")
 
 
 def test_a_score_that_is_no_number_is_an_error(media: Media):
-    sick = Bench.load(
+    sick = Detector.load(
         DetectConfig(model=str(write_scorer(media.path("sick.onnx"), bias=float("nan")))), threads=2
     )
     answer = sick.judge(Source(media.still()))
-    assert (answer.verdict, answer.score) == (Label.ERROR, None)
+    assert (answer.label, answer.score) == (Label.ERROR, None)
     assert "no number" in answer.reason
 
 
 def test_a_missing_model_is_refused_before_the_first_input():
     with pytest.raises(ModelError, match="no such model"):
-        next(detect_all(iter([Source(Path("x"))]), DetectConfig(model="nothing.onnx")))
+        Detector("nothing.onnx")
 
 
 def test_a_run_is_told_how_it_becomes_a_model(tmp_path: Path):
     with pytest.raises(
         ModelError, match=f"is a folder; of a run, make: deepkd export {tmp_path} --out model.onnx"
     ):
-        Bench.load(DetectConfig(model=str(tmp_path)))
+        Detector.load(DetectConfig(model=str(tmp_path)))
 
 
 def said(verdicts) -> list[tuple]:
-    return [(v.path.name, v.verdict, v.score, v.reason, len(v.tracks)) for v in verdicts]
+    return [(v.path.name, v.label, v.score, v.reason, len(v.tracks)) for v in verdicts]
 
 
 def test_processes_say_the_same_in_the_same_order_and_outlive_a_killed_one(
-    bench: Bench, media: Media
+    bench: Detector, media: Media
 ):
     inputs = [
         Source(media.still("a.jpg")), Source(media.junk("b.mp4")), Source(media.path("c.mp4"), "does not exist"),
@@ -395,15 +405,12 @@ def test_processes_say_the_same_in_the_same_order_and_outlive_a_killed_one(
                 [child.kill() for child in multiprocessing.active_children()]
             yield source
 
-    config = bench.config.replace(workers=2)
-    assert said(detect_all(with_a_murder(), config, bench=bench)) == said(
-        detect_all(inputs, bench=bench)
-    )
+    assert said(bench.judge_all(with_a_murder(), workers=2)) == said(bench.judge_all(inputs))
     assert not multiprocessing.active_children()
 
 
 def test_interrupted_the_verdicts_that_came_early_are_handed_out(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: Detector, monkeypatch: pytest.MonkeyPatch
 ):
     inputs = [Source(Path(f"{number}.mp4")) for number in range(9)]
 
@@ -414,13 +421,13 @@ def test_interrupted_the_verdicts_that_came_early_are_handed_out(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("deepkd.data.extract.pool.run_tasks", interrupted)
-    verdicts = detect_all(inputs, bench.config.replace(workers=2), bench=bench)
+    verdicts = bench.judge_all(inputs, workers=2)
     assert [next(verdicts).path.stem for _ in range(4)] == ["0", "1", "3", "6"]
     with pytest.raises(KeyboardInterrupt):
         next(verdicts)
 
 
-def test_few_verdicts_wait_for_a_slow_one(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+def test_few_verdicts_wait_for_a_slow_one(bench: Detector, monkeypatch: pytest.MonkeyPatch):
     begun = 0
 
     def first_comes_last(start, tasks, *, workers, room):
@@ -433,20 +440,16 @@ def test_few_verdicts_wait_for_a_slow_one(bench: Bench, monkeypatch: pytest.Monk
         assert room()
 
     monkeypatch.setattr("deepkd.data.extract.pool.run_tasks", first_comes_last)
-    verdicts = detect_all(
-        (Source(Path("x")) for _ in range(10**6)), bench.config.replace(workers=2), bench=bench
-    )
+    verdicts = bench.judge_all((Source(Path("x")) for _ in range(10**6)), workers=2)
     next(verdicts)
     assert begun == 2 * AHEAD
     assert len(list(verdicts)) == begun
 
 
-def test_leaving_early_ends_the_processes(bench: Bench, media: Media):
+def test_leaving_early_ends_the_processes(bench: Detector, media: Media):
     still = media.still()
-    verdicts = detect_all(
-        (Source(still) for _ in range(10**6)), bench.config.replace(workers=2), bench=bench
-    )
-    assert next(verdicts).verdict is Label.REAL
+    verdicts = bench.judge_all((Source(still) for _ in range(10**6)), workers=2)
+    assert next(verdicts).label is Label.REAL
     children = multiprocessing.active_children()
     verdicts.close()
     for child in children:
@@ -455,7 +458,7 @@ def test_leaving_early_ends_the_processes(bench: Bench, media: Media):
     assert not any(child.is_alive() for child in children)
 
 
-def test_inputs_are_only_read(bench: Bench, media: Media):
+def test_inputs_are_only_read(bench: Detector, media: Media):
     path = media.clip()
     before = (path.read_bytes(), os.stat(path).st_mtime_ns, sorted(media.folder.iterdir()))
     bench.judge(Source(path))

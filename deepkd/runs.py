@@ -1,0 +1,301 @@
+"""Runs: train, distill, load and evaluate models from Python.
+
+Functions take the settings of the command with the same name. PyTorch is imported when a function
+needs it.
+"""
+
+import dataclasses
+import inspect
+import os
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from deepkd.config import Config, build_config, load_config
+from deepkd.errors import ConfigError
+from deepkd.settings.evaluation import EvaluateConfig
+from deepkd.settings.training import DistillConfig, TrainConfig
+from deepkd.shipped import recipe_file
+
+if TYPE_CHECKING:
+    from deepkd.models.registry import TorchModel
+    from deepkd.scoring.model import Scorer
+
+AnyPath = str | os.PathLike[str]
+C = TypeVar("C", bound=Config)
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training: the folder with its weights. It is taken wherever a path is."""
+
+    path: Path
+    name: str
+    """Of the model."""
+    params: int
+    """Number of parameters."""
+    auc: float
+    """On the validation split, of the weights that were kept."""
+    log_loss: float
+    """Likewise."""
+    epoch: int
+    """Likewise, counted from 1."""
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {**dataclasses.asdict(self), "path": str(self.path)}
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """Figures of one model on labelled crops or videos; None where the data cannot give a figure.
+
+    Rows are crops, or videos where the data has no crops.
+    """
+
+    name: str
+    """Of the model."""
+    rows: int
+    auc: float | None
+    log_loss: float | None
+    eer: float | None
+    """Error rate where both classes have the same error rate."""
+    accuracy: float | None
+    """Share of the rows with the right label at the model's threshold."""
+    document: dict[str, Any] = dataclasses.field(repr=False)
+    """Every figure with its 95% interval, as `deepkd evaluate --format json` prints them."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document of schema deepkd.evaluate/1."""
+        return self.document
+
+
+def takes_settings(kind: type[Config], *, without: tuple[str, ...] = ()) -> Callable[[F], F]:
+    """Show the settings of `kind` in a function's signature, in place of its `**settings`."""
+
+    def decorate(function: F) -> F:
+        hints = typing.get_type_hints(kind)
+        signature = inspect.signature(function)
+        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        named = {*without, *(p.name for p in own)}
+        shown = [
+            inspect.Parameter(
+                item.name, inspect.Parameter.KEYWORD_ONLY,
+                default=item.default, annotation=hints[item.name],
+            )
+            for item in dataclasses.fields(kind) if item.name not in named
+        ]  # fmt: skip
+        function.__signature__ = signature.replace(parameters=[*own, *shown])  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
+@takes_settings(TrainConfig)
+def train(
+    data: AnyPath | Sequence[AnyPath],
+    *,
+    out: AnyPath,
+    model: str | None = None,
+    epochs: int | None = None,
+    config: TrainConfig | AnyPath | None = None,
+    resume: bool = False,
+    **settings: Any,
+) -> Run:
+    """Train a model on labelled crops.
+
+    Args:
+        data: folder of crops with splits `train` and `val`.
+        out: folder of the run, for weights, metrics and settings.
+        model: a model's name; cross-efficient-vit unless set.
+        epochs: passes over the crops; 10 unless set.
+        config: settings to start from, or a TOML file of them.
+        resume: go on with the run in `out` where it stopped.
+        settings: any setting of `deepkd train`, such as `batch=64`.
+
+    Returns:
+        The run, which `distill`, `evaluate` and `load_model` take for a model.
+
+    Raises:
+        ConfigError: a setting is unknown or has a wrong value.
+        DataError: the index or a split is wrong.
+        OutputError: `out` holds a run already, or cannot be written.
+        TrainingError: the training cannot go on, e.g. its loss is not finite.
+
+    Example:
+        >>> run = deepkd.train("crops", model="pico", out="runs/teacher", epochs=1, batch=8)
+        >>> 0 <= run.auc <= 1
+        True
+    """
+    from deepkd.training.supervised import train as train_model
+
+    chosen = _config(TrainConfig, config, model=model, epochs=epochs, **settings)
+    trained = train_model(_data_folder(data), Path(out), chosen, resume=resume)
+    return _run(Path(out), trained)
+
+
+@takes_settings(DistillConfig)
+def distill(
+    data: AnyPath | Sequence[AnyPath],
+    *,
+    teacher: AnyPath | Sequence[AnyPath],
+    out: AnyPath,
+    student: str | None = None,
+    epochs: int | None = None,
+    config: DistillConfig | AnyPath | None = None,
+    resume: bool = False,
+    **settings: Any,
+) -> Run:
+    """Distill a teacher into a small student.
+
+    Writes the student's run, with `model.onnx` for `Detector`. With `alone` the student is also
+    trained without the teacher, in the folder `alone` of `out`.
+
+    Args:
+        data: folder of crops with splits `train` and `val`.
+        teacher: a run or checkpoint, or several, whose logits are averaged.
+        out: folder of the student's run.
+        student: a model's name; nano unless set.
+        epochs: passes over the crops; 10 unless set.
+        config: settings to start from, a TOML file of them, or a recipe's name.
+        resume: go on with the run in `out` where it stopped.
+        settings: any setting of `deepkd distill`, such as `alpha=0.5`.
+
+    Returns:
+        The student's run.
+
+    Raises:
+        ConfigError, DataError, OutputError, TrainingError: see `train`.
+        ModelError: a teacher is missing, damaged or untrained.
+
+    Example:
+        >>> student = deepkd.distill(
+        ...     "crops", teacher="teacher", student="pico", out="runs/student", epochs=1, batch=8
+        ... )
+        >>> deepkd.Detector(model="runs/student/model.onnx").scorer.params == student.params
+        True
+    """
+    from deepkd.compression.export import export_onnx
+    from deepkd.distillation.distiller import distill as distill_model
+    from deepkd.distillation.distiller import train_alone
+    from deepkd.models.checkpoints import load_checkpoint
+    from deepkd.training.processes import leads
+
+    chosen = _config(DistillConfig, config, student=student, epochs=epochs, **settings)
+    folder, run = _data_folder(data), Path(out)
+    teachers = [load_checkpoint(path) for path in _paths(teacher)]
+    trained = distill_model(teachers, folder, run, chosen, resume=resume)
+    if leads():
+        export_onnx(trained, run / "model.onnx")
+    if chosen.alone:
+        train_alone(folder, run / "alone", chosen, resume=resume)
+    return _run(run, trained)
+
+
+@takes_settings(EvaluateConfig, without=("format", "features_limit"))
+def evaluate(
+    model: AnyPath,
+    data: AnyPath,
+    *,
+    split: str | None = None,
+    config: EvaluateConfig | AnyPath | None = None,
+    **settings: Any,
+) -> EvaluationResult:
+    """Measure a model on labelled crops or videos.
+
+    Args:
+        model: a run, a checkpoint, an ONNX file, or a shipped model's name.
+        data: folder of crops, of pictures in SPLIT/CLASS/, or of videos.
+        split: split to measure on, `test` unless set; `all` takes everything.
+        config: settings to start from, or a TOML file of them.
+        settings: any setting of `deepkd evaluate`, such as `resamples=0`.
+
+    Raises:
+        ConfigError: a setting is unknown or has a wrong value.
+        DataError: the data cannot be used, e.g. the model was trained on it.
+        ModelError: the model cannot be used.
+
+    Example:
+        >>> result = deepkd.evaluate("deepkd-nano", "crops", split="test", resamples=0)
+        >>> result.rows, result.to_dict()["schema"]
+        (4, 'deepkd.evaluate/1')
+    """
+    from deepkd.evaluation.evaluate import evaluate_files, to_document
+
+    chosen = _config(EvaluateConfig, config, data=Path(data), split=split, **settings)
+    (found,) = evaluate_files([os.fspath(model)], chosen)
+    figures = found.whole
+    return EvaluationResult(
+        found.name,
+        figures.rows,
+        auc=figures.auc.value,
+        log_loss=figures.log_loss.value,
+        eer=figures.eer.value,
+        accuracy=figures.accuracy.value,
+        document=to_document([found], chosen),
+    )
+
+
+def load_model(
+    name_or_path: AnyPath, *, runtime: str = "onnxruntime", device: str = "cpu"
+) -> "Scorer | TorchModel":
+    """A model whose `logits` scores crops.
+
+    An ONNX file or a shipped model needs no PyTorch; a run or a checkpoint does.
+
+    Args:
+        name_or_path: a shipped model's name, an ONNX file, a run or a checkpoint.
+        runtime: what computes an ONNX file.
+        device: where PyTorch computes.
+
+    Returns:
+        A model with `name`, `format`, `params` and `logits(crops)`: RGB uint8 crops (H, W, 3) of
+        any size give one forgery logit each, (N,).
+
+    Raises:
+        ModelError: it is missing, damaged, of another kind, or untrained.
+
+    Example:
+        >>> import numpy as np
+        >>> model = deepkd.load_model("deepkd-nano")
+        >>> model.logits([np.zeros((160, 160, 3), np.uint8)]).shape
+        (1,)
+    """
+    from deepkd.scoring.model import Scorer, is_onnx
+
+    path = os.fspath(name_or_path)
+    if is_onnx(path):
+        return Scorer.load(path, runtime=runtime)
+    from deepkd.models.checkpoints import load_checkpoint
+
+    return load_checkpoint(Path(path), device=device)
+
+
+def _config(kind: type[C], config: C | AnyPath | None, **settings: Any) -> C:
+    """The settings of a call: those of `config`, changed where a value is given."""
+    if isinstance(config, str | os.PathLike):
+        return load_config(kind, recipe_file(Path(config)), **settings)
+    return build_config(kind, config, **settings)
+
+
+def _data_folder(data: AnyPath | Sequence[AnyPath]) -> Path:
+    """The folder of crops to train on."""
+    folders = _paths(data)
+    if len(folders) != 1:
+        raise ConfigError(f"data: takes one folder of crops, not {len(folders)}")
+    return folders[0]
+
+
+def _paths(given: AnyPath | Sequence[AnyPath]) -> list[Path]:
+    return [Path(one) for one in ([given] if isinstance(given, str | os.PathLike) else given)]
+
+
+def _run(path: Path, model: "TorchModel") -> Run:
+    kept = model.metadata["validation"]
+    return Run(path, model.name, model.params, kept["val_auc"], kept["val_log_loss"], kept["epoch"])

@@ -1,0 +1,85 @@
+"""Scores: from the crops of faces to one forgery score for each face."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice, repeat
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from deepkd.scoring.evidence import flaw
+from deepkd.scoring.model import CalibratedModel, Scorer
+from deepkd.scoring.thumbnails import thumbnail
+from deepkd.video.crops import Crop
+
+TOGETHER = 8
+"""Crops scored in one call."""
+
+Box = tuple[float, float, float, float]
+"""x, y, width, height, pixels of the upright frame."""
+
+
+@dataclass(frozen=True)
+class FrameScore:
+    """One face in one frame."""
+
+    t_s: float
+    box: Box
+    logit: float
+    score: float
+    """Calibrated probability of forgery."""
+    face_probability: float
+    flaw: str | None = None
+    """Why this face does not count as evidence ("too small"); None when it does."""
+    thumbnail: bytes = dataclasses.field(default=b"", repr=False)
+    """The face as a small JPEG; empty where no report wants it."""
+    evidence: npt.NDArray[np.float32] | None = dataclasses.field(
+        default=None, repr=False, compare=False
+    )
+    """The logit of each place of the face, (h, w), whose mean is `logit`; None where the model has
+    no such output."""
+    is_closer: bool = False
+    """From a closer look at one suspicious moment, so it does not count in the mean of a track."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The frame of schema deepkd.detect/1."""
+        return {
+            "t_s": round(self.t_s, 3),
+            "box": [round(float(value), 1) for value in self.box],
+            "score": round(self.score, 4),
+            "face_probability": round(self.face_probability, 4),
+        }
+
+
+def score_crops(
+    crops: Iterable[tuple[int, Crop]], scorer: CalibratedModel, *, thumbnails: bool = False
+) -> Iterator[tuple[int, FrameScore]]:
+    """The scores of crops, in the same order.
+
+    Args:
+        crops: (number of the person, crop). `TOGETHER` of them are held in memory at a time.
+        scorer: the model.
+        thumbnails: keep a small picture of each face, and the model's evidence where it has some.
+
+    Yields:
+        (number of the person, score).
+    """
+    crops = iter(crops)
+    while batch := list(islice(crops, TOGETHER)):
+        images = [crop.image for _, crop in batch]
+        maps: Iterable[Any] = repeat(None)
+        if thumbnails and isinstance(scorer, Scorer) and scorer.has_evidence:
+            logits, maps = scorer.evidence(images)
+        else:
+            logits = scorer.logits(images)
+        scores = scorer.calibration.probability(logits)
+        for (person, crop), logit, score, evidence in zip(
+            batch, logits, scores, maps, strict=False
+        ):
+            yield person, FrameScore(
+                t_s=crop.t_s, box=crop.face.box, logit=float(logit), score=float(score),
+                face_probability=crop.face.probability, flaw=flaw(crop),
+                thumbnail=thumbnail(crop.image) if thumbnails else b"", evidence=evidence,
+            )  # fmt: skip
