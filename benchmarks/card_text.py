@@ -5,9 +5,9 @@ from typing import Any
 
 from documents import damage, interval, markdown, percent
 
-from deepkd.evaluation.operating import FALSE_ALARMS, MISSES
-from deepkd.report.robustness import harmed_rows
+from deepkd.evaluation.decisions import FALSE_ALARMS, MISSES
 from deepkd.scoring.verdict import Label
+from deepkd.tables.robustness import harmed_rows
 
 VERDICTS = (Label.FAKE, Label.INCONCLUSIVE, Label.REAL)
 FIGURES = {

@@ -17,18 +17,18 @@ from typing import Any
 import numpy as np
 from documents import ROOT, Part, markdown, parser_of, say, write_parts
 
+from deepkd.benchmark.latency import take_turns
+from deepkd.benchmark.pareto import pareto
 from deepkd.compression.quantize import as_onnx, quantize
 from deepkd.errors import UsageError
-from deepkd.evaluation.benchmark import take_turns
-from deepkd.evaluation.pareto import pareto
 from deepkd.machine import cores, machine
 from deepkd.outputs import check_folder
-from deepkd.report import pareto as pareto_report
-from deepkd.report import quantize as quantize_report
-from deepkd.report.plots import RUNTIMES
 from deepkd.scoring.model import Scorer
 from deepkd.settings.compression import QuantizeConfig
 from deepkd.settings.evaluation import BenchmarkConfig
+from deepkd.tables import pareto as pareto_report
+from deepkd.tables import quantize as quantize_report
+from deepkd.tables.plots import RUNTIMES
 
 sys.path.insert(0, str(ROOT / "scripts"))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deepkd.report.evaluation import shown
+from deepkd.tables.evaluation import shown
 
 ROOT = Path(__file__).resolve().parents[1]
 

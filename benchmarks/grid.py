@@ -16,13 +16,13 @@ from typing import Any
 
 from documents import Part, deepkd, markdown
 
-from deepkd.compression.latency import latencies_ms
+from deepkd.benchmark.latency import latencies_ms
+from deepkd.benchmark.pareto import front
 from deepkd.data.families import inherited
-from deepkd.evaluation.pareto import front
 from deepkd.models.checkpoints import WEIGHTS_FILE, load_checkpoint, save_model
 from deepkd.models.registry import TorchModel, build_model
 from deepkd.models.students import LiteShape
-from deepkd.report.plots import read_metrics
+from deepkd.tables.plots import read_metrics
 from deepkd.training.engine import METRICS_FILE
 
 SOURCE = "tf_efficientnet_lite0"

@@ -15,12 +15,12 @@ from typing import Any
 
 from documents import ROOT, filled, interval, markdown
 
-from deepkd.evaluation.benchmark import benchmark
-from deepkd.evaluation.contenders import STUDENT, TEACHER, open_model
+from deepkd.benchmark.benchmark import benchmark
+from deepkd.benchmark.candidates import STUDENT, TEACHER, open_model
 from deepkd.evaluation.evaluate import evaluate_files
-from deepkd.report.benchmark import busy
 from deepkd.settings.evaluation import BenchmarkConfig, EvaluateConfig
 from deepkd.shipped import shipped_card, shipped_students
+from deepkd.tables.benchmark import busy
 from deepkd.video.frames import probe
 
 Line = list[str]

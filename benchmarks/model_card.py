@@ -40,16 +40,16 @@ from documents import ROOT, Part, document_parser, interval, say, told, write_pa
 from deepkd.data.crops import load_crops
 from deepkd.detect import detect_all
 from deepkd.evaluation.evaluate import evaluate_files, recipe_of
-from deepkd.evaluation.evaluation import Evaluation, sources_of
 from deepkd.evaluation.metrics import measure
+from deepkd.evaluation.results import Evaluation, sources_of
 from deepkd.outputs import writing
-from deepkd.report.plots import Curves, draw_reliability
-from deepkd.report.robustness import draw_robustness
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import Scorer
 from deepkd.scoring.verdict import Thresholds
 from deepkd.settings.detect import DetectConfig
 from deepkd.settings.evaluation import EvaluateConfig
+from deepkd.tables.plots import Curves, draw_reliability
+from deepkd.tables.robustness import draw_robustness
 from deepkd.video.sources import find_sources
 
 CARD = ROOT / "weights" / "MODEL_CARD.md"

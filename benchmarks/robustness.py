@@ -33,21 +33,21 @@ from documents import (
     write_parts,
 )
 
+from deepkd.benchmark.latency import take_turns
 from deepkd.compression.quantize import as_onnx
 from deepkd.config import Config
 from deepkd.data.crops import load_crops
-from deepkd.evaluation.benchmark import take_turns
 from deepkd.evaluation.evaluate import evaluate_files
-from deepkd.evaluation.evaluation import Evaluation, distinct_names, sources_of
 from deepkd.evaluation.metrics import Array, Measure, auc, auc_change, auc_resamples
-from deepkd.evaluation.robustness import Perturbed
+from deepkd.evaluation.results import Evaluation, distinct_names, sources_of
+from deepkd.evaluation.robustness import CorruptedCrops
 from deepkd.evaluation.scores import logits_of
 from deepkd.machine import cores, machine
 from deepkd.models.checkpoints import load_model
-from deepkd.report.evaluation import FIGURES
-from deepkd.report.robustness import draw_robustness
 from deepkd.settings.evaluation import EvaluateConfig
 from deepkd.settings.training import DistillConfig, TrainConfig
+from deepkd.tables.evaluation import FIGURES
+from deepkd.tables.robustness import draw_robustness
 
 ROLES = {"teacher": "teacher", "before": "student before", "after": "student after"}
 """Argument -> what the document calls the model."""
@@ -194,7 +194,7 @@ def damaged_logits(
     )
     labelled = [index for index, row in enumerate(crops.rows) if row.label]
     for name, level in steps:
-        crops = Perturbed(crops, name, level, args.seed)
+        crops = CorruptedCrops(crops, name, level, args.seed)
     return logits_of(
         [load_model(path) for path in arguments_of(args)], crops, labelled, batch=64, progress=told
     )

@@ -20,8 +20,8 @@ from warm import run_deepkd
 from deepkd.data.clips import Clip
 from deepkd.data.splits import make_splits
 from deepkd.models.checkpoints import load_checkpoint
-from deepkd.report.plots import read_metrics
 from deepkd.scoring.model import Scorer
+from deepkd.tables.plots import read_metrics
 from deepkd.video.crops import read_index
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -15,8 +15,8 @@ from scorer_factory import SIDE, write_scorer
 from deepkd import shipped
 from deepkd.doctor import CORE, TRAINING, examine, to_document, usable
 from deepkd.images import pattern
-from deepkd.report.doctor import doctor_table
 from deepkd.scoring.model import Scorer
+from deepkd.tables.doctor import doctor_table
 
 ROOT = Path(__file__).resolve().parents[1]
 MTCNN = ("mtcnn-pnet.onnx", "mtcnn-rnet.onnx", "mtcnn-onet.onnx")

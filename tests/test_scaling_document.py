@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from deepkd.cli.app import app
 from deepkd.models.checkpoints import save_model
 from deepkd.models.registry import build_model
-from deepkd.report.plots import read_metrics
+from deepkd.tables.plots import read_metrics
 from deepkd.training.engine import CONFIG_FILE, METRICS_FILE
 from deepkd.video.crops import read_index
 

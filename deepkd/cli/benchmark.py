@@ -58,10 +58,10 @@ def benchmark(
     if pareto:
         _pareto(pareto, config, models or [], out, overwrite=overwrite)
         return
+    from deepkd.benchmark.benchmark import benchmark as measure
     from deepkd.cli.progress import progress, say, warn
-    from deepkd.evaluation.benchmark import benchmark as measure
     from deepkd.outputs import settings_beside
-    from deepkd.report.benchmark import FILES, FORMATS, write_benchmark
+    from deepkd.tables.benchmark import FILES, FORMATS, write_benchmark
 
     _check_files(out, FILES, overwrite=overwrite)
     with progress("benchmark", "turns") as show:
@@ -82,11 +82,11 @@ def _pareto(
     folder: Path, config: BenchmarkConfig, models: list[str], out: Path | None, *, overwrite: bool
 ) -> None:
     """Every model of a folder, in place of a teacher and a student."""
+    from deepkd.benchmark.pareto import pareto as measure
     from deepkd.cli.progress import progress, say, warn
     from deepkd.errors import UsageError
-    from deepkd.evaluation.pareto import pareto as measure
     from deepkd.outputs import settings_beside
-    from deepkd.report.pareto import FILES, FORMATS, write_pareto
+    from deepkd.tables.pareto import FILES, FORMATS, write_pareto
 
     for name in ("video", "student"):
         if getattr(config, name):

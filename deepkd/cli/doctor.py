@@ -24,7 +24,7 @@ def doctor(
     if format == "json":
         print(json.dumps(document, indent=2))
     else:
-        from deepkd.report.doctor import print_checks
+        from deepkd.tables.doctor import print_checks
 
         print_checks(document)
     sys.stdout.flush()

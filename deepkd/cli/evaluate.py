@@ -20,7 +20,7 @@ from deepkd.outputs import (
 from deepkd.settings.evaluation import EvaluateConfig
 
 if TYPE_CHECKING:
-    from deepkd.evaluation.evaluation import Evaluation
+    from deepkd.evaluation.results import Evaluation
 
 Models = Annotated[
     list[str],
@@ -93,8 +93,8 @@ def evaluate(
     config = load_config(EvaluateConfig, config_file, **settings)
     from deepkd.cli.progress import name_first, progress, warn
     from deepkd.evaluation.evaluate import RESULT_NAME, evaluate_files, to_document
-    from deepkd.evaluation.evaluation import write_scores
-    from deepkd.report.evaluation import FORMATS
+    from deepkd.evaluation.results import write_scores
+    from deepkd.tables.evaluation import FORMATS
 
     if features:
         check_ending(features, ".png", option="--features")
@@ -164,8 +164,8 @@ def _check_outputs(
 def _write(folder: Path, document: Mapping[str, Any]) -> None:
     """`evaluation.json`, `evaluation.csv`, and the heat map where there is one."""
     from deepkd.evaluation.evaluate import RESULT_NAME
-    from deepkd.report.evaluation import evaluation_csv
-    from deepkd.report.robustness import draw_robustness
+    from deepkd.tables.evaluation import evaluation_csv
+    from deepkd.tables.robustness import draw_robustness
 
     texts = {
         RESULT_NAME: json.dumps(document, indent=2) + "\n",
@@ -180,8 +180,8 @@ def _write(folder: Path, document: Mapping[str, Any]) -> None:
 
 def _draw(folder: Path, found: "list[Evaluation]", document: Mapping[str, Any]) -> None:
     from deepkd.evaluation.metrics import precision_points, roc_points
-    from deepkd.report.plots import Curves, draw_evaluation
-    from deepkd.report.robustness import draw_robustness
+    from deepkd.tables.plots import Curves, draw_evaluation
+    from deepkd.tables.robustness import draw_robustness
 
     draw_evaluation(
         folder,
@@ -207,9 +207,9 @@ def _draw(folder: Path, found: "list[Evaluation]", document: Mapping[str, Any]) 
 
 
 def _draw_features(path: Path, found: "list[Evaluation]") -> None:
-    from deepkd.report.plots import Panel, draw_features
+    from deepkd.tables.plots import FeaturePlot, draw_features
 
     seen = [(one.name, one.features) for one in found if one.features]
     draw_features(
-        path, [Panel(name, each.labels, each.points, each.v_score) for name, each in seen]
+        path, [FeaturePlot(name, each.labels, each.points, each.v_score) for name, each in seen]
     )

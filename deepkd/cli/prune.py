@@ -50,7 +50,7 @@ def prune(
     from deepkd.compression.gradual import prune_in_steps
     from deepkd.machine import cores, machine
     from deepkd.models.checkpoints import load_checkpoint
-    from deepkd.report.benchmark import busy
+    from deepkd.tables.benchmark import busy
 
     console = Console(stderr=True)
     if config.latency_ms is not None:

@@ -38,7 +38,7 @@ def quantize(
     from deepkd.cli.progress import progress, say, warn
     from deepkd.compression.quantize import quantize as measure
     from deepkd.outputs import check_ending, check_result, settings_beside
-    from deepkd.report.quantize import FORMATS
+    from deepkd.tables.quantize import FORMATS
 
     check_ending(out, ".onnx")
     check_result(out, overwrite=overwrite)

@@ -5,15 +5,16 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from deepkd.benchmark.latency import latency_ms
 from deepkd.compression.importance import CRITERIA, check_both, drawn
-from deepkd.compression.latency import latency_ms, prune_to_latency
+from deepkd.compression.latency import prune_to_latency
 from deepkd.compression.prune import Target, prune
 from deepkd.data.clips import Warn
 from deepkd.data.crops import CropSet, load_crops
 from deepkd.data.families import inherited
+from deepkd.data.leakage import check_held_out
 from deepkd.distillation.distiller import distill
 from deepkd.errors import ConfigError, OutputError
-from deepkd.evaluation.overlaps import check_held_out
 from deepkd.models.checkpoints import WEIGHTS_FILE, load_checkpoint, save_model
 from deepkd.models.registry import TorchModel
 from deepkd.outputs import check_folder

@@ -10,8 +10,9 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from deepkd.models.export import save_described
 from deepkd.scoring.model import METADATA_KEY
-from deepkd.scoring.seal import SEAL_KEY, UNSEALED, sealed
+from deepkd.scoring.seal import sealed
 
 LAYERS = ("Conv", "Gemm", "MatMul")
 """Operators whose second input may be weights."""
@@ -106,17 +107,6 @@ def _save(graph: Any, source: Path, out: Path, variant: str, **about: Any) -> No
     metadata["name"] = f"{metadata['name']}-{variant}"
     metadata["quantized"] = {"variant": variant, **about}
     save_described(graph, metadata, out)
-
-
-def save_described(graph: onnx.ModelProto, metadata: dict[str, Any], out: Path) -> None:
-    """Write a graph that says `metadata` of itself, and nothing else under that key, sealed."""
-    kept = [entry for entry in graph.metadata_props if entry.key != METADATA_KEY]
-    del graph.metadata_props[:]
-    graph.metadata_props.extend(kept)
-    entry = graph.metadata_props.add()
-    rest = {key: value for key, value in metadata.items() if key != SEAL_KEY}
-    entry.key, entry.value = METADATA_KEY, json.dumps({SEAL_KEY: UNSEALED, **rest})
-    out.write_bytes(sealed(graph.SerializeToString()))
 
 
 def metadata_of(path: Path) -> dict[str, Any]:

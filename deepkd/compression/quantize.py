@@ -15,19 +15,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deepkd.compression.export import export_onnx
+from deepkd.benchmark.latency import take_turns
 from deepkd.compression.graphs import CONVERSIONS
 from deepkd.compression.importance import check_both, drawn_rows
 from deepkd.compression.int8 import RECIPES, to_int8
 from deepkd.data.clips import Warn
 from deepkd.data.crops import CropSet, load_crops
+from deepkd.data.leakage import training_shares
 from deepkd.errors import ConfigError, ModelError
-from deepkd.evaluation.benchmark import take_turns
 from deepkd.evaluation.metrics import Measure, auc, auc_change
-from deepkd.evaluation.overlaps import training_shares
 from deepkd.evaluation.scores import Progress, logits_of
 from deepkd.machine import cores, machine
 from deepkd.models.checkpoints import load_checkpoint
+from deepkd.models.export import export_onnx
 from deepkd.outputs import check_spared, scratch, writing
 from deepkd.scoring.model import Scorer, is_onnx
 from deepkd.settings.compression import QuantizeConfig
@@ -42,7 +42,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Trial:
+class VariantResult:
     """One variant beside float32."""
 
     scorer: Scorer
@@ -192,7 +192,7 @@ def _measured(
     threads: int,
     say: Say,
     progress: Progress,
-) -> tuple[dict[str, Trial], dict[str, Any]]:
+) -> tuple[dict[str, VariantResult], dict[str, Any]]:
     """Each file, float32's first, beside float32, and what the document says of float32's twin."""
     scorers = {name: Scorer.load(path, threads=threads) for name, path in files.items()}
     compared = [*scorers.values(), Scorer.load(files[FLOAT32], threads=threads)]
@@ -209,7 +209,7 @@ def _trials(
     seconds: list[npt.NDArray[np.float64]],
     judged: CropSet,
     config: QuantizeConfig,
-) -> dict[str, Trial]:
+) -> dict[str, VariantResult]:
     """Each variant on the same crops and turns as float32, which comes first; its twin's turns come last."""
     logits = logits_of(
         list(scorers.values()), judged, range(len(judged)), batch=SCORED_TOGETHER, checked=1
@@ -221,12 +221,14 @@ def _trials(
         ratio = paired_ratio(taken, seconds[0], seed=config.seed)
         broken = int((~np.isfinite(found)).sum())
         if broken:
-            trials[name] = Trial(scorer, None, Measure(None), median_ms(taken), ratio, twin, broken)
+            trials[name] = VariantResult(
+                scorer, None, Measure(None), median_ms(taken), ratio, twin, broken
+            )
             continue
         change = auc_change(
             labels, logits[0], found, sources=sources, resamples=config.resamples, seed=config.seed
         )
-        trials[name] = Trial(
+        trials[name] = VariantResult(
             scorer, float(auc(labels, found) or 0.0), change, median_ms(taken), ratio, twin
         )
     return trials
@@ -267,7 +269,7 @@ def shown_ratio(ratio: Measure) -> str:
     return f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
 
 
-def _chosen(trials: dict[str, Trial], config: QuantizeConfig) -> str | None:
+def _chosen(trials: dict[str, VariantResult], config: QuantizeConfig) -> str | None:
     """The variant to write: the one asked for, else the fastest without an objection."""
     if config.keep != "auto":
         return None if trials[config.keep].broken else config.keep
@@ -284,7 +286,7 @@ def _twin(seconds: npt.NDArray[np.float64], ratio: Measure) -> dict[str, Any]:
     }
 
 
-def _row(name: str, trial: Trial, config: QuantizeConfig) -> dict[str, Any]:
+def _row(name: str, trial: VariantResult, config: QuantizeConfig) -> dict[str, Any]:
     """One model of the document; float32 has nothing to be accepted as."""
     scorer = trial.scorer
     objections = None if name == FLOAT32 else trial.objections(config.max_drop)

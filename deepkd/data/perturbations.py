@@ -2,7 +2,7 @@
 
 The first seven are the distortions of DeeperForensics-1.0 (Jiang et al., CVPR 2020) with its five
 levels each, written anew. There they fall on whole frames, and so they do here where clips are
-judged (`deepkd.evaluation.harm`). On crops they fall on the pixels of the crop as it is stored,
+judged (`deepkd.evaluation.corruption`). On crops they fall on the pixels of the crop as it is stored,
 which for an enlarged face is milder in blur and compression and harsher in blocks. Levels go from
 mild to severe.
 

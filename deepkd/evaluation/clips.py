@@ -18,7 +18,10 @@ from deepkd.data.journal import content_key
 from deepkd.data.perturbations import SUITE, Step
 from deepkd.detect import Alter, judge_source
 from deepkd.errors import DataError
-from deepkd.evaluation.evaluation import (
+from deepkd.evaluation.corruption import corrupt_clip
+from deepkd.evaluation.journal import Journal
+from deepkd.evaluation.metrics import Array
+from deepkd.evaluation.results import (
     Condition,
     Evaluation,
     Unjudged,
@@ -28,9 +31,6 @@ from deepkd.evaluation.evaluation import (
     labels_of,
     sources_of,
 )
-from deepkd.evaluation.harm import harmed
-from deepkd.evaluation.kept import Kept
-from deepkd.evaluation.metrics import Array
 from deepkd.evaluation.robustness import identities
 from deepkd.evaluation.scores import Progress
 from deepkd.images import Image
@@ -50,7 +50,7 @@ KEYS = ("model", "clip", "perturbation", "level")
 """What tells one kept verdict from another."""
 
 
-class Remembering:
+class CachingDetector:
     """A face detector that finds the faces of a picture once, for all models that ask."""
 
     def __init__(self, detector: FaceDetector) -> None:
@@ -80,13 +80,13 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Panel:
+class ClipScorer:
     """Models that judge clips as `detect` does, and remember what they said."""
 
     models: Sequence[CalibratedModel]
-    detector: Remembering
+    detector: CachingDetector
     config: EvaluateConfig
-    kept: Kept
+    kept: Journal
 
     def answers(self, clip: Clip, name: str, level: float) -> list[Answer]:
         """What each model says about a clip under one perturbation (or `CLEAN`); it is damaged once for all of them."""
@@ -111,7 +111,7 @@ class Panel:
         if name == CLEAN:
             yield Source(clip.path, clip.problem), None
             return
-        with harmed(clip, name, level, seed=self.config.seed) as (source, alter):
+        with corrupt_clip(clip, name, level, seed=self.config.seed) as (source, alter):
             yield source, alter
 
     def _judge(
@@ -158,13 +158,13 @@ def evaluate_clips(
             or a damaged clip cannot be.
     """
     labelled = _labelled(clips)
-    detector = Remembering(load_detector(DetectConfig().detector, device=config.device))
-    kept = Kept(folder, lambda: _subject(labelled, config), KEYS, overwrite=overwrite)
-    panel = Panel(models, detector, config, kept)
+    detector = CachingDetector(load_detector(DetectConfig().detector, device=config.device))
+    kept = Journal(folder, lambda: _subject(labelled, config), KEYS, overwrite=overwrite)
+    scorer = ClipScorer(models, detector, config, kept)
     conditions = [(CLEAN, 0.0), *conditions]
     said: dict[tuple[str, float], list[list[Answer]]] = {condition: [] for condition in conditions}
     for done, (clip, condition) in enumerate(product(labelled, conditions), 1):
-        said[condition].append(panel.answers(clip, *condition))
+        said[condition].append(scorer.answers(clip, *condition))
         if progress:
             progress(done, len(labelled) * len(conditions))
     rows, left_out = [_row(clip) for clip in labelled], len(clips) - len(labelled)

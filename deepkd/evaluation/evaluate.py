@@ -11,21 +11,21 @@ from deepkd.data.clips import Clip, Warn
 from deepkd.data.crops import CropSet, load_crops, load_rows, whole_families
 from deepkd.data.datasets import find_clips
 from deepkd.data.folders import holds_videos, is_image_folder
-from deepkd.data.perturbations import Step, parse_conditions
-from deepkd.data.splits import SPLIT_NAMES, make_splits
-from deepkd.errors import DataError, OutputError, UsageError
-from deepkd.evaluation.clips import evaluate_clips
-from deepkd.evaluation.evaluation import Evaluation, distinct_names, evaluate_rows
-from deepkd.evaluation.features import check_features, features_of
-from deepkd.evaluation.overlaps import (
+from deepkd.data.leakage import (
     Overlap,
-    Shown,
+    Traceable,
     overlaps_with_splits,
     overlaps_with_training,
     recipe_of,
     rows_of,
     training_shares,
 )
+from deepkd.data.perturbations import Step, parse_conditions
+from deepkd.data.splits import SPLIT_NAMES, make_splits
+from deepkd.errors import DataError, OutputError, UsageError
+from deepkd.evaluation.clips import evaluate_clips
+from deepkd.evaluation.features import check_features, features_of
+from deepkd.evaluation.results import Evaluation, distinct_names, evaluate_rows
 from deepkd.evaluation.robustness import measure_robustness
 from deepkd.evaluation.scores import Crops, Progress, logits_of, within
 from deepkd.scoring.model import CropModel
@@ -148,7 +148,7 @@ def _told(
     model: Any,
     share: float | None,
     elsewhere: tuple[Overlap, ...],
-    rows: Sequence[Shown],
+    rows: Sequence[Traceable],
 ) -> Evaluation:
     """The evaluation with what is known of its model, and of what this has seen before."""
     seen = overlaps_with_training(recipe_of(model), rows)

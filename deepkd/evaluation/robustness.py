@@ -12,9 +12,9 @@ import deepkd
 from deepkd.data.crops import CropSet
 from deepkd.data.journal import content_key
 from deepkd.data.perturbations import SUITE, Step, perturb
-from deepkd.evaluation.evaluation import Condition, crops_and_videos, figures_of
-from deepkd.evaluation.kept import Kept
+from deepkd.evaluation.journal import Journal
 from deepkd.evaluation.metrics import Array
+from deepkd.evaluation.results import Condition, crops_and_videos, figures_of
 from deepkd.evaluation.scores import Crops, Progress, logits_of, within
 from deepkd.images import Image
 from deepkd.scoring.model import CropModel
@@ -26,7 +26,7 @@ KEYS = ("model", "perturbation", "level")
 
 
 @dataclass
-class Perturbed:
+class CorruptedCrops:
     """A set of crops, each of them perturbed when it is read."""
 
     crops: Crops
@@ -78,7 +78,7 @@ def measure_robustness(
         OutputError: the folder holds the results of other crops or settings, or cannot be written.
     """
     indices = [index for index, row in enumerate(crops.rows) if row.label]
-    kept = Kept(folder, lambda: _subject(crops, indices, config), KEYS, overwrite=overwrite)
+    kept = Journal(folder, lambda: _subject(crops, indices, config), KEYS, overwrite=overwrite)
     shas = identities(models)
     for number, (name, level) in enumerate(conditions):
         waiting = {
@@ -88,7 +88,7 @@ def measure_robustness(
         }
         if waiting:
             told = within(progress, number * len(indices), len(conditions) * len(indices))
-            damaged = Perturbed(crops, name, level, config.seed)
+            damaged = CorruptedCrops(crops, name, level, config.seed)
             found = logits_of(
                 [*waiting.values()], damaged, indices, batch=config.batch, progress=told
             )

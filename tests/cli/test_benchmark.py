@@ -105,7 +105,7 @@ def test_figures_are_kept_where_plots_cannot_be_drawn(pair, tmp_path, monkeypatc
     def fail(*_):
         raise UsageError("no matplotlib")
 
-    monkeypatch.setattr("deepkd.report.benchmark.draw_benchmark", fail)
+    monkeypatch.setattr("deepkd.tables.benchmark.draw_benchmark", fail)
     result = run(*pair, *QUICK, "--out", tmp_path)
     assert result.exit_code == 2 and "no matplotlib" in result.stderr
     names = sorted(path.name for path in tmp_path.iterdir())

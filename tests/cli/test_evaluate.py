@@ -15,10 +15,10 @@ from deepkd.cli.app import app
 from deepkd.data.crops import load_crops
 from deepkd.data.families import training_record
 from deepkd.errors import OutputError
-from deepkd.evaluation.clips import Panel
-from deepkd.report.evaluation import evaluation_table
-from deepkd.report.robustness import robustness_table
+from deepkd.evaluation.clips import ClipScorer
 from deepkd.shipped import sha256_of
+from deepkd.tables.evaluation import evaluation_table
+from deepkd.tables.robustness import robustness_table
 
 ALL = ("--split", "all")
 
@@ -255,7 +255,7 @@ def test_figures_are_kept_where_a_plot_cannot_be_drawn(model, data, tmp_path, mo
     def fail(*_):
         raise OutputError("no such font")
 
-    monkeypatch.setattr("deepkd.report.plots.draw_evaluation", fail)
+    monkeypatch.setattr("deepkd.tables.plots.draw_evaluation", fail)
     words = (
         "--data",
         data,
@@ -397,13 +397,13 @@ def test_videos_that_failed_are_named_and_end_with_3(model, clips, monkeypatch):
 
 
 def test_videos_that_fail_once_they_are_damaged_end_with_3(model, clips, monkeypatch):
-    judged = Panel._judge
+    judged = ClipScorer._judge
 
     def breaking(self, source, model, alter):
         broken = alter is not None and source.path.name == "fake.mp4"
         return ("ERROR", None, "broken") if broken else judged(self, source, model, alter)
 
-    monkeypatch.setattr(Panel, "_judge", breaking)
+    monkeypatch.setattr(ClipScorer, "_judge", breaking)
     command = (
         model,
         "--data",

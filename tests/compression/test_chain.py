@@ -8,14 +8,14 @@ from crop_factory import write_crops
 from model_factory import random_model
 from scorer_factory import tinted_clip
 
+from deepkd.benchmark.benchmark import benchmark
 from deepkd.cli.training import following
-from deepkd.compression.export import export_onnx
 from deepkd.compression.gradual import prune_in_steps
 from deepkd.data.crops import load_crops
 from deepkd.detect import Bench, detect
-from deepkd.evaluation.benchmark import benchmark
 from deepkd.evaluation.evaluate import evaluate
 from deepkd.models.checkpoints import load_checkpoint
+from deepkd.models.export import export_onnx
 from deepkd.scoring.model import Scorer
 from deepkd.scoring.verdict import Label
 from deepkd.settings.compression import PruneConfig

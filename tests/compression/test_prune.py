@@ -10,15 +10,16 @@ from crop_factory import write_crops
 from model_factory import milliseconds, random_model
 from torch import Tensor, nn
 
+from deepkd.benchmark import latency as latencies
 from deepkd.cli.training import following
 from deepkd.compression import gradual, latency
-from deepkd.compression.export import export_onnx
 from deepkd.compression.importance import CRITERIA, Importance, drawn, taylor
 from deepkd.compression.latency import prune_to_latency
 from deepkd.compression.prune import BLOCK, Target, prune
 from deepkd.data.crops import load_crops
 from deepkd.errors import ConfigError, ModelError
 from deepkd.models.checkpoints import load_checkpoint, save_model
+from deepkd.models.export import export_onnx
 from deepkd.models.registry import TorchModel, build_model, evaluating
 from deepkd.models.widths import resize, widths_of
 from deepkd.scoring.model import InputFormat, Scorer
@@ -285,7 +286,7 @@ def test_a_search_times_a_network_once_and_again_before_it_is_taken(
 
 
 def test_the_clock_is_that_of_the_exported_network() -> None:
-    assert 0 < latency.latency_ms(random_model("pico")) < 10_000
+    assert 0 < latencies.latency_ms(random_model("pico")) < 10_000
 
 
 def test_what_cannot_be_reached_is_said(model: TorchModel) -> None:

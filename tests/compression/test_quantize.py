@@ -15,20 +15,20 @@ from rich.console import Console
 from scorer_factory import write_scorer
 from typer.testing import CliRunner
 
+from deepkd.benchmark.latency import Timing
 from deepkd.cli.app import app
 from deepkd.compression import quantize as quantisation
-from deepkd.compression.export import export_onnx
 from deepkd.compression.graphs import CONVERSIONS, rounded, weighted_layers, weights_only
 from deepkd.compression.int8 import RECIPES, Recipe, kept_in_float, prepare, sensitivity, to_int8
-from deepkd.compression.quantize import Trial, by_chance, paired_ratio, quantize
+from deepkd.compression.quantize import VariantResult, by_chance, paired_ratio, quantize
 from deepkd.config import load_config
 from deepkd.errors import DataError, ModelError
-from deepkd.evaluation.benchmark import Timing
 from deepkd.evaluation.metrics import Measure, auc, auc_change
 from deepkd.models.checkpoints import save_model
-from deepkd.report.quantize import outcome, quantize_tables
+from deepkd.models.export import export_onnx
 from deepkd.scoring.model import Scorer
 from deepkd.settings.compression import QuantizeConfig
+from deepkd.tables.quantize import outcome, quantize_tables
 
 RANDOM = np.random.default_rng(0)
 CROPS = [
@@ -173,9 +173,9 @@ def test_no_weight_moves_by_more_than_half_a_step(source: Path, tmp_path: Path) 
 
 def trial(
     change: float, low: float, high: float, *, twin: tuple[float, float] = (0.99, 1.0)
-) -> Trial:
+) -> VariantResult:
     ratio = Measure((low + high) / 2, low, high)
-    return Trial(None, 0.9, Measure(change), 1.0, ratio, Measure(sum(twin) / 2, *twin))  # type: ignore[arg-type]
+    return VariantResult(None, 0.9, Measure(change), 1.0, ratio, Measure(sum(twin) / 2, *twin))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def trial(
         (trial(-0.1, 2.0, 2.0), ["not faster", "AUC falls"]),
     ],
 )
-def test_objections(found: Trial, objections: list[str]) -> None:
+def test_objections(found: VariantResult, objections: list[str]) -> None:
     given = found.objections(0.002)
     assert len(given) == len(objections)
     assert all(text.startswith(start) for text, start in zip(given, objections, strict=True))
@@ -378,10 +378,10 @@ def test_messages_that_lead_on(words: list[str], code: int, message: str) -> Non
 def test_nothing_is_written_where_nothing_pays(
     source: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Trial, "objections", lambda self, max_drop: ["it rains"])
+    monkeypatch.setattr(VariantResult, "objections", lambda self, max_drop: ["it rains"])
     document = quantize(str(source), data, tmp_path / "m.onnx", QUICK)
     assert document["written"] is None and not (tmp_path / "m.onnx").exists()
-    monkeypatch.setattr(Trial, "objections", lambda self, max_drop: [])
+    monkeypatch.setattr(VariantResult, "objections", lambda self, max_drop: [])
     document = quantize(str(source), data, tmp_path / "m.onnx", QUICK)
     fastest = min(document["models"][1:], key=lambda row: row["latency_ratio"]["value"])
     assert document["written"]["variant"] == fastest["variant"] and (tmp_path / "m.onnx").exists()

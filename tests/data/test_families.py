@@ -25,9 +25,9 @@ from deepkd.errors import DataError, ModelError
 from deepkd.evaluation.evaluate import evaluate_files, to_document
 from deepkd.models.checkpoints import load_checkpoint, save_model
 from deepkd.models.registry import build_model
-from deepkd.report.evaluation import evaluation_table
 from deepkd.settings.evaluation import EvaluateConfig
 from deepkd.settings.training import DistillConfig, TrainConfig
+from deepkd.tables.evaluation import evaluation_table
 from deepkd.training.supervised import train
 from deepkd.video.crops import read_index, write_index
 

@@ -13,11 +13,11 @@ from model_factory import random_model
 from torch import nn
 from typer.testing import CliRunner
 
+from deepkd.benchmark.comparison import compare
 from deepkd.cli.app import app
 from deepkd.cli.training import drowning
 from deepkd.data.crops import load_crops
 from deepkd.data.sampling import labelled
-from deepkd.distillation.comparison import compare
 from deepkd.distillation.distiller import Distillation, distill, seen_by, train_alone
 from deepkd.distillation.losses import LOSSES
 from deepkd.distillation.modifiers import with_labels_hidden

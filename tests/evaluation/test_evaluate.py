@@ -13,7 +13,7 @@ from scorer_factory import SIDE, write_scorer
 from deepkd.data.crops import CropSet, load_crops
 from deepkd.errors import DataError, ModelError, OutputError, UsageError
 from deepkd.evaluation.evaluate import evaluate, evaluate_files, to_document
-from deepkd.evaluation.evaluation import calibration_of, distinct_names, thresholds_of, write_scores
+from deepkd.evaluation.results import calibration_of, distinct_names, thresholds_of, write_scores
 from deepkd.models.registry import TorchModel
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import InputFormat, Scorer

@@ -23,8 +23,8 @@ from deepkd.evaluation.metrics import (
     precision_points,
     roc_points,
 )
-from deepkd.report.evaluation import shown
 from deepkd.scoring.calibration import calibration_error, reliability, sigmoid
+from deepkd.tables.evaluation import shown
 
 LN = math.log
 NEEDS_BOTH_CLASSES = (*RANKING, "ece_even", "precision")

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from deepkd.report.tables import print_table
+from deepkd.tables.table import print_table
 
 GOOD, BROKEN, ABSENT = "[green]ok[/]", "[bold red]FAILED[/]", "[yellow]absent[/]"
 

@@ -16,11 +16,11 @@ from torch import nn
 from typer.testing import CliRunner
 
 from deepkd.cli.app import app
-from deepkd.compression import export
-from deepkd.compression.export import export_onnx
 from deepkd.compression.graphs import CONVERSIONS
 from deepkd.errors import ModelError, OutputError
+from deepkd.models import export
 from deepkd.models.checkpoints import save_model
+from deepkd.models.export import export_onnx
 from deepkd.models.registry import PUBLISHED_FORMAT, TorchModel, build_model
 from deepkd.scoring.model import METADATA_KEY, InputFormat, Scorer
 from deepkd.scoring.seal import SEAL_KEY, seal_of, sealed

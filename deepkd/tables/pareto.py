@@ -12,9 +12,9 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from deepkd.outputs import writing
-from deepkd.report.benchmark import busy, trained_on
-from deepkd.report.plots import COLORS, RUNTIMES, plain, save_plot
-from deepkd.report.tables import Figures, print_json, print_table
+from deepkd.tables.benchmark import busy, trained_on
+from deepkd.tables.plots import COLORS, RUNTIMES, plain, save_plot
+from deepkd.tables.table import Figures, print_json, print_table
 from deepkd.text import cell, csv_writer, visible
 
 FRONTS = {"latency": "fast", "bytes": "small"}

@@ -1,13 +1,7 @@
-"""Benchmark: size, speed, memory and, on labelled crops, AUC of a teacher and a student, measured side by side.
-
-The models take turns (A B C, B C A, C A B, ...) in one process, so that their ratio holds on a
-noisy machine and no model always comes first. Every turn begins with an untimed call: no model pays
-for the caches and the waiting threads that the one before it left behind.
-"""
+"""Benchmark: size, speed, memory and AUC of a teacher and a student, side by side."""
 
 import dataclasses
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +9,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from deepkd.benchmark.candidates import STUDENT, TEACHER, Candidate, open_candidates
+from deepkd.benchmark.latency import Timing, order_of, take_turns
+from deepkd.benchmark.memory import peak_rss_mb
 from deepkd.data.clips import Warn
-from deepkd.evaluation.contenders import STUDENT, TEACHER, Contender, open_contenders
 from deepkd.evaluation.evaluate import evaluate
-from deepkd.evaluation.evaluation import calibration_of, distinct_names, thresholds_of
-from deepkd.evaluation.memory import peak_rss_mb
+from deepkd.evaluation.results import calibration_of, distinct_names, thresholds_of
 from deepkd.evaluation.scores import Progress
 from deepkd.images import Image
 from deepkd.machine import cores, machine
@@ -36,22 +31,8 @@ if TYPE_CHECKING:
     from deepkd.scoring.model import Scorer
 
 SCHEMA = "deepkd.benchmark/1"
-WARM_UP = 5
-"""Untimed calls of each model before the first turn."""
-THROUGHPUT_SHARE = 10
-"""One run of a whole batch for so many runs of a single crop, and at least three."""
 STAGES = ("decode", "faces", "score", "total")
 Say = Callable[[str], None]
-
-
-@dataclass
-class Timing:
-    """Seconds of each timed call of one model."""
-
-    single: list[float] = dataclasses.field(default_factory=list)
-    """One crop."""
-    batch: list[float] = dataclasses.field(default_factory=list)
-    """A whole batch."""
 
 
 def benchmark(
@@ -81,23 +62,23 @@ def benchmark(
     where = {**machine(threads), "throughput_batch": config.batch}
     with scratch() as folder:
         say("opening the models")
-        contenders = _open(chosen(config, models), folder, threads, config.runtime)
-        judged = [contender for contender in contenders if contender.trained and not contender.twin]
+        candidates = _open(chosen(config, models), folder, threads, config.runtime)
+        judged = [candidate for candidate in candidates if candidate.trained and not candidate.twin]
         crops, shares = judging_crops(config, [(one.name, one.model) for one in judged], warn)
-        say(f"timing {len(contenders)} models in turn, {config.runs} runs each")
-        compared = [contender.model for contender in contenders]
+        say(f"timing {len(candidates)} models in turn, {config.runs} runs each")
+        compared = [candidate.model for candidate in candidates]
         timings = take_turns(compared, runs=config.runs, batch=config.batch, progress=progress)
         say("measuring memory, one process per model")
         memory = [
             peak_rss_mb(one.runtime, one.source, size=one.model.format.size, threads=threads)
-            for one in contenders
+            for one in candidates
         ]
-    clip = _end_to_end(config, contenders, threads, say)
+    clip = _end_to_end(config, candidates, threads, say)
     areas = zip(_areas(judged, crops, say), shares, strict=True)
     right = {id(one): found for one, found in zip(judged, areas, strict=True)}
     rows = [
         _row(one, timing, resident, *right.get(id(one), (None, None)), batch=config.batch)
-        for one, timing, resident in zip(contenders, timings, memory, strict=True)
+        for one, timing, resident in zip(candidates, timings, memory, strict=True)
     ]
     return {
         "schema": SCHEMA,
@@ -119,69 +100,26 @@ def chosen(config: BenchmarkConfig, models: Sequence[str] = ()) -> list[tuple[st
 
 def _open(
     asked: Sequence[tuple[str, str]], folder: Path, threads: int, runtime: str
-) -> list[Contender]:
-    contenders = []
+) -> list[Candidate]:
+    candidates = []
     for argument, role in asked:
-        found = open_contenders(argument, role, folder, threads=threads, runtime=runtime)
-        contenders += [(argument, one) for one in found]
+        found = open_candidates(argument, role, folder, threads=threads, runtime=runtime)
+        candidates += [(argument, one) for one in found]
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(threads)
-    own = [(argument, contender) for argument, contender in contenders if not contender.twin]
+    own = [(argument, candidate) for argument, candidate in candidates if not candidate.twin]
     names = iter(
-        distinct_names([contender.name for _, contender in own], [argument for argument, _ in own])
+        distinct_names([candidate.name for _, candidate in own], [argument for argument, _ in own])
     )
-    renamed: list[Contender] = []
-    for _, contender in contenders:
-        name = renamed[-1].name if contender.twin else next(names)
-        renamed.append(dataclasses.replace(contender, name=name))
+    renamed: list[Candidate] = []
+    for _, candidate in candidates:
+        name = renamed[-1].name if candidate.twin else next(names)
+        renamed.append(dataclasses.replace(candidate, name=name))
     return renamed
 
 
-def take_turns(
-    models: Sequence[CropModel],
-    *,
-    runs: int,
-    batch: int,
-    progress: Progress = lambda _done, _total: None,
-) -> list[Timing]:
-    """Time single crops and whole batches of every model, in turn, each at its own input size.
-
-    The order moves on by one from turn to turn; the times of a model are those of turn 1, turn 2,
-    ... all the same.
-    """
-    random = np.random.default_rng(0)
-    crops = [_noise(random, model.format, batch) for model in models]
-    timings = [Timing() for _ in models]
-    for model, images in zip(models, crops, strict=True):
-        for _ in range(WARM_UP):
-            model.logits(images[:1])
-        model.logits(images)
-    turns = [(1, "single")] * runs + [(batch, "batch")] * max(3, runs // THROUGHPUT_SHARE)
-    for done, (count, kind) in enumerate(turns, start=1):
-        for index in _order(done - 1, len(models)):
-            getattr(timings[index], kind).append(_timed(models[index], crops[index][:count]))
-        progress(done, len(turns))
-    return timings
-
-
-def _order(turn: int, count: int) -> list[int]:
-    """Who comes first, second, ... in a turn: A B C, then B C A, then C A B."""
-    return [(turn + place) % count for place in range(count)]
-
-
-def _noise(random: np.random.Generator, format: InputFormat, count: int) -> list[Image]:
-    return list(random.integers(0, 256, (count, format.size, format.size, 3), np.uint8))
-
-
-def _timed(model: CropModel, images: Sequence[Image]) -> float:
-    model.logits(images[:1])
-    start = time.perf_counter()
-    model.logits(images)
-    return time.perf_counter() - start
-
-
 def _row(
-    contender: Contender,
+    candidate: Candidate,
     timing: Timing,
     memory_mb: float | None,
     auc: float | None,
@@ -191,12 +129,12 @@ def _row(
 ) -> dict[str, Any]:
     p50, p95 = np.percentile(np.array(timing.single) * 1000, [50, 95])
     return {
-        "name": contender.name,
-        "role": contender.role,
-        "runtime": contender.runtime,
-        "params": contender.params,
-        "macs": contender.macs,
-        "bytes": contender.bytes,
+        "name": candidate.name,
+        "role": candidate.role,
+        "runtime": candidate.runtime,
+        "params": candidate.params,
+        "macs": candidate.macs,
+        "bytes": candidate.bytes,
         "latency_ms": {
             "batch": 1,
             "p50": round(p50, 4),
@@ -259,7 +197,7 @@ def judging_crops(
     if config.data is None or not models:
         return None, [None] * len(models)
     from deepkd.data.crops import load_crops
-    from deepkd.evaluation.overlaps import training_shares
+    from deepkd.data.leakage import training_shares
 
     crops = load_crops(
         config.data, None if config.split == "all" else config.split, limit=config.limit
@@ -268,17 +206,17 @@ def judging_crops(
     return crops, training_shares(names, judged, crops, allow=config.allow_training_data, warn=warn)
 
 
-def _areas(judged: Sequence[Contender], crops: "CropSet | None", say: Say) -> list[float | None]:
+def _areas(judged: Sequence[Candidate], crops: "CropSet | None", say: Say) -> list[float | None]:
     """AUC of trained models as they are deployed; None without crops."""
     if crops is None:
         return [None] * len(judged)
     say(f"measuring AUC on {len(crops):,} crops")
-    found = evaluate([contender.model for contender in judged], crops, EvaluateConfig(resamples=0))
+    found = evaluate([candidate.model for candidate in judged], crops, EvaluateConfig(resamples=0))
     return [one.whole.auc.value for one in found]
 
 
 @dataclass(frozen=True)
-class _Judge:
+class _CandidateScorer:
     """A model in the place of a `Scorer`, so that the clip takes the very path of `deepkd detect`."""
 
     model: CropModel
@@ -294,11 +232,11 @@ class _Judge:
 
 
 def _end_to_end(
-    config: BenchmarkConfig, contenders: Sequence[Contender], threads: int, say: Say
+    config: BenchmarkConfig, candidates: Sequence[Candidate], threads: int, say: Say
 ) -> dict[str, Any] | None:
     """Time the clip with teacher and student as deployed, in turn; what is said of the clip is thrown away."""
     deployed = {
-        contender.role: contender for contender in reversed(contenders) if contender.role != "other"
+        candidate.role: candidate for candidate in reversed(candidates) if candidate.role != "other"
     }
     if config.video is None or not deployed:
         return None
@@ -313,9 +251,9 @@ def _end_to_end(
     }
     roles = list(found)
     for turn in range(1 + config.video_runs):
-        for role in [roles[index] for index in _order(turn, len(roles))]:
+        for role in [roles[index] for index in order_of(turn, len(roles))]:
             model = deployed[role].model
-            judge = _Judge(model, calibration_of(model), thresholds_of(model))
+            judge = _CandidateScorer(model, calibration_of(model), thresholds_of(model))
             verdict = detect(config.video, cast("Scorer", judge), detector, how)
             if turn:  # the first turn warms up
                 found[role].append(dict(verdict.timing_ms))

@@ -12,7 +12,7 @@ from deepkd.errors import DataError
 from deepkd.video.crops import CropRow
 
 
-class Shown(Protocol):
+class Traceable(Protocol):
     """A crop or a clip: where it comes from, and who is in it."""
 
     @property
@@ -49,7 +49,7 @@ class Overlap:
         return asdict(self)
 
 
-def names_in(rows: Iterable[Shown]) -> dict[str, set[str]]:
+def names_in(rows: Iterable[Traceable]) -> dict[str, set[str]]:
     """The `originals` and the `people` of some rows."""
     rows = list(rows)
     return {
@@ -59,7 +59,7 @@ def names_in(rows: Iterable[Shown]) -> dict[str, set[str]]:
 
 
 def overlaps_with_splits(
-    evaluated: Sequence[Shown], everything: Iterable[Shown], split: str
+    evaluated: Sequence[Traceable], everything: Iterable[Traceable], split: str
 ) -> tuple[Overlap, ...]:
     """What the evaluated rows of one split share with each other split of the same data.
 
@@ -68,7 +68,7 @@ def overlaps_with_splits(
         everything: all rows of the data.
         split: the split that is evaluated; `all` leaves nothing to compare with.
     """
-    others: dict[str, list[Shown]] = {}
+    others: dict[str, list[Traceable]] = {}
     for row in everything if split != "all" else ():
         if row.split != split:
             others.setdefault(row.split, []).append(row)
@@ -86,7 +86,7 @@ def overlaps_with_splits(
 
 
 def overlaps_with_training(
-    recipe: Mapping[str, Any], evaluated: Sequence[Shown]
+    recipe: Mapping[str, Any], evaluated: Sequence[Traceable]
 ) -> tuple[Overlap, ...]:
     """What the evaluated rows share with the training data that a model's recipe lists."""
     here = names_in(evaluated)

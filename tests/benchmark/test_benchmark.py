@@ -11,14 +11,15 @@ import torch
 from crop_factory import write_crops
 from scorer_factory import metadata, tinted_clip, write_scorer
 
-from deepkd.compression.export import export_onnx
+from deepkd.benchmark import benchmark as benchmarks
+from deepkd.benchmark.benchmark import benchmark, chosen, reduction
+from deepkd.benchmark.candidates import Candidate, open_candidates, open_model
+from deepkd.benchmark.latency import WARM_UP, take_turns
 from deepkd.data.crops import load_crops
 from deepkd.errors import ConfigError, ModelError
-from deepkd.evaluation import benchmark as benchmarks
-from deepkd.evaluation.benchmark import WARM_UP, benchmark, chosen, reduction, take_turns
-from deepkd.evaluation.contenders import Contender, open_contenders, open_model
 from deepkd.evaluation.evaluate import evaluate
 from deepkd.models.checkpoints import load_checkpoint, save_model
+from deepkd.models.export import export_onnx
 from deepkd.models.registry import TorchModel, build_model
 from deepkd.scoring.model import BATCH, InputFormat, Scorer
 from deepkd.settings.evaluation import MAX_BATCH, BenchmarkConfig, EvaluateConfig
@@ -156,12 +157,12 @@ def test_both_models_come_first_with_the_clip_by_turns(tmp_path, monkeypatch):
         open_model(str(write_scorer(tmp_path / f"{name}.onnx", name=name)), threads=1)
         for name in "TS"
     ]
-    contenders = [
-        Contender(model.name, role, "onnxruntime", model, "", 1, 1, 1, True)
+    candidates = [
+        Candidate(model.name, role, "onnxruntime", model, "", 1, 1, 1, True)
         for model, role in zip(models, ("teacher", "student"), strict=True)
     ]
     config = BenchmarkConfig(video=tmp_path / "clip.mp4", video_runs=3)
-    clip = benchmarks._end_to_end(config, contenders, 1, lambda _: None)
+    clip = benchmarks._end_to_end(config, candidates, 1, lambda _: None)
     assert "".join(calls) == "TS" + "ST" + "TS" + "ST", "the first turn warms up"
     assert (clip["teacher_s"], clip["student_s"]) == (0.005, 0.006)
 
@@ -292,7 +293,7 @@ def test_an_untrained_model_says_so_and_has_no_auc(tmp_path):
 
 
 def test_an_untrained_teacher_is_as_large_as_its_tensors(tmp_path):
-    deployed, twin = open_contenders("pico", "teacher", tmp_path, threads=1)
+    deployed, twin = open_candidates("pico", "teacher", tmp_path, threads=1)
     assert [(one.name, one.runtime, one.trained, one.twin) for one in (deployed, twin)] == [
         ("pico (untrained)", "torch", False, False),
         ("pico (untrained)", "onnxruntime", False, True),
@@ -305,7 +306,7 @@ def test_an_untrained_teacher_is_as_large_as_its_tensors(tmp_path):
 
 def test_a_students_run_folder_is_measured_as_its_own_export(tmp_path):
     run = tiny_run(tmp_path / "run")
-    (exported,) = open_contenders(str(run), "student", tmp_path, threads=1)
+    (exported,) = open_candidates(str(run), "student", tmp_path, threads=1)
     assert isinstance(exported.model, Scorer)
     assert (exported.runtime, exported.source, exported.twin) == (
         "onnxruntime",
@@ -315,7 +316,7 @@ def test_a_students_run_folder_is_measured_as_its_own_export(tmp_path):
     model = load_checkpoint(run)
     model.name = "renamed"
     export_onnx(model, run / "model.onnx")
-    (found,) = open_contenders(str(run), "student", tmp_path, threads=1)
+    (found,) = open_candidates(str(run), "student", tmp_path, threads=1)
     assert (found.name, found.source) == ("renamed", str(run / "model.onnx"))
 
 
@@ -339,7 +340,7 @@ def other_weights(run: Path) -> None:
 def test_an_onnx_file_that_is_not_the_runs_export_does_not_stand_for_it(put, tmp_path):
     run = tiny_run(tmp_path / "run")
     put(run)
-    (student,) = open_contenders(str(run), "student", tmp_path, threads=1)
+    (student,) = open_candidates(str(run), "student", tmp_path, threads=1)
     assert (student.name, student.source) == ("tiny", str(tmp_path / "student.onnx"))
     assert student.params == build_model("pico", image_size=32).params
 

@@ -42,7 +42,9 @@ def steps_of(name: str, level: float, *, seed: int, video: str) -> list[Step]:
 
 
 @contextmanager
-def harmed(clip: Clip, name: str, level: float, *, seed: int) -> Iterator[tuple[Source, Alter]]:
+def corrupt_clip(
+    clip: Clip, name: str, level: float, *, seed: int
+) -> Iterator[tuple[Source, Alter]]:
     """A clip under one perturbation at one level: what to judge, and what is still to be done to its frames.
 
     The source may be a temporary file, which is gone after the block. A clip that cannot be encoded

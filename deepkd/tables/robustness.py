@@ -10,7 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from deepkd.report.plots import plain, save_plot
+from deepkd.tables.plots import plain, save_plot
 from deepkd.text import visible
 
 Metrics = Mapping[str, Any]

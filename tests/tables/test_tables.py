@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
-from deepkd.report.benchmark import benchmark_tables
-from deepkd.report.pareto import pareto_tables
-from deepkd.report.quantize import quantize_tables
-from deepkd.report.tables import Figures
+from deepkd.tables.benchmark import benchmark_tables
+from deepkd.tables.pareto import pareto_tables
+from deepkd.tables.quantize import quantize_tables
+from deepkd.tables.table import Figures
 
 AT = {
     "cpu": "CPU",

@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from deepkd.benchmark.benchmark import Say, judging_crops
+from deepkd.benchmark.candidates import TEACHER, Candidate, Session, export_beside, open_candidates
+from deepkd.benchmark.latency import Timing, take_turns
 from deepkd.data.clips import Warn
 from deepkd.data.crops import CropSet
 from deepkd.errors import ModelError
-from deepkd.evaluation.benchmark import Say, Timing, judging_crops, take_turns
-from deepkd.evaluation.contenders import TEACHER, Contender, Session, export_beside, open_contenders
 from deepkd.evaluation.evaluate import evaluate
-from deepkd.evaluation.evaluation import distinct_names
 from deepkd.evaluation.metrics import Measure
+from deepkd.evaluation.results import distinct_names
 from deepkd.evaluation.scores import Progress
 from deepkd.machine import machine
 from deepkd.models.checkpoints import WEIGHTS_FILE
@@ -43,12 +44,12 @@ bytes."""
 
 
 @dataclass(frozen=True)
-class Entry:
+class ParetoEntry:
     """A model of the folder as an ONNX file, opened once for each number of threads."""
 
     path: str
     """What was found."""
-    contender: Contender
+    candidate: Candidate
     opened: dict[int, CropModel]
 
     @property
@@ -88,9 +89,9 @@ def pareto(
     with scratch() as exports:
         say("opening the models")
         entries, left_out = _opened(folder, models, config, exports, threads)
-        judged = {index: entry for index, entry in enumerate(entries) if entry.contender.trained}
+        judged = {index: entry for index, entry in enumerate(entries) if entry.candidate.trained}
         crops, shares = judging_crops(
-            config, [(one.contender.name, one.model) for one in judged.values()], warn
+            config, [(one.candidate.name, one.model) for one in judged.values()], warn
         )
         timings = {count: _timed(entries, count, config, say, progress) for count in threads}
         areas, data = _areas(judged, crops, config, say)
@@ -119,7 +120,7 @@ def pareto(
 
 
 def _timed(
-    entries: Sequence[Entry], threads: int, config: BenchmarkConfig, say: Say, tell: Progress
+    entries: Sequence[ParetoEntry], threads: int, config: BenchmarkConfig, say: Say, tell: Progress
 ) -> list[Timing]:
     say(f"timing {len(entries)} models in turn on {threads} threads, {config.runs} runs each")
     compared = [entry.opened[threads] for entry in entries]
@@ -176,18 +177,18 @@ def _opened(
     config: BenchmarkConfig,
     exports: Path,
     threads: Sequence[int],
-) -> tuple[list[Entry], list[dict[str, str]]]:
+) -> tuple[list[ParetoEntry], list[dict[str, str]]]:
     """The teacher, the models named and those found; and what was found that is no model."""
     teacher = config.teacher or TEACHER
     asked = [(teacher, "teacher", True), *((model, "student", True) for model in models)]
     asked += [(str(path), "student", False) for path in _found(folder, teacher)]
-    entries: list[Entry] = []
+    entries: list[ParetoEntry] = []
     left_out = _steps(folder)
     for number, (argument, role, named) in enumerate(asked):
         own = exports / str(number)
         own.mkdir()
         try:
-            contender = open_contenders(
+            candidate = open_candidates(
                 argument, role, own, threads=threads[0], runtime=config.runtime
             )[-1]
         except ModelError as error:
@@ -195,8 +196,8 @@ def _opened(
                 raise
             left_out.append({"path": str(Path(argument).relative_to(folder)), "reason": str(error)})
             continue
-        opened = {count: _again(contender, count) for count in threads}
-        entries.append(Entry(argument, contender, opened))
+        opened = {count: _again(candidate, count) for count in threads}
+        entries.append(ParetoEntry(argument, candidate, opened))
     if len(entries) == 1 and len(asked) > 1:
         reason = left_out[-1]["reason"]
         raise ModelError(
@@ -204,10 +205,10 @@ def _opened(
             f" {reason}"
         )
     names = distinct_names(
-        [entry.contender.name for entry in entries], [entry.path for entry in entries]
+        [entry.candidate.name for entry in entries], [entry.path for entry in entries]
     )
     return [
-        replace(entry, contender=replace(entry.contender, name=name))
+        replace(entry, candidate=replace(entry.candidate, name=name))
         for entry, name in zip(entries, names, strict=True)
     ], left_out
 
@@ -226,18 +227,18 @@ def _found(folder: Path, teacher: str) -> list[Path]:
     return [file for file in files if file not in exports and file.resolve() not in own]
 
 
-def _again(contender: Contender, threads: int) -> CropModel:
+def _again(candidate: Candidate, threads: int) -> CropModel:
     """The same ONNX file with another number of threads."""
-    if contender.trained:
-        return Scorer.load(contender.source, threads=threads, runtime=contender.runtime)
+    if candidate.trained:
+        return Scorer.load(candidate.source, threads=threads, runtime=candidate.runtime)
     return Session(
-        Path(contender.source), name=contender.name, format=contender.model.format, params=contender.params,
-        threads=threads, runtime=contender.runtime,
+        Path(candidate.source), name=candidate.name, format=candidate.model.format, params=candidate.params,
+        threads=threads, runtime=candidate.runtime,
     )  # fmt: skip
 
 
 def _areas(
-    judged: Mapping[int, Entry], crops: CropSet | None, config: BenchmarkConfig, say: Say
+    judged: Mapping[int, ParetoEntry], crops: CropSet | None, config: BenchmarkConfig, say: Say
 ) -> tuple[dict[int, Measure], dict[str, Any] | None]:
     """Number of each trained entry -> its AUC, and what it was measured on; nothing without crops."""
     if crops is None or config.data is None:
@@ -249,16 +250,16 @@ def _areas(
 
 
 def _row(
-    entry: Entry, timings: Mapping[int, Timing], area: Measure | None, seen: float | None
+    entry: ParetoEntry, timings: Mapping[int, Timing], area: Measure | None, seen: float | None
 ) -> dict[str, Any]:
-    contender = entry.contender
+    candidate = entry.candidate
     return {
-        "name": contender.name,
-        "role": contender.role,
-        "made": made(getattr(contender.model, "metadata", {})),
-        "params": contender.params,
-        "macs": contender.macs,
-        "bytes": contender.bytes,
+        "name": candidate.name,
+        "role": candidate.role,
+        "made": made(getattr(candidate.model, "metadata", {})),
+        "params": candidate.params,
+        "macs": candidate.macs,
+        "bytes": candidate.bytes,
         "latency_ms": [
             {
                 "threads": threads,

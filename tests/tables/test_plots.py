@@ -8,8 +8,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from deepkd.errors import DataError, OutputError
-from deepkd.report import plots
-from deepkd.report.plots import Curves, draw_benchmark, draw_evaluation, draw_training, read_metrics
+from deepkd.tables import plots
+from deepkd.tables.plots import Curves, draw_benchmark, draw_evaluation, draw_training, read_metrics
 
 EPOCHS = [
     {"epoch": 1, "step": 10, "train_loss": 0.7, "val_auc": 0.6, "val_log_loss": 0.65, "lr": 1e-3},
@@ -155,6 +155,6 @@ def test_matplotlib_waits_until_a_plot_is_drawn():
     import subprocess
     import sys
 
-    code = "import sys, deepkd.report.plots; print('matplotlib' in sys.modules)"
+    code = "import sys, deepkd.tables.plots; print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

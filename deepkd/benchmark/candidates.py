@@ -34,7 +34,7 @@ another machine."""
 
 
 @dataclass(frozen=True)
-class Contender:
+class Candidate:
     """A model in a runtime."""
 
     name: str
@@ -100,9 +100,9 @@ def open_model(
         ) from error
 
 
-def open_contenders(
+def open_candidates(
     argument: str, role: str, folder: Path, *, threads: int, runtime: str = "onnxruntime"
-) -> list[Contender]:
+) -> list[Candidate]:
     """A model as it is deployed, and a teacher that is a torch model as an ONNX file too.
 
     Args:
@@ -154,7 +154,7 @@ def is_export(path: Path, model: "TorchModel") -> bool:
 
     A file that cannot be used is nobody's export.
     """
-    from deepkd.compression.export import onnx_metadata
+    from deepkd.models.export import onnx_metadata
 
     try:
         scorer = Scorer.load(path)
@@ -176,8 +176,8 @@ def _lasting(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in metadata.items() if key not in PASSING}
 
 
-def _from_scorer(model: Scorer, role: str) -> Contender:
-    return Contender(
+def _from_scorer(model: Scorer, role: str) -> Candidate:
+    return Candidate(
         name=model.name,
         role=role,
         runtime=model.runtime,
@@ -190,8 +190,8 @@ def _from_scorer(model: Scorer, role: str) -> Contender:
     )
 
 
-def _from_torch(model: "TorchModel", argument: str, role: str) -> Contender:
-    return Contender(
+def _from_torch(model: "TorchModel", argument: str, role: str) -> Candidate:
+    return Candidate(
         name=model.name if model.trained else f"{model.name} (untrained)",
         role=role,
         runtime="torch",
@@ -216,19 +216,19 @@ def _bytes_of(model: "TorchModel", path: Path) -> int:
 
 
 def exported(
-    contender: Contender, folder: Path, *, threads: int, runtime: str = "onnxruntime"
-) -> Contender:
+    candidate: Candidate, folder: Path, *, threads: int, runtime: str = "onnxruntime"
+) -> Candidate:
     """The same torch model as an ONNX file."""
-    from deepkd.compression.export import export_onnx
+    from deepkd.models.export import export_onnx
 
-    torch_model: Any = contender.model
-    path = export_onnx(torch_model, folder / f"{contender.role}.onnx")
-    if contender.trained:
+    torch_model: Any = candidate.model
+    path = export_onnx(torch_model, folder / f"{candidate.role}.onnx")
+    if candidate.trained:
         model: CropModel = Scorer.load(path, threads=threads, runtime=runtime)
     else:
         model = Session(
-            path, name=contender.name, format=torch_model.format, params=contender.params, threads=threads,
+            path, name=candidate.name, format=torch_model.format, params=candidate.params, threads=threads,
             runtime=runtime,
         )  # fmt: skip
     size = path.stat().st_size
-    return replace(contender, runtime=runtime, model=model, source=str(path), bytes=size, twin=True)
+    return replace(candidate, runtime=runtime, model=model, source=str(path), bytes=size, twin=True)

@@ -13,18 +13,18 @@ from rich.console import Console
 from scorer_factory import write_scorer
 from typer.testing import CliRunner
 
+from deepkd.benchmark import pareto as pareto_module
+from deepkd.benchmark.pareto import COSTS, find_models, front, made
 from deepkd.cli.app import app
-from deepkd.compression.export import export_onnx
 from deepkd.errors import ModelError
-from deepkd.evaluation import pareto as pareto_module
 from deepkd.evaluation.evaluate import evaluate_files
 from deepkd.evaluation.metrics import Measure
-from deepkd.evaluation.pareto import COSTS, find_models, front, made
 from deepkd.models.checkpoints import save_model
+from deepkd.models.export import export_onnx
 from deepkd.models.registry import MODELS, ModelSpec, build_model
-from deepkd.report.pareto import PANELS, pareto_tables
 from deepkd.scoring.model import InputFormat
 from deepkd.settings.evaluation import BenchmarkConfig, EvaluateConfig
+from deepkd.tables.pareto import PANELS, pareto_tables
 
 QUICK = ["--runs", "3", "--batch", "2", "--teacher", "pico"]
 
@@ -113,7 +113,7 @@ def test_only_the_teachers_own_file_is_not_measured_twice(teacher: str, tmp_path
     exports.mkdir()
     config = BenchmarkConfig(teacher=str(tmp_path / teacher))
     entries, left_out = pareto_module._opened(tmp_path, [], config, exports, [1])
-    assert [entry.contender.role for entry in entries] == ["teacher", "student"] and not left_out
+    assert [entry.candidate.role for entry in entries] == ["teacher", "student"] and not left_out
     assert entries[1].path == str(tmp_path / "teacher" / "teacher-int8.onnx")
 
 
@@ -177,7 +177,7 @@ def test_a_model_that_torch_cannot_export_is_left_out(
     write_scorer(tmp_path / "models" / "green.onnx")
     config = BenchmarkConfig(teacher="pico")
     entries, left_out = pareto_module._opened(tmp_path / "models", [], config, exports, [1])
-    assert [entry.contender.name for entry in entries] == ["pico (untrained)", "green"]
+    assert [entry.candidate.name for entry in entries] == ["pico (untrained)", "green"]
     (one,) = left_out
     assert (
         one["path"] == "odd.safetensors"

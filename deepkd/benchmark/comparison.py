@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from deepkd.compression.latency import latencies_ms
+from deepkd.benchmark.latency import latencies_ms
 from deepkd.data.crops import load_crops
 from deepkd.evaluation.metrics import auc, log_loss
 from deepkd.models.registry import TorchModel

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from deepkd import __version__
-from deepkd.compression.graphs import save_described
 from deepkd.errors import DeepKDError, ModelError
 from deepkd.models.registry import TorchModel, evaluating, normalise
 from deepkd.outputs import writing
 from deepkd.scoring.model import METADATA_KEY, METADATA_SCHEMA, InputFormat, Scorer
+from deepkd.scoring.seal import SEAL_KEY, UNSEALED, sealed
 from deepkd.text import first_sentence
 
 OPSET = 17
@@ -220,6 +220,17 @@ def onnx_metadata(model: TorchModel) -> dict[str, Any]:
         "calibration": model.calibration.to_dict(),
         "thresholds": model.thresholds.to_dict(),
     }
+
+
+def save_described(graph: onnx.ModelProto, metadata: dict[str, Any], out: Path) -> None:
+    """Write a graph that says `metadata` of itself, and nothing else under that key, sealed."""
+    kept = [entry for entry in graph.metadata_props if entry.key != METADATA_KEY]
+    del graph.metadata_props[:]
+    graph.metadata_props.extend(kept)
+    entry = graph.metadata_props.add()
+    rest = {key: value for key, value in metadata.items() if key != SEAL_KEY}
+    entry.key, entry.value = METADATA_KEY, json.dumps({SEAL_KEY: UNSEALED, **rest})
+    out.write_bytes(sealed(graph.SerializeToString()))
 
 
 def _verify(path: Path, network: Folded, example: Tensor) -> None:

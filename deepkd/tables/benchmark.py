@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from deepkd.outputs import writing
-from deepkd.report.plots import BENCHMARK_PLOTS, RUNTIMES, draw_benchmark
-from deepkd.report.tables import Figures, print_json, print_table
+from deepkd.tables.plots import BENCHMARK_PLOTS, RUNTIMES, draw_benchmark
+from deepkd.tables.table import Figures, print_json, print_table
 from deepkd.text import cell, csv_writer, visible
 
 ROWS: dict[str, Callable[[Mapping[str, Any]], str]] = {

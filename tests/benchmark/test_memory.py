@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from scorer_factory import SIDE, write_scorer
 
+from deepkd.benchmark import memory
+from deepkd.benchmark.memory import peak_rss_mb
 from deepkd.errors import ModelError
-from deepkd.evaluation import memory
-from deepkd.evaluation.memory import peak_rss_mb
-from deepkd.report.benchmark import ROWS
+from deepkd.tables.benchmark import ROWS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_memory_of_the_asking_process_does_not_count(tmp_path):
     path = write_scorer(tmp_path / "green.onnx")
     code = (
-        "import numpy as np; from deepkd.evaluation.memory import peak_rss_mb;"
+        "import numpy as np; from deepkd.benchmark.memory import peak_rss_mb;"
         "weight = np.ones(60_000_000);"  # 480 MB
         f"print(peak_rss_mb('onnxruntime', {str(path)!r}, size={SIDE}, threads=1))"
     )
@@ -44,7 +44,7 @@ def test_memory_is_measured_by_the_code_that_asks(tmp_path):
         file.write("\n\ndef _own_peak_mb():\n    return 7.5\n")
     path = write_scorer(tmp_path / "green.onnx")
     code = (
-        "from deepkd.evaluation.memory import peak_rss_mb;"
+        "from deepkd.benchmark.memory import peak_rss_mb;"
         f"print(peak_rss_mb('onnxruntime', {str(path)!r}, size={SIDE}, threads=1))"
     )
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
@@ -59,7 +59,7 @@ def test_memory_of_one_runtime_holds_no_session_of_another(tmp_path):
     pytest.importorskip("openvino")
     path = write_scorer(tmp_path / "green.onnx")
     code = (
-        "import sys; sys.modules['onnxruntime'] = None; from deepkd.evaluation.memory import"
+        "import sys; sys.modules['onnxruntime'] = None; from deepkd.benchmark.memory import"
         f" _score_some;_score_some('openvino', {str(path)!r}, {SIDE}, 1); print('scored')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -10,9 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from deepkd.report.benchmark import trained_on
-from deepkd.report.robustness import harm_note, robustness_table
-from deepkd.report.tables import print_json, print_table
+from deepkd.tables.benchmark import trained_on
+from deepkd.tables.robustness import harm_note, robustness_table
+from deepkd.tables.table import print_json, print_table
 from deepkd.text import cell, csv_writer, visible
 
 LEVELS = {"crops": "Crops", "videos": "Videos"}

@@ -18,7 +18,7 @@ CROPS = 3
 """Crops scored one by one: the second call is where runtimes settle."""
 START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
-    "from deepkd.evaluation.memory import main; main(*sys.argv[1:])"
+    "from deepkd.benchmark.memory import main; main(*sys.argv[1:])"
 )
 """What the process runs: it imports from where the one that asks does, whatever lies in the folder
 it is started in."""
@@ -58,7 +58,7 @@ def _score_some(runtime: str, source: str, size: int, threads: int) -> None:
     if runtime == "torch":
         import torch
 
-        from deepkd.evaluation.contenders import open_model
+        from deepkd.benchmark.candidates import open_model
 
         torch.set_num_threads(threads)
         model = open_model(source, threads=threads)

@@ -54,7 +54,7 @@ class Curves:
 
 
 @dataclass(frozen=True)
-class Panel:
+class FeaturePlot:
     """What the plot of features shows of one model."""
 
     name: str
@@ -267,7 +267,7 @@ def draw_scores(path: Path, curves: Sequence[Curves]) -> None:
     save_plot(path, draw, width=4.6 * len(curves), height=3.4)
 
 
-def draw_features(path: Path, panels: Sequence[Panel]) -> None:
+def draw_features(path: Path, panels: Sequence[FeaturePlot]) -> None:
     """Features of crops in the plane, real and forged ones apart, a panel per model with its V-score."""
 
     def draw(figure: Any) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 from rich.console import Group
 from rich.text import Text
 
-from deepkd.report.benchmark import busy, trained_on
-from deepkd.report.tables import Figures, print_json, print_table
+from deepkd.tables.benchmark import busy, trained_on
+from deepkd.tables.table import Figures, print_json, print_table
 from deepkd.text import visible
 
 

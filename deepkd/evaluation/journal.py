@@ -1,4 +1,4 @@
-"""Kept: the finished parts of a long evaluation, in a file of its output folder, so that a second run goes on."""
+"""Journal: the finished parts of a long evaluation, in a file of its output folder, so that a second run goes on."""
 
 import json
 from collections.abc import Callable, Hashable, Sequence
@@ -8,11 +8,11 @@ from typing import Any
 
 from deepkd.errors import OutputError
 
-KEPT_NAME = "robustness.jsonl"
+JOURNAL_NAME = "robustness.jsonl"
 """In the output folder: a line that tells what is evaluated, then a line per finished part."""
 
 
-class Kept:
+class Journal:
     """Finished parts, each known by a key, in a file or in memory only."""
 
     def __init__(
@@ -35,7 +35,7 @@ class Kept:
         Raises:
             OutputError: it belongs to other data or settings, is damaged, or cannot be written.
         """
-        self.path, self.keys = folder / KEPT_NAME if folder else None, tuple(keys)
+        self.path, self.keys = folder / JOURNAL_NAME if folder else None, tuple(keys)
         self.found: dict[tuple[Hashable, ...], Any] = {}
         if self.path:
             self._open(self.path, subject(), overwrite=overwrite)

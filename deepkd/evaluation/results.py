@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from deepkd.data.leakage import Overlap
 from deepkd.data.perturbations import PERTURBATIONS
 from deepkd.evaluation.features import Features
 from deepkd.evaluation.metrics import Array, Metrics, measure
-from deepkd.evaluation.overlaps import Overlap
 from deepkd.outputs import writing
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import CropModel

@@ -1,0 +1,101 @@
+"""Latency: models timed in turn in one process, so that their ratio holds on a noisy machine.
+
+The models take turns (A B C, B C A, C A B, ...): no model always comes first. Every turn begins
+with an untimed call, so that no model pays for the caches and the threads of the one before it.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deepkd.evaluation.scores import Progress
+from deepkd.images import Image
+from deepkd.machine import cores
+from deepkd.outputs import scratch
+from deepkd.scoring.model import CropModel, InputFormat, Scorer
+
+if TYPE_CHECKING:
+    from deepkd.models.registry import TorchModel
+
+WARM_UP = 5
+"""Untimed calls of each model before the first turn."""
+THROUGHPUT_SHARE = 10
+"""One run of a whole batch for so many runs of a single crop, and at least three."""
+RUNS = 40
+"""Timed crops of each network; their median counts."""
+
+
+@dataclass
+class Timing:
+    """Seconds of each timed call of one model."""
+
+    single: list[float] = field(default_factory=list)
+    """One crop."""
+    batch: list[float] = field(default_factory=list)
+    """A whole batch."""
+
+
+def take_turns(
+    models: Sequence[CropModel],
+    *,
+    runs: int,
+    batch: int,
+    progress: Progress = lambda _done, _total: None,
+) -> list[Timing]:
+    """Time single crops and whole batches of every model, in turn, each at its own input size.
+
+    The order moves on by one from turn to turn; the times of a model are those of turn 1, turn 2,
+    ... all the same.
+    """
+    random = np.random.default_rng(0)
+    crops = [_noise(random, model.format, batch) for model in models]
+    timings = [Timing() for _ in models]
+    for model, images in zip(models, crops, strict=True):
+        for _ in range(WARM_UP):
+            model.logits(images[:1])
+        model.logits(images)
+    turns = [(1, "single")] * runs + [(batch, "batch")] * max(3, runs // THROUGHPUT_SHARE)
+    for done, (count, kind) in enumerate(turns, start=1):
+        for index in order_of(done - 1, len(models)):
+            getattr(timings[index], kind).append(_timed(models[index], crops[index][:count]))
+        progress(done, len(turns))
+    return timings
+
+
+def order_of(turn: int, count: int) -> list[int]:
+    """Who comes first, second, ... in a turn: A B C, then B C A, then C A B."""
+    return [(turn + place) % count for place in range(count)]
+
+
+def _noise(random: np.random.Generator, format: InputFormat, count: int) -> list[Image]:
+    return list(random.integers(0, 256, (count, format.size, format.size, 3), np.uint8))
+
+
+def _timed(model: CropModel, images: Sequence[Image]) -> float:
+    model.logits(images[:1])
+    start = time.perf_counter()
+    model.logits(images)
+    return time.perf_counter() - start
+
+
+def latencies_ms(models: "Sequence[TorchModel]") -> list[float]:
+    """Median milliseconds of one crop in ONNX Runtime on all cores, after a warm-up, the models taken in turn."""
+    from deepkd.models.export import export_onnx
+
+    with scratch() as folder:
+        files = [
+            export_onnx(model, folder / f"{index}.onnx", verify=False)
+            for index, model in enumerate(models)
+        ]
+        timings = take_turns(
+            [Scorer.load(file, threads=cores()) for file in files], runs=RUNS, batch=1
+        )
+    return [float(np.median(timing.single)) * 1000 for timing in timings]
+
+
+def latency_ms(model: "TorchModel") -> float:
+    """Median milliseconds of one crop of one network, see `latencies_ms`."""
+    return latencies_ms([model])[0]
