@@ -1,5 +1,6 @@
 """What a student's card says of its figures: from the documents that `model_card.py` measures to Markdown."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,7 +8,6 @@ from documents import damage, interval, markdown, percent
 
 from deepkd.evaluation.decisions import FALSE_ALARMS, MISSES
 from deepkd.scoring.verdict import Label
-from deepkd.tables.robustness import harmed_rows
 
 VERDICTS = (Label.FAKE, Label.INCONCLUSIVE, Label.REAL)
 FIGURES = {
@@ -190,8 +190,8 @@ def damage_said(document: Mapping[str, Any]) -> str:
     """What was damaged and how often, and where AUC is lowest and false alarms are highest."""
     student = document["models"][0]
     kinds = [
-        f"{title} ({len(cells)} {'level' if len(cells) == 1 else 'levels'})"
-        for title, cells in harmed_rows(student)
+        f"{title} ({count} {'level' if count == 1 else 'levels'})"
+        for title, count in Counter(one["title"] for one in student["robustness"]).items()
     ]
     low = min(student["robustness"], key=lambda one: value_of(one["crops"], "auc", 1))
     high = max(student["robustness"], key=lambda one: value_of(one["crops"], "false_alarms", 0))

@@ -11,6 +11,7 @@ import argparse
 import shutil
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from documents import ROOT, Part, markdown, parser_of, say, write_parts
 
 from deepkd.benchmark.latency import take_turns
 from deepkd.benchmark.pareto import pareto
+from deepkd.benchmark.results import ParetoDocument
 from deepkd.compression.quantize import as_onnx, quantize
+from deepkd.compression.results import QuantizeDocument
 from deepkd.errors import UsageError
 from deepkd.machine import cores, machine
 from deepkd.outputs import check_folder
@@ -58,18 +61,18 @@ def measure_models(args: argparse.Namespace) -> dict[str, Any]:
     check_folder(args.out / "pareto")
     pareto_report.write_pareto(args.out / "pareto", document)
     shutil.copyfile(args.out / "pareto" / "pareto.png", args.document.with_suffix(".png"))
-    return document
+    return document.to_dict()
 
 
 def show_models(document: Mapping[str, Any]) -> str:
-    titles = pareto_report.titles(document)
-    lines = [pareto_report.cells(row, document["batch"]) for row in document["models"]]
-    return f"{markdown(titles, lines, left=2)}\n\n{pareto_report.notes(document)}\n\n{PICTURE}"
+    found = ParetoDocument.from_dict(document)
+    table = replace(pareto_report.pareto_table(found), notes=pareto_report.notes(found))
+    return f"{table.markdown()}\n\n{PICTURE}"
 
 
 def measure_yardstick(args: argparse.Namespace) -> dict[str, Any]:
     config = BenchmarkConfig(teacher=YARDSTICK, runs=2 * args.runs, batch=1, threads=args.threads)
-    return pareto(args.models, config, say=say)
+    return pareto(args.models, config, say=say).to_dict()
 
 
 def show_yardstick(document: Mapping[str, Any]) -> str:
@@ -104,7 +107,9 @@ def _quickest(row: Mapping[str, Any]) -> float:
 
 def measure_quantized(args: argparse.Namespace) -> dict[str, Any]:
     config = QuantizeConfig(runs=2 * args.runs, threads=args.threads, limit=args.limit)
-    document = quantize(args.student, args.data, args.out / "quantized.onnx", config, say=say)
+    document = quantize(
+        args.student, args.data, args.out / "quantized.onnx", config, say=say
+    ).to_dict()
     if document["written"]:
         document["written"]["path"] = Path(document["written"]["path"]).name
     return document
@@ -112,10 +117,11 @@ def measure_quantized(args: argparse.Namespace) -> dict[str, Any]:
 
 def show_quantized(document: Mapping[str, Any]) -> str:
     titles = ["variant", "file", "AUC", "its change", "latency", "of float32's", "replaces float32"]
-    notes = "\n".join([quantize_report.outcome(document), *quantize_report.notes(document)])
-    return (
-        f"{markdown(titles, [list(line) for line in quantize_report.lines(document)])}\n\n{notes}"
-    )
+    table = quantize_report.quantize_table(QuantizeDocument.from_dict(document))
+    columns = [
+        replace(column, title=title) for title, column in zip(titles, table.columns, strict=True)
+    ]
+    return replace(table, columns=columns).markdown()
 
 
 def measure_runtimes(args: argparse.Namespace) -> dict[str, Any]:
@@ -141,7 +147,7 @@ def measure_runtimes(args: argparse.Namespace) -> dict[str, Any]:
         for scorer, timing in zip(scorers, timings, strict=True)
     ]
     return {
-        "machine": where,
+        "machine": where.to_dict(),
         "difference": float(np.abs(logits[0] - logits[1]).max()),
         "runtimes": rows,
     }

@@ -10,7 +10,6 @@ import argparse
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import product
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -139,8 +138,7 @@ def add_grid_options(parser: argparse.ArgumentParser) -> None:
 def show_grid(document: Mapping[str, Any]) -> str:
     """A line per depth and parameters, a column per size: AUC and time; in bold what no other cell beats in both."""
     rows = document["rows"]
-    weighed = [{"auc": {"value": row["val_auc"]}, "ms": row["ms"]} for row in rows]
-    best = [rows[index] for index in front(weighed, itemgetter("ms"))]
+    best = [rows[index] for index in front([(row["ms"], row["val_auc"]) for row in rows])]
     sizes = sorted({row["size"] for row in rows})
     fastest = min(row["ms"] for row in rows)
     lines = []

@@ -18,6 +18,7 @@ from documents import ROOT, filled, interval, markdown
 from deepkd.benchmark.benchmark import benchmark
 from deepkd.benchmark.candidates import STUDENT, TEACHER, open_model
 from deepkd.evaluation.evaluate import evaluate_files
+from deepkd.machine import Machine
 from deepkd.settings.evaluation import BenchmarkConfig, EvaluateConfig
 from deepkd.shipped import shipped_card, shipped_students
 from deepkd.tables.benchmark import busy
@@ -40,7 +41,7 @@ def main() -> None:
     )
     document = benchmark(
         config, further, say=lambda text: print(f"headline: {text}", file=sys.stderr)
-    )
+    ).to_dict()
     lines = [*sizes(document), *speeds(document), *clip(document), *accuracy(args)]
     teacher, _, students = rows(document)
     titles = [
@@ -203,7 +204,7 @@ def conditions(document: Mapping[str, Any]) -> Iterator[str]:
         f" {at['torch']}, ONNX Runtime {at['onnxruntime']}; models in turn in one process, median"
         f" of {runs} runs."
     )
-    yield from busy(at)
+    yield from busy(Machine.from_dict(at))
     if any("untrained" in row["name"] for row in document["models"]):
         yield (
             "An untrained teacher is the published architecture: size and speed do not depend on"

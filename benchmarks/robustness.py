@@ -38,8 +38,9 @@ from deepkd.compression.quantize import as_onnx
 from deepkd.config import Config
 from deepkd.data.crops import load_crops
 from deepkd.evaluation.evaluate import evaluate_files
+from deepkd.evaluation.figures import sources_of
 from deepkd.evaluation.metrics import Array, Measure, auc, auc_change, auc_resamples
-from deepkd.evaluation.results import Evaluation, distinct_names, sources_of
+from deepkd.evaluation.results import Evaluation, distinct_names
 from deepkd.evaluation.robustness import CorruptedCrops
 from deepkd.evaluation.scores import logits_of
 from deepkd.machine import cores, machine
@@ -153,7 +154,7 @@ def measure_crops(args: argparse.Namespace) -> dict[str, Any]:
         "gains": gains(found[1], found[2], args),
         "clauses": [clause(name, found, args) for name in CLAUSES],
     }
-    draw_robustness(args.picture, document)
+    draw_robustness(args.picture, [one.figures for one in found])
     return document | {"picture": args.picture.name}
 
 
@@ -394,7 +395,7 @@ def measure_peers(args: argparse.Namespace) -> dict[str, Any]:
     return {
         "data": args.data.name,
         "split": args.split,
-        "machine": where,
+        "machine": where.to_dict(),
         "runs": args.runs,
         "models": rows,
     }

@@ -26,6 +26,7 @@ LAYERS = (
     {"deepkd.video"},
     {
         "deepkd.config",
+        "deepkd.documents",
         "deepkd.settings",
         "deepkd.errors",
         "deepkd.images",

@@ -12,9 +12,18 @@ import numpy as np
 from deepkd.benchmark.candidates import STUDENT, TEACHER, Candidate, open_candidates
 from deepkd.benchmark.latency import Timing, order_of, take_turns
 from deepkd.benchmark.memory import peak_rss_mb
+from deepkd.benchmark.results import (
+    BenchmarkDocument,
+    BenchmarkMachine,
+    BenchmarkRow,
+    ClipTiming,
+    Latency,
+    Reduction,
+)
 from deepkd.data.clips import Warn
 from deepkd.evaluation.evaluate import evaluate
-from deepkd.evaluation.results import calibration_of, distinct_names, thresholds_of
+from deepkd.evaluation.figures import calibration_of, thresholds_of
+from deepkd.evaluation.results import distinct_names
 from deepkd.evaluation.scores import Progress
 from deepkd.images import Image
 from deepkd.machine import cores, machine
@@ -30,7 +39,6 @@ if TYPE_CHECKING:
     from deepkd.data.crops import CropSet
     from deepkd.scoring.model import Scorer
 
-SCHEMA = "deepkd.benchmark/1"
 STAGES = ("decode", "faces", "score", "total")
 Say = Callable[[str], None]
 
@@ -42,8 +50,8 @@ def benchmark(
     say: Say = lambda _: None,
     warn: Warn = lambda _: None,
     progress: Progress = lambda _done, _total: None,
-) -> dict[str, Any]:
-    """Measure and compare; one document of schema deepkd.benchmark/1.
+) -> BenchmarkDocument:
+    """Measure models in turn and compare them.
 
     Args:
         config: teacher, student, runs, data, video. Without any model named, the default teacher
@@ -59,7 +67,7 @@ def benchmark(
             crops.
     """
     threads = config.threads or cores()
-    where = {**machine(threads), "throughput_batch": config.batch}
+    where = BenchmarkMachine(**vars(machine(threads)), throughput_batch=config.batch)
     with scratch() as folder:
         say("opening the models")
         candidates = _open(chosen(config, models), folder, threads, config.runtime)
@@ -75,22 +83,19 @@ def benchmark(
         ]
     clip = _end_to_end(config, candidates, threads, say)
     areas = zip(_areas(judged, crops, say), shares, strict=True)
-    right = {id(one): found for one, found in zip(judged, areas, strict=True)}
-    rows = [
-        _row(one, timing, resident, *right.get(id(one), (None, None)), batch=config.batch)
+    known = {id(one): found for one, found in zip(judged, areas, strict=True)}
+    rows = tuple(
+        _row(one, timing, resident, *known.get(id(one), (None, None)), batch=config.batch)
         for one, timing, resident in zip(candidates, timings, memory, strict=True)
-    ]
-    return {
-        "schema": SCHEMA,
-        "machine": where,
-        "models": rows,
-        "reduction": reduction(rows),
-        "end_to_end": clip,
-    }
+    )
+    return BenchmarkDocument(where, rows, reduction(rows), clip)
 
 
 def chosen(config: BenchmarkConfig, models: Sequence[str] = ()) -> list[tuple[str, str]]:
-    """Which models to measure, as (argument, role): those named; the missing of a pair, when no `models` are named."""
+    """Which models to measure, as (argument, role).
+
+    Those named; without any in `models`, also the default teacher or student where one is missing.
+    """
     named = bool(models)
     teacher = config.teacher or (None if named else TEACHER)
     student = config.student or (None if named else STUDENT)
@@ -126,69 +131,60 @@ def _row(
     seen: float | None,
     *,
     batch: int,
-) -> dict[str, Any]:
+) -> BenchmarkRow:
     p50, p95 = np.percentile(np.array(timing.single) * 1000, [50, 95])
-    return {
-        "name": candidate.name,
-        "role": candidate.role,
-        "runtime": candidate.runtime,
-        "params": candidate.params,
-        "macs": candidate.macs,
-        "bytes": candidate.bytes,
-        "latency_ms": {
-            "batch": 1,
-            "p50": round(p50, 4),
-            "p95": round(p95, 4),
-            "runs": len(timing.single),
-        },
-        "throughput_per_s": round(batch / float(np.median(timing.batch)), 2),
-        "peak_rss_mb": None if memory_mb is None else round(memory_mb, 1),
-        "auc": None if auc is None else round(auc, 6),
-        "training_data": seen,
-    }
-
-
-def reduction(rows: Sequence[dict[str, Any]]) -> dict[str, float | None]:
-    """How much smaller and faster the student is, per cent of the teacher; None without both.
-
-    The first row of a role is the model as it is deployed; `latency_same_runtime_pct` compares both
-    as ONNX files.
-    """
-    teachers = [row for row in rows if row["role"] == "teacher"]
-    students = [row for row in rows if row["role"] == "student"]
-    teachers_ort, students_ort = (
-        [row for row in some if _in_ort(row)] for some in (teachers, students)
+    return BenchmarkRow(
+        name=candidate.name,
+        role=candidate.role,
+        runtime=candidate.runtime,
+        params=candidate.params,
+        macs=candidate.macs,
+        bytes=candidate.bytes,
+        latency_ms=Latency(1, round(p50, 4), round(p95, 4), len(timing.single)),
+        throughput_per_s=round(batch / float(np.median(timing.batch)), 2),
+        peak_rss_mb=None if memory_mb is None else round(memory_mb, 1),
+        auc=None if auc is None else round(auc, 6),
+        training_data=seen,
     )
-    return {
-        "params_pct": _saved(teachers, students, "params"),
-        "latency_pct": _saved(teachers, students, "latency_ms", "p50"),
-        "latency_same_runtime_pct": _saved(teachers_ort, students_ort, "latency_ms", "p50"),
-        "size_pct": _saved(teachers, students, "bytes"),
-    }
 
 
-def _saved(
-    teachers: Sequence[dict[str, Any]], students: Sequence[dict[str, Any]], *keys: str
-) -> float | None:
-    if not teachers or not students:
+def reduction(rows: Sequence[BenchmarkRow]) -> Reduction:
+    """How much smaller and faster the student is.
+
+    The first row of a role is the model as it is deployed.
+    """
+    deployed = _pair(rows)
+    in_ort = _pair([row for row in rows if row.runtime != "torch"])
+    return Reduction(
+        params_pct=_saved(deployed, lambda row: row.params),
+        latency_pct=_saved(deployed, lambda row: row.latency_ms.p50),
+        latency_same_runtime_pct=_saved(in_ort, lambda row: row.latency_ms.p50),
+        size_pct=_saved(deployed, lambda row: row.bytes),
+    )
+
+
+def _pair(rows: Sequence[BenchmarkRow]) -> list[BenchmarkRow]:
+    """The first teacher and the first student, as far as they are there."""
+    firsts = (
+        next((row for row in rows if row.role == role), None) for role in ("teacher", "student")
+    )
+    return [row for row in firsts if row is not None]
+
+
+def _saved(pair: Sequence[BenchmarkRow], cost: Callable[[BenchmarkRow], float]) -> float | None:
+    """Per cent of the teacher's cost; None without both."""
+    if len(pair) < 2:
         return None
-    large: Any = teachers[0]
-    small: Any = students[0]
-    for key in keys:
-        large, small = large[key], small[key]
+    large, small = map(cost, pair)
     return round(100 * (1 - float(small / large)), 3)
-
-
-def _in_ort(row: dict[str, Any]) -> bool:
-    return bool(row["runtime"] != "torch")
 
 
 def judging_crops(
     config: BenchmarkConfig, models: Sequence[tuple[str, CropModel]], warn: Warn
 ) -> tuple["CropSet | None", list[float | None]]:
-    """The crops that AUC is measured on, and the share of their originals that each named model was trained on.
+    """The crops that AUC is measured on, and the share of them that each model was trained on.
 
-    Both are None without data or models.
+    The share is of the originals. Both are None without data or models.
 
     Raises:
         DataError: the crops cannot be used, or a model was trained on some, and that is not
@@ -217,7 +213,7 @@ def _areas(judged: Sequence[Candidate], crops: "CropSet | None", say: Say) -> li
 
 @dataclass(frozen=True)
 class _CandidateScorer:
-    """A model in the place of a `Scorer`, so that the clip takes the very path of `deepkd detect`."""
+    """A model in the place of a `Scorer`, so that the clip goes the way of `detect`."""
 
     model: CropModel
     calibration: Calibration
@@ -233,39 +229,39 @@ class _CandidateScorer:
 
 def _end_to_end(
     config: BenchmarkConfig, candidates: Sequence[Candidate], threads: int, say: Say
-) -> dict[str, Any] | None:
-    """Time the clip with teacher and student as deployed, in turn; what is said of the clip is thrown away."""
-    deployed = {
-        candidate.role: candidate for candidate in reversed(candidates) if candidate.role != "other"
-    }
+) -> ClipTiming | None:
+    """Time the clip with teacher and student as deployed, in turn; its verdicts are not kept."""
+    deployed = {one.role: one for one in reversed(candidates) if one.role != "other"}
     if config.video is None or not deployed:
         return None
+    say(f"timing {config.video.name} from decoding to verdict")
+    roles: list[str] = [role for role in ("teacher", "student") if role in deployed]
+    timings = _clip_turns(config.video, config, [deployed[role].model for role in roles], threads)
+    breakdown = {role: _medians(each) for role, each in zip(roles, timings, strict=True)}
+    seconds = {role: stages["total"] / 1000 for role, stages in breakdown.items()}
+    return ClipTiming(
+        as_text(config.video), seconds.get("teacher"), seconds.get("student"), breakdown
+    )
+
+
+def _clip_turns(
+    video: Path, config: BenchmarkConfig, models: Sequence[CropModel], threads: int
+) -> list[list[dict[str, float]]]:
+    """Milliseconds of each stage in each timed turn of each model."""
     from deepkd.detect import detect
     from deepkd.video.faces import load_detector
 
-    say(f"timing {config.video.name} from decoding to verdict")
     detector = load_detector("mtcnn", threads=threads)
-    how = DetectConfig(frames=config.frames, single_look=True)  # the same frames for both
-    found: dict[str, list[dict[str, float]]] = {
-        role: [] for role in ("teacher", "student") if role in deployed
-    }
-    roles = list(found)
+    settings = DetectConfig(frames=config.frames, single_look=True)  # the same frames for both
+    found: list[list[dict[str, float]]] = [[] for _ in models]
     for turn in range(1 + config.video_runs):
-        for role in [roles[index] for index in order_of(turn, len(roles))]:
-            model = deployed[role].model
-            judge = _CandidateScorer(model, calibration_of(model), thresholds_of(model))
-            verdict = detect(config.video, cast("Scorer", judge), detector, how)
+        for index in order_of(turn, len(models)):
+            model = models[index]
+            scorer = _CandidateScorer(model, calibration_of(model), thresholds_of(model))
+            verdict = detect(video, cast("Scorer", scorer), detector, settings)
             if turn:  # the first turn warms up
-                found[role].append(dict(verdict.timing_ms))
-    breakdown = {role: _medians(timings) for role, timings in found.items()}
-    return {
-        "video": as_text(config.video),
-        **{
-            f"{role}_s": breakdown[role]["total"] / 1000 if role in breakdown else None
-            for role in ("teacher", "student")
-        },
-        "breakdown_ms": breakdown,
-    }
+                found[index].append(dict(verdict.timing_ms))
+    return found
 
 
 def _medians(timings: Sequence[dict[str, float]]) -> dict[str, float]:

@@ -55,7 +55,7 @@ class Candidate:
 
 
 class Session:
-    """An ONNX file run as it is, for its speed alone: an untrained network has no place in a `Scorer`."""
+    """An ONNX file run for its speed alone; unlike a `Scorer`, it may be untrained."""
 
     def __init__(
         self,
@@ -78,7 +78,9 @@ class Session:
 def open_model(
     argument: str, *, threads: int, runtime: str = "onnxruntime"
 ) -> "TorchModel | Scorer":
-    """A trained model from a run folder, a file or a shipped name; else an untrained one of the registry.
+    """A trained model from a run folder, a file or a shipped name; else an untrained one.
+
+    An untrained one is named as in the registry.
 
     Raises:
         ModelError: nothing of that name, or a file that cannot be used.
@@ -150,7 +152,7 @@ def export_beside(checkpoint: Path) -> Path | None:
 
 
 def is_export(path: Path, model: "TorchModel") -> bool:
-    """Whether an ONNX file is a checkpoint's export, from what both say of themselves and from their logits.
+    """Whether an ONNX file is a checkpoint's export: both have the same metadata and logits.
 
     A file that cannot be used is nobody's export.
     """
@@ -223,12 +225,20 @@ def exported(
 
     torch_model: Any = candidate.model
     path = export_onnx(torch_model, folder / f"{candidate.role}.onnx")
-    if candidate.trained:
-        model: CropModel = Scorer.load(path, threads=threads, runtime=runtime)
-    else:
-        model = Session(
-            path, name=candidate.name, format=torch_model.format, params=candidate.params, threads=threads,
-            runtime=runtime,
-        )  # fmt: skip
     size = path.stat().st_size
-    return replace(candidate, runtime=runtime, model=model, source=str(path), bytes=size, twin=True)
+    twin = replace(candidate, runtime=runtime, source=str(path), bytes=size, twin=True)
+    return replace(twin, model=open_onnx(twin, threads=threads))
+
+
+def open_onnx(candidate: Candidate, *, threads: int) -> CropModel:
+    """The ONNX file of a candidate, opened with so many threads."""
+    if candidate.trained:
+        return Scorer.load(candidate.source, threads=threads, runtime=candidate.runtime)
+    return Session(
+        Path(candidate.source),
+        name=candidate.name,
+        format=candidate.model.format,
+        params=candidate.params,
+        threads=threads,
+        runtime=candidate.runtime,
+    )

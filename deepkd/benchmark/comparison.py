@@ -1,13 +1,14 @@
-"""Comparison: teacher, student alone and student distilled on the same held-out crops and the same clock."""
+"""Comparison: teacher and students after a distillation, on the same crops and the same clock."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from deepkd.benchmark.latency import latencies_ms
+from deepkd.benchmark.results import ComparedModel, ComparisonDocument
 from deepkd.data.crops import load_crops
 from deepkd.evaluation.metrics import auc, log_loss
 from deepkd.models.registry import TorchModel
@@ -17,11 +18,8 @@ from deepkd.training.validation import crop_logits
 
 def compare(
     models: Mapping[str, TorchModel], data: Path, *, split: str, limit: int | None, out: Path
-) -> list[dict[str, Any]]:
-    """One row per model: `name`, `auc`, `log_loss`, `params`, `macs`, `ms`; also written to `out/comparison.json`.
-
-    `log_loss` is of the calibrated probabilities. `ms` is the median time of one crop in ONNX
-    Runtime on all cores, the models taken in turn in this process.
+) -> ComparisonDocument:
+    """One row per model, also written to `out/comparison.json`.
 
     Raises:
         DataError: the split has no rows.
@@ -30,20 +28,26 @@ def compare(
     crops = load_crops(data, split, limit=limit)
     known = np.isfinite(crops.labels)
     labels = crops.labels[known]
-    rows = []
-    for name, model in models.items():
-        logits = crop_logits(model, crops)[known]
-        scale = model.calibration
-        figures = {
-            "auc": auc(labels, logits),
-            "log_loss": log_loss(labels, logits / scale.temperature + scale.bias),
-        }
-        rows.append({"name": name, **figures, "params": model.params, "macs": model.macs})
-    for row, ms in zip(rows, latencies_ms(list(models.values())), strict=True):
-        row["ms"] = ms
-    with writing(out / "comparison.json") as path:
-        path.write_text(
-            json.dumps({"split": split, "crops": len(labels), "models": rows}, indent=2) + "\n",
-            encoding="utf-8",
+    figures = [
+        _figures(model, crop_logits(model, crops)[known], labels) for model in models.values()
+    ]
+    rows = [
+        ComparedModel(name, *measured, model.params, model.macs, ms)
+        for (name, model), measured, ms in zip(
+            models.items(), figures, latencies_ms(list(models.values())), strict=True
         )
-    return rows
+    ]
+    document = {"split": split, "crops": len(labels), "models": [row.to_dict() for row in rows]}
+    with writing(out / "comparison.json") as path:
+        path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    return ComparisonDocument(tuple(rows))
+
+
+def _figures(
+    model: TorchModel, logits: npt.ArrayLike, labels: npt.ArrayLike
+) -> tuple[float | None, float]:
+    """AUC, and the log loss of the calibrated probabilities."""
+    scale = model.calibration
+    return auc(labels, logits), log_loss(
+        labels, np.asarray(logits) / scale.temperature + scale.bias
+    )

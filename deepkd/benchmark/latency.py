@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
+from deepkd.evaluation.metrics import Measure
 from deepkd.evaluation.scores import Progress
 from deepkd.images import Image
 from deepkd.machine import cores
@@ -82,7 +84,7 @@ def _timed(model: CropModel, images: Sequence[Image]) -> float:
 
 
 def latencies_ms(models: "Sequence[TorchModel]") -> list[float]:
-    """Median milliseconds of one crop in ONNX Runtime on all cores, after a warm-up, the models taken in turn."""
+    """Median milliseconds of one crop in ONNX Runtime on all cores, the models taken in turn."""
     from deepkd.models.export import export_onnx
 
     with scratch() as folder:
@@ -99,3 +101,35 @@ def latencies_ms(models: "Sequence[TorchModel]") -> list[float]:
 def latency_ms(model: "TorchModel") -> float:
     """Median milliseconds of one crop of one network, see `latencies_ms`."""
     return latencies_ms([model])[0]
+
+
+def paired_ratio(
+    one: npt.NDArray[np.float64], other: npt.NDArray[np.float64], *, seed: int = 0
+) -> Measure:
+    """The median over turns of one time divided by the other, with its 95% bootstrap interval.
+
+    Args:
+        one: seconds of each turn, (T,).
+        other: of the same turns, (T,).
+        seed: of the resampling.
+    """
+    ratios = one / other
+    drawn = np.random.default_rng(seed).integers(0, len(ratios), (1000, len(ratios)))
+    low, high = np.percentile(np.median(ratios[drawn], axis=1), [2.5, 97.5])
+    return Measure(float(np.median(ratios)), float(low), float(high))
+
+
+def by_chance(twin: Measure) -> float:
+    """The share of float32's time that a variant must stay below to be faster than by chance.
+
+    It is the low end of the twin's interval.
+
+    Which of two equal models is called the twin is chance, too, so that a slow twin says as much as
+    a fast one.
+    """
+    return min(twin.low or 0.0, 1 / (twin.high or np.inf))
+
+
+def median_ms(seconds: npt.NDArray[np.float64]) -> float:
+    """Milliseconds of the median turn."""
+    return float(np.median(seconds)) * 1000

@@ -1,4 +1,4 @@
-"""Pareto: every model of a folder side by side in one runtime, and which of them no other beats in AUC and cost.
+"""Pareto: every model of a folder in one runtime, and which no other beats in AUC and cost.
 
 Checkpoints are exported first. On each number of threads all models take turns, so that their
 ratios hold.
@@ -13,8 +13,15 @@ from typing import Any
 import numpy as np
 
 from deepkd.benchmark.benchmark import Say, judging_crops
-from deepkd.benchmark.candidates import TEACHER, Candidate, Session, export_beside, open_candidates
+from deepkd.benchmark.candidates import (
+    TEACHER,
+    Candidate,
+    export_beside,
+    open_candidates,
+    open_onnx,
+)
 from deepkd.benchmark.latency import Timing, take_turns
+from deepkd.benchmark.results import LeftOut, ParetoData, ParetoDocument, ParetoRow, ThreadLatency
 from deepkd.data.clips import Warn
 from deepkd.data.crops import CropSet
 from deepkd.errors import ModelError
@@ -25,19 +32,18 @@ from deepkd.evaluation.scores import Progress
 from deepkd.machine import machine
 from deepkd.models.checkpoints import WEIGHTS_FILE
 from deepkd.outputs import scratch
-from deepkd.scoring.model import CropModel, Scorer
+from deepkd.scoring.model import CropModel
 from deepkd.settings.evaluation import BenchmarkConfig, EvaluateConfig
 
-SCHEMA = "deepkd.pareto/1"
 THREADS = (1, 2)
 """Of the runtime; with `config.threads`, that number alone."""
 ENDINGS = (".onnx", ".safetensors", ".pth")
 """Of the files that may be models."""
 STEP = re.compile(r"step-\d+")
 """What `deepkd prune` calls its steps."""
-COSTS: dict[str, Callable[[Mapping[str, Any]], float]] = {
-    "latency": lambda row: float(row["latency_ms"][-1]["single"]),
-    "bytes": lambda row: float(row["bytes"]),
+COSTS: dict[str, Callable[[ParetoRow], float]] = {
+    "latency": lambda row: row.latency_ms[-1].single,
+    "bytes": lambda row: float(row.bytes),
 }
 """What a front weighs AUC against -> its value in a row: milliseconds of one crop on most threads;
 bytes."""
@@ -66,12 +72,12 @@ def pareto(
     say: Say = lambda _: None,
     warn: Warn = lambda _: None,
     progress: Progress = lambda _done, _total: None,
-) -> dict[str, Any]:
-    """Measure every model of a folder and the teacher; one document of schema deepkd.pareto/1.
+) -> ParetoDocument:
+    """Measure every model of a folder, and the teacher.
 
     Args:
-        folder: ONNX files, checkpoints and run folders, at any depth; files that are no model of
-            deepkd's and the steps of prunings are left out and named.
+        folder: ONNX files, checkpoints and run folders, at any depth; other files and the steps
+            of prunings are left out and named.
         config: teacher (its architecture, untrained, unless one is named), runs, batch, threads,
             runtime, data.
         models: further models: paths or shipped names.
@@ -80,8 +86,7 @@ def pareto(
         progress: told after each turn.
 
     Raises:
-        ModelError: the folder holds no model that can be used, or one that was named cannot be
-            opened.
+        ModelError: the folder holds no model, or one that was named cannot be opened.
         DataError: the crops cannot be used, or a model was trained on them.
     """
     threads = (config.threads,) if config.threads else THREADS
@@ -90,33 +95,30 @@ def pareto(
         say("opening the models")
         entries, left_out = _opened(folder, models, config, exports, threads)
         judged = {index: entry for index, entry in enumerate(entries) if entry.candidate.trained}
-        crops, shares = judging_crops(
-            config, [(one.candidate.name, one.model) for one in judged.values()], warn
-        )
+        named = [(one.candidate.name, one.model) for one in judged.values()]
+        crops, shares = judging_crops(config, named, warn)
         timings = {count: _timed(entries, count, config, say, progress) for count in threads}
         areas, data = _areas(judged, crops, config, say)
-        seen = dict(zip(judged, shares, strict=True))
-        rows = [
-            _row(
-                entry,
-                {count: timings[count][index] for count in threads},
-                areas.get(index),
-                seen.get(index),
-            )
-            for index, entry in enumerate(entries)
-        ]
-    _mark_fronts(rows)
-    rows.sort(key=lambda row: (row["role"] != "teacher", -row["params"], -row["bytes"]))
-    return {
-        "schema": SCHEMA,
-        "machine": where,
-        "runtime": config.runtime,
-        "runs": config.runs,
-        "batch": config.batch,
-        "data": data,
-        "models": rows,
-        "left_out": left_out,
-    }
+    seen = dict(zip(judged, shares, strict=True))
+    each = [{count: timings[count][index] for count in threads} for index in range(len(entries))]
+    rows = [
+        _row(entry, each[index], areas.get(index), seen.get(index))
+        for index, entry in enumerate(entries)
+    ]
+    return ParetoDocument(
+        machine=where,
+        runtime=config.runtime,
+        runs=config.runs,
+        batch=config.batch,
+        data=data,
+        models=_sorted(_with_fronts(rows)),
+        left_out=tuple(left_out),
+    )
+
+
+def _sorted(rows: Sequence[ParetoRow]) -> tuple[ParetoRow, ...]:
+    """The teacher first, then from large to small."""
+    return tuple(sorted(rows, key=lambda row: (row.role != "teacher", -row.params, -row.bytes)))
 
 
 def _timed(
@@ -151,7 +153,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def is_step(path: Path) -> bool:
-    """Whether `deepkd prune` left this within its folder on its way: anything in `step-N/`, and `step-N.safetensors`.
+    """Whether this is a step of `deepkd prune`: all in `step-N/`, and `step-N.safetensors`.
 
     Args:
         path: from the folder on.
@@ -160,15 +162,11 @@ def is_step(path: Path) -> bool:
     return bool(untuned) or any(STEP.fullmatch(part) for part in path.parts[:-1])
 
 
-def _steps(folder: Path) -> list[dict[str, str]]:
+def _steps(folder: Path) -> list[LeftOut]:
     """The steps of prunings under a folder, and why they are left out."""
     paths = [path.relative_to(folder) for path in _files(folder)]
     reason = "a step of a pruning, whose end is measured; to measure it too, name it"
-    return [
-        {"path": str(path), "reason": f"{folder / path}: {reason}"}
-        for path in paths
-        if is_step(path)
-    ]
+    return [LeftOut(str(path), f"{folder / path}: {reason}") for path in paths if is_step(path)]
 
 
 def _opened(
@@ -177,7 +175,7 @@ def _opened(
     config: BenchmarkConfig,
     exports: Path,
     threads: Sequence[int],
-) -> tuple[list[ParetoEntry], list[dict[str, str]]]:
+) -> tuple[list[ParetoEntry], list[LeftOut]]:
     """The teacher, the models named and those found; and what was found that is no model."""
     teacher = config.teacher or TEACHER
     asked = [(teacher, "teacher", True), *((model, "student", True) for model in models)]
@@ -194,12 +192,12 @@ def _opened(
         except ModelError as error:
             if named:
                 raise
-            left_out.append({"path": str(Path(argument).relative_to(folder)), "reason": str(error)})
+            left_out.append(LeftOut(str(Path(argument).relative_to(folder)), str(error)))
             continue
-        opened = {count: _again(candidate, count) for count in threads}
+        opened = {count: open_onnx(candidate, threads=count) for count in threads}
         entries.append(ParetoEntry(argument, candidate, opened))
     if len(entries) == 1 and len(asked) > 1:
-        reason = left_out[-1]["reason"]
+        reason = left_out[-1].reason
         raise ModelError(
             f"{folder}: of {len(asked) - 1} found, nothing can be measured beside the teacher;"
             f" {reason}"
@@ -214,7 +212,9 @@ def _opened(
 
 
 def _found(folder: Path, teacher: str) -> list[Path]:
-    """The models of a folder, each once: for a checkpoint stands its export beside it, and the teacher is no student.
+    """The models of a folder, each once and without the teacher.
+
+    A checkpoint with its export beside it is measured as that export.
 
     Args:
         folder: see `find_models`.
@@ -227,88 +227,74 @@ def _found(folder: Path, teacher: str) -> list[Path]:
     return [file for file in files if file not in exports and file.resolve() not in own]
 
 
-def _again(candidate: Candidate, threads: int) -> CropModel:
-    """The same ONNX file with another number of threads."""
-    if candidate.trained:
-        return Scorer.load(candidate.source, threads=threads, runtime=candidate.runtime)
-    return Session(
-        Path(candidate.source), name=candidate.name, format=candidate.model.format, params=candidate.params,
-        threads=threads, runtime=candidate.runtime,
-    )  # fmt: skip
-
-
 def _areas(
     judged: Mapping[int, ParetoEntry], crops: CropSet | None, config: BenchmarkConfig, say: Say
-) -> tuple[dict[int, Measure], dict[str, Any] | None]:
-    """Number of each trained entry -> its AUC, and what it was measured on; nothing without crops."""
+) -> tuple[dict[int, Measure], ParetoData | None]:
+    """Number of each trained entry -> its AUC; and the crops. Nothing without crops."""
     if crops is None or config.data is None:
         return {}, None
     say(f"measuring AUC on {len(crops):,} crops")
     found = evaluate([entry.model for entry in judged.values()], crops, EvaluateConfig())
     areas = {index: one.whole.auc for index, one in zip(judged, found, strict=True)}
-    return areas, {"name": config.data.name, "split": config.split, "crops": len(found[0].rows)}
+    return areas, ParetoData(config.data.name, config.split, len(found[0].rows))
 
 
 def _row(
     entry: ParetoEntry, timings: Mapping[int, Timing], area: Measure | None, seen: float | None
-) -> dict[str, Any]:
+) -> ParetoRow:
     candidate = entry.candidate
-    return {
-        "name": candidate.name,
-        "role": candidate.role,
-        "made": made(getattr(candidate.model, "metadata", {})),
-        "params": candidate.params,
-        "macs": candidate.macs,
-        "bytes": candidate.bytes,
-        "latency_ms": [
-            {
-                "threads": threads,
-                "single": _median_ms(timing.single),
-                "batch": _median_ms(timing.batch),
-            }
+    return ParetoRow(
+        name=candidate.name,
+        role=candidate.role,
+        made=made(getattr(candidate.model, "metadata", {})),
+        params=candidate.params,
+        macs=candidate.macs,
+        bytes=candidate.bytes,
+        latency_ms=tuple(
+            ThreadLatency(threads, _median_ms(timing.single), _median_ms(timing.batch))
             for threads, timing in timings.items()
-        ],
-        "auc": None if area is None or area.value is None else _rounded(area),
-        "training_data": seen,
-        "front": [],
-    }
-
-
-def _rounded(area: Measure) -> dict[str, float | None]:
-    return {key: None if value is None else round(value, 6) for key, value in vars(area).items()}
+        ),
+        auc=None if area is None or area.value is None else area.rounded(6),
+        training_data=seen,
+    )
 
 
 def _median_ms(seconds: Sequence[float]) -> float:
     return round(float(np.median(seconds)) * 1000, 4)
 
 
-def made(metadata: Mapping[str, Any]) -> list[str]:
-    """How a model came to be, as far as its file says: `distilled` or `labels alone` (last), `pruned`, `int8`, ..."""
+def made(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    """How a model came to be, as far as its file says.
+
+    `distilled` or `labels alone` (last), `pruned`, `int8`, ...
+    """
     recipe = metadata.get("recipe") or {}
     steps = ["distilled"] if "teacher" in recipe else ["labels alone"] if "epochs" in recipe else []
     steps += ["pruned"] if metadata.get("pruned") else []
     quantized = metadata.get("quantized") or {}
-    return [*steps, *([quantized["variant"]] if quantized else [])]
+    return (*steps, *([quantized["variant"]] if quantized else []))
 
 
-def _mark_fronts(rows: Sequence[dict[str, Any]]) -> None:
-    for name, cost in COSTS.items():
-        for index in front(rows, cost):
-            rows[index]["front"].append(name)
+def _with_fronts(rows: Sequence[ParetoRow]) -> list[ParetoRow]:
+    areas = [row.auc.value if row.auc else None for row in rows]
+    fronts = {
+        name: front(list(zip(map(cost, rows), areas, strict=True))) for name, cost in COSTS.items()
+    }
+    return [
+        replace(row, front=tuple(name for name, best in fronts.items() if index in best))
+        for index, row in enumerate(rows)
+    ]
 
 
-def front(
-    rows: Sequence[Mapping[str, Any]], cost: Callable[[Mapping[str, Any]], float]
-) -> list[int]:
-    """The rows with an AUC that no other row beats: none costs less and is as right, or costs as little and is more so.
+def front(points: Sequence[tuple[float, float | None]]) -> list[int]:
+    """The numbers of the points that no other beats.
+
+    Another beats a point where it costs no more and its AUC is no lower, and one of both is better.
 
     Args:
-        rows: of the document.
-        cost: what a row costs; less is better.
+        points: (cost, AUC); without an AUC a point is on no front.
     """
-    known = [
-        (index, cost(row), row["auc"]["value"]) for index, row in enumerate(rows) if row["auc"]
-    ]
+    known = [(index, cost, area) for index, (cost, area) in enumerate(points) if area is not None]
     return [
         index
         for index, price, area in known

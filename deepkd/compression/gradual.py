@@ -1,4 +1,4 @@
-"""Pruning in steps: shrink a little, let the unpruned network or others teach what is left, shrink again."""
+"""Pruning in steps: shrink a little, fine-tune by distillation, shrink again."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -58,24 +58,17 @@ def prune_in_steps(
         out: folder.
         config: target, criterion, fine-tuning.
         follow: see `Follow`.
-        teachers: they teach what is left after each step with their mean; `model` itself unless
-            given.
-        resume: go on where an earlier call was stopped: what its steps cut stays cut, what they
-            taught stays taught.
+        teachers: their mean teaches after each step; `model` itself by default.
+        resume: go on where an earlier call was stopped.
         warn: told what `check_held_out` finds odd.
 
     Raises:
         DataError: the crops cannot be used.
-        ModelError, ConfigError: as `prune`; `model` is within the target already; teachers are
-            given and no epochs to teach in; or what shall be gone on with was cut from another
-            model or with other settings.
-        OutputError: `out` holds a model already, or steps that shall not be gone on with, or cannot
-            be written.
+        ModelError, ConfigError: as `prune`; `model` is within the target already; there are
+            teachers but no epochs; or the steps to resume are of another model or other settings.
+        OutputError: `out` holds a model, or steps without `resume`, or cannot be written.
     """
-    if teachers and not config.epochs:
-        raise ConfigError(
-            "epochs=0 leaves a teacher nothing to teach; give --epochs, or leave --teacher out"
-        )
+    _check_teachers(teachers, config)
     _check_out(out, goes_on=resume and config.epochs > 0)
     crops, val = _crops(data, config, [model, *teachers], warn)
     current = model
@@ -98,10 +91,17 @@ def prune_in_steps(
     return current
 
 
+def _check_teachers(teachers: Sequence[TorchModel], config: PruneConfig) -> None:
+    if teachers and not config.epochs:
+        raise ConfigError(
+            "epochs=0 leaves a teacher nothing to teach; give --epochs, or leave --teacher out"
+        )
+
+
 def _crops(
     data: Path, config: PruneConfig, earlier: Sequence[TorchModel], warn: Warn
 ) -> tuple[CropSet, CropSet]:
-    """What shows channels' worth and is fine-tuned on, and what is held out, of which `earlier` models know nothing."""
+    """The crops of training and of validation; the `earlier` models must not know the latter."""
     crops, val = (
         load_crops(data, "train", limit=config.limit),
         load_crops(data, "val", limit=config.val_limit),
@@ -116,7 +116,7 @@ def _crops(
 
 
 def _check_out(out: Path, *, goes_on: bool) -> None:
-    """Refuse a folder that holds a result, unless steps of it shall be gone on with; without steps there is no way."""
+    """Refuse a folder that holds a result, or steps that are not resumed."""
     steps = any(out.glob("step-*"))
     if (out / WEIGHTS_FILE).exists() and not (steps and goes_on):
         raise OutputError(f"{out}: holds a model already; give another --out")
@@ -192,7 +192,7 @@ def _shrunk(
     *,
     source: TorchModel,
 ) -> TorchModel:
-    """The model within its target; its metadata say how it was cut, from what, and its milliseconds if measured."""
+    """The model within its target; its metadata record the settings, the source, the latency."""
     samples = drawn(crops, model.format, config.samples, seed=config.seed)
     worth = CRITERIA[config.criterion](model, samples, seed=config.seed)
     if limit_ms is None:

@@ -1,4 +1,4 @@
-"""Graphs: an exported ONNX file in other arithmetic, which still says of itself what the original says."""
+"""Graphs: an exported ONNX file in other arithmetic, with the metadata of the original."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -35,7 +35,7 @@ def is_depthwise(weights: Any) -> bool:
 
 
 def rounded(node: Any, weights: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
-    """Weights as int8, and the scale of each output channel in a shape that multiplies them back, symmetric."""
+    """Weights as int8, symmetric, and the scale of each output channel, shaped to broadcast."""
     axis = weights.ndim - 1 if node.op_type == CHANNELS_LAST else 0
     others = tuple(index for index in range(weights.ndim) if index != axis)
     scale = np.abs(weights).max(others, keepdims=True) / 127
@@ -44,7 +44,7 @@ def rounded(node: Any, weights: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
 
 
 def weights_only(source: Path, out: Path) -> None:
-    """The weights as int8 with a scale per channel, which the runtime multiplies back when it loads the file.
+    """The weights as int8 with a scale per channel; the runtime multiplies them back.
 
     Arithmetic stays float32. Depthwise convolutions stay as they are: they hold few weights and
     suffer most.
@@ -98,7 +98,7 @@ def disturbed(source: Path, layer: str) -> bytes:
 
 
 def finish(path: Path, source: Path, variant: str, **about: Any) -> None:
-    """Let a converted file, in place, say what its source says of itself, and what was done to it."""
+    """Give a converted file, in place, its source's metadata and what was done to it."""
     _save(onnx.load(path), source, path, variant, **about)
 
 

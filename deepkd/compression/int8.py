@@ -1,4 +1,4 @@
-"""Static int8 for ONNX Runtime: activations as unsigned, weights as signed bytes, ranges from real crops.
+"""Static int8 for ONNX Runtime: unsigned activations, signed weights, ranges from real crops.
 
 What serves one network harms another, so there are several recipes; the one whose logits stay
 closest to float32's on the calibration crops is taken. No label and no crop of the split that
@@ -62,7 +62,7 @@ def to_int8(
     threads: int | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, float]:
-    """Write the closest of the recipes' files; recipe -> mean distance of its logits from float32's (RMS).
+    """Write the closest of the recipes' files; recipe -> distance of the logits (RMS).
 
     Args:
         source: an exported float32 file.
@@ -174,7 +174,7 @@ def _last_layers(prepared: Path) -> set[str]:
 def sensitivity(
     source: Path, layers: Sequence[str], crops: Sequence[Image], *, threads: int | None = None
 ) -> dict[str, float]:
-    """Layer -> how far the logits move (RMS) when the weights of that layer alone are rounded to int8."""
+    """Layer -> how far the logits move (RMS) when its weights alone are rounded to int8."""
     expected = Scorer.load(source, threads=threads).logits(crops)
     return {
         layer: _distance(

@@ -21,7 +21,7 @@ def prune_to_latency(
     penalty: float = 0.0,
     measure: Callable[[TorchModel], float] | None = None,
 ) -> tuple[TorchModel, float]:
-    """The largest network found on the way of pruning that takes at most `limit_ms`, and what it takes.
+    """The largest pruned network that takes at most `limit_ms`, and its milliseconds.
 
     Candidates of fewer and fewer multiply-accumulates are exported and timed; each round halves the
     range in which the largest fast enough one must lie. Of many timings the lucky ones pass, so

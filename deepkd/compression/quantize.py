@@ -1,4 +1,4 @@
-"""Quantize: a model in int8, in float16 and with int8 weights, each measured against float32 before it may replace it.
+"""Quantize: a model in int8, in float16 and with int8 weights, each measured against float32.
 
 AUC is paired (the same crops, the same resamples of their originals), latency is taken in turn in
 one process. What chance does to a latency shows from float32's twin, the same file opened and timed
@@ -10,15 +10,22 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from deepkd.benchmark.latency import take_turns
+from deepkd.benchmark.latency import by_chance, median_ms, paired_ratio, take_turns
 from deepkd.compression.graphs import CONVERSIONS
 from deepkd.compression.importance import check_both, drawn_rows
 from deepkd.compression.int8 import RECIPES, to_int8
+from deepkd.compression.results import (
+    CalibrationCrops,
+    JudgedCrops,
+    QuantizeDocument,
+    TwinRow,
+    VariantRow,
+    Written,
+)
 from deepkd.data.clips import Warn
 from deepkd.data.crops import CropSet, load_crops
 from deepkd.data.leakage import training_shares
@@ -32,7 +39,6 @@ from deepkd.outputs import check_spared, scratch, writing
 from deepkd.scoring.model import Scorer, is_onnx
 from deepkd.settings.compression import QuantizeConfig
 
-SCHEMA = "deepkd.quantize/1"
 FLOAT32 = "float32"
 VARIANTS = ("int8", *CONVERSIONS)
 """int8 weights and activations; float16, for GPUs; int8 weights only, for size."""
@@ -81,8 +87,8 @@ def quantize(
     say: Say = lambda _: None,
     warn: Warn = lambda _: None,
     progress: Progress = lambda _done, _total: None,
-) -> dict[str, Any]:
-    """Make and measure every variant; write to `out` the fastest that may replace float32, or the one asked for.
+) -> QuantizeDocument:
+    """Make and measure every variant; write the fastest that may replace float32.
 
     Args:
         argument: a run folder, a checkpoint, an ONNX file or a shipped name.
@@ -92,9 +98,6 @@ def quantize(
         say: told what happens next.
         warn: told where the model does not list what it was trained on.
         progress: told after each turn of the timing.
-
-    Returns:
-        A document of schema deepkd.quantize/1.
 
     Raises:
         ModelError: the model cannot be used.
@@ -111,26 +114,18 @@ def quantize(
             [source.name], [source], judged, allow=config.allow_training_data, warn=warn
         )
         files, distances = _converted(source.path, shown, config, folder, say)
-        trials, twin = _measured(
-            {FLOAT32: source.path, **files}, judged, config, threads, say, progress
-        )
-        if chosen := _chosen(trials, config):
-            with writing(out) as beside:
-                shutil.copyfile(files[chosen], beside)
-    return {
-        "schema": SCHEMA,
-        "machine": where,
-        "calibration": {"split": config.calibrate_on, "crops": len(shown), "distances": distances},
-        "data": {"split": config.split, "crops": len(judged), "training_data": share},
-        "max_drop": config.max_drop,
-        "models": [_row(name, trial, config) for name, trial in trials.items()],
-        "twin": twin,
-        "written": (
-            {"variant": chosen, "path": str(out), "asked": config.keep != "auto"}
-            if chosen
-            else None
-        ),
-    }
+        compared = {FLOAT32: source.path, **files}
+        trials, twin = _measured(compared, judged, config, threads, say, progress)
+        written = _write_chosen(files, trials, out, config)
+    return QuantizeDocument(
+        machine=where,
+        calibration=CalibrationCrops(config.calibrate_on, len(shown), distances),
+        data=JudgedCrops(config.split, len(judged), share),
+        max_drop=config.max_drop,
+        models=tuple(_row(name, trial, config) for name, trial in trials.items()),
+        twin=twin,
+        written=written,
+    )
 
 
 def as_onnx(argument: str, folder: Path) -> Path:
@@ -192,7 +187,7 @@ def _measured(
     threads: int,
     say: Say,
     progress: Progress,
-) -> tuple[dict[str, VariantResult], dict[str, Any]]:
+) -> tuple[dict[str, VariantResult], TwinRow]:
     """Each file, float32's first, beside float32, and what the document says of float32's twin."""
     scorers = {name: Scorer.load(path, threads=threads) for name, path in files.items()}
     compared = [*scorers.values(), Scorer.load(files[FLOAT32], threads=threads)]
@@ -210,7 +205,10 @@ def _trials(
     judged: CropSet,
     config: QuantizeConfig,
 ) -> dict[str, VariantResult]:
-    """Each variant on the same crops and turns as float32, which comes first; its twin's turns come last."""
+    """Each variant on the same crops and turns as float32.
+
+    Float32 comes first in `scorers` and `seconds`; its twin's turns come last.
+    """
     logits = logits_of(
         list(scorers.values()), judged, range(len(judged)), batch=SCORED_TOGETHER, checked=1
     )
@@ -234,39 +232,20 @@ def _trials(
     return trials
 
 
-def paired_ratio(
-    one: npt.NDArray[np.float64], other: npt.NDArray[np.float64], *, seed: int = 0
-) -> Measure:
-    """The median over turns of one time divided by the other, with its 95% bootstrap interval.
-
-    Args:
-        one: seconds of each turn, (T,).
-        other: of the same turns, (T,).
-        seed: of the resampling.
-    """
-    ratios = one / other
-    drawn = np.random.default_rng(seed).integers(0, len(ratios), (1000, len(ratios)))
-    low, high = np.percentile(np.median(ratios[drawn], axis=1), [2.5, 97.5])
-    return Measure(float(np.median(ratios)), float(low), float(high))
-
-
-def by_chance(twin: Measure) -> float:
-    """The share of float32's time from which on nothing is faster than chance: the low end of the twin's interval.
-
-    Which of two equal models is called the twin is chance, too, so that a slow twin says as much as
-    a fast one.
-    """
-    return min(twin.low or 0.0, 1 / (twin.high or np.inf))
-
-
-def median_ms(seconds: npt.NDArray[np.float64]) -> float:
-    """Milliseconds of the median turn."""
-    return float(np.median(seconds)) * 1000
-
-
 def shown_ratio(ratio: Measure) -> str:
     """`0.62 [0.61, 0.64]`."""
     return f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
+
+
+def _write_chosen(
+    files: dict[str, Path], trials: dict[str, VariantResult], out: Path, config: QuantizeConfig
+) -> Written | None:
+    chosen = _chosen(trials, config)
+    if chosen is None:
+        return None
+    with writing(out) as beside:
+        shutil.copyfile(files[chosen], beside)
+    return Written(chosen, str(out), asked=config.keep != "auto")
 
 
 def _chosen(trials: dict[str, VariantResult], config: QuantizeConfig) -> str | None:
@@ -277,33 +256,26 @@ def _chosen(trials: dict[str, VariantResult], config: QuantizeConfig) -> str | N
     return min(allowed, key=lambda name: trials[name].ratio.value or 1.0, default=None)
 
 
-def _twin(seconds: npt.NDArray[np.float64], ratio: Measure) -> dict[str, Any]:
+def _twin(seconds: npt.NDArray[np.float64], ratio: Measure) -> TwinRow:
     """What chance did to float32's time, and the share of it that a variant must stay below."""
-    return {
-        "latency_ms": round(median_ms(seconds), 4),
-        "latency_ratio": {key: round(value, 4) for key, value in vars(ratio).items()},
-        "faster_below": round(by_chance(ratio), 4),
-    }
+    return TwinRow(round(median_ms(seconds), 4), ratio.rounded(4), round(by_chance(ratio), 4))
 
 
-def _row(name: str, trial: VariantResult, config: QuantizeConfig) -> dict[str, Any]:
+def _row(name: str, trial: VariantResult, config: QuantizeConfig) -> VariantRow:
     """One model of the document; float32 has nothing to be accepted as."""
     scorer = trial.scorer
     objections = None if name == FLOAT32 else trial.objections(config.max_drop)
-    return {
-        "variant": name,
-        "name": scorer.name,
-        "made": scorer.metadata.get("quantized"),
-        "params": scorer.params,
-        "bytes": scorer.bytes,
-        "sha256": scorer.sha256,
-        "auc": None if trial.auc is None else round(trial.auc, 6),
-        "auc_change": {
-            key: None if value is None else round(value, 6)
-            for key, value in vars(trial.change).items()
-        },
-        "latency_ms": round(trial.latency_ms, 4),
-        "latency_ratio": {key: round(value, 4) for key, value in vars(trial.ratio).items()},
-        "accepted": None if objections is None else not objections,
-        "objections": objections or [],
-    }
+    return VariantRow(
+        variant=name,
+        name=scorer.name,
+        made=scorer.metadata.get("quantized"),
+        params=scorer.params,
+        bytes=scorer.bytes,
+        sha256=scorer.sha256,
+        auc=None if trial.auc is None else round(trial.auc, 6),
+        auc_change=trial.change.rounded(6),
+        latency_ms=round(trial.latency_ms, 4),
+        latency_ratio=trial.ratio.rounded(4),
+        accepted=None if objections is None else not objections,
+        objections=tuple(objections or ()),
+    )

@@ -1,13 +1,14 @@
-"""Overlaps: which originals and people of what is evaluated were seen before, in other splits or in a training."""
+"""Leakage: originals and people that are evaluated and also in other splits or in a training."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from deepkd.data.clips import Clip, Warn
 from deepkd.data.crops import CropSet
 from deepkd.data.families import UNLISTED_KEY, known_families, known_names, known_people
 from deepkd.data.splits import find_overlaps
+from deepkd.documents import Document
 from deepkd.errors import DataError
 from deepkd.video.crops import CropRow
 
@@ -32,7 +33,7 @@ class Traceable(Protocol):
 
 
 @dataclass(frozen=True)
-class Overlap:
+class Overlap(Document):
     """How many of the evaluated originals, or people, are elsewhere too."""
 
     kind: str
@@ -42,11 +43,7 @@ class Overlap:
     here: int
     """How many are evaluated; 0 people where the data names none."""
     shared: int | None
-    """How many of them are there too; None where nobody knows."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
+    """How many of them are there too; None where it is unknown."""
 
 
 def names_in(rows: Iterable[Traceable]) -> dict[str, set[str]]:
@@ -112,7 +109,7 @@ def training_shares(
     allow: bool,
     warn: Warn,
 ) -> list[float | None]:
-    """For each model the share of the originals that it was trained on; None where it does not say, or not all.
+    """For each model the share of the originals that it was trained on; None where unknown.
 
     Args:
         names: what to call the models.
@@ -164,7 +161,7 @@ def _training_share(
 def check_held_out(
     train: CropSet, val: CropSet, earlier: Iterable[tuple[str, Mapping[str, Any]]], *, warn: Warn
 ) -> None:
-    """Make sure, before any work, that weights are chosen and thresholds fitted on what the training has not seen.
+    """Make sure, before any work, that the training has not seen what is held out.
 
     Args:
         train: what is trained on.
@@ -191,7 +188,7 @@ def check_held_out(
 
 
 def _seen_by(name: str, recipe: Mapping[str, Any], held_out: Sequence[CropRow]) -> list[str]:
-    """A sentence on each kind of thing among what is held out that a start or a teacher has seen, or may have."""
+    """A warning for each kind of held-out row that a start or a teacher has seen, or may have."""
     found = overlaps_with_training(recipe, held_out)
     seen = [
         f"{name} was trained on {one.shared} of the {one.here} {one.kind} of split val, which"

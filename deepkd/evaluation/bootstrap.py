@@ -36,7 +36,7 @@ def resampled(source: npt.NDArray[np.intp], resamples: int, seed: int) -> Iterat
 
 
 def percentiles(drawn: Array) -> Ends | None:
-    """2.5% and 97.5% percentiles of a figure over the resamples that give it, (R,); None where none does."""
+    """2.5% and 97.5% percentiles of a figure over resamples, (R,), without NaN; None if all are."""
     known = drawn[~np.isnan(drawn)]
     if not len(known):
         return None

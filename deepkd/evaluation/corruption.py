@@ -1,4 +1,4 @@
-"""Harm: a clip as it comes out of cameras, codecs and web sites, before anybody looks for faces in it.
+"""Corruption of clips, as cameras, codecs and web sites do it, before faces are looked for.
 
 What falls on single frames falls on those that `detect` samples, after decoding. What an encoder
 does is done to the whole clip: it is decoded, encoded anew by x264 at a constant rate factor into a
@@ -33,7 +33,7 @@ measured."""
 
 
 def steps_of(name: str, level: float, *, seed: int, video: str) -> list[Step]:
-    """What befalls a clip, one thing after the other: itself, or for `mixed` what is drawn for this clip."""
+    """The steps of a corruption, in order: itself, or for `mixed` what is drawn for this clip."""
     return (
         draw_mixed(level, chance(seed, name, f"{level:g}", video))
         if name == "mixed"
@@ -45,7 +45,7 @@ def steps_of(name: str, level: float, *, seed: int, video: str) -> list[Step]:
 def corrupt_clip(
     clip: Clip, name: str, level: float, *, seed: int
 ) -> Iterator[tuple[Source, Alter]]:
-    """A clip under one perturbation at one level: what to judge, and what is still to be done to its frames.
+    """A clip under one corruption at one level: what to judge, and what changes its frames.
 
     The source may be a temporary file, which is gone after the block. A clip that cannot be encoded
     anew is a source with a problem.
@@ -68,7 +68,7 @@ def corrupt_clip(
 
 
 def _encode(clip: Clip, to: Path, steps: Sequence[Step], seed: int) -> bool:
-    """Write the clip with all that befalls it up to an encoding, the last step; a still image is not written."""
+    """Write the clip after these steps, of which the last is an encoding; False for a still."""
     info = probe(clip.path)
     if info.is_image:
         return False
@@ -79,7 +79,7 @@ def _encode(clip: Clip, to: Path, steps: Sequence[Step], seed: int) -> bool:
 
 
 def _altering(clip: Clip, steps: Sequence[Step], seed: int) -> Alter:
-    """What does the steps to a frame; chance hangs on the seed, the clip, and the time of the frame."""
+    """A function that does the steps to a frame; random by seed, clip and time of the frame."""
 
     def alter(frame: Frame) -> Frame:
         image = frame.image
@@ -98,7 +98,7 @@ def _h264(frames: Timed, to: Path, level: float, fps: float) -> None:
 
 
 def _double(frames: Timed, to: Path, level: float, fps: float) -> None:
-    """Encoded at the constant rate factor `level`, shrunk to 3/4, encoded again: a clip that is uploaded once more."""
+    """Encoded at the constant rate factor `level`, shrunk to 3/4, and encoded again."""
     first = to.with_name("first.mp4")
     _h264(frames, first, level, fps)
     _write(to, (_reduced(image) for _, image in every_frame(first)), level, fps)

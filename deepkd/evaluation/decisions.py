@@ -1,4 +1,4 @@
-"""Decisions: the figures that hang on what rows are called, FAKE, REAL or neither, whether or not they got a score."""
+"""Decisions: figures of the answers FAKE, REAL and neither, and the thresholds behind them."""
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +20,17 @@ class Decisions:
     """What the rows of one evaluation are called."""
 
     def __init__(self, y: Array, answers: Array, prevalence: float) -> None:
-        """Hold the labels (1 is FAKE), the answers (1 FAKE, 0 REAL, NaN neither), (N,), and the share of forgeries."""
+        """Hold what the figures are made of.
+
+        Args:
+            y: labels, 1 is FAKE, (N,).
+            answers: 1 FAKE, 0 REAL, NaN neither, (N,).
+            prevalence: share of forgeries that the precision supposes.
+        """
         self.y, self.answers, self.prevalence = y, answers, prevalence
 
     def point(self) -> dict[str, float | None]:
-        """The figures of the rows as they are; no precision without a false alarm: nobody knows how rare one is."""
+        """The figures of the rows as they are; without a false alarm the precision is unknown."""
         found = self.weighted(np.ones((1, len(self.y))))
         return {
             name: float(value[0]) if np.isfinite(value[0]) else None
@@ -52,7 +58,9 @@ class Decisions:
 
 
 def operating_point(logits: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Calibration, Thresholds]:
-    """Temperature and bias of the smallest balanced log loss, and thresholds for at most 2% false alarms, 5% misses.
+    """The calibration of the smallest balanced log loss, and thresholds for few errors.
+
+    At most 2% of the real are called FAKE and 5% of the forged REAL.
 
     The prior of a crop being forged is taken as one half, since how many forgeries a data set holds
     says nothing about the clip at hand. Between the thresholds lies INCONCLUSIVE; where they would

@@ -1,4 +1,4 @@
-"""Journal: the finished parts of a long evaluation, in a file of its output folder, so that a second run goes on."""
+"""Journal: the finished parts of a long evaluation, so that a second run resumes it."""
 
 import json
 from collections.abc import Callable, Hashable, Sequence

@@ -1,37 +1,32 @@
-"""Evaluation: the figures of one model on one labelled set of crops or videos."""
+"""Results: the figures of models on one labelled set of crops or videos."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import Any, ClassVar, Self
 
 from deepkd.data.leakage import Overlap
 from deepkd.data.perturbations import PERTURBATIONS
+from deepkd.documents import NOT_STORED, Document
 from deepkd.evaluation.features import Features
-from deepkd.evaluation.metrics import Array, Metrics, measure
+from deepkd.evaluation.metrics import Array, Metrics
 from deepkd.outputs import writing
-from deepkd.scoring.calibration import Calibration
-from deepkd.scoring.model import CropModel
-from deepkd.scoring.verdict import Thresholds
-from deepkd.settings.evaluation import EvaluateConfig
 from deepkd.text import cell, csv_writer
 from deepkd.video.crops import CropRow
 
-Names = npt.NDArray[np.str_]
-
 
 @dataclass(frozen=True)
-class Condition:
-    """A model's figures on the same crops or videos, all damaged alike."""
+class Condition(Document):
+    """A model's figures on the same crops or videos, all corrupted alike."""
 
     perturbation: str
     """A name of `PERTURBATIONS`."""
+    title: str
     level: float
     """One of its levels."""
+    severity: int
+    """The level's number; 1 is the mildest."""
     crops: Metrics | None
     """None where whole videos were judged."""
     videos: Metrics | None
@@ -40,22 +35,20 @@ class Condition:
     """Videos without a score: undecided, and in no figure but those of decisions."""
     failed: int = 0
     """Those of them that could not be read (ERROR), which are in no figure at all."""
-    logits: Array | None = field(default=None, compare=False, repr=False)
+    logits: Array | None = field(default=None, compare=False, repr=False, metadata=NOT_STORED)
     """Of the crops, in the order of the index, (N,)."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; `severity` counts the perturbation's levels, 1 is the mildest."""
-        kind = PERTURBATIONS[self.perturbation]
-        return {
-            "perturbation": self.perturbation,
-            "title": kind.title,
-            "level": self.level,
-            "severity": 1 + kind.levels.index(self.level),
-            "crops": self.crops.to_dict() if self.crops else None,
-            "videos": self.videos.to_dict() if self.videos else None,
-            "unjudged": self.unjudged,
-            "failed": self.failed,
-        }
+    @classmethod
+    def of(cls, name: str, level: float, **figures: Any) -> Self:
+        """The figures under one level of a perturbation, by their names."""
+        kind = PERTURBATIONS[name]
+        severity = 1 + kind.levels.index(level)
+        return cls(perturbation=name, title=kind.title, level=level, severity=severity, **figures)
+
+    @property
+    def whole(self) -> Metrics | None:
+        """The figures of all rows as they were scored: of crops, else of videos; None without."""
+        return self.crops or self.videos
 
 
 @dataclass(frozen=True)
@@ -78,7 +71,7 @@ class Evaluation:
     """The labelled rows with a score, in the order of the index; of videos, one row each, with its
     path as `file`."""
     unlabelled: int
-    """Rows left out because nobody labelled them."""
+    """Rows left out because they have no label."""
     labels: Array
     """1 is FAKE, 0 is REAL, (N,)."""
     logits: Array
@@ -94,7 +87,7 @@ class Evaluation:
     one crop."""
     datasets: dict[str, Metrics] = field(default_factory=dict)
     """Data set -> its rows; empty where there is only one."""
-    unjudged: tuple["Unjudged", ...] = ()
+    unjudged: tuple[Unjudged, ...] = ()
     """Videos without a score."""
     perturbed: tuple[Condition, ...] = ()
     features: Features | None = None
@@ -114,173 +107,69 @@ class Evaluation:
         assert found is not None
         return found
 
+    @property
+    def figures(self) -> "ModelFigures":
+        """The figures, without the scores."""
+        return ModelFigures(
+            name=self.name,
+            sha256=self.sha256,
+            params=self.params,
+            training_data=self.training_data,
+            overlaps=self.overlaps,
+            crops=self.crops,
+            methods=self.methods,
+            datasets=self.datasets,
+            videos=self.videos,
+            unjudged=dict(Counter(one.answer for one in self.unjudged)),
+            robustness=self.perturbed,
+            v_score=round(self.features.v_score, 6) if self.features else None,
+        )
+
     def to_dict(self) -> dict[str, Any]:
-        """The figures, without the scores, as plain values for JSON."""
-        return {
-            "name": self.name,
-            "sha256": self.sha256,
-            "params": self.params,
-            "training_data": self.training_data,
-            "overlaps": [overlap.to_dict() for overlap in self.overlaps],
-            "crops": self.crops.to_dict() if self.crops else None,
-            "methods": {name: metrics.to_dict() for name, metrics in self.methods.items()},
-            "datasets": {name: metrics.to_dict() for name, metrics in self.datasets.items()},
-            "videos": self.videos.to_dict() if self.videos else None,
-            "unjudged": dict(Counter(one.answer for one in self.unjudged)),
-            "robustness": [condition.to_dict() for condition in self.perturbed],
-            "v_score": round(self.features.v_score, 6) if self.features else None,
-        }
+        """The figures as plain values for JSON."""
+        return self.figures.to_dict()
 
 
-Figures = Callable[..., Metrics]
+@dataclass(frozen=True)
+class ModelFigures(Document):
+    """The figures of one model, as in the document; see `Evaluation`."""
+
+    name: str
+    sha256: str
+    params: int
+    training_data: float | None
+    overlaps: tuple[Overlap, ...]
+    crops: Metrics | None
+    methods: dict[str, Metrics]
+    datasets: dict[str, Metrics]
+    videos: Metrics | None
+    unjudged: dict[str, int]
+    """Answer -> videos that got it and no score."""
+    robustness: tuple[Condition, ...]
+    v_score: float | None
+
+    @property
+    def whole(self) -> Metrics:
+        """The figures of all rows as they were scored: of crops, else of videos."""
+        found = self.crops or self.videos
+        assert found is not None
+        return found
 
 
-def evaluate_rows(
-    name: str,
-    model: CropModel,
-    rows: tuple[CropRow, ...],
-    logits: Array,
-    config: EvaluateConfig,
-    *,
-    unlabelled: int,
-) -> Evaluation:
-    """Measure the logits of crops: all of them, by method, by data set, by video.
+@dataclass(frozen=True)
+class EvaluationDocument(Document):
+    """The figures of several models on the same data."""
 
-    Args:
-        name: what the model is called.
-        model: says its calibration and thresholds.
-        rows: labelled, N of them.
-        logits: before calibration, (N,).
-        config: threshold, prevalence, resamples, seed.
-        unlabelled: how many rows were left out.
-    """
-    figures = figures_of(model, config)
-    crops, videos = crops_and_videos(rows, logits, figures)
-    return Evaluation(
-        name=name,
-        params=model.params,
-        rows=rows,
-        unlabelled=unlabelled,
-        labels=labels_of(rows),
-        logits=logits,
-        probabilities=calibration_of(model).probability(logits),
-        crops=crops,
-        methods=by_method(rows, logits, figures),
-        datasets=by_dataset(rows, logits, figures),
-        videos=videos,
-    )
+    schema: ClassVar[str] = "deepkd.evaluate/1"
 
-
-def crops_and_videos(
-    rows: Sequence[CropRow], logits: Array, figures: Figures
-) -> tuple[Metrics, Metrics | None]:
-    """The figures of all crops, and those of their videos' mean logits; None where every video has one crop."""
-    labels, sources, videos = labels_of(rows), sources_of(rows), _by_video(rows)
-    several = len(videos) < len(rows)
-    means = figures(*_video_means(videos, labels, logits, sources)) if several else None
-    return figures(labels, logits, sources), means
-
-
-def figures_of(model: CropModel, config: EvaluateConfig) -> Figures:
-    """A function (labels, logits, sources[, answers=]) -> Metrics with the model's calibration and thresholds.
-
-    Where answers are given, a NaN logit is a row without a score.
-    """
-    calibration = calibration_of(model)
-    thresholds = thresholds_of(model).replace(fake=config.threshold)
-
-    def figures(
-        labels: Array, logits: Array, sources: Names, *, answers: Array | None = None
-    ) -> Metrics:
-        return measure(
-            labels,
-            logits,
-            probabilities=calibration.probability(logits),
-            sources=sources.tolist(),
-            threshold=thresholds.fake,
-            threshold_real=thresholds.real,
-            answers=answers,
-            prevalence=config.prevalence,
-            resamples=config.resamples,
-            seed=config.seed,
-        )
-
-    return figures
-
-
-def labels_of(rows: Sequence[CropRow]) -> Array:
-    """1 for FAKE, 0 for REAL, (N,)."""
-    return np.array([float(row.label == "FAKE") for row in rows])
-
-
-def sources_of(rows: Sequence[CropRow]) -> Names:
-    """The original of each row, (N,): what the bootstrap draws."""
-    return np.array(
-        [f"{row.dataset}/{row.original or row.video or f'{row.shard}/{row.file}'}" for row in rows]
-    )
-
-
-def by_method(
-    rows: Sequence[CropRow], logits: Array, figures: Figures, answers: Array | None = None
-) -> dict[str, Metrics]:
-    """Forgery method -> the figures of its rows against every real row."""
-    methods = sorted({row.method for row in rows if row.label == "FAKE" and row.method})
-    kept = {name: [row.label == "REAL" or row.method == name for row in rows] for name in methods}
-    return _parts(rows, logits, figures, answers, kept)
-
-
-def by_dataset(
-    rows: Sequence[CropRow], logits: Array, figures: Figures, answers: Array | None = None
-) -> dict[str, Metrics]:
-    """Data set -> the figures of its rows, where there are several."""
-    names = sorted({row.dataset for row in rows})
-    kept = {
-        name or "unnamed": [row.dataset == name for row in rows] for name in names if len(names) > 1
-    }
-    return _parts(rows, logits, figures, answers, kept)
-
-
-def _parts(
-    rows: Sequence[CropRow],
-    logits: Array,
-    figures: Figures,
-    answers: Array | None,
-    kept: dict[str, list[bool]],
-) -> dict[str, Metrics]:
-    labels, sources = labels_of(rows), sources_of(rows)
-    found = {}
-    for name, flags in kept.items():
-        some = np.array(flags)
-        found[name] = figures(
-            labels[some],
-            logits[some],
-            sources[some],
-            answers=None if answers is None else answers[some],
-        )
-    return found
-
-
-def _by_video(rows: Sequence[CropRow]) -> list[list[int]]:
-    """Row numbers of each video; equal names in two data sets stay two videos."""
-    groups: dict[tuple[str, str], list[int]] = {}
-    for index, row in enumerate(rows):
-        groups.setdefault((row.dataset, row.video or f"{row.shard}/{row.file}"), []).append(index)
-    return list(groups.values())
-
-
-def _video_means(
-    videos: list[list[int]], labels: Array, logits: Array, sources: Names
-) -> tuple[Array, Array, Names]:
-    """One row per video: FAKE if any of its crops is, the mean of its logits, its source."""
-    return (
-        np.array([labels[video].max() for video in videos]),
-        np.array([logits[video].mean() for video in videos]),
-        np.array([sources[video[0]] for video in videos]),
-    )
+    data: str
+    split: str
+    unlabelled: int
+    models: tuple[ModelFigures, ...]
 
 
 def distinct_names(names: Sequence[str], paths: Sequence[str] | None = None) -> list[str]:
-    """Names with those that occur twice told apart: by the nearest folder that differs, else by number.
+    """Distinct names: equal ones get the nearest folder that differs, else a number.
 
     Args:
         names: of the models.
@@ -297,7 +186,7 @@ def distinct_names(names: Sequence[str], paths: Sequence[str] | None = None) -> 
 
 
 def _mark(path: str, rivals: Sequence[str]) -> str:
-    """The nearest folder from which on no rival's folders read the same, else the file's name; empty where none is."""
+    """The nearest folder that no rival shares, else the file's name, else nothing."""
     if len(rivals) < 2:
         return ""
     own = _folders(path)
@@ -313,12 +202,12 @@ def _mark(path: str, rivals: Sequence[str]) -> str:
 
 
 def _folders(path: str) -> tuple[str, ...]:
-    """The parts of a path without a file's name; a name without an ending is a run folder's, or a shipped model's."""
+    """The folders of a path; a name without an ending is a run folder or a shipped model."""
     return (Path(path).parent if Path(path).suffix else Path(path)).parts
 
 
 def write_scores(path: Path, evaluations: Sequence[Evaluation]) -> None:
-    """Write `file,label,score` per crop or video (score: calibrated probability of forgery), beside, then renamed.
+    """Write `file,label,score` per crop or video; the score is the probability of forgery.
 
     Names of files are those of the index, byte by byte, so that both can be joined: a spreadsheet,
     which may run a name that begins like a formula, is better given `--format csv`.
@@ -351,13 +240,3 @@ def write_scores(path: Path, evaluations: Sequence[Evaluation]) -> None:
                 write([row.file, row.label, f"{score:.6g}", *model, *(["", ""] if whole else [])])
             for one in found.unjudged:
                 write([one.row.file, one.row.label, "", *model, one.answer, cell(one.reason)])
-
-
-def calibration_of(model: CropModel) -> Calibration:
-    """The calibration that a model carries; the identity for one that carries none."""
-    return getattr(model, "calibration", None) or Calibration()
-
-
-def thresholds_of(model: CropModel) -> Thresholds:
-    """The thresholds that a model carries; 0.5 for one that carries none."""
-    return getattr(model, "thresholds", None) or Thresholds()

@@ -46,7 +46,7 @@ class Folded(nn.Module):
         return self.module(self.views(crops)).reshape(-1)
 
     def views(self, crops: Tensor) -> Tensor:
-        """(N, S, S, 3) uint8 -> what the model expects, (N, 3, S, S) float32: `normalise` as a product and a sum."""
+        """(N, S, S, 3) uint8 -> (N, 3, S, S) float32: `normalise` as a product and a sum."""
         batch = crops.permute(0, 3, 1, 2).float()
         zero = normalise(batch.new_zeros(1, 3, 1, 1), self.format)
         scale = (normalise(batch.new_ones(1, 3, 1, 1), self.format) - zero) / 255
@@ -54,7 +54,7 @@ class Folded(nn.Module):
 
 
 class Located(Folded):
-    """Likewise, and where it comes from: the logit of each place of the crop, (N, h, w), whose mean is the logit.
+    """Likewise, with the evidence: the logit of each place, (N, h, w), whose mean is the logit.
 
     For models that end in a map of features, its mean and a linear layer: there the two may change
     places. (Zhou et al., Learning Deep Features for Discriminative Localization, 2016: the class
@@ -73,7 +73,7 @@ class Located(Folded):
 
 
 def folded(model: TorchModel, example: Tensor) -> Folded:
-    """The model as it is exported: with its evidence where its mean over the places is the logit, within `TOLERANCE`.
+    """The model as it is exported: with its evidence where that is exact within `TOLERANCE`.
 
     Args:
         model: what to export.
@@ -134,7 +134,9 @@ def export_onnx(model: TorchModel, path: Path, *, verify: bool = True) -> Path:
 
 
 def export_torchscript(model: TorchModel, path: Path) -> Path:
-    """Write `model` as TorchScript with dynamic batch, whole or not at all; its metadata is the extra file `deepkd`.
+    """Write `model` as TorchScript with dynamic batch, whole or not at all.
+
+    Its metadata is the extra file `deepkd`.
 
     Raises:
         ModelError: torch cannot export it, or the logits differ by more than `TOLERANCE`.
@@ -168,7 +170,7 @@ def export_torchscript(model: TorchModel, path: Path) -> Path:
 
 @contextmanager
 def exporting(name: str, what: str) -> Iterator[None]:
-    """What torch raises on its way to a file as one sentence; what it remarks and prints goes nowhere.
+    """Raise what torch raises as one sentence; drop what it warns of and prints.
 
     Raises:
         ModelError: torch cannot export the model called `name` as `what`.
@@ -190,7 +192,7 @@ def exporting(name: str, what: str) -> Iterator[None]:
 
 @contextmanager
 def _unprinted() -> Iterator[None]:
-    """Keep what torch prints past Python, the whole graph that it cannot export, away from standard output."""
+    """Keep what torch prints below Python (a graph that it cannot export) off standard output."""
     try:
         output = os.dup(1)
     except OSError:  # closed
@@ -253,7 +255,7 @@ def _verify(path: Path, network: Folded, example: Tensor) -> None:
 
 
 def _allowed(logits: Tensor) -> float:
-    """How far from these logits an export's may be: `TOLERANCE` of the largest, or of 1 where all are smaller."""
+    """How far an export's logits may be from these: `TOLERANCE` of the largest, at least of 1."""
     return TOLERANCE * max(1.0, float(logits.abs().max()))
 
 

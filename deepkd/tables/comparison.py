@@ -1,39 +1,32 @@
 """The comparison after a distillation, as a table or JSON."""
 
-import json
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from deepkd.tables.table import Column, Table, formats
+from deepkd.text import visible
 
-Rows = Sequence[dict[str, Any]]
+if TYPE_CHECKING:
+    from deepkd.benchmark.results import ComparisonDocument
+
+COLUMNS = (
+    Column("Model", visible, is_left=True),
+    Column("AUC", "{:.4f}".format),
+    Column("Log loss", "{:.4f}".format),
+    Column("Parameters", "{:,}".format),
+    Column("MMACs", lambda macs: f"{macs / 1e6:,.1f}"),
+    Column("ms", "{:.2f}".format),
+)
 
 
-def comparison_table(rows: Rows) -> Table:
+def comparison_table(document: "ComparisonDocument") -> Table:
     """Models as rows: AUC, log loss, parameters, MACs, milliseconds."""
-    table = Table(
-        caption="Validation crops; ms: median of one crop in ONNX Runtime, in turn.",
-        caption_justify="left",
-    )
-    table.add_column("Model")
-    for name in ("AUC", "Log loss", "Parameters", "MMACs", "ms"):
-        table.add_column(name, justify="right")
-    for row in rows:
-        figures = (f"{row['auc']:.4f}", f"{row['log_loss']:.4f}", f"{row['params']:,}")
-        table.add_row(
-            escape(row["name"]), *figures, f"{row['macs'] / 1e6:,.1f}", f"{row['ms']:.2f}"
-        )
-    return table
+    rows = [
+        [one.name, one.auc, one.log_loss, one.params, one.macs, one.ms] for one in document.models
+    ]
+    caption = "Validation crops; ms: median of one crop in ONNX Runtime, in turn."
+    return Table(COLUMNS, rows, caption=caption, is_stacked=False)
 
 
-def _print_table(rows: Rows) -> None:
-    Console().print(comparison_table(rows))
-
-
-def _print_json(rows: Rows) -> None:
-    print(json.dumps({"schema": "deepkd.distill/1", "models": list(rows)}, indent=2))
-
-
-FORMATS: dict[str, Callable[[Rows], None]] = {"table": _print_table, "json": _print_json}
+FORMATS: "dict[str, Callable[[ComparisonDocument], None]]" = formats(comparison_table, piped=None)
+"""`--format` -> what prints the models to standard output."""

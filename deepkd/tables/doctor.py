@@ -1,40 +1,44 @@
 """The findings of `deepkd doctor` as one table."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
-from deepkd.tables.table import print_table
+from deepkd.tables.table import Column, Table, print_table
+
+if TYPE_CHECKING:
+    from deepkd.doctor import Check
 
 GOOD, BROKEN, ABSENT = "[green]ok[/]", "[bold red]FAILED[/]", "[yellow]absent[/]"
 
 
-def doctor_table(document: Mapping[str, Any]) -> Table:
+def doctor_table(checks: "Sequence[Check]") -> Table:
     """A line per check; what fails is FAILED where detection needs it, else absent."""
-    table = Table(title="deepkd doctor", title_justify="left")
-    for column in ("", "what", "state", "detail"):
-        table.add_column(column, overflow="fold")
+    columns = [
+        Column("", is_words=True, is_left=True),
+        Column("what", is_words=True, is_left=True),
+        Column("state", Text.from_markup, is_words=True, is_left=True),
+        Column("detail", is_words=True, is_left=True),
+    ]
+    rows: list[Sequence[str] | None] = []
     group = ""
-    for check in document["checks"]:
-        if check["group"] != group:
-            table.add_section()
-        state = GOOD if check["ok"] else BROKEN if check["needed"] else ABSENT
-        shown = check["group"] if check["group"] != group else ""
-        table.add_row(shown, escape(check["name"]), state, escape(check["detail"]))
-        group = check["group"]
-    return table
+    for check in checks:
+        is_first = check.group != group
+        if is_first and rows:
+            rows.append(None)
+        state = GOOD if check.ok else BROKEN if check.needed else ABSENT
+        rows.append((check.group if is_first else "", check.name, state, check.detail))
+        group = check.group
+    return Table(columns, rows, title=Text("deepkd doctor", style="italic"), is_stacked=False)
 
 
-def print_checks(document: Mapping[str, Any]) -> None:
+def print_checks(checks: "Sequence[Check]") -> None:
     """The table and a sentence, to standard output."""
-    print_table(doctor_table(document), piped=120)
-    failed = [check["name"] for check in document["checks"] if check["needed"] and not check["ok"]]
+    print_table(doctor_table(checks), piped=120)
+    failed = [check.name for check in checks if check.needed and not check.ok]
     problem = f"`deepkd detect` cannot work: {', '.join(failed)}."
     Console().print(
-        "`deepkd detect` can work here." if document["usable"] else problem,
-        markup=False,
-        soft_wrap=True,
+        problem if failed else "`deepkd detect` can work here.", markup=False, soft_wrap=True
     )

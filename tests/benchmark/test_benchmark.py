@@ -12,9 +12,11 @@ from crop_factory import write_crops
 from scorer_factory import metadata, tinted_clip, write_scorer
 
 from deepkd.benchmark import benchmark as benchmarks
+from deepkd.benchmark import latency
 from deepkd.benchmark.benchmark import benchmark, chosen, reduction
 from deepkd.benchmark.candidates import Candidate, open_candidates, open_model
 from deepkd.benchmark.latency import WARM_UP, take_turns
+from deepkd.benchmark.results import BenchmarkRow, Latency
 from deepkd.data.crops import load_crops
 from deepkd.errors import ConfigError, ModelError
 from deepkd.evaluation.evaluate import evaluate
@@ -56,7 +58,7 @@ def measured(tmp_path_factory):
         video_runs=1,
         frames=3,
     )
-    return config, benchmark(config, [str(student)])
+    return config, benchmark(config, [str(student)]).to_dict()
 
 
 def test_document_has_exactly_the_keys_of_the_schema(measured):
@@ -164,7 +166,7 @@ def test_both_models_come_first_with_the_clip_by_turns(tmp_path, monkeypatch):
     config = BenchmarkConfig(video=tmp_path / "clip.mp4", video_runs=3)
     clip = benchmarks._end_to_end(config, candidates, 1, lambda _: None)
     assert "".join(calls) == "TS" + "ST" + "TS" + "ST", "the first turn warms up"
-    assert (clip["teacher_s"], clip["student_s"]) == (0.005, 0.006)
+    assert (clip.teacher_s, clip.student_s) == (0.005, 0.006)
 
 
 def test_an_onnx_process_holds_no_torch(measured):
@@ -174,13 +176,8 @@ def test_an_onnx_process_holds_no_torch(measured):
 
 
 def row(role, runtime, params, p50, size):
-    return {
-        "role": role,
-        "runtime": runtime,
-        "params": params,
-        "bytes": size,
-        "latency_ms": {"p50": p50},
-    }
+    latency = Latency(batch=1, p50=p50, p95=p50, runs=3)
+    return BenchmarkRow("", role, runtime, params, 1, size, latency, 1.0, None, None, None)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +204,7 @@ def row(role, runtime, params, p50, size):
 )
 def test_reductions_worked_by_hand(rows, expected):
     keys = ("params_pct", "latency_pct", "latency_same_runtime_pct", "size_pct")
-    assert reduction(rows) == dict(zip(keys, expected, strict=True))
+    assert reduction(rows).to_dict() == dict(zip(keys, expected, strict=True))
 
 
 class Recorder:
@@ -247,7 +244,7 @@ def test_models_take_turns_and_each_turn_begins_untimed():
 def test_each_model_is_as_often_first_and_keeps_its_own_times(monkeypatch):
     calls = []
     monkeypatch.setattr(
-        benchmarks, "_timed", lambda model, images: calls.append(model.name) or float(len(calls))
+        latency, "_timed", lambda model, images: calls.append(model.name) or float(len(calls))
     )
     timings = take_turns([Recorder(name, []) for name in "ABC"], runs=3, batch=2)
     assert "".join(calls) == "ABCBCACAB" * 2
@@ -280,7 +277,7 @@ def test_a_batch_is_what_every_model_is_called_with():
 def test_an_untrained_model_says_so_and_has_no_auc(tmp_path):
     data = write_crops(tmp_path / "crops", families=5)
     config = BenchmarkConfig(student="pico", runs=3, batch=2, threads=1, data=data, split="all")
-    document = benchmark(config, [str(write_scorer(tmp_path / "green.onnx"))])
+    document = benchmark(config, [str(write_scorer(tmp_path / "green.onnx"))]).to_dict()
     untrained, trained = document["models"]
     assert (untrained["name"], untrained["runtime"], untrained["auc"]) == (
         "pico (untrained)",

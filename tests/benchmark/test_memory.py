@@ -12,7 +12,7 @@ from scorer_factory import SIDE, write_scorer
 from deepkd.benchmark import memory
 from deepkd.benchmark.memory import peak_rss_mb
 from deepkd.errors import ModelError
-from deepkd.tables.benchmark import ROWS
+from deepkd.tables.benchmark import COLUMNS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -40,7 +40,7 @@ def test_memory_is_measured_by_the_code_that_asks(tmp_path):
     shutil.copytree(
         ROOT / "deepkd", tmp_path / "deepkd", ignore=shutil.ignore_patterns("__pycache__")
     )
-    with (tmp_path / "deepkd" / "evaluation" / "memory.py").open("a") as file:
+    with (tmp_path / "deepkd" / "benchmark" / "memory.py").open("a") as file:
         file.write("\n\ndef _own_peak_mb():\n    return 7.5\n")
     path = write_scorer(tmp_path / "green.onnx")
     code = (
@@ -78,4 +78,5 @@ def test_memory_is_unknown_where_the_system_has_no_measure(monkeypatch, tmp_path
     silent = subprocess.CompletedProcess([], 0, stdout="\n", stderr="")
     monkeypatch.setattr(memory.subprocess, "run", lambda *_, **__: silent)
     assert peak_rss_mb("onnxruntime", "any.onnx", size=SIDE, threads=1) is None
-    assert ROWS["Peak memory of a process"]({"peak_rss_mb": None}) == "-"
+    memory_column = next(one for one, _ in COLUMNS if one.title == "Peak memory of a process")
+    assert memory_column.format(None) == "-"

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from deepkd.benchmark import pareto as pareto_module
 from deepkd.benchmark.pareto import COSTS, find_models, front, made
+from deepkd.benchmark.results import ParetoDocument
 from deepkd.cli.app import app
 from deepkd.errors import ModelError
 from deepkd.evaluation.evaluate import evaluate_files
@@ -24,7 +25,7 @@ from deepkd.models.export import export_onnx
 from deepkd.models.registry import MODELS, ModelSpec, build_model
 from deepkd.scoring.model import InputFormat
 from deepkd.settings.evaluation import BenchmarkConfig, EvaluateConfig
-from deepkd.tables.pareto import PANELS, pareto_tables
+from deepkd.tables.pareto import PANELS, pareto_table
 
 QUICK = ["--runs", "3", "--batch", "2", "--teacher", "pico"]
 
@@ -99,7 +100,7 @@ def test_only_steps_and_what_is_no_model_are_no_models(tmp_path: Path) -> None:
     assert [str(path.relative_to(tmp_path)) for path in find_models(tmp_path)] == KEPT
     own = [str(path.relative_to(tmp_path / "pruned")) for path in find_models(tmp_path / "pruned")]
     assert own == ["model.safetensors"], "the folder of a pruning itself"
-    assert {one["path"] for one in pareto_module._steps(tmp_path)} == set(STEPS)
+    assert {one.path for one in pareto_module._steps(tmp_path)} == set(STEPS)
 
 
 @pytest.mark.parametrize("teacher", ["teacher", "teacher/model.safetensors"])
@@ -179,14 +180,11 @@ def test_a_model_that_torch_cannot_export_is_left_out(
     entries, left_out = pareto_module._opened(tmp_path / "models", [], config, exports, [1])
     assert [entry.candidate.name for entry in entries] == ["pico (untrained)", "green"]
     (one,) = left_out
-    assert (
-        one["path"] == "odd.safetensors"
-        and "resampled: cannot be exported as ONNX" in one["reason"]
-    )
+    assert one.path == "odd.safetensors" and "resampled: cannot be exported as ONNX" in one.reason
 
 
 def test_an_auc_without_an_interval_is_a_row_too() -> None:
-    assert pareto_module._rounded(Measure(0.12345678)) == {
+    assert Measure(0.12345678).rounded(6).to_dict() == {
         "value": 0.123457,
         "low": None,
         "high": None,
@@ -196,7 +194,9 @@ def test_an_auc_without_an_interval_is_a_row_too() -> None:
 def test_the_fronts_follow_from_the_rows(measured: tuple[dict, Path]) -> None:
     document, _ = measured
     for name, cost in COSTS.items():
-        expected = {document["models"][index]["name"] for index in front(document["models"], cost)}
+        rows = ParetoDocument.from_dict(document).models
+        points = [(cost(row), row.auc.value if row.auc else None) for row in rows]
+        expected = {rows[index].name for index in front(points)}
         assert (
             {row["name"] for row in document["models"] if name in row["front"]} == expected != set()
         )
@@ -214,10 +214,7 @@ def test_the_fronts_follow_from_the_rows(measured: tuple[dict, Path]) -> None:
     ],
 )
 def test_front_worked_by_hand(points: list, best: list[int]) -> None:
-    rows = [
-        {"auc": None if area is None else {"value": area}, "bytes": cost} for cost, area in points
-    ]
-    assert front(rows, COSTS["bytes"]) == best
+    assert front(points) == best
 
 
 @pytest.mark.parametrize(
@@ -231,7 +228,7 @@ def test_front_worked_by_hand(points: list, best: list[int]) -> None:
     ],
 )
 def test_how_a_model_was_made(metadata: dict, expected: list[str]) -> None:
-    assert made(metadata) == expected
+    assert list(made(metadata)) == expected
 
 
 def test_out_holds_the_document_the_rows_and_the_plots(measured: tuple[dict, Path]) -> None:
@@ -260,7 +257,7 @@ def test_out_holds_the_document_the_rows_and_the_plots(measured: tuple[dict, Pat
 def test_the_table_shows_every_figure(measured: tuple[dict, Path]) -> None:
     document, _ = measured
     console = Console(record=True, width=220, file=io.StringIO())
-    console.print(pareto_tables(document))
+    console.print(pareto_table(ParetoDocument.from_dict(document)))
     shown = console.export_text()
     for row in document["models"]:
         assert row["name"] in shown and f"{row['params']:,}" in shown

@@ -16,8 +16,9 @@ from deepkd.data.crops import load_crops
 from deepkd.data.families import training_record
 from deepkd.errors import OutputError
 from deepkd.evaluation.clips import ClipScorer
+from deepkd.evaluation.results import EvaluationDocument, ModelFigures
 from deepkd.shipped import sha256_of
-from deepkd.tables.evaluation import evaluation_table
+from deepkd.tables.evaluation import evaluation_tables
 from deepkd.tables.robustness import robustness_table
 
 ALL = ("--split", "all")
@@ -255,7 +256,7 @@ def test_figures_are_kept_where_a_plot_cannot_be_drawn(model, data, tmp_path, mo
     def fail(*_):
         raise OutputError("no such font")
 
-    monkeypatch.setattr("deepkd.tables.plots.draw_evaluation", fail)
+    monkeypatch.setattr("deepkd.tables.curves.draw_evaluation", fail)
     words = (
         "--data",
         data,
@@ -335,7 +336,8 @@ def test_single_levels_keep_their_place(model, data, tmp_path):
     (found,) = json.loads(result.stdout)["models"]
     steps = [(one["perturbation"], one["level"], one["severity"]) for one in found["robustness"]]
     assert steps == [("jpeg", 10, 5), ("downscale", 0.5, 1)]
-    columns = [list(column.cells) for column in robustness_table(found).columns]
+    table = robustness_table(ModelFigures.from_dict(found)).rich()
+    columns = [list(column.cells) for column in table.columns]
     assert [bool(jpeg) for jpeg, _ in columns] == [True, True, False, False, False, False, True]
     assert [bool(smaller) for _, smaller in columns] == [
         True,
@@ -356,7 +358,7 @@ def test_the_table_fits_80_columns(model, data):
         run(model, model, "--data", data, *ALL, "--perturb", "all", "--format", "json").stdout
     )
     console = Console(width=200, record=True, file=io.StringIO())
-    console.print(evaluation_table(document | {"data": "crops"}))
+    console.print(evaluation_tables(EvaluationDocument.from_dict(document | {"data": "crops"})))
     rows = console.export_text().splitlines()
     assert max(len(row.rstrip()) for row in rows if row.startswith(" ")) <= 80
 

@@ -52,7 +52,7 @@ def test_a_pruned_checkpoint_is_exported_detects_is_evaluated_and_benchmarked(
     areas = [one.crops.auc.value for one in judged]
     document = benchmark(
         BenchmarkConfig(runs=3, batch=2, threads=1, data=data, split="all"), [str(run), str(onnx)]
-    )
+    ).to_dict()
     assert {row["params"] for row in document["models"]} == {pruned.params}
     assert [row["auc"] for row in document["models"] if row["auc"] is not None] == pytest.approx(
         areas, abs=1e-6

@@ -15,12 +15,13 @@ from rich.console import Console
 from scorer_factory import write_scorer
 from typer.testing import CliRunner
 
-from deepkd.benchmark.latency import Timing
+from deepkd.benchmark.latency import Timing, by_chance, paired_ratio
 from deepkd.cli.app import app
 from deepkd.compression import quantize as quantisation
 from deepkd.compression.graphs import CONVERSIONS, rounded, weighted_layers, weights_only
 from deepkd.compression.int8 import RECIPES, Recipe, kept_in_float, prepare, sensitivity, to_int8
-from deepkd.compression.quantize import VariantResult, by_chance, paired_ratio, quantize
+from deepkd.compression.quantize import VariantResult, quantize
+from deepkd.compression.results import QuantizeDocument
 from deepkd.config import load_config
 from deepkd.errors import DataError, ModelError
 from deepkd.evaluation.metrics import Measure, auc, auc_change
@@ -28,7 +29,7 @@ from deepkd.models.checkpoints import save_model
 from deepkd.models.export import export_onnx
 from deepkd.scoring.model import Scorer
 from deepkd.settings.compression import QuantizeConfig
-from deepkd.tables.quantize import outcome, quantize_tables
+from deepkd.tables.quantize import outcome, quantize_table
 
 RANDOM = np.random.default_rng(0)
 CROPS = [
@@ -231,19 +232,17 @@ def test_a_copy_of_float32_is_not_faster(
         return [Timing(single=[seconds] * runs) for seconds in spent.values()]
 
     monkeypatch.setattr(quantisation, "take_turns", turns)
-    document = quantize(str(source), data, tmp_path / "m.onnx", QUICK.replace(max_drop=1.0))
+    document = quantize(
+        str(source), data, tmp_path / "m.onnx", QUICK.replace(max_drop=1.0)
+    ).to_dict()
     assert document["written"] is None and document["twin"] == {
         "latency_ms": 940,
         "latency_ratio": {"value": 0.94, "low": 0.94, "high": 0.94},
         "faster_below": 0.94,
     }
     spent["int8"] = 0.93
-    assert (
-        quantize(str(source), data, tmp_path / "m.onnx", QUICK.replace(max_drop=1.0))["written"][
-            "variant"
-        ]
-        == "int8"
-    )
+    found = quantize(str(source), data, tmp_path / "m.onnx", QUICK.replace(max_drop=1.0))
+    assert found.written.variant == "int8"
 
 
 def test_int8_weights_run_as_float32s_graph(source: Path, tmp_path: Path) -> None:
@@ -294,7 +293,7 @@ def test_the_document_says_what_was_measured_and_keeps_what_is_asked_for(
     source: Path, data: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "small.onnx"
-    document = quantize(str(source), data, out, QUICK.replace(keep="weights"))
+    document = quantize(str(source), data, out, QUICK.replace(keep="weights")).to_dict()
     assert json.loads(json.dumps(document)) == document
     assert document["schema"] == "deepkd.quantize/1"
     assert [row["variant"] for row in document["models"]] == ["float32", "int8", "fp16", "weights"]
@@ -346,14 +345,16 @@ def test_a_variant_that_overflows_is_a_row_that_says_no(data: Path, tmp_path: Pa
     model = random_model("pico")
     model.module.get_classifier().weight.data.abs_().mul_(1e6)
     source = export_onnx(model, tmp_path / "m.onnx", verify=False)
-    document = quantize(str(source), data, tmp_path / "out.onnx", QUICK.replace(keep="fp16"))
+    document = quantize(
+        str(source), data, tmp_path / "out.onnx", QUICK.replace(keep="fp16")
+    ).to_dict()
     row = next(row for row in document["models"] if row["variant"] == "fp16")
     assert (
         row["auc"] is None and row["accepted"] is False and "not finite on" in row["objections"][0]
     )
     assert document["written"] is None and not (tmp_path / "out.onnx").exists()
     console = Console(record=True, width=250, file=io.StringIO())
-    console.print(quantize_tables(document))
+    console.print(quantize_table(QuantizeDocument.from_dict(document)))
     assert "not finite on" in console.export_text()
 
 
@@ -379,10 +380,10 @@ def test_nothing_is_written_where_nothing_pays(
     source: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(VariantResult, "objections", lambda self, max_drop: ["it rains"])
-    document = quantize(str(source), data, tmp_path / "m.onnx", QUICK)
+    document = quantize(str(source), data, tmp_path / "m.onnx", QUICK).to_dict()
     assert document["written"] is None and not (tmp_path / "m.onnx").exists()
     monkeypatch.setattr(VariantResult, "objections", lambda self, max_drop: [])
-    document = quantize(str(source), data, tmp_path / "m.onnx", QUICK)
+    document = quantize(str(source), data, tmp_path / "m.onnx", QUICK).to_dict()
     fastest = min(document["models"][1:], key=lambda row: row["latency_ratio"]["value"])
     assert document["written"]["variant"] == fastest["variant"] and (tmp_path / "m.onnx").exists()
 
@@ -456,12 +457,12 @@ def test_the_command_takes_a_checkpoint_and_prints_table_or_json(
     again = CliRunner().invoke(app, words)
     assert again.exit_code == 1 and "--overwrite" in again.stderr
     console = Console(record=True, width=200, file=io.StringIO())
-    console.print(quantize_tables(document))
+    console.print(quantize_table(QuantizeDocument.from_dict(document)))
     shown = console.export_text()
     assert "Wrote int8 to" in shown and f"{document['models'][0]['auc']:.4f}" in shown
     twin = document["twin"]
     assert f"{twin['latency_ms']:.3f} ms" in shown and f"below {twin['faster_below']:.2f}" in shown
-    nothing = outcome({**document, "written": None})
+    nothing = outcome(QuantizeDocument.from_dict({**document, "written": None}))
     assert "nothing was written" in nothing and "--keep" in nothing
 
 

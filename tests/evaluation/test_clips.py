@@ -28,7 +28,7 @@ from deepkd.models.checkpoints import save_model
 from deepkd.models.registry import build_model
 from deepkd.settings.detect import DetectConfig
 from deepkd.settings.evaluation import EvaluateConfig
-from deepkd.tables.evaluation import evaluation_csv, evaluation_table
+from deepkd.tables.evaluation import evaluation_table, evaluation_tables
 from deepkd.video.frames import Frame, every_frame, probe
 from deepkd.video.sources import Source
 
@@ -81,7 +81,7 @@ def test_verdicts_are_measured_and_equal_names_stay_apart(model, videos):
     assert (found.videos.auc.value, found.videos.inconclusive.value) == (1.0, pytest.approx(1 / 5))
     assert (found.videos.false_alarms.value, found.videos.detected.value) == (0.0, 1.0)
     assert sorted(one.answer for one in found.unjudged) == ["ERROR", "NO_FACE"]
-    document = to_document([found], config(videos))["models"][0]
+    document = to_document([found], config(videos)).to_dict()["models"][0]
     assert (document["crops"], document["unjudged"]) == (None, {"ERROR": 1, "NO_FACE": 1})
 
 
@@ -132,7 +132,7 @@ def test_what_damage_hides_counts_as_undecided(model, videos, monkeypatch):
         1.0,
     )
     text = Console(width=200, record=True, file=io.StringIO())
-    text.print(evaluation_table(to_document([found], config(videos))))
+    text.print(evaluation_tables(to_document([found], config(videos))))
     shown = " ".join(text.export_text().split())
     assert "is of 5 videos (all but ERROR), every other figure of the 4 with a score" in shown
     assert "with a score │ 4" in shown or "with a score 4" in shown
@@ -324,14 +324,14 @@ def test_damage_falls_on_whole_clips_before_faces_are_looked_for(model, pair):
     assert steps[-1] == (3 * 7, 3 * 7)
     document = to_document([found], config(pair))
     text = Console(width=200, record=True, file=io.StringIO())
-    text.print(evaluation_table(document))
+    text.print(evaluation_tables(document))
     shown = text.export_text()
     assert (
         "green on damaged videos" in shown
         and "At most 15 frames/s" in shown
         and "videos that got no score" in shown
     )
-    assert "perturbed:frame-rate:15:videos" in evaluation_csv(document)
+    assert "perturbed:frame-rate:15:videos" in evaluation_table(document).csv()
 
 
 def test_damaged_clips_are_kept_one_by_one(model, pair, tmp_path, monkeypatch):

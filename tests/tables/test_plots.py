@@ -1,21 +1,25 @@
 """Plots: that they are pictures of what was asked, and that strange inputs neither stop nor fool them."""
 
 import json
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from deepkd.benchmark.results import BenchmarkRow
 from deepkd.errors import DataError, OutputError
-from deepkd.tables import plots
-from deepkd.tables.plots import Curves, draw_benchmark, draw_evaluation, draw_training, read_metrics
+from deepkd.tables.bars import draw_benchmark
+from deepkd.tables.curves import Curves, draw_evaluation, draw_roc
+from deepkd.tables.plots import draw_training, read_metrics
 
 EPOCHS = [
     {"epoch": 1, "step": 10, "train_loss": 0.7, "val_auc": 0.6, "val_log_loss": 0.65, "lr": 1e-3},
     {"epoch": 2, "step": 20, "train_loss": 0.5, "val_auc": 0.8, "val_log_loss": 0.55, "lr": 5e-4},
     {"epoch": 3, "step": 30, "train_loss": 0.4, "val_auc": 0.75, "val_log_loss": 0.60, "lr": 0.0},
 ]
+LATENCY = {"batch": 1, "p50": 2.0, "p95": 3.0, "runs": 3}
 ONE_CLASS = [{**line, "val_auc": None} for line in EPOCHS]
 
 
@@ -31,10 +35,10 @@ def curves(name="nano", *, one_class=False):
 def row(name, role, runtime, **changes):
     plain = {
         "name": name, "role": role, "runtime": runtime, "params": 100, "macs": 1000, "bytes": 400,
-        "latency_ms": {"batch": 1, "p50": 2.0, "p95": 3.0, "runs": 3}, "throughput_per_s": 10.0, "peak_rss_mb": 50.0,
-        "auc": None,
+        "latency_ms": LATENCY, "throughput_per_s": 10.0, "peak_rss_mb": 50.0,
+        "auc": None, "training_data": None,
     }  # fmt: skip
-    return plain | changes
+    return BenchmarkRow.from_dict(plain | changes)
 
 
 @pytest.fixture
@@ -131,11 +135,19 @@ def test_names_are_shown_and_do_not_act(tmp_path, drawn):
 
 def test_benchmark_plots(tmp_path, drawn):
     rows = [
-        row("big (untrained)", "teacher", "torch", params=10**8, latency_ms={"p50": 80.0}),
-        row("big (untrained)", "teacher", "onnxruntime", params=10**8, latency_ms={"p50": 40.0}),
+        row(
+            "big (untrained)", "teacher", "torch", params=10**8, latency_ms=LATENCY | {"p50": 80.0}
+        ),
+        row(
+            "big (untrained)",
+            "teacher",
+            "onnxruntime",
+            params=10**8,
+            latency_ms=LATENCY | {"p50": 40.0},
+        ),
         row("nano", "student", "onnxruntime", params=450_000, auc=0.91),
     ]
-    paths = draw_benchmark(tmp_path, {"models": rows})
+    paths = draw_benchmark(tmp_path, SimpleNamespace(models=rows))
     assert [path.name for path in paths] == ["benchmark.png", "size-latency.png"]
     for path in paths:
         picture(path)
@@ -147,7 +159,7 @@ def test_benchmark_plots(tmp_path, drawn):
 def test_a_plot_that_cannot_be_written_leaves_nothing(tmp_path):
     (tmp_path / "roc.png").mkdir()
     with pytest.raises(OutputError, match=r"roc\.png: cannot be written"):
-        plots.draw_roc(tmp_path / "roc.png", [curves()])
+        draw_roc(tmp_path / "roc.png", [curves()])
     assert [path.name for path in tmp_path.iterdir()] == ["roc.png"]
 
 
@@ -155,6 +167,8 @@ def test_matplotlib_waits_until_a_plot_is_drawn():
     import subprocess
     import sys
 
-    code = "import sys, deepkd.tables.plots; print('matplotlib' in sys.modules)"
+    code = (
+        "import sys, deepkd.tables.curves, deepkd.tables.bars; print('matplotlib' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

@@ -6,13 +6,19 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
+from deepkd.benchmark.results import BenchmarkDocument, ParetoDocument
+from deepkd.compression.results import QuantizeDocument
 from deepkd.tables.benchmark import benchmark_tables
-from deepkd.tables.pareto import pareto_tables
-from deepkd.tables.quantize import quantize_tables
-from deepkd.tables.table import Figures
+from deepkd.tables.pareto import pareto_table
+from deepkd.tables.quantize import quantize_table
+from deepkd.tables.table import Column, Table
 
 AT = {
     "cpu": "CPU",
+    "device": "cpu",
+    "system": "Linux",
+    "python": "3",
+    "deepkd": "1",
     "threads": 2,
     "cores": 2,
     "torch": "2",
@@ -45,6 +51,8 @@ def benchmarked() -> dict[str, Any]:
         "reduction": {},
         "end_to_end": {
             "video": "c.mp4",
+            "teacher_s": None,
+            "student_s": None,
             "breakdown_ms": {"teacher": dict.fromkeys(STAGES, 123_456.7)},
         },
     }
@@ -72,6 +80,8 @@ def quantised() -> dict[str, Any]:
     row = {
         **MODEL,
         "variant": "int8",
+        "made": None,
+        "sha256": "0",
         "auc": 0.9521,
         "auc_change": measure(-0.001),
         "latency_ms": 1234.567,
@@ -82,7 +92,7 @@ def quantised() -> dict[str, Any]:
         "objections": ["not faster here, and its AUC falls"],
     }
     return {
-        "machine": AT, "models": [row] * 2, "written": None, "data": {"split": "val", "crops": 9, "training_data": 0},
+        "machine": AT, "max_drop": 0.002, "models": [row] * 2, "written": None, "data": {"split": "val", "crops": 9, "training_data": 0},
         "twin": {"latency_ms": 2345.678, "latency_ratio": measure(1.0), "faster_below": 0.99},
         "calibration": {"split": "train", "crops": 9, "distances": {"plain": 0.1}},
     }  # fmt: skip
@@ -120,9 +130,9 @@ def shown(content: RenderableType, width: int) -> str:
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_is_whole_at_any_width(name: str, width: int) -> None:
     tables = {
-        "benchmark": lambda: benchmark_tables(benchmarked()),
-        "pareto": lambda: pareto_tables(compared()),
-        "quantize": lambda: quantize_tables(quantised()),
+        "benchmark": lambda: benchmark_tables(BenchmarkDocument.from_dict(benchmarked())),
+        "pareto": lambda: pareto_table(ParetoDocument.from_dict(compared())),
+        "quantize": lambda: quantize_table(QuantizeDocument.from_dict(quantised())),
     }
     text = shown(tables[name](), width)
     assert "…" not in text
@@ -130,9 +140,8 @@ def test_every_figure_is_whole_at_any_width(name: str, width: int) -> None:
 
 
 def test_figures_stand_side_by_side_where_they_fit_and_else_below() -> None:
-    figures = Figures(
-        ["a model", "of bytes"], [["the first one", "101,377,129"], ["second", ""]], title="T"
-    )
+    columns = [Column("a model", is_words=True, is_left=True), Column("of bytes")]
+    figures = Table(columns, [["the first one", "101,377,129"], ["second", ""]], title="T")
     wide, narrow = shown(figures, 24), shown(figures, 23)
     assert "│ the    │ 101,377,129 │" in wide and "│ first  │" in wide
     assert [line.rstrip() for line in narrow.splitlines()] == [
