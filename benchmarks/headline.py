@@ -21,7 +21,7 @@ from deepkd.evaluation.evaluate import evaluate_files
 from deepkd.machine import Machine
 from deepkd.settings.evaluation import BenchmarkConfig, EvaluateConfig
 from deepkd.shipped import shipped_card, shipped_students
-from deepkd.tables.benchmark import busy
+from deepkd.tables.benchmark import busy_warning
 from deepkd.video.frames import probe
 
 Line = list[str]
@@ -204,7 +204,7 @@ def conditions(document: Mapping[str, Any]) -> Iterator[str]:
         f" {at['torch']}, ONNX Runtime {at['onnxruntime']}; models in turn in one process, median"
         f" of {runs} runs."
     )
-    yield from busy(Machine.from_dict(at))
+    yield from busy_warning(Machine.from_dict(at))
     if any("untrained" in row["name"] for row in document["models"]):
         yield (
             "An untrained teacher is the published architecture: size and speed do not depend on"

@@ -37,7 +37,7 @@ class Machine(Document):
 
 
 def machine(threads: int) -> Machine:
-    """This machine, used with so many threads."""
+    """This machine, used with a number of threads."""
     return Machine(
         cpu=cpu(),
         cores=cores(),

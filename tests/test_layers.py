@@ -1,4 +1,4 @@
-"""The layout holds: imports point downward, never in a circle, and the analyst's path never reaches torch."""
+"""The layout: imports point downward, never in a circle; `detect` never reaches torch."""
 
 import ast
 from functools import cache

@@ -70,9 +70,9 @@ def benchmark(
     where = BenchmarkMachine(**vars(machine(threads)), throughput_batch=config.batch)
     with scratch() as folder:
         say("opening the models")
-        candidates = _open(chosen(config, models), folder, threads, config.runtime)
+        candidates = _open(choose_models(config, models), folder, threads, config.runtime)
         judged = [candidate for candidate in candidates if candidate.trained and not candidate.twin]
-        crops, shares = judging_crops(config, [(one.name, one.model) for one in judged], warn)
+        crops, shares = load_judging_crops(config, [(one.name, one.model) for one in judged], warn)
         say(f"timing {len(candidates)} models in turn, {config.runs} runs each")
         compared = [candidate.model for candidate in candidates]
         timings = take_turns(compared, runs=config.runs, batch=config.batch, progress=progress)
@@ -91,7 +91,7 @@ def benchmark(
     return BenchmarkDocument(where, rows, reduction(rows), clip)
 
 
-def chosen(config: BenchmarkConfig, models: Sequence[str] = ()) -> list[tuple[str, str]]:
+def choose_models(config: BenchmarkConfig, models: Sequence[str] = ()) -> list[tuple[str, str]]:
     """Which models to measure, as (argument, role).
 
     Those named; without any in `models`, also the default teacher or student where one is missing.
@@ -179,7 +179,7 @@ def _saved(pair: Sequence[BenchmarkRow], cost: Callable[[BenchmarkRow], float]) 
     return round(100 * (1 - float(small / large)), 3)
 
 
-def judging_crops(
+def load_judging_crops(
     config: BenchmarkConfig, models: Sequence[tuple[str, CropModel]], warn: Warn
 ) -> tuple["CropSet | None", list[float | None]]:
     """The crops that AUC is measured on, and the share of them that each model was trained on.

@@ -127,7 +127,7 @@ def open_candidates(
     deployed = _from_torch(model, argument, role)
     if role == "other":
         return [deployed]
-    twin = exported(deployed, folder, threads=threads, runtime=runtime)
+    twin = export_candidate(deployed, folder, threads=threads, runtime=runtime)
     return [replace(twin, twin=False)] if role == "student" else [deployed, twin]
 
 
@@ -154,7 +154,7 @@ def export_beside(checkpoint: Path) -> Path | None:
 def is_export(path: Path, model: "TorchModel") -> bool:
     """Whether an ONNX file is a checkpoint's export: both have the same metadata and logits.
 
-    A file that cannot be used is nobody's export.
+    A file that cannot be used is no export.
     """
     from deepkd.models.export import onnx_metadata
 
@@ -217,7 +217,7 @@ def _bytes_of(model: "TorchModel", path: Path) -> int:
     )
 
 
-def exported(
+def export_candidate(
     candidate: Candidate, folder: Path, *, threads: int, runtime: str = "onnxruntime"
 ) -> Candidate:
     """The same torch model as an ONNX file."""
@@ -231,7 +231,7 @@ def exported(
 
 
 def open_onnx(candidate: Candidate, *, threads: int) -> CropModel:
-    """The ONNX file of a candidate, opened with so many threads."""
+    """The ONNX file of a candidate, opened for a number of threads."""
     if candidate.trained:
         return Scorer.load(candidate.source, threads=threads, runtime=candidate.runtime)
     return Session(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 WARM_UP = 5
 """Untimed calls of each model before the first turn."""
 THROUGHPUT_SHARE = 10
-"""One run of a whole batch for so many runs of a single crop, and at least three."""
+"""Runs of a single crop for each run of a whole batch, of which there are at least three."""
 RUNS = 40
 """Timed crops of each network; their median counts."""
 
@@ -62,7 +62,7 @@ def take_turns(
     turns = [(1, "single")] * runs + [(batch, "batch")] * max(3, runs // THROUGHPUT_SHARE)
     for done, (count, kind) in enumerate(turns, start=1):
         for index in order_of(done - 1, len(models)):
-            getattr(timings[index], kind).append(_timed(models[index], crops[index][:count]))
+            getattr(timings[index], kind).append(_time(models[index], crops[index][:count]))
         progress(done, len(turns))
     return timings
 
@@ -76,7 +76,7 @@ def _noise(random: np.random.Generator, format: InputFormat, count: int) -> list
     return list(random.integers(0, 256, (count, format.size, format.size, 3), np.uint8))
 
 
-def _timed(model: CropModel, images: Sequence[Image]) -> float:
+def _time(model: CropModel, images: Sequence[Image]) -> float:
     model.logits(images[:1])
     start = time.perf_counter()
     model.logits(images)
@@ -119,7 +119,7 @@ def paired_ratio(
     return Measure(float(np.median(ratios)), float(low), float(high))
 
 
-def by_chance(twin: Measure) -> float:
+def chance_ratio(twin: Measure) -> float:
     """The share of float32's time that a variant must stay below to be faster than by chance.
 
     It is the low end of the twin's interval.

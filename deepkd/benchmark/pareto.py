@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from deepkd.benchmark.benchmark import Say, judging_crops
+from deepkd.benchmark.benchmark import Say, load_judging_crops
 from deepkd.benchmark.candidates import (
     TEACHER,
     Candidate,
@@ -93,11 +93,11 @@ def pareto(
     where = machine(threads[-1])
     with scratch() as exports:
         say("opening the models")
-        entries, left_out = _opened(folder, models, config, exports, threads)
+        entries, left_out = _open(folder, models, config, exports, threads)
         judged = {index: entry for index, entry in enumerate(entries) if entry.candidate.trained}
         named = [(one.candidate.name, one.model) for one in judged.values()]
-        crops, shares = judging_crops(config, named, warn)
-        timings = {count: _timed(entries, count, config, say, progress) for count in threads}
+        crops, shares = load_judging_crops(config, named, warn)
+        timings = {count: _time_models(entries, count, config, say, progress) for count in threads}
         areas, data = _areas(judged, crops, config, say)
     seen = dict(zip(judged, shares, strict=True))
     each = [{count: timings[count][index] for count in threads} for index in range(len(entries))]
@@ -121,7 +121,7 @@ def _sorted(rows: Sequence[ParetoRow]) -> tuple[ParetoRow, ...]:
     return tuple(sorted(rows, key=lambda row: (row.role != "teacher", -row.params, -row.bytes)))
 
 
-def _timed(
+def _time_models(
     entries: Sequence[ParetoEntry], threads: int, config: BenchmarkConfig, say: Say, tell: Progress
 ) -> list[Timing]:
     say(f"timing {len(entries)} models in turn on {threads} threads, {config.runs} runs each")
@@ -169,7 +169,7 @@ def _steps(folder: Path) -> list[LeftOut]:
     return [LeftOut(str(path), f"{folder / path}: {reason}") for path in paths if is_step(path)]
 
 
-def _opened(
+def _open(
     folder: Path,
     models: Sequence[str],
     config: BenchmarkConfig,
@@ -179,7 +179,7 @@ def _opened(
     """The teacher, the models named and those found; and what was found that is no model."""
     teacher = config.teacher or TEACHER
     asked = [(teacher, "teacher", True), *((model, "student", True) for model in models)]
-    asked += [(str(path), "student", False) for path in _found(folder, teacher)]
+    asked += [(str(path), "student", False) for path in _find_once(folder, teacher)]
     entries: list[ParetoEntry] = []
     left_out = _steps(folder)
     for number, (argument, role, named) in enumerate(asked):
@@ -211,7 +211,7 @@ def _opened(
     ], left_out
 
 
-def _found(folder: Path, teacher: str) -> list[Path]:
+def _find_once(folder: Path, teacher: str) -> list[Path]:
     """The models of a folder, each once and without the teacher.
 
     A checkpoint with its export beside it is measured as that export.
@@ -246,7 +246,7 @@ def _row(
     return ParetoRow(
         name=candidate.name,
         role=candidate.role,
-        made=made(getattr(candidate.model, "metadata", {})),
+        made=making_steps(getattr(candidate.model, "metadata", {})),
         params=candidate.params,
         macs=candidate.macs,
         bytes=candidate.bytes,
@@ -263,7 +263,7 @@ def _median_ms(seconds: Sequence[float]) -> float:
     return round(float(np.median(seconds)) * 1000, 4)
 
 
-def made(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+def making_steps(metadata: Mapping[str, Any]) -> tuple[str, ...]:
     """How a model came to be, as far as its file says.
 
     `distilled` or `labels alone` (last), `pruned`, `int8`, ...

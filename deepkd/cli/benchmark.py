@@ -64,7 +64,7 @@ def benchmark(
     from deepkd.tables.benchmark import FILES, FORMATS, write_benchmark
 
     _check_files(out, FILES, overwrite=overwrite)
-    document = _measured(partial(measure, config, models or []))
+    document = _measure(partial(measure, config, models or []))
     if out:
         _write(out, FILES[0], config, document, write_benchmark)
     FORMATS[config.format](document)
@@ -84,13 +84,13 @@ def _pareto(
                 f"--pareto measures crops with every model of a folder; leave out --{name}"
             )
     _check_files(out, FILES, overwrite=overwrite)
-    document = _measured(partial(measure, folder, config, models))
+    document = _measure(partial(measure, folder, config, models))
     if out:
         _write(out, FILES[0], config, document, write_pareto)
     FORMATS[config.format](document)
 
 
-def _measured(measure: Callable[..., D]) -> D:
+def _measure(measure: Callable[..., D]) -> D:
     """What is measured, with its progress shown."""
     from deepkd.cli.progress import progress, say, warn
 

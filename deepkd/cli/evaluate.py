@@ -109,7 +109,7 @@ def evaluate(
             progress=show,
         )
     document = to_document(found, config)
-    for result in _written(found, document, scores, out, plots, features):
+    for result in _write_results(found, document, scores, out, plots, features):
         config.save(settings_beside(result))
     FORMATS[config.format](document)
     if failed := _failed(found):
@@ -149,7 +149,7 @@ def _check_outputs(
         check_folder(folder)
 
 
-def _written(
+def _write_results(
     found: "Sequence[Evaluation]",
     document: "EvaluationDocument",
     scores: Path | None,

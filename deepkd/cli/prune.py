@@ -77,7 +77,7 @@ def _warn_if_busy() -> None:
     from rich.console import Console
 
     from deepkd.machine import cores, machine
-    from deepkd.tables.benchmark import busy
+    from deepkd.tables.benchmark import busy_warning
 
-    for line in busy(machine(cores()), then="prune again when it is idle"):
+    for line in busy_warning(machine(cores()), then="prune again when it is idle"):
         Console(stderr=True).print(f"[yellow]warning:[/] {line}", highlight=False)

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from deepkd.benchmark.latency import latency_ms
-from deepkd.compression.importance import CRITERIA, check_both, drawn
+from deepkd.compression.importance import CRITERIA, check_both, draw_samples
 from deepkd.compression.latency import prune_to_latency
 from deepkd.compression.prune import Target, prune
 from deepkd.data.clips import Warn
@@ -75,12 +75,12 @@ def prune_in_steps(
     steps = zip(_targets(model, config), _limits_ms(model, config), strict=True)
     for number, (target, limit_ms) in enumerate(steps, start=1):
         run = out / f"step-{number}"
-        begun = _begun(run, model, config) if resume else None
-        current = begun or _shrunk(current, crops, target, limit_ms, config, source=model)
+        begun = _load_step(run, model, config) if resume else None
+        current = begun or _shrink(current, crops, target, limit_ms, config, source=model)
         if config.epochs:
             if begun is None:
                 save_model(current, _start_of(run))
-            current = _fine_tuned(
+            current = _fine_tune(
                 current, teachers or [model], data, run, config, follow, resume=resume
             )
             current.module.cpu()  # where channels are weighed and cut
@@ -165,7 +165,7 @@ def _start_of(run: Path) -> Path:
     return run.with_suffix(".safetensors")
 
 
-def _begun(run: Path, source: TorchModel, config: PruneConfig) -> TorchModel | None:
+def _load_step(run: Path, source: TorchModel, config: PruneConfig) -> TorchModel | None:
     """What a step was cut to before it was stopped, if it came so far."""
     if not _start_of(run).is_file():
         return None
@@ -183,7 +183,7 @@ def _begun(run: Path, source: TorchModel, config: PruneConfig) -> TorchModel | N
     return model
 
 
-def _shrunk(
+def _shrink(
     model: TorchModel,
     crops: CropSet,
     target: Target,
@@ -193,7 +193,7 @@ def _shrunk(
     source: TorchModel,
 ) -> TorchModel:
     """The model within its target; its metadata record the settings, the source, the latency."""
-    samples = drawn(crops, model.format, config.samples, seed=config.seed)
+    samples = draw_samples(crops, model.format, config.samples, seed=config.seed)
     worth = CRITERIA[config.criterion](model, samples, seed=config.seed)
     if limit_ms is None:
         pruned, taken_ms = prune(model, worth, target, penalty=config.penalty), None
@@ -211,7 +211,7 @@ def _shrunk(
     return dataclasses.replace(pruned, metadata={**kept, "pruned": about})
 
 
-def _fine_tuned(
+def _fine_tune(
     pruned: TorchModel,
     teachers: Sequence[TorchModel],
     data: Path,

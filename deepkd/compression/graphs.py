@@ -34,7 +34,7 @@ def is_depthwise(weights: Any) -> bool:
     return len(weights.dims) == 4 and weights.dims[1] == 1
 
 
-def rounded(node: Any, weights: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
+def round_weights(node: Any, weights: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
     """Weights as int8, symmetric, and the scale of each output channel, shaped to broadcast."""
     axis = weights.ndim - 1 if node.op_type == CHANNELS_LAST else 0
     others = tuple(index for index in range(weights.ndim) if index != axis)
@@ -65,7 +65,7 @@ def weights_only(source: Path, out: Path) -> None:
 
 def _stored_as_int8(graph: Any, node: Any, tensor: Any) -> str:
     """Put int8 weights, their scales and their product into the graph; the name of the product."""
-    whole, scale = rounded(node, numpy_helper.to_array(tensor))
+    whole, scale = round_weights(node, numpy_helper.to_array(tensor))
     names = {part: f"{tensor.name}_{part}" for part in ("int8", "scale", "cast", "float")}
     steps = [
         helper.make_node("Cast", [names["int8"]], [names["cast"]], to=TensorProto.FLOAT),
@@ -88,11 +88,11 @@ def half(source: Path, out: Path) -> None:
     _save(graph, source, out, "fp16")
 
 
-def disturbed(source: Path, layer: str) -> bytes:
+def disturb_layer(source: Path, layer: str) -> bytes:
     """The same graph with the weights of one layer rounded to int8 and back."""
     graph = onnx.load(source)
     node, tensor = next(pair for pair in weighted_layers(graph) if pair[0].name == layer)
-    whole, scale = rounded(node, numpy_helper.to_array(tensor))
+    whole, scale = round_weights(node, numpy_helper.to_array(tensor))
     tensor.CopyFrom(numpy_helper.from_array(whole * scale, tensor.name))
     return sealed(graph.SerializeToString())
 

@@ -34,9 +34,11 @@ class Criterion(Protocol):
         """The importance of the channels behind every batch norm."""
 
 
-def drawn(crops: CropSet, format: InputFormat, count: int, *, seed: int = 0) -> Iterator[Samples]:
+def draw_samples(
+    crops: CropSet, format: InputFormat, count: int, *, seed: int = 0
+) -> Iterator[Samples]:
     """About `count` labelled crops of a set, as many real as forged, in batches of up to 32."""
-    rows = drawn_rows(crops, count, seed=seed)
+    rows = draw_rows(crops, count, seed=seed)
     for start in range(0, len(rows), BATCH):
         part = rows[start : start + BATCH]
         images = format.batch([crops.image(row) for row in part])
@@ -58,7 +60,7 @@ def check_both(crops: CropSet, where: str, advice: str) -> None:
         raise DataError(f"{where} needs REAL and FAKE rows {advice}")
 
 
-def drawn_rows(crops: CropSet, count: int, *, seed: int = 0) -> list[int]:
+def draw_rows(crops: CropSet, count: int, *, seed: int = 0) -> list[int]:
     """About `count` labelled rows of a set, as many real as forged."""
     draw = SAMPLINGS["balanced"](crops, np.random.default_rng(seed))
     return [row for sample in draw for row in sample][:count]

@@ -220,7 +220,7 @@ class _Trial:
         root = trial.get_submodule(name)
         channels = list(range(BLOCK))
         group = graph.get_pruning_group(root, torch_pruning.prune_conv_out_channels, channels)
-        if group[0].idxs != channels:  # others go with them, which nobody chose
+        if group[0].idxs != channels:  # others go with them
             return False
         whole = trial(self.crop)
         for item in group:

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from deepkd.benchmark.latency import by_chance, median_ms, paired_ratio, take_turns
+from deepkd.benchmark.latency import chance_ratio, median_ms, paired_ratio, take_turns
 from deepkd.compression.graphs import CONVERSIONS
-from deepkd.compression.importance import check_both, drawn_rows
+from deepkd.compression.importance import check_both, draw_rows
 from deepkd.compression.int8 import RECIPES, to_int8
 from deepkd.compression.results import (
     CalibrationCrops,
@@ -67,7 +67,7 @@ class VariantResult:
     def objections(self, max_drop: float) -> list[str]:
         """Why it must not replace float32; [] when it may."""
         found = [f"its logits are not finite on {self.broken} crops"] if self.broken else []
-        if self.ratio.high is None or self.ratio.high >= by_chance(self.twin):
+        if self.ratio.high is None or self.ratio.high >= chance_ratio(self.twin):
             chance = f"{shown_ratio(self.twin)} of it"
             found.append(
                 f"not faster here ({shown_ratio(self.ratio)} of float32's time, float32's twin"
@@ -113,10 +113,10 @@ def quantize(
         [share] = training_shares(
             [source.name], [source], judged, allow=config.allow_training_data, warn=warn
         )
-        files, distances = _converted(source.path, shown, config, folder, say)
+        files, distances = _convert(source.path, shown, config, folder, say)
         compared = {FLOAT32: source.path, **files}
-        trials, twin = _measured(compared, judged, config, threads, say, progress)
-        written = _write_chosen(files, trials, out, config)
+        trials, twin = _measure(compared, judged, config, threads, say, progress)
+        written = _write_choice(files, trials, out, config)
     return QuantizeDocument(
         machine=where,
         calibration=CalibrationCrops(config.calibrate_on, len(shown), distances),
@@ -163,10 +163,10 @@ def _crops(data: Path, config: QuantizeConfig) -> tuple[CropSet, CropSet]:
     judged = load_crops(data, split, limit=config.limit)
     judged = judged.subset([index for index, row in enumerate(judged.rows) if row.label])
     check_both(judged, f"{data}: split '{config.split}'", "to measure AUC on; give --split")
-    return shown.subset(drawn_rows(shown, config.samples, seed=config.seed)), judged
+    return shown.subset(draw_rows(shown, config.samples, seed=config.seed)), judged
 
 
-def _converted(
+def _convert(
     source: Path, shown: CropSet, config: QuantizeConfig, folder: Path, say: Say
 ) -> tuple[dict[str, Path], dict[str, float]]:
     """A file of each variant, and the distances of the int8 recipes that were tried."""
@@ -180,7 +180,7 @@ def _converted(
     return files, {name: round(value, 4) for name, value in distances.items()}
 
 
-def _measured(
+def _measure(
     files: dict[str, Path],
     judged: CropSet,
     config: QuantizeConfig,
@@ -237,10 +237,10 @@ def shown_ratio(ratio: Measure) -> str:
     return f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
 
 
-def _write_chosen(
+def _write_choice(
     files: dict[str, Path], trials: dict[str, VariantResult], out: Path, config: QuantizeConfig
 ) -> Written | None:
-    chosen = _chosen(trials, config)
+    chosen = _choose(trials, config)
     if chosen is None:
         return None
     with writing(out) as beside:
@@ -248,7 +248,7 @@ def _write_chosen(
     return Written(chosen, str(out), asked=config.keep != "auto")
 
 
-def _chosen(trials: dict[str, VariantResult], config: QuantizeConfig) -> str | None:
+def _choose(trials: dict[str, VariantResult], config: QuantizeConfig) -> str | None:
     """The variant to write: the one asked for, else the fastest without an objection."""
     if config.keep != "auto":
         return None if trials[config.keep].broken else config.keep
@@ -258,7 +258,7 @@ def _chosen(trials: dict[str, VariantResult], config: QuantizeConfig) -> str | N
 
 def _twin(seconds: npt.NDArray[np.float64], ratio: Measure) -> TwinRow:
     """What chance did to float32's time, and the share of it that a variant must stay below."""
-    return TwinRow(round(median_ms(seconds), 4), ratio.rounded(4), round(by_chance(ratio), 4))
+    return TwinRow(round(median_ms(seconds), 4), ratio.rounded(4), round(chance_ratio(ratio), 4))
 
 
 def _row(name: str, trial: VariantResult, config: QuantizeConfig) -> VariantRow:

@@ -69,17 +69,17 @@ class CachingDetector:
 
 @dataclass(frozen=True)
 class Answer:
-    """What `detect` said about one clip."""
+    """What `detect` answered for one clip."""
 
     verdict: Label
     score: float | None
-    """Calibrated probability of forgery; None where nobody could be judged."""
+    """Calibrated probability of forgery; None without a judged face."""
     reason: str
 
 
 @dataclass(frozen=True)
 class ClipScorer:
-    """Models that judge clips as `detect` does, and remember what they said."""
+    """Models that judge clips as `detect` does, and keep their answers."""
 
     models: Sequence[CalibratedModel]
     detector: CachingDetector
@@ -167,7 +167,7 @@ def evaluate_clips(
             progress(done, len(labelled) * len(conditions))
     rows, left_out = [_row(clip) for clip in labelled], len(clips) - len(labelled)
     return [
-        _measured(name, model, rows, _answers_of(place, answers), config, left_out)
+        _evaluate(name, model, rows, _answers_of(place, answers), config, left_out)
         for place, (name, model) in enumerate(zip(names, models, strict=True))
     ]
 
@@ -190,7 +190,7 @@ def _labelled(clips: Sequence[Clip]) -> list[Clip]:
     return labelled
 
 
-def _measured(
+def _evaluate(
     name: str,
     model: CalibratedModel,
     rows: Sequence[CropRow],
@@ -202,11 +202,11 @@ def _measured(
     clean, *corrupted = answers.items()
     conditions = tuple(_condition(model, rows, found, config, *key) for key, found in corrupted)
     return dataclasses.replace(
-        _evaluated(name, model, rows, clean[1], config, unlabelled), perturbed=conditions
+        _evaluate_clean(name, model, rows, clean[1], config, unlabelled), perturbed=conditions
     )
 
 
-def _evaluated(
+def _evaluate_clean(
     name: str,
     model: CalibratedModel,
     rows: Sequence[CropRow],
@@ -214,7 +214,7 @@ def _evaluated(
     config: EvaluateConfig,
     unlabelled: int,
 ) -> Evaluation:
-    counted, logits, called = _counted(model, rows, answers)
+    counted, logits, called = _count(model, rows, answers)
     has_score = ~np.isnan(logits)
     if not has_score.any():
         reasons = "; ".join(
@@ -251,7 +251,7 @@ def _condition(
     name: str,
     level: float,
 ) -> Condition:
-    counted, logits, called = _counted(model, rows, answers)
+    counted, logits, called = _count(model, rows, answers)
     videos = None
     if counted:
         videos = figures_of(model, config)(
@@ -262,7 +262,7 @@ def _condition(
     return Condition.of(name, level, crops=None, videos=videos, unjudged=unscored, failed=failed)
 
 
-def _counted(
+def _count(
     model: CalibratedModel, rows: Sequence[CropRow], answers: Sequence[Answer]
 ) -> tuple[tuple[CropRow, ...], Array, Array]:
     """All rows but ERROR, their logits, and their answers.

@@ -43,7 +43,7 @@ def features_of(
     Args:
         models: torch models; see `check_features`.
         crops: rows without a label are left out.
-        limit: so many crops at most, drawn at random.
+        limit: crops at most, drawn at random.
         seed: of the draw, of t-SNE and of k-means.
         batch: crops decoded together.
 

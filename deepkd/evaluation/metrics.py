@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from deepkd.documents import Document
 from deepkd.errors import DataError
-from deepkd.evaluation.bootstrap import Ends, percentiles, reflected, resampled
+from deepkd.evaluation.bootstrap import Ends, draw_resamples, percentiles, reflect
 from deepkd.evaluation.decisions import DECIDED, Decisions
 from deepkd.evaluation.rows import JudgedRows, ScoredRows, checked, has_both, losses_of, ranked
 from deepkd.scoring.calibration import sigmoid
@@ -36,8 +36,8 @@ FIGURES = (
 )
 """The fields of `Metrics` that are measures."""
 PREVALENCE = 0.01
-"""Share of forgeries that `precision` supposes, unless another is given: few of the clips that
-anybody meets."""
+"""Share of forgeries that `precision` supposes, unless another is given: few clips
+that people meet are forged."""
 RAISED_BY_NOISE = ("ece", "ece_even")
 """Means of distances: a sample has more of them than what it was drawn from, and a resample more
 than the sample."""
@@ -228,7 +228,7 @@ def _numbered(sources: Sequence[str] | None, count: int) -> npt.NDArray[np.intp]
 def _measure(value: float | None, ends: Ends | None, raised: bool = False) -> Measure:
     if value is None or ends is None:
         return Measure(value)
-    return Measure(value, *(reflected(value, ends) if raised else ends))
+    return Measure(value, *(reflect(value, ends) if raised else ends))
 
 
 def roc_points(labels: npt.ArrayLike, logits: npt.ArrayLike) -> tuple[Array, Array]:
@@ -279,7 +279,9 @@ def auc_resamples(
     y, z = checked(labels, logits)
     _, source = np.unique(np.asarray(sources), return_inverse=True)
     rows = ScoredRows(y, z, sigmoid(z), 0.5)
-    drawn = [ranked(*rows.curve(weights))["auc"] for weights in resampled(source, resamples, seed)]
+    drawn = [
+        ranked(*rows.curve(weights))["auc"] for weights in draw_resamples(source, resamples, seed)
+    ]
     return np.concatenate([np.zeros(0), *drawn])
 
 
@@ -290,7 +292,7 @@ def _intervals(
     if source.max() == 0:
         return {}
     drawn: dict[str, list[Array]] = {}
-    for weights in resampled(source, resamples, seed):
+    for weights in draw_resamples(source, resamples, seed):
         for name, values in rows.weighted(weights).items():
             drawn.setdefault(name, []).append(values)
     return {

@@ -72,7 +72,7 @@ class Located(Folded):
         return evidence.mean((1, 2)), evidence
 
 
-def folded(model: TorchModel, example: Tensor) -> Folded:
+def fold(model: TorchModel, example: Tensor) -> Folded:
     """The model as it is exported: with its evidence where that is exact within `TOLERANCE`.
 
     Args:
@@ -113,7 +113,7 @@ def export_onnx(model: TorchModel, path: Path, *, verify: bool = True) -> Path:
     example = torch.from_numpy(
         np.random.default_rng(0).integers(0, 256, (3, size, size, 3), np.uint8)
     )
-    network = folded(model, example)
+    network = fold(model, example)
     outputs = ["logit", "evidence"] if isinstance(network, Located) else ["logit"]
     with writing(path) as beside:
         with evaluating(network), exporting(model.name, "ONNX"):

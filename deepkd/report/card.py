@@ -16,8 +16,8 @@ SHOWN = {
         *("augment", "self_blend", "ema", "share_of_weights", "index_sha256"),
     ),
 }
-"""What of a file's nested metadata is shown, a line each; the rest is defaults, or lists that
-nobody reads."""
+"""What of a file's nested metadata is shown, a line each; the rest is defaults or long
+lists."""
 GUESSING = 0.6
 """A model with a lower AUC on its own validation crops is no detector."""
 ELSEWHERE = {"name", "params", "schema", "trained"}

@@ -111,7 +111,7 @@ def _clip(clip: "ClipTiming") -> Table:
 def _notes(document: "BenchmarkDocument") -> list[str]:
     """How it was measured, and what to know of the models."""
     lines = [_conditions(document.machine, document.models[0].latency_ms.runs)]
-    lines += busy(document.machine)
+    lines += busy_warning(document.machine)
     if any(UNTRAINED in row.name for row in document.models):
         lines.append(
             "untrained: an architecture as it is built; its size and speed are those of a trained"
@@ -122,7 +122,7 @@ def _notes(document: "BenchmarkDocument") -> list[str]:
             "AUC: people may recur across splits (the index names none), which flatters it."
         )
     return lines + [
-        line for row in document.models for line in trained_on(row.name, row.training_data)
+        line for row in document.models for line in training_warning(row.name, row.training_data)
     ]
 
 
@@ -139,7 +139,7 @@ def _conditions(at: "BenchmarkMachine", runs: int) -> str:
     )
 
 
-def trained_on(name: str, share: float | None) -> list[str]:
+def training_warning(name: str, share: float | None) -> list[str]:
     """A warning where a model was trained on what it is measured on; else []."""
     if not share:
         return []
@@ -149,7 +149,7 @@ def trained_on(name: str, share: float | None) -> list[str]:
     ]
 
 
-def busy(
+def busy_warning(
     at: "Machine", *, then: str = "measure again when it is idle, or with --threads 1"
 ) -> list[str]:
     """A warning where the machine was busy with other work, and what to do then; else []."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from rich.console import Group
 from rich.text import Text
 
-from deepkd.tables.benchmark import trained_on
+from deepkd.tables.benchmark import training_warning
 from deepkd.tables.robustness import robustness_note, robustness_table
 from deepkd.tables.table import Column, Table, formats
 from deepkd.text import visible
@@ -125,7 +125,7 @@ def _remarks(models: "Sequence[ModelFigures]") -> Iterator[str]:
             f"Of these, also in {visible(model.name)}'s {sentence}."
             for sentence in _overlaps(trained)
         )
-        yield from trained_on(model.name, model.training_data)
+        yield from training_warning(model.name, model.training_data)
         if model.unjudged:
             counts = ", ".join(f"{count} {answer}" for answer, count in model.unjudged.items())
             left_out = _left_out(model.videos or model.whole)

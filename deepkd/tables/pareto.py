@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deepkd.tables.benchmark import busy, trained_on
+from deepkd.tables.benchmark import busy_warning, training_warning
 from deepkd.tables.plots import COLORS, RUNTIMES, plain, save_plot
 from deepkd.tables.table import Column, Table, as_json, formats, write_texts
 from deepkd.text import visible
@@ -101,7 +101,7 @@ def notes(document: "ParetoDocument") -> list[str]:
         f" cores, load {at.load} before the run; models in turn in one process, median of"
         f" {document.runs} runs, milliseconds of one crop, alone and in a batch."
     ]
-    lines += busy(at)
+    lines += busy_warning(at)
     if data:
         lines.append(
             f"AUC on {data.crops:,} crops of {visible(data.name)}, split {data.split},"
@@ -109,7 +109,7 @@ def notes(document: "ParetoDocument") -> list[str]:
             " other model is as right and faster (on most threads), or smaller."
         )
     return lines + [
-        line for row in document.models for line in trained_on(row.name, row.training_data)
+        line for row in document.models for line in training_warning(row.name, row.training_data)
     ]
 
 

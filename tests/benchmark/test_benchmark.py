@@ -1,4 +1,4 @@
-"""Benchmarks of tiny models: the document key by key, its reductions by hand, the turns, and what is refused."""
+"""Benchmarks of tiny models: the document, its reductions by hand, the turns, refusals."""
 
 import dataclasses
 import json
@@ -13,7 +13,7 @@ from scorer_factory import metadata, tinted_clip, write_scorer
 
 from deepkd.benchmark import benchmark as benchmarks
 from deepkd.benchmark import latency
-from deepkd.benchmark.benchmark import benchmark, chosen, reduction
+from deepkd.benchmark.benchmark import benchmark, choose_models, reduction
 from deepkd.benchmark.candidates import Candidate, open_candidates, open_model
 from deepkd.benchmark.latency import WARM_UP, take_turns
 from deepkd.benchmark.results import BenchmarkRow, Latency
@@ -27,9 +27,18 @@ from deepkd.scoring.model import BATCH, InputFormat, Scorer
 from deepkd.settings.evaluation import MAX_BATCH, BenchmarkConfig, EvaluateConfig
 
 ROW = {
-    "name", "role", "runtime", "params", "macs", "bytes", "latency_ms", "throughput_per_s", "peak_rss_mb", "auc",
+    "name",
+    "role",
+    "runtime",
+    "params",
+    "macs",
+    "bytes",
+    "latency_ms",
+    "throughput_per_s",
+    "peak_rss_mb",
+    "auc",
     "training_data",
-}  # fmt: skip
+}
 
 
 def tiny_run(folder: Path, *, trained: bool = True) -> Path:
@@ -43,7 +52,7 @@ def tiny_run(folder: Path, *, trained: bool = True) -> Path:
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
-    """One benchmark of a torch teacher, an ONNX student and the student once more, with crops and a clip."""
+    """One benchmark of a torch teacher and an ONNX student, twice, with crops and a clip."""
     folder = tmp_path_factory.mktemp("benchmark")
     run, student = tiny_run(folder / "run"), write_scorer(folder / "green.onnx")
     config = BenchmarkConfig(
@@ -244,7 +253,7 @@ def test_models_take_turns_and_each_turn_begins_untimed():
 def test_each_model_is_as_often_first_and_keeps_its_own_times(monkeypatch):
     calls = []
     monkeypatch.setattr(
-        latency, "_timed", lambda model, images: calls.append(model.name) or float(len(calls))
+        latency, "_time", lambda model, images: calls.append(model.name) or float(len(calls))
     )
     timings = take_turns([Recorder(name, []) for name in "ABC"], runs=3, batch=2)
     assert "".join(calls) == "ABCBCACAB" * 2
@@ -262,7 +271,7 @@ def test_each_model_is_as_often_first_and_keeps_its_own_times(monkeypatch):
     ],
 )
 def test_what_is_measured_when_not_all_is_named(config, models, expected):
-    assert chosen(BenchmarkConfig(**config), models) == expected
+    assert choose_models(BenchmarkConfig(**config), models) == expected
 
 
 def test_a_batch_is_what_every_model_is_called_with():
@@ -318,7 +327,7 @@ def test_a_students_run_folder_is_measured_as_its_own_export(tmp_path):
 
 
 def other_weights(run: Path) -> None:
-    """A file that says of itself what the run says, of other weights: the export of an earlier training."""
+    """A file with the metadata of the run but other weights: the export of an earlier training."""
     model = load_checkpoint(run)
     torch.nn.init.constant_(model.module.get_classifier().bias, 1.0)
     export_onnx(model, run / "model.onnx")

@@ -1,4 +1,4 @@
-"""Peak memory: that of the process that opens the model, measured by the code that asks, or an error or nothing."""
+"""Peak memory of the process that opens the model, or an error, or nothing."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""The models of a folder: all are found and measured, the front is right, and every report shows it."""
+"""The models of a folder: all are found and measured, and every table shows the front."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ from scorer_factory import write_scorer
 from typer.testing import CliRunner
 
 from deepkd.benchmark import pareto as pareto_module
-from deepkd.benchmark.pareto import COSTS, find_models, front, made
+from deepkd.benchmark.pareto import COSTS, find_models, front, making_steps
 from deepkd.benchmark.results import ParetoDocument
 from deepkd.cli.app import app
 from deepkd.errors import ModelError
@@ -32,7 +32,7 @@ QUICK = ["--runs", "3", "--batch", "2", "--teacher", "pico"]
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`models/` with two ONNX files, a run with one and a run without, a step, a file of another kind; `crops/`."""
+    """`models/` with ONNX files, runs, a step and a file of another kind; `crops/`."""
     folder = tmp_path_factory.mktemp("pareto")
     models = folder / "models"
     for name in ("alone", "both", "pruned/step-1"):
@@ -77,9 +77,16 @@ def test_what_is_found(place: Path, tmp_path: Path) -> None:
 
 
 KEPT = [
-    "a/best.safetensors", "pruned/model.safetensors", "published.pth", "step-by-step/f.onnx", "step-one.safetensors",
-    "teacher/model.onnx", "teacher/model.safetensors", "teacher/teacher-int8.onnx", "two-step-kd/f.onnx",
-]  # fmt: skip
+    "a/best.safetensors",
+    "pruned/model.safetensors",
+    "published.pth",
+    "step-by-step/f.onnx",
+    "step-one.safetensors",
+    "teacher/model.onnx",
+    "teacher/model.safetensors",
+    "teacher/teacher-int8.onnx",
+    "two-step-kd/f.onnx",
+]
 STEPS = [
     "pruned/step-1.safetensors",
     "pruned/step-1/model.safetensors",
@@ -113,7 +120,7 @@ def test_only_the_teachers_own_file_is_not_measured_twice(teacher: str, tmp_path
     exports = touched(tmp_path / "exports")
     exports.mkdir()
     config = BenchmarkConfig(teacher=str(tmp_path / teacher))
-    entries, left_out = pareto_module._opened(tmp_path, [], config, exports, [1])
+    entries, left_out = pareto_module._open(tmp_path, [], config, exports, [1])
     assert [entry.candidate.role for entry in entries] == ["teacher", "student"] and not left_out
     assert entries[1].path == str(tmp_path / "teacher" / "teacher-int8.onnx")
 
@@ -124,10 +131,11 @@ def test_only_a_checkpoints_own_export_stands_for_it(tmp_path: Path) -> None:
     export_onnx(model, tmp_path / "fresh.onnx")
     save_model(model, tmp_path / "stale.safetensors")
     write_scorer(tmp_path / "stale.onnx")
-    found = [path.name for path in pareto_module._found(tmp_path, "pico")]
+    found = [path.name for path in pareto_module._find_once(tmp_path, "pico")]
     assert found == ["fresh.onnx", "stale.onnx", "stale.safetensors"]
     found = [
-        path.name for path in pareto_module._found(tmp_path, str(tmp_path / "fresh.safetensors"))
+        path.name
+        for path in pareto_module._find_once(tmp_path, str(tmp_path / "fresh.safetensors"))
     ]
     assert found == ["stale.onnx", "stale.safetensors"], "the teacher's export is the teacher"
 
@@ -177,7 +185,7 @@ def test_a_model_that_torch_cannot_export_is_left_out(
     save_model(model, tmp_path / "models" / "odd.safetensors")
     write_scorer(tmp_path / "models" / "green.onnx")
     config = BenchmarkConfig(teacher="pico")
-    entries, left_out = pareto_module._opened(tmp_path / "models", [], config, exports, [1])
+    entries, left_out = pareto_module._open(tmp_path / "models", [], config, exports, [1])
     assert [entry.candidate.name for entry in entries] == ["pico (untrained)", "green"]
     (one,) = left_out
     assert one.path == "odd.safetensors" and "resampled: cannot be exported as ONNX" in one.reason
@@ -228,7 +236,7 @@ def test_front_worked_by_hand(points: list, best: list[int]) -> None:
     ],
 )
 def test_how_a_model_was_made(metadata: dict, expected: list[str]) -> None:
-    assert list(made(metadata)) == expected
+    assert list(making_steps(metadata)) == expected
 
 
 def test_out_holds_the_document_the_rows_and_the_plots(measured: tuple[dict, Path]) -> None:

@@ -41,8 +41,12 @@ def test_out_holds_the_document_the_rows_the_plots_and_the_settings(pair, tmp_pa
     assert json.loads((out / "benchmark.json").read_text()) == document
     names = sorted(path.name for path in out.iterdir())
     assert names == [
-        "benchmark.csv", "benchmark.json", "benchmark.json.config.json", "benchmark.png", "size-latency.png"
-    ]  # fmt: skip
+        "benchmark.csv",
+        "benchmark.json",
+        "benchmark.json.config.json",
+        "benchmark.png",
+        "size-latency.png",
+    ]
     rows = list(csv.DictReader(io.StringIO((out / "benchmark.csv").read_text())))
     assert [(row["name"], row["role"], row["params"], row["auc"]) for row in rows] == [
         ("large", "teacher", "1000", ""),

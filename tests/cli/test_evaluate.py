@@ -207,8 +207,12 @@ def test_damage_is_reported_kept_and_drawn(model, data, tmp_path):
                       "perturbed:downscale:0.5", "perturbed:downscale:0.25"}  # fmt: skip
     names = sorted(path.name for path in out.iterdir())
     assert names == [
-        "evaluation.csv", "evaluation.json", "evaluation.json.config.json", "robustness.jsonl", "robustness.png"
-    ]  # fmt: skip
+        "evaluation.csv",
+        "evaluation.json",
+        "evaluation.json.config.json",
+        "robustness.jsonl",
+        "robustness.png",
+    ]
     kept = (out / "robustness.jsonl").read_text()
     assert run(*command).exit_code == 0 and (out / "robustness.jsonl").read_text() == kept
     assert "other data or settings" in run(*command, "--seed", 1).stderr
@@ -365,7 +369,7 @@ def test_the_table_fits_80_columns(model, data):
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory):
-    """A real clip, a forged one, and two that cannot be read; lists of all, of the sound and of the broken ones."""
+    """A real clip, a forged one and two broken ones; lists of all, the sound and the broken."""
     folder = tmp_path_factory.mktemp("clips")
     tinted_clip(folder / "real.mp4", green=lambda t_s: False, seconds=0.6)
     tinted_clip(folder / "fake.mp4", seconds=0.6)

@@ -1,4 +1,4 @@
-"""A pruned checkpoint keeps its place: exported, it judges clips; evaluated and benchmarked, it is the same network."""
+"""A pruned checkpoint, exported, evaluated and benchmarked, is the same network."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A disk that is full while a model is exported or quantised: an error that says so, and no half file."""
+"""A disk that is full while a model is exported or quantised: an error, and no half file."""
 
 import resource
 import sys

@@ -1,4 +1,4 @@
-"""Pruning takes what is worth least, reaches its target, and what is left loads and runs anywhere."""
+"""Pruning takes what is worth least, reaches its target, and the result loads anywhere."""
 
 import weakref
 from pathlib import Path
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from deepkd.benchmark import latency as latencies
 from deepkd.cli.training import following
 from deepkd.compression import gradual, latency
-from deepkd.compression.importance import CRITERIA, Importance, drawn, taylor
+from deepkd.compression.importance import CRITERIA, Importance, draw_samples, taylor
 from deepkd.compression.latency import prune_to_latency
 from deepkd.compression.prune import BLOCK, Target, prune
 from deepkd.data.crops import load_crops
@@ -202,7 +202,7 @@ def test_a_latency_is_reached_and_not_by_more_than_needed() -> None:
 
 
 class Clock:
-    """Times candidates as `milliseconds` does at first; then those of some places, from the largest, by half more."""
+    """Times candidates as `milliseconds` does at first; later some of them by half more."""
 
     def __init__(self, *unlucky: int) -> None:
         self.unlucky = unlucky
@@ -219,7 +219,7 @@ class Clock:
 
 @pytest.fixture
 def pruned_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Searches of one network for a latency prune it once to each target, which is what takes their time."""
+    """Searches of one network for a latency prune it once to each target."""
     known: dict[Target, TorchModel] = {}
 
     def remembering(
@@ -334,7 +334,7 @@ def test_flattened_channels_are_pruned_only_where_the_graph_finds_them(
 
 
 class Grouped(nn.Module):
-    """A plain convolution, one in groups, and one with two filters for each channel; then a linear layer."""
+    """Convolutions: plain, in groups, and with two filters per channel; then a linear layer."""
 
     def __init__(self, *, groups: int, multiple: int = 1) -> None:
         super().__init__()
@@ -397,7 +397,7 @@ def test_widths_of_another_network_are_refused() -> None:
 
 def test_samples_are_balanced(tmp_path: Path) -> None:
     crops = load_crops(write_crops(tmp_path / "crops"), "train")
-    labels = torch.cat([part for _, part in drawn(crops, InputFormat(size=64), 8)])
+    labels = torch.cat([part for _, part in draw_samples(crops, InputFormat(size=64), 8)])
     assert sorted(labels.tolist()) == [0, 0, 0, 0, 1, 1, 1, 1]
 
 

@@ -1,4 +1,4 @@
-"""`deepkd prune` cuts in steps, tunes between them, goes on where it was stopped and loses nothing."""
+"""`deepkd prune` cuts in steps, fine-tunes between them and resumes where it was stopped."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Cheaper arithmetic: what is written still is the model, and replaces float32 only where it pays."""
+"""Cheaper arithmetic: the variant is still the model, and replaces float32 where it pays."""
 
 import io
 import json
@@ -15,11 +15,11 @@ from rich.console import Console
 from scorer_factory import write_scorer
 from typer.testing import CliRunner
 
-from deepkd.benchmark.latency import Timing, by_chance, paired_ratio
+from deepkd.benchmark.latency import Timing, chance_ratio, paired_ratio
 from deepkd.cli.app import app
 from deepkd.compression import quantize as quantisation
-from deepkd.compression.graphs import CONVERSIONS, rounded, weighted_layers, weights_only
-from deepkd.compression.int8 import RECIPES, Recipe, kept_in_float, prepare, sensitivity, to_int8
+from deepkd.compression.graphs import CONVERSIONS, round_weights, weighted_layers, weights_only
+from deepkd.compression.int8 import RECIPES, Recipe, float_layers, prepare, sensitivity, to_int8
 from deepkd.compression.quantize import VariantResult, quantize
 from deepkd.compression.results import QuantizeDocument
 from deepkd.config import load_config
@@ -54,7 +54,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def check(path: Path, source: Path, *, alike: float) -> None:
-    """It says of itself what the source says, its logits go along with the source's, and its evidence makes them."""
+    """It has the metadata of its source and similar logits, which are its mean evidence."""
     before, after = Scorer.load(source, threads=1), Scorer.load(path, threads=1)
     assert all(getattr(after, name) == getattr(before, name) for name in SAME)
     assert after.metadata["recipe"] == before.metadata["recipe"]
@@ -135,10 +135,10 @@ def test_a_recipe_whose_logits_overflow_is_not_taken(
 
 def test_sensitive_layers_and_ends_are_left_in_float(source: Path, tmp_path: Path) -> None:
     prepared = prepare(source, tmp_path)
-    ends = kept_in_float(prepared, Recipe(float_ends=True), CROPS)
+    ends = float_layers(prepared, Recipe(float_ends=True), CROPS)
     assert len(ends) == 2, "the first convolution, and the classifier, which gives the evidence"
     assert min(sensitivity(prepared, ends, CROPS).values()) > 0, "the logit hangs on both"
-    more = kept_in_float(prepared, Recipe(float_ends=True, float_sensitive=2), CROPS)
+    more = float_layers(prepared, Recipe(float_ends=True, float_sensitive=2), CROPS)
     assert set(ends) < set(more) and len(more) == 4
 
 
@@ -160,7 +160,7 @@ def test_sensitivity_keeps_to_its_threads(
 def test_no_weight_moves_by_more_than_half_a_step(source: Path, tmp_path: Path) -> None:
     for node, tensor in weighted_layers(onnx.load(source)):
         weights = onnx.numpy_helper.to_array(tensor)
-        whole, scale = rounded(node, weights)
+        whole, scale = round_weights(node, weights)
         assert scale.size == weights.shape[0] and np.abs(whole.astype(int)).max() == 127
         assert (np.abs(whole * scale - weights) <= 0.5001 * scale).all()
     weights_only(source, tmp_path / "m.onnx")
@@ -218,13 +218,13 @@ def test_objections(found: VariantResult, objections: list[str]) -> None:
 def test_a_slow_twin_says_as_much_of_chance_as_a_fast_one(
     twin: tuple[float, float], share: float
 ) -> None:
-    assert by_chance(Measure(sum(twin) / 2, *twin)) == pytest.approx(share)
+    assert chance_ratio(Measure(sum(twin) / 2, *twin)) == pytest.approx(share)
 
 
 def test_a_copy_of_float32_is_not_faster(
     source: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The times are made up: each model of a turn is quicker than the last, and a byte smaller changes nothing."""
+    """The times are made up: each model of a turn is quicker than the last."""
     spent = {"float32": 1.0, "int8": 0.95, "fp16": 2.0, "weights": 0.97, "twin": 0.94}
 
     def turns(models: list[Scorer], *, runs: int, **_: object) -> list[Timing]:

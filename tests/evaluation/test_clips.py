@@ -96,13 +96,13 @@ def test_each_data_set_of_a_list_has_its_figures(model, tmp_path):
         lines.append(f"{dataset}{label}.mp4,{label},{dataset}")
     (tmp_path / "list.csv").write_text("\n".join(lines) + "\n")
     (found,) = evaluate_files([str(model)], config(tmp_path / "list.csv"))
-    assert {name: (part.real, part.fake, part.auc.value) for name, part in found.datasets.items()} == {
-        "a": (1, 1, 1.0), "b": (1, 1, 1.0)
-    }  # fmt: skip
+    assert {
+        name: (part.real, part.fake, part.auc.value) for name, part in found.datasets.items()
+    } == {"a": (1, 1, 1.0), "b": (1, 1, 1.0)}
 
 
 def test_what_damage_hides_counts_as_undecided(model, videos, monkeypatch):
-    """Half of the forged clips lose their faces: half of the forged are still found, not all that are left."""
+    """Half of the forged clips lose their faces: half of the forged are found, not all."""
     judged = ClipScorer._judge
 
     def hiding(self, source, model, alter):
@@ -238,17 +238,27 @@ FF_REAL, FF_FAKE = (
 OFFICIAL = {
     "dfdc": (
         {"labels.csv": "filename,label\nr.mp4,0\nf.mp4,1\n"},
-        ["r.mp4"], ["f.mp4"], ["unlisted.mp4"],
+        ["r.mp4"],
+        ["f.mp4"],
+        ["unlisted.mp4"],
     ),
     "faceforensics": (
         {"test.json": '[["001", "002"]]', "train.json": '[["003", "004"]]'},
-        [f"{FF_REAL}001.mp4"], [f"{FF_FAKE}001_002.mp4"], [f"{FF_REAL}003.mp4", f"{FF_FAKE}003_004.mp4"],
+        [f"{FF_REAL}001.mp4"],
+        [f"{FF_FAKE}001_002.mp4"],
+        [f"{FF_REAL}003.mp4", f"{FF_FAKE}003_004.mp4"],
     ),
     "celeb-df": (
-        {"List_of_testing_videos.txt": "1 Celeb-real/id0_0000.mp4\n0 Celeb-synthesis/id0_id1_0000.mp4\n"},
-        ["Celeb-real/id0_0000.mp4"], ["Celeb-synthesis/id0_id1_0000.mp4"], ["Celeb-real/id2_0000.mp4"],
+        {
+            "List_of_testing_videos.txt": (
+                "1 Celeb-real/id0_0000.mp4\n0 Celeb-synthesis/id0_id1_0000.mp4\n"
+            )
+        },
+        ["Celeb-real/id0_0000.mp4"],
+        ["Celeb-synthesis/id0_id1_0000.mp4"],
+        ["Celeb-real/id2_0000.mp4"],
     ),
-}  # fmt: skip
+}
 """Data set -> its official list, the real and the forged clips that it names for testing, and
 others."""
 
@@ -289,7 +299,7 @@ def test_limits_keep_whole_families(model, videos):
 
 
 def noted(monkeypatch):
-    """What is judged from now on: (perturbation and level, clip) of each source that `corrupt_clip` makes."""
+    """(Corruption and level, clip) of each source that `corrupt_clip` makes from now on."""
     made = []
 
     @contextmanager
@@ -350,8 +360,15 @@ def test_damaged_clips_are_kept_one_by_one(model, pair, tmp_path, monkeypatch):
 
 def test_what_failed_once_is_tried_again(model, pair, tmp_path, monkeypatch):
     judged = ClipScorer._judge
-    monkeypatch.setattr(ClipScorer, "_judge", lambda self, source, model, alter: ("ERROR", None, "took too long")
-                        if source.path.name == "fake.mp4" else judged(self, source, model, alter))  # fmt: skip
+    monkeypatch.setattr(
+        ClipScorer,
+        "_judge",
+        lambda self, source, model, alter: (
+            ("ERROR", None, "took too long")
+            if source.path.name == "fake.mp4"
+            else judged(self, source, model, alter)
+        ),
+    )
     (busy,) = evaluate_files([str(model)], config(pair), out=tmp_path)
     assert busy.videos.rows == 1 and busy.unjudged[0].reason == "took too long"
     write_scores(tmp_path / "scores.csv", [busy])

@@ -1,4 +1,4 @@
-"""Evaluation of tiny models whose logits hang on the colour of a crop, so that every figure is known."""
+"""Evaluation of tiny models whose logits are the colour of a crop: every figure is known."""
 
 import csv
 import dataclasses

@@ -1,4 +1,4 @@
-"""The figures against numbers worked by hand, against scikit-learn, and against what must not change them."""
+"""The figures against numbers worked by hand, scikit-learn, and what must not change them."""
 
 import dataclasses
 import math
@@ -8,7 +8,7 @@ import pytest
 from sklearn import metrics as sk
 
 from deepkd.errors import DataError, ModelError
-from deepkd.evaluation.bootstrap import reflected
+from deepkd.evaluation.bootstrap import reflect
 from deepkd.evaluation.decisions import DECIDED
 from deepkd.evaluation.metrics import (
     FIGURES,
@@ -273,7 +273,7 @@ def test_the_interval_of_a_calibration_error_takes_off_what_noise_adds():
     for error in (honest.ece, honest.ece_even):  # the true ones are 0
         assert error.low < 0.015 and error.low < error.value <= error.high < 0.04
     assert shifted.ece.low < 0.175 < shifted.ece.high, "the mean distance between both sigmoids"
-    assert reflected(0.03, (0.04, 0.07)) == (0.0, 0.03) and reflected(
+    assert reflect(0.03, (0.04, 0.07)) == (0.0, 0.03) and reflect(
         0.2, (0.1, 0.27)
     ) == pytest.approx((0.13, 0.3))
 

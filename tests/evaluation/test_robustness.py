@@ -1,4 +1,4 @@
-"""Perturbations: what they do to a picture, that chance repeats, and that a run goes on where it stopped."""
+"""Corruptions: what they do to a picture, that they repeat, and that a run resumes."""
 
 import dataclasses
 import json
@@ -187,8 +187,10 @@ def test_conditions_of_each_model_in_order(crops, model):
         progress=lambda done, total: seen.append((done, total)),
     )
     assert [(c.perturbation, c.level) for c in found[0]] == [
-        *(("jpeg", level) for level in (90, 70, 50, 30, 10)), ("downscale", 0.5), ("downscale", 0.25)
-    ]  # fmt: skip
+        *(("jpeg", level) for level in (90, 70, 50, 30, 10)),
+        ("downscale", 0.5),
+        ("downscale", 0.25),
+    ]
     assert found[0] == found[1]
     assert all(condition.crops.rows == 6 and condition.videos is None for condition in found[0])
     assert seen[-1] == (42, 42)

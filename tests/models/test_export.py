@@ -1,4 +1,4 @@
-"""An exported file gives torch's logits, says what it is, and is refused when it cannot be trusted."""
+"""An exported file gives torch's logits and its metadata, and is refused when it differs."""
 
 import errno
 import hashlib
@@ -291,7 +291,7 @@ def test_logits_in_the_thousands_keep_their_evidence(tmp_path: Path) -> None:
     nn.init.normal_(model.module.classifier.weight, 0, 300)
     example = torch.from_numpy(model.format.batch(CROPS))
     assert np.abs(model.logits(CROPS)).max() > 1000
-    assert isinstance(export.folded(model, example), export.Located)
+    assert isinstance(export.fold(model, example), export.Located)
     assert export_onnx(model, tmp_path / "m.onnx").exists()
     assert export.export_torchscript(model, tmp_path / "m.pt").exists()
 

@@ -1,4 +1,4 @@
-"""Plots: that they are pictures of what was asked, and that strange inputs neither stop nor fool them."""
+"""Plots are pictures of what was asked, also of strange inputs."""
 
 import json
 from types import SimpleNamespace

@@ -27,9 +27,13 @@ AT = {
     "load": 0.1,
 }
 MODEL = {
-    "name": "cross-efficient-vit (untrained)", "role": "teacher", "params": 101_377_129, "macs": 2_027_500_000,
-    "bytes": 405_508_516, "training_data": None,
-}  # fmt: skip
+    "name": "cross-efficient-vit (untrained)",
+    "role": "teacher",
+    "params": 101_377_129,
+    "macs": 2_027_500_000,
+    "bytes": 405_508_516,
+    "training_data": None,
+}
 
 
 def measure(value: float) -> dict[str, float]:
@@ -72,8 +76,14 @@ def compared() -> dict[str, Any]:
     data = {"name": "crops", "split": "test", "crops": 9}
     models = [{**MODEL, **row}] * 2
     return {
-        "machine": AT, "runtime": "onnxruntime", "runs": 50, "batch": 1, "data": data, "models": models, "left_out": []
-    }  # fmt: skip
+        "machine": AT,
+        "runtime": "onnxruntime",
+        "runs": 50,
+        "batch": 1,
+        "data": data,
+        "models": models,
+        "left_out": [],
+    }
 
 
 def quantised() -> dict[str, Any]:
@@ -92,10 +102,14 @@ def quantised() -> dict[str, Any]:
         "objections": ["not faster here, and its AUC falls"],
     }
     return {
-        "machine": AT, "max_drop": 0.002, "models": [row] * 2, "written": None, "data": {"split": "val", "crops": 9, "training_data": 0},
+        "machine": AT,
+        "max_drop": 0.002,
+        "models": [row] * 2,
+        "written": None,
+        "data": {"split": "val", "crops": 9, "training_data": 0},
         "twin": {"latency_ms": 2345.678, "latency_ratio": measure(1.0), "faster_below": 0.99},
         "calibration": {"split": "train", "crops": 9, "distances": {"plain": 0.1}},
-    }  # fmt: skip
+    }
 
 
 FIGURES = {
@@ -145,5 +159,8 @@ def test_figures_stand_side_by_side_where_they_fit_and_else_below() -> None:
     wide, narrow = shown(figures, 24), shown(figures, 23)
     assert "│ the    │ 101,377,129 │" in wide and "│ first  │" in wide
     assert [line.rstrip() for line in narrow.splitlines()] == [
-        "T", "the first one", "  of bytes  101,377,129", "second"
-    ]  # fmt: skip
+        "T",
+        "the first one",
+        "  of bytes  101,377,129",
+        "second",
+    ]
