@@ -164,3 +164,23 @@ def test_figures_stand_side_by_side_where_they_fit_and_else_below() -> None:
         "  of bytes  101,377,129",
         "second",
     ]
+
+
+def test_files_hold_values_and_people_read_formats() -> None:
+    columns = [
+        Column("Model", key="name", is_left=True),
+        Column(key="role"),
+        Column("MB", lambda size: f"{size / 1e6:.1f}", key="bytes"),
+        Column("Made", ", ".join, key="made"),
+        Column("shown only"),
+    ]
+    rows = [("=nano", "student", 1_800_000, ("distilled", "int8"), "x"), None]
+    table = Table(columns, rows, notes=["a note"])
+    assert table.csv() == "name,role,bytes,made\n'=nano,student,1800000,distilled int8\n"
+    assert table.markdown().splitlines() == [
+        "| Model | MB | Made | shown only |",
+        "| --- | ---: | ---: | ---: |",
+        "| =nano | 1.8 | distilled, int8 | x |",
+        "",
+        "a note",
+    ]
