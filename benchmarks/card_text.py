@@ -1,12 +1,12 @@
 """The Markdown of a student's card, made of the figures that `model_card.py` measures."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from documents import damage, interval, markdown, percent
 
-from deepkd.evaluation.operating import FALSE_ALARMS, MISSES
-from deepkd.report.robustness import harmed_rows
+from deepkd.evaluation.decisions import FALSE_ALARMS, MISSES
 from deepkd.scoring.thresholds import Label
 
 VERDICTS = (Label.FAKE, Label.INCONCLUSIVE, Label.REAL)
@@ -171,9 +171,9 @@ def show_damage(document: Mapping[str, Any]) -> str:
     student = document["models"][0]
     titles = ["damage", "level", "AUC", "real called FAKE", "INCONCLUSIVE"]
     lines = [["none", "", *damage_cells(student["crops"])]]
-    for title, cells in harmed_rows(student):
-        hardest = cells[max(cells)]
-        lines.append([title, f"{hardest['level']:g}", *damage_cells(hardest["crops"])])
+    hardest = {one["title"]: one for one in student["robustness"]}  # severities rise
+    for title, one in hardest.items():
+        lines.append([title, f"{one['level']:g}", *damage_cells(one["crops"])])
     picture = f"![AUC and false alarms on damaged crops]({document['picture']})"
     return "\n\n".join([damage_said(document), markdown(titles, lines, left=2), picture])
 
@@ -190,8 +190,8 @@ def damage_said(document: Mapping[str, Any]) -> str:
     """What was damaged and how often, and where AUC is lowest and false alarms are highest."""
     student = document["models"][0]
     kinds = [
-        f"{title} ({len(cells)} {'level' if len(cells) == 1 else 'levels'})"
-        for title, cells in harmed_rows(student)
+        f"{title} ({count} {'level' if count == 1 else 'levels'})"
+        for title, count in Counter(one["title"] for one in student["robustness"]).items()
     ]
     low = min(student["robustness"], key=lambda one: value_of(one["crops"], "auc", 1))
     high = max(student["robustness"], key=lambda one: value_of(one["crops"], "false_alarms", 0))

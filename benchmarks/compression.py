@@ -10,20 +10,22 @@ document. Measure on an idle machine.
 import argparse
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from documents import ROOT, Part, markdown, parser_of, say, write_parts
 
+from deepkd.benchmark.latency import take_turns
 from deepkd.compression.quantize import as_onnx, quantize
+from deepkd.compression.results import QuantizeDocument
 from deepkd.errors import UsageError
-from deepkd.evaluation.benchmark import take_turns
 from deepkd.machine import cores, machine
-from deepkd.report import quantize as quantize_report
-from deepkd.report.plots import RUNTIMES
 from deepkd.scoring.model import Scorer
 from deepkd.settings.compression import QuantizeConfig
+from deepkd.tables import quantize as quantize_report
+from deepkd.tables.plots import RUNTIMES
 
 sys.path.insert(0, str(ROOT / "tools"))
 
@@ -35,16 +37,21 @@ NOISE = 32
 
 def measure_quantized(args: argparse.Namespace) -> dict[str, Any]:
     config = QuantizeConfig(runs=2 * args.runs, threads=args.threads, limit=args.limit)
-    document = quantize(args.student, args.data, args.out / "quantized.onnx", config, say=say)
+    document = quantize(
+        args.student, args.data, args.out / "quantized.onnx", config, say=say
+    ).to_dict()
     if document["written"]:
         document["written"]["path"] = Path(document["written"]["path"]).name
     return document
 
 
 def show_quantized(document: Mapping[str, Any]) -> str:
-    titles = ["variant", "file", "AUC", "its change", "latency", "of float32's"]
-    lines = [list(line[: len(titles)]) for line in quantize_report.lines(document)]
-    return f"{markdown(titles, lines)}\n\n" + "\n".join(quantize_report.notes(document)[1:])
+    titles = ["variant", "file", "AUC", "its change", "latency", "of float32's", "replaces float32"]
+    table = quantize_report.quantize_table(QuantizeDocument.from_dict(document))
+    columns = [
+        replace(column, title=title) for title, column in zip(titles, table.columns, strict=True)
+    ]
+    return replace(table, columns=columns).markdown()
 
 
 def measure_runtimes(args: argparse.Namespace) -> dict[str, Any]:
@@ -70,7 +77,7 @@ def measure_runtimes(args: argparse.Namespace) -> dict[str, Any]:
         for scorer, timing in zip(scorers, timings, strict=True)
     ]
     return {
-        "machine": where,
+        "machine": where.to_dict(),
         "difference": float(np.abs(logits[0] - logits[1]).max()),
         "runtimes": rows,
     }

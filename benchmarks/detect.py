@@ -71,7 +71,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         document = {
             "clip": {"name": args.clip.name, **about(args.clip)},
-            "machine": machine(cores()),
+            "machine": machine(cores()).to_dict(),
             "against_opencv": against_opencv(args.clip, args.runs),
             "batch": batch(args.clip, args.copies, args.workers, Path(folder)),
             "memory": memory(args.clip, args.lengths, Path(folder)),

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deepkd.report.evaluation import shown
+from deepkd.evaluation.metrics import Measure
+from deepkd.tables.evaluation import shown_measure
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -144,7 +145,7 @@ def damage(condition: Mapping[str, Any]) -> str:
 
 
 def interval(measure: Mapping[str, float | None]) -> str:
-    return shown(measure, digits=3)
+    return shown_measure(Measure.from_dict(measure), digits=3)
 
 
 def span(measure: Mapping[str, float | None]) -> str:

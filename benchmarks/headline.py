@@ -15,12 +15,13 @@ from typing import Any
 
 from documents import ROOT, filled, interval, markdown
 
-from deepkd.evaluation.benchmark import benchmark
-from deepkd.evaluation.contenders import STUDENT, TEACHER, open_model
+from deepkd.benchmark.benchmark import benchmark
+from deepkd.benchmark.candidates import STUDENT, TEACHER, open_model
 from deepkd.evaluation.evaluate import evaluate_files
-from deepkd.report.benchmark import busy
+from deepkd.machine import Machine
 from deepkd.settings.evaluation import BenchmarkConfig, EvaluateConfig
 from deepkd.shipped import shipped_card, shipped_students
+from deepkd.tables.benchmark import busy_warning
 from deepkd.video.frames import probe
 
 Line = list[str]
@@ -40,7 +41,7 @@ def main() -> None:
     )
     document = benchmark(
         config, further, say=lambda text: print(f"headline: {text}", file=sys.stderr)
-    )
+    ).to_dict()
     lines = [*sizes(document), *speeds(document), *clip(document), *accuracy(args)]
     teacher, _, students = rows(document)
     titles = [
@@ -205,7 +206,7 @@ def conditions(document: Mapping[str, Any]) -> Iterator[str]:
         f" {at['torch']}, ONNX Runtime {at['onnxruntime']}; models in turn in one process, median"
         f" of {runs} runs."
     )
-    yield from busy(at)
+    yield from busy_warning(Machine.from_dict(at))
     if any("untrained" in row["name"] for row in document["models"]):
         yield (
             "An untrained teacher is the published architecture: size and speed do not depend on"

@@ -38,17 +38,19 @@ from card_text import (
 from documents import ROOT, Part, document_parser, interval, say, told, write_parts
 
 from deepkd.data.crops import load_crops
-from deepkd.evaluation.evaluate import evaluate_files, recipe_of
-from deepkd.evaluation.evaluation import Evaluation, sources_of
+from deepkd.data.leakage import recipe_of
+from deepkd.evaluation.evaluate import evaluate_files
+from deepkd.evaluation.figures import sources_of
 from deepkd.evaluation.metrics import measure
+from deepkd.evaluation.results import Evaluation
 from deepkd.outputs import writing
 from deepkd.pipeline import Detector
-from deepkd.report.plots import Curves, draw_reliability
-from deepkd.report.robustness import draw_robustness
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import Scorer
 from deepkd.scoring.thresholds import Thresholds
 from deepkd.settings.evaluation import EvaluateConfig
+from deepkd.tables.curves import Curves, draw_reliability
+from deepkd.tables.robustness import draw_robustness
 
 CARD = ROOT / "weights" / "deepkd-nano.md"
 
@@ -229,10 +231,11 @@ def measure_odds(args: argparse.Namespace) -> dict[str, Any]:
 
 def measure_damage(args: argparse.Namespace) -> dict[str, Any]:
     config = on(args, args.data, "val", perturb=args.perturb)
-    found = [one.to_dict() for one in evaluated(models_of(args), config, args.out / "damage")]
+    found = [one.figures for one in evaluated(models_of(args), config, args.out / "damage")]
     picture = picture_of(args, "robustness")
-    draw_robustness(picture, {"models": found})
-    return {"set": f"{args.data_name} val", "picture": linked(args, picture), "models": found}
+    draw_robustness(picture, found)
+    models = [one.to_dict() for one in found]
+    return {"set": f"{args.data_name} val", "picture": linked(args, picture), "models": models}
 
 
 # Reliability

@@ -3,11 +3,12 @@
 import os
 import platform
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from deepkd import __version__
+from deepkd.documents import Document
 
 
 def cores() -> int:
@@ -15,21 +16,41 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def machine(threads: int) -> dict[str, Any]:
-    """The machine and the versions; `load` is the mean number of busy processes of a minute."""
-    return {
-        "cpu": cpu(),
-        "cores": cores(),
-        "threads": threads,
-        "device": "cpu",
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "deepkd": __version__,
-        "torch": package_version("torch"),
-        "onnxruntime": package_version("onnxruntime"),
-        "openvino": package_version("openvino"),
-        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-    }
+@dataclass(frozen=True)
+class Machine(Document):
+    """Where and how figures are measured."""
+
+    cpu: str
+    cores: int
+    """That this process may use."""
+    threads: int
+    device: str
+    system: str
+    python: str
+    deepkd: str
+    torch: str | None
+    """Version; None where it is not installed, as of the other packages."""
+    onnxruntime: str | None
+    openvino: str | None
+    load: float | None
+    """Processes that wanted a core in the minute before; None where the system does not say."""
+
+
+def machine(threads: int) -> Machine:
+    """This machine, used with a number of threads."""
+    return Machine(
+        cpu=cpu(),
+        cores=cores(),
+        threads=threads,
+        device="cpu",
+        system=f"{platform.system()} {platform.machine()}",
+        python=platform.python_version(),
+        deepkd=__version__,
+        torch=package_version("torch"),
+        onnxruntime=package_version("onnxruntime"),
+        openvino=package_version("openvino"),
+        load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+    )
 
 
 def package_version(name: str) -> str | None:

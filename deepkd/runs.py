@@ -181,10 +181,10 @@ def distill(
         >>> deepkd.Detector(model="runs/student/model.onnx").scorer.params == student.params
         True
     """
-    from deepkd.compression.export import export_onnx
     from deepkd.distillation.distiller import distill as distill_model
     from deepkd.distillation.distiller import train_alone
     from deepkd.models.checkpoints import load_checkpoint
+    from deepkd.models.export import export_onnx
     from deepkd.training.processes import leads
 
     chosen = _config(DistillConfig, config, student=student, epochs=epochs, **settings)
@@ -238,7 +238,7 @@ def evaluate(
         log_loss=figures.log_loss.value,
         eer=figures.eer.value,
         accuracy=figures.accuracy.value,
-        document=to_document([found], chosen),
+        document=to_document([found], chosen).to_dict(),
     )
 
 

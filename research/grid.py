@@ -10,19 +10,18 @@ import argparse
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import product
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from documents import Part, deepkd, markdown
 
-from deepkd.compression.latency import latencies_ms
+from deepkd.benchmark.latency import latencies_ms
+from deepkd.benchmark.pareto import front
 from deepkd.data.families import inherited
-from deepkd.evaluation.pareto import front
 from deepkd.models.checkpoints import WEIGHTS_FILE, load_checkpoint, save_model
 from deepkd.models.registry import TorchModel, build_model
 from deepkd.models.students import LiteShape
-from deepkd.report.plots import read_metrics
+from deepkd.tables.plots import read_metrics
 from deepkd.training.engine import METRICS_FILE
 
 SOURCE = "tf_efficientnet_lite0"
@@ -139,8 +138,7 @@ def add_grid_options(parser: argparse.ArgumentParser) -> None:
 def show_grid(document: Mapping[str, Any]) -> str:
     """A row per depth and parameters, a column per size: AUC and time; the front is bold."""
     rows = document["rows"]
-    weighed = [{"auc": {"value": row["val_auc"]}, "ms": row["ms"]} for row in rows]
-    best = [rows[index] for index in front(weighed, itemgetter("ms"))]
+    best = [rows[index] for index in front([(row["ms"], row["val_auc"]) for row in rows])]
     sizes = sorted({row["size"] for row in rows})
     fastest = min(row["ms"] for row in rows)
     lines = []

@@ -26,7 +26,7 @@ from unseen import UNSEEN, add_unseen_options
 from deepkd.data.crops import CropSet, load_crops
 from deepkd.data.sampling import epoch_batches
 from deepkd.models.checkpoints import load_checkpoint
-from deepkd.report.plots import COLORS, read_metrics, save_plot
+from deepkd.tables.plots import COLORS, read_metrics, save_plot
 from deepkd.training.engine import CONFIG_FILE, METRICS_FILE
 
 CHAINS = {

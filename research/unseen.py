@@ -19,7 +19,8 @@ from deepkd.data.crops import CropSet, load_crops
 from deepkd.data.forge.methods import METHODS, Portrait
 from deepkd.data.index import CropRow, write_index
 from deepkd.data.landmarks import LandmarkFinder
-from deepkd.evaluation.evaluate import evaluate_files, recipe_of
+from deepkd.data.leakage import recipe_of
+from deepkd.evaluation.evaluate import evaluate_files
 from deepkd.images import Image
 from deepkd.models.checkpoints import load_checkpoint
 from deepkd.settings.evaluation import EvaluateConfig

@@ -25,9 +25,9 @@ from deepkd.data.clips import Clip
 from deepkd.data.index import read_index
 from deepkd.data.splits import make_splits
 from deepkd.models.checkpoints import load_checkpoint
-from deepkd.report.plots import read_metrics
 from deepkd.scoring.model import Scorer
 from deepkd.settings.training import DistillConfig, TrainConfig
+from deepkd.tables.plots import read_metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted(

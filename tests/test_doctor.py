@@ -15,8 +15,8 @@ from scorer_factory import SIDE, write_scorer
 from deepkd import shipped
 from deepkd.doctor import CORE, TRAINING, examine, to_document, usable
 from deepkd.images import pattern
-from deepkd.report.doctor import doctor_table
 from deepkd.scoring.model import Scorer
+from deepkd.tables.doctor import doctor_table
 
 ROOT = Path(__file__).resolve().parents[1]
 MTCNN = ("mtcnn-pnet.onnx", "mtcnn-rnet.onnx", "mtcnn-onet.onnx")
@@ -66,7 +66,7 @@ def test_the_document_says_the_same(weights):
     assert {tuple(check) for check in document["checks"]} == {
         ("group", "name", "ok", "needed", "detail")
     }
-    assert doctor_table(document).row_count == len(checks)
+    assert doctor_table(checks).rich().row_count == len(checks)
 
 
 def damage(weights, name):

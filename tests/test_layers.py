@@ -1,4 +1,4 @@
-"""The layout holds: imports point downward, never in a circle, and the analyst's path never reaches torch."""
+"""The layout: imports point downward, never in a circle; `detect` never reaches torch."""
 
 import ast
 from functools import cache
@@ -11,7 +11,7 @@ PACKAGE = ROOT / "deepkd"
 
 LAYERS = (
     {"deepkd.cli", "deepkd.__main__"},
-    {"deepkd.report"},
+    {"deepkd.report", "deepkd.tables"},
     {
         "deepkd.pipeline",
         "deepkd.parallel",
@@ -21,12 +21,14 @@ LAYERS = (
         "deepkd.distillation",
         "deepkd.compression",
         "deepkd.evaluation",
+        "deepkd.benchmark",
     },
     {"deepkd.data", "deepkd.models"},
     {"deepkd.scoring"},
     {"deepkd.video"},
     {
         "deepkd.config",
+        "deepkd.documents",
         "deepkd.settings",
         "deepkd.registry",
         "deepkd.errors",
@@ -39,7 +41,11 @@ LAYERS = (
         "deepkd",
     },
 )
-"""From top to bottom; a module may import from its own layer and from those below."""
+"""From top to bottom; a module may import from its own layer and from those below.
+
+Within a layer no two packages import each other, in however many steps: compression is guided by
+benchmark (latency, trials), and benchmark by evaluation (AUC).
+"""
 
 HEAVY = {
     "torch",
@@ -56,6 +62,7 @@ TORCH_FREE = (
     "deepkd.pipeline",
     "deepkd.parallel",
     "deepkd.report",
+    "deepkd.tables",
     "deepkd.cli.detect",
     "deepkd.cli.app",
     "deepkd.cli.start",
@@ -130,6 +137,37 @@ def test_no_circles() -> None:
     for module in MODULES:
         visit(module, ())
     assert done == MODULES.keys()
+
+
+def package(module: str) -> str:
+    """The room of a module: `deepkd.data.clips` is in `deepkd.data`, `deepkd.detect` is its own."""
+    return ".".join(module.split(".")[:2])
+
+
+PACKAGES = sorted({package(module) for module in MODULES} - {"deepkd"})
+
+
+def package_imports(name: str) -> set[str]:
+    """The other packages that modules of a package import, lazily or not."""
+    found = {package(to) for m in MODULES if package(m) == name for to in imports(m) & set(MODULES)}
+    return found - {name, "deepkd"}
+
+
+def reachable(name: str) -> set[str]:
+    """Every package that a package imports, in however many steps."""
+    reached: set[str] = set()
+    waiting = [name]
+    while waiting:
+        new = package_imports(waiting.pop()) - reached
+        reached |= new
+        waiting += new
+    return reached
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_no_two_packages_import_each_other(name: str) -> None:
+    back = sorted(other for other in reachable(name) if name in reachable(other))
+    assert not back, f"{name} imports, in one step or several, what imports it: {back}"
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,10 @@ import matplotlib.cbook
 import numpy as np
 from convert_mtcnn import checksum_lines
 
-from deepkd.compression.export import export_onnx
 from deepkd.errors import DeepKDError, ModelError, UsageError
 from deepkd.images import Image, pattern
 from deepkd.models.checkpoints import load_checkpoint
+from deepkd.models.export import export_onnx
 from deepkd.models.registry import TorchModel
 from deepkd.outputs import writing
 from deepkd.scoring.model import Scorer

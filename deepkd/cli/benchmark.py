@@ -1,7 +1,9 @@
 """`deepkd benchmark`: size and speed of models, side by side."""
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -9,6 +11,7 @@ from deepkd.cli.options import ConfigFile, takes_settings
 from deepkd.config import load_config
 from deepkd.settings.evaluation import BenchmarkConfig
 
+D = TypeVar("D")
 Models = Annotated[
     list[str] | None,
     typer.Argument(
@@ -48,34 +51,22 @@ def benchmark(
     config_file: ConfigFile = None,
     **settings: Any,
 ) -> None:
-    """Measure a teacher and a student in turn: parameters, MACs, bytes, latency, throughput, memory, and AUC.
+    """Measure a teacher and a student in turn: size, latency, throughput, memory, and AUC.
 
-    Without any model named it compares cross-efficient-vit (untrained, for its size and speed) with
-    deepkd-nano.
+    Size is in parameters, MACs and bytes. Without any model named it compares cross-efficient-vit
+    (untrained, for its size and speed) with deepkd-nano.
     """
     config = load_config(BenchmarkConfig, config_file, **settings)
     if pareto:
         _pareto(pareto, config, models or [], out, overwrite=overwrite)
         return
-    from deepkd.cli.progress import progress, say, warn
-    from deepkd.evaluation.benchmark import benchmark as measure
-    from deepkd.outputs import check_outputs, settings_beside
-    from deepkd.report.benchmark import FILES, FORMATS, write_benchmark
+    from deepkd.benchmark.benchmark import benchmark as measure
+    from deepkd.tables.benchmark import FILES, FORMATS, write_benchmark
 
+    _check_files(out, FILES, overwrite=overwrite)
+    document = _measure(partial(measure, config, models or []))
     if out:
-        first, *others = (out / name for name in FILES)
-        check_outputs([first], files=others, overwrite=overwrite)
-    with progress("benchmark", "turns") as show:
-        document = measure(
-            config,
-            models or [],
-            say=lambda text: say(f"benchmark: {text}"),
-            warn=warn,
-            progress=show,
-        )
-    if out:
-        config.save(settings_beside(out / FILES[0]))
-        write_benchmark(out, document)
+        _write(out, FILES[0], config, document, write_benchmark)
     FORMATS[config.format](document)
 
 
@@ -83,30 +74,44 @@ def _pareto(
     folder: Path, config: BenchmarkConfig, models: list[str], out: Path | None, *, overwrite: bool
 ) -> None:
     """Every model of a folder, in place of a teacher and a student."""
-    from deepkd.cli.progress import progress, say, warn
+    from deepkd.benchmark.pareto import pareto as measure
     from deepkd.errors import UsageError
-    from deepkd.evaluation.pareto import pareto as measure
-    from deepkd.outputs import check_outputs, settings_beside
-    from deepkd.report.pareto import FILES, FORMATS, write_pareto
+    from deepkd.tables.pareto import FILES, FORMATS, write_pareto
 
     for name in ("video", "student"):
         if getattr(config, name):
             raise UsageError(
                 f"--pareto measures crops with every model of a folder; leave out --{name}"
             )
+    _check_files(out, FILES, overwrite=overwrite)
+    document = _measure(partial(measure, folder, config, models))
     if out:
-        first, *others = (out / name for name in FILES)
-        check_outputs([first], files=others, overwrite=overwrite)
-    with progress("benchmark", "turns") as show:
-        document = measure(
-            folder,
-            config,
-            models,
-            say=lambda text: say(f"benchmark: {text}"),
-            warn=warn,
-            progress=show,
-        )
-    if out:
-        config.save(settings_beside(out / FILES[0]))
-        write_pareto(out, document)
+        _write(out, FILES[0], config, document, write_pareto)
     FORMATS[config.format](document)
+
+
+def _measure(measure: Callable[..., D]) -> D:
+    """What is measured, with its progress shown."""
+    from deepkd.cli.progress import progress, say, warn
+
+    with progress("benchmark", "turns") as show:
+        return measure(say=lambda text: say(f"benchmark: {text}"), warn=warn, progress=show)
+
+
+def _write(
+    out: Path, first: str, config: BenchmarkConfig, document: D, write: Callable[[Path, D], None]
+) -> None:
+    """The settings beside the first file, then the files."""
+    from deepkd.outputs import settings_beside
+
+    config.save(settings_beside(out / first))
+    write(out, document)
+
+
+def _check_files(out: Path | None, names: Sequence[str], *, overwrite: bool) -> None:
+    """Make sure, before any work, that these files and the settings can be written to `out`."""
+    from deepkd.outputs import check_outputs
+
+    if out:
+        first, *others = (out / name for name in names)
+        check_outputs([first], files=others, overwrite=overwrite)

@@ -47,13 +47,13 @@ def distill(
         DistillConfig, recipe and recipe_file(recipe), data=list_tables(data), **settings
     )
     crops = list_crops(config)
+    from deepkd.benchmark.comparison import compare
     from deepkd.cli.training import following, warn
-    from deepkd.compression.export import export_onnx
-    from deepkd.distillation.comparison import compare
     from deepkd.distillation.distiller import distill as distill_model
     from deepkd.distillation.distiller import train_alone
     from deepkd.models.checkpoints import load_checkpoint
-    from deepkd.report.comparison import FORMATS
+    from deepkd.models.export import export_onnx
+    from deepkd.tables.comparison import FORMATS
     from deepkd.training.processes import leads
 
     show = FORMATS.get(format)

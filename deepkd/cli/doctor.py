@@ -14,19 +14,22 @@ def doctor(
         str, typer.Option(help=f"What to print. One of: {', '.join(FORMATS)}.")
     ] = "table",
 ) -> None:
-    """Check versions, devices, decoders and shipped models. Exit code 0 when `deepkd detect` can work, else 1."""
-    from deepkd.doctor import examine, to_document
+    """Check versions, devices, decoders and shipped models.
+
+    Exit code 0 when `deepkd detect` can work, else 1.
+    """
+    from deepkd.doctor import examine, to_document, usable
     from deepkd.errors import UsageError
 
     if format not in FORMATS:
         raise UsageError(f"unknown format '{format}'; choose from {', '.join(FORMATS)}")
-    document = to_document(examine())
+    checks = examine()
     if format == "json":
-        print(json.dumps(document, indent=2))
+        print(json.dumps(to_document(checks), indent=2))
     else:
-        from deepkd.report.doctor import print_checks
+        from deepkd.tables.doctor import print_checks
 
-        print_checks(document)
+        print_checks(checks)
     sys.stdout.flush()
-    if not document["usable"]:
+    if not usable(checks):
         raise typer.Exit(1)

@@ -1,7 +1,6 @@
 """`deepkd evaluate`: models on labelled crops or videos."""
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,12 +12,12 @@ from deepkd.outputs import (
     check_ending,
     check_outputs,
     settings_beside,
-    writing,
 )
 from deepkd.settings.evaluation import EvaluateConfig
 
 if TYPE_CHECKING:
-    from deepkd.evaluation.evaluation import Evaluation
+    from deepkd.evaluation.results import Evaluation, EvaluationDocument
+    from deepkd.tables.curves import Curves
 
 Models = Annotated[
     list[str],
@@ -79,7 +78,7 @@ def evaluate(
     config_file: ConfigFile = None,
     **settings: Any,
 ) -> None:
-    """Measure how right models are on labelled crops or videos, side by side, with 95% intervals.
+    """Measure how accurate models are on labelled crops or videos, with 95% intervals.
 
     Crops come with an index (deepkd extract) or in SPLIT/CLASS/; videos are judged as deepkd detect
     does. With --perturb they are damaged too, by codecs, noise, blur and more, in graded levels;
@@ -90,9 +89,8 @@ def evaluate(
     """
     config = load_config(EvaluateConfig, config_file, **settings)
     from deepkd.cli.progress import name_first, progress, warn
-    from deepkd.evaluation.evaluate import RESULT_NAME, evaluate_files, to_document
-    from deepkd.evaluation.evaluation import write_scores
-    from deepkd.report.evaluation import FORMATS
+    from deepkd.evaluation.evaluate import evaluate_files, to_document
+    from deepkd.tables.evaluation import FORMATS
 
     if features:
         check_ending(features, ".png", option="--features")
@@ -113,18 +111,8 @@ def evaluate(
             progress=show,
         )
     document = to_document(found, config)
-    if scores:
-        write_scores(scores, found)
-        config.save(settings_beside(scores))
-    if out:
-        _write(out, document)
-        config.save(settings_beside(out / RESULT_NAME))
-    if plots:
-        _draw(plots, found, document)
-        config.save(settings_beside(plots / "plots"))
-    if features:
-        _draw_features(features, found)
-        config.save(settings_beside(features))
+    for result in _write_results(found, document, scores, out, plots, features):
+        config.save(settings_beside(result))
     FORMATS[config.format](document)
     if failed := _failed(found):
         name_first("failed", failed)
@@ -132,7 +120,7 @@ def evaluate(
 
 
 def _inputs(models: Iterable[str], config: EvaluateConfig) -> list[Path]:
-    """The files that are read, as far as their names are known before: models, and a list or an index."""
+    """The files that are read, as far as they are known: models, and a list or an index."""
     from deepkd.data.index import INDEX_NAME
 
     data = [config.data, config.data / INDEX_NAME] if config.data else []
@@ -140,68 +128,97 @@ def _inputs(models: Iterable[str], config: EvaluateConfig) -> list[Path]:
 
 
 def _failed(found: "Sequence[Evaluation]") -> list[str]:
-    """Each video that could not be read and why, once for all models, and how many more could not once damaged."""
+    """Each video that could not be read and why; how many more once corrupted."""
     named: dict[str, None] = {}
     for each in found:
         unread = [f"{one.row.file}: {one.reason}" for one in each.unjudged if one.answer == "ERROR"]
-        harms = [harm for harm in each.perturbed if harm.failed > len(unread)]
         more = [
             f"{one.failed - len(unread)} more under {one.perturbation} {one.level:g}"
-            for one in harms
+            for one in each.perturbed
+            if one.failed > len(unread)
         ]
         named |= dict.fromkeys(unread + more)
     return list(named)
 
 
-def _write(folder: Path, document: Mapping[str, Any]) -> None:
+def _write_results(
+    found: "Sequence[Evaluation]",
+    document: "EvaluationDocument",
+    scores: Path | None,
+    out: Path | None,
+    plots: Path | None,
+    features: Path | None,
+) -> Iterator[Path]:
+    """Write what is asked for; each result once it is there, for the settings beside it."""
+    if scores:
+        yield _write_scores(scores, found)
+    if out:
+        yield _write_document(out, document)
+    if plots:
+        yield _draw(plots, found, document)
+    if features:
+        yield _draw_features(features, found)
+
+
+def _write_scores(file: Path, found: "Sequence[Evaluation]") -> Path:
+    from deepkd.evaluation.results import write_scores
+
+    write_scores(file, found)
+    return file
+
+
+def _write_document(folder: Path, document: "EvaluationDocument") -> Path:
     """`evaluation.json`, `evaluation.csv`, and the heat map where there is one."""
     from deepkd.evaluation.evaluate import RESULT_NAME
-    from deepkd.report.evaluation import evaluation_csv
-    from deepkd.report.robustness import draw_robustness
+    from deepkd.tables.evaluation import evaluation_table
+    from deepkd.tables.table import as_json, write_texts
 
     texts = {
-        RESULT_NAME: json.dumps(document, indent=2) + "\n",
-        "evaluation.csv": evaluation_csv(document),
+        RESULT_NAME: as_json(document),
+        "evaluation.csv": evaluation_table(document).csv(),
     }
-    for name, text in texts.items():
-        with writing(folder / name) as beside:
-            beside.write_text(text, encoding="utf-8")
-    if document["models"][0]["robustness"]:
-        draw_robustness(folder / "robustness.png", document)
+    write_texts(folder, texts)
+    _draw_robustness(folder, document)
+    return folder / RESULT_NAME
 
 
-def _draw(folder: Path, found: "list[Evaluation]", document: Mapping[str, Any]) -> None:
+def _draw_robustness(folder: Path, document: "EvaluationDocument") -> None:
+    from deepkd.tables.robustness import draw_robustness
+
+    if document.models[0].robustness:
+        draw_robustness(folder / "robustness.png", document.models)
+
+
+def _draw(folder: Path, found: "Sequence[Evaluation]", document: "EvaluationDocument") -> Path:
+    from deepkd.tables.curves import draw_evaluation
+
+    draw_evaluation(folder, [_curves(one) for one in found])
+    _draw_robustness(folder, document)
+    return folder / "plots"
+
+
+def _curves(found: "Evaluation") -> "Curves":
     from deepkd.evaluation.metrics import precision_points, roc_points
-    from deepkd.report.plots import Curves, draw_evaluation
-    from deepkd.report.robustness import draw_robustness
+    from deepkd.tables.curves import Curves
 
-    draw_evaluation(
-        folder,
-        [
-            Curves(
-                name=one.name,
-                labels=one.labels,
-                probabilities=one.probabilities,
-                roc=None if one.whole.auc.value is None else roc_points(one.labels, one.logits),
-                auc=one.whole.auc.value,
-                precision=(
-                    None
-                    if one.whole.auc.value is None
-                    else precision_points(one.labels, one.logits)
-                ),
-                average_precision=one.whole.average_precision.value,
-            )
-            for one in found
-        ],
+    auc = found.whole.auc.value
+    has_both = auc is not None
+    return Curves(
+        name=found.name,
+        labels=found.labels,
+        probabilities=found.probabilities,
+        roc=roc_points(found.labels, found.logits) if has_both else None,
+        auc=auc,
+        precision=precision_points(found.labels, found.logits) if has_both else None,
+        average_precision=found.whole.average_precision.value,
     )
-    if document["models"][0]["robustness"]:
-        draw_robustness(folder / "robustness.png", document)
 
 
-def _draw_features(path: Path, found: "list[Evaluation]") -> None:
-    from deepkd.report.plots import Panel, draw_features
+def _draw_features(path: Path, found: "Sequence[Evaluation]") -> Path:
+    from deepkd.tables.curves import FeaturePlot, draw_features
 
     seen = [(one.name, one.features) for one in found if one.features]
     draw_features(
-        path, [Panel(name, each.labels, each.points, each.v_score) for name, each in seen]
+        path, [FeaturePlot(name, each.labels, each.points, each.v_score) for name, each in seen]
     )
+    return path

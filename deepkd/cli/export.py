@@ -30,9 +30,9 @@ def export(
     that differs by over 1e-4 (of the largest logit, where that is over 1) is refused.
     """
     from deepkd.cli.progress import wrote
-    from deepkd.compression.export import ENDINGS, FORMATS
     from deepkd.errors import UsageError
     from deepkd.models.checkpoints import load_checkpoint
+    from deepkd.models.export import ENDINGS, FORMATS
     from deepkd.outputs import check_ending, check_outputs
 
     if format not in FORMATS:

@@ -10,27 +10,32 @@ from deepkd.cli.train import Resume
 from deepkd.config import load_config
 from deepkd.settings.compression import PruneConfig
 
+Source = Annotated[
+    Path,
+    typer.Argument(metavar="RUN", help="Trained model: a run folder, a .safetensors or .pth."),
+]
+Data = Annotated[
+    Path, typer.Option(help="Crops that show what channels are worth, and to fine-tune on.")
+]
+Out = Annotated[Path, typer.Option(help="Folder of the pruned model.")]
+Teachers = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help=(
+            "What teaches after each step, as in distill; several speak with their mean. RUN"
+            " unless given."
+        )
+    ),
+]
+
 
 @takes_settings(PruneConfig)
 def prune(
-    run: Annotated[
-        Path,
-        typer.Argument(metavar="RUN", help="Trained model: a run folder, a .safetensors or .pth."),
-    ],
+    run: Source,
     *,
-    data: Annotated[
-        Path, typer.Option(help="Crops that show what channels are worth, and to fine-tune on.")
-    ],
-    out: Annotated[Path, typer.Option(help="Folder of the pruned model.")],
-    teacher: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help=(
-                "What teaches after each step, as in distill; several speak with their mean. RUN"
-                " unless given."
-            )
-        ),
-    ] = None,
+    data: Data,
+    out: Out,
+    teacher: Teachers = None,
     resume: Resume = False,
     config_file: ConfigFile = None,
     **settings: Any,
@@ -43,19 +48,13 @@ def prune(
     weights.
     """
     config = load_config(PruneConfig, config_file, **settings)
-    from rich.console import Console
-
     from deepkd.cli.progress import wrote
     from deepkd.cli.training import following, warn
     from deepkd.compression.gradual import prune_in_steps
-    from deepkd.machine import cores, machine
     from deepkd.models.checkpoints import load_checkpoint
-    from deepkd.report.benchmark import busy
 
-    console = Console(stderr=True)
     if config.latency_ms is not None:
-        for line in busy(machine(cores()), then="prune again when it is idle"):
-            console.print(f"[yellow]warning:[/] {line}", highlight=False)
+        _warn_if_busy()
     teachers = [load_checkpoint(path) for path in teacher or []]
     pruned = prune_in_steps(
         load_checkpoint(run),
@@ -71,3 +70,14 @@ def prune(
     taken_ms = pruned.metadata["pruned"]["measured_ms"]
     size += "" if taken_ms is None else f", {taken_ms:.3g} ms for one crop when it was pruned"
     wrote(out, f": {size}")
+
+
+def _warn_if_busy() -> None:
+    """A warning where other work on this machine makes the measured time too long."""
+    from rich.console import Console
+
+    from deepkd.machine import cores, machine
+    from deepkd.tables.benchmark import busy_warning
+
+    for line in busy_warning(machine(cores()), then="prune again when it is idle"):
+        Console(stderr=True).print(f"[yellow]warning:[/] {line}", highlight=False)

@@ -29,16 +29,16 @@ def quantize(
     config_file: ConfigFile = None,
     **settings: Any,
 ) -> None:
-    """Try int8, float16 and int8 weights, measure each against float32, and write one only if that pays.
+    """Try int8, float16 and int8 weights, and write one only if that pays.
 
-    A variant pays when it is faster on this machine and its AUC falls by at most --max-drop;
-    otherwise the report says why not and nothing is written, unless --keep names it.
+    A variant pays when it is faster on this machine than float32 and its AUC falls by at most
+    --max-drop; otherwise the report says why not and nothing is written, unless --keep names it.
     """
     config = load_config(QuantizeConfig, config_file, **settings)
     from deepkd.cli.progress import progress, say, warn
     from deepkd.compression.quantize import quantize as measure
     from deepkd.outputs import check_ending, check_outputs, settings_beside
-    from deepkd.report.quantize import FORMATS
+    from deepkd.tables.quantize import FORMATS
 
     check_ending(out, ".onnx")
     check_outputs([out], overwrite=overwrite)
@@ -52,6 +52,6 @@ def quantize(
             warn=warn,
             progress=show,
         )
-    if document["written"]:
+    if document.written:
         config.save(settings_beside(out))
     FORMATS[config.format](document)

@@ -21,7 +21,7 @@ DROWNS = 0.95
 @contextmanager
 def following(run: Path, what: str) -> Iterator[Callable[["Progress"], None]]:
     """A function to hand to a training as `report`; draws the run's curves when the training has ended."""
-    from deepkd.report.plots import draw_training
+    from deepkd.tables.plots import draw_training
     from deepkd.training.processes import leads
 
     console = Console(stderr=True)

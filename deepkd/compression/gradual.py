@@ -1,19 +1,20 @@
-"""Pruning in steps: shrink a little, let the unpruned network or others teach what is left, shrink again."""
+"""Pruning in steps: shrink a little, fine-tune by distillation, shrink again."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from deepkd.compression.importance import CRITERIA, check_both, drawn
-from deepkd.compression.latency import latency_ms, prune_to_latency
+from deepkd.benchmark.latency import latency_ms
+from deepkd.compression.importance import CRITERIA, check_both, draw_samples
+from deepkd.compression.latency import prune_to_latency
 from deepkd.compression.prune import Target, prune
 from deepkd.data.clips import Warn
 from deepkd.data.crops import CropSet, load_crops
 from deepkd.data.families import inherited
+from deepkd.data.leakage import check_held_out
 from deepkd.distillation.distiller import distill
 from deepkd.errors import ConfigError, OutputError
-from deepkd.evaluation.overlaps import check_held_out
 from deepkd.models.checkpoints import WEIGHTS_FILE, load_checkpoint, save_model
 from deepkd.models.registry import TorchModel
 from deepkd.outputs import check_folder
@@ -57,36 +58,29 @@ def prune_in_steps(
         out: folder.
         config: target, criterion, fine-tuning.
         follow: see `Follow`.
-        teachers: they teach what is left after each step with their mean; `model` itself unless
-            given.
-        resume: go on where an earlier call was stopped: what its steps cut stays cut, what they
-            taught stays taught.
+        teachers: their mean teaches after each step; `model` itself by default.
+        resume: go on where an earlier call was stopped.
         warn: told what `check_held_out` finds odd.
 
     Raises:
         DataError: the crops cannot be used.
-        ModelError, ConfigError: as `prune`; `model` is within the target already; teachers are
-            given and no epochs to teach in; or what shall be gone on with was cut from another
-            model or with other settings.
-        OutputError: `out` holds a model already, or steps that shall not be gone on with, or cannot
-            be written.
+        ModelError, ConfigError: as `prune`; `model` is within the target already; there are
+            teachers but no epochs; or the steps to resume are of another model or other settings.
+        OutputError: `out` holds a model, or steps without `resume`, or cannot be written.
     """
-    if teachers and not config.epochs:
-        raise ConfigError(
-            "epochs=0 leaves a teacher nothing to teach; give --epochs, or leave --teacher out"
-        )
+    _check_teachers(teachers, config)
     _check_out(out, goes_on=resume and config.epochs > 0)
     crops, val = _crops(data, config, [model, *teachers], warn)
     current = model
     steps = zip(_targets(model, config), _limits_ms(model, config), strict=True)
     for number, (target, limit_ms) in enumerate(steps, start=1):
         run = out / f"step-{number}"
-        begun = _begun(run, model, config) if resume else None
-        current = begun or _shrunk(current, crops, target, limit_ms, config, source=model)
+        begun = _load_step(run, model, config) if resume else None
+        current = begun or _shrink(current, crops, target, limit_ms, config, source=model)
         if config.epochs:
             if begun is None:
                 save_model(current, _start_of(run))
-            current = _fine_tuned(
+            current = _fine_tune(
                 current, teachers or [model], data, run, config, follow, resume=resume
             )
             current.module.cpu()  # where channels are weighed and cut
@@ -97,10 +91,17 @@ def prune_in_steps(
     return current
 
 
+def _check_teachers(teachers: Sequence[TorchModel], config: PruneConfig) -> None:
+    if teachers and not config.epochs:
+        raise ConfigError(
+            "epochs=0 leaves a teacher nothing to teach; give --epochs, or leave --teacher out"
+        )
+
+
 def _crops(
     data: Path, config: PruneConfig, earlier: Sequence[TorchModel], warn: Warn
 ) -> tuple[CropSet, CropSet]:
-    """What shows channels' worth and is fine-tuned on, and what is held out, of which `earlier` models know nothing."""
+    """The crops of training and of validation; the `earlier` models must not know the latter."""
     crops, val = (
         load_crops(data, "train", limit=config.limit),
         load_crops(data, "val", limit=config.val_limit),
@@ -115,7 +116,7 @@ def _crops(
 
 
 def _check_out(out: Path, *, goes_on: bool) -> None:
-    """Refuse a folder that holds a result, unless steps of it shall be gone on with; without steps there is no way."""
+    """Refuse a folder that holds a result, or steps that are not resumed."""
     steps = any(out.glob("step-*"))
     if (out / WEIGHTS_FILE).exists() and not (steps and goes_on):
         raise OutputError(f"{out}: holds a model already; give another --out")
@@ -164,7 +165,7 @@ def _start_of(run: Path) -> Path:
     return run.with_suffix(".safetensors")
 
 
-def _begun(run: Path, source: TorchModel, config: PruneConfig) -> TorchModel | None:
+def _load_step(run: Path, source: TorchModel, config: PruneConfig) -> TorchModel | None:
     """What a step was cut to before it was stopped, if it came so far."""
     if not _start_of(run).is_file():
         return None
@@ -182,7 +183,7 @@ def _begun(run: Path, source: TorchModel, config: PruneConfig) -> TorchModel | N
     return model
 
 
-def _shrunk(
+def _shrink(
     model: TorchModel,
     crops: CropSet,
     target: Target,
@@ -191,8 +192,8 @@ def _shrunk(
     *,
     source: TorchModel,
 ) -> TorchModel:
-    """The model within its target; its metadata say how it was cut, from what, and its milliseconds if measured."""
-    samples = drawn(crops, model.format, config.samples, seed=config.seed)
+    """The model within its target; its metadata record the settings, the source, the latency."""
+    samples = draw_samples(crops, model.format, config.samples, seed=config.seed)
     worth = CRITERIA[config.criterion](model, samples, seed=config.seed)
     if limit_ms is None:
         pruned, taken_ms = prune(model, worth, target, penalty=config.penalty), None
@@ -210,7 +211,7 @@ def _shrunk(
     return dataclasses.replace(pruned, metadata={**kept, "pruned": about})
 
 
-def _fine_tuned(
+def _fine_tune(
     pruned: TorchModel,
     teachers: Sequence[TorchModel],
     data: Path,

@@ -1,4 +1,4 @@
-"""Graphs: an exported ONNX file in other arithmetic, which still says of itself what the original says."""
+"""Graphs: an exported ONNX file in other arithmetic, with the metadata of the original."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -10,8 +10,9 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from deepkd.models.export import save_described
 from deepkd.scoring.model import METADATA_KEY
-from deepkd.scoring.seal import SEAL_KEY, UNSEALED, sealed
+from deepkd.scoring.seal import sealed
 
 LAYERS = ("Conv", "Gemm", "MatMul")
 """Operators whose second input may be weights."""
@@ -33,8 +34,8 @@ def is_depthwise(weights: Any) -> bool:
     return len(weights.dims) == 4 and weights.dims[1] == 1
 
 
-def rounded(node: Any, weights: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
-    """Weights as int8, and the scale of each output channel in a shape that multiplies them back, symmetric."""
+def round_weights(node: Any, weights: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
+    """Weights as int8, symmetric, and the scale of each output channel, shaped to broadcast."""
     axis = weights.ndim - 1 if node.op_type == CHANNELS_LAST else 0
     others = tuple(index for index in range(weights.ndim) if index != axis)
     scale = np.abs(weights).max(others, keepdims=True) / 127
@@ -43,7 +44,7 @@ def rounded(node: Any, weights: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
 
 
 def weights_only(source: Path, out: Path) -> None:
-    """The weights as int8 with a scale per channel, which the runtime multiplies back when it loads the file.
+    """The weights as int8 with a scale per channel; the runtime multiplies them back.
 
     Arithmetic stays float32. Depthwise convolutions stay as they are: they hold few weights and
     suffer most.
@@ -64,7 +65,7 @@ def weights_only(source: Path, out: Path) -> None:
 
 def _stored_as_int8(graph: Any, node: Any, tensor: Any) -> str:
     """Put int8 weights, their scales and their product into the graph; the name of the product."""
-    whole, scale = rounded(node, numpy_helper.to_array(tensor))
+    whole, scale = round_weights(node, numpy_helper.to_array(tensor))
     names = {part: f"{tensor.name}_{part}" for part in ("int8", "scale", "cast", "float")}
     steps = [
         helper.make_node("Cast", [names["int8"]], [names["cast"]], to=TensorProto.FLOAT),
@@ -87,17 +88,17 @@ def half(source: Path, out: Path) -> None:
     _save(graph, source, out, "fp16")
 
 
-def disturbed(source: Path, layer: str) -> bytes:
+def disturb_layer(source: Path, layer: str) -> bytes:
     """The same graph with the weights of one layer rounded to int8 and back."""
     graph = onnx.load(source)
     node, tensor = next(pair for pair in weighted_layers(graph) if pair[0].name == layer)
-    whole, scale = rounded(node, numpy_helper.to_array(tensor))
+    whole, scale = round_weights(node, numpy_helper.to_array(tensor))
     tensor.CopyFrom(numpy_helper.from_array(whole * scale, tensor.name))
     return sealed(graph.SerializeToString())
 
 
 def finish(path: Path, source: Path, variant: str, **about: Any) -> None:
-    """Let a converted file, in place, say what its source says of itself, and what was done to it."""
+    """Give a converted file, in place, its source's metadata and what was done to it."""
     _save(onnx.load(path), source, path, variant, **about)
 
 
@@ -106,17 +107,6 @@ def _save(graph: Any, source: Path, out: Path, variant: str, **about: Any) -> No
     metadata["name"] = f"{metadata['name']}-{variant}"
     metadata["quantized"] = {"variant": variant, **about}
     save_described(graph, metadata, out)
-
-
-def save_described(graph: onnx.ModelProto, metadata: dict[str, Any], out: Path) -> None:
-    """Write a graph that says `metadata` of itself, and nothing else under that key, sealed."""
-    kept = [entry for entry in graph.metadata_props if entry.key != METADATA_KEY]
-    del graph.metadata_props[:]
-    graph.metadata_props.extend(kept)
-    entry = graph.metadata_props.add()
-    rest = {key: value for key, value in metadata.items() if key != SEAL_KEY}
-    entry.key, entry.value = METADATA_KEY, json.dumps({SEAL_KEY: UNSEALED, **rest})
-    out.write_bytes(sealed(graph.SerializeToString()))
 
 
 def metadata_of(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""CRITERIA: what a channel is worth to a network, before it is pruned.
+"""Importance: what each channel is worth to a network, before it is pruned.
 
 Each gives one number per channel for each batch norm of the network, whose outputs are its feature
 maps; a group of channels that can only go together is worth the sum of theirs.
@@ -26,7 +26,7 @@ Samples = tuple[Tensor, Tensor]
 
 
 class Criterion(Protocol):
-    """What each channel is worth, found out with labelled crops and, where chance has a part, from a seed."""
+    """What each channel is worth, from labelled crops and, where it is random, from a seed."""
 
     def __call__(
         self, model: TorchModel, samples: Iterator[Samples], *, seed: int = 0
@@ -34,9 +34,11 @@ class Criterion(Protocol):
         """The importance of the channels behind every batch norm."""
 
 
-def drawn(crops: CropSet, format: InputFormat, count: int, *, seed: int = 0) -> Iterator[Samples]:
+def draw_samples(
+    crops: CropSet, format: InputFormat, count: int, *, seed: int = 0
+) -> Iterator[Samples]:
     """About `count` labelled crops of a set, as many real as forged, in batches of up to 32."""
-    rows = drawn_rows(crops, count, seed=seed)
+    rows = draw_rows(crops, count, seed=seed)
     for start in range(0, len(rows), BATCH):
         part = rows[start : start + BATCH]
         images = format.batch([crops.image(row) for row in part])
@@ -58,17 +60,17 @@ def check_both(crops: CropSet, where: str, advice: str) -> None:
         raise DataError(f"{where} needs REAL and FAKE rows {advice}")
 
 
-def drawn_rows(crops: CropSet, count: int, *, seed: int = 0) -> list[int]:
+def draw_rows(crops: CropSet, count: int, *, seed: int = 0) -> list[int]:
     """About `count` labelled rows of a set, as many real as forged."""
     draw = SAMPLINGS["balanced"](crops, np.random.default_rng(seed))
     return [row for sample in draw for row in sample][:count]
 
 
 def taylor(model: TorchModel, samples: Iterator[Samples], *, seed: int = 0) -> Importance:
-    """The first-order change of the loss when a feature map is set to zero (Molchanov et al. 2017, arXiv:1611.06440).
+    """The first-order change of the loss when a feature map is set to zero.
 
-    Eq. 8: `|1/M sum_m (dC/dz_m) z_m|` over the M places of a map, averaged over samples; C is the
-    cross-entropy.
+    Molchanov et al. 2017, arXiv:1611.06440, eq. 8: `|1/M sum_m (dC/dz_m) z_m|` over the M places of
+    a map, averaged over samples; C is the cross-entropy.
     """
     totals: Importance = {}
     with evaluating(model.module), _watched(model.module, totals):
@@ -105,12 +107,12 @@ def _watched(module: nn.Module, totals: Importance) -> Iterator[None]:
 
 
 def bn_scale(model: TorchModel, samples: Iterator[Samples], *, seed: int = 0) -> Importance:
-    """The absolute scale of the batch norm (Liu et al. 2017, "Network Slimming", arXiv:1708.06519)."""
+    """The absolute scale of the batch norm (Liu et al. 2017, arXiv:1708.06519)."""
     return {name: layer.weight.detach().abs().double() for name, layer in _norms(model.module)}
 
 
 def magnitude(model: TorchModel, samples: Iterator[Samples], *, seed: int = 0) -> Importance:
-    """The L2 norm of the filter that makes the channel (after Li et al. 2017, arXiv:1608.08710, there L1)."""
+    """The L2 norm of the channel's filter (Li et al. 2017, arXiv:1608.08710, take L1)."""
     found: Importance = {}
     last = None
     norms = dict(_norms(model.module))

@@ -1,4 +1,4 @@
-"""Static int8 for ONNX Runtime: activations as unsigned, weights as signed bytes, ranges from real crops.
+"""Static int8 for ONNX Runtime: unsigned activations, signed weights, ranges from real crops.
 
 What serves one network harms another, so there are several recipes; the one whose logits stay
 closest to float32's on the calibration crops is taken. No label and no crop of the split that
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from deepkd.compression.graphs import disturbed, finish, weighted_layers
+from deepkd.compression.graphs import disturb_layer, finish, weighted_layers
 from deepkd.images import Image
 from deepkd.outputs import scratch
 from deepkd.scoring.model import Scorer
@@ -40,7 +40,7 @@ class Recipe:
     float_ends: bool = False
     """Leave the first layer and what gives logit and evidence in float32."""
     float_sensitive: int = 0
-    """Leave so many layers in float32, those whose rounded weights move the logits most."""
+    """How many layers stay in float32: those whose rounded weights move the logits most."""
 
 
 RECIPES: dict[str, Recipe] = {
@@ -62,7 +62,7 @@ def to_int8(
     threads: int | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, float]:
-    """Write the closest of the recipes' files; recipe -> mean distance of its logits from float32's (RMS).
+    """Write the closest of the recipes' files; recipe -> distance of the logits (RMS).
 
     Args:
         source: an exported float32 file.
@@ -84,7 +84,7 @@ def to_int8(
         for name in names:
             say(f"int8, {name}")
             files[name] = folder / f"{name}.onnx"
-            kept = kept_in_float(prepared, RECIPES[name], crops, threads=threads)
+            kept = float_layers(prepared, RECIPES[name], crops, threads=threads)
             _quantise(prepared, files[name], batches, RECIPES[name], kept)
             finish(files[name], source, "int8", recipe=name, crops=len(crops))
             distances[name] = _distance(
@@ -142,7 +142,7 @@ def _reader(batches: Sequence[Image]) -> object:
     return Reader()
 
 
-def kept_in_float(
+def float_layers(
     prepared: Path, recipe: Recipe, crops: Sequence[Image], *, threads: int | None = None
 ) -> list[str]:
     """The names of the layers that a recipe leaves in float32."""
@@ -174,11 +174,11 @@ def _last_layers(prepared: Path) -> set[str]:
 def sensitivity(
     source: Path, layers: Sequence[str], crops: Sequence[Image], *, threads: int | None = None
 ) -> dict[str, float]:
-    """Layer -> how far the logits move (RMS) when the weights of that layer alone are rounded to int8."""
+    """Layer -> how far the logits move (RMS) when its weights alone are rounded to int8."""
     expected = Scorer.load(source, threads=threads).logits(crops)
     return {
         layer: _distance(
-            Scorer(source, disturbed(source, layer), threads=threads).logits(crops), expected
+            Scorer(source, disturb_layer(source, layer), threads=threads).logits(crops), expected
         )
         for layer in layers
     }

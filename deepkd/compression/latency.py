@@ -1,41 +1,15 @@
-"""Latency: how long a network takes here, as it is deployed, and the largest pruned one that is fast enough."""
+"""Latency: the largest pruned network that is fast enough here."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-import numpy as np
-
-from deepkd.compression.export import export_onnx
+from deepkd.benchmark.latency import latency_ms
 from deepkd.compression.importance import Importance
 from deepkd.compression.prune import Target, prune
 from deepkd.errors import ConfigError
-from deepkd.evaluation.benchmark import take_turns
-from deepkd.machine import cores
 from deepkd.models.registry import TorchModel
-from deepkd.outputs import scratch
-from deepkd.scoring.model import Scorer
 
-RUNS = 40
-"""Timed crops of each network; their median counts."""
 ROUNDS = 6
 """Candidates after the first: the size is found to a part in 2 to the power of this."""
-
-
-def latencies_ms(models: Sequence[TorchModel]) -> list[float]:
-    """Median milliseconds of one crop in ONNX Runtime on all cores, after a warm-up, the models taken in turn."""
-    with scratch() as folder:
-        files = [
-            export_onnx(model, folder / f"{index}.onnx", verify=False)
-            for index, model in enumerate(models)
-        ]
-        timings = take_turns(
-            [Scorer.load(file, threads=cores()) for file in files], runs=RUNS, batch=1
-        )
-    return [float(np.median(timing.single)) * 1000 for timing in timings]
-
-
-def latency_ms(model: TorchModel) -> float:
-    """Median milliseconds of one crop of one network, see `latencies_ms`."""
-    return latencies_ms([model])[0]
 
 
 def prune_to_latency(
@@ -47,7 +21,7 @@ def prune_to_latency(
     penalty: float = 0.0,
     measure: Callable[[TorchModel], float] | None = None,
 ) -> tuple[TorchModel, float]:
-    """The largest network found on the way of pruning that takes at most `limit_ms`, and what it takes.
+    """The largest pruned network that takes at most `limit_ms`, and its milliseconds.
 
     Candidates of fewer and fewer multiply-accumulates are exported and timed; each round halves the
     range in which the largest fast enough one must lie. Of many timings the lucky ones pass, so

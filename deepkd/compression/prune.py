@@ -53,7 +53,7 @@ class _Group:
     """Of each channel that is left, (C,)."""
 
     def block(self) -> tuple[float, list[int]]:
-        """Mean worth and numbers of the channels to take next: the least worthy that leave a multiple of 8."""
+        """Mean worth and numbers of the channels to take next, which leave a multiple of 8."""
         count = len(self.worth) % BLOCK or BLOCK
         chosen = self.worth.argsort()[:count]
         return float(self.worth[chosen].mean()), chosen.tolist()
@@ -71,7 +71,9 @@ def prune(
     *,
     penalty: float = 0.0,
 ) -> TorchModel:
-    """A copy of `model` without its least important channels, within `target`; it needs fine-tuning afterwards.
+    """A copy of `model` without its least important channels, within `target`.
+
+    It needs fine-tuning afterwards.
 
     Args:
         model: a network of convolutions and batch norms. Layers that the graph cannot follow stay
@@ -90,11 +92,7 @@ def prune(
     places = _places(module, example)
     graph = _graph(module, example)
     groups = _groups(graph, module, importance, places, penalty, example)
-    if not groups:
-        needs = (
-            "it needs convolutions with batch norms, plain or depthwise, not in groups of channels"
-        )
-        raise ModelError(f"{model.name}: no channels that can be pruned; {needs}")
+    _check_groups(groups, model.name)
     layers = list(module.modules())
     size = _size(layers, places)
     products = model.macs - size[1]  # those of no layer, such as attention's, stay
@@ -118,8 +116,16 @@ def prune(
     return replace(model, module=module, shape={**(model.shape or {}), "widths": as_lists(widths)})
 
 
+def _check_groups(groups: list[_Group], name: str) -> None:
+    if not groups:
+        needs = (
+            "it needs convolutions with batch norms, plain or depthwise, not in groups of channels"
+        )
+        raise ModelError(f"{name}: no channels that can be pruned; {needs}")
+
+
 def _check_rebuilt(model: TorchModel, pruned: nn.Module, widths: Widths) -> None:
-    """Refuse what nobody could load again: the network with these widths must be the pruned one."""
+    """Refuse what could not be loaded again: built with these widths, it must be the same."""
     again = copy.deepcopy(model.module).cpu().eval()
     crop = torch.rand(
         1, 3, model.format.size, model.format.size, generator=torch.Generator().manual_seed(0)
@@ -153,7 +159,7 @@ def _groups(
     penalty: float,
     example: Tensor,
 ) -> list[_Group]:
-    """Every group that ends in no output of the network, can shrink, and whose channels have a known worth."""
+    """Every group that can shrink, is no output, and whose channels have a known worth."""
     names = {layer: name for name, layer in module.named_modules()}
     heads = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
     joints = {node.module for node in graph.module2node.values() if isinstance(node.module, JOINTS)}
@@ -183,7 +189,7 @@ def _groups(
 
 
 class _Trial:
-    """Whether the graph finds a convolution's channels wherever they are flattened, joined with others or split.
+    """Whether the graph follows a convolution's channels where they are flattened, joined or split.
 
     Tried on a copy, where taking channels away must leave what zeroing them leaves. It does not
     where patches are cut in an order of their own, as before a transformer, or maps are split into
@@ -214,7 +220,7 @@ class _Trial:
         root = trial.get_submodule(name)
         channels = list(range(BLOCK))
         group = graph.get_pruning_group(root, torch_pruning.prune_conv_out_channels, channels)
-        if group[0].idxs != channels:  # others go with them, which nobody chose
+        if group[0].idxs != channels:  # others go with them
             return False
         whole = trial(self.crop)
         for item in group:
@@ -232,7 +238,12 @@ class _Trial:
 
 
 def _channel_macs(sides: set[tuple[nn.Module, bool]], places: dict[nn.Module, int]) -> float:
-    """Multiply-accumulates of one channel in the convolutions that it comes out of (True) or goes into (False)."""
+    """Multiply-accumulates of one channel in all convolutions.
+
+    Args:
+        sides: layers, and whether the channel comes out of them (or goes into them).
+        places: see `_places`.
+    """
     return sum(
         _convolution_macs(layer, places) / (layer.out_channels if comes_out else layer.in_channels)
         for layer, comes_out in sides
@@ -258,7 +269,7 @@ def _size(layers: Iterable[nn.Module], places: dict[nn.Module, int]) -> tuple[in
 
 
 def _places(module: nn.Module, example: Tensor) -> dict[nn.Module, int]:
-    """At how many places of its output each convolution and linear layer is computed, for one crop."""
+    """At how many places each convolution and linear layer is computed, for one crop."""
     found: dict[nn.Module, int] = {}
 
     def note(layer: nn.Module, _: object, output: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Quantize: a model in int8, in float16 and with int8 weights, each measured against float32 before it may replace it.
+"""Quantize: a model in int8, in float16 and with int8 weights, each measured against float32.
 
 AUC is paired (the same crops, the same resamples of their originals), latency is taken in turn in
 one process. What chance does to a latency shows from float32's twin, the same file opened and timed
@@ -10,29 +10,35 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from deepkd.compression.export import export_onnx
+from deepkd.benchmark.latency import chance_ratio, median_ms, paired_ratio, take_turns
 from deepkd.compression.graphs import CONVERSIONS
-from deepkd.compression.importance import check_both, drawn_rows
+from deepkd.compression.importance import check_both, draw_rows
 from deepkd.compression.int8 import RECIPES, to_int8
+from deepkd.compression.results import (
+    CalibrationCrops,
+    JudgedCrops,
+    QuantizeDocument,
+    TwinRow,
+    VariantRow,
+    Written,
+)
 from deepkd.data.clips import Warn
 from deepkd.data.crops import CropSet, load_crops
+from deepkd.data.leakage import training_shares
 from deepkd.errors import ConfigError, ModelError
-from deepkd.evaluation.benchmark import take_turns
 from deepkd.evaluation.metrics import Measure, auc, auc_change
-from deepkd.evaluation.overlaps import training_shares
 from deepkd.evaluation.scores import Progress, logits_of
 from deepkd.machine import cores, machine
 from deepkd.models.checkpoints import load_checkpoint
+from deepkd.models.export import export_onnx
 from deepkd.outputs import refuse_inputs_as_outputs, scratch, writing
 from deepkd.scoring.model import Scorer, is_onnx
 from deepkd.settings.compression import QuantizeConfig
 
-SCHEMA = "deepkd.quantize/1"
 FLOAT32 = "float32"
 VARIANTS = ("int8", *CONVERSIONS)
 """int8 weights and activations; float16, for GPUs; int8 weights only, for size."""
@@ -42,7 +48,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Trial:
+class VariantResult:
     """One variant beside float32."""
 
     scorer: Scorer
@@ -61,7 +67,7 @@ class Trial:
     def objections(self, max_drop: float) -> list[str]:
         """Why it must not replace float32; [] when it may."""
         found = [f"its logits are not finite on {self.broken} crops"] if self.broken else []
-        if self.ratio.high is None or self.ratio.high >= by_chance(self.twin):
+        if self.ratio.high is None or self.ratio.high >= chance_ratio(self.twin):
             chance = f"{shown_ratio(self.twin)} of it"
             found.append(
                 f"not faster here ({shown_ratio(self.ratio)} of float32's time, float32's twin"
@@ -81,8 +87,8 @@ def quantize(
     say: Say = lambda _: None,
     warn: Warn = lambda _: None,
     progress: Progress = lambda _done, _total: None,
-) -> dict[str, Any]:
-    """Make and measure every variant; write to `out` the fastest that may replace float32, or the one asked for.
+) -> QuantizeDocument:
+    """Make and measure every variant; write the fastest that may replace float32.
 
     Args:
         argument: a run folder, a checkpoint, an ONNX file or a shipped name.
@@ -92,9 +98,6 @@ def quantize(
         say: told what happens next.
         warn: told where the model does not list what it was trained on.
         progress: told after each turn of the timing.
-
-    Returns:
-        A document of schema deepkd.quantize/1.
 
     Raises:
         ModelError: the model cannot be used.
@@ -110,27 +113,19 @@ def quantize(
         [share] = training_shares(
             [source.name], [source], judged, allow=config.allow_training_data, warn=warn
         )
-        files, distances = _converted(source.path, shown, config, folder, say)
-        trials, twin = _measured(
-            {FLOAT32: source.path, **files}, judged, config, threads, say, progress
-        )
-        if chosen := _chosen(trials, config):
-            with writing(out) as beside:
-                shutil.copyfile(files[chosen], beside)
-    return {
-        "schema": SCHEMA,
-        "machine": where,
-        "calibration": {"split": config.calibrate_on, "crops": len(shown), "distances": distances},
-        "data": {"split": config.split, "crops": len(judged), "training_data": share},
-        "max_drop": config.max_drop,
-        "models": [_row(name, trial, config) for name, trial in trials.items()],
-        "twin": twin,
-        "written": (
-            {"variant": chosen, "path": str(out), "asked": config.keep != "auto"}
-            if chosen
-            else None
-        ),
-    }
+        files, distances = _convert(source.path, shown, config, folder, say)
+        compared = {FLOAT32: source.path, **files}
+        trials, twin = _measure(compared, judged, config, threads, say, progress)
+        written = _write_choice(files, trials, out, config)
+    return QuantizeDocument(
+        machine=where,
+        calibration=CalibrationCrops(config.calibrate_on, len(shown), distances),
+        data=JudgedCrops(config.split, len(judged), share),
+        max_drop=config.max_drop,
+        models=tuple(_row(name, trial, config) for name, trial in trials.items()),
+        twin=twin,
+        written=written,
+    )
 
 
 def as_onnx(argument: str, folder: Path) -> Path:
@@ -168,10 +163,10 @@ def _crops(data: Path, config: QuantizeConfig) -> tuple[CropSet, CropSet]:
     judged = load_crops(data, split, limit=config.limit)
     judged = judged.subset([index for index, row in enumerate(judged.rows) if row.label])
     check_both(judged, f"{data}: split '{config.split}'", "to measure AUC on; give --split")
-    return shown.subset(drawn_rows(shown, config.samples, seed=config.seed)), judged
+    return shown.subset(draw_rows(shown, config.samples, seed=config.seed)), judged
 
 
-def _converted(
+def _convert(
     source: Path, shown: CropSet, config: QuantizeConfig, folder: Path, say: Say
 ) -> tuple[dict[str, Path], dict[str, float]]:
     """A file of each variant, and the distances of the int8 recipes that were tried."""
@@ -185,14 +180,14 @@ def _converted(
     return files, {name: round(value, 4) for name, value in distances.items()}
 
 
-def _measured(
+def _measure(
     files: dict[str, Path],
     judged: CropSet,
     config: QuantizeConfig,
     threads: int,
     say: Say,
     progress: Progress,
-) -> tuple[dict[str, Trial], dict[str, Any]]:
+) -> tuple[dict[str, VariantResult], TwinRow]:
     """Each file, float32's first, beside float32, and what the document says of float32's twin."""
     scorers = {name: Scorer.load(path, threads=threads) for name, path in files.items()}
     compared = [*scorers.values(), Scorer.load(files[FLOAT32], threads=threads)]
@@ -209,8 +204,11 @@ def _trials(
     seconds: list[npt.NDArray[np.float64]],
     judged: CropSet,
     config: QuantizeConfig,
-) -> dict[str, Trial]:
-    """Each variant on the same crops and turns as float32, which comes first; its twin's turns come last."""
+) -> dict[str, VariantResult]:
+    """Each variant on the same crops and turns as float32.
+
+    Float32 comes first in `scorers` and `seconds`; its twin's turns come last.
+    """
     logits = logits_of(
         list(scorers.values()), judged, range(len(judged)), batch=SCORED_TOGETHER, checked=1
     )
@@ -221,45 +219,17 @@ def _trials(
         ratio = paired_ratio(taken, seconds[0], seed=config.seed)
         broken = int((~np.isfinite(found)).sum())
         if broken:
-            trials[name] = Trial(scorer, None, Measure(None), median_ms(taken), ratio, twin, broken)
+            trials[name] = VariantResult(
+                scorer, None, Measure(None), median_ms(taken), ratio, twin, broken
+            )
             continue
         change = auc_change(
             labels, logits[0], found, sources=sources, resamples=config.resamples, seed=config.seed
         )
-        trials[name] = Trial(
+        trials[name] = VariantResult(
             scorer, float(auc(labels, found) or 0.0), change, median_ms(taken), ratio, twin
         )
     return trials
-
-
-def paired_ratio(
-    one: npt.NDArray[np.float64], other: npt.NDArray[np.float64], *, seed: int = 0
-) -> Measure:
-    """The median over turns of one time divided by the other, with its 95% bootstrap interval.
-
-    Args:
-        one: seconds of each turn, (T,).
-        other: of the same turns, (T,).
-        seed: of the resampling.
-    """
-    ratios = one / other
-    drawn = np.random.default_rng(seed).integers(0, len(ratios), (1000, len(ratios)))
-    low, high = np.percentile(np.median(ratios[drawn], axis=1), [2.5, 97.5])
-    return Measure(float(np.median(ratios)), float(low), float(high))
-
-
-def by_chance(twin: Measure) -> float:
-    """The share of float32's time from which on nothing is faster than chance: the low end of the twin's interval.
-
-    Which of two equal models is called the twin is chance, too, so that a slow twin says as much as
-    a fast one.
-    """
-    return min(twin.low or 0.0, 1 / (twin.high or np.inf))
-
-
-def median_ms(seconds: npt.NDArray[np.float64]) -> float:
-    """Milliseconds of the median turn."""
-    return float(np.median(seconds)) * 1000
 
 
 def shown_ratio(ratio: Measure) -> str:
@@ -267,7 +237,18 @@ def shown_ratio(ratio: Measure) -> str:
     return f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
 
 
-def _chosen(trials: dict[str, Trial], config: QuantizeConfig) -> str | None:
+def _write_choice(
+    files: dict[str, Path], trials: dict[str, VariantResult], out: Path, config: QuantizeConfig
+) -> Written | None:
+    chosen = _choose(trials, config)
+    if chosen is None:
+        return None
+    with writing(out) as beside:
+        shutil.copyfile(files[chosen], beside)
+    return Written(chosen, str(out), asked=config.keep != "auto")
+
+
+def _choose(trials: dict[str, VariantResult], config: QuantizeConfig) -> str | None:
     """The variant to write: the one asked for, else the fastest without an objection."""
     if config.keep != "auto":
         return None if trials[config.keep].broken else config.keep
@@ -275,33 +256,26 @@ def _chosen(trials: dict[str, Trial], config: QuantizeConfig) -> str | None:
     return min(allowed, key=lambda name: trials[name].ratio.value or 1.0, default=None)
 
 
-def _twin(seconds: npt.NDArray[np.float64], ratio: Measure) -> dict[str, Any]:
+def _twin(seconds: npt.NDArray[np.float64], ratio: Measure) -> TwinRow:
     """What chance did to float32's time, and the share of it that a variant must stay below."""
-    return {
-        "latency_ms": round(median_ms(seconds), 4),
-        "latency_ratio": {key: round(value, 4) for key, value in vars(ratio).items()},
-        "faster_below": round(by_chance(ratio), 4),
-    }
+    return TwinRow(round(median_ms(seconds), 4), ratio.rounded(4), round(chance_ratio(ratio), 4))
 
 
-def _row(name: str, trial: Trial, config: QuantizeConfig) -> dict[str, Any]:
+def _row(name: str, trial: VariantResult, config: QuantizeConfig) -> VariantRow:
     """One model of the document; float32 has nothing to be accepted as."""
     scorer = trial.scorer
     objections = None if name == FLOAT32 else trial.objections(config.max_drop)
-    return {
-        "variant": name,
-        "name": scorer.name,
-        "made": scorer.metadata.get("quantized"),
-        "params": scorer.params,
-        "bytes": scorer.bytes,
-        "sha256": scorer.sha256,
-        "auc": None if trial.auc is None else round(trial.auc, 6),
-        "auc_change": {
-            key: None if value is None else round(value, 6)
-            for key, value in vars(trial.change).items()
-        },
-        "latency_ms": round(trial.latency_ms, 4),
-        "latency_ratio": {key: round(value, 4) for key, value in vars(trial.ratio).items()},
-        "accepted": None if objections is None else not objections,
-        "objections": objections or [],
-    }
+    return VariantRow(
+        variant=name,
+        name=scorer.name,
+        made=scorer.metadata.get("quantized"),
+        params=scorer.params,
+        bytes=scorer.bytes,
+        sha256=scorer.sha256,
+        auc=None if trial.auc is None else round(trial.auc, 6),
+        auc_change=trial.change.rounded(6),
+        latency_ms=round(trial.latency_ms, 4),
+        latency_ratio=trial.ratio.rounded(4),
+        accepted=None if objections is None else not objections,
+        objections=tuple(objections or ()),
+    )

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from deepkd.data.clips import Warn
 from deepkd.data.crops import CropSet
 from deepkd.data.families import inherited, training_record
+from deepkd.data.leakage import check_held_out
 from deepkd.data.mixture import Data, load_data
 from deepkd.data.sampling import labelled
 from deepkd.data.views import NO_ROW
@@ -22,7 +23,6 @@ from deepkd.distillation.modifiers import confidence, mixed, noisy, with_labels_
 from deepkd.distillation.taps import Tap, TapReader
 from deepkd.distillation.terms import taps_of, terms_of
 from deepkd.errors import ConfigError, DataError
-from deepkd.evaluation.overlaps import check_held_out
 from deepkd.models.devices import pick_device
 from deepkd.models.registry import TorchModel, evaluating, normalise
 from deepkd.models.subclasses import Subclassed, names_of, network_of, outputs_and_logit

@@ -1,1 +1,1 @@
-"""Measuring models: how right, how fast, how large."""
+"""Judging models: how accurate they are, and how certain that is."""

@@ -17,7 +17,7 @@ _CELLS = 2_000_000
 """Weights held at once: resamples in one chunk times rows."""
 
 
-def resampled(source: npt.NDArray[np.intp], resamples: int, seed: int) -> Iterator[Array]:
+def draw_resamples(source: npt.NDArray[np.intp], resamples: int, seed: int) -> Iterator[Array]:
     """Chunks of resamples: how often each row was drawn with its source, each (R, N).
 
     Args:
@@ -36,7 +36,7 @@ def resampled(source: npt.NDArray[np.intp], resamples: int, seed: int) -> Iterat
 
 
 def percentiles(drawn: Array) -> Ends | None:
-    """2.5% and 97.5% percentiles of a figure over the resamples that give it, (R,); None where none does."""
+    """2.5% and 97.5% percentiles of a figure over resamples, (R,), without NaN; None if all are."""
     known = drawn[~np.isnan(drawn)]
     if not len(known):
         return None
@@ -47,7 +47,7 @@ def percentiles(drawn: Array) -> Ends | None:
     return low, high
 
 
-def reflected(value: float, ends: Ends) -> Ends:
+def reflect(value: float, ends: Ends) -> Ends:
     """The basic interval of a figure that noise only raises, 0 or more, made of its percentiles.
 
     As much as a resample is above the sample, the sample is above the truth (Davison and Hinkley

@@ -1,4 +1,4 @@
-"""Videos, judged whole: the verdicts of `detect` against the labels of a data set, of clean and of damaged clips."""
+"""Clips, judged whole: verdicts of `detect` against labels, clean and corrupted."""
 
 import dataclasses
 import hashlib
@@ -18,19 +18,17 @@ from deepkd.data.corruptions import SUITE, Step
 from deepkd.data.extract.journal import content_key
 from deepkd.data.index import CropRow
 from deepkd.errors import DataError
-from deepkd.evaluation.evaluation import (
-    Condition,
-    Evaluation,
-    Unjudged,
+from deepkd.evaluation.corruption import corrupt_clip
+from deepkd.evaluation.figures import (
     by_dataset,
     by_method,
     figures_of,
     labels_of,
     sources_of,
 )
-from deepkd.evaluation.harm import harmed
-from deepkd.evaluation.kept import Kept
+from deepkd.evaluation.journal import Journal
 from deepkd.evaluation.metrics import Array
+from deepkd.evaluation.results import Condition, Evaluation, Unjudged
 from deepkd.evaluation.robustness import identities
 from deepkd.evaluation.scores import Progress
 from deepkd.images import Image
@@ -50,7 +48,7 @@ KEYS = ("model", "clip", "perturbation", "level")
 """What tells one kept verdict from another."""
 
 
-class Remembering:
+class CachingDetector:
     """A face detector that finds the faces of a picture once, for all models that ask."""
 
     def __init__(self, detector: FaceDetector) -> None:
@@ -71,25 +69,25 @@ class Remembering:
 
 @dataclass(frozen=True)
 class Answer:
-    """What `detect` said about one clip."""
+    """What `detect` answered for one clip."""
 
     verdict: Label
     score: float | None
-    """Calibrated probability of forgery; None where nobody could be judged."""
+    """Calibrated probability of forgery; None without a judged face."""
     reason: str
 
 
 @dataclass(frozen=True)
-class Panel:
-    """Models that judge clips as `detect` does, and remember what they said."""
+class ClipScorer:
+    """Models that judge clips as `detect` does, and keep their answers."""
 
     models: Sequence[CalibratedModel]
-    detector: Remembering
+    detector: CachingDetector
     config: EvaluateConfig
-    kept: Kept
+    kept: Journal
 
     def answers(self, clip: Clip, name: str, level: float) -> list[Answer]:
-        """What each model says about a clip under one perturbation (or `CLEAN`); it is damaged once for all of them."""
+        """Each model's answer on a clip under one corruption, or `CLEAN`."""
         keys = [(model, str(clip.path), name, level) for model in map(_identity, self.models)]
         found = {key: self.kept.found[key] for key in keys if key in self.kept.found}
         if len(found) < len(set(keys)):
@@ -111,7 +109,7 @@ class Panel:
         if name == CLEAN:
             yield Source(clip.path, clip.problem), None
             return
-        with harmed(clip, name, level, seed=self.config.seed) as (source, alter):
+        with corrupt_clip(clip, name, level, seed=self.config.seed) as (source, alter):
             yield source, alter
 
     def _judge(
@@ -133,7 +131,7 @@ def evaluate_clips(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> list[Evaluation]:
-    """Judge every labelled clip with every model as `detect` does, as it is and damaged, and measure the verdicts.
+    """Judge every labelled clip with every model as `detect` does, clean and corrupted.
 
     A clip without a score (no face, nothing usable) is undecided: it counts as INCONCLUSIVE in
     figures of decisions, and is in no other. One that cannot be read (ERROR) is in none. Both are
@@ -141,14 +139,12 @@ def evaluate_clips(
 
     Args:
         models: each frames the faces as it wants.
-        clips: those without a label are left out. Each is known by its path: equal names stay
-            apart.
+        clips: those without a label are left out; each is known by its path.
         config: frames, threshold, resamples, seed.
         names: how to call the models.
-        conditions: perturbations of `PERTURBATIONS` and their levels; each clip is judged again
-            under each.
-        folder: where verdicts are kept as they come, and where a second run finds them; None keeps
-            nothing. An ERROR is not kept: it may have been the machine's.
+        conditions: names of `CORRUPTIONS` and their levels; clips are judged again under each.
+        folder: where verdicts are kept for a second run, or None. An ERROR is not kept: it may
+            have been the machine's.
         overwrite: begin anew what is kept.
         progress: told after each clip and level.
 
@@ -158,21 +154,29 @@ def evaluate_clips(
             or a damaged clip cannot be.
     """
     labelled = _labelled(clips)
-    detector = Remembering(load_detector(DetectConfig().detector, device=config.device))
-    kept = Kept(folder, lambda: _subject(labelled, config), KEYS, overwrite=overwrite)
-    panel = Panel(models, detector, config, kept)
+    detector = CachingDetector(load_detector(DetectConfig().detector, device=config.device))
+    kept = Journal(folder, lambda: _subject(labelled, config), KEYS, overwrite=overwrite)
+    scorer = ClipScorer(models, detector, config, kept)
     conditions = [(CLEAN, 0.0), *conditions]
-    said: dict[tuple[str, float], list[list[Answer]]] = {condition: [] for condition in conditions}
+    answers: dict[tuple[str, float], list[list[Answer]]] = {
+        condition: [] for condition in conditions
+    }
     for done, (clip, condition) in enumerate(product(labelled, conditions), 1):
-        said[condition].append(panel.answers(clip, *condition))
+        answers[condition].append(scorer.answers(clip, *condition))
         if progress:
             progress(done, len(labelled) * len(conditions))
     rows, left_out = [_row(clip) for clip in labelled], len(clips) - len(labelled)
     return [
-        _measured(name, model, rows, {key: [answers[place] for answers in each] for key, each in said.items()}, config,
-                  left_out)
+        _evaluate(name, model, rows, _answers_of(place, answers), config, left_out)
         for place, (name, model) in enumerate(zip(names, models, strict=True))
-    ]  # fmt: skip
+    ]
+
+
+def _answers_of(
+    place: int, answers: dict[tuple[str, float], list[list[Answer]]]
+) -> dict[tuple[str, float], list[Answer]]:
+    """The answers of the model at one place, by condition."""
+    return {key: [each[place] for each in clips] for key, clips in answers.items()}
 
 
 def _labelled(clips: Sequence[Clip]) -> list[Clip]:
@@ -186,23 +190,23 @@ def _labelled(clips: Sequence[Clip]) -> list[Clip]:
     return labelled
 
 
-def _measured(
+def _evaluate(
     name: str,
     model: CalibratedModel,
     rows: Sequence[CropRow],
-    said: dict[tuple[str, float], list[Answer]],
+    answers: dict[tuple[str, float], list[Answer]],
     config: EvaluateConfig,
     unlabelled: int,
 ) -> Evaluation:
-    """The figures of what one model said under each condition."""
-    clean, *harms = said.items()
-    conditions = tuple(_condition(model, rows, answers, config, *key) for key, answers in harms)
+    """The figures of one model's answers under each condition."""
+    clean, *corrupted = answers.items()
+    conditions = tuple(_condition(model, rows, found, config, *key) for key, found in corrupted)
     return dataclasses.replace(
-        _evaluated(name, model, rows, clean[1], config, unlabelled), perturbed=conditions
+        _evaluate_clean(name, model, rows, clean[1], config, unlabelled), perturbed=conditions
     )
 
 
-def _evaluated(
+def _evaluate_clean(
     name: str,
     model: CalibratedModel,
     rows: Sequence[CropRow],
@@ -210,7 +214,7 @@ def _evaluated(
     config: EvaluateConfig,
     unlabelled: int,
 ) -> Evaluation:
-    counted, logits, called = _counted(model, rows, answers)
+    counted, logits, called = _count(model, rows, answers)
     has_score = ~np.isnan(logits)
     if not has_score.any():
         reasons = "; ".join(
@@ -247,22 +251,29 @@ def _condition(
     name: str,
     level: float,
 ) -> Condition:
-    counted, logits, called = _counted(model, rows, answers)
+    counted, logits, called = _count(model, rows, answers)
     videos = None
     if counted:
         videos = figures_of(model, config)(
             labels_of(counted), logits, sources_of(counted), answers=called
         )
     unscored = sum(1 for answer in answers if answer.score is None)
-    return Condition(name, level, None, videos, unscored, len(rows) - len(counted))
+    failed = len(rows) - len(counted)
+    return Condition.of(name, level, crops=None, videos=videos, unjudged=unscored, failed=failed)
 
 
-def _counted(
+def _count(
     model: CalibratedModel, rows: Sequence[CropRow], answers: Sequence[Answer]
 ) -> tuple[tuple[CropRow, ...], Array, Array]:
-    """All rows but ERROR, their logits (NaN without a score), and what they are called: 1 FAKE, 0 REAL, NaN neither."""
-    kept = [(row, answer.score, CALLED[answer.verdict]) for row, answer in zip(rows, answers, strict=True)
-            if answer.verdict in CALLED]  # fmt: skip
+    """All rows but ERROR, their logits, and their answers.
+
+    A logit is NaN without a score; an answer is 1 FAKE, 0 REAL, NaN neither.
+    """
+    kept = [
+        (row, answer.score, CALLED[answer.verdict])
+        for row, answer in zip(rows, answers, strict=True)
+        if answer.verdict in CALLED
+    ]
     logits = _logits(
         model, np.array([np.nan if score is None else score for _, score, _ in kept], float)
     )
@@ -270,7 +281,7 @@ def _counted(
 
 
 def _identity(model: CalibratedModel) -> str:
-    """What tells a model's verdicts from another's: its weights, its calibration, its thresholds."""
+    """A hash of all that a model's verdicts depend on: weights, calibration, thresholds."""
     parts = (*identities([model]), repr(model.calibration), repr(model.thresholds))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 

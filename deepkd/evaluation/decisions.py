@@ -1,23 +1,36 @@
-"""Decisions: the figures that hang on what rows are called, FAKE, REAL or neither, whether or not they got a score."""
+"""Decisions: figures of the answers FAKE, REAL and neither, and the thresholds behind them."""
 
 import numpy as np
 import numpy.typing as npt
+
+from deepkd.scoring.calibration import Calibration, fit_temperature
+from deepkd.scoring.thresholds import Thresholds
 
 Array = npt.NDArray[np.float64]
 
 DECIDED = ("false_alarms", "detected", "inconclusive", "precision")
 """Figures that hang on the answers FAKE, REAL and INCONCLUSIVE alone."""
+FALSE_ALARMS = 0.02
+"""Share of real crops that may be called FAKE."""
+MISSES = 0.05
+"""Share of forged crops that may be called REAL."""
 
 
 class Decisions:
     """What the rows of one evaluation are called."""
 
     def __init__(self, y: Array, answers: Array, prevalence: float) -> None:
-        """Hold the labels (1 is FAKE), the answers (1 FAKE, 0 REAL, NaN neither), (N,), and the share of forgeries."""
+        """Hold what the figures are made of.
+
+        Args:
+            y: labels, 1 is FAKE, (N,).
+            answers: 1 FAKE, 0 REAL, NaN neither, (N,).
+            prevalence: share of forgeries that the precision supposes.
+        """
         self.y, self.answers, self.prevalence = y, answers, prevalence
 
     def point(self) -> dict[str, float | None]:
-        """The figures of the rows as they are; no precision without a false alarm: nobody knows how rare one is."""
+        """The figures of the rows as they are; without a false alarm the precision is unknown."""
         found = self.weighted(np.ones((1, len(self.y))))
         return {
             name: float(value[0]) if np.isfinite(value[0]) else None
@@ -42,3 +55,27 @@ class Decisions:
                 "inconclusive": weights @ np.isnan(self.answers) / weights.sum(axis=1),
                 "precision": np.where((false == 0) & ~np.isnan(true), np.inf, precision),
             }
+
+
+def operating_point(logits: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Calibration, Thresholds]:
+    """The calibration of the smallest balanced log loss, and thresholds for few errors.
+
+    At most 2% of the real are called FAKE and 5% of the forged REAL.
+
+    The prior of a crop being forged is taken as one half, since how many forgeries a data set holds
+    says nothing about the clip at hand. Between the thresholds lies INCONCLUSIVE; where they would
+    cross, both are the FAKE threshold.
+
+    Args:
+        logits: of held-out crops, (N,).
+        labels: 1 is FAKE, 0 is REAL, (N,).
+
+    Raises:
+        DataError: one class is missing, or a logit is not finite.
+    """
+    z, y = np.asarray(logits, np.float64), np.asarray(labels)
+    calibration = fit_temperature(z, y.astype(int), bias=True, balanced=True)
+    probabilities = calibration.probability(z)
+    fake = np.nextafter(np.quantile(probabilities[y == 0], 1 - FALSE_ALARMS, method="higher"), 1.0)
+    real = np.nextafter(np.quantile(probabilities[y == 1], MISSES, method="lower"), 0.0)
+    return calibration, Thresholds(real=float(min(real, fake)), fake=float(fake))

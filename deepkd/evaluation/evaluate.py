@@ -1,4 +1,4 @@
-"""Evaluate: every model on the same labelled crops or videos, by method, data set and video, clean and damaged."""
+"""Evaluate: every model on the same labelled crops or videos, clean and corrupted."""
 
 import csv
 import json
@@ -13,27 +13,27 @@ from deepkd.data.crops import CropSet, load_crops, load_rows, whole_families
 from deepkd.data.datasets.sources import find_clips
 from deepkd.data.image_folders import holds_videos, is_image_folder
 from deepkd.data.index import INDEX_NAME, CropRow
-from deepkd.data.splits import SPLIT_NAMES, make_splits
-from deepkd.errors import DataError, OutputError, UsageError
-from deepkd.evaluation.clips import evaluate_clips
-from deepkd.evaluation.evaluation import Evaluation, distinct_names, evaluate_rows
-from deepkd.evaluation.features import check_features, features_of
-from deepkd.evaluation.overlaps import (
+from deepkd.data.leakage import (
     Overlap,
-    Shown,
+    Traceable,
     overlaps_with_splits,
     overlaps_with_training,
     recipe_of,
     rows_of,
     training_shares,
 )
+from deepkd.data.splits import SPLIT_NAMES, make_splits
+from deepkd.errors import DataError, OutputError, UsageError
+from deepkd.evaluation.clips import evaluate_clips
+from deepkd.evaluation.features import check_features, features_of
+from deepkd.evaluation.figures import evaluate_rows
+from deepkd.evaluation.results import Evaluation, EvaluationDocument, distinct_names
 from deepkd.evaluation.robustness import measure_robustness
 from deepkd.evaluation.scores import Crops, Progress, logits_of, within
 from deepkd.scoring.model import CropModel
 from deepkd.settings.evaluation import EvaluateConfig
 from deepkd.text import as_text, open_csv
 
-SCHEMA = "deepkd.evaluate/1"
 RESULT_NAME = "evaluation.json"
 
 
@@ -83,24 +83,20 @@ def evaluate_files(
     warn: Warn = lambda message: None,
     progress: Progress | None = None,
 ) -> list[Evaluation]:
-    """Load models (run folders, checkpoints, ONNX files, shipped names) and crops or videos, and evaluate.
+    """Load models and crops or videos, and evaluate.
 
     Args:
-        arguments: the models.
+        arguments: run folders, checkpoints, ONNX files, shipped names.
         config: all settings.
         features: also look at the models' penultimate features.
-        out: where finished perturbations and verdicts on videos are kept for a second run; None
-            keeps nothing.
+        out: where finished corruptions and verdicts on videos are kept for a second run, or None.
         overwrite: begin anew what is kept, once models and data are loaded.
         warn: told what is odd about the data, e.g. that clips of an official list are missing.
         progress: told after each batch of crops, or each video.
 
     Raises:
-        UsageError: no data folder is set, a perturbation or level is unknown, or of clips only and
-            the data is crops, crops are needed and the data is videos, or a CUDA device is asked
-            for and there is none.
-        ModelError, DataError: a model or the data cannot be used, a model was trained on the data,
-            or features are asked of an ONNX file.
+        UsageError: the settings do not fit the data or the machine.
+        ModelError, DataError: a model or the data cannot be used, or trained the model.
         OutputError: `out` holds the results of something else, or cannot be written.
     """
     place = _checked(config)  # before anything is loaded
@@ -110,47 +106,32 @@ def evaluate_files(
     conditions = _conditions(config, crops=isinstance(data, CropSet))
     if features and not isinstance(data, CropSet):
         raise UsageError(
-            f"--features looks at crops, and {config.data} holds videos; extract crops first"
+            f"--features looks at crops, and {place} holds videos; extract crops first"
         )
     if out and not overwrite:
         _check_others(out / RESULT_NAME, names, [model.sha256 for model in models])
     shares = training_shares(names, models, data, allow=config.allow_training_data, warn=warn)
+    kept: dict[str, Any] = {"folder": out, "overwrite": overwrite, "progress": progress}
+    kept |= {"names": names, "conditions": conditions}
     if isinstance(data, CropSet):
-        found = _evaluate_crops(
-            models,
-            names,
-            data,
-            conditions,
-            config,
-            features=features,
-            out=out,
-            overwrite=overwrite,
-            tell=progress,
-        )
+        found = _evaluate_crops(models, data, config, features=features, **kept)
     else:
-        found = evaluate_clips(
-            models,
-            data,
-            config,
-            names=names,
-            conditions=conditions,
-            folder=out,
-            overwrite=overwrite,
-            progress=progress,
-        )
+        found = evaluate_clips(models, data, config, **kept)
     elsewhere = overlaps_with_splits(rows_of(data), everything, config.split)
     rest = zip(found, models, shares, strict=True)
-    return [_told(one, model, share, elsewhere, rows_of(data)) for one, model, share in rest]
+    return [
+        _with_leakage(one, model, share, elsewhere, rows_of(data)) for one, model, share in rest
+    ]
 
 
-def _told(
+def _with_leakage(
     found: Evaluation,
     model: Any,
     share: float | None,
     elsewhere: tuple[Overlap, ...],
-    rows: Sequence[Shown],
+    rows: Sequence[Traceable],
 ) -> Evaluation:
-    """The evaluation with what is known of its model, and of what this has seen before."""
+    """The evaluation with its model's hash, and what the model has seen before."""
     seen = overlaps_with_training(recipe_of(model), rows)
     return replace(found, sha256=model.sha256, training_data=share, overlaps=elsewhere + seen)
 
@@ -178,7 +159,7 @@ def _load_models(arguments: Sequence[str], config: EvaluateConfig, *, features: 
 
 
 def _check_others(path: Path, names: Sequence[str], hashes: Sequence[str]) -> None:
-    """Refuse to write over the figures of models that are not evaluated again, whatever they were called."""
+    """Refuse to write over the figures of models that are not evaluated again."""
     try:
         models = json.loads(path.read_bytes())["models"]
         known = {(str(model["name"]), str(model.get("sha256", ""))) for model in models}
@@ -199,25 +180,30 @@ def _conditions(config: EvaluateConfig, *, crops: bool) -> list[Step]:
 
 def _evaluate_crops(
     models: Sequence[CropModel],
-    names: Sequence[str],
     crops: CropSet,
-    conditions: Sequence[Step],
     config: EvaluateConfig,
     *,
     features: bool,
-    out: Path | None,
+    names: Sequence[str],
+    conditions: Sequence[Step],
+    folder: Path | None,
     overwrite: bool,
-    tell: Progress | None,
+    progress: Progress | None,
 ) -> list[Evaluation]:
-    """The figures of clean crops, of damaged ones, and the features."""
+    """The figures of clean crops, of corrupted ones, and the features."""
     count = sum(1 for row in crops.rows if row.label)
-    damaged, total = count * len(conditions), count * (1 + len(conditions))
-    told = within(tell, 0, total)  # first, since it finds out whether `out` is another evaluation's
-    harmed = measure_robustness(
-        models, crops, conditions, config, folder=out, overwrite=overwrite, progress=told
-    )
-    found = evaluate(models, crops, config, names=names, progress=within(tell, damaged, total))
-    found = [replace(one, perturbed=its) for one, its in zip(found, harmed, strict=True)]
+    before, total = count * len(conditions), count * (1 + len(conditions))
+    corrupted = measure_robustness(
+        models,
+        crops,
+        conditions,
+        config,
+        folder=folder,
+        overwrite=overwrite,
+        progress=within(progress, 0, total),
+    )  # first, since it finds out whether the folder is another evaluation's
+    found = evaluate(models, crops, config, names=names, progress=within(progress, before, total))
+    found = [replace(one, perturbed=its) for one, its in zip(found, corrupted, strict=True)]
     if not features:
         return found
     seen = features_of(
@@ -229,7 +215,10 @@ def _evaluate_crops(
 def _load(
     data: Path, config: EvaluateConfig, warn: Warn
 ) -> tuple[CropSet | list[Clip], Sequence[CropRow] | list[Clip]]:
-    """The crops of an index or an image folder, or else the clips of a data set, of one split, and what all have."""
+    """The crops or clips of one split, and the rows of all splits.
+
+    They are crops where there is an index or an image folder, else clips.
+    """
     split = None if config.split == "all" else config.split
     if not data.exists() or _has_index(data) or _is_of_crops(data, config):
         return load_crops(data, split, limit=config.limit), load_rows(data)
@@ -252,7 +241,7 @@ def _load(
 
 
 def _has_index(data: Path) -> bool:
-    """Whether this is an index of crops, or a folder with one; a list of videos has a column `path` instead."""
+    """Whether this is an index of crops (which has no column `path`), or a folder with one."""
     if data.is_dir():
         return (data / INDEX_NAME).exists()
     if data.suffix.lower() != ".csv" or not data.is_file():
@@ -265,16 +254,15 @@ def _has_index(data: Path) -> bool:
 
 
 def _is_of_crops(data: Path, config: EvaluateConfig) -> bool:
-    """Whether this is an image folder, and not clips in the same folders or stills to find faces in."""
+    """Whether this is an image folder of crops, without clips or stills to find faces in."""
     return config.dataset == "auto" and is_image_folder(data) and not holds_videos(data)
 
 
-def to_document(evaluations: Sequence[Evaluation], config: EvaluateConfig) -> dict[str, Any]:
-    """The figures of several models as one JSON document, schema deepkd.evaluate/1."""
-    return {
-        "schema": SCHEMA,
-        "data": as_text(config.data or ""),
-        "split": config.split,
-        "unlabelled": evaluations[0].unlabelled,
-        "models": [found.to_dict() for found in evaluations],
-    }
+def to_document(evaluations: Sequence[Evaluation], config: EvaluateConfig) -> EvaluationDocument:
+    """The figures of several models as one document, schema deepkd.evaluate/1."""
+    return EvaluationDocument(
+        data=as_text(config.data or ""),
+        split=config.split,
+        unlabelled=evaluations[0].unlabelled,
+        models=tuple(found.figures for found in evaluations),
+    )

@@ -1,4 +1,4 @@
-"""Features: what models see just before they decide, drawn into the plane, and how well it falls into classes."""
+"""Features: the input of a model's last layer, drawn in the plane, and how far it clusters."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ def features_of(
     Args:
         models: torch models; see `check_features`.
         crops: rows without a label are left out.
-        limit: so many crops at most, drawn at random.
+        limit: crops at most, drawn at random.
         seed: of the draw, of t-SNE and of k-means.
         batch: crops decoded together.
 
@@ -139,7 +139,7 @@ def penultimate(model: "TorchModel", images: Sequence[npt.NDArray[np.uint8]]) ->
 
 
 def in_the_plane(features: Array, seed: int) -> Array:
-    """t-SNE of the features (van der Maaten & Hinton 2008), from their principal axes: (N, channels) -> (N, 2)."""
+    """t-SNE of the features (van der Maaten and Hinton 2008): (N, channels) -> (N, 2)."""
     from sklearn.manifold import TSNE
 
     perplexity = min(PERPLEXITY, (len(features) - 1) / 3)
@@ -149,7 +149,9 @@ def in_the_plane(features: Array, seed: int) -> Array:
 
 
 def v_score(features: Array, labels: Array, seed: int) -> float:
-    """V-measure between the labels and k-means clusters of the features, one cluster per label (Rosenberg 2007).
+    """V-measure between the labels and k-means clusters of the features, one per label.
+
+    Rosenberg and Hirschberg 2007.
 
     The harmonic mean of how far each cluster holds one label only and each label lies in one
     cluster only: 1 where the clusters are the labels, about 0 where they have nothing to do with

@@ -1,7 +1,7 @@
-"""Robustness: the same crops once more for every perturbation and level, kept as they come, so that a run can go on."""
+"""Robustness: the same crops under every corruption and level, kept so that a run resumes."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ from deepkd.data.corruptions import corrupt as perturb
 from deepkd.data.crops import CropSet
 from deepkd.data.extract.journal import content_key
 from deepkd.data.index import CropRow
-from deepkd.evaluation.evaluation import Condition, crops_and_videos, figures_of
-from deepkd.evaluation.kept import Kept
+from deepkd.evaluation.figures import crops_and_videos, figures_of
+from deepkd.evaluation.journal import Journal
 from deepkd.evaluation.metrics import Array
+from deepkd.evaluation.results import Condition
 from deepkd.evaluation.scores import Crops, Progress, logits_of, within
 from deepkd.images import Image
 from deepkd.scoring.model import CropModel
@@ -27,7 +28,7 @@ KEYS = ("model", "perturbation", "level")
 
 
 @dataclass
-class Perturbed:
+class CorruptedCrops:
     """A set of crops, each of them perturbed when it is read."""
 
     crops: Crops
@@ -57,44 +58,36 @@ def measure_robustness(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> list[tuple[Condition, ...]]:
-    """Score every labelled crop with every model under some perturbations at some levels.
+    """Score every labelled crop with every model under some corruptions at some levels.
 
-    A crop is perturbed once for all models that have not been scored on it yet.
+    A crop is corrupted once for all models.
 
     Args:
         models: each sees the crops in its own input format.
         crops: rows without a label are left out.
-        conditions: perturbations of `PERTURBATIONS` and their levels.
+        conditions: perturbations of `CORRUPTIONS` and their levels.
         config: batch, threshold, resamples, seed.
-        folder: where finished conditions of each model are kept, and where a second run, also one
-            with further models, finds them; None keeps nothing.
+        folder: where finished conditions are kept for a second run, or None.
         overwrite: begin anew what is kept.
         progress: told (crops done, crops in all) over all conditions.
 
-    Returns:
-        For each model its conditions, in the order given.
-
     Raises:
         DataError, ModelError: as `logits_of`.
-        OutputError: the folder holds the results of other crops or settings, or cannot be written.
+        OutputError: the folder holds other results, or cannot be written.
     """
     indices = [index for index, row in enumerate(crops.rows) if row.label]
-    kept = Kept(folder, lambda: _subject(crops, indices, config), KEYS, overwrite=overwrite)
+    kept = Journal(folder, lambda: _subject(crops, indices, config), KEYS, overwrite=overwrite)
     shas = identities(models)
     for number, (name, level) in enumerate(conditions):
-        waiting = {
+        missing = {
             sha: model
             for sha, model in zip(shas, models, strict=True)
             if (sha, name, level) not in kept.found
         }
-        if waiting:
-            told = within(progress, number * len(indices), len(conditions) * len(indices))
-            damaged = Perturbed(crops, name, level, config.seed)
-            found = logits_of(
-                [*waiting.values()], damaged, indices, batch=config.batch, progress=told
-            )
-            for sha, logits in zip(waiting, found, strict=True):
-                kept.add(sha, name, level, result=logits.tolist())
+        if missing:
+            shown = within(progress, number * len(indices), len(conditions) * len(indices))
+            corrupted = CorruptedCrops(crops, name, level, config.seed)
+            _score(missing, corrupted, indices, kept, batch=config.batch, progress=shown)
     rows = tuple(crops.rows[index] for index in indices)
     return [
         tuple(
@@ -105,8 +98,23 @@ def measure_robustness(
     ]
 
 
+def _score(
+    models: Mapping[str, CropModel],
+    crops: CorruptedCrops,
+    indices: Sequence[int],
+    kept: Journal,
+    *,
+    batch: int,
+    progress: Progress | None,
+) -> None:
+    """Keep the logits of models, by their identity, on corrupted crops."""
+    found = logits_of([*models.values()], crops, indices, batch=batch, progress=progress)
+    for sha, logits in zip(models, found, strict=True):
+        kept.add(sha, crops.name, crops.level, result=logits.tolist())
+
+
 def identities(models: Sequence[CropModel]) -> list[str]:
-    """What tells the models from others: the hash of the weights where there is one, else the name; and the input."""
+    """What identifies each model: the hash of its weights (else its name), and its input."""
     return [f"{getattr(model, 'sha256', model.name)} {model.format}" for model in models]
 
 
@@ -119,11 +127,11 @@ def _condition(
     config: EvaluateConfig,
 ) -> Condition:
     crops, videos = crops_and_videos(rows, logits, figures_of(model, config))
-    return Condition(name, level, crops, videos, logits=logits)
+    return Condition.of(name, level, crops=crops, videos=videos, logits=logits)
 
 
 def _content(crops: Crops, row: CropRow) -> str:
-    """What tells a crop from another of its name: size and ends of its file, or its place in its shard."""
+    """What identifies a crop: size and ends of its file, or its place in its shard."""
     if not isinstance(crops, CropSet):
         return ""
     return (

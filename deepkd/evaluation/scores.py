@@ -73,7 +73,7 @@ def logits_of(
 
 
 def _batches(crops: Crops, indices: Sequence[int], batch: int) -> Iterator[list[Image]]:
-    """Decoded images of `indices` in order; the next batch is decoded, on all cores, while this one is scored."""
+    """Decoded images of `indices` in order; the next batch is decoded while this is scored."""
     parts = [indices[start : start + batch] for start in range(0, len(indices), batch)]
     with ThreadPoolExecutor(max_workers=cores()) as decoders:
         coming = [decoders.submit(crops.image, index) for index in parts[0]]

@@ -1,4 +1,4 @@
-"""What a report says of the model: what its file says of itself, and the essence of a shipped model's card."""
+"""What a report says of the model: its metadata, and the essence of a shipped model's card."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,12 +12,12 @@ SHOWN = {
     "validation": ("val_auc", "val_log_loss", "epoch"),
     "input": ("size", "color", "resize"),
     "recipe": (
-        "teacher", "loss", "alpha", "temperature", "epochs", "batch", "lr", "weight_decay", "augment", "self_blend",
-        "ema", "share_of_weights", "index_sha256",
+        *("teacher", "loss", "alpha", "temperature", "epochs", "batch", "lr", "weight_decay"),
+        *("augment", "self_blend", "ema", "share_of_weights", "index_sha256"),
     ),
-}  # fmt: skip
-"""What of a file's nested metadata is shown, a line each; the rest is defaults, or lists that
-nobody reads."""
+}
+"""What of a file's nested metadata is shown, a line each; the rest is defaults or long
+lists."""
 GUESSING = 0.6
 """A model with a lower AUC on its own validation crops is no detector."""
 ELSEWHERE = {"name", "params", "schema", "trained"}
@@ -55,7 +55,7 @@ def model_limits(provenance: Provenance) -> str:
 
 
 def model_doubt(metadata: Mapping[str, Any]) -> str:
-    """A sentence on a model that did little better on its own validation crops than guessing; "" on all others."""
+    """A warning for a model little better on its validation crops than guessing; else ""."""
     validation = metadata.get("validation")
     area = validation.get("val_auc") if isinstance(validation, Mapping) else None
     if not isinstance(area, int | float) or area >= GUESSING:

@@ -20,7 +20,7 @@ PEOPLE = 8
 
 
 def console_report(out: TextIO, provenance: Provenance) -> "_Lines | _Table":
-    """A table where `out` is a terminal, else lines of verdict, score, path and reason, apart by tabs."""
+    """A table on a terminal, else lines of verdict, score, path and reason, with tabs."""
     return _Table(out, provenance) if out.isatty() else _Lines(out)
 
 
@@ -41,7 +41,7 @@ class _Lines:
 
 
 class _Table:
-    """A table of all videos, and below each of several people what is said of them, once everything is judged."""
+    """A table of all videos, and of each person in those with several, when all are judged."""
 
     def __init__(self, out: TextIO, provenance: Provenance) -> None:
         from rich.box import SIMPLE_HEAD

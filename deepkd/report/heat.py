@@ -17,7 +17,7 @@ OPACITY = 0.65
 
 
 def strongest(frames: Iterable[FrameScore]) -> float:
-    """The largest evidence, for or against, of the places of some frames: what `heat_png` takes as its limit."""
+    """The largest evidence of any place of some frames: the limit of `heat_png`."""
     return max(
         (float(np.abs(frame.evidence).max()) for frame in frames if frame.evidence is not None),
         default=1.0,
@@ -25,7 +25,7 @@ def strongest(frames: Iterable[FrameScore]) -> float:
 
 
 def heat_png(evidence: npt.NDArray[np.float32], limit: float) -> bytes:
-    """A PNG, transparent where a place says nothing, and the stronger coloured the more it says for or against.
+    """A PNG whose colours are stronger where there is more evidence, transparent without.
 
     Args:
         evidence: the logit of each place, (h, w).

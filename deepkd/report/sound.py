@@ -29,7 +29,7 @@ class Sound:
     """
 
     def __init__(self, path: Path, target: OutputContainer) -> None:
-        """Find the sound, and add its stream to `target`; to be called before anything is written there."""
+        """Find the sound, and add its stream to `target`, before anything is written there."""
         self._target, self._stream = target, None
         self._coming = self._decoded(path)
         self._next = next(self._coming, None)
@@ -73,7 +73,7 @@ class Sound:
 
 
 def _timed(pieces: Iterable[AudioFrame], start_s: float) -> Iterator[AudioFrame]:
-    """The pieces from a time on, and timed from there, without those that fall into the time of others before them."""
+    """The pieces from a time on, timed from there, without those that overlap earlier ones."""
     end_s = 0.0
     for piece in pieces:
         t_s = None if piece.pts is None else float(piece.time or 0.0) - start_s
@@ -85,7 +85,7 @@ def _timed(pieces: Iterable[AudioFrame], start_s: float) -> Iterator[AudioFrame]
 
 
 def _alike(pieces: Iterable[AudioFrame]) -> Iterator[AudioFrame]:
-    """The pieces as Opus is given them, mono or stereo like the first, however often the format of the file changes."""
+    """The pieces for Opus, mono or stereo like the first, even if the file's format changes."""
     layout = ""
     for (given, *_), run in groupby(
         pieces, lambda piece: (piece.layout.name, piece.sample_rate, piece.format.name)

@@ -1,4 +1,4 @@
-"""Annotated video: the clip with boxes, people and scores drawn in, as WebM (VP9), which browsers play."""
+"""Annotated video: the clip with boxes, people and scores, as WebM (VP9) for browsers."""
 
 import math
 from bisect import bisect_right
@@ -63,7 +63,7 @@ def _too_slow(path: Path, limit_s: float) -> OutputError:
 
 
 def annotate(verdict: Verdict, out: Path, *, limit_s: float = 0.0) -> None:
-    """Write every frame of the clip at its own time to `out`, with what the verdict says drawn in, and its sound.
+    """Write the clip to `out` with its sound, and the verdict drawn into every frame.
 
     Raises:
         OutputError: it has taken longer than `limit_s`, where that is not 0, and a frame is still
@@ -95,7 +95,7 @@ def annotate(verdict: Verdict, out: Path, *, limit_s: float = 0.0) -> None:
 
 
 def _rate(fps: float | None) -> Fraction:
-    """The frame rate that the encoder is told; VP9 refuses one beyond its clock, whose frames would last no time."""
+    """The frame rate for the encoder; VP9 refuses one beyond its clock."""
     return Fraction(min(fps or 25, TICKS)).limit_denominator(1001)
 
 
@@ -108,7 +108,7 @@ def _fitted(image: Image) -> Image:
 
 
 def drawn(image: Image, t_s: float, verdict: Verdict) -> Image:
-    """The picture at `t_s` with a box and a line of text for everybody seen, and the verdict in the corner."""
+    """The picture at `t_s` with a box and text for each person, and the verdict in the corner."""
     picture = _fitted(image)
     scale = picture.shape[1] / image.shape[1]
     text_px = max(12, round(picture.shape[0] / 36))
@@ -150,7 +150,7 @@ def _write(
 
 
 def _at(track: TrackVerdict, t_s: float) -> tuple[Box, FrameScore] | None:
-    """Where the person is at `t_s`, between the frames looked at, and the nearest of these; None when not seen."""
+    """Where the person is at `t_s`, and the nearest frame looked at; None when not seen."""
     times = [frame.t_s for frame in track.frames]
     even = [frame.t_s for frame in track.frames if not frame.is_closer]
     step_s = float(np.median(np.diff(even))) if len(even) > 1 else 0.5

@@ -10,10 +10,10 @@ from torch.nn import functional as F
 from deepkd.data.clips import Warn
 from deepkd.data.crops import CropSet
 from deepkd.data.families import inherited, training_record
+from deepkd.data.leakage import check_held_out
 from deepkd.data.mixture import Data, load_data
 from deepkd.data.sampling import labelled
 from deepkd.errors import DataError, ModelError
-from deepkd.evaluation.overlaps import check_held_out
 from deepkd.models.checkpoints import load_checkpoint
 from deepkd.models.registry import TorchModel, build_model, normalise
 from deepkd.models.subclasses import (

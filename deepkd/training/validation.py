@@ -8,8 +8,8 @@ import numpy.typing as npt
 from deepkd.data.crops import CropSet
 from deepkd.data.mixture import MixedCrops
 from deepkd.errors import DataError
+from deepkd.evaluation.decisions import operating_point
 from deepkd.evaluation.metrics import auc, log_loss
-from deepkd.evaluation.operating import operating_point
 from deepkd.models.registry import TorchModel
 from deepkd.scoring.model import BATCH
 

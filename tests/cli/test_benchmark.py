@@ -41,8 +41,12 @@ def test_out_holds_the_document_the_rows_the_plots_and_the_settings(pair, tmp_pa
     assert json.loads((out / "benchmark.json").read_text()) == document
     names = sorted(path.name for path in out.iterdir())
     assert names == [
-        "benchmark.csv", "benchmark.json", "benchmark.json.config.json", "benchmark.png", "size-latency.png"
-    ]  # fmt: skip
+        "benchmark.csv",
+        "benchmark.json",
+        "benchmark.json.config.json",
+        "benchmark.png",
+        "size-latency.png",
+    ]
     rows = list(csv.DictReader(io.StringIO((out / "benchmark.csv").read_text())))
     assert [(row["name"], row["role"], row["params"], row["auc"]) for row in rows] == [
         ("large", "teacher", "1000", ""),
@@ -105,7 +109,7 @@ def test_figures_are_kept_where_plots_cannot_be_drawn(pair, tmp_path, monkeypatc
     def fail(*_):
         raise UsageError("no matplotlib")
 
-    monkeypatch.setattr("deepkd.report.benchmark.draw_benchmark", fail)
+    monkeypatch.setattr("deepkd.tables.benchmark.draw_benchmark", fail)
     result = run(*pair, *QUICK, "--out", tmp_path)
     assert result.exit_code == 2 and "no matplotlib" in result.stderr
     names = sorted(path.name for path in tmp_path.iterdir())

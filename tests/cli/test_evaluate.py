@@ -15,10 +15,11 @@ from deepkd.cli.app import app
 from deepkd.data.crops import load_crops
 from deepkd.data.families import training_record
 from deepkd.errors import OutputError
-from deepkd.evaluation.clips import Panel
-from deepkd.report.evaluation import evaluation_table
-from deepkd.report.robustness import robustness_table
+from deepkd.evaluation.clips import ClipScorer
+from deepkd.evaluation.results import EvaluationDocument, ModelFigures
 from deepkd.shipped import sha256_of
+from deepkd.tables.evaluation import evaluation_tables
+from deepkd.tables.robustness import robustness_table
 
 ALL = ("--split", "all")
 
@@ -206,8 +207,12 @@ def test_damage_is_reported_kept_and_drawn(model, data, tmp_path):
                       "perturbed:downscale:0.5", "perturbed:downscale:0.25"}  # fmt: skip
     names = sorted(path.name for path in out.iterdir())
     assert names == [
-        "evaluation.csv", "evaluation.json", "evaluation.json.config.json", "robustness.jsonl", "robustness.png"
-    ]  # fmt: skip
+        "evaluation.csv",
+        "evaluation.json",
+        "evaluation.json.config.json",
+        "robustness.jsonl",
+        "robustness.png",
+    ]
     kept = (out / "robustness.jsonl").read_text()
     assert run(*command).exit_code == 0 and (out / "robustness.jsonl").read_text() == kept
     assert "other data or settings" in run(*command, "--seed", 1).stderr
@@ -255,7 +260,7 @@ def test_figures_are_kept_where_a_plot_cannot_be_drawn(model, data, tmp_path, mo
     def fail(*_):
         raise OutputError("no such font")
 
-    monkeypatch.setattr("deepkd.report.plots.draw_evaluation", fail)
+    monkeypatch.setattr("deepkd.tables.curves.draw_evaluation", fail)
     words = (
         "--data",
         data,
@@ -335,7 +340,8 @@ def test_single_levels_keep_their_place(model, data, tmp_path):
     (found,) = json.loads(result.stdout)["models"]
     steps = [(one["perturbation"], one["level"], one["severity"]) for one in found["robustness"]]
     assert steps == [("jpeg", 10, 5), ("downscale", 0.5, 1)]
-    columns = [list(column.cells) for column in robustness_table(found).columns]
+    table = robustness_table(ModelFigures.from_dict(found)).rich()
+    columns = [list(column.cells) for column in table.columns]
     assert [bool(jpeg) for jpeg, _ in columns] == [True, True, False, False, False, False, True]
     assert [bool(smaller) for _, smaller in columns] == [
         True,
@@ -356,14 +362,14 @@ def test_the_table_fits_80_columns(model, data):
         run(model, model, "--data", data, *ALL, "--perturb", "all", "--format", "json").stdout
     )
     console = Console(width=200, record=True, file=io.StringIO())
-    console.print(evaluation_table(document | {"data": "crops"}))
+    console.print(evaluation_tables(EvaluationDocument.from_dict(document | {"data": "crops"})))
     rows = console.export_text().splitlines()
     assert max(len(row.rstrip()) for row in rows if row.startswith(" ")) <= 80
 
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory):
-    """A real clip, a forged one, and two that cannot be read; lists of all, of the sound and of the broken ones."""
+    """A real clip, a forged one and two broken ones; lists of all, the sound and the broken."""
     folder = tmp_path_factory.mktemp("clips")
     tinted_clip(folder / "real.mp4", green=lambda t_s: False, seconds=0.6)
     tinted_clip(folder / "fake.mp4", seconds=0.6)
@@ -397,13 +403,13 @@ def test_videos_that_failed_are_named_and_end_with_3(model, clips, monkeypatch):
 
 
 def test_videos_that_fail_once_they_are_damaged_end_with_3(model, clips, monkeypatch):
-    judged = Panel._judge
+    judged = ClipScorer._judge
 
     def breaking(self, source, model, alter):
         broken = alter is not None and source.path.name == "fake.mp4"
         return ("ERROR", None, "broken") if broken else judged(self, source, model, alter)
 
-    monkeypatch.setattr(Panel, "_judge", breaking)
+    monkeypatch.setattr(ClipScorer, "_judge", breaking)
     command = (
         model,
         "--data",

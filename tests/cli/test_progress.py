@@ -47,7 +47,7 @@ def test_a_path_that_was_written_is_shown_as_it_is(capsys: pytest.CaptureFixture
 def test_a_training_names_its_folder_as_it_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr("deepkd.report.plots.draw_training", lambda metrics, picture: None)
+    monkeypatch.setattr("deepkd.tables.plots.draw_training", lambda metrics, picture: None)
     with following(Path(":smile:"), "train"):
         pass
     assert capsys.readouterr().err == "wrote :smile:\n"

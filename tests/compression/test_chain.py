@@ -1,4 +1,4 @@
-"""A pruned checkpoint keeps its place: exported, it judges clips; evaluated and benchmarked, it is the same network."""
+"""A pruned checkpoint, exported, evaluated and benchmarked, is the same network."""
 
 from pathlib import Path
 
@@ -8,13 +8,13 @@ from crop_factory import write_crops
 from model_factory import random_model
 from scorer_factory import tinted_clip
 
+from deepkd.benchmark.benchmark import benchmark
 from deepkd.cli.training import following
-from deepkd.compression.export import export_onnx
 from deepkd.compression.gradual import prune_in_steps
 from deepkd.data.crops import load_crops
-from deepkd.evaluation.benchmark import benchmark
 from deepkd.evaluation.evaluate import evaluate
 from deepkd.models.checkpoints import load_checkpoint
+from deepkd.models.export import export_onnx
 from deepkd.pipeline import Detector, judge_file
 from deepkd.scoring.model import Scorer
 from deepkd.scoring.thresholds import Label
@@ -51,7 +51,7 @@ def test_a_pruned_checkpoint_is_exported_detects_is_evaluated_and_benchmarked(
     areas = [one.crops.auc.value for one in judged]
     document = benchmark(
         BenchmarkConfig(runs=3, batch=2, threads=1, data=data, split="all"), [str(run), str(onnx)]
-    )
+    ).to_dict()
     assert {row["params"] for row in document["models"]} == {pruned.params}
     assert [row["auc"] for row in document["models"] if row["auc"] is not None] == pytest.approx(
         areas, abs=1e-6

@@ -1,4 +1,4 @@
-"""A disk that is full while a model is exported or quantised: an error that says so, and no half file."""
+"""A disk that is full while a model is exported or quantised: an error, and no half file."""
 
 import resource
 import sys
@@ -10,9 +10,9 @@ from crop_factory import write_crops
 from model_factory import random_model
 from warm import run_deepkd
 
-from deepkd.compression.export import export_onnx
 from deepkd.errors import OutputError
 from deepkd.models.checkpoints import save_model
+from deepkd.models.export import export_onnx
 from deepkd.outputs import scratch
 
 LARGEST = 50_000

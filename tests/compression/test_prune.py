@@ -1,4 +1,4 @@
-"""Pruning takes what is worth least, reaches its target, and what is left loads and runs anywhere."""
+"""Pruning takes what is worth least, reaches its target, and the result loads anywhere."""
 
 import weakref
 from pathlib import Path
@@ -10,15 +10,16 @@ from crop_factory import write_crops
 from model_factory import milliseconds, random_model
 from torch import Tensor, nn
 
+from deepkd.benchmark import latency as latencies
 from deepkd.cli.training import following
 from deepkd.compression import gradual, latency
-from deepkd.compression.export import export_onnx
-from deepkd.compression.importance import CRITERIA, Importance, drawn, taylor
+from deepkd.compression.importance import CRITERIA, Importance, draw_samples, taylor
 from deepkd.compression.latency import prune_to_latency
 from deepkd.compression.prune import BLOCK, Target, prune
 from deepkd.data.crops import load_crops
 from deepkd.errors import ConfigError, ModelError
 from deepkd.models.checkpoints import load_checkpoint, save_model
+from deepkd.models.export import export_onnx
 from deepkd.models.registry import TorchModel, build_model, evaluating
 from deepkd.models.widths import resize, widths_of
 from deepkd.scoring.model import InputFormat, Scorer
@@ -201,7 +202,7 @@ def test_a_latency_is_reached_and_not_by_more_than_needed() -> None:
 
 
 class Clock:
-    """Times candidates as `milliseconds` does at first; then those of some places, from the largest, by half more."""
+    """Times candidates as `milliseconds` does at first; later some of them by half more."""
 
     def __init__(self, *unlucky: int) -> None:
         self.unlucky = unlucky
@@ -218,7 +219,7 @@ class Clock:
 
 @pytest.fixture
 def pruned_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Searches of one network for a latency prune it once to each target, which is what takes their time."""
+    """Searches of one network for a latency prune it once to each target."""
     known: dict[Target, TorchModel] = {}
 
     def remembering(
@@ -285,7 +286,7 @@ def test_a_search_times_a_network_once_and_again_before_it_is_taken(
 
 
 def test_the_clock_is_that_of_the_exported_network() -> None:
-    assert 0 < latency.latency_ms(random_model("pico")) < 10_000
+    assert 0 < latencies.latency_ms(random_model("pico")) < 10_000
 
 
 def test_what_cannot_be_reached_is_said(model: TorchModel) -> None:
@@ -333,7 +334,7 @@ def test_flattened_channels_are_pruned_only_where_the_graph_finds_them(
 
 
 class Grouped(nn.Module):
-    """A plain convolution, one in groups, and one with two filters for each channel; then a linear layer."""
+    """Convolutions: plain, in groups, and with two filters per channel; then a linear layer."""
 
     def __init__(self, *, groups: int, multiple: int = 1) -> None:
         super().__init__()
@@ -396,7 +397,7 @@ def test_widths_of_another_network_are_refused() -> None:
 
 def test_samples_are_balanced(tmp_path: Path) -> None:
     crops = load_crops(write_crops(tmp_path / "crops"), "train")
-    labels = torch.cat([part for _, part in drawn(crops, InputFormat(size=64), 8)])
+    labels = torch.cat([part for _, part in draw_samples(crops, InputFormat(size=64), 8)])
     assert sorted(labels.tolist()) == [0, 0, 0, 0, 1, 1, 1, 1]
 
 

@@ -1,5 +1,6 @@
-"""`deepkd prune` cuts in steps, tunes between them, goes on where it was stopped and loses nothing."""
+"""`deepkd prune` cuts in steps, fine-tunes between them and resumes where it was stopped."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ from deepkd.training.validation import crop_logits
 def test_a_busy_machine_is_named_before_it_is_measured_on(
     load: float, flag: str, warned: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(machine, "machine", lambda threads: {"load": load, "cores": 4})
+    busy = replace(machine.machine(4), load=load, cores=4)
+    monkeypatch.setattr(machine, "machine", lambda threads: busy)
     source = save_model(random_model("pico"), tmp_path / "source.safetensors")
     words = [
         "prune",

@@ -1,4 +1,4 @@
-"""Cheaper arithmetic: what is written still is the model, and replaces float32 only where it pays."""
+"""Cheaper arithmetic: the variant is still the model, and replaces float32 where it pays."""
 
 import io
 import json
@@ -15,20 +15,21 @@ from rich.console import Console
 from scorer_factory import write_scorer
 from typer.testing import CliRunner
 
+from deepkd.benchmark.latency import Timing, chance_ratio, paired_ratio
 from deepkd.cli.app import app
 from deepkd.compression import quantize as quantisation
-from deepkd.compression.export import export_onnx
-from deepkd.compression.graphs import CONVERSIONS, rounded, weighted_layers, weights_only
-from deepkd.compression.int8 import RECIPES, Recipe, kept_in_float, prepare, sensitivity, to_int8
-from deepkd.compression.quantize import Trial, by_chance, paired_ratio, quantize
+from deepkd.compression.graphs import CONVERSIONS, round_weights, weighted_layers, weights_only
+from deepkd.compression.int8 import RECIPES, Recipe, float_layers, prepare, sensitivity, to_int8
+from deepkd.compression.quantize import VariantResult, quantize
+from deepkd.compression.results import QuantizeDocument
 from deepkd.config import load_config
 from deepkd.errors import DataError, ModelError
-from deepkd.evaluation.benchmark import Timing
 from deepkd.evaluation.metrics import Measure, auc, auc_change
 from deepkd.models.checkpoints import save_model
-from deepkd.report.quantize import outcome, quantize_tables
+from deepkd.models.export import export_onnx
 from deepkd.scoring.model import Scorer
 from deepkd.settings.compression import QuantizeConfig
+from deepkd.tables.quantize import outcome, quantize_table
 
 RANDOM = np.random.default_rng(0)
 CROPS = [
@@ -53,7 +54,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def check(path: Path, source: Path, *, alike: float) -> None:
-    """It says of itself what the source says, its logits go along with the source's, and its evidence makes them."""
+    """It has the metadata of its source and similar logits, which are its mean evidence."""
     before, after = Scorer.load(source, threads=1), Scorer.load(path, threads=1)
     assert all(getattr(after, name) == getattr(before, name) for name in SAME)
     assert after.metadata["recipe"] == before.metadata["recipe"]
@@ -134,10 +135,10 @@ def test_a_recipe_whose_logits_overflow_is_not_taken(
 
 def test_sensitive_layers_and_ends_are_left_in_float(source: Path, tmp_path: Path) -> None:
     prepared = prepare(source, tmp_path)
-    ends = kept_in_float(prepared, Recipe(float_ends=True), CROPS)
+    ends = float_layers(prepared, Recipe(float_ends=True), CROPS)
     assert len(ends) == 2, "the first convolution, and the classifier, which gives the evidence"
     assert min(sensitivity(prepared, ends, CROPS).values()) > 0, "the logit hangs on both"
-    more = kept_in_float(prepared, Recipe(float_ends=True, float_sensitive=2), CROPS)
+    more = float_layers(prepared, Recipe(float_ends=True, float_sensitive=2), CROPS)
     assert set(ends) < set(more) and len(more) == 4
 
 
@@ -159,7 +160,7 @@ def test_sensitivity_keeps_to_its_threads(
 def test_no_weight_moves_by_more_than_half_a_step(source: Path, tmp_path: Path) -> None:
     for node, tensor in weighted_layers(onnx.load(source)):
         weights = onnx.numpy_helper.to_array(tensor)
-        whole, scale = rounded(node, weights)
+        whole, scale = round_weights(node, weights)
         assert scale.size == weights.shape[0] and np.abs(whole.astype(int)).max() == 127
         assert (np.abs(whole * scale - weights) <= 0.5001 * scale).all()
     weights_only(source, tmp_path / "m.onnx")
@@ -173,9 +174,9 @@ def test_no_weight_moves_by_more_than_half_a_step(source: Path, tmp_path: Path) 
 
 def trial(
     change: float, low: float, high: float, *, twin: tuple[float, float] = (0.99, 1.0)
-) -> Trial:
+) -> VariantResult:
     ratio = Measure((low + high) / 2, low, high)
-    return Trial(None, 0.9, Measure(change), 1.0, ratio, Measure(sum(twin) / 2, *twin))  # type: ignore[arg-type]
+    return VariantResult(None, 0.9, Measure(change), 1.0, ratio, Measure(sum(twin) / 2, *twin))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -198,7 +199,7 @@ def trial(
         (trial(-0.1, 2.0, 2.0), ["not faster", "AUC falls"]),
     ],
 )
-def test_objections(found: Trial, objections: list[str]) -> None:
+def test_objections(found: VariantResult, objections: list[str]) -> None:
     given = found.objections(0.002)
     assert len(given) == len(objections)
     assert all(text.startswith(start) for text, start in zip(given, objections, strict=True))
@@ -217,13 +218,13 @@ def test_objections(found: Trial, objections: list[str]) -> None:
 def test_a_slow_twin_says_as_much_of_chance_as_a_fast_one(
     twin: tuple[float, float], share: float
 ) -> None:
-    assert by_chance(Measure(sum(twin) / 2, *twin)) == pytest.approx(share)
+    assert chance_ratio(Measure(sum(twin) / 2, *twin)) == pytest.approx(share)
 
 
 def test_a_copy_of_float32_is_not_faster(
     source: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The times are made up: each model of a turn is quicker than the last, and a byte smaller changes nothing."""
+    """The times are made up: each model of a turn is quicker than the last."""
     spent = {"float32": 1.0, "int8": 0.95, "fp16": 2.0, "weights": 0.97, "twin": 0.94}
 
     def turns(models: list[Scorer], *, runs: int, **_: object) -> list[Timing]:
@@ -231,19 +232,17 @@ def test_a_copy_of_float32_is_not_faster(
         return [Timing(single=[seconds] * runs) for seconds in spent.values()]
 
     monkeypatch.setattr(quantisation, "take_turns", turns)
-    document = quantize(str(source), data, tmp_path / "m.onnx", QUICK.replace(max_drop=1.0))
+    document = quantize(
+        str(source), data, tmp_path / "m.onnx", QUICK.replace(max_drop=1.0)
+    ).to_dict()
     assert document["written"] is None and document["twin"] == {
         "latency_ms": 940,
         "latency_ratio": {"value": 0.94, "low": 0.94, "high": 0.94},
         "faster_below": 0.94,
     }
     spent["int8"] = 0.93
-    assert (
-        quantize(str(source), data, tmp_path / "m.onnx", QUICK.replace(max_drop=1.0))["written"][
-            "variant"
-        ]
-        == "int8"
-    )
+    found = quantize(str(source), data, tmp_path / "m.onnx", QUICK.replace(max_drop=1.0))
+    assert found.written.variant == "int8"
 
 
 def test_int8_weights_run_as_float32s_graph(source: Path, tmp_path: Path) -> None:
@@ -294,7 +293,7 @@ def test_the_document_says_what_was_measured_and_keeps_what_is_asked_for(
     source: Path, data: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "small.onnx"
-    document = quantize(str(source), data, out, QUICK.replace(keep="weights"))
+    document = quantize(str(source), data, out, QUICK.replace(keep="weights")).to_dict()
     assert json.loads(json.dumps(document)) == document
     assert document["schema"] == "deepkd.quantize/1"
     assert [row["variant"] for row in document["models"]] == ["float32", "int8", "fp16", "weights"]
@@ -346,14 +345,16 @@ def test_a_variant_that_overflows_is_a_row_that_says_no(data: Path, tmp_path: Pa
     model = random_model("pico")
     model.module.get_classifier().weight.data.abs_().mul_(1e6)
     source = export_onnx(model, tmp_path / "m.onnx", verify=False)
-    document = quantize(str(source), data, tmp_path / "out.onnx", QUICK.replace(keep="fp16"))
+    document = quantize(
+        str(source), data, tmp_path / "out.onnx", QUICK.replace(keep="fp16")
+    ).to_dict()
     row = next(row for row in document["models"] if row["variant"] == "fp16")
     assert (
         row["auc"] is None and row["accepted"] is False and "not finite on" in row["objections"][0]
     )
     assert document["written"] is None and not (tmp_path / "out.onnx").exists()
     console = Console(record=True, width=250, file=io.StringIO())
-    console.print(quantize_tables(document))
+    console.print(quantize_table(QuantizeDocument.from_dict(document)))
     assert "not finite on" in console.export_text()
 
 
@@ -378,11 +379,11 @@ def test_messages_that_lead_on(words: list[str], code: int, message: str) -> Non
 def test_nothing_is_written_where_nothing_pays(
     source: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Trial, "objections", lambda self, max_drop: ["it rains"])
-    document = quantize(str(source), data, tmp_path / "m.onnx", QUICK)
+    monkeypatch.setattr(VariantResult, "objections", lambda self, max_drop: ["it rains"])
+    document = quantize(str(source), data, tmp_path / "m.onnx", QUICK).to_dict()
     assert document["written"] is None and not (tmp_path / "m.onnx").exists()
-    monkeypatch.setattr(Trial, "objections", lambda self, max_drop: [])
-    document = quantize(str(source), data, tmp_path / "m.onnx", QUICK)
+    monkeypatch.setattr(VariantResult, "objections", lambda self, max_drop: [])
+    document = quantize(str(source), data, tmp_path / "m.onnx", QUICK).to_dict()
     fastest = min(document["models"][1:], key=lambda row: row["latency_ratio"]["value"])
     assert document["written"]["variant"] == fastest["variant"] and (tmp_path / "m.onnx").exists()
 
@@ -456,12 +457,12 @@ def test_the_command_takes_a_checkpoint_and_prints_table_or_json(
     again = CliRunner().invoke(app, words)
     assert again.exit_code == 1 and "--overwrite" in again.stderr
     console = Console(record=True, width=200, file=io.StringIO())
-    console.print(quantize_tables(document))
+    console.print(quantize_table(QuantizeDocument.from_dict(document)))
     shown = console.export_text()
     assert "Wrote int8 to" in shown and f"{document['models'][0]['auc']:.4f}" in shown
     twin = document["twin"]
     assert f"{twin['latency_ms']:.3f} ms" in shown and f"below {twin['faster_below']:.2f}" in shown
-    nothing = outcome({**document, "written": None})
+    nothing = outcome(QuantizeDocument.from_dict({**document, "written": None}))
     assert "nothing was written" in nothing and "--keep" in nothing
 
 

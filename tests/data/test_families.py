@@ -26,9 +26,9 @@ from deepkd.errors import DataError, ModelError
 from deepkd.evaluation.evaluate import evaluate_files, to_document
 from deepkd.models.checkpoints import load_checkpoint, save_model
 from deepkd.models.registry import build_model
-from deepkd.report.evaluation import evaluation_table
 from deepkd.settings.evaluation import EvaluateConfig
 from deepkd.settings.training import DistillConfig, TrainConfig
+from deepkd.tables.evaluation import evaluation_tables
 from deepkd.training.supervised import train
 
 
@@ -149,7 +149,7 @@ def test_overlaps_by_original_and_by_person_are_counted(tmp_path):
         ("originals", "training", 2, 0), ("people", "training", 2, 1),
     ]  # fmt: skip
     shown = Console(width=120, record=True, file=io.StringIO())
-    shown.print(evaluation_table(to_document([found], config(data))))
+    shown.print(evaluation_tables(to_document([found], config(data))))
     text = shown.export_text()
     assert "Of these, also in split val: 1 of 2 originals, 2 of 2 people." in text
     assert "Of these, also in green's training: 0 of 2 originals, 1 of 2 people." in text

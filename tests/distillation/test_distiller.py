@@ -13,11 +13,11 @@ from model_factory import random_model
 from torch import nn
 from typer.testing import CliRunner
 
+from deepkd.benchmark.comparison import compare
 from deepkd.cli.app import app
 from deepkd.cli.training import drowning
 from deepkd.data.crops import load_crops
 from deepkd.data.sampling import labelled
-from deepkd.distillation.comparison import compare
 from deepkd.distillation.distiller import Distillation, distill, seen_by, train_alone
 from deepkd.distillation.losses import LOSSES
 from deepkd.distillation.modifiers import with_labels_hidden
@@ -229,11 +229,13 @@ def test_a_distilled_student_agrees_with_its_teacher(
     assert student.metadata["recipe"]["teacher"] == "nano"
     by_itself = train_alone(crops, tmp_path / "run" / "alone", config)
     models = {"teacher": teacher, "student alone": by_itself, "student distilled": student}
-    rows = compare(models, crops, split="val", limit=None, out=tmp_path)
-    assert [row["name"] for row in rows] == list(models)
-    assert all(0 <= row["auc"] <= 1 and row["ms"] > 0 and row["log_loss"] > 0 for row in rows)
-    assert rows[0]["params"] == teacher.params > rows[1]["params"] == rows[2]["params"]
-    assert json.loads((tmp_path / "comparison.json").read_text())["models"] == rows
+    rows = compare(models, crops, split="val", limit=None, out=tmp_path).models
+    assert [row.name for row in rows] == list(models)
+    assert all(0 <= row.auc <= 1 and row.ms > 0 and row.log_loss > 0 for row in rows)
+    assert rows[0].params == teacher.params > rows[1].params == rows[2].params
+    assert json.loads((tmp_path / "comparison.json").read_text())["models"] == [
+        row.to_dict() for row in rows
+    ]
 
 
 def test_a_student_alone_sees_the_same_labels_for_as_many_steps(

@@ -12,7 +12,6 @@ from crop_factory import write_crops
 from torch import Tensor
 from torch.nn import functional as F
 
-from deepkd.compression.export import export_onnx
 from deepkd.data.crops import load_crops
 from deepkd.data.families import known_families
 from deepkd.distillation.distiller import Distillation, distill
@@ -21,6 +20,7 @@ from deepkd.distillation.losses.subclasses import SubclassKD
 from deepkd.errors import ConfigError, DataError, ModelError
 from deepkd.evaluation.evaluate import evaluate
 from deepkd.models.checkpoints import load_checkpoint
+from deepkd.models.export import export_onnx
 from deepkd.models.registry import TorchModel, build_model
 from deepkd.models.subclasses import Subclassed, forgery_logit, names_of, outputs_and_logit
 from deepkd.scoring.model import Scorer

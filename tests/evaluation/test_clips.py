@@ -18,17 +18,17 @@ from deepkd.data.corruptions import CORRUPTIONS as PERTURBATIONS
 from deepkd.data.datasets.sources import find_clips
 from deepkd.data.splits import make_splits
 from deepkd.errors import ConfigError, DataError, OutputError, UsageError
-from deepkd.evaluation.clips import Panel, Remembering
+from deepkd.evaluation.clips import CachingDetector, ClipScorer
+from deepkd.evaluation.corruption import corrupt_clip, steps_of
 from deepkd.evaluation.evaluate import evaluate_files, to_document
-from deepkd.evaluation.evaluation import write_scores
-from deepkd.evaluation.harm import harmed, steps_of
-from deepkd.evaluation.kept import KEPT_NAME
+from deepkd.evaluation.journal import JOURNAL_NAME
+from deepkd.evaluation.results import write_scores
 from deepkd.models.checkpoints import save_model
 from deepkd.models.registry import build_model
 from deepkd.pipeline import Detector
-from deepkd.report.evaluation import evaluation_csv, evaluation_table
 from deepkd.settings.detect import DetectConfig
 from deepkd.settings.evaluation import EvaluateConfig
+from deepkd.tables.evaluation import evaluation_table, evaluation_tables
 from deepkd.video.frames import Frame, every_frame, probe
 from deepkd.video.sources import Source
 
@@ -81,7 +81,7 @@ def test_verdicts_are_measured_and_equal_names_stay_apart(model, videos):
     assert (found.videos.auc.value, found.videos.inconclusive.value) == (1.0, pytest.approx(1 / 5))
     assert (found.videos.false_alarms.value, found.videos.detected.value) == (0.0, 1.0)
     assert sorted(one.answer for one in found.unjudged) == ["ERROR", "NO_FACE"]
-    document = to_document([found], config(videos))["models"][0]
+    document = to_document([found], config(videos)).to_dict()["models"][0]
     assert (document["crops"], document["unjudged"]) == (None, {"ERROR": 1, "NO_FACE": 1})
 
 
@@ -96,20 +96,20 @@ def test_each_data_set_of_a_list_has_its_figures(model, tmp_path):
         lines.append(f"{dataset}{label}.mp4,{label},{dataset}")
     (tmp_path / "list.csv").write_text("\n".join(lines) + "\n")
     (found,) = evaluate_files([str(model)], config(tmp_path / "list.csv"))
-    assert {name: (part.real, part.fake, part.auc.value) for name, part in found.datasets.items()} == {
-        "a": (1, 1, 1.0), "b": (1, 1, 1.0)
-    }  # fmt: skip
+    assert {
+        name: (part.real, part.fake, part.auc.value) for name, part in found.datasets.items()
+    } == {"a": (1, 1, 1.0), "b": (1, 1, 1.0)}
 
 
 def test_what_damage_hides_counts_as_undecided(model, videos, monkeypatch):
-    """Half of the forged clips lose their faces: half of the forged are still found, not all that are left."""
-    judged = Panel._judge
+    """Half of the forged clips lose their faces: half of the forged are found, not all."""
+    judged = ClipScorer._judge
 
     def hiding(self, source, model, alter):
         hidden = alter is not None and source.path.parent.name == "b"
         return ("INCONCLUSIVE", None, "too dark") if hidden else judged(self, source, model, alter)
 
-    monkeypatch.setattr(Panel, "_judge", hiding)
+    monkeypatch.setattr(ClipScorer, "_judge", hiding)
     (found,) = evaluate_files([str(model)], config(videos, perturb="contrast:0.85", resamples=20))
     (dark,) = found.perturbed
     assert (dark.unjudged, dark.failed, dark.videos.rows, dark.videos.scored) == (4, 1, 5, 2)
@@ -122,7 +122,7 @@ def test_what_damage_hides_counts_as_undecided(model, videos, monkeypatch):
     def nobody_there(self, source, model, alter):
         return ("NO_FACE", None, "no face") if alter else judged(self, source, model, alter)
 
-    monkeypatch.setattr(Panel, "_judge", nobody_there)
+    monkeypatch.setattr(ClipScorer, "_judge", nobody_there)
     (found,) = evaluate_files([str(model)], config(videos, perturb="contrast:0.85", resamples=20))
     nobody = found.perturbed[0].videos
     assert (nobody.scored, nobody.auc.value, nobody.detected.value, nobody.inconclusive.value) == (
@@ -132,7 +132,7 @@ def test_what_damage_hides_counts_as_undecided(model, videos, monkeypatch):
         1.0,
     )
     text = Console(width=200, record=True, file=io.StringIO())
-    text.print(evaluation_table(to_document([found], config(videos))))
+    text.print(evaluation_tables(to_document([found], config(videos))))
     shown = " ".join(text.export_text().split())
     assert "is of 5 videos (all but ERROR), every other figure of the 4 with a score" in shown
     assert "with a score │ 4" in shown or "with a score 4" in shown
@@ -161,7 +161,7 @@ def test_a_split_that_no_list_ships_is_the_one_that_extract_draws(model, tmp_pat
     for number in range(30):
         for label in ("real", "fake"):
             tinted_clip(Media(tmp_path).path(f"{label}/{number}.mp4"), seconds=0.2)
-    monkeypatch.setattr(Panel, "_judge", lambda *args: ("FAKE", 0.9, ""))
+    monkeypatch.setattr(ClipScorer, "_judge", lambda *args: ("FAKE", 0.9, ""))
     expected = {clip.video: clip.split for clip in make_splits(find_clips([str(tmp_path)])).clips}
     drawn = {}
     for split in ("train", "val", "test"):
@@ -186,7 +186,7 @@ def test_faces_are_looked_for_once_for_all_models():
             return []
 
     counting = Counting()
-    detector = Remembering(counting)
+    detector = CachingDetector(counting)
     image, other = np.zeros((8, 8, 3), np.uint8), np.ones((8, 8, 3), np.uint8)
     assert detector.detect(image) == detector.detect(image.copy()) == detector.detect(other) == []
     assert counting.calls == 2
@@ -238,17 +238,27 @@ FF_REAL, FF_FAKE = (
 OFFICIAL = {
     "dfdc": (
         {"labels.csv": "filename,label\nr.mp4,0\nf.mp4,1\n"},
-        ["r.mp4"], ["f.mp4"], ["unlisted.mp4"],
+        ["r.mp4"],
+        ["f.mp4"],
+        ["unlisted.mp4"],
     ),
     "faceforensics": (
         {"test.json": '[["001", "002"]]', "train.json": '[["003", "004"]]'},
-        [f"{FF_REAL}001.mp4"], [f"{FF_FAKE}001_002.mp4"], [f"{FF_REAL}003.mp4", f"{FF_FAKE}003_004.mp4"],
+        [f"{FF_REAL}001.mp4"],
+        [f"{FF_FAKE}001_002.mp4"],
+        [f"{FF_REAL}003.mp4", f"{FF_FAKE}003_004.mp4"],
     ),
     "celeb-df": (
-        {"List_of_testing_videos.txt": "1 Celeb-real/id0_0000.mp4\n0 Celeb-synthesis/id0_id1_0000.mp4\n"},
-        ["Celeb-real/id0_0000.mp4"], ["Celeb-synthesis/id0_id1_0000.mp4"], ["Celeb-real/id2_0000.mp4"],
+        {
+            "List_of_testing_videos.txt": (
+                "1 Celeb-real/id0_0000.mp4\n0 Celeb-synthesis/id0_id1_0000.mp4\n"
+            )
+        },
+        ["Celeb-real/id0_0000.mp4"],
+        ["Celeb-synthesis/id0_id1_0000.mp4"],
+        ["Celeb-real/id2_0000.mp4"],
     ),
-}  # fmt: skip
+}
 """Data set -> its official list, the real and the forged clips that it names for testing, and
 others."""
 
@@ -289,16 +299,16 @@ def test_limits_keep_whole_families(model, videos):
 
 
 def noted(monkeypatch):
-    """What is judged from now on: (perturbation and level, clip) of each source that `harmed` makes."""
+    """(Corruption and level, clip) of each source that `corrupt_clip` makes from now on."""
     made = []
 
     @contextmanager
     def note(clip, name, level, *, seed):
         made.append((name, level, clip.path.name))
-        with harmed(clip, name, level, seed=seed) as found:
+        with corrupt_clip(clip, name, level, seed=seed) as found:
             yield found
 
-    monkeypatch.setattr("deepkd.evaluation.clips.harmed", note)
+    monkeypatch.setattr("deepkd.evaluation.clips.corrupt_clip", note)
     return made
 
 
@@ -324,21 +334,21 @@ def test_damage_falls_on_whole_clips_before_faces_are_looked_for(model, pair):
     assert steps[-1] == (3 * 7, 3 * 7)
     document = to_document([found], config(pair))
     text = Console(width=200, record=True, file=io.StringIO())
-    text.print(evaluation_table(document))
+    text.print(evaluation_tables(document))
     shown = text.export_text()
     assert (
         "green on damaged videos" in shown
         and "At most 15 frames/s" in shown
         and "videos that got no score" in shown
     )
-    assert "perturbed:frame-rate:15:videos" in evaluation_csv(document)
+    assert "perturbed:frame-rate:15:videos" in evaluation_table(document).csv()
 
 
 def test_damaged_clips_are_kept_one_by_one(model, pair, tmp_path, monkeypatch):
     whole = evaluate_files([str(model)], config(pair, perturb="downscale"), out=tmp_path)
-    lines = (tmp_path / KEPT_NAME).read_text().splitlines(keepends=True)
+    lines = (tmp_path / JOURNAL_NAME).read_text().splitlines(keepends=True)
     assert len(lines) == 1 + 2 * 3, "an ERROR is not kept"
-    (tmp_path / KEPT_NAME).write_text("".join(lines[:-2]) + lines[-2][:30])
+    (tmp_path / JOURNAL_NAME).write_text("".join(lines[:-2]) + lines[-2][:30])
     made = noted(monkeypatch)
     again = evaluate_files([str(model)], config(pair, perturb="downscale"), out=tmp_path)
     assert [name for _, _, name in made] == ["fake.mp4", "fake.mp4", "junk.mp4", "junk.mp4"]
@@ -349,9 +359,16 @@ def test_damaged_clips_are_kept_one_by_one(model, pair, tmp_path, monkeypatch):
 
 
 def test_what_failed_once_is_tried_again(model, pair, tmp_path, monkeypatch):
-    judged = Panel._judge
-    monkeypatch.setattr(Panel, "_judge", lambda self, source, model, alter: ("ERROR", None, "took too long")
-                        if source.path.name == "fake.mp4" else judged(self, source, model, alter))  # fmt: skip
+    judged = ClipScorer._judge
+    monkeypatch.setattr(
+        ClipScorer,
+        "_judge",
+        lambda self, source, model, alter: (
+            ("ERROR", None, "took too long")
+            if source.path.name == "fake.mp4"
+            else judged(self, source, model, alter)
+        ),
+    )
     (busy,) = evaluate_files([str(model)], config(pair), out=tmp_path)
     assert busy.videos.rows == 1 and busy.unjudged[0].reason == "took too long"
     write_scores(tmp_path / "scores.csv", [busy])
@@ -359,7 +376,7 @@ def test_what_failed_once_is_tried_again(model, pair, tmp_path, monkeypatch):
     assert [row["answer"] for row in rows] == ["", "ERROR", "ERROR"] and rows[1][
         "reason"
     ] == "took too long"
-    monkeypatch.setattr(Panel, "_judge", judged)
+    monkeypatch.setattr(ClipScorer, "_judge", judged)
     (found,) = evaluate_files([str(model)], config(pair), out=tmp_path)
     assert found.videos.auc.value == 1.0 and [one.row.file for one in found.unjudged] == [
         str(pair.parent / "junk.mp4")
@@ -367,7 +384,7 @@ def test_what_failed_once_is_tried_again(model, pair, tmp_path, monkeypatch):
 
 
 def test_verdicts_on_another_clip_of_the_name_are_not_taken(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(Panel, "_judge", lambda *args: ("FAKE", 0.9, ""))
+    monkeypatch.setattr(ClipScorer, "_judge", lambda *args: ("FAKE", 0.9, ""))
     clip = tinted_clip(Media(tmp_path).path("real/a.mp4"), seconds=0.2)
     evaluate_files([str(model)], config(tmp_path), out=tmp_path / "out")
     evaluate_files([str(model)], config(tmp_path), out=tmp_path / "out")
@@ -385,7 +402,7 @@ def clip_of(path, video="v"):
 )
 def test_encodings_write_the_whole_clip_anew(name, level, tmp_path):
     path = tinted_clip(tmp_path / "a.mp4", seconds=1.0, fps=30, size=(161, 121))
-    with harmed(clip_of(path), name, level, seed=0) as (source, alter):
+    with corrupt_clip(clip_of(path), name, level, seed=0) as (source, alter):
         frames = [image for _, image in every_frame(source.path)]
         info = probe(source.path)
         kept = source.path.read_bytes()
@@ -394,7 +411,7 @@ def test_encodings_write_the_whole_clip_anew(name, level, tmp_path):
     assert (info.codec, len(frames)) == ("h264", 15 if name == "frame-rate" else 30)
     assert (info.width, info.height) == pytest.approx((160 * side, 120 * side), abs=2)
     assert info.duration_s == pytest.approx(1.0, abs=0.05)
-    with harmed(clip_of(path), name, level, seed=0) as (source, _):
+    with corrupt_clip(clip_of(path), name, level, seed=0) as (source, _):
         assert source.path.read_bytes() == kept, "the same bytes each time"
     frame = Frame(frames[0], 0.0, 0)
     assert alter(frame).image is frames[0]
@@ -405,7 +422,7 @@ def test_stronger_compression_is_worse(tmp_path):
     original = next(image for _, image in every_frame(path)).astype(int)
     errors = []
     for level in PERTURBATIONS["h264"].severities:
-        with harmed(clip_of(path), "h264", level, seed=0) as (source, _):
+        with corrupt_clip(clip_of(path), "h264", level, seed=0) as (source, _):
             errors.append(
                 np.abs(next(image for _, image in every_frame(source.path)) - original).mean()
             )
@@ -418,7 +435,7 @@ def test_mixed_damage_falls_in_its_order_around_the_encoding(tmp_path):
     video, steps = next(
         (v, s) for v, s in drawn.items() if [name for name, _ in s][:2] == ["contrast", "h264"]
     )
-    with harmed(clip_of(path, video), "mixed", 3, seed=0) as (source, alter):
+    with corrupt_clip(clip_of(path, video), "mixed", 3, seed=0) as (source, alter):
         image = next(image for _, image in every_frame(source.path))
         assert alter(Frame(image, 0.0, 0)).image.tolist() != image.tolist(), (
             f"{steps[2]} falls after the encoding"
@@ -432,9 +449,9 @@ def test_mixed_damage_falls_in_its_order_around_the_encoding(tmp_path):
 def test_stills_and_what_cannot_be_decoded(tmp_path):
     media = Media(tmp_path)
     still = media.still("a.png")
-    with harmed(clip_of(still), "h264", 40, seed=0) as (source, alter):
+    with corrupt_clip(clip_of(still), "h264", 40, seed=0) as (source, alter):
         assert source == Source(still)
         image = np.full((16, 16, 3), 100, np.uint8) + np.arange(16, dtype=np.uint8)[:, None]
         assert alter(Frame(image, 0.0, 0)).image.tolist() != image.tolist()
-    with harmed(clip_of(media.junk("b.mp4")), "h264", 40, seed=0) as (source, _):
+    with corrupt_clip(clip_of(media.junk("b.mp4")), "h264", 40, seed=0) as (source, _):
         assert source.path.name == "b.mp4" and "not a video" in source.problem

@@ -1,4 +1,4 @@
-"""Evaluation of tiny models whose logits hang on the colour of a crop, so that every figure is known."""
+"""Evaluation of tiny models whose logits are the colour of a crop: every figure is known."""
 
 import csv
 import dataclasses
@@ -14,7 +14,8 @@ from deepkd.data.crops import CropSet, load_crops
 from deepkd.data.index import CropRow
 from deepkd.errors import DataError, ModelError, OutputError, UsageError
 from deepkd.evaluation.evaluate import evaluate, evaluate_files, to_document
-from deepkd.evaluation.evaluation import calibration_of, distinct_names, thresholds_of, write_scores
+from deepkd.evaluation.figures import calibration_of, thresholds_of
+from deepkd.evaluation.results import distinct_names, write_scores
 from deepkd.models.registry import TorchModel
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import InputFormat, Scorer
@@ -276,7 +277,7 @@ def test_files_are_opened_evaluated_and_documented(tmp_path):
     data = write_crops(tmp_path / "crops", families=5)
     model = write_scorer(tmp_path / "green.onnx")
     config = EvaluateConfig(data=data, split="all", resamples=20)
-    document = to_document(evaluate_files([str(model), str(model)], config), config)
+    document = to_document(evaluate_files([str(model), str(model)], config), config).to_dict()
     assert {key: document[key] for key in ("schema", "data", "split", "unlabelled")} == {
         "schema": "deepkd.evaluate/1",
         "data": str(data),

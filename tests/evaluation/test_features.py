@@ -1,4 +1,4 @@
-"""Features: the right layer's input, a score that knows good clusters from bad, a picture, and what is refused."""
+"""Features: the right layer's input, the V-score, a picture, and refusals."""
 
 import json
 
@@ -23,7 +23,7 @@ IMAGES = list(np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8
 
 
 class TwoHeads(torch.nn.Module):
-    """Mean and brightest of each colour, each with a head of its own; beside them a layer of another width."""
+    """Mean and maximum of each colour, each with a head, beside a layer of another width."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Whatever measures AUC refuses crops that a model was trained on, as `deepkd evaluate` does, or says so."""
+"""Every command that measures AUC refuses crops that a model was trained on, or says so."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The figures against numbers worked by hand, against scikit-learn, and against what must not change them."""
+"""The figures against numbers worked by hand, scikit-learn, and what must not change them."""
 
 import dataclasses
 import math
@@ -8,14 +8,13 @@ import pytest
 from sklearn import metrics as sk
 
 from deepkd.errors import DataError, ModelError
-from deepkd.evaluation.bootstrap import reflected
+from deepkd.evaluation.bootstrap import reflect
 from deepkd.evaluation.decisions import DECIDED
 from deepkd.evaluation.metrics import (
-    ECE_BINS,
     FIGURES,
     RANKING,
+    Measure,
     Metrics,
-    _Rows,
     auc,
     auc_resamples,
     log_loss,
@@ -23,8 +22,9 @@ from deepkd.evaluation.metrics import (
     precision_points,
     roc_points,
 )
-from deepkd.report.evaluation import shown
+from deepkd.evaluation.rows import ECE_BINS, ScoredRows
 from deepkd.scoring.calibration import calibration_error, reliability, sigmoid
+from deepkd.tables.evaluation import shown_measure as shown
 
 LN = math.log
 NEEDS_BOTH_CLASSES = (*RANKING, "ece_even", "precision")
@@ -135,7 +135,7 @@ def test_an_interval_of_precision_has_no_end_that_nobody_can_state():
         assert 0 < found.low < found.value
         assert (found.high is not None) == stated
     assert found.value < found.high < 1
-    assert shown({"value": 0.5, "low": 0.25, "high": None}) == "0.5000 [0.250, -]"
+    assert shown(Measure(value=0.5, low=0.25, high=None)) == "0.5000 [0.250, -]"
 
 
 def test_no_alarm_has_no_precision():
@@ -165,7 +165,7 @@ def test_scikit_learn_agrees(decimals):
 def test_every_resample_is_scikit_learns_weighted_figure():
     labels, logits, _ = _noisy(rows=120)
     weights = np.random.default_rng(1).integers(0, 4, (5, len(labels))).astype(float)
-    rows = _Rows(labels.astype(float), logits, _sigmoid(logits), 0.5)
+    rows = ScoredRows(labels.astype(float), logits, _sigmoid(logits), 0.5)
     for name, reference in {
         "auc": lambda w: sk.roc_auc_score(labels, logits, sample_weight=w),
         "average_precision": lambda w: sk.average_precision_score(labels, logits, sample_weight=w),
@@ -179,7 +179,7 @@ def test_every_resample_is_scikit_learns_weighted_figure():
 def test_weighting_a_row_is_repeating_it(figure):
     labels, logits, _ = _noisy(rows=80)
     times = np.random.default_rng(2).integers(0, 4, len(labels))
-    weighted = _Rows(labels.astype(float), logits, _sigmoid(logits), 0.5).weighted(
+    weighted = ScoredRows(labels.astype(float), logits, _sigmoid(logits), 0.5).weighted(
         times[None].astype(float)
     )
     repeated = measure(labels.repeat(times), logits.repeat(times), resamples=0)
@@ -273,7 +273,7 @@ def test_the_interval_of_a_calibration_error_takes_off_what_noise_adds():
     for error in (honest.ece, honest.ece_even):  # the true ones are 0
         assert error.low < 0.015 and error.low < error.value <= error.high < 0.04
     assert shifted.ece.low < 0.175 < shifted.ece.high, "the mean distance between both sigmoids"
-    assert reflected(0.03, (0.04, 0.07)) == (0.0, 0.03) and reflected(
+    assert reflect(0.03, (0.04, 0.07)) == (0.0, 0.03) and reflect(
         0.2, (0.1, 0.27)
     ) == pytest.approx((0.13, 0.3))
 

@@ -1,4 +1,4 @@
-"""Perturbations: what they do to a picture, that chance repeats, and that a run goes on where it stopped."""
+"""Corruptions: what they do to a picture, that they repeat, and that a run resumes."""
 
 import dataclasses
 import json
@@ -26,8 +26,8 @@ from deepkd.data.corruptions import (
 )
 from deepkd.data.crops import load_crops
 from deepkd.errors import ConfigError, OutputError
-from deepkd.evaluation.kept import KEPT_NAME
-from deepkd.evaluation.robustness import Perturbed, measure_robustness
+from deepkd.evaluation.journal import JOURNAL_NAME
+from deepkd.evaluation.robustness import CorruptedCrops, measure_robustness
 from deepkd.evaluation.scores import logits_of
 from deepkd.scoring.model import Scorer
 from deepkd.settings.evaluation import EvaluateConfig
@@ -177,7 +177,7 @@ def test_a_mixture_is_of_different_distortions_at_their_levels():
 
 
 def test_neither_order_nor_batch_matters(crops, model):
-    noisy = Perturbed(crops, "noise", 0.05, 0)
+    noisy = CorruptedCrops(crops, "noise", 0.05, 0)
     straight = logits_of([model], noisy, range(len(crops)), batch=64)[0]
     backwards = logits_of([model], noisy, range(len(crops))[::-1], batch=1)[0]
     assert backwards[::-1].tolist() == pytest.approx(straight.tolist(), abs=1e-5)
@@ -193,8 +193,10 @@ def test_conditions_of_each_model_in_order(crops, model):
         progress=lambda done, total: seen.append((done, total)),
     )
     assert [(c.perturbation, c.level) for c in found[0]] == [
-        *(("jpeg", level) for level in (90, 70, 50, 30, 10)), ("downscale", 0.5), ("downscale", 0.25)
-    ]  # fmt: skip
+        *(("jpeg", level) for level in (90, 70, 50, 30, 10)),
+        ("downscale", 0.5),
+        ("downscale", 0.25),
+    ]
     assert found[0] == found[1]
     assert all(condition.crops.rows == 6 and condition.videos is None for condition in found[0])
     assert seen[-1] == (42, 42)
@@ -203,7 +205,7 @@ def test_conditions_of_each_model_in_order(crops, model):
 
 def test_a_second_run_goes_on(crops, model, tmp_path, monkeypatch):
     whole = measure_robustness([model], crops, conditions_of(["jpeg"]), CONFIG, folder=tmp_path)
-    path = tmp_path / KEPT_NAME
+    path = tmp_path / JOURNAL_NAME
     lines = path.read_text().splitlines(keepends=True)
     assert len(lines) == 6
     path.write_text("".join(lines[:3]) + lines[3][:20])  # killed within the third level
@@ -251,6 +253,6 @@ def test_results_of_something_else_are_refused(crops, model, tmp_path):
     ):
         with pytest.raises(OutputError, match="other data or settings"):
             measure_robustness(models, data, conditions_of(["downscale"]), config, folder=tmp_path)
-    (tmp_path / KEPT_NAME).write_text("no JSON\n")
+    (tmp_path / JOURNAL_NAME).write_text("no JSON\n")
     with pytest.raises(OutputError, match="or is damaged"):
         measure_robustness([model], crops, conditions_of(["downscale"]), CONFIG, folder=tmp_path)

@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from deepkd.compression.export import export_torchscript
 from deepkd.errors import ModelError
 from deepkd.models.checkpoints import WEIGHTS_FILE, load_checkpoint, load_model, save_model
+from deepkd.models.export import export_torchscript
 from deepkd.models.registry import PUBLISHED_FORMAT, TorchModel, build_model
 from deepkd.models.students import LiteShape, build_student
 from deepkd.video.crops import CROP_RULES

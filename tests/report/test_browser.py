@@ -1,4 +1,4 @@
-"""The report and the saved video in a real browser: what it asks for, how it looks, what a screen reader says of it.
+"""The report and the saved video in a real browser: requests, looks, accessibility.
 
 Skipped where there is no Chromium, and in part where there is no Playwright; nothing else needs
 them.
@@ -65,18 +65,34 @@ def report(path: Path) -> Path:
 def opened(
     page: Path, folder: Path, *, scheme: int = LIGHT, width: int = 900
 ) -> tuple[np.ndarray, list[str], str]:
-    """Open a page: its picture (RGB), the addresses that it asked for beside itself, and what the console said."""
+    """Open a page: its picture (RGB), the other addresses it asked for, and its console."""
     picture, log = folder / "page.png", folder / "net.json"
     done = subprocess.run(
         [
-            str(BROWSER), "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars",
-            "--disable-background-networking", "--disable-component-update", "--host-resolver-rules=MAP * ~NOTFOUND",
-            f"--user-data-dir={folder / 'profile'}", f"--log-net-log={log}", "--enable-logging=stderr",
-            f"--blink-settings=preferredColorScheme={scheme}", f"--window-size={width},1000",
-            "--virtual-time-budget=2000", f"--screenshot={picture}", page.as_uri(),
+            str(BROWSER),
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+            "--hide-scrollbars",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--host-resolver-rules=MAP * ~NOTFOUND",
+            f"--user-data-dir={folder / 'profile'}",
+            f"--log-net-log={log}",
+            "--enable-logging=stderr",
+            f"--blink-settings=preferredColorScheme={scheme}",
+            f"--window-size={width},1000",
+            "--virtual-time-budget=2000",
+            f"--screenshot={picture}",
+            page.as_uri(),
         ],
-        capture_output=True, text=True, timeout=60, check=True, env={**os.environ, "HOME": str(folder)},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env={**os.environ, "HOME": str(folder)},
+    )
     console = "\n".join(line for line in done.stderr.splitlines() if ":CONSOLE" in line)
     return cv2.imread(str(picture))[..., ::-1], asked_for(json.loads(log.read_text())), console
 
@@ -119,7 +135,7 @@ def test_it_fits_a_telephone(tmp_path: Path):
 
 @pytest.fixture(scope="module")
 def browse() -> Iterator[Callable[..., Any]]:
-    """A function that opens a page, with the options of Playwright's `new_page`, in one browser for all tests."""
+    """A function that opens a page in one browser, with options of Playwright's `new_page`."""
     playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(
@@ -171,8 +187,10 @@ def test_it_is_read_at_any_width(width: int, browse: Callable[..., Any], tmp_pat
 def test_it_is_printed_on_white_paper(scheme: str, browse: Callable[..., Any], tmp_path: Path):
     page = browse(report(tmp_path / "report.html"), color_scheme=scheme)
     page.emulate_media(media="print")
-    colors = page.evaluate("[document.body, document.querySelector('h2')].map(e => getComputedStyle(e))"
-                           ".map(style => [style.backgroundColor, style.color])")  # fmt: skip
+    colors = page.evaluate(
+        "[document.body, document.querySelector('h2')].map(e => getComputedStyle(e))"
+        ".map(style => [style.backgroundColor, style.color])"
+    )
     assert (colors[0][0], colors[1][1]) == ("rgb(255, 255, 255)", "rgb(0, 0, 0)")
     assert page.pdf().startswith(b"%PDF")
 

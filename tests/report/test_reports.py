@@ -1,4 +1,4 @@
-"""Every report over every kind of verdict; what a program reads is checked as a program reads it."""
+"""Every report over every kind of verdict, read as a program reads it."""
 
 import base64
 import csv

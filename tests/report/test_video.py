@@ -15,7 +15,7 @@ from deepkd.scoring.verdict import Label, TrackVerdict, Verdict
 
 
 def verdict(path: Path = Path("x.mp4"), *, zoom: int = 1, **changes) -> Verdict:
-    """A box that moves from x=40 at 0 s to x=140 at 1 s, forged from 0.5 s on; all `zoom` times larger."""
+    """A box that moves from x=40 at 0 s to x=140 at 1 s, forged from 0.5 s on; times `zoom`."""
     frames = tuple(
         FrameScore(t_s, (zoom * (40 + 100 * t_s), zoom * 60, zoom * 80, zoom * 100), 3.0, 0.9, 0.99)
         for t_s in (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -218,7 +218,7 @@ def with_sound(media: Media, name: str, *, rate: int, layout: str, at_s: float) 
 
 
 def joined(media: Media, rate: int, layout: str, at_s: float, *, first: str = "stereo") -> Path:
-    """A second of 48 kHz, then a second of what is asked for; the first one's last sound reaches into it."""
+    """A second of 48 kHz, then a second as asked for, into which the first one's sound reaches."""
     first = with_sound(media, "first.ts", rate=48_000, layout=first, at_s=0.0)
     media.path("joined.ts").write_bytes(
         first + with_sound(media, "then.ts", rate=rate, layout=layout, at_s=at_s)

@@ -19,8 +19,8 @@ from crop_factory import write_crops
 from deepkd.data.crops import load_crops
 from deepkd.data.sampling import labelled
 from deepkd.errors import ConfigError, DataError, ModelError, OutputError, TrainingError
+from deepkd.evaluation.decisions import operating_point
 from deepkd.evaluation.metrics import auc
-from deepkd.evaluation.operating import operating_point
 from deepkd.models.checkpoints import WEIGHTS_FILE, load_checkpoint, save_model
 from deepkd.models.registry import TorchModel, build_model
 from deepkd.settings.training import TrainConfig

@@ -14,9 +14,9 @@ from deepkd.compression.gradual import prune_in_steps
 from deepkd.data.crops import CropSet, load_crops
 from deepkd.data.families import training_record
 from deepkd.data.index import read_index, write_index
+from deepkd.data.leakage import check_held_out
 from deepkd.distillation import distiller
 from deepkd.errors import DataError
-from deepkd.evaluation.overlaps import check_held_out
 from deepkd.models.checkpoints import save_model
 from deepkd.settings.compression import PruneConfig
 from deepkd.settings.training import DistillConfig, TrainConfig

@@ -1,0 +1,1 @@
+"""Timing and weighing models: latency, throughput, memory, size, AUC."""

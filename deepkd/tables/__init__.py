@@ -1,0 +1,1 @@
+"""Figures for people and programs: tables, CSV, JSON, Markdown and plots."""

@@ -1,0 +1,32 @@
+"""The comparison after a distillation, as a table or JSON."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from deepkd.tables.table import Column, Table, formats
+from deepkd.text import visible
+
+if TYPE_CHECKING:
+    from deepkd.benchmark.results import ComparisonDocument
+
+COLUMNS = (
+    Column("Model", visible, is_left=True),
+    Column("AUC", "{:.4f}".format),
+    Column("Log loss", "{:.4f}".format),
+    Column("Parameters", "{:,}".format),
+    Column("MMACs", lambda macs: f"{macs / 1e6:,.1f}"),
+    Column("ms", "{:.2f}".format),
+)
+
+
+def comparison_table(document: "ComparisonDocument") -> Table:
+    """Models as rows: AUC, log loss, parameters, MACs, milliseconds."""
+    rows = [
+        [one.name, one.auc, one.log_loss, one.params, one.macs, one.ms] for one in document.models
+    ]
+    caption = "Validation crops; ms: median of one crop in ONNX Runtime, in turn."
+    return Table(COLUMNS, rows, caption=caption, is_stacked=False)
+
+
+FORMATS: "dict[str, Callable[[ComparisonDocument], None]]" = formats(comparison_table, piped=None)
+"""`--format` -> what prints the models to standard output."""
