@@ -111,7 +111,7 @@ def train(
     """Train a model on labelled crops.
 
     Args:
-        data: folder of crops with splits `train` and `val`.
+        data: one or more folders of crops with splits `train` and `val`.
         out: folder of the run, for weights, metrics and settings.
         model: a model's name; cross-efficient-vit unless set.
         epochs: passes over the crops; 10 unless set.
@@ -136,7 +136,7 @@ def train(
     from deepkd.training.supervised import train as train_model
 
     chosen = _config(TrainConfig, config, model=model, epochs=epochs, **settings)
-    trained = train_model(_data_folder(data), Path(out), chosen, resume=resume)
+    trained = train_model(_paths(data), Path(out), chosen, resume=resume)
     return _run(Path(out), trained)
 
 
@@ -158,7 +158,7 @@ def distill(
     trained without the teacher, in the folder `alone` of `out`.
 
     Args:
-        data: folder of crops with splits `train` and `val`.
+        data: one or more folders of crops with splits `train` and `val`.
         teacher: a run or checkpoint, or several, whose logits are averaged.
         out: folder of the student's run.
         student: a model's name; nano unless set.
@@ -188,13 +188,13 @@ def distill(
     from deepkd.training.processes import leads
 
     chosen = _config(DistillConfig, config, student=student, epochs=epochs, **settings)
-    folder, run = _data_folder(data), Path(out)
+    folders, run = _paths(data), Path(out)
     teachers = [load_checkpoint(path) for path in _paths(teacher)]
-    trained = distill_model(teachers, folder, run, chosen, resume=resume)
+    trained = distill_model(teachers, folders, run, chosen, resume=resume)
     if leads():
         export_onnx(trained, run / "model.onnx")
     if chosen.alone:
-        train_alone(folder, run / "alone", chosen, resume=resume)
+        train_alone(folders, run / "alone", chosen, resume=resume)
     return _run(run, trained)
 
 
@@ -282,14 +282,6 @@ def _config(kind: type[C], config: C | AnyPath | None, **settings: Any) -> C:
     if isinstance(config, str | os.PathLike):
         return load_config(kind, recipe_file(Path(config)), **settings)
     return build_config(kind, config, **settings)
-
-
-def _data_folder(data: AnyPath | Sequence[AnyPath]) -> Path:
-    """The folder of crops to train on."""
-    folders = _paths(data)
-    if len(folders) != 1:
-        raise ConfigError(f"data: takes one folder of crops, not {len(folders)}")
-    return folders[0]
 
 
 def _paths(given: AnyPath | Sequence[AnyPath]) -> list[Path]:
