@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from deepkd.config import Config, build_config, load_config
-from deepkd.errors import ConfigError
 from deepkd.settings.evaluation import EvaluateConfig
 from deepkd.settings.training import DistillConfig, TrainConfig
 from deepkd.shipped import recipe_file

@@ -308,6 +308,13 @@ def test_signatures_show_the_settings_and_a_wrong_name_lists_them(name: str, her
         function(data="crops", **needed, sed=1)
 
 
-def test_several_folders_are_refused_for_now(here: Path) -> None:
-    with pytest.raises(deepkd.ConfigError, match="data: takes one folder of crops, not 2"):
-        deepkd.train(["crops", "crops"], model="pico", out="runs/two", **QUICK)
+def test_several_folders_train_one_model(here: Path) -> None:
+    shutil.copytree("crops", "others")
+    run = deepkd.train(["crops", "others"], model="pico", out="runs/two", **QUICK)
+    assert deepkd.load_model(run).metadata["validation"].keys() >= {
+        "val_auc",
+        "val_auc_crops",
+        "val_auc_others",
+    }
+    with pytest.raises(deepkd.DataError, match="given twice as --data"):
+        deepkd.train(["crops", "./crops"], model="pico", out="runs/three", **QUICK)

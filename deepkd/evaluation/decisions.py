@@ -13,7 +13,9 @@ DECIDED = ("false_alarms", "detected", "inconclusive", "precision")
 FALSE_ALARMS = 0.02
 """Share of real crops that may be called FAKE."""
 MISSES = 0.05
-"""Share of forged crops that may be called REAL."""
+"""Share of forged crops, or clips, that may be called REAL."""
+CLIP_FALSE_ALARMS, SOURCE_FALSE_ALARMS = 0.05, 0.15
+"""Share of real clips that may be called FAKE, over all sources and within any of them."""
 
 
 class Decisions:
@@ -79,3 +81,53 @@ def operating_point(logits: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Calib
     fake = np.nextafter(np.quantile(probabilities[y == 0], 1 - FALSE_ALARMS, method="higher"), 1.0)
     real = np.nextafter(np.quantile(probabilities[y == 1], MISSES, method="lower"), 0.0)
     return calibration, Thresholds(real=float(min(real, fake)), fake=float(fake))
+
+
+def operating_point_of_sources(
+    logits: npt.ArrayLike, labels: npt.ArrayLike, sources: npt.ArrayLike
+) -> tuple[Calibration, Thresholds]:
+    """As `operating_point`, for clips of several sources that weigh alike, however many they hold.
+
+    At most 5% of the real clips are called FAKE over all sources, at most 15% within any source,
+    and at most 5% of the forged ones REAL.
+
+    Args:
+        logits: the mean logit of each held-out clip, (N,).
+        labels: 1 is FAKE, 0 is REAL, (N,).
+        sources: the name of the source of each clip, (N,).
+
+    Raises:
+        DataError: one class is missing, or a logit is not finite.
+    """
+    z, y, names = np.asarray(logits, np.float64), np.asarray(labels), np.asarray(sources)
+    weights = weigh_sources(y, names)
+    calibration = fit_temperature(z, y.astype(int), bias=True, weights=weights)
+    p, real = calibration.probability(z), y == 0
+    overall = weighted_quantile(p[real], weights[real], 1 - CLIP_FALSE_ALARMS)
+    within = [
+        np.quantile(p[real & (names == name)], 1 - SOURCE_FALSE_ALARMS, method="higher")
+        for name in np.unique(names[real])
+    ]
+    fake = np.nextafter(max(overall, *within), 1.0)
+    missed = -weighted_quantile(-p[~real], weights[~real], 1 - MISSES)
+    return calibration, Thresholds(
+        real=float(min(np.nextafter(missed, 0.0), fake)), fake=float(min(fake, 1.0))
+    )
+
+
+def weigh_sources(labels: Array, sources: npt.NDArray[np.str_]) -> Array:
+    """Weights (N,) by which each class has 1/2, shared alike by the sources that have it."""
+    weights = np.zeros(len(labels))
+    for label in (0, 1):
+        names = np.unique(sources[labels == label])
+        for name in names:
+            own = (labels == label) & (sources == name)
+            weights[own] = 0.5 / len(names) / own.sum()
+    return weights
+
+
+def weighted_quantile(values: Array, weights: Array, share: float) -> float:
+    """The smallest of the values that at most `1 - share` of the weight lies above."""
+    order = np.argsort(values)
+    above = weights.sum() - np.cumsum(weights[order])
+    return float(values[order][above <= (1 - share) * weights.sum() + 1e-12][0])

@@ -58,7 +58,12 @@ def sigmoid(z: npt.ArrayLike) -> Array:
 
 
 def fit_temperature(
-    logits: npt.ArrayLike, labels: npt.ArrayLike, *, bias: bool = False, balanced: bool = False
+    logits: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    bias: bool = False,
+    balanced: bool = False,
+    weights: npt.ArrayLike | None = None,
 ) -> Calibration:
     """The calibration with the smallest log loss on held-out crops.
 
@@ -72,6 +77,7 @@ def fit_temperature(
         labels: (N,) 1 forged, 0 real.
         bias: fit the bias too, not only the temperature.
         balanced: let both classes weigh the same, whatever their numbers.
+        weights: (N,) of the examples, in place of `balanced`.
 
     Raises:
         DataError: the shapes differ, a logit is not finite, or one class is missing.
@@ -80,6 +86,7 @@ def fit_temperature(
     count = np.bincount(y, minlength=2)
     target = np.where(y == 1, (count[1] + 1) / (count[1] + 2), 1 / (count[0] + 2))
     weight = 1 / count[y] if balanced else np.full(len(z), 1 / len(z))
+    weight = weight if weights is None else np.asarray(weights, np.float64)
     weight = weight / weight.sum()
     ones = np.ones((len(z), 1))
     scaled = _newton(np.hstack([z[:, None], ones]) if bias else z[:, None], target, weight)

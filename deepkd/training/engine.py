@@ -28,13 +28,7 @@ from deepkd.training.freezing import freeze
 from deepkd.training.loading import check_parts, loaded
 from deepkd.training.processes import Place, joined
 from deepkd.training.schedule import adamw, averaged, warmup_cosine
-from deepkd.training.validation import (
-    check_validation,
-    figures_of,
-    labelled_logits,
-    labelled_sources,
-    operating_metadata,
-)
+from deepkd.training.validation import check_validation, validate
 
 STATE_FILE = "last.pt"
 METRICS_FILE = "metrics.jsonl"
@@ -275,19 +269,14 @@ class _Trainer:
             return {}
         module = self.average.module if self.average else self.model.module
         candidate = replace(self.model, module=module, trained=True)
-        logits, labels = labelled_logits(candidate, self.val_crops)
-        figures = figures_of(logits, labels, labelled_sources(self.val_crops))
+        figures, point = validate(candidate, self.val_crops)
         area = figures["val_auc"]
         better = area is not None and area > self.state.best_auc
         if better:
             self.state.best_auc = float(area or 0)
         if better or self.config.keep == "last":
             validation = {**figures, "epoch": self.state.epoch + 1}
-            candidate.metadata = {
-                **self.model.metadata,
-                "validation": validation,
-                **operating_metadata(logits, labels),
-            }
+            candidate.metadata = {**self.model.metadata, "validation": validation, **point}
             save_model(candidate, self.run / WEIGHTS_FILE)
         self.state.epochs_without_gain = 0 if better else self.state.epochs_without_gain + 1
         return figures

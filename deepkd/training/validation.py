@@ -8,10 +8,12 @@ import numpy.typing as npt
 from deepkd.data.crops import CropSet
 from deepkd.data.mixture import MixedCrops
 from deepkd.errors import DataError
-from deepkd.evaluation.decisions import operating_point
+from deepkd.evaluation.decisions import operating_point, operating_point_of_sources
 from deepkd.evaluation.metrics import auc, log_loss
 from deepkd.models.registry import TorchModel
+from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import BATCH
+from deepkd.scoring.thresholds import Thresholds
 
 Floats = npt.NDArray[np.float32]
 
@@ -31,11 +33,28 @@ def check_validation(val: CropSet) -> None:
 
 def calibrate(model: TorchModel, val: CropSet) -> None:
     """Note in the model's metadata what the held-out crops say of it: AUC, log loss, operating point."""
+    figures, point = validate(model, val)
+    model.metadata |= {"validation": figures, **point}
+
+
+def validate(model: TorchModel, val: CropSet) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Figures on the held-out crops, and the operating point that they ask for.
+
+    Of several folders, the operating point is that of clips (a clip's logit is the mean of its
+    crops', as in a verdict), whose data sets weigh alike.
+    """
     logits, labels = labelled_logits(model, val)
-    model.metadata |= {
-        "validation": figures_of(logits, labels),
-        **operating_metadata(logits, labels),
-    }
+    if not isinstance(val, MixedCrops):
+        return figures_of(logits, labels), operating_metadata(*operating_point(logits, labels))
+    rows = [val.rows[index] for index in np.flatnonzero(np.isfinite(val.labels))]
+    folders = np.array([row.dataset.partition("/")[0] for row in rows])
+    names = [(row.dataset, row.video, row.label) for row in rows]
+    clips = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    places = np.array([clips[name] for name in names])
+    means = np.bincount(places, logits) / np.bincount(places)
+    forged = np.array([label == "FAKE" for _, _, label in clips], np.float64)
+    point = operating_point_of_sources(means, forged, [dataset for dataset, _, _ in clips])
+    return figures_of(logits, labels, folders), operating_metadata(*point)
 
 
 def figures_of(
@@ -58,17 +77,8 @@ def figures_of(
     return figures | ({"val_auc": float(np.mean(known))} if known else {})
 
 
-def labelled_sources(crops: CropSet) -> npt.NDArray[np.str_] | None:
-    """The folder of each crop that has a label, (N,); None for the crops of a single folder."""
-    if not isinstance(crops, MixedCrops):
-        return None
-    known = np.flatnonzero(np.isfinite(crops.labels))
-    return np.array([crops.source(int(index)) for index in known])
-
-
-def operating_metadata(logits: Floats, labels: Floats) -> dict[str, Any]:
-    """What a model's metadata say of its operating point, (N,) logits and labels."""
-    calibration, thresholds = operating_point(logits, labels)
+def operating_metadata(calibration: Calibration, thresholds: Thresholds) -> dict[str, Any]:
+    """What a model's metadata say of its operating point."""
     return {"calibration": calibration.to_dict(), "thresholds": thresholds.to_dict()}
 
 
