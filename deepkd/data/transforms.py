@@ -178,10 +178,10 @@ AUGMENTATIONS["footage"] = replace(
         v2.RandomGrayscale(0.05),
         _sometimes(0.1, v2.GaussianBlur(5, (0.3, 1.5))),
         _sometimes(0.1, Noise(12.0)),
-        _sometimes(0.35, Shrink(3.0)),
-        _sometimes(0.5, Corrupt("h264", 20, 38)),
+        _sometimes(0.3, Shrink(2.5)),
+        _sometimes(0.35, Corrupt("h264", 20, 36)),
         _sometimes(0.3, Jpeg((40, 100))),
-        _sometimes(0.15, _CORRUPTION),
+        _sometimes(0.1, _CORRUPTION),
         v2.RandomErasing(0.1, scale=(0.02, 0.12)),
     ),
 )
