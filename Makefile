@@ -35,7 +35,7 @@ demo: $(LIGHT)/.done ## Install the light core, judge the two sample clips, forg
 	@echo "weights/deepkd-nano.md says how often. The last clip is forged in the way that it was trained on."
 
 test: $(VENV)/.done ## Run the tests, in two processes
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone and not gpu"
 	$(BIN)/python -m pytest -m alone
 
 check: lint types test ## Lint, types and tests
