@@ -109,23 +109,24 @@ def test_names_that_no_student_can_have_are_refused(
 def test_what_is_over_the_budget_is_said(
     ship_model: Any, params: int, size: int, said: str, not_said: str
 ) -> None:
-    ship_model.check_budget(506_888, 2_100_000)
+    ship_model.check_budget("deepkd-any", 506_888, 2_100_000)
+    ship_model.check_budget("deepkd-large", 4_000_000, 9_000_000)
     with pytest.raises(ModelError, match=said) as caught:
-        ship_model.check_budget(params, size)
+        ship_model.check_budget("deepkd-any", params, size)
     assert not_said not in str(caught.value)
 
 
 def test_a_failure_leaves_the_folder_as_it_was(
     run: Callable[..., None], folder: Path, ship_model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ship_model, "MAX_BYTES", 1000)
+    monkeypatch.setattr(ship_model, "STUDENT", (10**9, 1000))
     with pytest.raises(
         SystemExit,
         match=r"^error: too large for a shipped student: [\d,]+ bytes, 1,000 are allowed",
     ):
         run("deepkd-tiny")
     assert content(folder) == OLD
-    monkeypatch.setattr(ship_model, "MAX_BYTES", 10**9)
+    monkeypatch.setattr(ship_model, "STUDENT", (10**9, 10**9))
     monkeypatch.setattr(ship_model, "checksum_lines", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run("deepkd-tiny")
