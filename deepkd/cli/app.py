@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from deepkd import __version__
+from deepkd.cli.options import Command
 from deepkd.errors import DeepKDError, Interrupted
 from deepkd.text import visible
 
@@ -123,9 +124,12 @@ def build(names: Iterable[str] = COMMANDS) -> typer.Typer:
     program.callback()(_root)
     for name in names:
         command = getattr(importlib.import_module(f"deepkd.cli.{name}"), name)
-        program.command(name, help=_unwrap(command.__doc__ or ""), rich_help_panel=COMMANDS[name])(
-            command
-        )
+        program.command(
+            name,
+            cls=Command,
+            help=_unwrap(command.__doc__ or ""),
+            rich_help_panel=COMMANDS[name],
+        )(command)
     return program
 
 
