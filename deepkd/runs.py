@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from deepkd.config import Config, build_config, load_config
-from deepkd.errors import ConfigError
 from deepkd.settings.evaluation import EvaluateConfig
 from deepkd.settings.training import DistillConfig, TrainConfig
 from deepkd.shipped import recipe_file
@@ -237,7 +236,7 @@ def evaluate(
 def load_model(
     name_or_path: AnyPath, *, runtime: str = "onnxruntime", device: str = "cpu"
 ) -> "Scorer | TorchModel":
-    """A model whose `logits` scores crops.
+    """Load a model whose `logits` scores crops.
 
     An ONNX file or a shipped model needs no PyTorch; a run or a checkpoint does.
 
@@ -322,7 +321,12 @@ def distill_models(
 
     Args:
         teachers: runs or checkpoints.
-        data, out, config, resume, follow, warn: see `train_model`.
+        data: folders of crops.
+        out: folder of the student's run.
+        config: settings.
+        resume: go on with the run in `out`.
+        follow: see `Follow`.
+        warn: takes each warning.
 
     Returns:
         The models to compare by their names: teachers, `STUDENT` and perhaps `student alone`.

@@ -43,20 +43,20 @@ Sources = Annotated[
 ReportFile = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE", help="Write a report too: .html (with evidence), .json, .jsonl, .csv."
+        metavar="FILE", help="Also write a report: .html (with evidence), .json, .jsonl or .csv."
     ),
 ]
 VideoFile = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Write the clip with boxes and scores drawn in: .webm."),
+    typer.Option(metavar="FILE", help="Also write the clip with boxes and scores drawn in: .webm."),
 ]
 FailOnFake = Annotated[
-    bool, typer.Option("--fail-on-fake", help="Exit with 4 when a FAKE was found.")
+    bool, typer.Option("--fail-on-fake", help="Exit with code 4 if a FAKE was found.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output files.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors on standard error.")]
 Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Say how long each input took, and on what.")
+    bool, typer.Option("--verbose", "-v", help="Print the time that each input took, by stage.")
 ]
 
 
@@ -77,10 +77,10 @@ def detect(
 
     The answer for each input is FAKE, REAL, INCONCLUSIVE or NO_FACE, with the reason.
 
-    FAKE is a reason to look closer, never a proof; REAL is no certificate.
+    FAKE is a reason to look closer, never a proof. REAL means that no sign of forgery was found.
 
-    Exit codes: 0 all were judged; 1 nothing could be judged; 2 wrong usage; 3 some inputs failed;
-    4 a FAKE was found (with --fail-on-fake only).
+    Exit codes: 0 all inputs were judged; 1 nothing could be judged; 2 wrong usage; 3 some inputs
+    failed; 4 a FAKE was found (only with --fail-on-fake).
     """
     # NumPy needs no threads here, and they take time to start.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -11,7 +11,6 @@ from deepkd.config import load_config
 from deepkd.settings.training import DistillConfig
 from deepkd.shipped import recipe_file
 
-
 Teachers = Annotated[
     list[Path],
     typer.Option(

@@ -22,30 +22,31 @@ if TYPE_CHECKING:
 Models = Annotated[
     list[str],
     typer.Argument(
-        metavar="MODEL...", help="Run folders, .safetensors, .pth or .onnx files, or shipped names."
+        metavar="MODEL...",
+        help="Run folders, .safetensors, .pth or .onnx files, or names of deepkd models.",
     ),
 ]
 Scores = Annotated[
     Path | None,
     typer.Option(
         help=(
-            "Write every score here: a CSV of file,label,score, and of videos why one has none"
-            " (answer,reason)."
+            "CSV file for every score: file,label,score; for videos also answer,reason, which say"
+            " why a score is missing."
         )
     ),
 ]
 Plots = Annotated[
     Path | None,
     typer.Option(
-        help="Write ROC, precision-recall, reliability, score and robustness plots (PNG) here."
+        help="Folder for plots (PNG): ROC, precision-recall, reliability, scores, robustness."
     ),
 ]
 FeaturesFile = Annotated[
     Path | None,
     typer.Option(
         help=(
-            "Write t-SNE of each model's penultimate features on crops (PNG, a panel per model with"
-            " its V-score) here; takes PyTorch models only."
+            "PNG file for a t-SNE plot of each model's last features on crops, with its V-score;"
+            " PyTorch models only."
         )
     ),
 ]
@@ -53,8 +54,8 @@ Out = Annotated[
     Path | None,
     typer.Option(
         help=(
-            "Folder for the figures (JSON, CSV). What is finished of --perturb, and of videos,"
-            " stays in it: run again to go on, also with further models."
+            "Folder for the figures (JSON, CSV). It also keeps finished parts of --perturb and of"
+            " videos, so that the same command continues where it stopped."
         )
     ),
 ]
@@ -80,12 +81,12 @@ def evaluate(
 ) -> None:
     """Measure how accurate models are on labelled crops or videos, with 95% intervals.
 
-    Crops come with an index (deepkd extract) or in SPLIT/CLASS/; videos are judged as deepkd detect
-    does. With --perturb they are damaged too, by codecs, noise, blur and more, in graded levels;
-    videos before faces are looked for. A video that gets no score counts as INCONCLUSIVE where
-    decisions are counted, and is left out of AUC and the like; one that cannot be read is in no
-    figure. A model is not evaluated on its own training data. Exit codes: 0 done; 1 nothing could
-    be measured; 2 wrong usage; 3 some videos failed.
+    Videos are judged as `deepkd detect` does. A video without a score counts as INCONCLUSIVE and is
+    left out of AUC and the like; a video that cannot be read counts nowhere. --perturb also
+    measures robustness, to codecs, noise, blur and more at several levels. A model is not evaluated
+    on its own training data.
+
+    Exit codes: 0 done; 1 nothing could be measured; 2 wrong usage; 3 some videos failed.
     """
     config = load_config(EvaluateConfig, config_file, **settings)
     from deepkd.cli.progress import name_first, progress, warn

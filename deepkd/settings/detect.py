@@ -26,7 +26,7 @@ class DetectConfig(Config):
     )
     runtime: str = setting(
         "onnxruntime",
-        "Library that runs the model; openvino needs the extra of that name.",
+        "Library that runs the model; openvino needs `pip install 'deepkd\\[openvino]'`.",
         choices=RUNTIMES.names,
     )
     frames: int = setting(

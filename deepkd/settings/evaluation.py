@@ -99,7 +99,7 @@ class BenchmarkConfig(Config):
     )
     runtime: str = setting(
         "onnxruntime",
-        "Library that runs ONNX files; openvino needs the extra of that name.",
+        "Library that runs ONNX files; openvino needs `pip install 'deepkd\\[openvino]'`.",
         choices=RUNTIMES.names,
     )
     data: Path | None = setting(None, "Folder of labelled crops to measure AUC on.")
