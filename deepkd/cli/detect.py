@@ -85,14 +85,7 @@ def detect(
     # NumPy needs no threads here, and they take time to start.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     config = load_config(DetectConfig, config_file, **settings)
-    from deepkd.video.sources import find_sources
-
-    outputs = [file for file in (report, report and settings_beside(report), save_video) if file]
-    inputs: Iterable[Source] = _refuse_inputs_as_outputs(
-        find_sources(sources, stdin=sys.stdin.buffer), outputs
-    )
-    if save_video or "-" not in sources:
-        inputs = list(inputs)
+    inputs = _find_inputs(sources, report, save_video)
     _check_outputs(report, save_video, inputs, overwrite=overwrite)
     with _open_first(inputs, config) as first:
         detector, provenance = _load(config, report, quiet=quiet)
@@ -102,9 +95,7 @@ def detect(
     if save_video and outcome.last and not outcome.interrupted:
         _draw(outcome.last, save_video, config.timeout_s, code)
     if not quiet and not (config.format == "table" and sys.stdout.isatty()):
-        from deepkd.cli.progress import name_first
-
-        name_first("error", outcome.failed, rest="more inputs failed")
+        _name_failed(outcome.failed)
     if outcome.interrupted:
         raise outcome.interrupted
     raise typer.Exit(code)
@@ -125,6 +116,25 @@ def exit_code(tally: Counter[str], *, fail_on_fake: bool = False) -> int:
     if not tally["ERROR"]:
         return 0 if tally.total() else 1
     return 3 if tally.total() > tally["ERROR"] else 1
+
+
+def _find_inputs(
+    sources: Sequence[str], report: Path | None, video: Path | None
+) -> Iterable["Source"]:
+    """The inputs: a list, or an iterator if they come from standard input."""
+    from deepkd.video.sources import find_sources
+
+    outputs = [file for file in (report, report and settings_beside(report), video) if file]
+    found = find_sources(sources, stdin=sys.stdin.buffer)
+    inputs = _refuse_inputs_as_outputs(found, outputs)
+    return list(inputs) if video or "-" not in sources else inputs
+
+
+def _name_failed(failed: Sequence[str]) -> None:
+    """Name the first inputs that failed on standard error."""
+    from deepkd.cli.progress import name_first
+
+    name_first("error", failed, rest="more inputs failed")
 
 
 def _refuse_inputs_as_outputs(

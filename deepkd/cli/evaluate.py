@@ -1,6 +1,7 @@
 """`deepkd evaluate`: models on labelled crops or videos."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -89,18 +90,12 @@ def evaluate(
     Exit codes: 0 done; 1 nothing could be measured; 2 wrong usage; 3 some videos failed.
     """
     config = load_config(EvaluateConfig, config_file, **settings)
-    from deepkd.cli.progress import name_first, progress, warn
+    from deepkd.cli.progress import progress, warn
     from deepkd.evaluation.evaluate import evaluate_files, to_document
     from deepkd.tables.evaluation import FORMATS
 
-    if features:
-        check_ending(features, ".png", option="--features")
-    check_outputs(
-        (scores, features),
-        folders=(plots, out),
-        inputs=_inputs(models, config),
-        overwrite=overwrite,
-    )
+    outputs = _Outputs(scores, plots, features, out)
+    outputs.check(_inputs(models, config), overwrite=overwrite)
     with progress("evaluate", "scored") as show:
         found = evaluate_files(
             models,
@@ -112,11 +107,52 @@ def evaluate(
             progress=show,
         )
     document = to_document(found, config)
-    for result in _write_results(found, document, scores, out, plots, features):
+    for result in outputs.write(found, document):
         config.save(settings_beside(result))
     FORMATS[config.format](document)
-    if failed := _failed(found):
-        name_first("failed", failed)
+    _exit(_failed(found))
+
+
+@dataclass(frozen=True)
+class _Outputs:
+    """Files and folders to write; None where none is asked for."""
+
+    scores: Path | None
+    plots: Path | None
+    features: Path | None
+    out: Path | None
+
+    def check(self, inputs: Sequence[Path], *, overwrite: bool) -> None:
+        """Refuse what cannot be written, before any work is done."""
+        if self.features:
+            check_ending(self.features, ".png", option="--features")
+        check_outputs(
+            (self.scores, self.features),
+            folders=(self.plots, self.out),
+            inputs=inputs,
+            overwrite=overwrite,
+        )
+
+    def write(
+        self, found: "Sequence[Evaluation]", document: "EvaluationDocument"
+    ) -> Iterator[Path]:
+        """Write what is asked for; give each result once it is written."""
+        if self.scores:
+            yield _write_scores(self.scores, found)
+        if self.out:
+            yield _write_document(self.out, document)
+        if self.plots:
+            yield _draw(self.plots, found, document)
+        if self.features:
+            yield _draw_features(self.features, found)
+
+
+def _exit(failed: Sequence[str]) -> None:
+    """Name the videos that failed, and exit with 3 if there are any."""
+    from deepkd.cli.progress import name_first
+
+    name_first("failed", failed)
+    if failed:
         raise typer.Exit(3)
 
 
@@ -140,25 +176,6 @@ def _failed(found: "Sequence[Evaluation]") -> list[str]:
         ]
         named |= dict.fromkeys(unread + more)
     return list(named)
-
-
-def _write_results(
-    found: "Sequence[Evaluation]",
-    document: "EvaluationDocument",
-    scores: Path | None,
-    out: Path | None,
-    plots: Path | None,
-    features: Path | None,
-) -> Iterator[Path]:
-    """Write what is asked for; each result once it is there, for the settings beside it."""
-    if scores:
-        yield _write_scores(scores, found)
-    if out:
-        yield _write_document(out, document)
-    if plots:
-        yield _draw(plots, found, document)
-    if features:
-        yield _draw_features(features, found)
 
 
 def _write_scores(file: Path, found: "Sequence[Evaluation]") -> Path:

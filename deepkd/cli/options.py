@@ -45,26 +45,27 @@ def setting_option(kind: type[Config], name: str, *flags: str) -> Any:
     )
 
 
-def takes_settings(kind: type[Config]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command one option per setting of `kind`, in place of its `**settings`.
+def _list_options(kind: type[Config]) -> list[inspect.Parameter]:
+    """One parameter per setting of `kind`; its own come before those that it inherits."""
+    hints = typing.get_type_hints(kind)
+    settings = [item for item in dataclasses.fields(kind) if not item.metadata["table"]]
+    settings.sort(key=lambda item: item.name not in kind.__annotations__)
+    return [
+        inspect.Parameter(
+            item.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[hints[item.name] | None, setting_option(kind, item.name)],
+        )
+        for item in settings
+    ]
 
-    Its own settings come before those that it shares with other commands.
-    """
+
+def takes_settings(kind: type[Config]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command one option per setting of `kind`, in place of its `**settings`."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        hints = typing.get_type_hints(kind)
-        options = [
-            inspect.Parameter(
-                item.name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=None,
-                annotation=Annotated[hints[item.name] | None, setting_option(kind, item.name)],
-            )
-            for item in sorted(
-                dataclasses.fields(kind), key=lambda item: item.name not in kind.__annotations__
-            )
-            if not item.metadata["table"]
-        ]
+        options = _list_options(kind)
         signature = inspect.signature(command, eval_str=True)
         own = [
             p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD
