@@ -33,14 +33,16 @@ def setting(
     low: float | None = None,
     high: float | None = None,
     table: str | None = None,
+    rare: bool = False,
 ) -> Any:
     """A dataclass field with its help, its choices and its range (inclusive).
 
     A field whose name says that it is in seconds (`timeout_s`) takes `LONGEST_S` at most. With
-    `table` it is set by the tables of that name in a config file, and by nothing else.
+    `table` it is set by the tables of that name in a config file, and by nothing else. The option
+    of a `rare` setting works like any other; only `--help-all` shows it.
     """
-    metadata = {"help": help, "choices": choices, "low": low, "high": high, "table": table}
-    return field(default=default, metadata=metadata)
+    metadata = {"help": help, "choices": choices, "low": low, "high": high}
+    return field(default=default, metadata={**metadata, "table": table, "rare": rare})
 
 
 @dataclass(frozen=True)

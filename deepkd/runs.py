@@ -8,7 +8,8 @@ import dataclasses
 import inspect
 import os
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,12 +20,18 @@ from deepkd.settings.training import DistillConfig, TrainConfig
 from deepkd.shipped import recipe_file
 
 if TYPE_CHECKING:
+    from deepkd.data.mixture import Data
     from deepkd.models.registry import TorchModel
     from deepkd.scoring.model import Scorer
+    from deepkd.training.engine import Progress
 
 AnyPath = str | os.PathLike[str]
 C = TypeVar("C", bound=Config)
 F = TypeVar("F", bound=Callable[..., Any])
+Follow = Callable[[Path, str], AbstractContextManager[Callable[["Progress"], None]]]
+"""Takes a run's folder and its title; gives what a training reports its progress to."""
+STUDENT = "student distilled"
+"""Name of the student among the models of a distillation."""
 
 
 @dataclass(frozen=True)
@@ -132,11 +139,8 @@ def train(
         >>> 0 <= run.auc <= 1
         True
     """
-    from deepkd.training.supervised import train as train_model
-
     chosen = _config(TrainConfig, config, model=model, epochs=epochs, **settings)
-    trained = train_model(_paths(data), Path(out), chosen, resume=resume)
-    return _run(Path(out), trained)
+    return _run(Path(out), train_model(_paths(data), Path(out), chosen, resume=resume))
 
 
 @takes_settings(DistillConfig)
@@ -180,21 +184,9 @@ def distill(
         >>> deepkd.Detector(model="runs/student/model.onnx").scorer.params == student.params
         True
     """
-    from deepkd.distillation.distiller import distill as distill_model
-    from deepkd.distillation.distiller import train_alone
-    from deepkd.models.checkpoints import load_checkpoint
-    from deepkd.models.export import export_onnx
-    from deepkd.training.processes import leads
-
     chosen = _config(DistillConfig, config, student=student, epochs=epochs, **settings)
-    folders, run = _paths(data), Path(out)
-    teachers = [load_checkpoint(path) for path in _paths(teacher)]
-    trained = distill_model(teachers, folders, run, chosen, resume=resume)
-    if leads():
-        export_onnx(trained, run / "model.onnx")
-    if chosen.alone:
-        train_alone(folders, run / "alone", chosen, resume=resume)
-    return _run(run, trained)
+    models = distill_models(_paths(teacher), _paths(data), Path(out), chosen, resume=resume)
+    return _run(Path(out), models[STUDENT])
 
 
 @takes_settings(EvaluateConfig, without=("format", "features_limit"))
@@ -244,7 +236,7 @@ def evaluate(
 def load_model(
     name_or_path: AnyPath, *, runtime: str = "onnxruntime", device: str = "cpu"
 ) -> "Scorer | TorchModel":
-    """A model whose `logits` scores crops.
+    """Load a model whose `logits` scores crops.
 
     An ONNX file or a shipped model needs no PyTorch; a run or a checkpoint does.
 
@@ -274,6 +266,90 @@ def load_model(
     from deepkd.models.checkpoints import load_checkpoint
 
     return load_checkpoint(Path(path), device=device)
+
+
+@contextmanager
+def _ignore_progress(run: Path, title: str) -> Iterator[Callable[["Progress"], None]]:
+    """Follow no training."""
+    yield lambda progress: None
+
+
+def _ignore_warning(text: str) -> None:
+    """Show no warning."""
+
+
+def train_model(
+    data: "Data",
+    out: Path,
+    config: TrainConfig,
+    *,
+    resume: bool = False,
+    follow: Follow = _ignore_progress,
+    warn: Callable[[str], None] = _ignore_warning,
+) -> "TorchModel":
+    """Train a model on labelled crops: what `train` and the command share.
+
+    Args:
+        data: folders of crops.
+        out: folder of the run.
+        config: settings.
+        resume: go on with the run in `out`.
+        follow: see `Follow`.
+        warn: takes each warning.
+
+    Raises: see `train`.
+    """
+    from deepkd.training.supervised import train
+
+    with follow(out, "train") as report:
+        return train(data, out, config, resume=resume, report=report, warn=warn)
+
+
+def distill_models(
+    teachers: Sequence[Path],
+    data: "Data",
+    out: Path,
+    config: DistillConfig,
+    *,
+    resume: bool = False,
+    follow: Follow = _ignore_progress,
+    warn: Callable[[str], None] = _ignore_warning,
+) -> "Mapping[str, TorchModel]":
+    """Distill a student, export it, and with `alone` train it alone, too.
+
+    This is what `distill` and the command share.
+
+    Args:
+        teachers: runs or checkpoints.
+        data: folders of crops.
+        out: folder of the student's run.
+        config: settings.
+        resume: go on with the run in `out`.
+        follow: see `Follow`.
+        warn: takes each warning.
+
+    Returns:
+        The models to compare by their names: teachers, `STUDENT` and perhaps `student alone`.
+
+    Raises: see `distill`.
+    """
+    from deepkd.distillation.distiller import distill, train_alone
+    from deepkd.models.checkpoints import load_checkpoint
+    from deepkd.models.export import export_onnx
+    from deepkd.training.processes import leads
+
+    loaded = [load_checkpoint(path) for path in teachers]
+    with follow(out, "distill") as report:
+        student = distill(loaded, data, out, config, resume=resume, report=report, warn=warn)
+    if leads():
+        export_onnx(student, out / "model.onnx")
+    models = {f"teacher {number}": model for number, model in enumerate(loaded, 1)}
+    models = {"teacher": models.pop("teacher 1"), **models, STUDENT: student}
+    if config.alone:
+        alone = out / "alone"
+        with follow(alone, "train alone") as report:
+            models["student alone"] = train_alone(data, alone, config, resume=resume, report=report)
+    return models
 
 
 def _config(kind: type[C], config: C | AnyPath | None, **settings: Any) -> C:

@@ -1,4 +1,4 @@
-"""The command line keeps its contract: help everywhere, data on standard output, documented exit codes."""
+"""The contract of the command line: help, data on standard output, exit codes."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,12 @@ from typer.testing import CliRunner
 
 from deepkd import __version__
 from deepkd.cli.app import COMMANDS, app
+from deepkd.config import Config
+from deepkd.settings.compression import PruneConfig, QuantizeConfig
+from deepkd.settings.data import ExtractConfig, ForgeConfig
+from deepkd.settings.detect import DetectConfig
+from deepkd.settings.evaluation import BenchmarkConfig, EvaluateConfig
+from deepkd.settings.training import DistillConfig, TrainConfig
 
 ROOT = Path(__file__).parents[1]
 CONTRACT = {
@@ -30,6 +37,17 @@ CONTRACT = {
     "doctor": "--format",
 }
 """Command -> the options that others rely on."""
+CONFIGS = (
+    BenchmarkConfig,
+    DetectConfig,
+    DistillConfig,
+    EvaluateConfig,
+    ExtractConfig,
+    ForgeConfig,
+    PruneConfig,
+    QuantizeConfig,
+    TrainConfig,
+)
 GROUP = typer.main.get_command(app)
 CLI = CliRunner()
 
@@ -51,6 +69,51 @@ def test_every_command_and_option_has_help(name: str) -> None:
         )
     shown = CLI.invoke(app, [name, "--help"], env={"COLUMNS": "200"})
     assert shown.exit_code == 0 and all(option in shown.stdout for option in CONTRACT[name].split())
+
+
+def rows_of(name: str, flag: str) -> dict[str, str]:
+    """Flag -> its row in the help of a command."""
+    result = CLI.invoke(app, [name, flag], env={"COLUMNS": "500"})
+    assert result.exit_code == 0 and not result.stderr
+    return dict(re.findall(r"^│\W+?(--[\w-]+) (.*)│$", result.stdout, re.MULTILINE))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_shows_the_common_options_and_help_all_every_one(name: str) -> None:
+    options = [item for item in GROUP.commands[name].params if item.param_type_name == "option"]
+    shown = rows_of(name, "--help")
+    assert len(shown.keys() - {"--help"}) <= 16
+    whole = rows_of(name, "--help-all")
+    assert whole.keys() == {item.opts[0] for item in options} | {"--help", "--help-all"}
+    assert shown.keys() == whole.keys() - {"--help-all"} - {
+        item.opts[0] for item in options if item.hidden
+    }
+    for item in options:
+        assert item.help.replace("\\[", "[") in whole[item.opts[0]]
+
+
+@pytest.mark.parametrize("kind", CONFIGS, ids=lambda kind: kind.command)
+def test_help_all_shows_every_setting(kind: type[Config]) -> None:
+    settings = [item for item in fields(kind) if not item.metadata["table"]]
+    flags = {f"--{item.name.removesuffix('_s').replace('_', '-')}" for item in settings}
+    assert rows_of(kind.command, "--help-all").keys() >= flags
+    hidden = {item.name for item in GROUP.commands[kind.command].params if item.hidden}
+    assert {item.name for item in settings if item.metadata["rare"]} <= hidden
+
+
+def test_help_ends_with_the_number_of_further_options() -> None:
+    last = CLI.invoke(app, ["detect", "--help"]).stdout.strip().splitlines()[-1]
+    rare = [item for item in GROUP.commands["detect"].params if item.hidden]
+    assert rare and last.strip() == f"{len(rare)} more options: deepkd detect --help-all"
+    assert "--help-all" not in CLI.invoke(app, ["export", "--help"]).stdout
+
+
+def test_a_rare_option_works_and_help_all_comes_before_errors() -> None:
+    result = CLI.invoke(app, ["detect", "x.mp4", "--min-frames", "0"])
+    assert result.exit_code == 2 and "min_frames=0: takes at least 1" in result.stderr
+    asked = CLI.invoke(app, ["detect", "--min-frames", "0", "--help-all"])
+    assert asked.exit_code == 0 and "--min-frames" in asked.stdout
+    assert "--min-frames" not in CLI.invoke(app, ["detect", "--help"]).stdout
 
 
 @pytest.mark.parametrize(
@@ -164,8 +227,8 @@ def test_what_the_system_refuses_is_not_blamed_on_standard_output() -> None:
 
 
 def test_help_shows_defaults_of_zero_and_none_that_are_empty() -> None:
-    help = CLI.invoke(app, ["train", "--help"], env={"COLUMNS": "500"}).stdout
-    assert re.search(r"Seed of everything that is drawn\. \[default: 0\]", help)
+    help = CLI.invoke(app, ["train", "--help-all"], env={"COLUMNS": "500"}).stdout
+    assert re.search(r"Seed of the random numbers\. \[default: 0\]", help)
     assert re.search(r"self-blended images\)\. \[default: 0\.0\]", help)
     assert "[default: ]" not in help
 

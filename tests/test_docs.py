@@ -234,7 +234,8 @@ def test_commands_that_documents_name_exist(document: Path) -> None:
     text = document.read_text()
     for line in quoted_commands(text):
         name, *words = line.split()
-        known = {option for item in COMMANDS[name].params for option in item.opts} | {"--help"}
+        known = {option for item in COMMANDS[name].params for option in item.opts}
+        known |= {"--help", "--help-all"}
         assert {word.split("=")[0] for word in words if word.startswith("--")} <= known, line
     for script in re.findall(r"python ((?:tools|benchmarks|research|examples)/\S+\.py)", text):
         assert (ROOT / script).exists(), script

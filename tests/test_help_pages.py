@@ -24,14 +24,17 @@ def test_the_page_is_current(command: str) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_page_names_every_option_with_its_help(command: str) -> None:
+def test_the_page_names_every_option_and_explains_those_of_help(command: str) -> None:
     listed = SCRIPT["options"](command)
     explained = listed + SCRIPT["options"](SCRIPT["SHARED"].get(command, command))
+    rare = [item for item in SCRIPT["commands"]()[command].params if SCRIPT["is_rare"](item)]
+    assert bool(rare) == (f"`deepkd {command} --help-all` explains" in listed)
     for parameter in typer.main.get_command(app).commands[command].params:
         argument = parameter.metavar or parameter.name.upper()
         for name in parameter.opts if parameter.param_type_name == "option" else [argument]:
             assert f"`{name}" in listed
-        assert parameter.help.replace("\\[", "[") in explained
+        is_rare = parameter.name in {item.name for item in rare}
+        assert (parameter.help.replace("\\[", "[") in explained) != is_rare
 
 
 def test_only_what_lies_between_the_markers_is_made() -> None:
@@ -44,7 +47,7 @@ def test_only_what_lies_between_the_markers_is_made() -> None:
 def test_options_that_another_page_explains_are_only_named() -> None:
     listed = SCRIPT["options"]("distill")
     assert "The same as in [train](train.md#options): `--data`" in listed and "`--epochs`" in listed
-    assert "Passes over the drawn samples." not in listed and "`--alpha NUMBER`" in listed
+    assert "Passes over the training crops." not in listed and "`--alpha NUMBER`" in listed
 
 
 def test_a_page_without_marks_is_refused() -> None:

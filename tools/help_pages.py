@@ -1,15 +1,15 @@
 """Write the options of every command into its page: `python tools/help_pages.py` (`make docs`).
 
 A list is made from the command itself, not from what `--help` prints. Only what lies between the
-two marks of a command is replaced; the rest is written by hand. `distill` and `prune` take most
-options of `train`: their lists name these, and explain only their own.
+two marks of a command is replaced; the rest is written by hand. Options that only `--help-all`
+shows are named. `distill` and `prune` take most options of `train`: their lists name these, too.
 """
 
 import argparse
 import sys
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -44,21 +44,33 @@ def commands() -> Mapping[str, Any]:
 
 
 def options(command: str) -> str:
-    """Every argument and option of a command with its help, from its own declaration."""
+    """The arguments and options of a command, with their help where no other page has it."""
     other = SHARED.get(command)
     explained = set(entries(other).values()) if other else set()
     own = {name: text for name, text in entries(command).items() if text not in explained}
-    shared = [f"`{name}`" for name in entries(command) if name not in own]
     lines = list(own.values())
-    if shared:
-        lines.append(f"The same as in [{other}]({other}.md#options): {', '.join(shared)}")
+    if shared := [name for name in entries(command) if name not in own]:
+        lines.append(f"The same as in [{other}]({other}.md#options): {listed(shared)}")
+    if rare := [name_of(item) for item in commands()[command].params if is_rare(item)]:
+        lines.append(f"More options, which `deepkd {command} --help-all` explains: {listed(rare)}")
     return "\n\n".join(lines)
 
 
 def entries(command: str) -> dict[str, str]:
-    """Name of each argument and option of a command -> its entry in the list."""
+    """Name of each argument and option that `--help` shows -> its entry in the list."""
     hints = typing.get_type_hints(commands()[command].callback)
-    return {name_of(item): "\n".join(entry(item, hints)) for item in commands()[command].params}
+    shown = [item for item in commands()[command].params if not is_rare(item)]
+    return {name_of(item): "\n".join(entry(item, hints)) for item in shown}
+
+
+def is_rare(item: Any) -> bool:
+    """Whether only `--help-all` shows an option."""
+    return bool(getattr(item, "hidden", False))
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names of options in one line."""
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def name_of(item: Any) -> str:

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from deepkd import __version__
+from deepkd.cli.options import Command
 from deepkd.errors import DeepKDError, Interrupted
 from deepkd.text import visible
 
@@ -54,16 +55,21 @@ class _Group(TyperGroup):
             _drop_output()  # its reader has gone (`| head`): stop quietly
             raise typer.Exit(1) from None
         except OSError as error:
-            if error.filename is not None:
-                _print_error(f"{error.filename}: cannot be used ({error.strerror})")
-            elif error.errno in UNWRITABLE:
+            if error.filename is None and error.errno in UNWRITABLE:
                 _drop_output()
-                _print_error(f"standard output cannot be written ({error.strerror})")
-            elif error.errno is None:  # what a library says that fails to load another one
-                _print_error(_describe_import_error(error))
-            else:
-                _print_error(f"the system refused what this needs ({error.strerror})")
+            _print_error(_describe_os_error(error))
             raise typer.Exit(1) from error
+
+
+def _describe_os_error(error: OSError) -> str:
+    """What the system refused, or which library does not load."""
+    if error.filename is not None:
+        return f"{error.filename}: cannot be used ({error.strerror})"
+    if error.errno in UNWRITABLE:
+        return f"standard output cannot be written ({error.strerror})"
+    if error.errno is None:  # the message of a library that cannot load another one
+        return _describe_import_error(error)
+    return f"the system refused what this needs ({error.strerror})"
 
 
 def _describe_import_error(error: ImportError | OSError) -> str:
@@ -83,9 +89,7 @@ def _drop_output() -> None:
 
 
 def _print_error(message: str) -> None:
-    from rich.console import (
-        Console,
-    )  # most runs have nothing to complain of, and need not wait for it
+    from rich.console import Console  # slow to import, and most runs print no error
     from rich.markup import escape
 
     Console(stderr=True, soft_wrap=True).print(
@@ -123,9 +127,12 @@ def build(names: Iterable[str] = COMMANDS) -> typer.Typer:
     program.callback()(_root)
     for name in names:
         command = getattr(importlib.import_module(f"deepkd.cli.{name}"), name)
-        program.command(name, help=_unwrap(command.__doc__ or ""), rich_help_panel=COMMANDS[name])(
-            command
-        )
+        program.command(
+            name,
+            cls=Command,
+            help=_unwrap(command.__doc__ or ""),
+            rich_help_panel=COMMANDS[name],
+        )(command)
     return program
 
 

@@ -17,8 +17,8 @@ Models = Annotated[
     typer.Argument(
         metavar="[MODEL...]",
         help=(
-            "Further models: run folders, .safetensors, .pth or .onnx files, shipped or registry"
-            " names."
+            "Further models: run folders, .safetensors, .pth or .onnx files, or names of deepkd"
+            " models."
         ),
     ),
 ]
@@ -27,15 +27,12 @@ Pareto = Annotated[
     typer.Option(
         metavar="DIR",
         help=(
-            "Measure every model of this folder (ONNX files, run folders) and the teacher instead,"
-            " as ONNX files, on 1 and 2 threads, and mark the Pareto front of AUC against time and"
-            " size."
+            "Measure every model of this folder (ONNX files, run folders) and the teacher, on 1 and"
+            " 2 threads, and mark the Pareto front of AUC against time and size."
         ),
     ),
 ]
-Out = Annotated[
-    Path | None, typer.Option(help="Write the figures (JSON, CSV) and the plots to this folder.")
-]
+Out = Annotated[Path | None, typer.Option(help="Folder for the figures (JSON, CSV) and plots.")]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace an earlier benchmark in --out.")
 ]
@@ -51,10 +48,10 @@ def benchmark(
     config_file: ConfigFile = None,
     **settings: Any,
 ) -> None:
-    """Measure a teacher and a student in turn: size, latency, throughput, memory, and AUC.
+    """Compare a teacher and a student: size, latency, throughput, memory and AUC.
 
-    Size is in parameters, MACs and bytes. Without any model named it compares cross-efficient-vit
-    (untrained, for its size and speed) with deepkd-nano.
+    If no model is named, the teacher is cross-efficient-vit, untrained, and the student
+    deepkd-nano.
     """
     config = load_config(BenchmarkConfig, config_file, **settings)
     if pareto:

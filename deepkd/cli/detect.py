@@ -43,20 +43,20 @@ Sources = Annotated[
 ReportFile = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE", help="Write a report too: .html (with evidence), .json, .jsonl, .csv."
+        metavar="FILE", help="Also write a report: .html (with evidence), .json, .jsonl or .csv."
     ),
 ]
 VideoFile = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Write the clip with boxes and scores drawn in: .webm."),
+    typer.Option(metavar="FILE", help="Also write the clip with boxes and scores drawn in: .webm."),
 ]
 FailOnFake = Annotated[
-    bool, typer.Option("--fail-on-fake", help="Exit with 4 when a FAKE was found.")
+    bool, typer.Option("--fail-on-fake", help="Exit with code 4 if a FAKE was found.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output files.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors on standard error.")]
 Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Say how long each input took, and on what.")
+    bool, typer.Option("--verbose", "-v", help="Print the time that each input took, by stage.")
 ]
 
 
@@ -77,22 +77,15 @@ def detect(
 
     The answer for each input is FAKE, REAL, INCONCLUSIVE or NO_FACE, with the reason.
 
-    FAKE is a reason to look closer, never a proof; REAL is no certificate.
+    FAKE is a reason to look closer, never a proof. REAL means that no sign of forgery was found.
 
-    Exit codes: 0 all were judged; 1 nothing could be judged; 2 wrong usage; 3 some inputs failed;
-    4 a FAKE was found (with --fail-on-fake only).
+    Exit codes: 0 all inputs were judged; 1 nothing could be judged; 2 wrong usage; 3 some inputs
+    failed; 4 a FAKE was found (only with --fail-on-fake).
     """
     # NumPy needs no threads here, and they take time to start.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     config = load_config(DetectConfig, config_file, **settings)
-    from deepkd.video.sources import find_sources
-
-    outputs = [file for file in (report, report and settings_beside(report), save_video) if file]
-    inputs: Iterable[Source] = _refuse_inputs_as_outputs(
-        find_sources(sources, stdin=sys.stdin.buffer), outputs
-    )
-    if save_video or "-" not in sources:
-        inputs = list(inputs)
+    inputs = _find_inputs(sources, report, save_video)
     _check_outputs(report, save_video, inputs, overwrite=overwrite)
     with _open_first(inputs, config) as first:
         detector, provenance = _load(config, report, quiet=quiet)
@@ -102,9 +95,7 @@ def detect(
     if save_video and outcome.last and not outcome.interrupted:
         _draw(outcome.last, save_video, config.timeout_s, code)
     if not quiet and not (config.format == "table" and sys.stdout.isatty()):
-        from deepkd.cli.progress import name_first
-
-        name_first("error", outcome.failed, rest="more inputs failed")
+        _name_failed(outcome.failed)
     if outcome.interrupted:
         raise outcome.interrupted
     raise typer.Exit(code)
@@ -125,6 +116,25 @@ def exit_code(tally: Counter[str], *, fail_on_fake: bool = False) -> int:
     if not tally["ERROR"]:
         return 0 if tally.total() else 1
     return 3 if tally.total() > tally["ERROR"] else 1
+
+
+def _find_inputs(
+    sources: Sequence[str], report: Path | None, video: Path | None
+) -> Iterable["Source"]:
+    """The inputs: a list, or an iterator if they come from standard input."""
+    from deepkd.video.sources import find_sources
+
+    outputs = [file for file in (report, report and settings_beside(report), video) if file]
+    found = find_sources(sources, stdin=sys.stdin.buffer)
+    inputs = _refuse_inputs_as_outputs(found, outputs)
+    return list(inputs) if video or "-" not in sources else inputs
+
+
+def _name_failed(failed: Sequence[str]) -> None:
+    """Name the first inputs that failed on standard error."""
+    from deepkd.cli.progress import name_first
+
+    name_first("error", failed, rest="more inputs failed")
 
 
 def _refuse_inputs_as_outputs(

@@ -6,23 +6,23 @@ from typing import Annotated
 
 import typer
 
+from deepkd.cli.options import check_format
+
 FORMATS = ("table", "json")
 
 
 def doctor(
     format: Annotated[
-        str, typer.Option(help=f"What to print. One of: {', '.join(FORMATS)}.")
+        str, typer.Option(help=f"Output format. One of: {', '.join(FORMATS)}.")
     ] = "table",
 ) -> None:
-    """Check versions, devices, decoders and shipped models.
+    """Check versions, devices, video decoders and the models that come with deepkd.
 
-    Exit code 0 when `deepkd detect` can work, else 1.
+    Exit codes: 0 `deepkd detect` can work; 1 it cannot.
     """
     from deepkd.doctor import examine, to_document, usable
-    from deepkd.errors import UsageError
 
-    if format not in FORMATS:
-        raise UsageError(f"unknown format '{format}'; choose from {', '.join(FORMATS)}")
+    check_format(format, FORMATS)
     checks = examine()
     if format == "json":
         print(json.dumps(to_document(checks), indent=2))

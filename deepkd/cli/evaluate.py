@@ -1,6 +1,7 @@
 """`deepkd evaluate`: models on labelled crops or videos."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,30 +23,31 @@ if TYPE_CHECKING:
 Models = Annotated[
     list[str],
     typer.Argument(
-        metavar="MODEL...", help="Run folders, .safetensors, .pth or .onnx files, or shipped names."
+        metavar="MODEL...",
+        help="Run folders, .safetensors, .pth or .onnx files, or names of deepkd models.",
     ),
 ]
 Scores = Annotated[
     Path | None,
     typer.Option(
         help=(
-            "Write every score here: a CSV of file,label,score, and of videos why one has none"
-            " (answer,reason)."
+            "CSV file for every score: file,label,score; for videos also answer,reason, which say"
+            " why a score is missing."
         )
     ),
 ]
 Plots = Annotated[
     Path | None,
     typer.Option(
-        help="Write ROC, precision-recall, reliability, score and robustness plots (PNG) here."
+        help="Folder for plots (PNG): ROC, precision-recall, reliability, scores, robustness."
     ),
 ]
 FeaturesFile = Annotated[
     Path | None,
     typer.Option(
         help=(
-            "Write t-SNE of each model's penultimate features on crops (PNG, a panel per model with"
-            " its V-score) here; takes PyTorch models only."
+            "PNG file for a t-SNE plot of each model's last features on crops, with its V-score;"
+            " PyTorch models only."
         )
     ),
 ]
@@ -53,8 +55,8 @@ Out = Annotated[
     Path | None,
     typer.Option(
         help=(
-            "Folder for the figures (JSON, CSV). What is finished of --perturb, and of videos,"
-            " stays in it: run again to go on, also with further models."
+            "Folder for the figures (JSON, CSV). It also keeps finished parts of --perturb and of"
+            " videos, so that the same command continues where it stopped."
         )
     ),
 ]
@@ -80,26 +82,20 @@ def evaluate(
 ) -> None:
     """Measure how accurate models are on labelled crops or videos, with 95% intervals.
 
-    Crops come with an index (deepkd extract) or in SPLIT/CLASS/; videos are judged as deepkd detect
-    does. With --perturb they are damaged too, by codecs, noise, blur and more, in graded levels;
-    videos before faces are looked for. A video that gets no score counts as INCONCLUSIVE where
-    decisions are counted, and is left out of AUC and the like; one that cannot be read is in no
-    figure. A model is not evaluated on its own training data. Exit codes: 0 done; 1 nothing could
-    be measured; 2 wrong usage; 3 some videos failed.
+    Videos are judged as `deepkd detect` does. A video without a score counts as INCONCLUSIVE and is
+    left out of AUC and the like; a video that cannot be read counts nowhere. --perturb also
+    measures robustness, to codecs, noise, blur and more at several levels. A model is not evaluated
+    on its own training data.
+
+    Exit codes: 0 done; 1 nothing could be measured; 2 wrong usage; 3 some videos failed.
     """
     config = load_config(EvaluateConfig, config_file, **settings)
-    from deepkd.cli.progress import name_first, progress, warn
+    from deepkd.cli.progress import progress, warn
     from deepkd.evaluation.evaluate import evaluate_files, to_document
     from deepkd.tables.evaluation import FORMATS
 
-    if features:
-        check_ending(features, ".png", option="--features")
-    check_outputs(
-        (scores, features),
-        folders=(plots, out),
-        inputs=_inputs(models, config),
-        overwrite=overwrite,
-    )
+    outputs = _Outputs(scores, plots, features, out)
+    outputs.check(_inputs(models, config), overwrite=overwrite)
     with progress("evaluate", "scored") as show:
         found = evaluate_files(
             models,
@@ -111,11 +107,52 @@ def evaluate(
             progress=show,
         )
     document = to_document(found, config)
-    for result in _write_results(found, document, scores, out, plots, features):
+    for result in outputs.write(found, document):
         config.save(settings_beside(result))
     FORMATS[config.format](document)
-    if failed := _failed(found):
-        name_first("failed", failed)
+    _exit(_failed(found))
+
+
+@dataclass(frozen=True)
+class _Outputs:
+    """Files and folders to write; None where none is asked for."""
+
+    scores: Path | None
+    plots: Path | None
+    features: Path | None
+    out: Path | None
+
+    def check(self, inputs: Sequence[Path], *, overwrite: bool) -> None:
+        """Refuse what cannot be written, before any work is done."""
+        if self.features:
+            check_ending(self.features, ".png", option="--features")
+        check_outputs(
+            (self.scores, self.features),
+            folders=(self.plots, self.out),
+            inputs=inputs,
+            overwrite=overwrite,
+        )
+
+    def write(
+        self, found: "Sequence[Evaluation]", document: "EvaluationDocument"
+    ) -> Iterator[Path]:
+        """Write what is asked for; give each result once it is written."""
+        if self.scores:
+            yield _write_scores(self.scores, found)
+        if self.out:
+            yield _write_document(self.out, document)
+        if self.plots:
+            yield _draw(self.plots, found, document)
+        if self.features:
+            yield _draw_features(self.features, found)
+
+
+def _exit(failed: Sequence[str]) -> None:
+    """Name the videos that failed, and exit with 3 if there are any."""
+    from deepkd.cli.progress import name_first
+
+    name_first("failed", failed)
+    if failed:
         raise typer.Exit(3)
 
 
@@ -139,25 +176,6 @@ def _failed(found: "Sequence[Evaluation]") -> list[str]:
         ]
         named |= dict.fromkeys(unread + more)
     return list(named)
-
-
-def _write_results(
-    found: "Sequence[Evaluation]",
-    document: "EvaluationDocument",
-    scores: Path | None,
-    out: Path | None,
-    plots: Path | None,
-    features: Path | None,
-) -> Iterator[Path]:
-    """Write what is asked for; each result once it is there, for the settings beside it."""
-    if scores:
-        yield _write_scores(scores, found)
-    if out:
-        yield _write_document(out, document)
-    if plots:
-        yield _draw(plots, found, document)
-    if features:
-        yield _draw_features(features, found)
 
 
 def _write_scores(file: Path, found: "Sequence[Evaluation]") -> Path:

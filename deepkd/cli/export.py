@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from deepkd.cli.options import check_format
+
 
 def export(
     run: Annotated[
@@ -17,26 +19,24 @@ def export(
     ] = "onnx",
     name: Annotated[
         str | None,
-        typer.Option(help="Name that the file gives itself; the model's own unless set."),
+        typer.Option(help="Name of the model in reports; by default the model's own."),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an existing file.")
     ] = False,
 ) -> None:
-    """Write a trained model as ONNX, for `deepkd detect` and any other runtime, or as TorchScript.
+    """Write a trained model as ONNX, for `deepkd detect` and other runtimes, or as TorchScript.
 
-    Pre-processing is folded in, so that uint8 RGB crops go straight in; input format, calibration
-    and thresholds are in the file's metadata. Logits are compared with torch's first, and an export
-    that differs by over 1e-4 (of the largest logit, where that is over 1) is refused.
+    The file takes uint8 RGB crops: pre-processing is part of it. Its metadata holds the input
+    format, calibration and thresholds. Its logits are compared with PyTorch's; if they differ by
+    more than 1e-4 (relative to the largest logit, if that is over 1), nothing is written.
     """
     from deepkd.cli.progress import wrote
-    from deepkd.errors import UsageError
     from deepkd.models.checkpoints import load_checkpoint
     from deepkd.models.export import ENDINGS, FORMATS
     from deepkd.outputs import check_ending, check_outputs
 
-    if format not in FORMATS:
-        raise UsageError(f"unknown format '{format}'; choose from {', '.join(FORMATS)}")
+    check_format(format, FORMATS)
     check_ending(out, *ENDINGS[format])
     check_outputs(files=[out], overwrite=overwrite)
     model = load_checkpoint(run)

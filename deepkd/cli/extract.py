@@ -17,7 +17,7 @@ Sources = Annotated[
     list[str],
     typer.Argument(
         metavar="SOURCE...",
-        help="Data set folders, files, globs, .csv lists (path,label), or - (stdin).",
+        help="Data set folders, files, globs, .csv lists (path,label), or - for standard input.",
     ),
 ]
 Out = Annotated[Path, typer.Option(help="Folder for the crops and their index.csv.")]
@@ -37,11 +37,13 @@ def extract(
     config_file: ConfigFile = None,
     **settings: Any,
 ) -> None:
-    """Cut the faces out of labelled clips, ready for training.
+    """Cut the faces out of labelled clips, as crops to train on.
 
-    Reads published data sets as they are (see --dataset), folders named real and fake, and plain
-    folders; writes crops, index.csv, and splits that share no original. Exit codes: 0 done; 1
-    nothing could be read; 2 wrong usage; 3 some clips failed.
+    Reads published data sets (see --dataset), folders named real and fake, and folders of clips
+    without labels. Writes crops, index.csv with a split for each crop, and keeps an original and
+    its forgeries in one split.
+
+    Exit codes: 0 done; 1 nothing could be read; 2 wrong usage; 3 some clips failed.
     """
     config = load_config(ExtractConfig, config_file, **settings)
     from deepkd.cli.progress import progress

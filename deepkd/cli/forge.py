@@ -13,10 +13,11 @@ from deepkd.settings.data import ForgeConfig
 Sources = Annotated[
     list[str],
     typer.Argument(
-        metavar="SOURCE...", help="Folders, files or globs of real faces, .csv lists, or - (stdin)."
+        metavar="SOURCE...",
+        help="Folders, files or globs of real faces, .csv lists, or - for standard input.",
     ),
 ]
-Out = Annotated[Path, typer.Option(help="Folder for the forgeries and their list; empty or new.")]
+Out = Annotated[Path, typer.Option(help="Empty or new folder for the forgeries and their list.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the forgeries in --out.")]
 
 
@@ -29,11 +30,12 @@ def forge(
     config_file: ConfigFile = None,
     **settings: Any,
 ) -> None:
-    """Make labelled forgeries from real faces: crops to train on and test with, or clips.
+    """Make labelled forgeries from real faces, to train on or to test with.
 
     Crops come with an index.csv for train and evaluate, clips with a clips.csv for extract and
-    evaluate. Both list the real faces too. Exit codes: 0 done; 1 nothing could be made; 2 wrong
-    usage; 3 some sources failed.
+    evaluate. Both lists hold the real faces, too.
+
+    Exit codes: 0 done; 1 nothing could be made; 2 wrong usage; 3 some sources failed.
     """
     config = load_config(ForgeConfig, config_file, **settings)
     from deepkd.cli.progress import name_first, progress

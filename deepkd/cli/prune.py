@@ -15,15 +15,15 @@ Source = Annotated[
     typer.Argument(metavar="RUN", help="Trained model: a run folder, a .safetensors or .pth."),
 ]
 Data = Annotated[
-    Path, typer.Option(help="Crops that show what channels are worth, and to fine-tune on.")
+    Path, typer.Option(help="Crops on which importance is measured, and to fine-tune on.")
 ]
 Out = Annotated[Path, typer.Option(help="Folder of the pruned model.")]
 Teachers = Annotated[
     list[Path] | None,
     typer.Option(
         help=(
-            "What teaches after each step, as in distill; several speak with their mean. RUN"
-            " unless given."
+            "Trained model that teaches the pruned one after each step; by default RUN. May be"
+            " given several times, as in distill."
         )
     ),
 ]
@@ -40,12 +40,11 @@ def prune(
     config_file: ConfigFile = None,
     **settings: Any,
 ) -> None:
-    """Take away the channels that a network misses least, until it is small enough.
+    """Remove the least important channels of a trained network, until it is small enough.
 
-    With --epochs the unpruned network, or each --teacher, teaches the pruned one after each step.
-    Without, go on with `deepkd distill --student NAME --init OUT --teacher RUN`, or on labels alone
-    with `deepkd train --model NAME --init OUT`. Widths stay multiples of 8 and travel with the
-    weights.
+    Give one or more limits: --params, --macs-m, --latency-ms. With --epochs the network, or each
+    --teacher, teaches the pruned one after each step. Without --epochs, fine-tune it with `deepkd
+    distill --student NAME --init OUT --teacher RUN` or `deepkd train --model NAME --init OUT`.
     """
     config = load_config(PruneConfig, config_file, **settings)
     from deepkd.cli.progress import wrote
@@ -73,7 +72,7 @@ def prune(
 
 
 def _warn_if_busy() -> None:
-    """A warning where other work on this machine makes the measured time too long."""
+    """Warn if other work on this machine makes the measured time too long."""
     from rich.console import Console
 
     from deepkd.machine import cores, machine

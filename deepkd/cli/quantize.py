@@ -1,4 +1,4 @@
-"""`deepkd quantize`: a model in cheaper arithmetic, if that pays here."""
+"""`deepkd quantize`: a model in int8 or float16."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,30 +9,35 @@ from deepkd.cli.options import ConfigFile, takes_settings
 from deepkd.config import load_config
 from deepkd.settings.compression import QuantizeConfig
 
+Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="Run folder, .safetensors, .pth or .onnx file, or the name of a deepkd model.",
+    ),
+]
+Data = Annotated[
+    Path, typer.Option(help="Labelled crops, to set the value ranges of int8 and to measure AUC.")
+]
+Out = Annotated[Path, typer.Option(help="ONNX file to write.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")]
+
 
 @takes_settings(QuantizeConfig)
 def quantize(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="RUN", help="Run folder, .safetensors, .pth or .onnx file, or a shipped name."
-        ),
-    ],
+    model: Model,
     *,
-    data: Annotated[
-        Path, typer.Option(help="Labelled crops: some show int8's ranges, others judge.")
-    ],
-    out: Annotated[Path, typer.Option(help="ONNX file to write.")],
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an existing file.")
-    ] = False,
+    data: Data,
+    out: Out,
+    overwrite: Overwrite = False,
     config_file: ConfigFile = None,
     **settings: Any,
 ) -> None:
-    """Try int8, float16 and int8 weights, and write one only if that pays.
+    """Try int8, float16 and int8 weights, and write the fastest variant that pays.
 
-    A variant pays when it is faster on this machine than float32 and its AUC falls by at most
-    --max-drop; otherwise the report says why not and nothing is written, unless --keep names it.
+    A variant pays if it is faster than float32 on this machine and loses at most --max-drop of AUC.
+    If none pays, nothing is written and the report says why; --keep NAME writes a variant in any
+    case.
     """
     config = load_config(QuantizeConfig, config_file, **settings)
     from deepkd.cli.progress import progress, say, warn

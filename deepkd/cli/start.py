@@ -71,7 +71,7 @@ def take_started(path: Path | None, config: "DetectConfig") -> "ReadAhead | None
 def _begin(words: Sequence[str]) -> None:
     """Begin to decode the likely first input of `detect`; a wrong guess is dropped."""
     clip = _first_clip(words[1:]) if words[:1] == ["detect"] else None
-    if clip is None or {"-h", "--help"} & {*words}:
+    if clip is None or {"-h", "--help", "--help-all"} & {*words}:
         return
     os.environ.setdefault(
         "OPENBLAS_NUM_THREADS", "1"

@@ -14,16 +14,15 @@ Data = Annotated[
     list[Path] | None,
     typer.Option(
         help=(
-            "Crops to train on: a folder with index.csv whose splits are train and val, or pictures"
-            " in train/CLASS/ and val/CLASS/, where CLASS is real or fake or one of any two names."
-            " Several may be given; how often each is drawn is set by the tables named data of the"
-            " config file."
+            "Crops to train on: a folder from `deepkd extract`, or pictures in train/CLASS/ and"
+            " val/CLASS/, where CLASS is real or fake or one of two other names. May be given"
+            " several times."
         )
     ),
 ]
-Run = Annotated[Path, typer.Option(help="Folder of the run: weights, metrics, curves, settings.")]
+Run = Annotated[Path, typer.Option(help="Folder for the weights, metrics, curves and settings.")]
 Resume = Annotated[
-    bool, typer.Option("--resume", help="Go on with the run in --out where it stopped.")
+    bool, typer.Option("--resume", help="Continue the run in --out where it stopped.")
 ]
 
 
@@ -52,15 +51,14 @@ def train(
     config_file: ConfigFile = None,
     **settings: Any,
 ) -> None:
-    """Train a teacher, or any model of the registry or of timm, on labelled crops.
+    """Train a model on labelled crops, such as a teacher for `deepkd distill`.
 
-    Writes the best weights by validation AUC, or the last (model.safetensors), metrics.jsonl,
-    curves.png and config.json. Start it under `torchrun` to use several GPUs or processes. Ctrl-C
-    ends it after its step, with a checkpoint to --resume from; a second one at once.
+    Writes model.safetensors (the weights), metrics.jsonl, curves.png and config.json. Start it
+    under `torchrun` to use several GPUs. Ctrl-C saves a checkpoint and stops; --resume continues
+    from it. A second Ctrl-C stops at once.
     """
     config = load_config(TrainConfig, config_file, data=list_tables(data), **settings)
     from deepkd.cli.training import following, warn
-    from deepkd.training.supervised import train as train_model
+    from deepkd.runs import train_model
 
-    with following(out, "train") as report:
-        train_model(list_crops(config), out, config, resume=resume, report=report, warn=warn)
+    train_model(list_crops(config), out, config, resume=resume, follow=following, warn=warn)

@@ -1,4 +1,4 @@
-"""What a training shows: progress and a line per epoch on standard error, and its curves as a picture."""
+"""Progress of a training: a bar and a line per epoch on standard error, then a picture."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from deepkd.training.engine import Progress
 
 DROWNS = 0.95
-"""Share of the gradient from which one term leaves the others nothing to say."""
+"""Share of the gradient from which one loss term drowns the others."""
 
 
 @contextmanager
 def following(run: Path, what: str) -> Iterator[Callable[["Progress"], None]]:
-    """A function to hand to a training as `report`; draws the run's curves when the training has ended."""
+    """Give the `report` of a training; at its end, draw the curves of the run."""
     from deepkd.tables.plots import draw_training
     from deepkd.training.processes import leads
 
@@ -61,7 +61,7 @@ def warn(message: str) -> None:
 
 
 def drowning(figures: Mapping[str, Any]) -> dict[str, float]:
-    """The term whose gradient is longer than `DROWNS` of all terms' lengths together -> its share; {} when none is."""
+    """The loss term with more than the share `DROWNS` of the gradient norms -> its share."""
     norms = {
         name.removeprefix("gradient_"): norm
         for name, norm in figures.items()

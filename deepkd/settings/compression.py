@@ -1,4 +1,4 @@
-"""What `deepkd prune` and `deepkd quantize` take."""
+"""Settings of `deepkd prune` and `deepkd quantize`."""
 
 from dataclasses import dataclass, fields
 from typing import ClassVar
@@ -15,33 +15,43 @@ class PruneConfig(FittingConfig):
     command: ClassVar[str] = "prune"
 
     params: int | None = setting(
-        None, "Parameters that the pruned network may have at most.", low=1
+        None, "Largest number of parameters for the pruned network.", low=1
     )
     macs_m: float | None = setting(
-        None, "Million multiply-accumulates of one crop that it may have at most.", low=0.001
+        None, "Largest cost of one crop, million multiply-accumulates.", low=0.001
     )
     latency_ms: float | None = setting(
         None,
-        "Milliseconds that one crop may take at most here, in ONNX Runtime on all cores.",
+        "Longest time for one crop on this machine, milliseconds, in ONNX Runtime on all cores.",
         low=0.001,
     )
     criterion: str = setting(
-        "taylor", "What a channel is worth.", choices=("taylor", "magnitude", "bn-scale", "random")
+        "taylor",
+        "How the importance of a channel is measured.",
+        choices=("taylor", "magnitude", "bn-scale", "random"),
     )
     penalty: float = setting(
-        0.0, "Taken off a channel's worth for each million multiply-accumulates it costs.", low=0
+        0.0,
+        "How much less important a channel is for each million multiply-accumulates that it costs.",
+        low=0,
+        rare=True,
     )
     samples: int = setting(
-        512, "Labelled crops of the split train that show what channels are worth.", low=2
+        512, "Labelled crops of the split train on which importance is measured.", low=2, rare=True
     )
     steps: int = setting(
-        1, "Steps in which the network shrinks, each the same share, fine-tuned after each.", low=1
+        1,
+        "Number of steps; each shrinks the network by the same share and is followed by "
+        "fine-tuning.",
+        low=1,
     )
     epochs: int = setting(0, "Epochs of distillation after each step; 0 only prunes.", low=0)
     teacher_view: str = setting(
         "same",
-        "What the teachers see: the pruned network's view, or that view clean.",
+        "What the teachers get: the same view as the pruned network, or a clean one, without "
+        "the changes of colour, blur and compression.",
         choices=("same", "clean"),
+        rare=True,
     )
 
     def check(self) -> None:
@@ -79,15 +89,20 @@ class QuantizeConfig(Config):
 
     keep: str = setting(
         "auto",
-        "Variant to write: auto is the fastest that may replace float32, or none; a name writes it"
-        " whatever it costs.",
+        "Variant to write: auto takes the fastest one that pays, or none; a name writes that "
+        "variant in any case.",
         choices=("auto", "int8", "fp16", "weights"),
     )
-    max_drop: float = setting(0.002, "AUC that a variant may lose against float32.", low=0, high=1)
+    max_drop: float = setting(
+        0.002,
+        "Largest loss of AUC, against float32, with which a variant still pays.",
+        low=0,
+        high=1,
+    )
     int8: str = setting(
         "auto",
-        "How int8 is made; auto tries all ways and takes the one whose logits stay closest to"
-        " float32's.",
+        "How int8 is made; auto tries all ways and takes the one with the logits closest to "
+        "float32.",
         choices=(
             "auto",
             "plain",
@@ -99,18 +114,28 @@ class QuantizeConfig(Config):
         ),
     )
     calibrate_on: str = setting(
-        "train", "Split whose crops show the ranges of int8.", choices=("train", "val")
+        "train", "Split with the crops of --samples.", choices=("train", "val"), rare=True
     )
-    samples: int = setting(128, "Crops that show the ranges, as many real as forged.", low=2)
-    split: str = setting("val", "Split that AUC is measured on; `all` takes every row.")
-    limit: int | None = setting(None, "Measure AUC on about so many crops, whole families.", low=1)
+    samples: int = setting(
+        128, "Crops from which the value ranges of int8 are taken, as many real as forged.", low=2
+    )
+    split: str = setting("val", "Split to measure AUC on; `all` takes every crop.")
+    limit: int | None = setting(
+        None,
+        "Measure AUC on about this number of crops; an original and its forgeries stay together.",
+        low=1,
+    )
     allow_training_data: bool = setting(
-        False, "Measure AUC even on what the model was trained on; the report says so."
+        False,
+        "Measure AUC even on data that the model was trained on; the report says so.",
+        rare=True,
     )
     resamples: int = setting(
-        1000, "Bootstrap resamples behind the interval of the AUC's change.", low=0
+        1000, "Bootstrap resamples for the interval of the change in AUC.", low=0, rare=True
     )
-    runs: int = setting(100, "Timed runs of each variant, in turn.", low=3)
-    threads: int | None = setting(None, "Threads of the runtime; by default all cores.", low=1)
-    seed: int = setting(0, "Seed of the draws.", low=0)
-    format: str = setting("table", "What to print.", choices=("table", "json"))
+    runs: int = setting(100, "Timed runs of each variant; the variants take turns.", low=3)
+    threads: int | None = setting(
+        None, "CPU threads of the runtime; by default one per core.", low=1
+    )
+    seed: int = setting(0, "Seed of the random numbers.", low=0, rare=True)
+    format: str = setting("table", "Output format.", choices=("table", "json"))

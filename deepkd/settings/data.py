@@ -1,4 +1,4 @@
-"""What `deepkd extract` and `deepkd forge` take."""
+"""Settings of `deepkd extract` and `deepkd forge`."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,62 +14,78 @@ class ExtractConfig(Config):
 
     command: ClassVar[str] = "extract"
 
-    dataset: str = setting("auto", "Layout of the source folders.", choices=("auto", *LAYOUTS))
+    dataset: str = setting(
+        "auto", "Layout of the source folders; auto detects it.", choices=("auto", *LAYOUTS)
+    )
     frames: int = setting(32, "Frames sampled from each clip, evenly in time.", low=1)
-    face_px: int = setting(224, "Side of the crops written, pixels.", low=32, high=1024)
+    face_px: int = setting(224, "Side of the crops, pixels.", low=32, high=1024)
     crop_rule: str | None = setting(
         None,
-        "How the square around a face is framed; dfdc unless --margin is given.",
+        "How the square around a face is cut; dfdc unless --margin is given.",
         choices=("dfdc", "tight", "margin"),
     )
     margin: float | None = setting(
         None,
-        "Frame a centred square of (1 + this) times the longer side of the face's box.",
+        "Cut a centred square; its side is (1 + MARGIN) times the longer side of the face's box.",
         low=0,
         high=4,
     )
     detector: str = setting("mtcnn", "Face detector.", choices=DETECTORS.names)
-    device: str = setting("auto", "Where a PyTorch face detector runs.", choices=DEVICES)
+    device: str = setting("auto", "Device of the face detector mtcnn-torch.", choices=DEVICES)
     min_face_px: int = setting(
-        40, "Smallest face to detect, pixels of the frame after shrinking.", low=12
+        40,
+        "Smallest face to detect, pixels of the frame that --max-side-px has shrunk.",
+        low=12,
+        rare=True,
     )
     max_side_px: int = setting(
-        640, "Longer side to which frames are shrunk to detect faces, pixels.", low=64
+        640, "Shrink frames to this longer side to detect faces, pixels.", low=64, rare=True
     )
     min_probability: float = setting(
-        0.0, "Faces with a lower probability are dropped.", low=0, high=1
+        0.0, "Drop faces to which the detector gives a lower probability.", low=0, high=1, rare=True
     )
     sure_probability: float = setting(
         0.97,
-        "People who never reach this probability are dropped if somebody in the same frame does;"
-        " 0 keeps all.",
+        "Drop people who never reach this face probability, if another person in the same frame "
+        "does; 0 keeps all.",
         low=0,
         high=1,
+        rare=True,
     )
-    faces_per_frame: int = setting(4, "Most faces kept in a frame, the largest first.", low=1)
+    faces_per_frame: int = setting(
+        4,
+        "Largest number of faces to keep in a frame; smaller faces are dropped first.",
+        low=1,
+        rare=True,
+    )
     people: str = setting(
-        "all", "Keep all people of a clip, or only the largest.", choices=("all", "largest")
+        "all",
+        "People to keep in a clip: all, or only the one with the largest face.",
+        choices=("all", "largest"),
+        rare=True,
     )
-    image_format: str = setting("jpeg", "Format of the crops.", choices=("jpeg", "png"))
-    jpeg_quality: int = setting(95, "Quality of JPEG crops.", low=1, high=100)
+    image_format: str = setting("jpeg", "Format of the crops.", choices=("jpeg", "png"), rare=True)
+    jpeg_quality: int = setting(95, "Quality of JPEG crops.", low=1, high=100, rare=True)
     val_share: float = setting(
-        0.1, "Share of the originals for val, where the data set has no val split.", low=0, high=1
+        0.1, "Share of the originals for the split val, if the data set has none.", low=0, high=1
     )
     test_share: float = setting(
-        0.1, "Share of the originals for test, where the data set has no test split.", low=0, high=1
+        0.1, "Share of the originals for the split test, if the data set has none.", low=0, high=1
     )
     split_by: str = setting(
         "auto",
-        "What lies in one split only: originals, or also people; auto: people, unless one group is"
-        " too large.",
+        "Keep all clips of an original (original) or also of a person (identity) in one split; "
+        "auto is identity, unless one group of people is too large.",
         choices=("auto", "identity", "original"),
+        rare=True,
     )
     workers: int | None = setting(
-        None, "Worker processes; by default one per core; 0 works in this process.", low=0
+        None, "Worker processes; by default one per core; 0 uses this process only.", low=0
     )
     timeout_s: float = setting(
         600.0,
-        "Longest time for one clip, seconds; then it counts as unreadable. 0 for no limit.",
+        "Longest time for one clip, seconds; a clip that takes longer counts as unreadable. 0 "
+        "for no limit.",
         low=0,
     )
 
@@ -94,31 +110,37 @@ class ForgeConfig(Config):
     )
     method: str = setting(
         "self-blend",
-        "Blend a face with a changed copy of itself, or with the face of another source.",
+        "self-blend blends a face with a changed copy of itself, face-swap with a face from "
+        "another source.",
         choices=("self-blend", "face-swap"),
     )
-    count: int = setting(1, "Forgeries made of each crop or clip.", low=1)
+    count: int = setting(1, "Forgeries to make from each crop or clip.", low=1)
     dataset: str = setting(
         "auto",
-        "Layout of the source folders; clips labelled FAKE are left out.",
+        "Layout of the source folders; auto detects it. Clips with the label FAKE are left out.",
         choices=("auto", *LAYOUTS),
     )
     frames: int = setting(8, "Frames sampled from each source for crops, evenly in time.", low=1)
-    face_px: int = setting(224, "Side of the crops written, pixels.", low=32, high=1024)
+    face_px: int = setting(224, "Side of the crops, pixels.", low=32, high=1024)
     crop_rule: str = setting(
-        "dfdc", "How the square around a face is framed.", choices=("dfdc", "tight", "margin")
+        "dfdc",
+        "How the square around a face is cut.",
+        choices=("dfdc", "tight", "margin"),
+        rare=True,
     )
     seconds: float = setting(
         5.0,
-        "Longest clip written, seconds; a still becomes a clip of this length.",
+        "Longest clip to write, seconds; an image becomes a clip of this length.",
         low=0.1,
         high=600,
     )
-    val_share: float = setting(0.1, "Share of the sources for val.", low=0, high=1)
-    test_share: float = setting(0.1, "Share of the sources for test.", low=0, high=1)
-    seed: int = setting(0, "Seed of everything that is drawn.", low=0)
-    detector: str = setting("mtcnn", "Face detector.", choices=DETECTORS.names)
-    device: str = setting("auto", "Where a PyTorch face detector runs.", choices=DEVICES)
+    val_share: float = setting(0.1, "Share of the sources for the split val.", low=0, high=1)
+    test_share: float = setting(0.1, "Share of the sources for the split test.", low=0, high=1)
+    seed: int = setting(0, "Seed of the random numbers.", low=0)
+    detector: str = setting("mtcnn", "Face detector.", choices=DETECTORS.names, rare=True)
+    device: str = setting(
+        "auto", "Device of the face detector mtcnn-torch.", choices=DEVICES, rare=True
+    )
 
     def check(self) -> None:
         """Refuse shares that leave nothing to train on."""

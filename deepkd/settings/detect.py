@@ -1,4 +1,4 @@
-"""What `deepkd detect` takes."""
+"""Settings of `deepkd detect`."""
 
 import math
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from deepkd.errors import ConfigError
 from deepkd.settings.choices import DETECTORS, DEVICES, REPORTS, RULES, RUNTIMES
 
 EVERY_S, MOST_FRAMES = 0.8, 1500
-"""How long clips are sampled: a frame at least every so many seconds, up to so many frames (20
-minutes)."""
+"""Longest time between two sampled frames, seconds, and the number of frames (20 minutes) from
+which it grows."""
 LEAST_EVERY_S = 0.001
-"""Frames are hardly ever closer together; and the number of those asked for has to be a number."""
+"""Shortest time between two sampled frames, seconds."""
 
 
 @dataclass(frozen=True)
@@ -21,57 +21,72 @@ class DetectConfig(Config):
 
     command: ClassVar[str] = "detect"
 
-    model: str = setting("deepkd-nano", "A shipped model by its name, or an ONNX file by its path.")
+    model: str = setting(
+        "deepkd-nano", "Name of a model that comes with deepkd, or path of an ONNX file."
+    )
     runtime: str = setting(
         "onnxruntime",
-        "What computes the model; openvino takes deepkd's extra of that name.",
+        "Library that runs the model; openvino needs `pip install 'deepkd\\[openvino]'`.",
         choices=RUNTIMES.names,
     )
-    frames: int = setting(16, "Frames sampled from each clip at least, evenly in time.", low=1)
+    frames: int = setting(
+        16, "Smallest number of frames to sample from each clip, evenly in time.", low=1
+    )
     every_s: float | None = setting(
         None,
-        "Seconds between two sampled frames at most, so that a short forgery in a long clip is"
-        f" seen; 0 for no such limit. By default {EVERY_S}, and more where that gave over"
+        "Longest time between two sampled frames, seconds, so that a short forgery in a long clip"
+        f" is seen; 0 for no limit. By default {EVERY_S}, or longer in a clip that would need over"
         f" {MOST_FRAMES} frames.",
         low=0,
     )
-    single_look: bool = setting(False, "Do not look closer where single frames look forged.")
+    single_look: bool = setting(
+        False, "Do not sample more frames around a frame that looks forged.", rare=True
+    )
     min_frames: int = setting(
-        3, "Frames that must show a person well before a verdict; a still is one.", low=1
+        3,
+        "A person must be clear to see in this number of frames to get a verdict; in an image, "
+        "one is enough.",
+        low=1,
+        rare=True,
     )
     rule: str = setting(
         "mean-logit",
-        "How frame scores become a verdict; upstream is the rule published with Cross Efficient"
-        " ViT, which uses neither calibration nor thresholds and judges every face.",
+        "How frame scores become a verdict; upstream is the rule published with Cross Efficient "
+        "ViT: no calibration, its own thresholds, and every face counts.",
         choices=RULES.names,
+        rare=True,
     )
     threshold_fake: float | None = setting(
         None,
-        "Probability from which a person counts as FAKE; by default the model's own.",
+        "From this probability a person counts as FAKE; by default the model's own.",
         low=0,
         high=1,
+        rare=True,
     )
     threshold_real: float | None = setting(
         None,
-        "Probability up to which a person counts as REAL; by default the model's own.",
+        "Up to this probability a person counts as REAL; by default the model's own.",
         low=0,
         high=1,
+        rare=True,
     )
-    detector: str = setting("mtcnn", "Face detector.", choices=DETECTORS.names)
-    device: str = setting("auto", "Where a PyTorch face detector runs.", choices=DEVICES)
+    detector: str = setting("mtcnn", "Face detector.", choices=DETECTORS.names, rare=True)
+    device: str = setting(
+        "auto", "Device of the face detector mtcnn-torch.", choices=DEVICES, rare=True
+    )
     workers: int = setting(
-        0, "Processes that judge clips side by side; 0 for none but this one.", low=0
+        0, "Processes that judge clips in parallel; 0 uses this process only.", low=0
     )
     timeout_s: float = setting(
         600.0,
-        "Seconds that one input may take before it is an ERROR, and then --save-video for its copy;"
-        " 0 for no limit.",
+        "Longest time for one input, seconds; an input that takes longer is an ERROR. The same "
+        "limit applies to --save-video. 0 for no limit.",
         low=0,
     )
-    format: str = setting("table", "What to print.", choices=REPORTS.names)
+    format: str = setting("table", "Output format.", choices=REPORTS.names)
 
     def samples(self, duration_s: float) -> int:
-        """How many frames to sample of a clip so long, seconds."""
+        """The number of frames to sample from a clip of this length, seconds."""
         every_s = EVERY_S if self.every_s is None else self.every_s
         count = math.ceil(duration_s / every_s) if every_s else 0
         return max(self.frames, count if self.every_s else min(count, MOST_FRAMES))

@@ -1,4 +1,4 @@
-"""What `deepkd evaluate` and `deepkd benchmark` take."""
+"""Settings of `deepkd evaluate` and `deepkd benchmark`."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,54 +17,67 @@ class EvaluateConfig(Config):
 
     data: Path | None = setting(
         None,
-        "Folder of crops with its index.csv, of pictures in SPLIT/CLASS/, or of videos: a data set,"
-        " folders real and fake, a list (CSV).",
+        "Folder of crops with index.csv, of pictures in SPLIT/CLASS/, or of videos (a published "
+        "data set, or folders real and fake); or a list of videos (CSV).",
     )
     dataset: str = setting(
         "auto",
-        "Layout of a folder of videos; any but auto takes pictures without an index for stills, as"
-        " detect would.",
+        "Layout of a folder of videos. With any value but auto, pictures without an index are "
+        "judged like the images that detect takes.",
         choices=("auto", *LAYOUTS),
+        rare=True,
     )
     split: str = setting(
         "test",
-        "Split to evaluate on, as the index or data set has it; `all` takes everything. Where a"
-        " data set of videos ships none of that name, it is drawn as extract draws it by default.",
+        "Split to evaluate on; `all` takes everything. If a data set of videos has no such "
+        "split, it is made as extract makes it by default.",
     )
     limit: int | None = setting(
-        None, "Evaluate on about so many crops or videos, whole families.", low=1
+        None,
+        "Evaluate on about this number of crops or videos; an original and its forgeries stay "
+        "together.",
+        low=1,
     )
-    frames: int = setting(16, "Frames sampled from each video at least, evenly in time.", low=1)
+    frames: int = setting(
+        16, "Smallest number of frames to sample from each video, evenly in time.", low=1
+    )
     perturb: str | None = setting(
         None,
-        "Measure robustness too, on damaged crops or videos: `all`, or NAME or NAME:LEVEL, parted"
-        " by commas.",
+        "Also measure robustness, on corrupted crops or videos: `all`, or NAME or NAME:LEVEL, "
+        "separated by commas.",
     )
     allow_training_data: bool = setting(
-        False, "Evaluate even on what a model was trained on; the report says so."
+        False, "Evaluate even on data that a model was trained on; the report says so."
     )
     threshold: float | None = setting(
         None,
-        "Probability from which a crop or video counts as FAKE; by default each model's own.",
+        "From this probability a crop or video counts as FAKE; by default each model's own.",
         low=0,
         high=1,
     )
     prevalence: float = setting(
         0.01,
-        "Share of forgeries among what a user meets, which the precision supposes.",
+        "Assumed share of forgeries in real use, from which the precision is computed.",
         low=0,
         high=1,
+        rare=True,
     )
-    batch: int = setting(64, "Crops decoded and scored together.", low=1)
+    batch: int = setting(64, "Crops decoded and scored together.", low=1, rare=True)
     resamples: int = setting(
-        1000, "Bootstrap resamples behind the 95% intervals; 0 leaves them out.", low=0
+        1000,
+        "Bootstrap resamples for the 95% intervals; 0 leaves the intervals out.",
+        low=0,
+        rare=True,
     )
     features_limit: int = setting(
-        1000, "Crops at most, drawn at random, whose features --features draws.", low=5
+        1000,
+        "Largest number of crops in the picture of --features, chosen at random.",
+        low=5,
+        rare=True,
     )
-    seed: int = setting(0, "Seed of the resampling, and of what --features draws.", low=0)
-    device: str = setting("auto", "Where PyTorch models run.", choices=DEVICES)
-    format: str = setting("table", "What to print.", choices=("table", "json", "csv"))
+    seed: int = setting(0, "Seed of the random numbers.", low=0, rare=True)
+    device: str = setting("auto", "Device of PyTorch models.", choices=DEVICES)
+    format: str = setting("table", "Output format.", choices=("table", "json", "csv"))
 
 
 @dataclass(frozen=True)
@@ -75,37 +88,43 @@ class BenchmarkConfig(Config):
 
     teacher: str | None = setting(
         None,
-        "The large model. Without any model named it is cross-efficient-vit, untrained, for its"
-        " size and speed.",
+        "The large model. If no model is named, it is cross-efficient-vit, untrained, for its "
+        "size and speed.",
     )
-    student: str | None = setting(
-        None, "The small model. Without any model named it is the shipped deepkd-nano."
-    )
-    runs: int = setting(50, "Timed runs of each model, in turn.", low=3)
+    student: str | None = setting(None, "The small model. If no model is named, it is deepkd-nano.")
+    runs: int = setting(50, "Timed runs of each model; the models take turns.", low=3)
     batch: int = setting(32, "Crops per call when throughput is measured, 32 at most.", low=1)
     threads: int | None = setting(
         None, "CPU threads of every runtime; by default all cores.", low=1
     )
     runtime: str = setting(
         "onnxruntime",
-        "What computes ONNX files; openvino takes deepkd's extra of that name.",
+        "Library that runs ONNX files; openvino needs `pip install 'deepkd\\[openvino]'`.",
         choices=RUNTIMES.names,
     )
     data: Path | None = setting(None, "Folder of labelled crops to measure AUC on.")
-    split: str = setting(
-        "test", "Split of the index that AUC is measured on; `all` takes every row."
+    split: str = setting("test", "Split to measure AUC on; `all` takes every crop.")
+    limit: int | None = setting(
+        None,
+        "Measure AUC on about this number of crops; an original and its forgeries stay together.",
+        low=1,
     )
-    limit: int | None = setting(None, "Measure AUC on about so many crops, whole families.", low=1)
     allow_training_data: bool = setting(
-        False, "Measure AUC even on what a model was trained on; the report says so."
+        False,
+        "Measure AUC even on data that a model was trained on; the report says so.",
+        rare=True,
     )
-    video: Path | None = setting(None, "Clip to time from decoding to verdict, with each model.")
-    video_runs: int = setting(3, "Timed runs of the clip with each model, in turn.", low=1)
-    frames: int = setting(16, "Frames sampled from the clip.", low=1)
-    format: str = setting("table", "What to print.", choices=("table", "json", "csv"))
+    video: Path | None = setting(
+        None, "Clip on which each model is timed, from decoding to verdict."
+    )
+    video_runs: int = setting(
+        3, "Timed runs of the clip with each model; the models take turns.", low=1, rare=True
+    )
+    frames: int = setting(16, "Frames to sample from the clip of --video.", low=1, rare=True)
+    format: str = setting("table", "Output format.", choices=("table", "json", "csv"))
 
     def check(self) -> None:
-        """No model is called with more crops than `MAX_BATCH`, and what is said of crops or a clip takes some."""
+        """Refuse too large a batch, and settings of crops or a clip that are not given."""
         if self.batch > MAX_BATCH:
             raise ConfigError(
                 f"batch={self.batch}: models are called with {MAX_BATCH} crops at most, which keeps"

@@ -1,4 +1,4 @@
-"""What `deepkd train` and `deepkd distill` take, and all that fits weights."""
+"""Settings of `deepkd train` and `deepkd distill`."""
 
 import math
 from collections.abc import Mapping
@@ -50,26 +50,35 @@ def _is_weight(value: Any, *, above: float = -1.0) -> bool:
 
 @dataclass(frozen=True)
 class FittingConfig(Config):
-    """What everything that fits weights takes."""
+    """Settings of every command that trains weights."""
 
-    epochs: int = setting(10, "Passes over the drawn samples.", low=1)
-    batch: int = setting(32, "Crops per optimiser step, over all processes.", low=2)
-    accumulate: int = setting(1, "Parts that a batch is computed in, to save memory.", low=1)
+    epochs: int = setting(10, "Passes over the training crops.", low=1)
+    batch: int = setting(32, "Crops per optimiser step, all processes together.", low=2)
+    accumulate: int = setting(
+        1, "Compute each batch in this number of parts, to save memory.", low=1, rare=True
+    )
     lr: float = setting(5e-4, "Peak learning rate of AdamW.", low=0)
-    weight_decay: float = setting(0.05, "Weight decay of AdamW; norms and biases have none.", low=0)
+    weight_decay: float = setting(
+        0.05, "Weight decay of AdamW; biases and norm layers have none.", low=0, rare=True
+    )
     warmup: float = setting(
         0.1,
-        "Share of the steps that the learning rate rises for, before its cosine.",
+        "Share of the steps in which the learning rate rises; after that it falls as a cosine.",
         low=0,
         high=1,
+        rare=True,
     )
     sampling: str = setting(
-        "paired", "How batches are drawn.", choices=("paired", "balanced", "shuffled")
+        "paired",
+        "How batches are made: paired puts a forgery next to its original, balanced takes as "
+        "many real as forged crops, shuffled takes every crop once.",
+        choices=("paired", "balanced", "shuffled"),
+        rare=True,
     )
     augment: str = setting(
         "standard",
-        "How far views stray from the crops; footage re-encodes them as video, robust draws from"
-        " what `evaluate --perturb` measures, too.",
+        "Strength of the random changes to crops. footage also encodes them as video; robust "
+        "also applies the corruptions that `evaluate --perturb` measures.",
         choices=("none", "light", "moderate", "standard", "footage", "robust"),
     )
     self_blend: float = setting(
@@ -77,56 +86,84 @@ class FittingConfig(Config):
         "Share of the pairs whose forgery is made from the real crop itself (self-blended images).",
         low=0,
         high=1,
+        rare=True,
     )
     face_swap: float = setting(
         0.0,
-        "Share of the pairs whose forgery is the real crop with the face of another person of its"
-        " data set.",
+        "Share of the pairs whose forgery is made from the real crop and the face of another "
+        "person of the same data set.",
         low=0,
         high=1,
+        rare=True,
     )
     same_encoding: float = setting(
         0.5,
-        "Share of the pairs whose two crops are shrunk, compressed and changed alike, so that only"
-        " the forgery tells them apart.",
+        "Share of the pairs whose two crops are shrunk, compressed and changed in the same way, "
+        "so that they differ only in the forgery.",
         low=0,
         high=1,
+        rare=True,
     )
     label_smoothing: float = setting(
-        0.01, "Share of each hard label given to the other one.", low=0, high=0.5
+        0.01,
+        "Label smoothing: share of each label that moves to the other class.",
+        low=0,
+        high=0.5,
+        rare=True,
     )
     ema: float = setting(
         0.999,
-        "Decay of the averaged weights that are validated and kept; 0 turns it off.",
+        "Decay of the moving average of the weights, which is validated and saved; 0 turns it off.",
         low=0,
         high=1,
+        rare=True,
     )
     keep: str = setting(
         "best",
-        "Which epoch's weights: those with the best validation AUC; or the last, where it cannot"
-        " see what is learned, such as self-blends.",
+        "Epoch whose weights are saved: the best by validation AUC, or the last. Use last if "
+        "the validation split has no forgeries of the kind that you train on, such as "
+        "self-blends.",
         choices=("best", "last"),
+        rare=True,
     )
     patience: int = setting(
-        0, "Stop after so many epochs without a better validation AUC; 0 never stops early.", low=0
+        0,
+        "Stop after this number of epochs without a better validation AUC; 0 never stops early.",
+        low=0,
+        rare=True,
     )
-    limit: int | None = setting(None, "Train on about so many crops, whole families.", low=2)
-    val_limit: int | None = setting(None, "Validate on about so many crops, whole families.", low=2)
-    seed: int = setting(0, "Seed of everything that is drawn.", low=0)
-    device: str = setting("auto", "Where to train.", choices=DEVICES)
+    limit: int | None = setting(
+        None,
+        "Train on about this number of crops; an original and its forgeries stay together.",
+        low=2,
+        rare=True,
+    )
+    val_limit: int | None = setting(
+        None,
+        "Validate on about this number of crops; an original and its forgeries stay together.",
+        low=2,
+        rare=True,
+    )
+    seed: int = setting(0, "Seed of the random numbers.", low=0, rare=True)
+    device: str = setting("auto", "Device to train on.", choices=DEVICES)
     precision: str = setting(
         "auto",
-        "Arithmetic: auto is bf16 autocast on a GPU and float32 on a CPU.",
+        "Number format: auto is bfloat16 autocast on a GPU and float32 on a CPU.",
         choices=("auto", "float32", "bf16"),
+        rare=True,
     )
     compile: bool = setting(
         False,
-        "Compile the model with torch.compile: a minute or two at the start, faster steps, same"
-        " results.",
+        "Compile the model with torch.compile: the start takes a minute or two longer, steps "
+        "are faster, results are the same.",
+        rare=True,
     )
     workers: int = setting(2, "Processes that read and augment crops.", low=0)
     checkpoint_every: int = setting(
-        200, "Steps between checkpoints that --resume continues from.", low=1
+        200,
+        "Steps between two checkpoints; --resume continues from the last one.",
+        low=1,
+        rare=True,
     )
 
     def check(self) -> None:
@@ -147,25 +184,24 @@ class FittingConfig(Config):
 
 @dataclass(frozen=True)
 class TrainingConfig(FittingConfig):
-    """What every training takes that chooses its crops and its network."""
+    """Settings of train and distill."""
 
     data: tuple[Any, ...] = setting(
         (),
-        "Crops to train on, a table each: path, and as far as given weight (how often the folder is"
-        " drawn beside the others) and datasets (NAME = weight, of data sets within it).",
+        "Crops to train on, one table per folder: path; optionally weight (how often the folder "
+        "is drawn, relative to the others) and datasets (NAME = weight, for the data sets "
+        "within it).",
         table="data",
     )
 
     image_size: int | None = setting(
-        None, "Side of the model's input, pixels; the registry's unless given.", low=32
+        None, "Side of the model's input, pixels; by default the model's own.", low=32, rare=True
     )
     init: Path | None = setting(
-        None, "Checkpoint of the same model to start from; its channels and subclasses stay."
+        None, "Checkpoint of the same model to start from; its layer widths and outputs stay."
     )
     freeze: str = setting(
-        "",
-        "Modules whose weights and statistics stay as they are: names with commas between, * for"
-        " anything.",
+        "", "Modules to leave unchanged: names separated by commas; * matches anything.", rare=True
     )
 
     def check(self) -> None:
@@ -190,13 +226,15 @@ class TrainConfig(TrainingConfig):
     command: ClassVar[str] = "train"
 
     model: str = setting(
-        "cross-efficient-vit", "Model to train: a name of the registry or of timm."
+        "cross-efficient-vit",
+        "Model to train: the name of a model of deepkd or of the timm library.",
     )
     subclasses: str = setting(
         "none",
-        "Give the model an output for each forgery method that the index names, as a teacher for"
-        " subclass_kd needs.",
+        "method gives the model one output for each forgery method in the index; a teacher for "
+        "the loss subclass_kd needs them.",
         choices=("none", "method"),
+        rare=True,
     )
 
     def check(self) -> None:
@@ -210,11 +248,13 @@ class TrainConfig(TrainingConfig):
 
 @dataclass(frozen=True)
 class DistillConfig(TrainingConfig):
-    """`deepkd distill`: a student from a teacher. What training takes, and what the teacher adds."""
+    """`deepkd distill`: a student from a teacher."""
 
     command: ClassVar[str] = "distill"
 
-    student: str = setting("nano", "Student to train: a name of the registry or of timm.")
+    student: str = setting(
+        "nano", "Student to train: the name of a model of deepkd or of the timm library."
+    )
     loss: str = setting(
         "kd",
         "Loss between the student's and the teacher's logits.",
@@ -225,47 +265,69 @@ class DistillConfig(TrainingConfig):
         0.7, "Weight of the soft term; the hard labels get the rest.", low=0, high=1
     )
     hint: float = setting(
-        0.0, "Weight of the feature hint between --hint-student and --hint-teacher.", low=0
+        0.0,
+        "Weight of the feature hint between --hint-student and --hint-teacher.",
+        low=0,
+        rare=True,
     )
     hint_student: str = setting(
-        "conv_head:output", "Module of the student, with :input or :output, that takes the hint."
+        "conv_head:output",
+        "Module of the student, with :input or :output, that takes the hint.",
+        rare=True,
     )
     hint_teacher: str = setting(
-        "conv_head:output", "Module of the teacher, with :input or :output, that gives the hint."
+        "conv_head:output",
+        "Module of the teacher, with :input or :output, that gives the hint.",
+        rare=True,
     )
     teacher_noise: float = setting(
-        0.0, "Spread of the noise that teacher logits are multiplied with; 0 for none.", low=0
+        0.0,
+        "Standard deviation of the random noise on the teacher's logits, relative to each "
+        "logit; 0 turns it off.",
+        low=0,
+        rare=True,
     )
     noise_share: float = setting(
-        0.5, "Share of the samples that the teacher's noise falls on.", low=0, high=1
+        0.5, "Share of the samples that get the noise of --teacher-noise.", low=0, high=1, rare=True
     )
     sample_weight: str = setting(
         "none",
-        "What weighs a sample's soft terms.",
+        "How much the teacher counts for a sample: always the same (none), by its confidence, "
+        "or by the probability that the crop shows a face.",
         choices=("none", "teacher_confidence", "face_probability"),
+        rare=True,
     )
     teacher_view: str = setting(
         "same",
-        "What the teacher sees: the student's view, or that view clean, before photometric"
-        " augmentation.",
+        "What the teacher gets: the same view as the student, or a clean one, without the "
+        "changes of colour, blur and compression.",
         choices=("same", "clean"),
+        rare=True,
     )
     blends_by_label: bool = setting(
         False,
-        "Let labels alone teach self-blended forgeries, which a teacher may not know, and then"
-        " calls real.",
+        "Train on self-blended forgeries with labels only; use it if the teacher calls them real.",
+        rare=True,
     )
     teacher_mirrored: bool = setting(
-        False, "Let the teacher speak with the mean over the view and its mirror image."
+        False,
+        "Use the mean of the teacher's logits for the view and for its mirror image.",
+        rare=True,
     )
     mixup: float = setting(
-        0.0, "Blend samples, with shares drawn from Beta(this, this); 0 for none.", low=0
+        0.0,
+        "Mixup: blend two samples, with a share from the distribution Beta(MIXUP, MIXUP); 0 "
+        "turns it off.",
+        low=0,
+        rare=True,
     )
     labelled_share: float = setting(
         1.0,
-        "Share of the families that keep their labels; the rest takes the soft terms only.",
+        "Share of the originals whose crops and forgeries keep their labels; on the others only "
+        "the teacher counts.",
         low=0,
         high=1,
+        rare=True,
     )
     losses: tuple[Any, ...] = setting(
         (),
@@ -277,11 +339,11 @@ class DistillConfig(TrainingConfig):
         None, "Name = [student module, teacher module] to compare.", table="taps"
     )
     alone: bool = setting(
-        False, "Also train the student without the teacher on the same schedule, to compare."
+        False, "Also train the student without the teacher, into OUT/alone, to compare.", rare=True
     )
 
     def check(self) -> None:
-        """Batches drawn by label have no place for samples without one, and terms of a recipe none for flags."""
+        """Refuse settings that contradict each other."""
         super().check()
         idle = [f"{item.name}={getattr(self, item.name)}" for item in fields(self)
                 if item.name in REPLACED and getattr(self, item.name) != item.default]  # fmt: skip
