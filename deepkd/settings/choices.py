@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from deepkd.data.clips import Layout
+    from deepkd.distillation.losses.loss import Loss
     from deepkd.report import ReportMaker
     from deepkd.scoring.rules import Rule
     from deepkd.scoring.runtimes import Runtime
@@ -63,3 +64,17 @@ REPORTS: "Registry[ReportMaker]" = Registry(
 )
 """Formats of verdicts, which are the suffixes of their files too: a class or function that makes
 a `Report`."""
+LOSSES: "Registry[type[Loss]]" = Registry(
+    "loss",
+    {
+        "bce": "deepkd.distillation.losses.bce:BCE",
+        "kd": "deepkd.distillation.losses.kd:KD",
+        "logit_mse": "deepkd.distillation.losses.logit_mse:LogitMSE",
+        "subclass_kd": "deepkd.distillation.losses.subclass_kd:SubclassKD",
+        "attention_transfer": "deepkd.distillation.losses.attention_transfer:AttentionTransfer",
+        "amd": "deepkd.distillation.losses.amd:AngularMargin",
+        "similarity": "deepkd.distillation.losses.similarity:Similarity",
+        "hint": "deepkd.distillation.losses.hint:Hint",
+    },
+)
+"""Distillation losses, one published method each."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from deepkd.config import Config, setting
 from deepkd.errors import ConfigError
-from deepkd.settings.choices import DEVICES
+from deepkd.settings.choices import DEVICES, LOSSES
 
 
 @dataclass(frozen=True)
@@ -217,21 +217,13 @@ class DistillConfig(TrainingConfig):
     student: str = setting("nano", "Student to train: a name of the registry or of timm.")
     loss: str = setting(
         "kd",
-        "Loss between the student's and the teacher's logits.",
-        choices=("kd", "logit_mse", "subclass_kd"),
+        "Loss between the student and the teacher; one that compares features needs a tap and"
+        " stands in a [[loss]] table.",
+        choices=LOSSES.names,
     )
-    temperature: float = setting(3.0, "Temperature of the soft term.", low=0.01)
+    temperature: float = setting(3.0, "Temperature of that loss.", low=0.01)
     alpha: float = setting(
-        0.7, "Weight of the soft term; the hard labels get the rest.", low=0, high=1
-    )
-    hint: float = setting(
-        0.0, "Weight of the feature hint between --hint-student and --hint-teacher.", low=0
-    )
-    hint_student: str = setting(
-        "conv_head:output", "Module of the student, with :input or :output, that takes the hint."
-    )
-    hint_teacher: str = setting(
-        "conv_head:output", "Module of the teacher, with :input or :output, that gives the hint."
+        0.7, "Weight of that loss; the hard labels get the rest.", low=0, high=1
     )
     teacher_noise: float = setting(
         0.0, "Spread of the noise that teacher logits are multiplied with; 0 for none.", low=0
@@ -269,8 +261,8 @@ class DistillConfig(TrainingConfig):
     )
     losses: tuple[Any, ...] = setting(
         (),
-        "Terms to minimise, in place of loss, temperature, alpha and the hint, which are refused"
-        " beside them; a bce without a label_smoothing of its own takes that of the settings.",
+        "Terms to minimise, in place of loss, temperature and alpha, which are refused beside them;"
+        " a bce without a label_smoothing of its own takes that of the settings.",
         table="loss",
     )
     taps: dict[str, Any] | None = setting(
@@ -304,5 +296,5 @@ class DistillConfig(TrainingConfig):
             )
 
 
-REPLACED = ("loss", "temperature", "alpha", "hint", "hint_student", "hint_teacher")
+REPLACED = ("loss", "temperature", "alpha")
 """Settings of a distillation that do nothing where a recipe lists its losses."""

@@ -126,6 +126,18 @@ def subclass_columns(crops: CropSet, subclasses: Sequence[str]) -> Tensor:
     return torch.tensor([places.get(name, -1) for name in named])
 
 
+def class_labels(crops: CropSet, subclasses: Sequence[str]) -> Tensor | None:
+    """Each row's place among the subclasses, (rows,), NaN where it is unknown; None without any."""
+    if not subclasses:
+        return None
+    columns = subclass_columns(crops, subclasses).float()
+    columns[columns < 0] = torch.nan
+    if REAL_SUBCLASS in subclasses:
+        real = torch.tensor([row.label == "REAL" for row in crops.rows])
+        columns[real] = subclasses.index(REAL_SUBCLASS)
+    return columns
+
+
 def train(
     data: Data,
     run: Path,
