@@ -20,7 +20,8 @@ from deepkd.models.registry import TorchModel
 from deepkd.outputs import check_folder
 from deepkd.settings.compression import PruneConfig
 from deepkd.settings.training import DistillConfig, FittingConfig
-from deepkd.training.engine import CONFIG_FILE, Progress
+from deepkd.training.checkpointing import CONFIG_FILE
+from deepkd.training.engine import Progress
 from deepkd.training.validation import calibrate, check_validation
 
 DECIDING = (

@@ -117,13 +117,13 @@ class Distillation(Objective):
         dimensions, wanted = FEATURE_SHAPES[term.kind.inputs]
         if student.ndim != dimensions or teacher.ndim != dimensions:
             shapes = f"{tuple(student.shape[1:])} and {tuple(teacher.shape[1:])}"
-            raise ConfigError(f"{term.name}: tap '{term.tap}' shows {shapes}; both must be {wanted}")
+            raise ConfigError(f"{term.label}: its tap shows {shapes}; both must be {wanted}")
         adapter = term.loss_at(0.0).make_adapter(student, teacher)
         if adapter is not None:
             self.adapters[_key(term)] = adapter
 
     def _outputs(self, views: Tensor, clean: Tensor | None = None) -> tuple[Outputs, Outputs]:
-        """The student's outputs for the views, and the teachers' mean for them or the clean ones."""
+        """The student's outputs for the views; the teachers' mean for them, or for `clean`."""
         shown = [views if clean is None else clean]
         if self.config.teacher_mirrored:
             shown.insert(0, shown[0].flip(-1))  # taps keep what came last: the view as it is

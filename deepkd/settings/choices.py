@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from deepkd.data.clips import Layout
     from deepkd.distillation.losses.loss import Loss
+    from deepkd.models.spec import ModelSpec
     from deepkd.report import ReportMaker
     from deepkd.scoring.rules import Rule
     from deepkd.scoring.runtimes import Runtime
@@ -64,6 +65,18 @@ REPORTS: "Registry[ReportMaker]" = Registry(
 )
 """Formats of verdicts, which are the suffixes of their files too: a class or function that makes
 a `Report`."""
+MODELS: "Registry[ModelSpec]" = Registry(
+    "model",
+    {
+        "cross-efficient-vit": "deepkd.models.cross_efficient_vit:CROSS_EFFICIENT_VIT",
+        "efficient-vit": "deepkd.models.efficient_vit:EFFICIENT_VIT",
+        "meso4": "deepkd.models.meso:MESO4",
+        "pico": "deepkd.models.students:PICO",
+        "nano": "deepkd.models.students:NANO",
+        "lite": "deepkd.models.students:LITE",
+    },
+)
+"""Networks. Besides these, any classifier of timm is known by its timm name."""
 LOSSES: "Registry[type[Loss]]" = Registry(
     "loss",
     {

@@ -210,7 +210,7 @@ class TrainConfig(TrainingConfig):
 
 @dataclass(frozen=True)
 class DistillConfig(TrainingConfig):
-    """`deepkd distill`: a student from a teacher. What training takes, and what the teacher adds."""
+    """`deepkd distill`: a student from a teacher; the settings of a training and more."""
 
     command: ClassVar[str] = "distill"
 
@@ -222,9 +222,7 @@ class DistillConfig(TrainingConfig):
         choices=LOSSES.names,
     )
     temperature: float = setting(3.0, "Temperature of that loss.", low=0.01)
-    alpha: float = setting(
-        0.7, "Weight of that loss; the hard labels get the rest.", low=0, high=1
-    )
+    alpha: float = setting(0.7, "Weight of that loss; the hard labels get the rest.", low=0, high=1)
     teacher_noise: float = setting(
         0.0, "Spread of the noise that teacher logits are multiplied with; 0 for none.", low=0
     )
@@ -273,7 +271,7 @@ class DistillConfig(TrainingConfig):
     )
 
     def check(self) -> None:
-        """Batches drawn by label have no place for samples without one, and terms of a recipe none for flags."""
+        """Refuse flags that a recipe replaces, and modifiers that exclude each other."""
         super().check()
         idle = [f"{item.name}={getattr(self, item.name)}" for item in fields(self)
                 if item.name in REPLACED and getattr(self, item.name) != item.default]  # fmt: skip

@@ -8,7 +8,6 @@ from reference_cross_efficient_vit import expected_shapes, forward
 from deepkd.errors import ConfigError, ModelError
 from deepkd.models.cross_efficient_vit import patches
 from deepkd.models.registry import (
-    MODELS,
     TorchModel,
     build_model,
     evaluating,
@@ -17,6 +16,7 @@ from deepkd.models.registry import (
 )
 from deepkd.models.students import undecided
 from deepkd.scoring.model import InputFormat
+from deepkd.settings.choices import MODELS
 
 PUBLISHED_PARAMETERS = 101_377_610
 BUDGET = 506_888
@@ -62,7 +62,7 @@ def test_efficient_vit_scores_do_not_depend_on_the_batch() -> None:
     np.testing.assert_allclose(together, [model.logits([crop])[0] for crop in crops], atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["pico", "nano", "micro", "resnet18", "mobilenetv2_100"])
+@pytest.mark.parametrize("name", ["pico", "nano", "lite", "resnet18", "mobilenetv2_100"])
 def test_students_and_timm_classifiers_give_one_logit(name: str) -> None:
     model = build_model(name, image_size=64)
     with torch.inference_mode():
@@ -146,7 +146,7 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_has_a_published_format(name: str) -> None:
-    assert MODELS[name].format.size % 32 == 0
+    assert MODELS.load(name).format.size % 32 == 0
 
 
 def test_normalise_obeys_the_format() -> None:

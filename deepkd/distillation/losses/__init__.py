@@ -1,1 +1,1 @@
-"""Distillation losses: one published method per file, each named in `LOSSES` of `settings.choices`."""
+"""Distillation losses: one published method per file, each a line of `LOSSES`."""

@@ -12,7 +12,8 @@ from deepkd.distillation.losses.reduce import weighted_mean
 class LogitMSE(Loss):
     """Half the squared distance of logits, `(z_s - z_t)^2 / 2`.
 
-    Ba & Caruana 2014, arXiv:1312.6184, eq. 1. Teacher logits are clipped to +-`clip`, so that a few very sure ones do not outweigh the rest.
+    Ba & Caruana 2014, arXiv:1312.6184, eq. 1. Teacher logits are clipped to +-`clip`, so that a
+    few very sure ones do not outweigh the rest.
     """
 
     inputs = "logit"
