@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from deepkd.config import Config, setting
 from deepkd.errors import ConfigError
+from deepkd.settings.choices import CONVERSIONS, CRITERIA, INT8_RECIPES
 from deepkd.settings.training import FittingConfig
 
 
@@ -25,9 +26,7 @@ class PruneConfig(FittingConfig):
         "Milliseconds that one crop may take at most here, in ONNX Runtime on all cores.",
         low=0.001,
     )
-    criterion: str = setting(
-        "taylor", "What a channel is worth.", choices=("taylor", "magnitude", "bn-scale", "random")
-    )
+    criterion: str = setting("taylor", "What a channel is worth.", choices=CRITERIA.names)
     penalty: float = setting(
         0.0, "Taken off a channel's worth for each million multiply-accumulates it costs.", low=0
     )
@@ -81,22 +80,14 @@ class QuantizeConfig(Config):
         "auto",
         "Variant to write: auto is the fastest that may replace float32, or none; a name writes it"
         " whatever it costs.",
-        choices=("auto", "int8", "fp16", "weights"),
+        choices=("auto", "int8", *CONVERSIONS),
     )
     max_drop: float = setting(0.002, "AUC that a variant may lose against float32.", low=0, high=1)
     int8: str = setting(
         "auto",
         "How int8 is made; auto tries all ways and takes the one whose logits stay closest to"
         " float32's.",
-        choices=(
-            "auto",
-            "plain",
-            "reduced-range",
-            "percentile",
-            "entropy",
-            "float-ends",
-            "float-sensitive",
-        ),
+        choices=("auto", *INT8_RECIPES),
     )
     calibrate_on: str = setting(
         "train", "Split whose crops show the ranges of int8.", choices=("train", "val")

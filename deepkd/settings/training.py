@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from deepkd.config import Config, setting
 from deepkd.errors import ConfigError
-from deepkd.settings.choices import DEVICES, LOSSES
+from deepkd.settings.choices import AUGMENTATIONS, DEVICES, LOSSES, SAMPLINGS
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,13 @@ class FittingConfig(Config):
         high=1,
     )
     sampling: str = setting(
-        "paired", "How batches are drawn.", choices=("paired", "balanced", "shuffled")
+        "paired", "How batches are drawn.", choices=SAMPLINGS.names
     )
     augment: str = setting(
         "standard",
         "How far views stray from the crops; footage re-encodes them as video, robust draws from"
         " what `evaluate --perturb` measures, too.",
-        choices=("none", "light", "moderate", "standard", "footage", "robust"),
+        choices=AUGMENTATIONS.names,
     )
     self_blend: float = setting(
         0.0,

@@ -19,18 +19,20 @@ from deepkd.cli.training import drowning
 from deepkd.data.crops import load_crops
 from deepkd.data.sampling import labelled
 from deepkd.distillation.distiller import distill, train_alone
+from deepkd.distillation.losses.loss import Loss
 from deepkd.distillation.modifiers import with_labels_hidden
 from deepkd.distillation.objective import Distillation
 from deepkd.distillation.taps import Tap, TapReader
 from deepkd.distillation.teachers import to_input
-from deepkd.errors import ConfigError, DataError
+from deepkd.distillation.terms import terms_of
+from deepkd.errors import ConfigError, DataError, TrainingError
 from deepkd.models.checkpoints import load_checkpoint, save_model
 from deepkd.models.registry import TorchModel, build_model, normalise
 from deepkd.scoring.model import InputFormat, Scorer
 from deepkd.settings.choices import LOSSES
 from deepkd.settings.training import DistillConfig, TrainConfig
 from deepkd.training.engine import Objective
-from deepkd.training.supervised import train
+from deepkd.training.supervised import class_labels, train
 
 TAPS = {"hint": ["conv_head:output", "conv_head:output"]}
 TERMS = (
@@ -366,3 +368,63 @@ def test_the_published_teachers_patch_embeddings_can_be_tapped() -> None:
     with torch.inference_mode():
         teacher.module(torch.zeros(1, 3, 224, 224))
     assert [tuple(tap.take().shape) for tap in taps] == [(1, 1280, 7, 7), (1, 24, 56, 56)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Distances(Loss):
+    """Distances between the samples of a batch, as relational distillation compares them."""
+
+    inputs = "embedding"
+
+    spoil: float = 0.0
+
+    def __call__(
+        self,
+        student: torch.Tensor,
+        teacher: torch.Tensor,
+        *,
+        labels: torch.Tensor | None = None,
+        weight: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        mine, its = (torch.nn.functional.pdist(one.float()) for one in (student, teacher))
+        loss = nn.functional.smooth_l1_loss(mine / mine.mean(), its / its.mean())
+        return loss / 0 if self.spoil else loss
+
+
+def test_a_new_loss_compares_embeddings(
+    crops: Path, teacher: TorchModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(LOSSES.targets, "distances", f"{__name__}:Distances")
+    table = {"name": "distances", "tap": "pooled"}
+    config = TINY.replace(losses=(table,), taps={"pooled": ["global_pool:output"] * 2})
+    distill([teacher], crops, tmp_path / "run", config)
+    line = json.loads((tmp_path / "run" / "metrics.jsonl").read_text())
+    assert line["train_distances.pooled"] > 0
+    maps = config.replace(taps={"pooled": ["conv_head:output"] * 2})
+    with pytest.raises(ConfigError, match=r"distances.pooled: its tap .* must be embeddings"):
+        Distillation(build_model("pico", image_size=32), [teacher], maps)
+    spoilt = config.replace(losses=({**table, "spoil": 1}, {"name": "bce"}))
+    with pytest.raises(TrainingError, match=r"at step 0: distances.pooled is (inf|nan); no step"):
+        distill([teacher], crops, tmp_path / "spoilt", spoilt)
+
+
+def test_a_loss_on_classes_gets_the_column_of_each_sample(crops: Path) -> None:
+    names = ("REAL", "FAKE/a", "FAKE/b")
+    rows = load_crops(crops, "train").rows
+    kinds = [("REAL", ""), ("FAKE", "b"), ("FAKE", "unknown"), ("", "")]
+    some = [
+        dataclasses.replace(row, label=label, method=method)
+        for row, (label, method) in zip(rows, kinds, strict=False)
+    ]
+    labels = class_labels(dataclasses.replace(load_crops(crops, "train"), rows=some), names)
+    assert labels is not None and labels[:2].tolist() == [0, 2] and labels[2:].isnan().all()
+
+
+def test_a_term_cannot_be_listed_twice() -> None:
+    with pytest.raises(ConfigError, match=r"loss .kd. is listed twice"):
+        terms_of(TINY.replace(losses=({"name": "kd"}, {"name": "kd", "weight": 2})))
+
+
+def test_a_temperature_needs_a_loss_that_has_one() -> None:
+    with pytest.raises(ConfigError, match=r"temperature=4\.0: loss 'logit_mse' has none"):
+        terms_of(TINY.replace(loss="logit_mse", temperature=4.0))
