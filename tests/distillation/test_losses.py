@@ -96,7 +96,8 @@ def test_weights_leave_samples_out(name: str) -> None:
     student, target = pair(name)
     mask = torch.tensor([1, 1, 1, 0, 0, 0])
     first = float(value(name, student[:3], target[:3]))
-    assert float(value(name, student, target, weight=mask)) == pytest.approx(first, rel=1e-5)
+    masked = float(value(name, student, target, weight=mask))
+    assert masked == pytest.approx(first, rel=1e-5), f"{name}: samples of weight 0 count"
     assert float(value(name, student, target, weight=torch.zeros(6))) == 0
 
 
@@ -289,3 +290,8 @@ def test_hint_against_numpy() -> None:
         expected, rel=1e-5
     )
     assert float(Hint()(3 * pair("hint")[0] + 1, pair("hint")[0])) == pytest.approx(0, abs=1e-4)
+
+
+def test_a_loss_must_declare_its_inputs() -> None:
+    with pytest.raises(TypeError, match="Bare: takes inputs = one of logit, classes, map, emb"):
+        type("Bare", (Loss,), {})

@@ -39,6 +39,15 @@ class Loss(ABC):
     wants_teacher: ClassVar[bool] = True
     """Whether it learns from the teacher; if not, sample weights of the teacher do not apply."""
 
+    def __init_subclass__(cls) -> None:
+        """Refuse a loss that does not declare what it compares.
+
+        Raises:
+            TypeError: `inputs` is missing or unknown.
+        """
+        if getattr(cls, "inputs", None) not in INPUTS:
+            raise TypeError(f"{cls.__name__}: takes inputs = one of {', '.join(INPUTS)}")
+
     @abstractmethod
     def __call__(
         self, student: Tensor, teacher: Tensor, *, labels: Tensor, weight: Tensor | None
