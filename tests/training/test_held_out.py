@@ -75,7 +75,7 @@ def nothing_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     for where in (
         "training.supervised.fit",
         "distillation.distiller.fit",
-        "compression.gradual._shrunk",
+        "compression.gradual._shrink",
     ):
         monkeypatch.setattr(f"deepkd.{where}", begin)
 
