@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.datasets import CIFAR10
 
-from deepkd.distillation.losses import LOSSES
+from deepkd.settings.choices import LOSSES
 
 CONFIG = Path(__file__).with_name("cifar10-wrn.toml")
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
@@ -179,14 +179,14 @@ def loss_of(
     if teacher is None:
         return hard
     with torch.no_grad():
-        spoken, shown = teacher(x)
-    loss = settings.hard * hard + settings.soft * LOSSES["kd"](temperature=settings.temperature)(
-        logits, spoken
-    )
+        wanted, shown = teacher(x)
+    kd = LOSSES.load("kd")(temperature=settings.temperature)
+    soft = kd(logits, wanted, labels=y, weight=None)
+    loss = settings.hard * hard + settings.soft * soft
     if method == "amd":
-        amd = LOSSES["amd"](local=settings.local)
+        amd = LOSSES.load("amd")(local=settings.local)
         for gamma, mine, its in zip(settings.amd, maps, shown, strict=True):
-            loss = loss + gamma * amd(mine, its)
+            loss = loss + gamma * amd(mine, its, labels=y, weight=None)
     return loss
 
 

@@ -17,10 +17,14 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deepkd.distillation.losses import LOSSES
+from deepkd.distillation.losses.amd import AngularMargin
+from deepkd.distillation.losses.attention_transfer import AttentionTransfer
+from deepkd.distillation.losses.bce import BCE
+from deepkd.distillation.losses.kd import KD
 
 LABELLED, TRANSFER, TEMPERATURE = 100, 1000, 3.0
-BCE, KD = LOSSES["bce"](), LOSSES["kd"](temperature=TEMPERATURE)
+HARD, SOFT = BCE(), KD(TEMPERATURE)
+ATTENTION, AMD = AttentionTransfer(), AngularMargin()
 
 
 class Net(nn.Module):
@@ -73,31 +77,31 @@ Step = Callable[[tuple[Tensor, Tensor], tuple[Tensor, Tensor], Tensor], Tensor]
 
 def hard(student: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy of those that have a label."""
-    return BCE(student, labels.nan_to_num(0.5), weight=labels.isfinite().float())
+    return BCE(student, student, labels=labels.nan_to_num(0.5), weight=labels.isfinite().float())
 
 
 METHODS: dict[str, tuple[bool, Step]] = {
     "alone": (False, lambda s, t, y: hard(s[0], y)),
-    "kd": (False, lambda s, t, y: 0.3 * hard(s[0], y) + 0.7 * KD(s[0], t[0])),
+    "kd": (
+        False,
+        lambda s, t, y: 0.3 * hard(s[0], y) + 0.7 * SOFT(s[0], t[0]),
+    ),
     "kd, softmax over the batch": (
         False,
         lambda s, t, y: 0.3 * hard(s[0], y) + 0.7 * over_the_batch(s[0], t[0]),
     ),
     "kd + attention_transfer": (
         False,
-        lambda s, t, y: (
-            0.3 * hard(s[0], y)
-            + 0.7 * KD(s[0], t[0])
-            + 1e3 * LOSSES["attention_transfer"]()(s[1], t[1])
-        ),
+        lambda s, t, y: 0.3 * hard(s[0], y) + 0.7 * SOFT(s[0], t[0]) + 1e3 * ATTENTION(s[1], t[1]),
     ),
     "kd + amd": (
         False,
-        lambda s, t, y: (
-            0.3 * hard(s[0], y) + 0.7 * KD(s[0], t[0]) + 50 * LOSSES["amd"]()(s[1], t[1])
-        ),
+        lambda s, t, y: 0.3 * hard(s[0], y) + 0.7 * SOFT(s[0], t[0]) + 50 * AMD(s[1], t[1]),
     ),
-    "kd + unlabelled": (True, lambda s, t, y: 0.3 * hard(s[0], y) + 0.7 * KD(s[0], t[0])),
+    "kd + unlabelled": (
+        True,
+        lambda s, t, y: 0.3 * hard(s[0], y) + 0.7 * SOFT(s[0], t[0]),
+    ),
 }
 """Name -> (whether the 900 digits without a label take part, loss)."""
 

@@ -22,7 +22,7 @@ from deepkd.models.checkpoints import WEIGHTS_FILE, load_checkpoint, save_model
 from deepkd.models.registry import TorchModel, build_model
 from deepkd.models.students import LiteShape
 from deepkd.tables.plots import read_metrics
-from deepkd.training.engine import METRICS_FILE
+from deepkd.training.checkpointing import METRICS_FILE
 
 SOURCE = "tf_efficientnet_lite0"
 TEACHING = [
@@ -57,7 +57,7 @@ def shallower(source: TorchModel, depth: float) -> TorchModel:
     if source.architecture != SOURCE:
         raise SystemExit(f"--grid-source: holds a {source.architecture}, not a {SOURCE}")
     shape = LiteShape(width=1.0, depth=depth, head=1280, stem=32)
-    model = build_model("micro", format=source.format, shape=asdict(shape))
+    model = build_model("lite", format=source.format, shape=asdict(shape))
     known = source.module.state_dict()
     model.module.load_state_dict({name: known[name] for name in model.module.state_dict()})
     model.metadata["recipe"] = inherited(source)
@@ -78,7 +78,7 @@ def taught(args: argparse.Namespace, depth: float) -> Path:
         start = save_model(
             shallower(load_checkpoint(args.grid_source), depth), run.with_suffix(".safetensors")
         )
-        teach(args, "distill", "--student", "micro", "--init", start, "--out", run)
+        teach(args, "distill", "--student", "lite", "--init", start, "--out", run)
     return run
 
 

@@ -22,9 +22,9 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from deepkd.data.crops import load_crops
-from deepkd.models.checkpoints import save_model
+from deepkd.models.checkpoints import OLD_NAMES, save_model
 from deepkd.models.registry import TorchModel, build_model
-from deepkd.models.students import STUDENTS, build_student
+from deepkd.models.students import LITE, LiteShape, build_student
 from deepkd.scoring.model import Scorer
 
 OF_THE_FILE = {"schema", "name", "architecture", "params", "macs", "trained", "input", "deepkd"}
@@ -56,11 +56,11 @@ def layers_of(path: Path) -> list[tuple[Tensor, Tensor]]:
 
 
 def shape_with(architecture: str, convolutions: int) -> dict[str, Any]:
-    """The shape of a student with `count` convolutions; {} for other networks."""
-    if architecture not in STUDENTS:
+    """The shape of a student with so many convolutions; {} for other networks."""
+    if architecture != "lite":
         return {}
     for tenths in range(1, 11):
-        shape = replace(STUDENTS[architecture], depth=tenths / 10)
+        shape = replace(LiteShape.parse(LITE.shape), depth=tenths / 10)
         if (
             sum(isinstance(layer, nn.Conv2d) for layer in build_student(shape).modules())
             == convolutions
@@ -72,6 +72,7 @@ def shape_with(architecture: str, convolutions: int) -> dict[str, Any]:
 def rebuilt(scorer: Scorer, layers: list[tuple[Tensor, Tensor]]) -> TorchModel:
     """The architecture of the export with its widths and weights."""
     architecture = scorer.metadata["architecture"]
+    architecture = OLD_NAMES.get(architecture, architecture)
     shape = shape_with(architecture, len(layers) - 1)
     plain = build_model(architecture, format=scorer.format, shape=shape).module
     widths: dict[str, tuple[int, int]] = {}

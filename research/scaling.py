@@ -27,7 +27,7 @@ from deepkd.data.crops import CropSet, load_crops
 from deepkd.data.sampling import epoch_batches
 from deepkd.models.checkpoints import load_checkpoint
 from deepkd.tables.plots import COLORS, read_metrics, save_plot
-from deepkd.training.engine import CONFIG_FILE, METRICS_FILE
+from deepkd.training.checkpointing import CONFIG_FILE, METRICS_FILE
 
 CHAINS = {
     "mobilenetv2": ("teacher0", "teacher1", "teacher"),

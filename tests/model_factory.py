@@ -4,6 +4,8 @@ import torch
 from torch import nn
 
 from deepkd.models.registry import TorchModel, build_model
+from deepkd.models.spec import ModelSpec
+from deepkd.scoring.model import InputFormat
 
 
 def random_model(name: str = "nano") -> TorchModel:
@@ -29,6 +31,9 @@ class Resampled(nn.Module):
     def forward(self, views: torch.Tensor) -> torch.Tensor:
         smaller = nn.functional.interpolate(views, size=16, mode="bicubic", antialias=True)
         return self.classifier(smaller.mean((2, 3)))
+
+
+RESAMPLED = ModelSpec(Resampled, InputFormat(size=64))
 
 
 def milliseconds(model: TorchModel) -> float:

@@ -33,9 +33,7 @@ def trail(script: Callable[[str], dict[str, Any]], tmp_path: Path) -> dict[str, 
     recipes.mkdir()
     for stage in module["STAGES"]:
         kind = 'model = "tf_efficientnet_lite0"' if not stage.teachers else ""
-        kind = (
-            kind or f'student = "{ {"large": "tf_efficientnet_lite0"}.get(stage.name, "micro") }"'
-        )
+        kind = kind or f'student = "{ {"large": "tf_efficientnet_lite0"}.get(stage.name, "lite") }"'
         (recipes / f"{stage.name}.toml").write_text(RECIPE.format(kind=kind))
     module["write_config"].__globals__["RECIPES"] = recipes
     return module

@@ -43,9 +43,16 @@ def test_every_choice_exists(registry: str, name: str) -> None:
 
 def test_the_choices_of_commands_import_none_of_them() -> None:
     code = (
-        "import sys, deepkd.settings.detect, deepkd.settings.data, deepkd.settings.evaluation;"
+        "import sys, deepkd.settings.detect, deepkd.settings.data, deepkd.settings.evaluation,"
+        " deepkd.settings.training, deepkd.settings.compression;"
         " print(sorted({'numpy', 'cv2', 'torch', 'onnxruntime'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-    assert REGISTRIES.keys() == {"DETECTORS", "LAYOUTS", "RUNTIMES", "RULES", "REPORTS"}
+
+
+def test_every_choice_of_a_command_comes_from_here() -> None:
+    assert REGISTRIES.keys() == {
+        "DETECTORS", "LAYOUTS", "RUNTIMES", "RULES", "REPORTS", "MODELS", "LOSSES", "SAMPLINGS",
+        "AUGMENTATIONS", "CRITERIA", "INT8_RECIPES", "CONVERSIONS",
+    }  # fmt: skip

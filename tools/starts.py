@@ -36,11 +36,11 @@ from deepkd.data.families import inherited
 from deepkd.errors import DeepKDError, UsageError
 from deepkd.models.checkpoints import load_checkpoint, save_model
 from deepkd.models.cross_efficient_vit import ImageEmbedder
-from deepkd.models.registry import MODELS, TorchModel, build_model, views_of
+from deepkd.models.registry import TorchModel, build_model, model_spec, views_of
 from deepkd.models.students import LiteShape
 
 LITE0, B0, TEACHER = "tf_efficientnet_lite0", "tf_efficientnet_b0", "cross-efficient-vit"
-HALF = "micro"
+HALF = "lite"
 """The registry's name for a student of any shape."""
 LITES = [f"tf_efficientnet_lite{number}" for number in range(3)]
 GAIN = 4.0
@@ -185,7 +185,7 @@ def embed(source: TorchModel, crops: CropSet, count: int) -> TorchModel:
         crops: over which the tokens get zero mean and unit variance.
         count: how many of them.
     """
-    model = build_model(TEACHER, format=source.format, image_size=MODELS[TEACHER].format.size)
+    model = build_model(TEACHER, format=source.format, image_size=model_spec(TEACHER).format.size)
     tensors = [
         tensor
         for name, tensor in source.module.state_dict().items()

@@ -14,6 +14,7 @@ from deepkd.images import Image
 from deepkd.scoring.model import CropModel, InputFormat, Scorer, is_onnx
 from deepkd.scoring.runtimes import start
 from deepkd.scoring.seal import SEAL_KEY
+from deepkd.settings.choices import MODELS
 from deepkd.shipped import shipped_students
 
 if TYPE_CHECKING:
@@ -89,12 +90,14 @@ def open_model(
     if is_onnx(argument):
         return Scorer.load(argument, threads=threads, runtime=runtime)
     from deepkd.models.checkpoints import load_checkpoint
-    from deepkd.models.registry import MODELS, build_model
+    from deepkd.models.registry import build_model, check_network
 
     if path.exists() or path.suffix in {".safetensors", ".pth", ".pt"} or len(path.parts) > 1:
         return load_checkpoint(path)
     try:
-        return build_model(argument)
+        model = build_model(argument)
+        check_network(model)
+        return model
     except ConfigError as error:
         names = ", ".join([*shipped_students(), *MODELS])
         raise ModelError(

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from deepkd.benchmark.latency import latency_ms
-from deepkd.compression.importance import CRITERIA, check_both, draw_samples
+from deepkd.compression.importance import check_both, draw_samples
 from deepkd.compression.latency import prune_to_latency
 from deepkd.compression.prune import Target, prune
 from deepkd.data.clips import Warn
@@ -18,9 +18,11 @@ from deepkd.errors import ConfigError, OutputError
 from deepkd.models.checkpoints import WEIGHTS_FILE, load_checkpoint, save_model
 from deepkd.models.registry import TorchModel
 from deepkd.outputs import check_folder
+from deepkd.settings.choices import CRITERIA
 from deepkd.settings.compression import PruneConfig
 from deepkd.settings.training import DistillConfig, FittingConfig
-from deepkd.training.engine import CONFIG_FILE, Progress
+from deepkd.training.checkpointing import CONFIG_FILE
+from deepkd.training.engine import Progress
 from deepkd.training.validation import calibrate, check_validation
 
 DECIDING = (
@@ -106,7 +108,7 @@ def _crops(
         load_crops(data, "train", limit=config.limit),
         load_crops(data, "val", limit=config.val_limit),
     )
-    if config.criterion == "taylor":  # the others look at no crops
+    if CRITERIA.load(config.criterion).needs_crops:
         fewer = ", a larger --limit" if config.limit else ""
         advice = f"to show what channels are worth; give another --data{fewer} or --criterion"
         check_both(crops, f"{data}: split 'train'", advice)
@@ -194,7 +196,7 @@ def _shrink(
 ) -> TorchModel:
     """The model within its target; its metadata record the settings, the source, the latency."""
     samples = draw_samples(crops, model.format, config.samples, seed=config.seed)
-    worth = CRITERIA[config.criterion](model, samples, seed=config.seed)
+    worth = CRITERIA.load(config.criterion)(model, samples, seed=config.seed)
     if limit_ms is None:
         pruned, taken_ms = prune(model, worth, target, penalty=config.penalty), None
     else:

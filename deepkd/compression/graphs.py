@@ -1,7 +1,7 @@
 """Graphs: an exported ONNX file in other arithmetic, with the metadata of the original."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +134,3 @@ def metadata_of(path: Path) -> dict[str, Any]:
     """What an exported file says of itself."""
     entries = onnx.load(path, load_external_data=False).metadata_props
     return dict(json.loads(next(entry.value for entry in entries if entry.key == METADATA_KEY)))
-
-
-CONVERSIONS: dict[str, Callable[[Path, Path], None]] = {"fp16": half, "weights": weights_only}
-"""Variant that needs no crops -> what makes its file out of the float32 file."""

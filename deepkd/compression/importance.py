@@ -6,7 +6,7 @@ maps; a group of channels that can only go together is worth the sum of theirs.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deepkd.data.crops import CropSet
-from deepkd.data.sampling import SAMPLINGS
+from deepkd.data.sampling import balanced
 from deepkd.errors import DataError
 from deepkd.models.registry import TorchModel, evaluating, views_of
 from deepkd.scoring.model import BATCH, InputFormat
@@ -25,13 +25,20 @@ Samples = tuple[Tensor, Tensor]
 """Crops (N, S, S, 3) uint8 in the model's own size, and their labels (N,) float32."""
 
 
-class Criterion(Protocol):
-    """What each channel is worth, from labelled crops and, where it is random, from a seed."""
+@dataclass(frozen=True)
+class Criterion:
+    """What each channel is worth."""
+
+    weigh: Callable[..., Importance]
+    """`weigh(model, samples, seed=0)`: the importance of the channels behind every batch norm."""
+    needs_crops: bool = False
+    """Whether it looks at labelled crops."""
 
     def __call__(
         self, model: TorchModel, samples: Iterator[Samples], *, seed: int = 0
     ) -> Importance:
         """The importance of the channels behind every batch norm."""
+        return self.weigh(model, samples, seed=seed)
 
 
 def draw_samples(
@@ -62,7 +69,7 @@ def check_both(crops: CropSet, where: str, advice: str) -> None:
 
 def draw_rows(crops: CropSet, count: int, *, seed: int = 0) -> list[int]:
     """About `count` labelled rows of a set, as many real as forged."""
-    draw = SAMPLINGS["balanced"](crops, np.random.default_rng(seed))
+    draw = balanced(crops, np.random.default_rng(seed))
     return [row for sample in draw for row in sample][:count]
 
 
@@ -139,9 +146,7 @@ def _norms(module: nn.Module) -> Iterator[tuple[str, nn.BatchNorm2d]]:
             yield name, layer
 
 
-CRITERIA: dict[str, Criterion] = {
-    "taylor": taylor,
-    "magnitude": magnitude,
-    "bn-scale": bn_scale,
-    "random": chance,
-}
+TAYLOR = Criterion(taylor, needs_crops=True)
+MAGNITUDE = Criterion(magnitude)
+BN_SCALE = Criterion(bn_scale)
+RANDOM = Criterion(chance)

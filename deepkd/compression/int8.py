@@ -22,6 +22,7 @@ from deepkd.images import Image
 from deepkd.outputs import scratch
 from deepkd.scoring.model import Scorer
 from deepkd.scoring.seal import sealed
+from deepkd.settings.choices import INT8_RECIPES
 
 FEED = 16
 """Crops per call while ranges are found."""
@@ -43,14 +44,12 @@ class Recipe:
     """How many layers stay in float32: those whose rounded weights move the logits most."""
 
 
-RECIPES: dict[str, Recipe] = {
-    "plain": Recipe(),
-    "reduced-range": Recipe(reduce_range=True),
-    "percentile": Recipe(ranges="Percentile"),
-    "entropy": Recipe(ranges="Entropy"),
-    "float-ends": Recipe(float_ends=True),
-    "float-sensitive": Recipe(float_ends=True, float_sensitive=6),
-}
+PLAIN = Recipe()
+REDUCED_RANGE = Recipe(reduce_range=True)
+PERCENTILE = Recipe(ranges="Percentile")
+ENTROPY = Recipe(ranges="Entropy")
+FLOAT_ENDS = Recipe(float_ends=True)
+FLOAT_SENSITIVE = Recipe(float_ends=True, float_sensitive=6)
 
 
 def to_int8(
@@ -68,7 +67,7 @@ def to_int8(
         source: an exported float32 file.
         out: where to write.
         crops: for the ranges and for the choice, none of them from a test split.
-        names: of `RECIPES`, at least one.
+        names: of `INT8_RECIPES`, at least one.
         threads: of the runtime; None takes all cores.
         say: told what happens next.
     """
@@ -84,8 +83,8 @@ def to_int8(
         for name in names:
             say(f"int8, {name}")
             files[name] = folder / f"{name}.onnx"
-            kept = float_layers(prepared, RECIPES[name], crops, threads=threads)
-            _quantise(prepared, files[name], batches, RECIPES[name], kept)
+            kept = float_layers(prepared, INT8_RECIPES.load(name), crops, threads=threads)
+            _quantise(prepared, files[name], batches, INT8_RECIPES.load(name), kept)
             finish(files[name], source, "int8", recipe=name, crops=len(crops))
             distances[name] = _distance(
                 Scorer.load(files[name], threads=threads).logits(crops), expected

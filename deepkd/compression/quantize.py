@@ -15,9 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from deepkd.benchmark.latency import chance_ratio, median_ms, paired_ratio, take_turns
-from deepkd.compression.graphs import CONVERSIONS
 from deepkd.compression.importance import check_both, draw_rows
-from deepkd.compression.int8 import RECIPES, to_int8
+from deepkd.compression.int8 import to_int8
 from deepkd.compression.results import (
     CalibrationCrops,
     JudgedCrops,
@@ -37,6 +36,7 @@ from deepkd.models.checkpoints import load_checkpoint
 from deepkd.models.export import export_onnx
 from deepkd.outputs import refuse_inputs_as_outputs, scratch, writing
 from deepkd.scoring.model import Scorer, is_onnx
+from deepkd.settings.choices import CONVERSIONS, INT8_RECIPES
 from deepkd.settings.compression import QuantizeConfig
 
 FLOAT32 = "float32"
@@ -172,11 +172,11 @@ def _convert(
     """A file of each variant, and the distances of the int8 recipes that were tried."""
     files = {name: folder / f"{name}.onnx" for name in VARIANTS}
     images = [shown.image(index) for index in range(len(shown))]
-    names = list(RECIPES) if config.int8 == "auto" else [config.int8]
+    names = list(INT8_RECIPES) if config.int8 == "auto" else [config.int8]
     distances = to_int8(source, files["int8"], images, names, threads=config.threads, say=say)
-    for name, convert in CONVERSIONS.items():
+    for name in CONVERSIONS:
         say(name)
-        convert(source, files[name])
+        CONVERSIONS.load(name)(source, files[name])
     return files, {name: round(value, 4) for name, value in distances.items()}
 
 

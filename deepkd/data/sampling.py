@@ -1,8 +1,8 @@
-"""SAMPLINGS: how an epoch's batches are drawn; the same seed and epoch give the same batches."""
+"""Samplings: how an epoch's batches are drawn; the same seed and epoch give the same batches."""
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -13,6 +13,7 @@ from deepkd.data.pairs import Family, Pairing
 from deepkd.data.splits import family_of
 from deepkd.data.views import FACE_SWAP, NO_ROW, SELF_BLEND, SampleKey
 from deepkd.errors import DataError
+from deepkd.settings.choices import SAMPLINGS
 
 Draw = list[tuple[int, ...]]
 """Samples in order; each is a tuple of row numbers that share a geometry."""
@@ -117,13 +118,6 @@ def _rows_by_label(crops: CropSet) -> tuple[list[int], list[int]]:
     return real, fake
 
 
-SAMPLINGS: dict[str, Callable[[CropSet, np.random.Generator], Draw]] = {
-    "paired": paired,
-    "balanced": balanced,
-    "shuffled": shuffled,
-}
-
-
 @dataclass(frozen=True)
 class PairShares:
     """What becomes of the pairs of an epoch, each a share of them from 0 to 1."""
@@ -152,7 +146,7 @@ def epoch_batches(
     self-blend where both shares are 0.
     """
     rng = np.random.default_rng((seed, epoch))
-    draw = SAMPLINGS[sampling](crops, rng)
+    draw = SAMPLINGS.load(sampling)(crops, rng)
     donors = _Donors(crops)
     keys = [_key(rows, pairs, donors, rng) for rows in draw]
     per_batch = max(1, batch // len(draw[0]))

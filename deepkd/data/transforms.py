@@ -24,6 +24,7 @@ from torchvision.transforms.v2 import functional as F
 from deepkd.data.corruptions import CORRUPTIONS
 from deepkd.images import Image
 from deepkd.scoring.model import InputFormat
+from deepkd.settings.choices import AUGMENTATIONS
 
 
 @contextmanager
@@ -139,40 +140,37 @@ _SUITE = {
 """What `robust` draws one of -> how often, in proportion."""
 _CORRUPTION = v2.RandomChoice(list(_SUITE), p=[float(weight) for weight in _SUITE.values()])
 
-AUGMENTATIONS = {
-    "none": Augmentation(0.0, 0.0, (1.0, 1.0), 0.0, ()),
-    "light": Augmentation(4.0, 0.03, (0.95, 1.1), 0.5, (_sometimes(0.3, Jpeg((60, 100))),)),
-    "moderate": Augmentation(
-        8.0,
-        0.06,
-        (0.85, 1.25),
-        0.5,
-        (
-            _sometimes(0.3, v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2)),
-            v2.RandomGrayscale(0.05),
-            _sometimes(0.1, Shrink(2.0)),
-            _sometimes(0.3, Jpeg((60, 100))),
-        ),
+NONE = Augmentation(0.0, 0.0, (1.0, 1.0), 0.0, ())
+LIGHT = Augmentation(4.0, 0.03, (0.95, 1.1), 0.5, (_sometimes(0.3, Jpeg((60, 100))),))
+MODERATE = Augmentation(
+    8.0,
+    0.06,
+    (0.85, 1.25),
+    0.5,
+    (
+        _sometimes(0.3, v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2)),
+        v2.RandomGrayscale(0.05),
+        _sometimes(0.1, Shrink(2.0)),
+        _sometimes(0.3, Jpeg((60, 100))),
     ),
-    "standard": Augmentation(
-        8.0,
-        0.06,
-        (0.85, 1.25),
-        0.5,
-        (
-            _sometimes(0.5, v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2)),
-            v2.RandomGrayscale(0.1),
-            _sometimes(0.2, Shrink(4.0)),
-            _sometimes(0.05, v2.GaussianBlur(5, (0.3, 1.5))),
-            _sometimes(0.1, Noise(12.0)),
-            _sometimes(0.5, Jpeg((40, 100))),
-            v2.RandomErasing(0.1, scale=(0.02, 0.12)),
-        ),
+)
+STANDARD = Augmentation(
+    8.0,
+    0.06,
+    (0.85, 1.25),
+    0.5,
+    (
+        _sometimes(0.5, v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2)),
+        v2.RandomGrayscale(0.1),
+        _sometimes(0.2, Shrink(4.0)),
+        _sometimes(0.05, v2.GaussianBlur(5, (0.3, 1.5))),
+        _sometimes(0.1, Noise(12.0)),
+        _sometimes(0.5, Jpeg((40, 100))),
+        v2.RandomErasing(0.1, scale=(0.02, 0.12)),
     ),
-}
-_STANDARD = AUGMENTATIONS["standard"]
-AUGMENTATIONS["footage"] = replace(
-    _STANDARD,
+)
+FOOTAGE = replace(
+    STANDARD,
     photometric=(
         _sometimes(0.4, v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2)),
         v2.RandomGrayscale(0.05),
@@ -185,10 +183,10 @@ AUGMENTATIONS["footage"] = replace(
         v2.RandomErasing(0.1, scale=(0.02, 0.12)),
     ),
 )
-AUGMENTATIONS["robust"] = replace(
-    _STANDARD,
+ROBUST = replace(
+    STANDARD,
     photometric=(
-        *_STANDARD.photometric,
+        *STANDARD.photometric,
         _sometimes(0.5, _CORRUPTION),
         _sometimes(0.2, _CORRUPTION),
     ),
@@ -240,7 +238,7 @@ class Augment:
     """
 
     def __init__(self, name: str, view_px: int) -> None:
-        self.recipe = AUGMENTATIONS[name]
+        self.recipe = AUGMENTATIONS.load(name)
         self.format = InputFormat(size=view_px)
         self.photometric = (
             v2.Compose(list(self.recipe.photometric)) if self.recipe.photometric else None

@@ -1,4 +1,4 @@
-"""Modifiers: not losses of their own, but what may be done to logits, samples and labels before the losses see them."""
+"""Modifiers: changes to logits, samples and labels before the losses see them."""
 
 import dataclasses
 
@@ -10,10 +10,10 @@ from deepkd.data.crops import CropSet
 
 
 def noisy(logits: Tensor, sigma: float, share: float) -> Tensor:
-    """Teacher logits `(1 + xi) z`, `xi ~ N(0, sigma^2)`, on a random `share` of the samples; (N, ...) -> the same.
+    """Multiply teacher logits by noise, `(1 + xi) z`, `xi ~ N(0, sigma^2)`, on a random `share`.
 
     A teacher that errs a little, as a regulariser (Sau & Balasubramanian 2016, arXiv:1610.09650,
-    eq. 4); E[z'] = z.
+    eq. 4); E[z'] = z. (N, ...) -> the same shape.
     """
     chosen = torch.rand(len(logits), device=logits.device) < share
     xi = sigma * torch.randn(len(logits), device=logits.device) * chosen
@@ -21,13 +21,14 @@ def noisy(logits: Tensor, sigma: float, share: float) -> Tensor:
 
 
 def confidence(logits: Tensor) -> Tensor:
-    """The teacher's confidence `|2 sigmoid(z) - 1|` as a weight per sample, (N,) (after Mehta & Ozturk 2018)."""
+    """The confidence `|2 sigmoid(z) - 1|` of each logit, (N,) (after Mehta & Ozturk 2018)."""
     return (2 * logits.float().flatten().sigmoid() - 1).abs()
 
 
 def mixed(views: Tensor, labels: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
-    """Each sample blended with another, `l ~ Beta(alpha, alpha)` for the batch (Zhang et al. 2018, arXiv:1710.09412).
+    """Blend each sample with another by one share of the batch, `l ~ Beta(alpha, alpha)`.
 
+    Zhang et al. 2018, arXiv:1710.09412.
     Views (N, 3, S, S) and labels (N,) -> the same shapes; a label that is missing stays missing.
     """
     share = torch.distributions.Beta(alpha, alpha).sample().item()
@@ -36,7 +37,7 @@ def mixed(views: Tensor, labels: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
 
 
 def with_labels_hidden(crops: CropSet, labelled_share: float) -> CropSet:
-    """The same crops, but only about `labelled_share` of the families keep their labels, the same at every call.
+    """Hide the labels of all but about `labelled_share` of the families, always the same ones.
 
     The others are transfer data: they take the soft terms only (Bucila et al. 2006).
     """
@@ -48,11 +49,11 @@ def with_labels_hidden(crops: CropSet, labelled_share: float) -> CropSet:
 
 
 def munge(features: Tensor, *, swap: float = 0.5, spread: float = 1.0, seed: int = 0) -> Tensor:
-    """New points near known ones, for transfer data in an embedding space (MUNGE, Bucila et al. 2006, fig. 2).
+    """Draw new points near known ones, for transfer data in an embedding space.
 
-    Each feature of a point is, with probability `swap`, replaced by a draw from a normal
-    distribution around its nearest neighbour's value, with their distance in that feature over
-    `spread` as standard deviation. Not for pixels.
+    MUNGE, Bucila et al. 2006, fig. 2. Each feature of a point is, with probability `swap`,
+    replaced by a draw from a normal distribution around its nearest neighbour's value, with their
+    distance in that feature over `spread` as standard deviation. Not for pixels.
 
     Args:
         features: embeddings, (N, C), N at least 2.

@@ -1,4 +1,4 @@
-"""Taps: reading the input or the output of a named module while a network runs."""
+"""Taps: the input or the output of a named module, read while a network runs."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from deepkd.models.names import no_such_module
 
 @dataclass(frozen=True)
 class Tap:
-    """A module by its dotted name, and which side of it: `blocks.4:output` or `to_patch_embedding:input`."""
+    """The input or the output of a module by its dotted name, such as `blocks.4:output`."""
 
     module: str
     side: str
@@ -46,7 +46,7 @@ class TapReader:
         self.value = inputs[0] if self.tap.side == "input" else output
 
     def take(self) -> Tensor:
-        """The value of the last forward pass, given out once, so that no graph outlives its step."""
+        """Take the value of the last forward pass; a second call finds none."""
         value, self.value = self.value, None
         if value is None:
             raise ConfigError(

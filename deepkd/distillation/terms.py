@@ -15,21 +15,25 @@ high = ["conv_head:output", "sm_image_embedder.to_patch_embedding:input"]
 """
 
 import dataclasses
-from collections.abc import Mapping
+import inspect
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from deepkd.distillation.losses import FEATURE_LOSSES, LOSSES, Loss
+from deepkd.distillation.losses.loss import FEATURES, Loss
 from deepkd.errors import ConfigError
+from deepkd.settings.choices import LOSSES
 from deepkd.settings.training import DistillConfig
 
 Schedule = float | tuple[float, float]
 """A number, or its value at the start and at the end of the training."""
+SMOOTHING = "label_smoothing"
+"""The option that a loss takes from the settings, where its table does not set it."""
 
 
 @dataclass(frozen=True)
 class Term:
-    """One loss of the sum: which, how heavy, between which features, with which options of its own."""
+    """One loss of the sum, with its weight, its tap and its options."""
 
     name: str
     weight: Schedule = 1.0
@@ -37,36 +41,35 @@ class Term:
     options: Mapping[str, Schedule] = field(default_factory=dict)
 
     @property
+    def kind(self) -> type[Loss]:
+        """The class of the loss."""
+        return LOSSES.load(self.name)
+
+    @property
     def label(self) -> str:
-        """What the term is called in logs: `kd`, or `amd.high` for one of a tap's."""
+        """The name of the term in logs: `kd`, or `amd.high` for one at a tap."""
         return f"{self.name}.{self.tap}" if self.tap and self.tap != self.name else self.name
 
     @classmethod
     def parse(cls, table: Mapping[str, Any]) -> "Term":
-        """From a `[[loss]]` table.
+        """Read a `[[loss]]` table.
 
         Raises:
-            ConfigError: an unknown loss or option, a value that is no number, a tap where none
-                belongs, or none.
+            ConfigError: an unknown loss or option, a value that is no number, a tap too many, or
+                none where one is needed.
         """
         values = dict(table)
         name = values.pop("name", None)
         if name not in LOSSES:
             raise ConfigError(f"unknown loss '{name}'; choose from {', '.join(LOSSES)}")
         tap = values.pop("tap", "")
-        if bool(tap) != (name in FEATURE_LOSSES):
-            raise ConfigError(
-                f"loss '{name}' {'takes no tap' if tap else 'compares features and needs a tap'}"
-            )
         weight = _schedule(name, "weight", values.pop("weight", 1.0))
-        known = [item.name for item in dataclasses.fields(LOSSES[name])]  # type: ignore[arg-type]
-        for key in values:
-            if key not in known:
-                choices = ", ".join(["weight", *known])
-                raise ConfigError(f"loss '{name}': unknown option '{key}'; choose from {choices}")
-        term = cls(
-            name, weight, tap, {key: _schedule(name, key, value) for key, value in values.items()}
-        )
+        options = {key: _schedule(name, key, value) for key, value in values.items()}
+        term = cls(name, weight, tap, options)
+        if bool(tap) != (term.kind.inputs in FEATURES):
+            wrong = "takes no tap" if tap else "compares features and needs a tap"
+            raise ConfigError(f"loss '{name}' {wrong}")
+        _check_options(term)
         term.loss_at(0.0)
         return term
 
@@ -76,9 +79,7 @@ class Term:
 
     def loss_at(self, progress: float) -> Loss:
         """The loss with its options after `progress` (0 to 1) of the training."""
-        return LOSSES[self.name](
-            **{key: at(value, progress) for key, value in self.options.items()}
-        )
+        return self.kind(**{key: at(value, progress) for key, value in self.options.items()})
 
 
 def at(value: Schedule, progress: float) -> float:
@@ -86,6 +87,19 @@ def at(value: Schedule, progress: float) -> float:
     if isinstance(value, tuple):
         return value[0] + (value[1] - value[0]) * progress
     return value
+
+
+def options_of(name: str) -> tuple[str, ...]:
+    """The options that a loss takes in its table."""
+    return tuple(inspect.signature(LOSSES.load(name)).parameters)
+
+
+def _check_options(term: Term) -> None:
+    known = options_of(term.name)
+    for key in term.options:
+        if key not in known:
+            choices = ", ".join(["weight", *known])
+            raise ConfigError(f"loss '{term.name}': unknown option '{key}'; choose from {choices}")
 
 
 def _schedule(name: str, key: str, value: Any) -> Schedule:
@@ -99,21 +113,39 @@ def _schedule(name: str, key: str, value: Any) -> Schedule:
 
 
 def terms_of(config: DistillConfig) -> list[Term]:
-    """The terms of a distillation: its `[[loss]]` tables, or what --loss, --alpha, --temperature and --hint say.
+    """The terms of a distillation.
 
     Raises:
-        ConfigError: a term is wrong, or names a tap that is not in `taps`; or nothing takes
-            --label-smoothing.
+        ConfigError: a term is wrong, is listed twice, or names a tap that `taps` lacks; or nothing
+            takes the settings' label_smoothing.
     """
-    terms = _from_tables(config) if config.losses else _from_flags(config)
+    terms = [Term.parse(table) for table in tables_of(config)]
     taps = taps_of(config)
-    for term in terms:
+    for number, term in enumerate(terms):
         if term.tap and term.tap not in taps:
             raise ConfigError(
                 f"loss '{term.name}': unknown tap '{term.tap}'; [taps] has"
                 f" {', '.join(taps) or 'none'}"
             )
-    return terms
+        if term.label in (other.label for other in terms[:number]):
+            raise ConfigError(f"loss '{term.label}' is listed twice; merge the two tables")
+    return _smooth_labels(terms, config)
+
+
+def tables_of(config: DistillConfig) -> Sequence[Mapping[str, Any]]:
+    """The `[[loss]]` tables: those of the settings, or those that --loss and --alpha stand for.
+
+    Raises:
+        ConfigError: the temperature is set for a loss that has none.
+    """
+    if config.losses:
+        return config.losses
+    soft = {"name": config.loss, "weight": config.alpha}
+    if "temperature" in options_of(config.loss):
+        soft["temperature"] = config.temperature
+    elif config.temperature != DistillConfig.temperature:
+        raise ConfigError(f"temperature={config.temperature}: loss '{config.loss}' has none")
+    return ({"name": "bce", "weight": 1 - config.alpha}, soft)
 
 
 def taps_of(config: DistillConfig) -> dict[str, tuple[str, str]]:
@@ -122,7 +154,7 @@ def taps_of(config: DistillConfig) -> dict[str, tuple[str, str]]:
     Raises:
         ConfigError: a tap is not a pair of names.
     """
-    taps = {"hint": (config.hint_student, config.hint_teacher)} if not config.losses else {}
+    taps = {}
     for name, pair in (config.taps or {}).items():
         if (
             not isinstance(pair, list | tuple)
@@ -134,34 +166,20 @@ def taps_of(config: DistillConfig) -> dict[str, tuple[str, str]]:
     return taps
 
 
-def _from_tables(config: DistillConfig) -> list[Term]:
-    """The terms as they are listed, each bce with the label smoothing of the settings unless it has its own."""
-    terms, smoothing = [Term.parse(table) for table in config.losses], config.label_smoothing
-    taken = config.alone or any(
-        term.name == "bce" and "label_smoothing" not in term.options for term in terms
-    )
-    if smoothing != DistillConfig.label_smoothing and not taken:
+def _smooth_labels(terms: Sequence[Term], config: DistillConfig) -> list[Term]:
+    """The terms, each with the settings' label smoothing where it takes one and sets none.
+
+    Raises:
+        ConfigError: the settings have one, and no term takes it.
+    """
+    smoothing = config.label_smoothing
+    taking = [SMOOTHING in options_of(t.name) and SMOOTHING not in t.options for t in terms]
+    if smoothing != DistillConfig.label_smoothing and not (any(taking) or config.alone):
+        known = " or ".join(name for name in LOSSES if SMOOTHING in options_of(name))
         raise ConfigError(
-            f"label_smoothing={smoothing}: takes a [[loss]] bce that has no label_smoothing of"
-            " its own"
+            f"{SMOOTHING}={smoothing}: takes a [[loss]] {known} that has no {SMOOTHING} of its own"
         )
-    default = {"label_smoothing": smoothing}
     return [
-        (
-            dataclasses.replace(term, options={**default, **term.options})
-            if term.name == "bce"
-            else term
-        )
-        for term in terms
+        dataclasses.replace(term, options={**term.options, SMOOTHING: smoothing}) if takes else term
+        for term, takes in zip(terms, taking, strict=True)
     ]
-
-
-def _from_flags(config: DistillConfig) -> list[Term]:
-    options: dict[str, Schedule] = (
-        {"temperature": config.temperature} if config.loss != "logit_mse" else {}
-    )
-    terms = [
-        Term("bce", 1 - config.alpha, options={"label_smoothing": config.label_smoothing}),
-        Term(config.loss, config.alpha, options=options),
-    ]
-    return terms + ([Term("hint", config.hint, tap="hint")] if config.hint else [])

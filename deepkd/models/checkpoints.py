@@ -1,4 +1,4 @@
-"""Checkpoints: one safetensors file with the weights and, as JSON in its header, all that gives them a meaning."""
+"""Checkpoints: one safetensors file with the weights and, as JSON in its header, the metadata."""
 
 import json
 import pickle
@@ -13,15 +13,20 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from deepkd.errors import ConfigError, ModelError, OutputError
-from deepkd.models.registry import MODELS, PUBLISHED_FORMAT, TorchModel, build_model
+from deepkd.models.registry import PUBLISHED_FORMAT, TorchModel, build_model, model_spec
+from deepkd.models.students import LiteShape
 from deepkd.outputs import writing
 from deepkd.scoring.model import METADATA_KEY, METADATA_SCHEMA, InputFormat, Scorer, is_onnx
+from deepkd.settings.choices import MODELS
 from deepkd.text import first_sentence
 
 WEIGHTS_FILE = "model.safetensors"
 """The checkpoint inside a run folder."""
 KINDS = "a run folder, a .safetensors or .pth file, or, where a command takes it, an .onnx file"
 """What a model may be given as, for messages."""
+OLD_NAMES = {"micro": "lite", "nano": "lite", "pico": "lite"}
+"""What older checkpoints call a student -> its name today, where the recorded shape is not that of
+the registry's student of the same name."""
 PUBLISHED = ("cross-efficient-vit", "efficient-vit")
 """Architectures whose published `.pth` files are plain state dicts under the authors' module
 names."""
@@ -57,7 +62,11 @@ def save_model(model: TorchModel, path: Path) -> Path:
 
 
 def load_model(path: str | Path, *, device: str = "cpu") -> TorchModel | Scorer:
-    """A trained model from a run folder, a `.safetensors`, a published `.pth`, an `.onnx`, or a shipped model's name.
+    """Load a trained model.
+
+    Args:
+        path: a run folder, `.safetensors`, published `.pth` or `.onnx`, or a shipped model's name.
+        device: where PyTorch computes.
 
     Raises:
         ModelError: it is missing, damaged, of another kind, carries code, or was never trained; the
@@ -152,7 +161,7 @@ def _built(path: Path, header: dict[str, Any]) -> TorchModel:
     known = {"schema", "name", "architecture", "shape", "trained", "input"}
     try:
         model = build_model(
-            header["architecture"],
+            _current_name(header["architecture"], header["shape"]),
             format=InputFormat.from_dict(header["input"]),
             shape=header["shape"],
             subclasses=header.get("subclasses", ()),
@@ -163,6 +172,18 @@ def _built(path: Path, header: dict[str, Any]) -> TorchModel:
     model.trained = header["trained"] is True
     model.metadata = {key: value for key, value in header.items() if key not in known}
     return model
+
+
+def _current_name(architecture: str, shape: dict[str, Any] | None) -> str:
+    """The registry's name for what a checkpoint calls its architecture."""
+    form = {key: value for key, value in (shape or {}).items() if key != "widths"}
+    if architecture not in OLD_NAMES or not form:
+        return architecture
+    if architecture in MODELS and LiteShape.parse(form) == LiteShape.parse(
+        MODELS.load(architecture).shape
+    ):
+        return architecture
+    return OLD_NAMES[architecture]
 
 
 def _read_published(path: Path) -> TorchModel:
@@ -180,7 +201,7 @@ def _read_published(path: Path) -> TorchModel:
     weights = _plain_state_dict(path, content)
     for name in PUBLISHED:
         with torch.device("meta"):
-            expected = MODELS[name].build().state_dict().keys()
+            expected = model_spec(name).build().state_dict().keys()
         if expected & weights.keys() and next(iter(expected)).split(".")[0] in {
             key.split(".")[0] for key in weights
         }:
@@ -227,7 +248,3 @@ def _fill(path: Path, module: nn.Module, weights: dict[str, Tensor]) -> None:
                 f"{path}: {name} is not finite; the training diverged or the file is damaged"
             )
     module.load_state_dict(weights)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -13,7 +13,9 @@ import torch
 from efficientnet_pytorch import EfficientNet
 from torch import Tensor, nn
 
+from deepkd.models.spec import ModelSpec
 from deepkd.models.transformer import CrossAttention, FeedForward, PreNorm, residual_stack
+from deepkd.scoring.model import InputFormat
 
 DROPOUT = 0.15
 HEADS = 8
@@ -23,7 +25,7 @@ LARGE_TAP_BLOCKS = 3
 
 
 def patches(x: Tensor, size: int) -> Tensor:
-    """(N, C, H, W) -> (N, H/size * W/size, size * size * C), pixels first and channels last within a patch."""
+    """(N, C, H, W) -> (N, H/size * W/size, size * size * C), channels last within a patch."""
     n, c, h, w = x.shape
     x = x.reshape(n, c, h // size, size, w // size, size)
     return x.permute(0, 2, 4, 3, 5, 1).reshape(n, (h // size) * (w // size), size * size * c)
@@ -200,3 +202,6 @@ class CrossEfficientViT(nn.Module):
         lg_tokens = self.lg_image_embedder(image)
         sm_tokens, lg_tokens = self.multi_scale_encoder(sm_tokens, lg_tokens)
         return self.sm_mlp_head(sm_tokens[:, 0]) + self.lg_mlp_head(lg_tokens[:, 0])
+
+
+CROSS_EFFICIENT_VIT = ModelSpec(CrossEfficientViT, InputFormat(size=224))

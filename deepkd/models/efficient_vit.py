@@ -9,7 +9,9 @@ from efficientnet_pytorch import EfficientNet
 from torch import Tensor, nn
 
 from deepkd.models.cross_efficient_vit import DROPOUT, HEADS, patches
+from deepkd.models.spec import ModelSpec
 from deepkd.models.transformer import FeedForward, PreNorm, SelfAttention, residual_stack
+from deepkd.scoring.model import InputFormat
 
 PATCH = 7
 
@@ -35,7 +37,7 @@ class Encoder(nn.Module):
 
 
 class EfficientViT(nn.Module):
-    """The published configuration: dim 1024, depth 6, 8 heads of 64, MLP 2048, image 224, one logit.
+    """The published configuration: dim 1024, depth 6, 8 heads of 64, MLP 2048, image 224.
 
     The published code adds row i of its position table to the i-th sample *of the batch*. Here
     every sample takes row 0, as in a published batch of one, so that a score does not depend on
@@ -63,3 +65,6 @@ class EfficientViT(nn.Module):
         tokens = torch.cat((self.cls_token.expand(tokens.shape[0], -1, -1), tokens), dim=1)
         tokens = self.transformer(self.dropout(tokens + self.pos_embedding[:1]))
         return self.mlp_head(tokens[:, 0])
+
+
+EFFICIENT_VIT = ModelSpec(EfficientViT, InputFormat(size=224))

@@ -1,13 +1,15 @@
-"""Meso-4, the small published detector (Afchar et al., "MesoNet", WIFS 2018, arXiv:1809.00888): a peer to compare with.
+"""Meso-4, a small published detector to compare with.
 
-Written from the paper: four convolutions with ReLU, batch normalisation and max pooling, then 16
-hidden units.
+Afchar et al., "MesoNet", WIFS 2018, arXiv:1809.00888. Written from the paper: four convolutions
+with ReLU, batch normalisation and max pooling, then 16 hidden units.
 """
 
 import torch
 from torch import Tensor, nn
 
+from deepkd.models.spec import ModelSpec
 from deepkd.models.students import undecided
+from deepkd.scoring.model import InputFormat
 
 SIDE_PX = 256
 """Side of the published input; the hidden layer's width hangs on it."""
@@ -49,3 +51,6 @@ class Meso4(nn.Module):
 def build_meso4(outputs: int = 1) -> nn.Module:
     """An untrained Meso-4 that starts at logit 0 for every crop."""
     return undecided(Meso4(outputs), outputs)
+
+
+MESO4 = ModelSpec(build_meso4, InputFormat(size=SIDE_PX, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)))

@@ -8,7 +8,7 @@ from deepkd.errors import ConfigError
 
 
 def no_such_module(network: nn.Module, name: str, what: str) -> ConfigError:
-    """The complaint that a network has no module of that name, with the closest that it has; `what` asked for it."""
+    """The error for a module that a network lacks, with the closest names; `what` names it."""
     names = [name for name, _ in network.named_modules() if name]
     close = difflib.get_close_matches(name, names, n=8, cutoff=0.3) or names[:8]
     return ConfigError(f"{what}: no such module; it has {', '.join(close)}, ...")

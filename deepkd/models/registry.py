@@ -1,9 +1,9 @@
-"""MODELS: name -> how to build it and what it expects to see; and TorchModel, a built one that judges crops."""
+"""Building the models of `MODELS`; and TorchModel, a built one that scores crops."""
 
 import dataclasses
 import difflib
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
@@ -16,17 +16,16 @@ from timm.data import resolve_model_data_config
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from deepkd.errors import ConfigError
+from deepkd.errors import ConfigError, ModelError
 from deepkd.images import Image
-from deepkd.models.cross_efficient_vit import CrossEfficientViT
-from deepkd.models.efficient_vit import EfficientViT
-from deepkd.models.meso import SIDE_PX, build_meso4
-from deepkd.models.students import STUDENTS, LiteShape, build_student, undecided
-from deepkd.models.subclasses import Subclassed
+from deepkd.models.spec import ModelSpec
+from deepkd.models.students import undecided
+from deepkd.models.subclasses import Subclassed, names_of, network_of
 from deepkd.models.widths import as_lists, resize
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import BATCH, InputFormat
 from deepkd.scoring.thresholds import Thresholds
+from deepkd.settings.choices import MODELS
 from deepkd.text import first_sentence
 from deepkd.video.crops import CROP_RULES
 
@@ -41,31 +40,8 @@ PUBLISHED_FORMAT = InputFormat(
 )
 """What the published Cross Efficient ViT checkpoints were trained on: raw BGR, the detector's box
 made square."""
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """One entry of the registry."""
-
-    build: Callable[..., nn.Module]
-    """`build(outputs=1)`: an untrained module, normalised float32 (N, 3, S, S) -> logits (N,
-    outputs)."""
-    format: InputFormat
-    """The input format of models trained by deepkd; a checkpoint's own overrides it."""
-
-
-MODELS: dict[str, ModelSpec] = {
-    "cross-efficient-vit": ModelSpec(CrossEfficientViT, InputFormat(size=224)),
-    "efficient-vit": ModelSpec(EfficientViT, InputFormat(size=224)),
-    "meso4": ModelSpec(
-        build_meso4, InputFormat(size=SIDE_PX, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
-    ),
-    **{
-        name: ModelSpec(partial(build_student, shape), InputFormat(size=160))
-        for name, shape in STUDENTS.items()
-    },
-}
-"""Besides these, any classifier of timm is known by its timm name."""
+TRIED = 2
+"""Crops that a network is tried on."""
 
 
 def model_spec(name: str) -> ModelSpec:
@@ -75,7 +51,7 @@ def model_spec(name: str) -> ModelSpec:
         ConfigError: neither knows it; the message lists the known and the closest names.
     """
     if name in MODELS:
-        return MODELS[name]
+        return MODELS.load(name)
     if timm.is_model(name):
         return ModelSpec(partial(_build_timm, name), _timm_format(name))
     close = difflib.get_close_matches(name, [*MODELS, *timm.list_models()], n=3)
@@ -97,7 +73,7 @@ def _timm_format(name: str) -> InputFormat:
 
 @dataclass
 class TorchModel:
-    """A torch module with its name, its input format and what is known of its training. It is a `CropModel`."""
+    """A torch module with its name, its input format and its metadata. It is a `CropModel`."""
 
     name: str
     architecture: str
@@ -117,7 +93,7 @@ class TorchModel:
 
     @cached_property
     def macs(self) -> int:
-        """Multiply-accumulates of one crop's forward pass, as torch counts them (convolutions and products)."""
+        """Multiply-accumulates of one crop's forward pass, as torch counts them."""
         device = next(self.module.parameters()).device
         with evaluating(self.module), torch.no_grad(), FlopCounterMode(display=False) as counter:
             self.module(torch.zeros(1, 3, self.format.size, self.format.size, device=device))
@@ -152,12 +128,13 @@ class TorchModel:
             for start in range(0, len(crops), BATCH):
                 batch = torch.from_numpy(self.format.batch(crops[start : start + BATCH])).to(device)
                 logits = self.module(views_of(batch, self.format))
+                _check_logits(self.name, logits, len(batch), 1)
                 parts.append(logits.flatten().float().cpu().numpy())
         return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
 
 def views_of(crops: Tensor, format: InputFormat) -> Tensor:
-    """Crops as `InputFormat.batch` gives them, RGB, uint8, (N, S, S, 3) -> what a network takes, (N, 3, S, S)."""
+    """Crops of `InputFormat.batch`, RGB, uint8, (N, S, S, 3) -> network input (N, 3, S, S)."""
     return normalise(crops.permute(0, 3, 1, 2).float().div(255), format)
 
 
@@ -217,23 +194,44 @@ def build_model(
     if image_size is not None:
         chosen = dataclasses.replace(chosen, size=image_size)
     widths = {key: (out, into) for key, (out, into) in (shape or {}).get("widths", {}).items()}
-    form = {key: value for key, value in (shape or {}).items() if key != "widths"}
-    student = (LiteShape(**form) if form else STUDENTS[name]) if name in STUDENTS else None
-    outputs = len(subclasses) or 1
-    network = build_student(student, outputs) if student else spec.build(outputs=outputs)
+    form = {key: value for key, value in (shape or {}).items() if key != "widths"} or spec.shape
+    if form.keys() - spec.shape.keys():
+        unknown = ", ".join(sorted(form.keys() - spec.shape.keys()))
+        raise ModelError(f"{name}: its shape has no {unknown}; it is the shape of another model")
+    network = spec.build(outputs=len(subclasses) or 1, **form)
     module = Subclassed(network, subclasses) if subclasses else network
     resize(module, widths)
     if image_size not in (None, spec.format.size):
         _try_side(name, module.eval(), chosen.size, spec.format.size)
-    kept = (dataclasses.asdict(student) if student else {}) | (
-        {"widths": as_lists(widths)} if widths else {}
-    )
+    kept = dict(form) | ({"widths": as_lists(widths)} if widths else {})
     metadata = {"subclasses": list(subclasses)} if subclasses else {}
     return TorchModel(name, name, module.eval(), chosen, shape=kept or None, metadata=metadata)
 
 
+def check_network(model: TorchModel) -> None:
+    """Refuse a model whose network does not give a logit per crop and class; one small pass.
+
+    Raises:
+        ModelError: the network gives something else.
+    """
+    crops = torch.zeros(TRIED, 3, model.format.size, model.format.size)
+    with evaluating(model.module), torch.no_grad():
+        found = network_of(model.module)(crops)
+    _check_logits(model.name, found, TRIED, len(names_of(model.module)) or 1)
+
+
+def _check_logits(name: str, found: object, count: int, outputs: int) -> None:
+    if isinstance(found, Tensor) and tuple(found.shape) == (count, outputs):
+        return
+    shown = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+    raise ModelError(
+        f"{name}: its network gives {shown} for {count} crops, not ({count}, {outputs}); its"
+        " build(outputs) must return a network that gives (crops, outputs)"
+    )
+
+
 def _try_side(name: str, module: nn.Module, size: int, usual: int) -> None:
-    """Let the network see one crop of another side than its usual one, pixels; not all of them can."""
+    """Refuse an input side, pixels, that the network cannot take."""
     try:
         with torch.no_grad():
             module(torch.zeros(1, 3, size, size))

@@ -1,10 +1,11 @@
-"""Students: a Lite-style EfficientNet family (ReLU6, no squeeze-and-excitation) that quantises and runs well on CPUs.
+"""Students: a family of small EfficientNets without squeeze-and-excitation, with ReLU6.
 
-Widths and depths scale the EfficientNet-Lite0 stages (Tan & Le 2019); stem and head are narrower
-than Lite0's, where most of so small a model's parameters would otherwise sit.
+They quantise well and run fast on CPUs. Widths and depths scale the stages of EfficientNet-Lite0
+(Tan & Le 2019); stem and head are narrower, as they would hold most of so few parameters.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,8 @@ from timm.models._efficientnet_builder import decode_arch_def, round_channels
 from torch import nn
 
 from deepkd.errors import ModelError
+from deepkd.models.spec import ModelSpec
+from deepkd.scoring.model import InputFormat
 
 LITE_STAGES = (
     ("ds_r1_k3_s1_e1_c16",),
@@ -24,11 +27,21 @@ LITE_STAGES = (
     ("ir_r1_k3_s1_e6_c320",),
 )
 """timm's block notation: type, repeats, kernel, stride, expansion, channels."""
+HALF_STAGES = (
+    ("ds_r1_k3_s1_e1_c16",),
+    ("ir_r1_k3_s2_e4.5_c24",),
+    ("ir_r1_k5_s2_e3_c40",),
+    ("ir_r1_k3_s2_e3.4_c80", "ir_r1_k3_s1_e2.4_c80"),
+    ("ir_r1_k5_s1_e2.6_c112", "ir_r1_k5_s1_e2.57_c112"),
+    ("ir_r1_k5_s2_e2.57_c192", "ir_r1_k5_s1_e1.375_c192"),
+    ("ir_r1_k3_s1_e1.625_c104",),
+)
+"""The blocks that pruning left of half an EfficientNet-Lite0, as in the shipped deepkd-nano."""
 
 
 @dataclass(frozen=True)
 class LiteShape:
-    """The shape of a student: it travels with its weights."""
+    """The shape of a student; a checkpoint records it."""
 
     width: float
     """Multiplier of the stages' channels, rounded to 8."""
@@ -38,20 +51,28 @@ class LiteShape:
     """Channels of the last map."""
     stem: int = 16
     """Channels of the first convolution."""
+    stages: Sequence[Sequence[str]] = LITE_STAGES
+    """The blocks of each stage, in timm's block notation."""
 
+    @classmethod
+    def parse(cls, recorded: Mapping[str, Any]) -> "LiteShape":
+        """Read a shape as a checkpoint records it; older checkpoints record no stages.
 
-STUDENTS = {
-    "pico": LiteShape(width=0.25, depth=0.5, head=128),
-    "nano": LiteShape(width=0.4, depth=0.6, head=256),
-    "micro": LiteShape(width=0.75, depth=0.8, head=512, stem=24),
-}
+        Raises:
+            ModelError: an unknown key, or none where one is needed.
+        """
+        try:
+            shape = cls(**recorded)
+        except TypeError as error:
+            raise ModelError(f"shape {dict(recorded)}: not that of a student") from error
+        return replace(shape, stages=tuple(tuple(stage) for stage in shape.stages))
 
 
 def build_student(shape: LiteShape, outputs: int = 1) -> nn.Module:
     """An untrained student: (N, 3, S, S) -> logits (N, outputs), any S that is a multiple of 32."""
     student = EfficientNet(
         block_args=decode_arch_def(
-            [list(stage) for stage in LITE_STAGES], shape.depth, fix_first_last=True
+            [list(stage) for stage in shape.stages], shape.depth, fix_first_last=True
         ),
         num_features=shape.head,
         num_classes=outputs,
@@ -65,7 +86,7 @@ def build_student(shape: LiteShape, outputs: int = 1) -> nn.Module:
 
 
 def undecided(classifier: Any, outputs: int = 1) -> nn.Module:
-    """A timm classifier with its last layers at zero: every crop starts at logit 0, not at a random large one.
+    """Set the last layers of a timm classifier to zero, so that every crop starts at logit 0.
 
     Some have several heads, whose mean or sum is the logit, or wrap their last layer; each layer of
     as many `outputs` in them is a last one.
@@ -94,3 +115,17 @@ def undecided(classifier: Any, outputs: int = 1) -> nn.Module:
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
     return classifier
+
+
+def _build_lite(outputs: int = 1, **shape: Any) -> nn.Module:
+    return build_student(LiteShape.parse(shape), outputs)
+
+
+def _spec(shape: LiteShape) -> ModelSpec:
+    return ModelSpec(_build_lite, InputFormat(size=160), asdict(shape))
+
+
+PICO = _spec(LiteShape(width=0.25, depth=0.5, head=128))
+NANO = _spec(LiteShape(width=1.0, depth=1.0, head=128, stem=24, stages=HALF_STAGES))
+LITE = _spec(LiteShape(width=0.75, depth=0.8, head=512, stem=24))
+"""The generic student: any shape, this one unless given."""

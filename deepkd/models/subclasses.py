@@ -1,4 +1,4 @@
-"""Subclasses: a network that tells forgery methods apart, read as the one forgery logit that is used elsewhere."""
+"""Subclasses: a network that tells forgery methods apart, and its forgery logit."""
 
 from collections.abc import Sequence
 
@@ -17,10 +17,10 @@ def fake_subclass(method: str) -> str:
 
 
 def forgery_logit(outputs: Tensor, fake_columns: Sequence[int]) -> Tensor:
-    """The log-odds of FAKE, where a class is as probable as its subclasses together (arXiv:2002.03936, sec. 2).
+    """The log-odds of FAKE; a class is as probable as its subclasses together.
 
-    `z = logsumexp(FAKE columns) - logsumexp(REAL columns)`, so `sigmoid(z)` is the sum of the FAKE
-    columns' softmax.
+    arXiv:2002.03936, sec. 2: `z = logsumexp(FAKE columns) - logsumexp(REAL columns)`, so
+    `sigmoid(z)` is the sum of the FAKE columns' softmax.
 
     Args:
         outputs: a logit per subclass, (N, S).
@@ -68,7 +68,7 @@ class Subclassed(nn.Module):
         return forgery_logit(outputs.float(), self.fake_columns)
 
     def within_fake(self, outputs: Tensor, columns: Tensor) -> Tensor:
-        """Mean of `-log P(subclass | FAKE)` where it is known; added to the binary loss, the cross-entropy of all.
+        """Mean of `-log P(subclass | FAKE)`; with the binary loss, the cross-entropy of all.
 
         By the chain rule `-log P(subclass) = -log P(FAKE) - log P(subclass | FAKE)`; the first term
         is the binary loss.
@@ -96,7 +96,7 @@ def network_of(module: nn.Module) -> nn.Module:
 
 
 def outputs_and_logit(module: nn.Module, views: Tensor) -> tuple[Tensor, Tensor]:
-    """What the network says, (N, subclasses), and the forgery logit, (N, 1); without subclasses both are the logit."""
+    """A logit per subclass, (N, S), and the forgery logit, (N, 1); without subclasses the same."""
     if isinstance(module, Subclassed):
         outputs = module.network(views)
         return outputs, module.read(outputs)

@@ -43,7 +43,7 @@ class FeedForward(nn.Module):
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
-    """Multi-head scaled dot-product attention, (N, tokens, heads * head_dim) each (Vaswani et al. 2017, eq. 1)."""
+    """Multi-head attention (Vaswani et al. 2017, eq. 1), (N, tokens, heads * head_dim) each."""
     q, k, v = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k, v))
     return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
 

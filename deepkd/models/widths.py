@@ -1,4 +1,4 @@
-"""Widths: the channels of a network's layers, so that a pruned network can be described and built again."""
+"""Widths: the channels of a network's layers, to build a pruned network again."""
 
 from torch import nn
 
@@ -33,7 +33,7 @@ def _width(layer: nn.Module) -> tuple[int, int] | None:
 
 
 def can_shrink(layer: nn.Conv2d) -> bool:
-    """Whether a convolution can have other widths: a plain one, or one with a filter for each channel (depthwise)."""
+    """Whether a convolution can have other widths: it is plain or depthwise."""
     return layer.groups == 1 or layer.groups == layer.in_channels == layer.out_channels
 
 

@@ -6,8 +6,18 @@ from deepkd.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
+    import numpy as np
+
+    from deepkd.compression.importance import Criterion
+    from deepkd.compression.int8 import Recipe
     from deepkd.data.clips import Layout
+    from deepkd.data.crops import CropSet
+    from deepkd.data.sampling import Draw
+    from deepkd.data.transforms import Augmentation
+    from deepkd.distillation.losses.loss import Loss
+    from deepkd.models.spec import ModelSpec
     from deepkd.report import ReportMaker
     from deepkd.scoring.rules import Rule
     from deepkd.scoring.runtimes import Runtime
@@ -63,3 +73,80 @@ REPORTS: "Registry[ReportMaker]" = Registry(
 )
 """Formats of verdicts, which are the suffixes of their files too: a class or function that makes
 a `Report`."""
+MODELS: "Registry[ModelSpec]" = Registry(
+    "model",
+    {
+        "cross-efficient-vit": "deepkd.models.cross_efficient_vit:CROSS_EFFICIENT_VIT",
+        "efficient-vit": "deepkd.models.efficient_vit:EFFICIENT_VIT",
+        "meso4": "deepkd.models.meso:MESO4",
+        "pico": "deepkd.models.students:PICO",
+        "nano": "deepkd.models.students:NANO",
+        "lite": "deepkd.models.students:LITE",
+    },
+)
+"""Networks. Besides these, any classifier of timm is known by its timm name."""
+LOSSES: "Registry[type[Loss]]" = Registry(
+    "loss",
+    {
+        "bce": "deepkd.distillation.losses.bce:BCE",
+        "kd": "deepkd.distillation.losses.kd:KD",
+        "logit_mse": "deepkd.distillation.losses.logit_mse:LogitMSE",
+        "subclass_kd": "deepkd.distillation.losses.subclass_kd:SubclassKD",
+        "attention_transfer": "deepkd.distillation.losses.attention_transfer:AttentionTransfer",
+        "amd": "deepkd.distillation.losses.amd:AngularMargin",
+        "similarity": "deepkd.distillation.losses.similarity:Similarity",
+        "hint": "deepkd.distillation.losses.hint:Hint",
+    },
+)
+"""Distillation losses, one published method each."""
+SAMPLINGS: "Registry[Callable[[CropSet, np.random.Generator], Draw]]" = Registry(
+    "sampling",
+    {
+        "paired": "deepkd.data.sampling:paired",
+        "balanced": "deepkd.data.sampling:balanced",
+        "shuffled": "deepkd.data.sampling:shuffled",
+    },
+)
+"""How the batches of an epoch are drawn."""
+AUGMENTATIONS: "Registry[Augmentation]" = Registry(
+    "augment",
+    {
+        "none": "deepkd.data.transforms:NONE",
+        "light": "deepkd.data.transforms:LIGHT",
+        "moderate": "deepkd.data.transforms:MODERATE",
+        "standard": "deepkd.data.transforms:STANDARD",
+        "footage": "deepkd.data.transforms:FOOTAGE",
+        "robust": "deepkd.data.transforms:ROBUST",
+    },
+)
+"""How far views may stray from their crops."""
+CRITERIA: "Registry[Criterion]" = Registry(
+    "criterion",
+    {
+        "taylor": "deepkd.compression.importance:TAYLOR",
+        "magnitude": "deepkd.compression.importance:MAGNITUDE",
+        "bn-scale": "deepkd.compression.importance:BN_SCALE",
+        "random": "deepkd.compression.importance:RANDOM",
+    },
+)
+"""What a channel is worth to a network before it is pruned."""
+INT8_RECIPES: "Registry[Recipe]" = Registry(
+    "int8",
+    {
+        "plain": "deepkd.compression.int8:PLAIN",
+        "reduced-range": "deepkd.compression.int8:REDUCED_RANGE",
+        "percentile": "deepkd.compression.int8:PERCENTILE",
+        "entropy": "deepkd.compression.int8:ENTROPY",
+        "float-ends": "deepkd.compression.int8:FLOAT_ENDS",
+        "float-sensitive": "deepkd.compression.int8:FLOAT_SENSITIVE",
+    },
+)
+"""Ways from float32 to int8."""
+CONVERSIONS: "Registry[Callable[[Path, Path], None]]" = Registry(
+    "variant",
+    {
+        "fp16": "deepkd.compression.graphs:half",
+        "weights": "deepkd.compression.graphs:weights_only",
+    },
+)
+"""Variants of a float32 file that need no crops: the function that writes each."""

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from deepkd.config import Config, setting
 from deepkd.errors import ConfigError
+from deepkd.settings.choices import CONVERSIONS, CRITERIA, INT8_RECIPES
 from deepkd.settings.training import FittingConfig
 
 
@@ -28,7 +29,7 @@ class PruneConfig(FittingConfig):
     criterion: str = setting(
         "taylor",
         "How the importance of a channel is measured.",
-        choices=("taylor", "magnitude", "bn-scale", "random"),
+        choices=CRITERIA.names,
     )
     penalty: float = setting(
         0.0,
@@ -91,7 +92,7 @@ class QuantizeConfig(Config):
         "auto",
         "Variant to write: auto takes the fastest one that pays, or none; a name writes that "
         "variant in any case.",
-        choices=("auto", "int8", "fp16", "weights"),
+        choices=("auto", "int8", *CONVERSIONS),
     )
     max_drop: float = setting(
         0.002,
@@ -103,15 +104,7 @@ class QuantizeConfig(Config):
         "auto",
         "How int8 is made; auto tries all ways and takes the one with the logits closest to "
         "float32.",
-        choices=(
-            "auto",
-            "plain",
-            "reduced-range",
-            "percentile",
-            "entropy",
-            "float-ends",
-            "float-sensitive",
-        ),
+        choices=("auto", *INT8_RECIPES),
     )
     calibrate_on: str = setting(
         "train", "Split with the crops of --samples.", choices=("train", "val"), rare=True

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from deepkd.config import Config, setting
 from deepkd.errors import ConfigError
-from deepkd.settings.choices import DEVICES
+from deepkd.settings.choices import AUGMENTATIONS, DEVICES, LOSSES, SAMPLINGS
 
 
 @dataclass(frozen=True)
@@ -72,14 +72,14 @@ class FittingConfig(Config):
         "paired",
         "How batches are made: paired puts a forgery next to its original, balanced takes as "
         "many real as forged crops, shuffled takes every crop once.",
-        choices=("paired", "balanced", "shuffled"),
+        choices=SAMPLINGS.names,
         rare=True,
     )
     augment: str = setting(
         "standard",
         "Strength of the random changes to crops. footage also encodes them as video; robust "
         "also applies the corruptions that `evaluate --perturb` measures.",
-        choices=("none", "light", "moderate", "standard", "footage", "robust"),
+        choices=AUGMENTATIONS.names,
     )
     self_blend: float = setting(
         0.0,
@@ -257,29 +257,12 @@ class DistillConfig(TrainingConfig):
     )
     loss: str = setting(
         "kd",
-        "Loss between the student's and the teacher's logits.",
-        choices=("kd", "logit_mse", "subclass_kd"),
+        "Loss between the student and the teacher; one that compares features needs a tap and"
+        " stands in a [[loss]] table.",
+        choices=LOSSES.names,
     )
-    temperature: float = setting(3.0, "Temperature of the soft term.", low=0.01)
-    alpha: float = setting(
-        0.7, "Weight of the soft term; the hard labels get the rest.", low=0, high=1
-    )
-    hint: float = setting(
-        0.0,
-        "Weight of the feature hint between --hint-student and --hint-teacher.",
-        low=0,
-        rare=True,
-    )
-    hint_student: str = setting(
-        "conv_head:output",
-        "Module of the student, with :input or :output, that takes the hint.",
-        rare=True,
-    )
-    hint_teacher: str = setting(
-        "conv_head:output",
-        "Module of the teacher, with :input or :output, that gives the hint.",
-        rare=True,
-    )
+    temperature: float = setting(3.0, "Temperature of that loss.", low=0.01)
+    alpha: float = setting(0.7, "Weight of that loss; the hard labels get the rest.", low=0, high=1)
     teacher_noise: float = setting(
         0.0,
         "Standard deviation of the random noise on the teacher's logits, relative to each "
@@ -331,8 +314,8 @@ class DistillConfig(TrainingConfig):
     )
     losses: tuple[Any, ...] = setting(
         (),
-        "Terms to minimise, in place of loss, temperature, alpha and the hint, which are refused"
-        " beside them; a bce without a label_smoothing of its own takes that of the settings.",
+        "Terms to minimise, in place of loss, temperature and alpha, which are refused beside them;"
+        " a bce without a label_smoothing of its own takes that of the settings.",
         table="loss",
     )
     taps: dict[str, Any] | None = setting(
@@ -366,5 +349,5 @@ class DistillConfig(TrainingConfig):
             )
 
 
-REPLACED = ("loss", "temperature", "alpha", "hint", "hint_student", "hint_teacher")
+REPLACED = ("loss", "temperature", "alpha")
 """Settings of a distillation that do nothing where a recipe lists its losses."""

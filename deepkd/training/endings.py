@@ -1,4 +1,4 @@
-"""Endings: how a training ends before it is finished, because of a signal or a failure that has a remedy."""
+"""Endings: signals and failures that end a training before it is finished."""
 
 import os
 import signal
@@ -14,17 +14,17 @@ from deepkd.training.processes import leads
 
 
 class Stop:
-    """What this process has been asked to end with."""
+    """The signal that asked this process to end."""
 
     signal: int = 0
-    """SIGINT or SIGTERM; 0 while nobody has asked."""
+    """SIGINT or SIGTERM; 0 while none has come."""
 
 
 @contextmanager
-def heeded() -> Iterator[Stop]:
-    """Note the first Ctrl-C or SIGTERM, to be heeded when it suits; the second one ends the process as ever.
+def handle_signals() -> Iterator[Stop]:
+    """Note the first Ctrl-C or SIGTERM for the training to end by; the second ends the process.
 
-    A signal that is ignored stays so, and outside the main thread, which alone is told of signals,
+    A signal that is ignored stays ignored. Outside the main thread, which alone gets signals,
     nothing changes.
     """
     stop = Stop()
@@ -61,8 +61,8 @@ def heeded() -> Iterator[Stop]:
 
 
 @contextmanager
-def explained() -> Iterator[None]:
-    """Say what to do about the failures of a training that are none of its code.
+def describe_failure() -> Iterator[None]:
+    """Raise failures of workers and of memory with what to do about them.
 
     Raises:
         TrainingError: a process that reads crops has died, or the memory is used up.
@@ -84,12 +84,12 @@ def explained() -> Iterator[None]:
 
 
 def tells_of_death(error: RuntimeError) -> bool:
-    """Whether this comes of the death of a DataLoader's worker, whatever its parent was at; not of what one raised."""
+    """Whether a DataLoader's worker has died, rather than raised an error."""
     return str(error).startswith("DataLoader worker (pid")
 
 
 def death(error: Exception) -> TrainingError:
-    """What to say of the death of a DataLoader's worker."""
+    """The error for the death of a DataLoader's worker."""
     advice = "go on with --resume and --workers 0, or with more memory for them"
     return TrainingError(f"a process that reads crops has died ({_first_line(error)}); {advice}")
 

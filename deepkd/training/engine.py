@@ -1,6 +1,5 @@
-"""The training loop, the only one: `deepkd train` and `deepkd distill` differ in the objective they hand to it."""
+"""The training loop of `deepkd train` and `deepkd distill`, which differ in their objective."""
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -18,23 +17,25 @@ from deepkd.data.crops import CropSet
 from deepkd.data.sampling import PairShares, epoch_batches
 from deepkd.data.transforms import Augment
 from deepkd.data.views import Batch, CropDataset, SampleKey
-from deepkd.errors import ConfigError, Interrupted, OutputError, TrainingError
+from deepkd.errors import Interrupted, TrainingError
 from deepkd.models.checkpoints import WEIGHTS_FILE, load_checkpoint, save_model
 from deepkd.models.registry import TorchModel, evaluating
-from deepkd.outputs import check_folder, writing
 from deepkd.settings.training import TrainingConfig
-from deepkd.training.endings import explained, heeded, tells_of_death
+from deepkd.training.checkpointing import (
+    STATE_FILE,
+    add_metrics,
+    cut_metrics,
+    load_state,
+    save_state,
+    start_folder,
+)
+from deepkd.training.endings import describe_failure, handle_signals
 from deepkd.training.freezing import freeze
-from deepkd.training.loading import check_parts, loaded
-from deepkd.training.processes import Place, joined
-from deepkd.training.schedule import adamw, averaged, warmup_cosine
+from deepkd.training.loading import check_parts, load_batches
+from deepkd.training.processes import DistributedContext, distributed
+from deepkd.training.schedule import adamw, average_weights, warmup_cosine
 from deepkd.training.validation import check_validation, validate
 
-STATE_FILE = "last.pt"
-METRICS_FILE = "metrics.jsonl"
-CONFIG_FILE = "config.json"
-FREE_TO_CHANGE = {"data", "device", "workers", "checkpoint_every", "precision", "compile"}
-"""Settings that may differ when a run is resumed."""
 GRADIENT_NORM = 5.0
 """Gradients longer than this are shortened to it."""
 
@@ -59,13 +60,13 @@ class Objective(nn.Module):
     def gradient_norms(
         self, views: Tensor, labels: Tensor, rows: Tensor, clean: Tensor | None = None
     ) -> dict[str, float]:
-        """Length of each weighted term's gradient, where there are several; arguments as in `forward`."""
+        """Length of each weighted term's gradient; {} for one term. Arguments as in `forward`."""
         return {}
 
 
 @dataclass
 class Progress:
-    """Where a training is; reported after every step, with validation figures at the end of an epoch."""
+    """The progress of a training, reported after every step; an epoch's end has validation."""
 
     step: int
     steps: int
@@ -100,7 +101,7 @@ def fit(
     resume: bool = False,
     report: Callable[[Progress], None] = lambda progress: None,
 ) -> TorchModel:
-    """Train `model` by minimising `objective`, and return the weights that are best on `val`, or the last.
+    """Train `model` by minimising `objective`; return the best weights on `val`, or the last.
 
     The run folder gets `config.json`, `metrics.jsonl` (a line per epoch), `model.safetensors` (what
     `config.keep` asks for, so far, with its operating point) and `last.pt` (where `resume` goes on,
@@ -116,11 +117,11 @@ def fit(
         Interrupted: SIGINT or SIGTERM came; the state after the step is saved.
     """
     check_validation(val)
-    with explained(), joined(config.device, config.precision) as place:
-        trainer = _Trainer(model, objective, train, val, config, run, place, report)
+    with describe_failure(), distributed(config.device, config.precision) as context:
+        trainer = _Trainer(model, objective, train, val, config, run, context, report)
         trainer.open(resume)
         trainer.train()
-        return load_checkpoint(run, device=str(place.device))
+        return load_checkpoint(run, device=str(context.device))
 
 
 class _Trainer:
@@ -132,27 +133,22 @@ class _Trainer:
         val: CropSet,
         config: TrainingConfig,
         run: Path,
-        place: Place,
+        context: DistributedContext,
         report: Callable[[Progress], None],
     ) -> None:
-        self.model, self.config, self.run, self.place, self.report = (
-            model,
-            config,
-            run,
-            place,
-            report,
-        )
+        self.model, self.config, self.run = model, config, run
+        self.context, self.report = context, report
         self.train_crops, self.val_crops = train, val
         batches = self._batches(0)
-        check_parts(batches, place, config.accumulate)
+        check_parts(batches, context, config.accumulate)
         self.frozen = freeze(model.module, config.freeze)
-        self.objective = objective.to(place.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.objective = objective.to(context.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.parallel = (
             DistributedDataParallel(objective, find_unused_parameters=True)
-            if place.world > 1
+            if context.world > 1
             else None
         )
-        self.average = averaged(model.module, config.ema) if config.ema else None
+        self.average = average_weights(model.module, config.ema) if config.ema else None
         if config.compile:
             model.module.compile()
         self.optimiser = adamw(self.objective, config.lr, config.weight_decay)
@@ -164,18 +160,17 @@ class _Trainer:
         self.given = {**own, **objective.given}
 
     # -- the loop
-    # ------------------------------------------------------------------------------------------------
 
     @property
     def finished(self) -> bool:
         return self.state.epoch >= self.config.epochs or self.state.stopped
 
     def train(self) -> None:
-        with heeded() as self.stop:
+        with handle_signals() as self.stop:
             while not self.finished:
                 self._epoch()
                 validation = self._validate()
-                stop = bool(self.place.agree(float(self._note(validation))))
+                stop = bool(self.context.agree(float(self._note(validation))))
                 self.state = replace(
                     self.state, epoch=self.state.epoch + 1, batch=0, seen=0, sums={}, stopped=stop
                 )
@@ -184,7 +179,9 @@ class _Trainer:
     def _epoch(self) -> None:
         batches = self._batches(self.state.epoch)[self.state.batch :]
         accumulate, workers = self.config.accumulate, self.config.workers
-        parts = loaded(self.dataset, batches, self.place, accumulate=accumulate, workers=workers)
+        parts = load_batches(
+            self.dataset, batches, self.context, accumulate=accumulate, workers=workers
+        )
         for _ in batches:
             loss = self._step([next(parts) for _ in range(accumulate)])
             self.report(Progress(self.state.step, self.steps, self.state.epoch + 1, loss))
@@ -194,7 +191,7 @@ class _Trainer:
         # Dropout, noise and the like hang on the step and the process alone, not on where a run was
         # interrupted.
         torch.manual_seed(
-            int(chance(self.config.seed, self.state.step, self.place.rank).integers(2**62))
+            int(chance(self.config.seed, self.state.step, self.context.rank).integers(2**62))
         )
         self.objective.train()
         for module in self.frozen:
@@ -203,7 +200,7 @@ class _Trainer:
         share = warmup_cosine(self.state.step, self.steps, self.config.warmup)
         for group in self.optimiser.param_groups:
             group["lr"] = self.config.lr * share
-        if self.state.batch == 0 and self.place.leads:
+        if self.state.batch == 0 and self.context.leads:
             self._measure_gradients(parts[0])
         total = 0.0
         for index, part in enumerate(parts):
@@ -220,34 +217,40 @@ class _Trainer:
         return total
 
     def _placed(self, part: Batch) -> tuple[Tensor, ...]:
-        """Views in [0, 1], labels and rows, on this process's device; and the clean views, where there are."""
-        placed = self._pixels(part.views), part.labels.to(self.place.device), part.rows
+        """Views in [0, 1], labels, rows and clean views if any, on this process's device."""
+        placed = self._pixels(part.views), part.labels.to(self.context.device), part.rows
         return placed if part.clean is None else (*placed, self._pixels(part.clean))
 
     def _pixels(self, views: Tensor) -> Tensor:
-        pixels = views.to(self.place.device, non_blocking=True).float().div(255)
+        pixels = views.to(self.context.device, non_blocking=True).float().div(255)
         return pixels.contiguous(memory_format=torch.channels_last)
 
     def _measure_gradients(self, part: Batch) -> None:
         """Note how strongly each term pulls, without leaving a trace in the training."""
-        devices = [self.place.device] if self.place.device.type == "cuda" else []
-        with torch.random.fork_rng(devices), evaluating(self.objective), self.place.autocast():
+        devices = [self.context.device] if self.context.device.type == "cuda" else []
+        with torch.random.fork_rng(devices), evaluating(self.objective), self.context.autocast():
             self.state.norms = self.objective.gradient_norms(*self._placed(part))
 
     def _backward(self, part: Batch, *, last: bool) -> dict[str, float]:
         hold = self.parallel.no_sync() if self.parallel and not last else nullcontext()
         with hold:
-            with self.place.autocast():
+            with self.context.autocast():
                 terms: dict[str, Tensor] = (self.parallel or self.objective)(*self._placed(part))
             (terms["total"] / self.config.accumulate).backward()
         values = {name: float(term.detach()) for name, term in terms.items()}
         if not math.isfinite(values["total"]):
-            advice = "lower --lr, or --resume with --precision float32"
-            raise TrainingError(f"the loss is {values} at step {self.state.step}; {advice}")
+            advice = (
+                "lower --lr, or --resume with --precision float32"
+                if self.state.step
+                else "no step was made yet, so check this term's options and what it compares"
+            )
+            wrong = _name_infinite(values)
+            raise TrainingError(
+                f"the loss is not finite at step {self.state.step}: {wrong}; {advice}"
+            )
         return values
 
     # -- samples
-    # -------------------------------------------------------------------------------------------------
 
     def _batches(self, epoch: int) -> list[list[SampleKey]]:
         config = self.config
@@ -261,11 +264,10 @@ class _Trainer:
         )
 
     # -- validation and what is kept
-    # -----------------------------------------------------------------------------
 
     def _validate(self) -> dict[str, Any]:
         """Figures of the averaged weights in eval mode; empty in processes that do not lead."""
-        if not self.place.leads:
+        if not self.context.leads:
             return {}
         module = self.average.module if self.average else self.model.module
         candidate = replace(self.model, module=module, trained=True)
@@ -283,7 +285,7 @@ class _Trainer:
 
     def _note(self, validation: dict[str, Any]) -> bool:
         """Write the epoch's line; whether to stop early."""
-        if not self.place.leads:
+        if not self.context.leads:
             return False
         means = {name: total / max(1, self.state.seen) for name, total in self.state.sums.items()}
         line = {
@@ -295,8 +297,7 @@ class _Trainer:
             **validation,
             "lr": self.optimiser.param_groups[0]["lr"],
         }
-        with (self.run / METRICS_FILE).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        add_metrics(self.run, line)
         self.report(
             Progress(self.state.step, self.steps, self.state.epoch + 1, line["train_loss"], line)
         )
@@ -307,86 +308,39 @@ class _Trainer:
         for name, value in terms.items():
             self.state.sums[name] = self.state.sums.get(name, 0.0) + value * count
 
-    # -- kill and resume
-    # -----------------------------------------------------------------------------------------
+    # -- interrupt and resume
 
     def open(self, resume: bool) -> None:
         """Start a new run folder, or go on in one."""
         if resume and (self.run / STATE_FILE).is_file():
             self._restore()
-            return
-        if not self.place.leads:
-            return
-        if (self.run / CONFIG_FILE).exists() and not resume:
-            raise OutputError(
-                f"{self.run}: holds a run already; give --resume to go on, or another --out"
-            )
-        metrics = self.run / METRICS_FILE
-        lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else []
-        if len(lines) > 1:  # one may be all that a kill left
-            raise OutputError(
-                f"{self.run}: holds a run without its {STATE_FILE}, to go on from; give another"
-                " --out"
-            )
-        check_folder(self.run)
-        self.config.save(self.run / CONFIG_FILE)
-        metrics.write_text("", encoding="utf-8")
+        elif self.context.leads:
+            start_folder(self.run, self.config, resume=resume)
 
     def _checkpoint(self, *, due: bool) -> None:
-        """Save where it is due, or where one of the processes has been asked to stop, which all then do."""
-        asked = int(self.place.largest(self.stop.signal))
+        """Save where it is due, or where one of the processes has been asked to stop."""
+        asked = int(self.context.largest(self.stop.signal))
         if due or asked:
             self._save()
         if asked:
-            self.place.agree(0)  # whoever left before all is written would have the others ended
+            self.context.agree(0)  # a process that left earlier would have the others ended
             where = f"step {self.state.step} of {self.steps}"
             raise Interrupted(asked, f"interrupted after {where}; --resume goes on there")
 
     def _save(self) -> None:
-        if not self.place.leads:
+        if not self.context.leads:
             return
         content: dict[str, Any] = {"state": vars(self.state), "given": self.given}
-        if (
-            not self.finished
-        ):  # where nothing goes on, thrice the model's size would lie there for nothing
+        if not self.finished:  # a finished run needs no state, thrice the model's size
             content |= {
                 "objective": self.objective.state_dict(),
                 "average": self.average.state_dict() if self.average else None,
                 "optimiser": self.optimiser.state_dict(),
             }
-        try:
-            with writing(self.run / STATE_FILE) as path:
-                torch.save(content, path)
-        except RuntimeError as error:  # what torch makes of a full disk
-            if tells_of_death(error):
-                raise
-            reason = f"its checkpoint cannot be written ({str(error).splitlines()[0]})"
-            raise OutputError(
-                f"{self.run}: {reason}; the one before is whole: make room and --resume"
-            ) from error
+        save_state(self.run, content)
 
     def _restore(self) -> None:
-        # Settings that the run did not know of yet had the effect of their defaults.
-        before = type(self.config)().recorded() | json.loads(
-            (self.run / CONFIG_FILE).read_text(encoding="utf-8")
-        )
-        now = self.config.recorded()
-        changed = [key for key in now if key not in FREE_TO_CHANGE and now[key] != before[key]]
-        if changed:
-            values = ", ".join(f"{key} was {before[key]!r}, now {now[key]!r}" for key in changed)
-            raise ConfigError(
-                f"{self.run}: was started with other settings ({values}); use them, or another"
-                " --out"
-            )
-        content = torch.load(
-            self.run / STATE_FILE, map_location=self.place.device, weights_only=True
-        )
-        given = content.get("given", {})
-        if other := [name for name in given if given[name] != self.given.get(name)]:
-            raise ConfigError(
-                f"{self.run}: was started with other {' and '.join(other)}; use them, or another"
-                " --out"
-            )
+        content = load_state(self.run, self.config, self.given, self.context.device)
         self.state = State(**content["state"])
         if self.finished:
             return
@@ -394,7 +348,12 @@ class _Trainer:
         if self.average:
             self.average.load_state_dict(content["average"])
         self.optimiser.load_state_dict(content["optimiser"])
-        if self.place.leads:
-            path = self.run / METRICS_FILE
-            done = path.read_text(encoding="utf-8").splitlines()[: self.state.epoch]
-            path.write_text("".join(line + "\n" for line in done), encoding="utf-8")
+        if self.context.leads:
+            cut_metrics(self.run, self.state.epoch)
+
+
+def _name_infinite(terms: Mapping[str, float]) -> str:
+    """The terms that are not finite, or the total where each of them is."""
+    wrong = {name: value for name, value in terms.items() if not math.isfinite(value)}
+    named = {name: value for name, value in wrong.items() if name != "total"} or wrong
+    return ", ".join(f"{name} is {value}" for name, value in named.items())

@@ -1,4 +1,4 @@
-"""Freezing: parts of a network that a training leaves as they are."""
+"""Freezing: parts of a network that a training does not change."""
 
 from fnmatch import fnmatchcase
 
@@ -9,7 +9,7 @@ from deepkd.models.names import no_such_module
 
 
 def freeze(network: nn.Module, names: str) -> list[nn.Module]:
-    """The modules of these names, which take no gradient from now on; in eval mode their statistics stay, too.
+    """Stop the gradients of the modules of these names; in eval mode their statistics stay, too.
 
     Args:
         network: that they are part of.

@@ -1,4 +1,4 @@
-"""Loading: what a process computes of each batch, read and augmented by workers."""
+"""Loading: the parts of each batch that a process computes, read and augmented by workers."""
 
 import os
 import signal
@@ -10,36 +10,38 @@ from torch.utils.data import DataLoader
 from deepkd.data.views import Batch, CropDataset, SampleKey, collate
 from deepkd.errors import ConfigError, DataError
 from deepkd.training.endings import death
-from deepkd.training.processes import Place
+from deepkd.training.processes import DistributedContext
 
 
-def check_parts(batches: list[list[SampleKey]], place: Place, accumulate: int) -> None:
+def check_parts(
+    batches: list[list[SampleKey]], context: DistributedContext, accumulate: int
+) -> None:
     """Make sure, before any work, that no part of a batch is empty.
 
     Raises:
         ConfigError: a batch has fewer samples than there are parts of it.
     """
     fewest = min(map(len, batches))
-    if fewest < place.world * accumulate:
+    if fewest < context.world * accumulate:
         advice = (
             "lower --accumulate, start fewer processes or, where there are crops for it, raise"
             " --batch"
         )
-        parts = f"processes x accumulate ({place.world} x {accumulate})"
+        parts = f"processes x accumulate ({context.world} x {accumulate})"
         raise ConfigError(
             f"a batch has {fewest} samples (a pair is one), fewer than {parts}; {advice}"
         )
 
 
-def loaded(
+def load_batches(
     dataset: CropDataset,
     batches: list[list[SampleKey]],
-    place: Place,
+    context: DistributedContext,
     *,
     accumulate: int,
     workers: int,
 ) -> Iterator[Batch]:
-    """This process's share of each batch, in `accumulate` parts one after the other.
+    """Load this process's share of each batch, in `accumulate` parts one after the other.
 
     Raises:
         DataError: a crop cannot be read.
@@ -47,7 +49,7 @@ def loaded(
     """
     parts = []
     for batch in batches:
-        own = _part(batch, place.rank, place.world)
+        own = _part(batch, context.rank, context.world)
         parts += [_part(own, index, accumulate) for index in range(accumulate)]
     try:
         yield from DataLoader(
@@ -71,12 +73,12 @@ def loaded(
 
 
 def _part(samples: list[SampleKey], index: int, parts: int) -> list[SampleKey]:
-    """One of `parts` consecutive, nearly equal runs, so that alternating labels stay balanced in each."""
+    """One of `parts` consecutive, nearly equal runs; alternating labels stay balanced."""
     return samples[index * len(samples) // parts : (index + 1) * len(samples) // parts]
 
 
 def _begin(_: int) -> None:
-    """A worker has one thread, and no part in a Ctrl-C or what ends the whole group: its parent still needs it."""
+    """Give a worker one thread, and keep Ctrl-C and signals to the group away from it."""
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(os, "setpgid"):  # not on Windows

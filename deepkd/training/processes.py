@@ -1,4 +1,4 @@
-"""Where a training runs: the device, the arithmetic, and the other processes that `torchrun` started."""
+"""The processes of a training: device, arithmetic, and the others that `torchrun` started."""
 
 import itertools
 import os
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
-from torch import distributed
+from torch import distributed as dist
 
 from deepkd.models.devices import pick_device
 
@@ -20,7 +20,7 @@ _TRAININGS = itertools.count()
 
 
 @dataclass(frozen=True)
-class Place:
+class DistributedContext:
     """One process of a training: its device, its rank among `world` processes, its arithmetic."""
 
     device: torch.device
@@ -42,7 +42,7 @@ class Place:
         if self.world == 1:
             return value
         shared = torch.tensor([value], dtype=torch.float64, device=self.device)
-        distributed.broadcast(shared, src=0)
+        dist.broadcast(shared, src=0)
         return float(shared.item())
 
     def largest(self, value: float) -> float:
@@ -50,23 +50,23 @@ class Place:
         if self.world == 1:
             return value
         shared = torch.tensor([value], dtype=torch.float64, device=self.device)
-        distributed.all_reduce(shared, distributed.ReduceOp.MAX)
+        dist.all_reduce(shared, dist.ReduceOp.MAX)
         return float(shared.item())
 
 
 def leads() -> bool:
-    """Whether this process speaks for all that `torchrun` started, also before they have joined."""
+    """Whether this process writes and prints for all that `torchrun` started."""
     return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager
-def joined(device: str, precision: str) -> Iterator[Place]:
-    """This process's place; joins the others where `torchrun` set the environment, and leaves them at the end."""
+def distributed(device: str, precision: str) -> Iterator[DistributedContext]:
+    """Join the processes that `torchrun` started, if any, and leave them at the end."""
     chosen = pick_device(device)
     bf16 = precision == "bf16" or (precision == "auto" and chosen.type == "cuda")
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
-        yield Place(chosen, bf16=bf16)
+        yield DistributedContext(chosen, bf16=bf16)
         return
     if chosen.type == "cuda":
         chosen = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
@@ -79,10 +79,8 @@ def joined(device: str, precision: str) -> Iterator[Place]:
     # nowhere.
     store = PrefixStore(f"training {next(_TRAININGS)}", common)
     backend = "nccl" if chosen.type == "cuda" else "gloo"
-    distributed.init_process_group(
-        backend, store=store, rank=rank, world_size=world, timeout=PATIENCE
-    )
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=PATIENCE)
     try:
-        yield Place(chosen, rank, world, bf16)
+        yield DistributedContext(chosen, rank, world, bf16)
     finally:
-        distributed.destroy_process_group()
+        dist.destroy_process_group()

@@ -8,14 +8,14 @@ from torch.optim.swa_utils import AveragedModel
 
 
 def warmup_cosine(step: int, steps: int, warmup: float) -> float:
-    """Share of the peak learning rate at `step` of `steps`: a linear rise, then half a cosine down to 0."""
+    """Share of the peak learning rate at `step`: a linear rise, then half a cosine down to 0."""
     rise = max(1, round(steps * warmup))
     if step < rise:
         return (step + 1) / rise
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
 
 
-def averaged(module: nn.Module, decay: float) -> AveragedModel:
+def average_weights(module: nn.Module, decay: float) -> AveragedModel:
     """An exponential moving average of weights and buffers.
 
     Early on the decay is (1 + n) / (10 + n) after n updates, so that a short training is not an
@@ -32,7 +32,7 @@ def averaged(module: nn.Module, decay: float) -> AveragedModel:
 
 
 def adamw(module: nn.Module, lr: float, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW over the parameters that take gradients; norms, biases and other vectors are not decayed."""
+    """AdamW over the parameters that take gradients; norms, biases and vectors do not decay."""
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     matrices = [parameter for parameter in parameters if parameter.ndim > 1]
     vectors = [parameter for parameter in parameters if parameter.ndim <= 1]

@@ -15,7 +15,7 @@ from deepkd.data.mixture import Data, load_data
 from deepkd.data.sampling import labelled
 from deepkd.errors import DataError, ModelError
 from deepkd.models.checkpoints import load_checkpoint
-from deepkd.models.registry import TorchModel, build_model, normalise
+from deepkd.models.registry import TorchModel, build_model, check_network, normalise
 from deepkd.models.subclasses import (
     REAL_SUBCLASS,
     Subclassed,
@@ -36,7 +36,7 @@ class Supervised(Objective):
     def __init__(
         self, model: TorchModel, label_smoothing: float, *, columns: Tensor | None = None
     ) -> None:
-        """Take each row's subclass, (rows,), -1 where it is unknown or REAL, for a model that has subclasses."""
+        """Take each row's subclass, (rows,), -1 for REAL or unknown, where the model has some."""
         super().__init__()
         self.module = model.module
         self.format = model.format
@@ -46,7 +46,7 @@ class Supervised(Objective):
         self.columns = None if columns is None else F.pad(columns, (0, 1), value=-1)
 
     def forward(self, views: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
-        """Views (N, 3, view_px, view_px) in [0, 1], labels (N,), rows (N,) -> `total`, `bce`, perhaps `subclass`."""
+        """Compute `total`, `bce` and, with subclasses, `subclass`; arguments as in `Objective`."""
         outputs, logits = outputs_and_logit(self.module, normalise(views, self.format))
         bce = F.binary_cross_entropy_with_logits(
             logits.flatten().float(), smoothed(labels, self.label_smoothing)
@@ -77,12 +77,14 @@ def start_model(
 
     Raises:
         ConfigError: an unknown model.
-        ModelError: `init` is not a checkpoint of that architecture, or tells other subclasses
-            apart.
+        ModelError: the network does not give one logit per class; `init` is not a checkpoint of
+            that architecture, or tells other subclasses apart.
     """
     torch.manual_seed(config.seed)
     if not config.init:
-        return build_model(name, image_size=config.image_size, subclasses=subclasses or ())
+        fresh = build_model(name, image_size=config.image_size, subclasses=subclasses or ())
+        check_network(fresh)
+        return fresh
     source = load_checkpoint(config.init, allow_untrained=True)
     if source.architecture != name:
         found = source.architecture
@@ -105,7 +107,7 @@ def start_model(
 
 
 def subclasses_in(crops: CropSet) -> tuple[str, ...]:
-    """REAL, and one subclass for each forgery method that the FAKE rows name, in alphabetical order.
+    """REAL, and a subclass for each forgery method of the FAKE rows, in alphabetical order.
 
     Raises:
         DataError: no FAKE row names its method.
@@ -120,10 +122,22 @@ def subclasses_in(crops: CropSet) -> tuple[str, ...]:
 
 
 def subclass_columns(crops: CropSet, subclasses: Sequence[str]) -> Tensor:
-    """Each row's place among the subclasses, (rows,), int64; -1 for REAL and for forgeries of unknown method."""
+    """Each row's place among the subclasses, (rows,); -1 for REAL and for unknown methods."""
     places = {name: column for column, name in enumerate(subclasses)}
     named = [fake_subclass(row.method) if row.label == "FAKE" else "" for row in crops.rows]
     return torch.tensor([places.get(name, -1) for name in named])
+
+
+def class_labels(crops: CropSet, subclasses: Sequence[str]) -> Tensor | None:
+    """Each row's place among the subclasses, (rows,), NaN where it is unknown; None without any."""
+    if not subclasses:
+        return None
+    columns = subclass_columns(crops, subclasses).float()
+    columns[columns < 0] = torch.nan
+    if REAL_SUBCLASS in subclasses:
+        real = torch.tensor([row.label == "REAL" for row in crops.rows])
+        columns[real] = subclasses.index(REAL_SUBCLASS)
+    return columns
 
 
 def train(
@@ -160,7 +174,7 @@ def train_on(
     report: Callable[[Progress], None] = lambda progress: None,
     warn: Warn = lambda message: None,
 ) -> TorchModel:
-    """Train a model on those of the crops that have a label, choosing weights by the AUC on `val_crops`.
+    """Train a model on the crops that have a label; the AUC on `val_crops` chooses weights.
 
     Of a start with subclasses, unless the settings ask for them, only the forgery logit is trained.
 

@@ -1,4 +1,4 @@
-"""Validation: what the held-out crops say of a model, which chooses its weights and its operating point."""
+"""Validation: the figures on held-out crops, which choose weights and operating point."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ def check_validation(val: CropSet) -> None:
 
 
 def calibrate(model: TorchModel, val: CropSet) -> None:
-    """Note in the model's metadata what the held-out crops say of it: AUC, log loss, operating point."""
+    """Record AUC, log loss and operating point on the held-out crops in the metadata."""
     figures, point = validate(model, val)
     model.metadata |= {"validation": figures, **point}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import pytest
 from crop_factory import write_crops
-from model_factory import Resampled, random_model
+from model_factory import random_model
 from rich.console import Console
 from scorer_factory import write_scorer
 from typer.testing import CliRunner
@@ -22,8 +22,8 @@ from deepkd.evaluation.evaluate import evaluate_files
 from deepkd.evaluation.metrics import Measure
 from deepkd.models.checkpoints import save_model
 from deepkd.models.export import export_onnx
-from deepkd.models.registry import MODELS, ModelSpec, build_model
-from deepkd.scoring.model import InputFormat
+from deepkd.models.registry import build_model
+from deepkd.settings.choices import MODELS
 from deepkd.settings.evaluation import BenchmarkConfig, EvaluateConfig
 from deepkd.tables.pareto import PANELS, pareto_table
 
@@ -176,7 +176,7 @@ def test_every_model_is_measured_the_teachers_architecture_too(
 def test_a_model_that_torch_cannot_export_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(MODELS, "resampled", ModelSpec(Resampled, InputFormat(size=64)))
+    monkeypatch.setitem(MODELS.targets, "resampled", "model_factory:RESAMPLED")
     model = build_model("resampled")
     model.trained = True
     exports = touched(tmp_path / "exports")

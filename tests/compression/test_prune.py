@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from deepkd.benchmark import latency as latencies
 from deepkd.cli.training import following
 from deepkd.compression import gradual, latency
-from deepkd.compression.importance import CRITERIA, Importance, draw_samples, taylor
+from deepkd.compression.importance import Importance, draw_samples, taylor
 from deepkd.compression.latency import prune_to_latency
 from deepkd.compression.prune import BLOCK, Target, prune
 from deepkd.data.crops import load_crops
@@ -23,6 +23,7 @@ from deepkd.models.export import export_onnx
 from deepkd.models.registry import TorchModel, build_model, evaluating
 from deepkd.models.widths import resize, widths_of
 from deepkd.scoring.model import InputFormat, Scorer
+from deepkd.settings.choices import CRITERIA
 from deepkd.settings.compression import PruneConfig
 
 CROPS = list(np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8))
@@ -42,7 +43,7 @@ def model() -> TorchModel:
 def test_every_criterion_reaches_the_target_in_blocks_and_loads_again(
     model: TorchModel, criterion: str, tmp_path: Path
 ) -> None:
-    importance = CRITERIA[criterion](model, iter(samples(model)))
+    importance = CRITERIA.load(criterion)(model, iter(samples(model)))
     target = Target(params=model.params // 2, macs=round(0.7 * model.macs))
     pruned = prune(model, importance, target)
     assert 0.85 < target.excess(pruned.params, pruned.macs) <= 1
@@ -163,7 +164,7 @@ def test_a_channel_costs_what_the_layers_on_its_side_lose_with_it() -> None:
             return self.head(maps.mean((2, 3)))  # type: ignore[no-any-return]
 
     model = TorchModel("bottleneck", "bottleneck", Bottleneck().eval(), InputFormat(size=16))
-    importance = CRITERIA["bn-scale"](
+    importance = CRITERIA.load("bn-scale")(
         model, iter(())
     )  # all the same, so that the penalty alone decides
     lost = {
@@ -183,7 +184,7 @@ def test_a_channel_costs_what_the_layers_on_its_side_lose_with_it() -> None:
 
 def test_a_latency_is_reached_and_not_by_more_than_needed() -> None:
     model = random_model("pico")
-    importance = CRITERIA["bn-scale"](model, iter(()))
+    importance = CRITERIA.load("bn-scale")(model, iter(()))
     limit = 0.6 * milliseconds(model)
     pruned, taken = prune_to_latency(model, importance, Target(), limit, measure=milliseconds)
     assert taken == milliseconds(pruned) and 0.9 * limit < taken <= limit
@@ -235,7 +236,7 @@ def pruned_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("pruned_once")
 def test_what_was_fast_by_luck_gives_way_to_the_next_smaller() -> None:
     model = random_model("pico")
-    importance = CRITERIA["bn-scale"](model, iter(()))
+    importance = CRITERIA.load("bn-scale")(model, iter(()))
     limit = 0.6 * milliseconds(model)
     sizes = []
     for unlucky in ((), (0,), (0, 1)):
@@ -263,7 +264,7 @@ def test_a_search_times_a_network_once_and_again_before_it_is_taken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = random_model("pico")
-    small = prune(model, CRITERIA["bn-scale"](model, iter(())), Target(macs=model.macs // 2))
+    small = prune(model, CRITERIA.load("bn-scale")(model, iter(())), Target(macs=model.macs // 2))
 
     def coarse(
         model: TorchModel, importance: Importance, target: Target, **more: float
@@ -290,7 +291,7 @@ def test_the_clock_is_that_of_the_exported_network() -> None:
 
 
 def test_what_cannot_be_reached_is_said(model: TorchModel) -> None:
-    importance = CRITERIA["bn-scale"](model, iter(()))
+    importance = CRITERIA.load("bn-scale")(model, iter(()))
     with pytest.raises(
         ConfigError, match=r"cannot be reached by pruning: at the least, nano has [\d,]+ parameters"
     ):
@@ -323,7 +324,7 @@ def test_flattened_channels_are_pruned_only_where_the_graph_finds_them(
         norm.weight.data[:BLOCK] = norm.bias.data[:BLOCK] = 0
     model = TorchModel("flat", "flat", flat, InputFormat(size=16))
     crops = [crop[:16, :16] for crop in CROPS]
-    importance = CRITERIA["bn-scale"](model, iter(()))
+    importance = CRITERIA.load("bn-scale")(model, iter(()))
     pruned = prune(model, importance, Target(params=model.params - (700 if order[1] == 1 else 400)))
     np.testing.assert_allclose(pruned.logits(crops), model.logits(crops), atol=1e-4)
     followed = order[1] == 1
@@ -364,7 +365,7 @@ def test_convolutions_in_groups_keep_their_widths(
     for norm in (network.one, network.two, network.three):
         nn.init.uniform_(norm.weight, 0.5, 1.5)
     model = TorchModel("grouped", "grouped", network, InputFormat(size=16))
-    importance = CRITERIA["bn-scale"](model, iter(()))
+    importance = CRITERIA.load("bn-scale")(model, iter(()))
     with pytest.raises(ConfigError, match=r"at the least, grouped has [0-9,]+ parameters") as found:
         prune(model, importance, Target(params=1))
     least = int(str(found.value).split(" parameters")[0].split()[-1].replace(",", ""))
@@ -418,7 +419,7 @@ def test_multiply_accumulates_of_no_layer_count() -> None:
 
     attending = TorchModel("attending", "attending", Attending().eval(), InputFormat(size=16))
     pruned = prune(
-        attending, CRITERIA["bn-scale"](attending, iter(())), Target(macs=attending.macs - 1)
+        attending, CRITERIA.load("bn-scale")(attending, iter(())), Target(macs=attending.macs - 1)
     )
     assert pruned.macs < attending.macs
 
@@ -449,7 +450,7 @@ def test_joined_channels_are_pruned_only_where_the_graph_follows_them(
 ) -> None:
     torch.manual_seed(1)
     model = TorchModel(form, form, Joined(form).eval(), InputFormat(size=16))
-    importance = CRITERIA["random"](model, iter(()), seed=3)
+    importance = CRITERIA.load("random")(model, iter(()), seed=3)
     with pytest.raises(ConfigError, match="at the least") as found:
         prune(model, importance, Target(params=1))
     least = int(str(found.value).split(" parameters")[0].split()[-1].replace(",", ""))
@@ -467,4 +468,4 @@ def test_what_could_not_be_loaded_again_is_refused(monkeypatch: pytest.MonkeyPat
         ModelError,
         match=r"pico: what is left cannot be built again: .*; prune another architecture",
     ):
-        prune(model, CRITERIA["bn-scale"](model, iter(())), Target(params=model.params - 1))
+        prune(model, CRITERIA.load("bn-scale")(model, iter(())), Target(params=model.params - 1))

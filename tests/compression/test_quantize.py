@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 from deepkd.benchmark.latency import Timing, chance_ratio, paired_ratio
 from deepkd.cli.app import app
 from deepkd.compression import quantize as quantisation
-from deepkd.compression.graphs import CONVERSIONS, round_weights, weighted_layers, weights_only
-from deepkd.compression.int8 import RECIPES, Recipe, float_layers, prepare, sensitivity, to_int8
+from deepkd.compression.graphs import round_weights, weighted_layers, weights_only
+from deepkd.compression.int8 import Recipe, float_layers, prepare, sensitivity, to_int8
 from deepkd.compression.quantize import VariantResult, quantize
 from deepkd.compression.results import QuantizeDocument
 from deepkd.config import load_config
@@ -28,6 +28,7 @@ from deepkd.evaluation.metrics import Measure, auc, auc_change
 from deepkd.models.checkpoints import save_model
 from deepkd.models.export import export_onnx
 from deepkd.scoring.model import Scorer
+from deepkd.settings.choices import CONVERSIONS, INT8_RECIPES
 from deepkd.settings.compression import QuantizeConfig
 from deepkd.tables.quantize import outcome, quantize_table
 
@@ -69,11 +70,11 @@ def check(path: Path, source: Path, *, alike: float) -> None:
 
 @pytest.mark.parametrize("name", CONVERSIONS)
 def test_a_conversion_is_still_the_model(name: str, source: Path, tmp_path: Path) -> None:
-    CONVERSIONS[name](source, tmp_path / "m.onnx")
+    CONVERSIONS.load(name)(source, tmp_path / "m.onnx")
     check(tmp_path / "m.onnx", source, alike=0.999)
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", INT8_RECIPES)
 def test_int8_is_still_the_model(name: str, source: Path, tmp_path: Path) -> None:
     distances = to_int8(source, tmp_path / "m.onnx", CROPS, [name], threads=1)
     assert distances.keys() == {name} and distances[name] > 0
@@ -113,7 +114,7 @@ def test_the_settings_offer_every_recipe() -> None:
     (field,) = (
         field for field in QuantizeConfig.__dataclass_fields__.values() if field.name == "int8"
     )
-    assert field.metadata["choices"] == ("auto", *RECIPES)
+    assert field.metadata["choices"] == ("auto", *INT8_RECIPES)
 
 
 def test_the_closest_recipe_is_taken(source: Path, tmp_path: Path) -> None:
@@ -309,7 +310,7 @@ def test_the_document_says_what_was_measured_and_keeps_what_is_asked_for(
 
 
 def test_what_is_quantised_already_is_refused_by_its_name(source: Path, tmp_path: Path) -> None:
-    CONVERSIONS["fp16"](source, tmp_path / "half.onnx")
+    CONVERSIONS.load("fp16")(source, tmp_path / "half.onnx")
     with pytest.raises(
         ModelError, match=r"half\.onnx: quantised already \(fp16\); give the float32 model"
     ):

@@ -16,11 +16,12 @@ from deepkd.data.corruptions import CORRUPTIONS
 from deepkd.data.crops import CropSet, Shards, load_crops, whole_families
 from deepkd.data.index import CropRow, read_index, write_index
 from deepkd.data.landmarks import LandmarkFinder
-from deepkd.data.sampling import SAMPLINGS, PairShares, epoch_batches, paired
-from deepkd.data.transforms import AUGMENTATIONS, Augment, Corrupt, Move, seeded
+from deepkd.data.sampling import PairShares, epoch_batches, paired
+from deepkd.data.transforms import Augment, Corrupt, Move, seeded
 from deepkd.data.views import NO_ROW, SELF_BLEND, CropDataset, SampleKey, collate
 from deepkd.errors import DataError
 from deepkd.scoring.model import InputFormat
+from deepkd.settings.choices import AUGMENTATIONS, SAMPLINGS
 
 
 def test_folder_and_shards_hold_the_same_images(tmp_path: Path) -> None:

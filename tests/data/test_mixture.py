@@ -12,7 +12,7 @@ from deepkd.config import load_config
 from deepkd.data.crops import CropSet, load_crops
 from deepkd.data.index import CropRow, read_index, write_index
 from deepkd.data.mixture import MixedCrops, load_data, mix
-from deepkd.data.sampling import SAMPLINGS, PairShares, epoch_batches, paired
+from deepkd.data.sampling import PairShares, epoch_batches, paired
 from deepkd.data.transforms import Augment
 from deepkd.data.views import (
     FACE_SWAP,
@@ -24,6 +24,7 @@ from deepkd.data.views import (
     match_detail,
 )
 from deepkd.errors import ConfigError, DataError
+from deepkd.settings.choices import SAMPLINGS
 from deepkd.settings.training import DataSource, TrainConfig
 
 POINTS = tuple(float(number) for number in range(10))

@@ -1,4 +1,4 @@
-"""Distilling: both see the same view in their own format, the teacher stays as it is, the student learns from it."""
+"""Distilling: networks see the same view in their own formats, and only the student learns."""
 
 import dataclasses
 import json
@@ -18,18 +18,29 @@ from deepkd.cli.app import app
 from deepkd.cli.training import drowning
 from deepkd.data.crops import load_crops
 from deepkd.data.sampling import labelled
-from deepkd.distillation.distiller import Distillation, distill, seen_by, train_alone
-from deepkd.distillation.losses import LOSSES
+from deepkd.distillation.distiller import distill, train_alone
+from deepkd.distillation.losses.loss import Loss
 from deepkd.distillation.modifiers import with_labels_hidden
+from deepkd.distillation.objective import Distillation
 from deepkd.distillation.taps import Tap, TapReader
-from deepkd.errors import ConfigError, DataError
+from deepkd.distillation.teachers import to_input
+from deepkd.distillation.terms import terms_of
+from deepkd.errors import ConfigError, DataError, TrainingError
 from deepkd.models.checkpoints import load_checkpoint, save_model
 from deepkd.models.registry import TorchModel, build_model, normalise
 from deepkd.scoring.model import InputFormat, Scorer
+from deepkd.settings.choices import LOSSES
 from deepkd.settings.training import DistillConfig, TrainConfig
 from deepkd.training.engine import Objective
-from deepkd.training.supervised import train
+from deepkd.training.supervised import class_labels, train
 
+TAPS = {"hint": ["conv_head:output", "conv_head:output"]}
+TERMS = (
+    {"name": "bce", "weight": 0.3},
+    {"name": "kd", "weight": 0.7},
+    {"name": "hint", "weight": 1.0, "tap": "hint"},
+)
+"""Labels, teacher and a hint."""
 TINY = DistillConfig(
     student="pico",
     image_size=32,
@@ -39,8 +50,8 @@ TINY = DistillConfig(
     augment="light",
     ema=0.9,
     lr=2e-3,
-    hint=1.0,
 )
+WITH_HINT = TINY.replace(losses=TERMS, taps=TAPS)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +85,7 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
 def test_a_step_leaves_the_teacher_alone_and_moves_student_and_adapter(teacher: TorchModel) -> None:
     before = {name: tensor.clone() for name, tensor in teacher.module.state_dict().items()}
     student = build_model("pico", image_size=32)
-    objective = Distillation(student, [teacher], TINY)
+    objective = Distillation(student, [teacher], WITH_HINT)
     optimiser = torch.optim.SGD(objective.parameters(), lr=0.1)
     objective.train()
     terms = objective(*batch(), ROWS)
@@ -101,7 +112,7 @@ def test_a_step_leaves_the_teacher_alone_and_moves_student_and_adapter(teacher: 
 
 def test_rows_without_a_label_take_the_soft_terms_only(teacher: TorchModel) -> None:
     objective = Distillation(
-        build_model("pico", image_size=32), [teacher], TINY.replace(hint=0.0, label_smoothing=0.0)
+        build_model("pico", image_size=32), [teacher], TINY.replace(label_smoothing=0.0)
     )
     objective.eval()
     views, labels = batch()
@@ -121,10 +132,10 @@ def test_each_network_gets_the_view_in_its_own_format(teacher: TorchModel) -> No
     bgr = dataclasses.replace(teacher.format, color="BGR", value_range=255.0, size=16)
     view = torch.rand(1, 3, 32, 32)
     small = nn.functional.avg_pool2d(view, 2)
-    torch.testing.assert_close(seen_by(view, bgr), normalise(small, bgr))
+    torch.testing.assert_close(to_input(view, bgr), normalise(small, bgr))
     large = nn.functional.interpolate(view, (48, 48), mode="bilinear")
     torch.testing.assert_close(
-        seen_by(view, dataclasses.replace(bgr, size=48)), normalise(large, bgr)
+        to_input(view, dataclasses.replace(bgr, size=48)), normalise(large, bgr)
     )
 
 
@@ -134,13 +145,13 @@ def test_a_smaller_network_sees_what_it_will_judge(size: int, astronaut: np.ndar
     crop = cv2.resize(astronaut, (224, 224), interpolation=cv2.INTER_AREA)
     view = torch.from_numpy(crop).permute(2, 0, 1)[None] / 255
     judged = torch.from_numpy(format.resized(crop)).permute(2, 0, 1)[None] / 255
-    torch.testing.assert_close(seen_by(view, format), judged, rtol=0, atol=0.51 / 255)
+    torch.testing.assert_close(to_input(view, format), judged, rtol=0, atol=0.51 / 255)
 
 
 def test_views_are_as_large_as_the_crops_where_networks_differ_in_size() -> None:
     def view_px(*sizes: int, crop_px: int) -> int:
         student, *teachers = [build_model("pico", image_size=size) for size in sizes]
-        return Distillation(student, teachers, TINY.replace(hint=0.0), crop_px=crop_px).view_px
+        return Distillation(student, teachers, TINY, crop_px=crop_px).view_px
 
     assert view_px(64, 32, crop_px=48) == 64
     assert view_px(64, 32, crop_px=96) == 96
@@ -148,7 +159,7 @@ def test_views_are_as_large_as_the_crops_where_networks_differ_in_size() -> None
 
 
 def test_a_teacher_may_see_the_clean_view(crops: Path, teacher: TorchModel, tmp_path: Path) -> None:
-    config = TINY.replace(hint=0.0, alpha=1.0, teacher_view="clean")
+    config = TINY.replace(alpha=1.0, teacher_view="clean")
     objective = Distillation(build_model("pico", image_size=32), [teacher], config).eval()
     views, labels = batch()
     clean = torch.rand(4, 3, 32, 32)
@@ -160,7 +171,7 @@ def test_a_teacher_may_see_the_clean_view(crops: Path, teacher: TorchModel, tmp_
         )
         student = objective.module(normalise(views, objective.format))
         said = teacher.module(normalise(clean, teacher.format))
-        expected = LOSSES["kd"](temperature=config.temperature)(student, said)
+        expected = LOSSES.load("kd")(temperature=config.temperature)(student, said)
     assert float(damaged) == pytest.approx(float(expected), rel=1e-4) and float(damaged) != float(
         sound
     )
@@ -174,20 +185,21 @@ def test_a_teacher_may_see_the_clean_view(crops: Path, teacher: TorchModel, tmp_
 def test_a_mirrored_teacher_says_the_same_of_a_face_and_its_mirror_image(
     teacher: TorchModel,
 ) -> None:
-    config = TINY.replace(alpha=1.0, hint=0.5, teacher_mirrored=True)
+    table = ({"name": "kd"}, {"name": "hint", "weight": 0.5, "tap": "hint"})
+    config = TINY.replace(losses=table, taps=TAPS, teacher_mirrored=True)
     objective = Distillation(build_model("pico", image_size=32), [teacher], config).eval()
     plain = Distillation(
         build_model("pico", image_size=32), [teacher], config.replace(teacher_mirrored=False)
     ).eval()
     views, _ = batch()
     with torch.no_grad():
-        (_, said), (_, turned) = objective._spoken(views), objective._spoken(views.flip(-1))
-        halves = [plain._spoken(each)[1].logit for each in (views, views.flip(-1))]
+        (_, said), (_, turned) = objective._outputs(views), objective._outputs(views.flip(-1))
+        halves = [plain._outputs(each)[1].logit for each in (views, views.flip(-1))]
     torch.testing.assert_close(said.logit, turned.logit)
     torch.testing.assert_close(said.logit, (halves[0] + halves[1]) / 2)
     assert not torch.allclose(*halves), "by itself it tells left from right"
     with torch.no_grad():
-        objective._spoken(views), plain._spoken(views)
+        objective._outputs(views), plain._outputs(views)
     (_, shown), (_, alone) = (next(iter(each._taps.values())) for each in (objective, plain))
     torch.testing.assert_close(shown.take(), alone.take())
 
@@ -195,7 +207,7 @@ def test_a_mirrored_teacher_says_the_same_of_a_face_and_its_mirror_image(
 def test_a_run_goes_on_with_its_own_teachers_and_crops_only(
     crops: Path, teacher: TorchModel, tmp_path: Path
 ) -> None:
-    run, other, config = tmp_path / "run", random_model(), TINY.replace(hint=0.0)
+    run, other, config = tmp_path / "run", random_model(), TINY
     distill([teacher], crops, run, config)
     before = (run / "last.pt").read_bytes()
     elsewhere = write_crops(tmp_path / "other", families=7, tint=40)
@@ -217,7 +229,8 @@ def test_a_run_goes_on_with_its_own_teachers_and_crops_only(
 def test_a_distilled_student_agrees_with_its_teacher(
     crops: Path, teacher: TorchModel, tmp_path: Path
 ) -> None:
-    config = TINY.replace(epochs=25, alpha=1.0, lr=2e-2)
+    table = ({"name": "bce", "weight": 0.0}, {"name": "kd"}, {"name": "hint", "tap": "hint"})
+    config = TINY.replace(epochs=25, losses=table, taps=TAPS, lr=2e-2)
     student = distill([teacher], crops, tmp_path / "run", config)
     again = distill([teacher], crops, tmp_path / "run", config, resume=True)
     images = [np.asarray(np.random.default_rng(0).integers(0, 256, (48, 48, 3)), np.uint8)]
@@ -241,9 +254,7 @@ def test_a_distilled_student_agrees_with_its_teacher(
 def test_a_student_alone_sees_the_same_labels_for_as_many_steps(
     crops: Path, teacher: TorchModel, tmp_path: Path
 ) -> None:
-    config = TINY.replace(
-        hint=0.0, labelled_share=0.5, sampling="shuffled", batch=2, alone=True, epochs=2
-    )
+    config = TINY.replace(labelled_share=0.5, sampling="shuffled", batch=2, alone=True, epochs=2)
     all_crops = load_crops(crops, "train")
     known = labelled(with_labels_hidden(all_crops, 0.5))
     assert len(known) < len(all_crops)
@@ -281,25 +292,26 @@ def test_the_student_is_exported_before_the_one_alone_is_trained(
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("student", "other", "message"),
     [
-        ({"hint_student": "conv_haed:output"}, "no such module; it has .*conv_head"),
-        ({"hint_student": "conv_head"}, "takes a module's name and :input or :output"),
-        ({"hint_teacher": "blocks.0:output"}, "both must have the same H and W"),
-        ({"hint_teacher": "classifier:output"}, "both must be maps"),
+        ("conv_haed:output", "conv_head:output", "no such module; it has .*conv_head"),
+        ("conv_head", "conv_head:output", "takes a module's name and :input or :output"),
+        ("conv_head:output", "blocks.0:output", "both must have the same H and W"),
+        ("conv_head:output", "classifier:output", "both must be maps"),
     ],
 )
 def test_a_wrong_tap_says_what_there_is(
-    settings: dict[str, str], message: str, teacher: TorchModel
+    student: str, other: str, message: str, teacher: TorchModel
 ) -> None:
+    config = WITH_HINT.replace(taps={"hint": [student, other]})
     with pytest.raises(ConfigError, match=message):
-        Distillation(build_model("pico", image_size=32), [teacher], TINY.replace(**settings))
+        Distillation(build_model("pico", image_size=32), [teacher], config)
 
 
 def test_the_pull_of_each_term_is_measured_without_a_trace(
     crops: Path, teacher: TorchModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    distill([teacher], crops, tmp_path / "measured", TINY)
+    distill([teacher], crops, tmp_path / "measured", WITH_HINT)
     line = json.loads((tmp_path / "measured" / "metrics.jsonl").read_text())
     assert {name for name in line if name.startswith("gradient_")} == {
         "gradient_bce",
@@ -307,7 +319,7 @@ def test_the_pull_of_each_term_is_measured_without_a_trace(
         "gradient_hint",
     }
     monkeypatch.setattr(Distillation, "gradient_norms", Objective.gradient_norms)
-    distill([teacher], crops, tmp_path / "not", TINY)
+    distill([teacher], crops, tmp_path / "not", WITH_HINT)
     one, other = (
         load_checkpoint(tmp_path / name).module.state_dict() for name in ("measured", "not")
     )
@@ -317,7 +329,7 @@ def test_the_pull_of_each_term_is_measured_without_a_trace(
 def test_gradient_norms_by_hand(teacher: TorchModel) -> None:
     table = ({"name": "logit_mse", "weight": 3.0},)
     objective = Distillation(
-        build_model("pico", image_size=32), [teacher], TINY.replace(hint=0.0, losses=table)
+        build_model("pico", image_size=32), [teacher], TINY.replace(losses=table)
     ).eval()
     views, labels = batch()
     norm = objective.gradient_norms(views, labels, ROWS)["logit_mse"]
@@ -356,3 +368,63 @@ def test_the_published_teachers_patch_embeddings_can_be_tapped() -> None:
     with torch.inference_mode():
         teacher.module(torch.zeros(1, 3, 224, 224))
     assert [tuple(tap.take().shape) for tap in taps] == [(1, 1280, 7, 7), (1, 24, 56, 56)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Distances(Loss):
+    """Distances between the samples of a batch, as relational distillation compares them."""
+
+    inputs = "embedding"
+
+    spoil: float = 0.0
+
+    def __call__(
+        self,
+        student: torch.Tensor,
+        teacher: torch.Tensor,
+        *,
+        labels: torch.Tensor | None = None,
+        weight: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        mine, its = (torch.nn.functional.pdist(one.float()) for one in (student, teacher))
+        loss = nn.functional.smooth_l1_loss(mine / mine.mean(), its / its.mean())
+        return loss / 0 if self.spoil else loss
+
+
+def test_a_new_loss_compares_embeddings(
+    crops: Path, teacher: TorchModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(LOSSES.targets, "distances", f"{__name__}:Distances")
+    table = {"name": "distances", "tap": "pooled"}
+    config = TINY.replace(losses=(table,), taps={"pooled": ["global_pool:output"] * 2})
+    distill([teacher], crops, tmp_path / "run", config)
+    line = json.loads((tmp_path / "run" / "metrics.jsonl").read_text())
+    assert line["train_distances.pooled"] > 0
+    maps = config.replace(taps={"pooled": ["conv_head:output"] * 2})
+    with pytest.raises(ConfigError, match=r"distances.pooled: its tap .* must be embeddings"):
+        Distillation(build_model("pico", image_size=32), [teacher], maps)
+    spoilt = config.replace(losses=({**table, "spoil": 1}, {"name": "bce"}))
+    with pytest.raises(TrainingError, match=r"at step 0: distances.pooled is (inf|nan); no step"):
+        distill([teacher], crops, tmp_path / "spoilt", spoilt)
+
+
+def test_a_loss_on_classes_gets_the_column_of_each_sample(crops: Path) -> None:
+    names = ("REAL", "FAKE/a", "FAKE/b")
+    rows = load_crops(crops, "train").rows
+    kinds = [("REAL", ""), ("FAKE", "b"), ("FAKE", "unknown"), ("", "")]
+    some = [
+        dataclasses.replace(row, label=label, method=method)
+        for row, (label, method) in zip(rows, kinds, strict=False)
+    ]
+    labels = class_labels(dataclasses.replace(load_crops(crops, "train"), rows=some), names)
+    assert labels is not None and labels[:2].tolist() == [0, 2] and labels[2:].isnan().all()
+
+
+def test_a_term_cannot_be_listed_twice() -> None:
+    with pytest.raises(ConfigError, match=r"loss .kd. is listed twice"):
+        terms_of(TINY.replace(losses=({"name": "kd"}, {"name": "kd", "weight": 2})))
+
+
+def test_a_temperature_needs_a_loss_that_has_one() -> None:
+    with pytest.raises(ConfigError, match=r"temperature=4\.0: loss 'logit_mse' has none"):
+        terms_of(TINY.replace(loss="logit_mse", temperature=4.0))

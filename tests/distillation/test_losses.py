@@ -1,5 +1,6 @@
-"""Every loss: zero at the match, the right gradient, the published identities, and the trap it must not fall into."""
+"""Every loss: zero at the match, the right gradient, the published identities, known mistakes."""
 
+import inspect
 import math
 
 import numpy as np
@@ -8,62 +9,96 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from deepkd.distillation.losses import FEATURE_LOSSES, LOGIT_LOSSES, LOSSES
-from deepkd.distillation.losses.features import AttentionTransfer, Hint
-from deepkd.distillation.losses.logits import BCE, KD, LogitMSE
+from deepkd.distillation.losses.attention_transfer import AttentionTransfer
+from deepkd.distillation.losses.bce import BCE
+from deepkd.distillation.losses.hint import Hint
+from deepkd.distillation.losses.kd import KD
+from deepkd.distillation.losses.logit_mse import LogitMSE
+from deepkd.distillation.losses.loss import FEATURES, INPUTS, Loss
+from deepkd.distillation.terms import Term, options_of
 from deepkd.errors import ConfigError
+from deepkd.settings.choices import LOSSES
+from deepkd.settings.training import DistillConfig
 
-SOFT = [name for name in LOGIT_LOSSES if name != "bce"]
+KINDS: dict[str, type[Loss]] = {name: LOSSES.load(name) for name in LOSSES}
+FROM_TEACHER = [name for name, kind in KINDS.items() if kind.wants_teacher]
+SOFT = [name for name in FROM_TEACHER if KINDS[name].inputs not in FEATURES]
+SHAPES = {"logit": (6, 1), "classes": (6, 3), "map": (6, 4, 5, 5), "embedding": (6, 4)}
+LABELS = torch.tensor([0.0, 1.0, 0.0, 1.0, 1.0, 0.0])
 
 
 def pair(name: str, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
-    """Inputs of the right kind for the loss `name`: the student's and its target."""
+    """Inputs of the kind that a loss declares: the student's and the teacher's."""
     generator = torch.Generator().manual_seed(0)
-    shape = (6, 3) if name == "subclass_kd" else (6, 1) if name in LOGIT_LOSSES else (6, 4, 5, 5)
     student, teacher = (
-        torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype) for _ in range(2)
+        torch.randn(SHAPES[KINDS[name].inputs], generator=generator, dtype=torch.float64).to(dtype)
+        for _ in range(2)
     )
-    return student, (teacher > 0).to(dtype) if name == "bce" else teacher
+    return student, teacher
+
+
+def value(
+    name: str, student: Tensor, teacher: Tensor, *, weight: Tensor | None = None, **options: float
+) -> Tensor:
+    """The loss of a batch with the first of `LABELS`, repeated."""
+    labels = LABELS.repeat(1 + len(student) // len(LABELS))[: len(student)]
+    return KINDS[name](**options)(student, teacher, labels=labels, weight=weight)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_declares_what_distillation_asks_of_it(name: str) -> None:
+    kind = KINDS[name]
+    assert issubclass(kind, Loss), f"{name}: {kind} is no Loss"
+    assert getattr(kind, "inputs", None) in INPUTS, f"{name}: inputs is one of {INPUTS}"
+    assert kind.wants_labels or kind.wants_teacher, f"{name}: learns from nothing"
+    tap = {"tap": "here"} if kind.inputs in FEATURES else {}
+    assert Term.parse({"name": name, **tap}).kind is kind
+    assert DistillConfig(loss=name).loss == name
+    for option in options_of(name):
+        default = inspect.signature(kind).parameters[option].default
+        assert isinstance(default, float), f"{name}: option {option} needs a default, a float"
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_loss_is_a_finite_scalar_that_trains(name: str) -> None:
     student, target = pair(name)
     student.requires_grad_()
-    loss = LOSSES[name]()(student, target)
+    loss = value(name, student, target)
+    assert loss.requires_grad, f"{name}: the student gets no gradient"
     loss.backward()
     loss = loss.detach()
     assert loss.shape == () and loss.dtype == torch.float32 and float(loss) > 0
     assert float(student.grad.abs().sum()) > 0  # type: ignore[union-attr]
-    half = LOSSES[name]()(student.detach().bfloat16(), target.bfloat16())
+    half = value(name, student.detach().bfloat16(), target.bfloat16())
     assert half.dtype == torch.float32 and half.isfinite()
 
 
-@pytest.mark.parametrize("name", [name for name in LOSSES if name != "bce"])
+@pytest.mark.parametrize("name", FROM_TEACHER)
 def test_zero_at_the_match(name: str) -> None:
     _, teacher = pair(name)
     student = teacher.clone().requires_grad_()
-    loss = LOSSES[name]()(student, teacher)
+    loss = value(name, student, teacher)
     loss.backward()
     assert float(loss.detach()) == pytest.approx(0, abs=1e-6)
     assert float(student.grad.abs().max()) == pytest.approx(0, abs=1e-6)  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("name", [name for name in LOSSES if name not in {"hint", "similarity"}])
-def test_a_batch_twice_is_the_same_loss_and_weights_leave_samples_out(name: str) -> None:
+@pytest.mark.parametrize("name", ["bce", *SOFT, "attention_transfer", "amd", "hint"])
+def test_a_batch_twice_is_the_same_loss(name: str) -> None:
     student, target = pair(name)
-    loss = LOSSES[name]()
-    once = float(loss(student, target))
-    assert float(
-        loss(
-            student.repeat(2, *[1] * (student.ndim - 1)), target.repeat(2, *[1] * (target.ndim - 1))
-        )
-    ) == (pytest.approx(once, rel=1e-5))
+    twice = [one.repeat(2, *[1] * (one.ndim - 1)) for one in (student, target)]
+    once = float(value(name, student, target))
+    assert float(value(name, *twice)) == pytest.approx(once, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_weights_leave_samples_out(name: str) -> None:
+    student, target = pair(name)
     mask = torch.tensor([1, 1, 1, 0, 0, 0])
-    assert float(loss(student, target, weight=mask)) == pytest.approx(
-        float(loss(student[:3], target[:3])), rel=1e-5
-    )
-    assert float(loss(student, target, weight=torch.zeros(6))) == 0
+    first = float(value(name, student[:3], target[:3]))
+    masked = float(value(name, student, target, weight=mask))
+    assert masked == pytest.approx(first, rel=1e-5), f"{name}: samples of weight 0 count"
+    assert float(value(name, student, target, weight=torch.zeros(6))) == 0
 
 
 @pytest.mark.parametrize("name", SOFT)
@@ -72,7 +107,7 @@ def test_gradients_in_float64(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
         Tensor, "float", Tensor.double
     )  # the losses compute in float32; gradcheck needs float64
     student, teacher = pair(name, torch.float64)
-    assert torch.autograd.gradcheck(lambda s: LOSSES[name]()(s, teacher), student.requires_grad_())
+    assert torch.autograd.gradcheck(lambda s: value(name, s, teacher), student.requires_grad_())
 
 
 def test_kd_by_hand() -> None:
@@ -115,7 +150,7 @@ def test_kd_tends_to_an_eighth_of_the_squared_distance() -> None:
 
 
 def test_kd_is_no_softmax_over_the_batch() -> None:
-    """`softmax(dim=0)` on [N, 1] compares crops with each other: blind to a constant shift, and 0 for one crop."""
+    """`softmax(dim=0)` on [N, 1] compares crops: blind to a constant shift, 0 for one crop."""
     student, teacher = pair("kd")
     loss = KD(3.0)
 
@@ -146,9 +181,12 @@ def test_extreme_logits_stay_finite() -> None:
 
 
 def test_bce_and_logit_mse_by_hand() -> None:
-    assert float(BCE()(torch.tensor([0.0]), torch.tensor([1.0]))) == pytest.approx(math.log(2))
+    one = torch.tensor([1.0])
+    assert float(BCE()(torch.tensor([0.0]), labels=torch.tensor([1.0]))) == pytest.approx(
+        math.log(2)
+    )
     smoothed = 0.95 * math.log(1 + math.exp(-2)) + 0.05 * math.log(1 + math.exp(2))
-    assert float(BCE(0.1)(torch.tensor([2.0]), torch.tensor([1.0]))) == pytest.approx(smoothed)
+    assert float(BCE(0.1)(torch.tensor([2.0]), labels=one)) == pytest.approx(smoothed)
     assert float(LogitMSE()(torch.tensor([1.0, 0.0]), torch.tensor([3.0, 1.0]))) == pytest.approx(
         (2 + 0.5) / 2
     )
@@ -165,9 +203,7 @@ def test_attention_transfer_against_numpy() -> None:
     expected = ((q(student) - q(teacher)) ** 2).mean()
     loss = AttentionTransfer()(torch.from_numpy(student), torch.from_numpy(teacher))
     assert float(loss) == pytest.approx(expected, rel=1e-5)
-    assert FEATURE_LOSSES["attention_transfer"]()(
-        torch.ones(2, 3, 4, 4), torch.ones(2, 7, 8, 8)
-    ) == pytest.approx(0)
+    assert AttentionTransfer()(torch.ones(2, 3, 4, 4), torch.ones(2, 7, 8, 8)) == pytest.approx(0)
 
 
 def test_similarity_against_numpy() -> None:
@@ -179,10 +215,10 @@ def test_similarity_against_numpy() -> None:
         return product / np.linalg.norm(product, axis=1, keepdims=True)
 
     expected = np.linalg.norm(g(student) - g(teacher)) ** 2 / len(student) ** 2
-    loss = LOSSES["similarity"]()(torch.from_numpy(student), torch.from_numpy(teacher))
+    loss = KINDS["similarity"]()(torch.from_numpy(student), torch.from_numpy(teacher))
     assert float(loss) == pytest.approx(expected, rel=1e-5)
     assert float(
-        LOSSES["similarity"]()(2 * pair("similarity")[0], pair("similarity")[0])
+        KINDS["similarity"]()(2 * pair("similarity")[0], pair("similarity")[0])
     ) == pytest.approx(0, abs=1e-9)
 
 
@@ -214,28 +250,19 @@ def test_amd_against_numpy(local: float) -> None:
         expected = 0.8 * expected + 0.2 * np.mean(
             [amd_in_numpy(q_s[part], q_t[part]) for part in quarters]
         )
-    assert float(LOSSES["amd"](local=local)(student, teacher)) == pytest.approx(expected, rel=1e-4)
+    assert float(KINDS["amd"](local=local)(student, teacher)) == pytest.approx(expected, rel=1e-4)
 
 
 def test_amd_refuses_what_says_nothing_and_survives_one_bright_spot() -> None:
     with pytest.raises(ConfigError, match="1 x 1 map says nothing"):
-        LOSSES["amd"]()(torch.ones(2, 3, 1, 1), torch.ones(2, 3, 4, 4))
+        KINDS["amd"]()(torch.ones(2, 3, 1, 1), torch.ones(2, 3, 4, 4))
     with pytest.raises(ConfigError, match="margin"):
-        LOSSES["amd"](margin=3.0)
+        KINDS["amd"](margin=3.0)
     spot = torch.zeros(1, 1, 4, 4)
     spot[..., 1, 1] = 1.0
     student = spot.clone().requires_grad_()
-    LOSSES["amd"]()(student, torch.ones(1, 1, 4, 4)).backward()
+    KINDS["amd"]()(student, torch.ones(1, 1, 4, 4)).backward()
     assert student.grad is not None and student.grad.isfinite().all()
-
-
-@pytest.mark.parametrize("name", ["hint", "similarity"])
-def test_samples_left_out_are_in_no_statistic_either(name: str) -> None:
-    student, teacher = pair(name)
-    loss, mask = LOSSES[name](), torch.tensor([1, 1, 1, 0, 0, 0])
-    assert float(loss(student, teacher, weight=mask)) == pytest.approx(
-        float(loss(student[:3], teacher[:3])), rel=1e-5
-    )
 
 
 @pytest.mark.parametrize("weight", [None, [1.0], [0.0]])
@@ -263,3 +290,8 @@ def test_hint_against_numpy() -> None:
         expected, rel=1e-5
     )
     assert float(Hint()(3 * pair("hint")[0] + 1, pair("hint")[0])) == pytest.approx(0, abs=1e-4)
+
+
+def test_a_loss_must_declare_its_inputs() -> None:
+    with pytest.raises(TypeError, match="Bare: takes inputs = one of logit, classes, map, emb"):
+        type("Bare", (Loss,), {})

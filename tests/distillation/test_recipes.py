@@ -13,8 +13,9 @@ from deepkd.cli.app import app
 from deepkd.config import load_config
 from deepkd.data.crops import load_crops
 from deepkd.data.views import NO_ROW
-from deepkd.distillation.distiller import Distillation, distill
+from deepkd.distillation.distiller import distill
 from deepkd.distillation.modifiers import confidence, mixed, munge, noisy, with_labels_hidden
+from deepkd.distillation.objective import Distillation
 from deepkd.distillation.terms import Term, terms_of
 from deepkd.errors import ConfigError, DataError
 from deepkd.models.registry import TorchModel, build_model
@@ -58,7 +59,7 @@ def test_every_recipe_trains(recipe: Path, crops: Path, tmp_path: Path) -> None:
         augment="none",
         ema=0.0,
     )
-    with_subclasses = any(term.name == "subclass_kd" for term in terms_of(config))
+    with_subclasses = any(term.kind.inputs == "classes" for term in terms_of(config))
     teacher = small("nano", ("REAL", "FAKE/lips", "FAKE/swap") if with_subclasses else ())
     student = distill([teacher], crops, tmp_path, config)
     line = json.loads((tmp_path / "metrics.jsonl").read_text())
@@ -153,14 +154,7 @@ def test_a_wrong_recipe_is_refused(text: str, message: str, tmp_path: Path) -> N
     ("settings", "message"),
     [
         ({"temperature": 4.0}, "temperature=4.0: the .*loss.* tables take its place"),
-        (
-            {"loss": "logit_mse", "alpha": 0.5, "hint": 1.0},
-            "loss=logit_mse, alpha=0.5, hint=1.0: the",
-        ),
-        (
-            {"hint_student": "a:output", "hint_teacher": "b:output"},
-            "hint_student=a:output, hint_teacher=b:output: the",
-        ),
+        ({"loss": "logit_mse", "alpha": 0.5}, "loss=logit_mse, alpha=0.5: the"),
     ],
 )
 def test_flags_that_a_recipe_would_ignore_are_refused(
@@ -214,30 +208,30 @@ def test_schedules_run_from_start_to_end() -> None:
 
 
 def test_several_teachers_speak_with_the_mean_of_their_logits() -> None:
-    student, first, second = build_model("pico", image_size=64), small("nano"), small("micro")
+    student, first, second = build_model("pico", image_size=64), small("nano"), small("lite")
     config = DistillConfig(losses=({"name": "logit_mse", "clip": 1000.0},))
     views = torch.rand(4, 3, 64, 64)
     together = Distillation(student, [first, second], config).eval()
     with torch.no_grad():
-        mean = together._spoken(views)[1].logit
+        mean = together._outputs(views)[1].logit
         apart = [
-            Distillation(student, [one], config)._spoken(views)[1].logit for one in (first, second)
+            Distillation(student, [one], config)._outputs(views)[1].logit for one in (first, second)
         ]
     torch.testing.assert_close(mean, (apart[0] + apart[1]) / 2)
 
 
 def test_a_teacher_named_twice_is_asked_once_and_counts_twice() -> None:
-    student, first, second = build_model("pico", image_size=64), small("nano"), small("micro")
+    student, first, second = build_model("pico", image_size=64), small("nano"), small("lite")
     config = DistillConfig()
     views = torch.rand(4, 3, 64, 64)
     together = Distillation(student, [first, second, copy.deepcopy(first)], config).eval()
     with torch.no_grad():
-        mean = together._spoken(views)[1].logit
+        mean = together._outputs(views)[1].logit
         apart = [
-            Distillation(student, [one], config)._spoken(views)[1].logit for one in (first, second)
+            Distillation(student, [one], config)._outputs(views)[1].logit for one in (first, second)
         ]
     torch.testing.assert_close(mean, (2 * apart[0] + apart[1]) / 3)
-    assert [one.voices for one in together._teachers] == [2, 1]
+    assert [one.weight for one in together._teachers] == [2, 1]
 
 
 def test_samples_are_weighed_by_the_teachers_confidence_or_the_face() -> None:
@@ -249,7 +243,7 @@ def test_samples_are_weighed_by_the_teachers_confidence_or_the_face() -> None:
         one = objective(
             DistillConfig(losses=table, sample_weight="face_probability"), face_probability=face
         )
-        student, teacher = (said.logit for said in one._spoken(views))
+        student, teacher = (said.logit for said in one._outputs(views))
         total = one(views, torch.ones(4), ROWS)["total"]
     assert float(total) == pytest.approx(float((student[0] - teacher[0]).square() / 2), rel=1e-4)
 
@@ -267,7 +261,7 @@ def test_the_teacher_need_not_be_asked_about_forgeries_that_it_never_saw() -> No
     for one in (alone, faces):
         one.load_state_dict(asked.state_dict())
     with torch.no_grad():
-        student, teacher = (said.logit.flatten() for said in asked._spoken(views))
+        student, teacher = (said.logit.flatten() for said in asked._outputs(views))
         distances = (student - teacher).square() / 2
         all_terms, terms, weighed = (one(views, labels, rows) for one in (asked, alone, faces))
         nothing = alone(views, labels, torch.full((4,), NO_ROW))

@@ -14,9 +14,10 @@ from torch.nn import functional as F
 
 from deepkd.data.crops import load_crops
 from deepkd.data.families import known_families
-from deepkd.distillation.distiller import Distillation, distill
-from deepkd.distillation.losses.logits import KD
-from deepkd.distillation.losses.subclasses import SubclassKD
+from deepkd.distillation.distiller import distill
+from deepkd.distillation.losses.kd import KD
+from deepkd.distillation.losses.subclass_kd import SubclassKD
+from deepkd.distillation.objective import Distillation
 from deepkd.errors import ConfigError, DataError, ModelError
 from deepkd.evaluation.evaluate import evaluate
 from deepkd.models.checkpoints import load_checkpoint
@@ -230,7 +231,7 @@ def test_other_losses_take_the_forgery_logit_of_a_teacher_with_subclasses(
     objective = Distillation(build_model("pico", image_size=32), [teacher], config).eval()
     views = torch.rand(4, 3, 32, 32)
     with torch.no_grad():
-        said = objective._spoken(views)
+        said = objective._outputs(views)
         value = objective(views, torch.ones(4), torch.arange(4))["kd"]
     assert float(value) == pytest.approx(float(KD()(said[0].logit, said[1].logit)), rel=1e-5)
 

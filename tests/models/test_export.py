@@ -16,7 +16,6 @@ from torch import nn
 from typer.testing import CliRunner
 
 from deepkd.cli.app import app
-from deepkd.compression.graphs import CONVERSIONS
 from deepkd.errors import ModelError, OutputError
 from deepkd.models import export
 from deepkd.models.checkpoints import save_model
@@ -24,6 +23,7 @@ from deepkd.models.export import export_onnx
 from deepkd.models.registry import PUBLISHED_FORMAT, TorchModel, build_model
 from deepkd.scoring.model import METADATA_KEY, InputFormat, Scorer
 from deepkd.scoring.seal import SEAL_KEY, seal_of, sealed
+from deepkd.settings.choices import CONVERSIONS
 
 CROPS = list(np.random.default_rng(0).integers(0, 256, (5, 70, 70, 3), np.uint8))
 
@@ -215,7 +215,7 @@ def test_metadata_that_is_not_whole_is_refused(tmp_path: Path, change: str, mess
 def test_a_file_with_one_other_byte_is_refused(variant: str, tmp_path: Path) -> None:
     path = export_onnx(trained(), tmp_path / "m.onnx")
     if variant != "float32":
-        CONVERSIONS[variant](path, path)
+        CONVERSIONS.load(variant)(path, path)
     content = bytearray(path.read_bytes())
     assert Scorer.load(path).metadata[SEAL_KEY] == seal_of(content)
     graph = onnx.load(path)

@@ -1,22 +1,32 @@
 """The registry builds what was published, within the budgets, and says what it does not know."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from reference_cross_efficient_vit import expected_shapes, forward
 
+from deepkd.benchmark.candidates import open_model
 from deepkd.errors import ConfigError, ModelError
+from deepkd.models.checkpoints import load_checkpoint, save_model
 from deepkd.models.cross_efficient_vit import patches
+from deepkd.models.export import export_onnx
 from deepkd.models.registry import (
-    MODELS,
     TorchModel,
     build_model,
+    check_network,
     evaluating,
     model_spec,
     normalise,
 )
+from deepkd.models.spec import ModelSpec
 from deepkd.models.students import undecided
-from deepkd.scoring.model import InputFormat
+from deepkd.scoring.model import InputFormat, Scorer
+from deepkd.settings.choices import MODELS
+from deepkd.settings.training import DistillConfig, TrainConfig
+from deepkd.training.supervised import start_model
 
 PUBLISHED_PARAMETERS = 101_377_610
 BUDGET = 506_888
@@ -62,7 +72,7 @@ def test_efficient_vit_scores_do_not_depend_on_the_batch() -> None:
     np.testing.assert_allclose(together, [model.logits([crop])[0] for crop in crops], atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["pico", "nano", "micro", "resnet18", "mobilenetv2_100"])
+@pytest.mark.parametrize("name", ["pico", "nano", "lite", "resnet18", "mobilenetv2_100"])
 def test_students_and_timm_classifiers_give_one_logit(name: str) -> None:
     model = build_model(name, image_size=64)
     with torch.inference_mode():
@@ -146,7 +156,7 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_has_a_published_format(name: str) -> None:
-    assert MODELS[name].format.size % 32 == 0
+    assert MODELS.load(name).format.size % 32 == 0
 
 
 def test_normalise_obeys_the_format() -> None:
@@ -177,3 +187,81 @@ def test_evaluating_leaves_alone_what_is_in_eval_mode(monkeypatch: pytest.Monkey
     with evaluating(net):
         assert not net[0].training
     assert not net.training
+
+
+class TwoOutputs(torch.nn.Module):
+    """A backbone that ignores how many outputs it is asked for."""
+
+    def __init__(self, outputs: int = 1) -> None:
+        super().__init__()
+        self.classifier = torch.nn.Linear(3, 2)
+
+    def forward(self, views: torch.Tensor) -> torch.Tensor:
+        return self.classifier(views.mean((2, 3)))
+
+
+TWO_OUTPUTS = ModelSpec(TwoOutputs, InputFormat(size=64))
+
+
+def test_a_network_with_two_outputs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MODELS.targets, "two", f"{__name__}:TWO_OUTPUTS")
+    message = r"^two: its network gives \(2, 2\) for 2 crops, not \(2, 1\)"
+    with pytest.raises(ModelError, match=message):
+        start_model("two", TrainConfig(model="two"))
+    with pytest.raises(ModelError, match=message):
+        open_model("two", threads=1)
+    crops = [np.zeros((64, 64, 3), np.uint8)] * 2
+    with pytest.raises(ModelError, match=message):
+        build_model("two").logits(crops)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_keeps_the_contract(name: str, tmp_path: Path) -> None:
+    spec = MODELS.load(name)
+    assert isinstance(spec, ModelSpec) and spec.format.size % 32 == 0
+    assert TrainConfig(model=name).model == DistillConfig(student=name).student == name
+    for subclasses in ((), ("REAL", "FAKE/a", "FAKE/b")):
+        check_network(build_model(name, subclasses=subclasses))
+    model = build_model(name)
+    crops = list(np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8))
+    assert np.abs(model.logits(crops)).max() < 5, "an untrained model is undecided"
+    views = torch.rand(2, 3, model.format.size, model.format.size)
+    model.module.train()
+    model.module(views).square().sum().add(model.module(views).sum()).backward()
+    learned = [one.grad for one in model.module.parameters() if one.grad is not None]
+    assert learned and all(one.isfinite().all() for one in learned), "gradients reach the weights"
+    model.module.zero_grad(set_to_none=True)
+    for parameter in model.module.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter.data, 0, 0.1)
+    model.module.eval()
+    model.trained = True
+    again = load_checkpoint(save_model(model, tmp_path / "m.safetensors"))
+    scorer = Scorer.load(export_onnx(again, tmp_path / "m.onnx"))
+    assert again.params == scorer.params == model.params and again.shape == jsonable(model.shape)
+    expected = model.logits(crops)
+    np.testing.assert_array_equal(again.logits(crops), expected)
+    np.testing.assert_allclose(scorer.logits(crops), expected, atol=1e-3, rtol=1e-3)
+
+
+def jsonable(shape: dict[str, object] | None) -> object:
+    return json.loads(json.dumps(shape))
+
+
+def test_the_names_of_students_are_those_of_the_shipped_models() -> None:
+    shipped = Scorer.load("deepkd-nano")
+    nano, pico = build_model("nano"), build_model("pico")
+    assert (nano.params, nano.macs) == (shipped.params, shipped.macs) == (498_937, 52_313_728)
+    assert nano.format.size == shipped.format.size == 160
+    assert pico.params <= 170_000
+
+
+@pytest.mark.parametrize("name", ["micro", "nano", "pico"])
+def test_students_of_older_checkpoints_load_by_their_shape(name: str, tmp_path: Path) -> None:
+    old = {"width": 0.4, "depth": 0.6, "head": 256, "stem": 16}
+    model = build_model("lite", shape=old)
+    model.name, model.trained, model.architecture = name, True, name
+    again = load_checkpoint(save_model(model, tmp_path / "m.safetensors"))
+    assert (again.architecture, again.name, again.params) == ("lite", name, 463_617)
+    crops = list(np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8))
+    np.testing.assert_array_equal(again.logits(crops), model.logits(crops))

@@ -25,8 +25,9 @@ from deepkd.models.checkpoints import WEIGHTS_FILE, load_checkpoint, save_model
 from deepkd.models.registry import TorchModel, build_model
 from deepkd.settings.training import TrainConfig
 from deepkd.training import engine, validation
-from deepkd.training.engine import CONFIG_FILE, METRICS_FILE, STATE_FILE, Progress
-from deepkd.training.processes import Place
+from deepkd.training.checkpointing import CONFIG_FILE, METRICS_FILE, STATE_FILE
+from deepkd.training.engine import Progress
+from deepkd.training.processes import DistributedContext
 from deepkd.training.supervised import smoothed, train
 from deepkd.training.validation import crop_logits
 
@@ -333,7 +334,9 @@ def test_a_batch_that_leaves_a_process_nothing_is_refused(
     said: str,
 ) -> None:
     monkeypatch.setattr(
-        engine, "joined", lambda *_: nullcontext(Place(torch.device("cpu"), world=world))
+        engine,
+        "distributed",
+        lambda *_: nullcontext(DistributedContext(torch.device("cpu"), world=world)),
     )
     with pytest.raises(ConfigError, match=said):
         train(crops, tmp_path / "run", TINY.replace(**settings))

@@ -31,7 +31,7 @@ COMMANDS: dict[str, Callable[..., object]] = {
         [random_model("pico")],
         data,
         out,
-        DistillConfig(student="pico", init=model, hint=0.0, **SMALL),
+        DistillConfig(student="pico", init=model, **SMALL),
         **named,
     ),
     "prune": lambda data, out, model, **named: prune_in_steps(

@@ -5,9 +5,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from torch import distributed
+from torch import distributed as dist
 
-from deepkd.training.processes import joined
+from deepkd.training.processes import distributed
 
 
 class Asked(Exception):
@@ -23,8 +23,8 @@ def test_processes_wait_for_hours(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setenv("WORLD_SIZE", "2")
     rendezvous = importlib.import_module("torch.distributed.rendezvous")
-    monkeypatch.setattr(rendezvous, "rendezvous", lambda _: iter([(distributed.HashStore(), 0, 2)]))
-    monkeypatch.setattr(distributed, "init_process_group", join)
-    with pytest.raises(Asked), joined("cpu", "float32"):
+    monkeypatch.setattr(rendezvous, "rendezvous", lambda _: iter([(dist.HashStore(), 0, 2)]))
+    monkeypatch.setattr(dist, "init_process_group", join)
+    with pytest.raises(Asked), distributed("cpu", "float32"):
         pass
     assert asked["timeout"] >= timedelta(hours=1), "by default ten minutes on GPUs, thirty on CPUs"

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from deepkd.training.schedule import adamw, averaged, warmup_cosine
+from deepkd.training.schedule import adamw, average_weights, warmup_cosine
 
 
 @pytest.mark.parametrize(("step", "share"), [(0, 0.5), (1, 1.0), (2, 1.0), (6, 0.5), (10, 0.0)])
@@ -14,7 +14,7 @@ def test_warmup_then_cosine(step: int, share: float) -> None:
 
 def test_the_average_follows_fast_at_first_and_takes_buffers_along() -> None:
     net = nn.BatchNorm1d(1)
-    average = averaged(net, decay=0.999)
+    average = average_weights(net, decay=0.999)
     average.update_parameters(net)  # the first update copies
     net.weight.data.fill_(12.0)
     net.running_mean.fill_(12.0)

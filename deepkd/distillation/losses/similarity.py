@@ -1,4 +1,4 @@
-"""Losses on how samples relate to each other (similarity)."""
+"""Distance of how samples relate to each other (similarity)."""
 
 from dataclasses import dataclass
 
@@ -6,17 +6,28 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from deepkd.distillation.losses.loss import Loss
+
 
 @dataclass(frozen=True)
-class Similarity:
-    """Distance of pairwise similarities (Tung & Mori 2019, arXiv:1907.09682, eq. 4); free of the class count.
+class Similarity(Loss):
+    """Distance of pairwise similarities between the samples of a batch.
 
-    `G = Q Q^T`, a flattened map per row of Q, each row of G divided by its 2-norm; loss = mean of
-    `(G_s - G_t)^2`. Samples of weight 0 are left out of both matrices; a pair weighs the product of
-    its samples' weights.
+    Tung & Mori 2019, arXiv:1907.09682, eq. 4: `G = Q Q^T`, a flattened map per row of Q, each row
+    of G divided by its 2-norm; loss = mean of `(G_s - G_t)^2`. Samples of weight 0 are left out of
+    both matrices; a pair weighs the product of its samples' weights.
     """
 
-    def __call__(self, student: Tensor, teacher: Tensor, *, weight: Tensor | None = None) -> Tensor:
+    inputs = "map"
+
+    def __call__(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        *,
+        labels: Tensor | None = None,
+        weight: Tensor | None = None,
+    ) -> Tensor:
         """Maps (N, C, H, W) or features (N, C) of each, any C, H, W -> scalar."""
         weight = (
             torch.ones(len(student), device=student.device) if weight is None else weight.float()

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from deepkd.distillation.losses.loss import Loss
 from deepkd.distillation.losses.reduce import weighted_mean
 from deepkd.errors import ConfigError
 
@@ -15,15 +16,18 @@ CLAMP = 1 - 1e-6
 
 
 @dataclass(frozen=True)
-class AngularMargin:
-    """Distance of angular, positive and negative attention maps (Jeon et al. 2023, arXiv:2302.14130).
+class AngularMargin(Loss):
+    """Distance of angular, positive and negative attention maps.
 
-    Positive map `q = sum_c F^2 / ||.||_2` over H x W, negative map `1 - q`;
+    Jeon et al. 2023, arXiv:2302.14130. Positive map `q = sum_c F^2 / ||.||_2` over H x W,
+    negative map `1 - q`;
     `P = s cos(m acos q)`, `N = s (1 - q)`, `A = P - log(e^P + e^N) = -softplus(N - P)`;
     `L = 1/3 sum over x in {A, P, N} of MSE(x_s / ||x_s||, x_t / ||x_t||)`.
     With `local` > 0, `(1 - local) L(whole) + local * mean of L over the four quadrants` of the
     normalised map. Its size falls with H x W, so give it a weight per tap.
     """
+
+    inputs = "map"
 
     margin: float = 1.35
     scale: float = 64.0
@@ -42,8 +46,17 @@ class AngularMargin:
                 " of 0 to 1"
             )
 
-    def __call__(self, student: Tensor, teacher: Tensor, *, weight: Tensor | None = None) -> Tensor:
-        """Maps (N, C, H, W) of each, any C; the larger map's squares are pooled to the smaller one's size -> scalar.
+    def __call__(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        *,
+        labels: Tensor | None = None,
+        weight: Tensor | None = None,
+    ) -> Tensor:
+        """Maps (N, C, H, W) of each, any C, H, W -> scalar.
+
+        The larger map's squares are pooled to the smaller one's size.
 
         Raises:
             ConfigError: the map is too small to differ from place to place.

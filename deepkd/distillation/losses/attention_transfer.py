@@ -1,0 +1,39 @@
+"""Distance of activation maps: where the networks look (attention_transfer)."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from deepkd.distillation.losses.loss import Loss
+from deepkd.distillation.losses.reduce import weighted_mean
+
+
+@dataclass(frozen=True)
+class AttentionTransfer(Loss):
+    """Distance of normalised activation maps (Zagoruyko & Komodakis 2017, arXiv:1612.03928, eq. 2).
+
+    `Q = vec(mean_c F^2)`, `q = Q / ||Q||_2`, loss = mean of `(q_s - q_t)^2`. The larger map's
+    squares are pooled to the smaller one's size.
+    """
+
+    inputs = "map"
+
+    def __call__(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        *,
+        labels: Tensor | None = None,
+        weight: Tensor | None = None,
+    ) -> Tensor:
+        """Maps (N, C, H, W) of each, any C, H, W -> scalar."""
+        size = (min(student.shape[2], teacher.shape[2]), min(student.shape[3], teacher.shape[3]))
+        q_s, q_t = (
+            F.normalize(
+                F.adaptive_avg_pool2d(f.float().square().mean(1, keepdim=True), size).flatten(1),
+                dim=1,
+            )
+            for f in (student, teacher)
+        )
+        return weighted_mean((q_s - q_t).square().mean(1), weight)
