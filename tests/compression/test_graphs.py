@@ -13,7 +13,7 @@ from deepkd.scoring.model import Scorer
 def test_weights_stored_in_half_precision_give_the_same_logits_from_half_the_bytes(
     tmp_path: Path,
 ) -> None:
-    whole = export_onnx(random_model("micro"), tmp_path / "whole.onnx")
+    whole = export_onnx(random_model("nano"), tmp_path / "whole.onnx")
     store_half(whole, tmp_path / "half.onnx")
     before, after = Scorer.load(whole), Scorer.load(tmp_path / "half.onnx")
     assert after.bytes < 0.6 * before.bytes
