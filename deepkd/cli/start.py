@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from deepkd.errors import Interrupted
+from deepkd.imports import leave_working_folder
 
 if TYPE_CHECKING:
     from deepkd.settings.detect import DetectConfig
@@ -29,6 +30,7 @@ _early: "list[ReadAhead]" = []
 
 def main() -> None:
     """Run the command line."""
+    leave_working_folder()
     for number in {
         signal.SIGTERM,
         getattr(signal, "SIGHUP", signal.SIGTERM),
