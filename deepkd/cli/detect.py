@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -94,6 +95,8 @@ def detect(
     if save_video or "-" not in sources:
         inputs = list(inputs)
     _check_outputs(report, save_video, inputs, overwrite=overwrite)
+    if not isinstance(inputs, list):
+        inputs = _begin(inputs)
     with _open_first(inputs, config) as first:
         detector, provenance = _load(config, report, quiet=quiet)
         with _reports(config, provenance, report) as reports:
@@ -140,6 +143,16 @@ def _refuse_inputs_as_outputs(
         if existing:
             refuse_inputs_as_outputs(existing, [source.path])
         yield source
+
+
+def _begin(inputs: Iterable["Source"]) -> Iterator["Source"]:
+    """The inputs, the first of which is looked for now.
+
+    Raises:
+        UsageError: standard input is no list.
+    """
+    rest = iter(inputs)
+    return chain(list(islice(rest, 1)), rest)
 
 
 def _check_outputs(
