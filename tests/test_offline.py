@@ -35,7 +35,7 @@ COMMANDS = (
     "export student --out exported.onnx",
     "evaluate student/model.onnx --data crops --resamples 0 --out evaluated --features f.png",
     "evaluate deepkd-nano --data crops --resamples 0",
-    "benchmark deepkd-nano --runs 2 --out benchmarked",
+    "benchmark --teacher deepkd-nano --student deepkd-pico --runs 3 --batch 2 --out benchmarked",
 )
 """Every command; each may use what those before it wrote."""
 LISTENER = """

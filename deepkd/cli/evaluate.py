@@ -1,6 +1,7 @@
 """`deepkd evaluate`: models on labelled crops or videos."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 from deepkd.cli.options import ConfigFile, takes_settings
 from deepkd.config import load_config
 from deepkd.outputs import (
+    alone_in,
     check_ending,
     check_outputs,
     settings_beside,
@@ -100,19 +102,20 @@ def evaluate(
         inputs=_inputs(models, config),
         overwrite=overwrite,
     )
-    with progress("evaluate", "scored") as show:
-        found = evaluate_files(
-            models,
-            config,
-            features=features is not None,
-            out=out,
-            overwrite=overwrite,
-            warn=warn,
-            progress=show,
-        )
-    document = to_document(found, config)
-    for result in _write_results(found, document, scores, out, plots, features):
-        config.save(settings_beside(result))
+    with alone_in(out) if out else nullcontext():
+        with progress("evaluate", "scored") as show:
+            found = evaluate_files(
+                models,
+                config,
+                features=features is not None,
+                out=out,
+                overwrite=overwrite,
+                warn=warn,
+                progress=show,
+            )
+        document = to_document(found, config)
+        for result in _write_results(found, document, scores, out, plots, features):
+            config.save(settings_beside(result))
     FORMATS[config.format](document)
     if failed := _failed(found):
         name_first("failed", failed)

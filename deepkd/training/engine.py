@@ -21,7 +21,7 @@ from deepkd.data.views import Batch, CropDataset, SampleKey
 from deepkd.errors import ConfigError, Interrupted, OutputError, TrainingError
 from deepkd.models.checkpoints import WEIGHTS_FILE, load_checkpoint, save_model
 from deepkd.models.registry import TorchModel, evaluating
-from deepkd.outputs import check_folder, writing
+from deepkd.outputs import alone_in, writing
 from deepkd.settings.training import TrainingConfig
 from deepkd.training.endings import explained, heeded, tells_of_death
 from deepkd.training.freezing import freeze
@@ -124,8 +124,9 @@ def fit(
     check_validation(val)
     with explained(), joined(config.device, config.precision) as place:
         trainer = _Trainer(model, objective, train, val, config, run, place, report)
-        trainer.open(resume)
-        trainer.train()
+        with alone_in(run) if place.leads else nullcontext():
+            trainer.open(resume)
+            trainer.train()
         return load_checkpoint(run, device=str(place.device))
 
 
@@ -339,7 +340,6 @@ class _Trainer:
                 f"{self.run}: holds a run without its {STATE_FILE}, to go on from; give another"
                 " --out"
             )
-        check_folder(self.run)
         self.config.save(self.run / CONFIG_FILE)
         metrics.write_text("", encoding="utf-8")
 
