@@ -14,14 +14,18 @@ SWITCH = "PYTHONSAFEPATH"
 """Environment variable that keeps the working folder out of a new Python's `sys.path`."""
 HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 """The folder that holds the package deepkd."""
+_left: list[bool] = []
 
 
 def leave_working_folder() -> None:
     """Import nothing from the working folder, in this process and in those that it starts.
 
     `python -m deepkd` begins with that folder in `sys.path`. It stays there where it holds deepkd
-    itself.
+    itself, or where PYTHONPATH names it. Only the first call counts.
     """
+    if _left:
+        return
+    _left.append(True)
     os.environ[SWITCH] = "1"
     try:
         here = os.getcwd()

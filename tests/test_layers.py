@@ -31,6 +31,7 @@ LAYERS = (
         "deepkd.documents",
         "deepkd.settings",
         "deepkd.registry",
+        "deepkd.environment",
         "deepkd.errors",
         "deepkd.images",
         "deepkd.imports",

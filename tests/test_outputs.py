@@ -117,9 +117,15 @@ def test_a_folder_belongs_to_one_run_at_a_time(tmp_path: Path) -> None:
 COMMANDS = {
     "detect --report": ("detect {clip} --report OUT", "r.html"),
     "detect --save-video": ("detect {clip} --save-video OUT", "v.webm"),
-    "quantize": ("quantize {model} --data {crops} --out OUT --int8 plain --samples 4 --keep int8", "q.onnx"),
+    "quantize": (
+        "quantize {model} --data {crops} --out OUT --int8 plain --samples 4 --keep int8",
+        "q.onnx",
+    ),
     "evaluate --scores": ("evaluate {model} --data {crops} --scores OUT --resamples 0", "s.csv"),
-    "benchmark": ("benchmark --teacher {model} --student deepkd-pico --runs 3 --out FOLDER", "benchmark.json"),
+    "benchmark": (
+        "benchmark --teacher {model} --student deepkd-pico --runs 3 --out FOLDER",
+        "benchmark.json.config.json",
+    ),
 }
 """Command -> (its words, a file that it writes)."""
 

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from deepkd import __version__
+from deepkd.environment import explain_failure
 from deepkd.errors import DeepKDError, Interrupted
 from deepkd.text import visible
 
@@ -40,11 +41,6 @@ class _Group(TyperGroup):
         except DeepKDError as error:
             _print_error(str(error))
             raise typer.Exit(error.exit_code) from error
-        except ImportError as error:
-            if (error.name or "").split(".")[0] == "deepkd":
-                raise
-            _print_error(_describe_import_error(error))
-            raise typer.Exit(1) from error
         except KeyboardInterrupt as interrupt:
             stop = Interrupted.from_signal(interrupt)
             with suppress(OSError):  # the terminal may be gone
@@ -54,27 +50,22 @@ class _Group(TyperGroup):
             _drop_output()  # its reader has gone (`| head`): stop quietly
             raise typer.Exit(1) from None
         except OSError as error:
-            if error.filename is not None:
+            if described := error.errno is None and explain_failure(error):
+                _print_error(described)  # what a library says that fails to load another one
+            elif error.filename is not None:
                 _print_error(f"{error.filename}: cannot be used ({error.strerror})")
             elif error.errno in UNWRITABLE:
                 _drop_output()
                 _print_error(f"standard output cannot be written ({error.strerror})")
-            elif error.errno is None:  # what a library says that fails to load another one
-                _print_error(_describe_import_error(error))
             else:
                 _print_error(f"the system refused what this needs ({error.strerror})")
             raise typer.Exit(1) from error
-
-
-def _describe_import_error(error: ImportError | OSError) -> str:
-    """Which library is not there, or what keeps it from being loaded."""
-    if isinstance(error, ModuleNotFoundError):
-        return (
-            f"this command needs {error.name}, which is not installed; pip install 'deepkd[train]'"
-        )
-    return (
-        f"a library cannot be loaded or fails ({error}); install it again, and see 'deepkd doctor'"
-    )
+        except Exception as error:
+            described = explain_failure(error)
+            if not described:
+                raise
+            _print_error(described)
+            raise typer.Exit(1) from error
 
 
 def _drop_output() -> None:

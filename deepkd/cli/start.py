@@ -38,15 +38,29 @@ def main() -> None:
         if signal.getsignal(number) is signal.SIG_DFL:  # `nohup` has it ignored
             signal.signal(number, _interrupt)
     try:
-        with suppress(ImportError):  # which the program itself will meet, and explain
+        with suppress(Exception):  # which the program itself will meet, and explain
             _begin(sys.argv[1:])
-        from deepkd.cli.app import main as run
-
-        run()
+        _run()
     except KeyboardInterrupt as interrupt:
         sys.exit(Interrupted.from_signal(interrupt).exit_code)
     finally:
         _drop()
+
+
+def _run() -> None:
+    """Run the program; a library that it is made of may be broken itself."""
+    try:
+        from deepkd.cli.app import main as run
+
+        run()
+    except Exception as error:
+        from deepkd.environment import explain_failure
+
+        described = explain_failure(error)
+        if not described:
+            raise
+        print(f"error: {described}", file=sys.stderr)
+        sys.exit(1)
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:
