@@ -10,7 +10,6 @@ from pathlib import Path
 
 from deepkd.errors import OutputError, UsageError
 
-
 _EXISTS = "exists already; choose another name or add --overwrite"
 _new: set[str] = set()
 """Absolute paths of outputs that were checked and must still not be there when they are written."""

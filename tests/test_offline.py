@@ -19,7 +19,8 @@ from deepkd.offline import SWITCHES
 ROOT = Path(__file__).resolve().parents[1]
 HOMES = ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")
 SMALL = (
-    "--epochs 1 --batch 8 --workers 0 --sampling balanced --limit 16 --val-limit 8 --augment none"
+    "--epochs 1 --batch 4 --workers 1 --sampling balanced --limit 8 --val-limit 4 --augment none"
+    " --image-size 32"
 )
 COMMANDS = (
     "detect forged.mp4 --report r.html --save-video v.webm",
@@ -48,7 +49,7 @@ sys.addaudithook(note)
 """A `sitecustomize` that notes what Python itself asks of the network, in each process."""
 
 
-LAUNCHER = "from deepkd.cli.start import main\nmain()\n"
+LAUNCHER = "from deepkd.cli.start import main\nif __name__ == '__main__':\n    main()\n"
 """What the installed program `deepkd` does."""
 TRAP = "open({file!r}, 'a').write(__name__ + ' ')\n"
 """A module that notes that it was run."""
@@ -88,7 +89,7 @@ def run(words: list[str], place: Path, home: Path) -> subprocess.CompletedProces
     traced = strace if shutil.which("strace") else []
     return subprocess.run(
         [*traced, sys.executable, str(place / "bin" / "deepkd"), *words],
-        cwd=place, env=environment, capture_output=True, text=True, timeout=60,
+        cwd=place, env=environment, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
 
 

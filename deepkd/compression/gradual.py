@@ -21,6 +21,7 @@ from deepkd.outputs import alone_in
 from deepkd.settings.compression import PruneConfig
 from deepkd.settings.training import DistillConfig, FittingConfig
 from deepkd.training.engine import CONFIG_FILE, Progress
+from deepkd.training.resuming import check_settings
 from deepkd.training.validation import calibrate, check_validation
 
 DECIDING = (
@@ -238,5 +239,7 @@ def _fine_tune(
     shared = {item.name: getattr(config, item.name) for item in dataclasses.fields(FittingConfig)}
     start, view = _start_of(run), config.teacher_view
     tuning = DistillConfig(student=pruned.architecture, init=start, teacher_view=view, **shared)
+    if resume and (run / CONFIG_FILE).is_file():  # later steps were cut from this one as it is
+        check_settings(tuning, run / CONFIG_FILE, may_grow=False)
     with follow(run, f"distill {run.name}") as report:
         return distill(teachers, data, run, tuning, resume=resume, report=report)

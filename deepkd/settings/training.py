@@ -52,7 +52,12 @@ def _is_weight(value: Any, *, above: float = -1.0) -> bool:
 class FittingConfig(Config):
     """What everything that fits weights takes."""
 
-    epochs: int = setting(10, "Passes over the drawn samples.", low=1)
+    epochs: int = setting(
+        10,
+        "Passes over the drawn samples. --resume takes more than before: the learning rate's cosine"
+        " is then stretched over all of them.",
+        low=1,
+    )
     batch: int = setting(32, "Crops per optimiser step, over all processes.", low=2)
     accumulate: int = setting(1, "Parts that a batch is computed in, to save memory.", low=1)
     lr: float = setting(5e-4, "Peak learning rate of AdamW.", low=0)

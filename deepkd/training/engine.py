@@ -27,6 +27,7 @@ from deepkd.training.endings import explained, heeded, tells_of_death
 from deepkd.training.freezing import freeze
 from deepkd.training.loading import check_parts, loaded
 from deepkd.training.processes import Place, joined
+from deepkd.training.resuming import check_settings, describe_growth
 from deepkd.training.schedule import adamw, averaged, warmup_cosine
 from deepkd.training.validation import (
     check_validation,
@@ -39,8 +40,6 @@ from deepkd.training.validation import (
 STATE_FILE = "last.pt"
 METRICS_FILE = "metrics.jsonl"
 CONFIG_FILE = "config.json"
-FREE_TO_CHANGE = {"data", "device", "workers", "checkpoint_every", "precision", "compile"}
-"""Settings that may differ when a run is resumed."""
 GRADIENT_NORM = 5.0
 """Gradients longer than this are shortened to it."""
 
@@ -78,6 +77,8 @@ class Progress:
     epoch: int
     loss: float
     validation: dict[str, Any] | None = None
+    note: str = ""
+    """How a run that was made longer goes on; with it no step has been taken."""
 
 
 @dataclass
@@ -110,7 +111,8 @@ def fit(
 
     The run folder gets `config.json`, `metrics.jsonl` (a line per epoch), `model.safetensors` (what
     `config.keep` asks for, so far, with its operating point) and `last.pt` (where `resume` goes on,
-    on the same trajectory; a note that it is finished, once it is).
+    on the same trajectory; a note that it is finished, once it is). With more epochs than before,
+    `resume` makes the run longer; a finished one goes on from its `model.safetensors`.
 
     Raises:
         DataError: `val` lacks a label, or a crop cannot be read.
@@ -377,18 +379,7 @@ class _Trainer:
             ) from error
 
     def _restore(self) -> None:
-        # Settings that the run did not know of yet had the effect of their defaults.
-        before = type(self.config)().recorded() | json.loads(
-            (self.run / CONFIG_FILE).read_text(encoding="utf-8")
-        )
-        now = self.config.recorded()
-        changed = [key for key in now if key not in FREE_TO_CHANGE and now[key] != before[key]]
-        if changed:
-            values = ", ".join(f"{key} was {before[key]!r}, now {now[key]!r}" for key in changed)
-            raise ConfigError(
-                f"{self.run}: was started with other settings ({values}); use them, or another"
-                " --out"
-            )
+        more = check_settings(self.config, self.run / CONFIG_FILE)
         content = torch.load(
             self.run / STATE_FILE, map_location=self.place.device, weights_only=True
         )
@@ -399,13 +390,33 @@ class _Trainer:
                 " --out"
             )
         self.state = State(**content["state"])
+        if more > 0:  # also where patience had ended it
+            self.state.stopped, self.state.epochs_without_gain = False, 0
         if self.finished:
             return
-        self.objective.load_state_dict(content["objective"])
-        if self.average:
-            self.average.load_state_dict(content["average"])
-        self.optimiser.load_state_dict(content["optimiser"])
+        is_whole = "objective" in content  # a finished run left a note only
+        if is_whole:
+            self.objective.load_state_dict(content["objective"])
+            if self.average:
+                self.average.load_state_dict(content["average"])
+            self.optimiser.load_state_dict(content["optimiser"])
+        else:
+            kept = load_checkpoint(self.run, device=str(self.place.device)).module.state_dict()
+            self.model.module.load_state_dict(kept)
+            if self.average:
+                self.average.module.load_state_dict(kept)
+        if more > 0:
+            self._lengthen(more, is_fresh=not is_whole)
         if self.place.leads:
             path = self.run / METRICS_FILE
             done = path.read_text(encoding="utf-8").splitlines()[: self.state.epoch]
             path.write_text("".join(line + "\n" for line in done), encoding="utf-8")
+
+    def _lengthen(self, more: int, *, is_fresh: bool) -> None:
+        """Note that the run has more epochs from now on."""
+        self._save()
+        if self.place.leads:
+            self.config.save(self.run / CONFIG_FILE)
+        state, epochs = self.state, self.config.epochs
+        note = describe_growth(state.epoch, more, epochs, is_fresh=is_fresh)
+        self.report(Progress(state.step, self.steps, state.epoch, math.nan, note=note))

@@ -73,8 +73,8 @@ def _read_tests(root: Path) -> dict[tuple[str, str], str]:
     if not path.is_file():
         return {}
     try:
-        with open_text(path) as file:
-            lines = file.read().splitlines()
+        with open_text(path) as listing:
+            lines = listing.read().splitlines()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     tests = {}
