@@ -1,5 +1,9 @@
 """Result files are whole or absent, whatever they are called."""
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -151,3 +155,19 @@ def test_what_another_process_wrote_in_the_meantime_is_kept(
     assert done.exit_code == 1 and "exists already" in done.stderr
     assert out.read_text() == "another's"
     assert not settings_beside(out).exists()
+
+
+def test_of_two_processes_with_one_report_one_wins_and_says_so(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "deepkd", "detect", str(CLIP), "--frames", "2"]
+    words += ["--report", str(tmp_path / "r.json")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    runs = [
+        subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        for _ in range(2)
+    ]
+    said = [run.communicate(timeout=120)[1].decode() for run in runs]
+    codes = [run.returncode for run in runs]
+    assert sorted(codes) == [0, 1]
+    assert "exists already; choose another name or add --overwrite" in said[codes.index(1)]
+    assert json.loads((tmp_path / "r.json").read_text())["videos"][0]["verdict"] == "FAKE"
+    assert {path.name for path in tmp_path.iterdir()} == {"r.json", "r.json.config.json"}
