@@ -34,7 +34,7 @@ COMMANDS = (
     "prune student --data crops --out pruned --params 150000 --samples 8",
     "quantize student/model.onnx --data crops --out small.onnx --int8 plain --samples 4 --runs 3",
     "export student --out exported.onnx",
-    "evaluate student/model.onnx --data crops --resamples 0 --out evaluated --features f.png",
+    "evaluate student --data crops --resamples 0 --out evaluated --plots plots",
     "evaluate deepkd-nano --data crops --resamples 0",
     "benchmark --teacher deepkd-nano --student deepkd-pico --runs 3 --batch 2 --out benchmarked",
 )
@@ -142,7 +142,7 @@ def test_a_library_call_turns_telemetry_off_too(place: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(home)}
     environment = {name: value for name, value in environment.items() if name not in SWITCHES}
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=place, env=environment, capture_output=True, text=True
+        [sys.executable, "-P", "-c", code], cwd=place, env=environment, capture_output=True, text=True
     )
     assert (done.stdout, list(home.rglob("*"))) == ("FAKE\n", [])
 
