@@ -8,6 +8,10 @@
 Each name is imported when it is first used, so `import deepkd` is quick and needs no PyTorch.
 """
 
+from deepkd.offline import turn_off_telemetry as _turn_off_telemetry
+
+_turn_off_telemetry()  # before a library is imported that reports its use
+
 TYPE_CHECKING = False  # true to type checkers; to import `typing` takes most of 30 ms
 if TYPE_CHECKING:
     from deepkd.errors import ConfigError as ConfigError

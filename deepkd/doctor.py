@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from deepkd import __version__
+from deepkd.environment import explain_failure, origin
 from deepkd.errors import DeepKDError
 from deepkd.machine import cores, cpu, package_version
 
@@ -109,7 +110,9 @@ def _versions() -> Iterator[Check]:
 
 def _imported(module: str, package: str) -> str:
     loaded = importlib.import_module(module)
-    return package_version(package) or str(getattr(loaded, "__version__", "version unknown"))
+    known = str(getattr(loaded, "__version__", "version unknown"))
+    led = origin(getattr(loaded, "__file__", None) or "")
+    return f"{known}; {led}" if led else package_version(package) or known
 
 
 def _devices() -> Iterator[Check]:
@@ -234,9 +237,9 @@ def _attempt(group: str, name: str, needed: bool, find: Callable[[], str]) -> Ch
         return Check(group, name, True, needed, find())
     except Exception as error:
         known = isinstance(error, DeepKDError)
-        return Check(
-            group, name, False, needed, str(error) if known else f"{type(error).__name__}: {error}"
-        )
+        said = str(error) if known else f"{type(error).__name__}: {error}"
+        why = None if known else explain_failure(error)
+        return Check(group, name, False, needed, f"{said}: {why}" if why else said)
 
 
 GROUPS: tuple[Callable[[], Iterator[Check]], ...] = (

@@ -10,6 +10,10 @@ from pathlib import Path
 
 from deepkd.errors import OutputError, UsageError
 
+_EXISTS = "exists already; choose another name or add --overwrite"
+_new: set[str] = set()
+"""Absolute paths of outputs that were checked and must still not be there when they are written."""
+
 
 def check_outputs(
     results: Iterable[Path | None] = (),
@@ -47,6 +51,8 @@ def check_outputs(
 def check_output(path: Path, *, overwrite: bool = False) -> None:
     """Make sure that `path` can be written; its folder is made if it is missing.
 
+    Without `overwrite`, `writing` refuses it too if another process writes it in the meantime.
+
     Raises:
         OutputError: it exists and `overwrite` is not set, it is a folder, or its folder cannot be
             written to.
@@ -54,8 +60,9 @@ def check_output(path: Path, *, overwrite: bool = False) -> None:
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; name a file in it")
     if path.exists() and not overwrite:
-        raise OutputError(f"{path}: exists already; choose another name or add --overwrite")
+        raise OutputError(f"{path}: {_EXISTS}")
     check_folder(path.parent)
+    (_new.discard if overwrite else _new.add)(os.path.abspath(path))
 
 
 def check_ending(path: Path, *endings: str, option: str = "--out") -> None:
@@ -140,21 +147,79 @@ def writing(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to, which is renamed to `path` when the block succeeds.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: it cannot be written; or `check_output` found no file there, and now there is
+            one.
     """
+    is_new = os.path.abspath(path) in _new
+    _new.discard(os.path.abspath(path))
     # The name itself may be as long as names can be.
     short = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]
     beside = path.with_name(f".{short}.{os.getpid()}.part{path.suffix}")
     try:
         try:
             yield beside
-            os.replace(beside, path)
+            _publish(beside, path, is_new=is_new)
         finally:
             beside.unlink(missing_ok=True)
     except BrokenPipeError:
         raise  # standard output's, not the file's
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _publish(beside: Path, path: Path, *, is_new: bool) -> None:
+    """Give a finished file its name; where it must be new, no other file loses that name."""
+    if not is_new:
+        os.replace(beside, path)
+        return
+    try:
+        try:
+            os.link(beside, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links: an empty file keeps the name
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+            os.replace(beside, path)
+    except FileExistsError as error:
+        raise OutputError(f"{path}: {_EXISTS}") from error
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep other runs out of an output folder, which is made if it is missing.
+
+    Raises:
+        OutputError: another run writes to it, or it cannot be made or written to.
+    """
+    check_folder(folder)
+    handle = None if os.name == "nt" else os.open(folder, os.O_RDONLY)
+    try:
+        if handle is not None and not lock(handle):
+            raise OutputError(
+                f"{folder}: another run is writing to this folder; wait, or choose another"
+            )
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def lock(handle: int) -> bool:
+    """Whether this process now has an open file or folder for itself, until it closes it.
+
+    True, too, where the system or the file system has no locks.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 @contextmanager

@@ -122,7 +122,7 @@ def train(
         model: a model's name; cross-efficient-vit unless set.
         epochs: passes over the crops; 10 unless set.
         config: settings to start from, or a TOML file of them.
-        resume: go on with the run in `out` where it stopped.
+        resume: go on with the run in `out` where it stopped, or, with more `epochs`, past its end.
         settings: any setting of `deepkd train`, such as `batch=64`.
 
     Returns:
@@ -167,7 +167,7 @@ def distill(
         student: a model's name; nano unless set.
         epochs: passes over the crops; 10 unless set.
         config: settings to start from, a TOML file of them, or a recipe's name.
-        resume: go on with the run in `out` where it stopped.
+        resume: go on with the run in `out` where it stopped, or, with more `epochs`, past its end.
         settings: any setting of `deepkd distill`, such as `alpha=0.5`.
 
     Returns:

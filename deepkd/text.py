@@ -3,7 +3,8 @@
 import csv
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -14,6 +15,17 @@ HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 separators."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet runs a cell that begins like this."""
+UTF_8 = "utf-8"
+MARKS = {
+    b"\xef\xbb\xbf": "utf-8-sig",
+    b"\xff\xfe\0\0": "utf-32",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+}
+"""Byte order mark -> the encoding of what follows it; Excel and PowerShell write them."""
+SEPARATORS = ",;\t|"
+"""Between the cells of a table; a spreadsheet takes the one of its country."""
+_PREAMBLE = re.compile(r'"?sep=.|#TYPE ', re.IGNORECASE)
 
 
 def visible(text: object) -> str:
@@ -45,38 +57,90 @@ def first_sentence(error: BaseException) -> str:
     return (str(error).splitlines() or [""])[0].partition(". ")[0] or type(error).__name__
 
 
-def open_csv(path: Path) -> TextIO:
-    """Open a CSV file for `csv`, with or without a byte order mark, and with any bytes."""
-    return path.open(newline="", encoding="utf-8-sig", errors="surrogateescape")
+def encoding_of(head: bytes) -> str:
+    """The encoding of a text that begins with these bytes: by its mark, by its NULs, else UTF-8."""
+    for mark, encoding in MARKS.items():
+        if head.startswith(mark):
+            return encoding
+    first, second = head[:4:2], head[1:4:2]  # of the two bytes that UTF-16 has for a character
+    if len(second) == 2 and all(first) and not any(second):
+        return "utf-16-le"
+    return "utf-16-be" if len(second) == 2 and all(second) and not any(first) else UTF_8
 
 
-def csv_rows(
-    path: Path, reader: "csv.DictReader[str]"
-) -> Iterator[tuple[int, dict[str, str | None]]]:
-    """(line, cells by column) of each line of a table; the cells that a short line lacks are None.
+def open_text(path: Path) -> TextIO:
+    """Open a text in the encoding of its byte order mark, with any bytes and line ends."""
+    with path.open("rb") as file:
+        encoding = encoding_of(file.read(4))
+    errors = "surrogateescape" if encoding.startswith(UTF_8) else "replace"
+    return path.open(newline="", encoding=encoding, errors=errors)
 
-    Empty cells beyond the last column do no harm, nor do columns without a name.
 
-    Args:
-        path: the table, for messages.
-        reader: of the open table.
+class TableReader:
+    """A table as spreadsheets and shells write it.
 
-    Raises:
-        DataError: a column is there twice, or a line has more cells than there are columns.
+    The first line names the columns, in any case. What separates the names, a comma, a semicolon, a
+    tab or a bar, separates the cells. A line before it, Excel's `sep=;` or PowerShell's `#TYPE`, is
+    left out.
     """
-    names = [name for name in reader.fieldnames or () if name]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise DataError(
-            f"{path}:1: the column {twice} is there twice; remove or rename one of them"
-        )
-    for row in reader:
-        if any(row.pop(None, ())):
+
+    def __init__(self, path: Path, file: Iterable[str]) -> None:
+        """Read the first line of an open table; `path` is for messages."""
+        lines = iter(file)
+        head = next(lines, "")
+        self._skipped = int(bool(_PREAMBLE.match(head)))
+        if self._skipped:
+            head = next(lines, "")
+        bare = re.sub('"[^"]*"', "", head)
+        separator = max(SEPARATORS, key=bare.count)
+        self._reader = csv.DictReader(chain([head], lines), delimiter=separator)
+        self._path = path
+        self._all = [name.strip().lower() for name in self._reader.fieldnames or ()]
+        self._reader.fieldnames = self._all
+        self.names = [name for name in self._all if name]
+        """Of the columns, in lower case."""
+
+    def require(self, *names: str, hint: str) -> None:
+        """Make sure that the table has these columns.
+
+        Args:
+            names: the columns.
+            hint: what to do, for the message.
+
+        Raises:
+            DataError: one is missing; the message names those that are there.
+        """
+        missing = [name for name in names if name not in self.names]
+        if missing:
+            there = f"it names {', '.join(self.names)}" if self.names else "it is empty"
             raise DataError(
-                f"{path}:{reader.line_num}: the line has more cells than the first line has"
-                ' columns; put what holds a comma in quotes, such as "a,b.mp4"'
+                f"{self._path}:{1 + self._skipped}: no column {' or '.join(missing)} in the first"
+                f" line ({there}); {hint}"
             )
-        yield reader.line_num, {name: cell for name, cell in row.items() if name}
+
+    def rows(self) -> Iterator[tuple[int, dict[str, str | None]]]:
+        """(line, cells by column) of each line; the cells that a short line lacks are None.
+
+        Empty cells beyond the last column do no harm, nor do columns without a name. A line whose
+        cells are all empty is left out.
+
+        Raises:
+            DataError: a column is there twice, or a line has more cells than there are columns.
+        """
+        twice = next((name for name in self.names if self.names.count(name) > 1), None)
+        if twice is not None:
+            raise DataError(
+                f"{self._path}:1: the column {twice} is there twice; remove or rename one of them"
+            )
+        for row in self._reader:
+            line = self._reader.line_num + self._skipped
+            if any(row.pop(None, ())):
+                raise DataError(
+                    f"{self._path}:{line}: the line has more cells than the first line has"
+                    ' columns; put what holds a comma in quotes, such as "a,b.mp4"'
+                )
+            if any(row.values()):
+                yield line, {name: cell for name, cell in row.items() if name}
 
 
 def csv_writer(out: TextIO) -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deepkd.text import as_text, csv_writer, open_csv, visible
+from deepkd.text import as_text, csv_writer, open_text, visible
 
 
 @pytest.mark.parametrize(
@@ -47,5 +47,5 @@ def test_a_line_of_csv_comes_back_as_it_was_written(cell: str) -> None:
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 def test_csv_is_read_with_a_byte_order_mark_and_any_name(mark: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(mark + b'file,label\r\n\xff.mp4,"a\r\nb"\r\n')
-    with open_csv(tmp_path / "a.csv") as file:
+    with open_text(tmp_path / "a.csv") as file:
         assert list(csv.reader(file)) == [["file", "label"], ["\udcff.mp4", "a\r\nb"]]

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from deepkd import __version__
 from deepkd.cli.options import Command
+from deepkd.environment import explain_failure
 from deepkd.errors import DeepKDError, Interrupted
 from deepkd.text import visible
 
@@ -41,11 +42,6 @@ class _Group(TyperGroup):
         except DeepKDError as error:
             _print_error(str(error))
             raise typer.Exit(error.exit_code) from error
-        except ImportError as error:
-            if (error.name or "").split(".")[0] == "deepkd":
-                raise
-            _print_error(_describe_import_error(error))
-            raise typer.Exit(1) from error
         except KeyboardInterrupt as interrupt:
             stop = Interrupted.from_signal(interrupt)
             with suppress(OSError):  # the terminal may be gone
@@ -55,32 +51,25 @@ class _Group(TyperGroup):
             _drop_output()  # its reader has gone (`| head`): stop quietly
             raise typer.Exit(1) from None
         except OSError as error:
-            if error.filename is None and error.errno in UNWRITABLE:
-                _drop_output()
             _print_error(_describe_os_error(error))
+            raise typer.Exit(1) from error
+        except Exception as error:
+            if not (failure := explain_failure(error)):
+                raise
+            _print_error(failure)
             raise typer.Exit(1) from error
 
 
 def _describe_os_error(error: OSError) -> str:
     """What the system refused, or which library does not load."""
+    if error.errno is None and (described := explain_failure(error)):
+        return described  # what a library says that fails to load another one
     if error.filename is not None:
         return f"{error.filename}: cannot be used ({error.strerror})"
     if error.errno in UNWRITABLE:
+        _drop_output()
         return f"standard output cannot be written ({error.strerror})"
-    if error.errno is None:  # the message of a library that cannot load another one
-        return _describe_import_error(error)
     return f"the system refused what this needs ({error.strerror})"
-
-
-def _describe_import_error(error: ImportError | OSError) -> str:
-    """Which library is not there, or what keeps it from being loaded."""
-    if isinstance(error, ModuleNotFoundError):
-        return (
-            f"this command needs {error.name}, which is not installed; pip install 'deepkd[train]'"
-        )
-    return (
-        f"a library cannot be loaded or fails ({error}); install it again, and see 'deepkd doctor'"
-    )
 
 
 def _drop_output() -> None:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -87,6 +88,8 @@ def detect(
     config = load_config(DetectConfig, config_file, **settings)
     inputs = _find_inputs(sources, report, save_video)
     _check_outputs(report, save_video, inputs, overwrite=overwrite)
+    if not isinstance(inputs, list):
+        inputs = _begin(inputs)
     with _open_first(inputs, config) as first:
         detector, provenance = _load(config, report, quiet=quiet)
         with _reports(config, provenance, report) as reports:
@@ -150,6 +153,16 @@ def _refuse_inputs_as_outputs(
         if existing:
             refuse_inputs_as_outputs(existing, [source.path])
         yield source
+
+
+def _begin(inputs: Iterable["Source"]) -> Iterator["Source"]:
+    """The inputs, the first of which is looked for now.
+
+    Raises:
+        UsageError: standard input is no list.
+    """
+    rest = iter(inputs)
+    return chain(list(islice(rest, 1)), rest)
 
 
 def _check_outputs(

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import redirect_stdout
 from typing import Annotated
 
 import typer
@@ -23,7 +24,8 @@ def doctor(
     from deepkd.doctor import examine, to_document, usable
 
     check_format(format, FORMATS)
-    checks = examine()
+    with redirect_stdout(sys.stderr):  # where a broken library may print
+        checks = examine()
     if format == "json":
         print(json.dumps(to_document(checks), indent=2))
     else:

@@ -1,6 +1,7 @@
 """`deepkd evaluate`: models on labelled crops or videos."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +11,7 @@ import typer
 from deepkd.cli.options import ConfigFile, takes_settings
 from deepkd.config import load_config
 from deepkd.outputs import (
+    alone_in,
     check_ending,
     check_outputs,
     settings_beside,
@@ -96,19 +98,20 @@ def evaluate(
 
     outputs = _Outputs(scores, plots, features, out)
     outputs.check(_inputs(models, config), overwrite=overwrite)
-    with progress("evaluate", "scored") as show:
-        found = evaluate_files(
-            models,
-            config,
-            features=features is not None,
-            out=out,
-            overwrite=overwrite,
-            warn=warn,
-            progress=show,
-        )
-    document = to_document(found, config)
-    for result in outputs.write(found, document):
-        config.save(settings_beside(result))
+    with alone_in(out) if out else nullcontext():
+        with progress("evaluate", "scored") as show:
+            found = evaluate_files(
+                models,
+                config,
+                features=features is not None,
+                out=out,
+                overwrite=overwrite,
+                warn=warn,
+                progress=show,
+            )
+        document = to_document(found, config)
+        for result in outputs.write(found, document):
+            config.save(settings_beside(result))
     FORMATS[config.format](document)
     _exit(_failed(found))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from deepkd.errors import Interrupted
+from deepkd.imports import leave_working_folder
 
 if TYPE_CHECKING:
     from deepkd.settings.detect import DetectConfig
@@ -29,6 +30,7 @@ _early: "list[ReadAhead]" = []
 
 def main() -> None:
     """Run the command line."""
+    leave_working_folder()
     for number in {
         signal.SIGTERM,
         getattr(signal, "SIGHUP", signal.SIGTERM),
@@ -36,15 +38,29 @@ def main() -> None:
         if signal.getsignal(number) is signal.SIG_DFL:  # `nohup` has it ignored
             signal.signal(number, _interrupt)
     try:
-        with suppress(ImportError):  # which the program itself will meet, and explain
+        with suppress(Exception):  # which the program itself will meet, and explain
             _begin(sys.argv[1:])
-        from deepkd.cli.app import main as run
-
-        run()
+        _run()
     except KeyboardInterrupt as interrupt:
         sys.exit(Interrupted.from_signal(interrupt).exit_code)
     finally:
         _drop()
+
+
+def _run() -> None:
+    """Run the program; a library that it is made of may be broken itself."""
+    try:
+        from deepkd.cli.app import main as run
+
+        run()
+    except Exception as error:
+        from deepkd.environment import explain_failure
+
+        described = explain_failure(error)
+        if not described:
+            raise
+        print(f"error: {described}", file=sys.stderr)
+        sys.exit(1)
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:

@@ -30,7 +30,9 @@ def following(run: Path, what: str) -> Iterator[Callable[["Progress"], None]]:
         def report(now: "Progress") -> None:
             if not leads():
                 return
-            if now.validation is None:
+            if now.note:
+                console.print(now.note, highlight=False, markup=False)
+            elif now.validation is None:
                 show(now.step, now.steps)
             else:
                 figures = now.validation

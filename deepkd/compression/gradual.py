@@ -17,12 +17,13 @@ from deepkd.distillation.distiller import distill
 from deepkd.errors import ConfigError, OutputError
 from deepkd.models.checkpoints import WEIGHTS_FILE, load_checkpoint, save_model
 from deepkd.models.registry import TorchModel
-from deepkd.outputs import check_folder
+from deepkd.outputs import alone_in
 from deepkd.settings.choices import CRITERIA
 from deepkd.settings.compression import PruneConfig
 from deepkd.settings.training import DistillConfig, FittingConfig
 from deepkd.training.checkpointing import CONFIG_FILE
 from deepkd.training.engine import Progress
+from deepkd.training.resuming import check_settings
 from deepkd.training.validation import calibrate, check_validation
 
 DECIDING = (
@@ -68,10 +69,25 @@ def prune_in_steps(
         DataError: the crops cannot be used.
         ModelError, ConfigError: as `prune`; `model` is within the target already; there are
             teachers but no epochs; or the steps to resume are of another model or other settings.
-        OutputError: `out` holds a model, or steps without `resume`, or cannot be written.
+        OutputError: `out` holds a model, or steps without `resume`, or another run writes there,
+            or it cannot be written.
     """
     _check_teachers(teachers, config)
-    _check_out(out, goes_on=resume and config.epochs > 0)
+    with alone_in(out):
+        _check_out(out, goes_on=resume and config.epochs > 0)
+        return _prune_in_steps(model, data, out, config, follow, teachers, resume, warn)
+
+
+def _prune_in_steps(
+    model: TorchModel,
+    data: Path,
+    out: Path,
+    config: PruneConfig,
+    follow: Follow,
+    teachers: Sequence[TorchModel],
+    resume: bool,
+    warn: Warn,
+) -> TorchModel:
     crops, val = _crops(data, config, [model, *teachers], warn)
     current = model
     steps = zip(_targets(model, config), _limits_ms(model, config), strict=True)
@@ -125,7 +141,6 @@ def _check_out(out: Path, *, goes_on: bool) -> None:
     if steps and not goes_on:
         advice = "go on with --resume and the --epochs it was started with, or give another --out"
         raise OutputError(f"{out}: holds steps of a pruning; {advice}")
-    check_folder(out)
 
 
 def _targets(model: TorchModel, config: PruneConfig) -> list[Target]:
@@ -226,5 +241,7 @@ def _fine_tune(
     shared = {item.name: getattr(config, item.name) for item in dataclasses.fields(FittingConfig)}
     start, view = _start_of(run), config.teacher_view
     tuning = DistillConfig(student=pruned.architecture, init=start, teacher_view=view, **shared)
+    if resume and (run / CONFIG_FILE).is_file():  # later steps were cut from this one as it is
+        check_settings(tuning, run / CONFIG_FILE, may_grow=False)
     with follow(run, f"distill {run.name}") as report:
         return distill(teachers, data, run, tuning, resume=resume, report=report)

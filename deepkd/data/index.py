@@ -9,10 +9,10 @@ from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 
-from deepkd.data.clips import FAKE, SPLITS, Clip
+from deepkd.data.clips import FAKE, SPLITS, Clip, parse_label
 from deepkd.errors import DataError
 from deepkd.outputs import writing
-from deepkd.text import csv_rows, csv_writer, open_csv
+from deepkd.text import TableReader, csv_writer, open_text
 
 INDEX_NAME = "index.csv"
 LABELS = ("REAL", "FAKE", "")
@@ -67,8 +67,8 @@ def read_index(path: Path) -> list[CropRow]:
     """
     path = path / INDEX_NAME if path.is_dir() else path
     try:
-        with open_csv(path) as file:
-            rows = list(_read_rows(path, csv.DictReader(file)))
+        with open_text(path) as file:
+            rows = list(_read_rows(path, TableReader(path, file)))
     except OSError as error:
         raise DataError(
             f"{path}: cannot be read ({error.strerror}); `deepkd extract` writes an index"
@@ -84,26 +84,20 @@ def read_index(path: Path) -> list[CropRow]:
 
 def line_of(path: Path, row: CropRow) -> int:
     """Find the line of a row in an index file, counted from 1; 0 where it is gone."""
-    with open_csv(path) as file:
-        reader = csv.DictReader(file)
+    with open_text(path) as file:
         same = (
-            reader.line_num
-            for one in reader
+            line
+            for line, one in TableReader(path, file).rows()
             if (one["file"], one.get("shard") or "") == (row.file, row.shard)
         )
         return next(same, 0)
 
 
-def _read_rows(path: Path, reader: "csv.DictReader[str]") -> Iterable[CropRow]:
-    missing = [name for name in ("file", "label") if name not in (reader.fieldnames or ())]
-    if missing:
-        raise DataError(
-            f"{path}:1: no column {' or '.join(missing)}; an index starts with the line"
-            " `file,label,...`"
-        )
+def _read_rows(path: Path, reader: TableReader) -> Iterable[CropRow]:
+    reader.require("file", "label", hint="an index starts with the line `file,label,...`")
     folder = os.path.abspath(path.parent)
     seen: dict[tuple[str, str], int] = {}
-    for line, values in csv_rows(path, reader):
+    for line, values in reader.rows():
         where = f"{path}:{line}"
         row = _parse_row(values, where)
         before = seen.setdefault(_locate(row, folder), line)
@@ -132,10 +126,6 @@ def _parse_row(values: Mapping[str, str | None], where: str) -> CropRow:
             f"{where}: the {hidden} has a NUL byte, which no file can have; extract again or drop"
             " the line"
         )
-    if known["label"].upper() not in LABELS:
-        raise DataError(
-            f"{where}: unknown label '{known['label']}'; choose from REAL, FAKE or nothing"
-        )
     video = known["video"] or Path(known["file"]).stem
     numbers = {
         name: _parse_number(known[name], name, kind, where)
@@ -144,7 +134,7 @@ def _parse_row(values: Mapping[str, str | None], where: str) -> CropRow:
     people = tuple(name.strip() for name in known["identities"].split(";") if name.strip())
     lists = {"landmarks": _parse_landmarks(known["landmarks"], where), "identities": people}
     texts = known | {
-        "label": known["label"].upper(),
+        "label": parse_label(known["label"], where) if known["label"].strip() else "",
         "video": video,
         "original": known["original"] or video,
     }
@@ -164,7 +154,7 @@ def _parse_number(text: str, name: str, kind: type[float] | type[int], where: st
     if not text:
         return None
     try:
-        number = kind(text)
+        number = kind(text.replace(",", "."))  # as spreadsheets of many countries write it
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
@@ -239,8 +229,8 @@ def _read_rows_by_path(folder: Path) -> Mapping[str, CropRow]:
     if not os.path.isfile(index):
         return {}
     try:
-        with open_csv(index) as file:
-            names = next(csv.reader(file), [])
+        with open_text(index) as file:
+            names = TableReader(index, file).names
     except (OSError, csv.Error) as error:
         raise DataError(
             f"{index}: cannot be read ({error}); it may say which pictures are forged"

@@ -32,7 +32,7 @@ from deepkd.evaluation.robustness import measure_robustness
 from deepkd.evaluation.scores import Crops, Progress, logits_of, within
 from deepkd.scoring.model import CropModel
 from deepkd.settings.evaluation import EvaluateConfig
-from deepkd.text import as_text, open_csv
+from deepkd.text import TableReader, as_text, open_text
 
 RESULT_NAME = "evaluation.json"
 
@@ -247,8 +247,8 @@ def _has_index(data: Path) -> bool:
     if data.suffix.lower() != ".csv" or not data.is_file():
         return False
     try:
-        with open_csv(data) as file:
-            return "path" not in next(csv.reader(file), [])
+        with open_text(data) as file:
+            return "path" not in TableReader(data, file).names
     except csv.Error as error:
         raise DataError(f"{data}: not a CSV file ({error})") from error
 

@@ -266,7 +266,7 @@ def _opened(
             content, threads, optimise=own
         )  # another runtime's file is looked at with it, too
         raw = opened.session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-    except ImportError:
+    except (ImportError, AttributeError):
         raise  # the runtime's trouble, not the file's
     except (
         Exception

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deepkd.errors import ModelError, UsageError
+from deepkd.offline import import_openvino
 from deepkd.settings.choices import RUNTIMES
 
 Array = npt.NDArray[Any]
@@ -51,7 +52,7 @@ class OpenVino:
 
     def __init__(self, content: bytes, threads: int | None) -> None:
         try:
-            import openvino
+            openvino = import_openvino()
         except ImportError as error:
             raise UsageError(
                 "the runtime openvino is not installed; pip install 'deepkd[openvino]', or take"

@@ -52,7 +52,12 @@ def _is_weight(value: Any, *, above: float = -1.0) -> bool:
 class FittingConfig(Config):
     """Settings of every command that trains weights."""
 
-    epochs: int = setting(10, "Passes over the training crops.", low=1)
+    epochs: int = setting(
+        10,
+        "Passes over the training crops. A run is made longer by --resume with more of them: the "
+        "learning rate then falls over all epochs.",
+        low=1,
+    )
     batch: int = setting(32, "Crops per optimiser step, all processes together.", low=2)
     accumulate: int = setting(
         1, "Compute each batch in this number of parts, to save memory.", low=1, rare=True

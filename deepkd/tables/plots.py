@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deepkd.errors import DataError, UsageError
+from deepkd.offline import import_matplotlib
 from deepkd.outputs import writing
 from deepkd.text import visible
 
@@ -133,7 +134,7 @@ def legend(figure: Any, axes: Any = None, *, columns: int = 1) -> Any:
 def save_plot(path: Path, draw: Callable[[Any], None], *, width: float, height: float) -> None:
     """Let `draw` fill a new figure of (width, height) inches and write it, whole or not at all."""
     try:
-        import matplotlib
+        matplotlib = import_matplotlib()
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:

@@ -9,14 +9,14 @@ import torch
 
 from deepkd.config import Config
 from deepkd.errors import ConfigError, OutputError
-from deepkd.outputs import check_folder, writing
+from deepkd.outputs import writing
+from deepkd.settings.training import TrainingConfig
 from deepkd.training.endings import tells_of_death
+from deepkd.training.resuming import check_settings
 
 STATE_FILE = "last.pt"
 METRICS_FILE = "metrics.jsonl"
 CONFIG_FILE = "config.json"
-FREE_TO_CHANGE = {"data", "device", "workers", "checkpoint_every", "precision", "compile"}
-"""Settings that may differ when a run is resumed."""
 
 
 def start_folder(run: Path, config: Config, *, resume: bool) -> None:
@@ -33,7 +33,6 @@ def start_folder(run: Path, config: Config, *, resume: bool) -> None:
         raise OutputError(
             f"{run}: holds a run without its {STATE_FILE}, to go on from; give another --out"
         )
-    check_folder(run)
     config.save(run / CONFIG_FILE)
     metrics.write_text("", encoding="utf-8")
 
@@ -70,9 +69,9 @@ def save_state(run: Path, content: Mapping[str, Any]) -> None:
 
 
 def load_state(
-    run: Path, config: Config, given: Mapping[str, str], device: torch.device
-) -> dict[str, Any]:
-    """Read what a run resumes from.
+    run: Path, config: TrainingConfig, given: Mapping[str, str], device: torch.device
+) -> tuple[dict[str, Any], int]:
+    """Read what a run resumes from, and how many epochs it has more than before.
 
     Args:
         run: its folder.
@@ -83,19 +82,11 @@ def load_state(
     Raises:
         ConfigError: the run was started with other settings, crops or teachers.
     """
-    # Settings that the run did not know of yet had the effect of their defaults.
-    before = type(config)().recorded() | json.loads((run / CONFIG_FILE).read_text(encoding="utf-8"))
-    now = config.recorded()
-    changed = [key for key in now if key not in FREE_TO_CHANGE and now[key] != before[key]]
-    if changed:
-        values = ", ".join(f"{key} was {before[key]!r}, now {now[key]!r}" for key in changed)
-        raise ConfigError(
-            f"{run}: was started with other settings ({values}); use them, or another --out"
-        )
+    more = check_settings(config, run / CONFIG_FILE)
     content: dict[str, Any] = torch.load(run / STATE_FILE, map_location=device, weights_only=True)
     then = content.get("given", {})
     if other := [name for name in then if then[name] != given.get(name)]:
         raise ConfigError(
             f"{run}: was started with other {' and '.join(other)}; use them, or another --out"
         )
-    return content
+    return content, more

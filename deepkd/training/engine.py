@@ -20,8 +20,10 @@ from deepkd.data.views import Batch, CropDataset, SampleKey
 from deepkd.errors import Interrupted, TrainingError
 from deepkd.models.checkpoints import WEIGHTS_FILE, load_checkpoint, save_model
 from deepkd.models.registry import TorchModel, evaluating
+from deepkd.outputs import alone_in
 from deepkd.settings.training import TrainingConfig
 from deepkd.training.checkpointing import (
+    CONFIG_FILE,
     STATE_FILE,
     add_metrics,
     cut_metrics,
@@ -33,6 +35,7 @@ from deepkd.training.endings import describe_failure, handle_signals
 from deepkd.training.freezing import freeze
 from deepkd.training.loading import check_parts, load_batches
 from deepkd.training.processes import DistributedContext, distributed
+from deepkd.training.resuming import describe_growth
 from deepkd.training.schedule import adamw, average_weights, warmup_cosine
 from deepkd.training.validation import check_validation, validate
 
@@ -73,6 +76,8 @@ class Progress:
     epoch: int
     loss: float
     validation: dict[str, Any] | None = None
+    note: str = ""
+    """How a run that was made longer goes on; with it no step has been taken."""
 
 
 @dataclass
@@ -105,7 +110,8 @@ def fit(
 
     The run folder gets `config.json`, `metrics.jsonl` (a line per epoch), `model.safetensors` (what
     `config.keep` asks for, so far, with its operating point) and `last.pt` (where `resume` goes on,
-    on the same trajectory; a note that it is finished, once it is).
+    on the same trajectory; a note that it is finished, once it is). With more epochs than before,
+    `resume` makes the run longer; a finished one goes on from its `model.safetensors`.
 
     Raises:
         DataError: `val` lacks a label, or a crop cannot be read.
@@ -119,8 +125,9 @@ def fit(
     check_validation(val)
     with describe_failure(), distributed(config.device, config.precision) as context:
         trainer = _Trainer(model, objective, train, val, config, run, context, report)
-        trainer.open(resume)
-        trainer.train()
+        with alone_in(run) if context.leads else nullcontext():
+            trainer.open(resume)
+            trainer.train()
         return load_checkpoint(run, device=str(context.device))
 
 
@@ -340,16 +347,40 @@ class _Trainer:
         save_state(self.run, content)
 
     def _restore(self) -> None:
-        content = load_state(self.run, self.config, self.given, self.context.device)
+        content, more = load_state(self.run, self.config, self.given, self.context.device)
         self.state = State(**content["state"])
+        if more > 0:  # also where patience had ended it
+            self.state.stopped, self.state.epochs_without_gain = False, 0
         if self.finished:
             return
-        self.objective.load_state_dict(content["objective"])
-        if self.average:
-            self.average.load_state_dict(content["average"])
-        self.optimiser.load_state_dict(content["optimiser"])
+        is_whole = "objective" in content  # a finished run left a note only
+        if is_whole:
+            self.objective.load_state_dict(content["objective"])
+            if self.average:
+                self.average.load_state_dict(content["average"])
+            self.optimiser.load_state_dict(content["optimiser"])
+        else:
+            self._load_kept()
+        if more > 0:
+            self._lengthen(more, is_fresh=not is_whole)
         if self.context.leads:
             cut_metrics(self.run, self.state.epoch)
+
+    def _load_kept(self) -> None:
+        """Take the weights that the finished run kept."""
+        kept = load_checkpoint(self.run, device=str(self.context.device)).module.state_dict()
+        self.model.module.load_state_dict(kept)
+        if self.average:
+            self.average.module.load_state_dict(kept)
+
+    def _lengthen(self, more: int, *, is_fresh: bool) -> None:
+        """Note that the run has more epochs from now on."""
+        self._save()
+        if self.context.leads:
+            self.config.save(self.run / CONFIG_FILE)
+        state, epochs = self.state, self.config.epochs
+        note = describe_growth(state.epoch, more, epochs, is_fresh=is_fresh)
+        self.report(Progress(state.step, self.steps, state.epoch, math.nan, note=note))
 
 
 def _name_infinite(terms: Mapping[str, float]) -> str:

@@ -1,5 +1,6 @@
 """Sources: files, folders, globs or a list on standard input as single inputs."""
 
+import codecs
 import glob
 import os
 import re
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from deepkd.errors import UsageError
+from deepkd.text import UTF_8, encoding_of
 from deepkd.video.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 STDIN = "-"
@@ -17,6 +19,10 @@ URL_HINT = "is a URL, and deepkd fetches nothing; download it first and give the
 LONGEST = 4096
 """Bytes of the longest path that a system takes."""
 
+FOLDER_HINT = "is a folder; in a list name its files, or give the folder as an argument"
+
+_CONTENT = re.compile(rb"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]|(?:^|\0)\0+[^\0]")
+"""Control bytes, or an empty record before another: what no list begins with."""
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _GLOB = re.compile(r"[*?\[]")
 _SLASH = f"[/{re.escape(os.sep)}]"
@@ -87,8 +93,8 @@ def find_sources(
 
     A folder stands for the videos and images in it and below, in order of name, hidden ones left
     out. A name that does not exist and has `*`, `?` or `[` is a pattern; `**` in it stands for
-    folders of any depth. `-` reads paths from `stdin`, one a line, or ended by NUL (`find
-    -print0`).
+    folders of any depth. `-` reads paths of files from `stdin`, one a line, or ended by NUL (`find
+    -print0`); a folder among them has a problem.
 
     Raises:
         UsageError: a name is a URL (before the first input is given).
@@ -109,11 +115,24 @@ def _listed(stdin: BinaryIO | None) -> Iterator[Source]:
     empty = True
     for name in _names(stdin) if stdin else ():
         empty = False
-        yield from expand_paths(name)
+        yield from map(_refuse_folder, _matching(name))
     if empty:
         yield Source(
             Path(STDIN), "no paths came on standard input; check the command that lists them"
         )
+
+
+def _matching(name: str) -> Iterable[Source]:
+    """The inputs that a line of a list names."""
+    if "\0" in name or not _GLOB.search(name) or os.path.lexists(name):
+        return [as_source(name)]
+    return map(as_source, _matches(name)) if _matches(name) else _pattern(name)
+
+
+def _refuse_folder(source: Source) -> Source:
+    """The input; a folder has a problem: a stray line such as `/` must not have a disk judged."""
+    is_folder = not source.problem and os.path.isdir(source.path)
+    return Source(source.path, FOLDER_HINT) if is_folder else source
 
 
 def _names(stdin: BinaryIO) -> Iterator[str]:
@@ -121,21 +140,47 @@ def _names(stdin: BinaryIO) -> Iterator[str]:
 
     The name in a record may hold newlines, so the first lines wait for a NUL, until one names
     something that is there or they are longer than a name can be.
+
+    Raises:
+        UsageError: the first lines have control bytes, as those of a clip do.
     """
     head = b""
-    for line in stdin:
-        head += line
-        if b"\0" in line:
-            yield from (os.fsdecode(name) for name in (head + stdin.read()).split(b"\0") if name)
+    while len(head) <= LONGEST and (line := stdin.readline(LONGEST + 1)):
+        head = (head + line).removeprefix(codecs.BOM_UTF8)
+        if (encoding := encoding_of(head[:4])) != UTF_8:
+            text = (head + stdin.read()).decode(encoding, "replace")
+            yield from filter(None, re.split("\r?\n", text.removeprefix("\ufeff")))
             return
-        name = _stripped(line)
-        if len(head) > LONGEST or os.path.lexists(name) or _matches(name):
+        if b"\0" in line:
+            head += stdin.read()
+            _refuse_content(head.partition(b"\0")[0], head[:LONGEST])
+            yield from (os.fsdecode(name) for name in head.split(b"\0") if name)
+            return
+        name = _stripped(line.removeprefix(codecs.BOM_UTF8))
+        _refuse_content(name, line)
+        if _is_there(name):
             break
-    yield from filter(None, map(_stripped, chain(head.split(b"\n"), stdin)))
+    if not head.endswith(b"\n"):
+        head += stdin.readline()
+    yield from map(os.fsdecode, filter(None, map(_stripped, chain(head.split(b"\n"), stdin))))
 
 
-def _stripped(line: bytes) -> str:
-    return os.fsdecode(line.rstrip(b"\r\n"))
+def _refuse_content(name: bytes, head: bytes) -> None:
+    """Make sure that standard input, which begins with `head`, is a list and no clip."""
+    if _CONTENT.search(head) and not _is_there(name):
+        raise UsageError(
+            "standard input is a file, not a list of paths (its first lines have control bytes);"
+            " give the file by its name: deepkd detect clip.mp4"
+        )
+
+
+def _is_there(name: bytes) -> bool:
+    text = os.fsdecode(name)
+    return os.path.lexists(text) or bool(_matches(text))
+
+
+def _stripped(line: bytes) -> bytes:
+    return line.rstrip(b"\r\n")
 
 
 def _one(name: str) -> Iterator[Source]:

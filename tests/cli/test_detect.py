@@ -465,3 +465,17 @@ def test_a_page_is_in_the_encoding_that_it_declares(model: str, media: Media):
     )
     assert process.returncode == 0
     assert "\u25cf" in process.stdout.decode("utf-8")
+
+
+def test_a_clip_on_standard_input_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    content = (ROOT / "data" / "samples" / "forged.mp4").read_bytes()
+    words = ["detect", "-", "--format", "json", "--report", str(tmp_path / "r.json")]
+    result = CliRunner().invoke(app, words, input=content)
+    assert (result.exit_code, result.stdout, list(tmp_path.iterdir())) == (2, "", [])
+    assert "not a list of paths" in result.stderr and len(result.stderr.splitlines()) == 1
+
+
+def test_a_folder_in_a_list_is_an_error_row(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["detect", "-", "--format", "jsonl"], input=f"{tmp_path}\n")
+    assert result.exit_code == 1
+    assert "give the folder as an argument" in json.loads(result.stdout)["reason"]

@@ -252,6 +252,8 @@ def test_what_was_stopped_goes_on_and_cuts_nothing_again(
     assert other.exit_code == 2 and "was cut with criterion=taylor" in " ".join(
         other.stderr.split()
     )
+    other = run(app, [*words, "--resume", "--epochs", "2"])
+    assert other.exit_code == 2 and "epochs was 1, now 2" in " ".join(other.stderr.split())
     assert kept == {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
     again = run(app, [*words, "--resume"])
     assert again.exit_code == 0, again.output

@@ -258,14 +258,66 @@ def test_a_run_is_not_overwritten_or_mixed(crops: Path, tmp_path: Path) -> None:
     train(crops, tmp_path, TINY.replace(epochs=1))
     with pytest.raises(OutputError, match="holds a run already; give --resume"):
         train(crops, tmp_path, TINY)
-    with pytest.raises(ConfigError, match=r"epochs was 1, now 2"):
-        train(crops, tmp_path, TINY, resume=True)
+    with pytest.raises(ConfigError, match=r"batch was 8, now 4"):
+        train(crops, tmp_path, TINY.replace(epochs=1, batch=4), resume=True)
     before, state = weights(tmp_path), tmp_path / STATE_FILE
     assert state.stat().st_size < (tmp_path / "model.safetensors").stat().st_size / 10, (
         "nothing left to go on with"
     )
     train(crops, tmp_path, TINY.replace(epochs=1, workers=1), resume=True)
     assert all(torch.equal(tensor, before[name]) for name, tensor in weights(tmp_path).items())
+
+
+def test_a_run_is_made_longer_where_it_was_stopped(crops: Path, tmp_path: Path) -> None:
+    longer, seen = TINY.replace(epochs=4), list[Progress]()
+    train(crops, tmp_path / "whole", longer)
+    with pytest.raises(Killed):
+        train(crops, tmp_path / "run", TINY, report=kill_after(3))
+    train(crops, tmp_path / "run", longer, resume=True, report=seen.append)
+    assert seen[0].note == (
+        "2 more epochs: goes on after epoch 0 where it was; the cosine of the learning rate is"
+        " stretched over all 4 epochs"
+    )
+    lines, whole = (
+        [json.loads(line) for line in (tmp_path / name / METRICS_FILE).read_text().splitlines()]
+        for name in ("run", "whole")
+    )
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
+    assert [line["lr"] for line in lines] == [line["lr"] for line in whole]
+    assert json.loads((tmp_path / "run" / CONFIG_FILE).read_text())["epochs"] == 4
+    train(crops, tmp_path / "run", longer, resume=True)
+
+
+@pytest.mark.parametrize("ending", ["its last epoch", "patience", "a kill while it grows"])
+def test_a_finished_run_is_made_longer(ending: str, crops: Path, tmp_path: Path) -> None:
+    def kill(progress: Progress) -> None:
+        if progress.note:
+            raise Killed
+
+    usual = TINY.replace(patience=1, lr=0.0, epochs=9) if ending == "patience" else TINY
+    train(crops, tmp_path, usual)
+    done = len((tmp_path / METRICS_FILE).read_text().splitlines())
+    longer, seen = usual.replace(epochs=usual.epochs + 1), list[Progress]()
+    if ending == "a kill while it grows":
+        with pytest.raises(Killed):
+            train(crops, tmp_path, longer, resume=True, report=kill)
+    before = weights(tmp_path)
+    train(crops, tmp_path, longer, resume=True, report=seen.append)
+    lines = [json.loads(line) for line in (tmp_path / METRICS_FILE).read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == list(range(1, len(lines) + 1))
+    assert len(lines) > done
+    if ending == "its last epoch":
+        assert seen[0].note.startswith(
+            "1 more epochs: goes on after epoch 2 from the weights that were kept, with a fresh"
+            " optimiser; "
+        )
+    assert before.keys() == weights(tmp_path).keys()
+
+
+def test_a_run_is_not_made_shorter(crops: Path, tmp_path: Path) -> None:
+    train(crops, tmp_path, TINY)
+    with pytest.raises(ConfigError, match=r"epochs was 2, now 1\); .*--epochs may only grow"):
+        train(crops, tmp_path, TINY.replace(epochs=1), resume=True)
 
 
 def test_it_starts_from_a_checkpoint_of_the_same_model_only(crops: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from threading import Thread
 import pytest
 
 from deepkd.errors import UsageError
-from deepkd.video.sources import LONGEST, Source, find_sources
+from deepkd.video.sources import FOLDER_HINT, LONGEST, Source, find_sources
 from deepkd.video.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 
@@ -22,6 +22,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ".cache/x.mp4",
         "c[1].mp4",
         "empty/x",
+        "odd\x01.txt",
     ):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,7 +74,16 @@ def test_names(name: str, tree: Path):
 
 NO_PATHS = "-: no paths came on standard input; check the command that lists them"
 STDIN = {
-    "lines": (b"b.mp4\na/deep\n", ["b.mp4", "a/deep/z.webm"]),
+    "lines": (b"b.mp4\na/deep\n", ["b.mp4", f"a/deep: {FOLDER_HINT}"]),
+    "UTF-8 with a mark": (b"\xef\xbb\xbfb.mp4\r\n", ["b.mp4"]),
+    "UTF-16 with a mark": ("\ufeffb.mp4\r\nb.mp4\r\n".encode("utf-16-le"), ["b.mp4", "b.mp4"]),
+    "UTF-16 of the other order": ("\ufeffb.mp4\n".encode("utf-16-be"), ["b.mp4"]),
+    "UTF-16 without a mark": ("b.mp4\r\nb.mp4".encode("utf-16-le"), ["b.mp4", "b.mp4"]),
+    "the folder above all": (b"x\n/\n.\n", [
+        "x: does not exist; check the name", f"/: {FOLDER_HINT}", f".: {FOLDER_HINT}",
+    ]),
+    "a pattern that matches folders": (b"a*\n", [f"a: {FOLDER_HINT}"]),
+    "a name of control bytes that is there": (b"odd\x01.txt\nb.mp4\n", ["odd\x01.txt", "b.mp4"]),
     "no newline at the end, empty lines, Windows lines": (b"\nb.mp4\r\n\nb.mp4", ["b.mp4", "b.mp4"]),
     "ended by NUL": (b"b.mp4\0two\nlines.mp4\0", ["b.mp4", "two\nlines.mp4: does not exist; check the name"]),
     "ended by NUL, newlines in the first": (
@@ -98,6 +108,22 @@ STDIN = {
 def test_standard_input(name: str, tree: Path):
     data, expected = STDIN[name]
     assert found("-", stdin=data) == expected
+
+
+CONTENTS = {
+    "MP4": b"\0\0\0\x20ftypisom\0\0\2\0isomiso2\n/\n.\n*\n",
+    "MP4, a name that is there before its first control byte": b"\0\0\0 ftyp\n.\n\0\0\2\0",
+    "Matroska": b"\x1a\x45\xdf\xa3\n/\n",
+    "AVI": b"RIFF\x24\x10\x02\0AVI LIST",
+    "JPEG": b"\xff\xd8\xff\xe0\0\x10JFIF\0\1",
+    "PNG": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
+}
+
+
+@pytest.mark.parametrize("name", CONTENTS)
+def test_a_clip_on_standard_input_is_no_list(name: str, tree: Path):
+    with pytest.raises(UsageError, match=r"not a list of paths .* deepkd detect clip\.mp4$"):
+        found("-", stdin=CONTENTS[name])
 
 
 @pytest.mark.parametrize("first", [b"b.mp4\n", b"a\n", b"*.mp4\n", LONGEST * b"x" + b"\n"])

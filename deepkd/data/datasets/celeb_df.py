@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from deepkd.data.clips import FAKE, REAL, Clip, Layout, Warn, find_videos
 from deepkd.errors import DataError
+from deepkd.text import open_text
 
 LABELS = {"celeb-real": REAL, "youtube-real": REAL, "celeb-synthesis": FAKE}
 """Name of a folder in lower case -> label of the clips in it."""
@@ -72,7 +73,8 @@ def _read_tests(root: Path) -> dict[tuple[str, str], str]:
     if not path.is_file():
         return {}
     try:
-        lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        with open_text(path) as listing:
+            lines = listing.read().splitlines()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     tests = {}

@@ -11,7 +11,7 @@ from typing import Any
 from deepkd.data.clips import FAKE, SPLITS, Clip, Layout, Warn, find_videos, parse_label
 from deepkd.data.datasets.folders import has_class_folders
 from deepkd.errors import DataError
-from deepkd.text import csv_rows, open_csv
+from deepkd.text import TableReader, open_text
 from deepkd.video.sources import find_sources
 
 LIST_NAMES = ("metadata.json", "labels.csv", "dataset.json")
@@ -125,11 +125,14 @@ def _read_csv(path: Path) -> Iterator[tuple[int, str, dict[str, Any]]]:
     """Read a `labels.csv`: (line, name of a clip, what it says)."""
     split = "val" if "valid" in path.parent.name.lower() else "test"
     try:
-        with open_csv(path) as file:
-            reader = csv.DictReader(file)
-            if not {"filename", "label"} <= set(reader.fieldnames or ()):
-                raise DataError(f"{path}:1: needs the columns filename,label; {_HINT}")
-            for line, row in csv_rows(path, reader):
+        with open_text(path) as file:
+            reader = TableReader(path, file)
+            if not {"filename", "label"} <= {*reader.names}:
+                raise DataError(
+                    f"{path}:1: needs the columns filename,label, and has"
+                    f" {','.join(reader.names) or 'none'}; {_HINT}"
+                )
+            for line, row in reader.rows():
                 name, label = row["filename"], row["label"]
                 if name is None or label is None:
                     raise DataError(f"{path}:{line}: the line is too short; {_HINT}")

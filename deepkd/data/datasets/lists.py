@@ -12,7 +12,7 @@ from pathlib import Path
 from deepkd.data.clips import LOOSE, REAL, SPLITS, UNKNOWN, Clip, parse_label
 from deepkd.data.originals import find_first
 from deepkd.errors import DataError, UsageError
-from deepkd.text import open_csv
+from deepkd.text import TableReader, open_text
 from deepkd.video.sources import find_sources
 
 
@@ -72,17 +72,12 @@ def _resolve_name(clip: Clip, named: Mapping[str, list[Clip]], where: str, donor
 def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     """(line, row) of each line of the list."""
     try:
-        with open_csv(path) as file:
-            reader = csv.DictReader(file)
-            missing = [name for name in ("path", "label") if name not in (reader.fieldnames or ())]
-            if missing:
-                raise DataError(
-                    f"{path}:1: no column {' or '.join(missing)}; start with"
-                    " `path,label[,original]`"
-                )
+        with open_text(path) as file:
+            reader = TableReader(path, file)
+            reader.require("path", "label", hint="start with `path,label[,original]`")
             return [
-                (reader.line_num, {key: value or "" for key, value in row.items() if key})
-                for row in reader
+                (line, {key: value or "" for key, value in row.items()})
+                for line, row in reader.rows()
             ]
     except (OSError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as CSV ({error})") from error
@@ -97,7 +92,7 @@ def _parse_row(row: dict[str, str], listing: Path, where: str) -> Clip:
     problem = _find_problem(name, file)
     return Clip(
         file,
-        parse_label(row["label"], where) if row["label"] else UNKNOWN,
+        parse_label(row["label"], where) if row["label"].strip() else UNKNOWN,
         video=name,
         original=row.get("original", "") or name,
         dataset=row.get("dataset", "") or LOOSE,

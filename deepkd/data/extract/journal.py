@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from deepkd.errors import OutputError
+from deepkd.outputs import lock
 
 SAMPLE_BYTES = 64 * 1024
 """Read from each end of a clip for its content key."""
@@ -94,7 +95,10 @@ class Journal:
         except OSError as error:
             raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
         try:
-            _lock(self._file.fileno(), path)
+            if not lock(self._file.fileno()):
+                raise OutputError(
+                    f"{path.parent}: another extraction is writing to this folder; wait for its end"
+                )
             self._load()
         except BaseException:
             self._file.close()
@@ -164,19 +168,6 @@ def _parse_record(values: dict[str, Any]) -> Record:
         CropEntry(**(entry | {"landmarks": tuple(entry["landmarks"])})) for entry in values["crops"]
     )
     return Record(**{**values, "crops": crops, "warnings": tuple(values["warnings"])})
-
-
-def _lock(descriptor: int, path: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows: two runs into one folder are the user's to avoid
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise OutputError(
-            f"{path.parent}: another extraction is writing to this folder; wait for its end"
-        ) from error
 
 
 def make_disk_error(path: Path, error: OSError) -> OutputError:

@@ -12,6 +12,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
 
 from deepkd.errors import DeepKDError
+from deepkd.imports import start_safely
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -84,7 +85,7 @@ class _Worker(Generic[T]):
         self.process: BaseProcess = context.Process(
             target=_serve, args=(start, theirs), daemon=True
         )
-        self.process.start()
+        start_safely(self.process)
         theirs.close()
         self.ready = False
         self.task: T | None = None

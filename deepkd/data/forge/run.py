@@ -26,7 +26,7 @@ from deepkd.data.forge.methods import Progress, Summary
 from deepkd.data.index import INDEX_NAME, label_clips
 from deepkd.data.splits import make_splits
 from deepkd.errors import DataError, OutputError
-from deepkd.outputs import check_folder, remove
+from deepkd.outputs import alone_in, remove
 from deepkd.settings.data import ForgeConfig
 from deepkd.video.faces import load_detector
 
@@ -67,9 +67,10 @@ def forge(
     if overwrite:
         # A detector that cannot be loaded must not cost what is there.
         load_detector(config.detector, device=config.device)
-    _claim(out, overwrite=overwrite)
-    config.save(out / SETTINGS_NAME)
-    KINDS[config.kind](clips, config, summary, progress or (lambda *_: None))
+    with alone_in(out):
+        _claim(out, overwrite=overwrite)
+        config.save(out / SETTINGS_NAME)
+        KINDS[config.kind](clips, config, summary, progress or (lambda *_: None))
     return summary
 
 
@@ -96,7 +97,6 @@ def _find_real_clips(
 
 def _claim(out: Path, *, overwrite: bool) -> None:
     """Prepare the output folder, or refuse it; only what `forge` writes is removed."""
-    check_folder(out)
     if not any(out.iterdir()):
         return
     if not (out / SETTINGS_NAME).exists():
