@@ -11,6 +11,7 @@ PACKAGE = ROOT / "deepkd"
 
 LAYERS = (
     {"deepkd.cli", "deepkd.__main__"},
+    {"deepkd.cluster"},
     {"deepkd.report", "deepkd.tables"},
     {
         "deepkd.pipeline",
@@ -33,6 +34,7 @@ LAYERS = (
         "deepkd.registry",
         "deepkd.errors",
         "deepkd.images",
+        "deepkd.journal",
         "deepkd.machine",
         "deepkd.shipped",
         "deepkd.outputs",
@@ -63,6 +65,8 @@ TORCH_FREE = (
     "deepkd.parallel",
     "deepkd.report",
     "deepkd.tables",
+    "deepkd.cluster",
+    "deepkd.cli.collect",
     "deepkd.cli.detect",
     "deepkd.cli.app",
     "deepkd.cli.start",
