@@ -12,6 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from deepkd.cli.options import ConfigFile, takes_settings
+from deepkd.cli.parts import (
+    Out,
+    Resume,
+    ShardName,
+    choose_part,
+    print_tally,
+    writing_part,
+)
 from deepkd.config import load_config
 from deepkd.errors import DeepKDError, UsageError, VideoError
 from deepkd.outputs import (
@@ -24,6 +32,7 @@ from deepkd.outputs import (
 from deepkd.settings.detect import DetectConfig
 
 if TYPE_CHECKING:
+    from deepkd.cluster.parts import Part
     from deepkd.pipeline import Detector
     from deepkd.report import Provenance, Report
     from deepkd.scoring.model import Scorer
@@ -66,6 +75,9 @@ def detect(
     *,
     report: ReportFile = None,
     save_video: VideoFile = None,
+    out: Out = None,
+    resume: Resume = False,
+    shard: ShardName = None,
     fail_on_fake: FailOnFake = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -87,18 +99,30 @@ def detect(
     config = load_config(DetectConfig, config_file, **settings)
     from deepkd.video.sources import find_sources
 
-    outputs = [file for file in (report, report and settings_beside(report), save_video) if file]
-    inputs: Iterable[Source] = _refuse_inputs_as_outputs(
-        find_sources(sources, stdin=sys.stdin.buffer), outputs
-    )
-    if save_video or "-" not in sources:
-        inputs = list(inputs)
+    whole = (report, report and settings_beside(report), save_video)
+    files = choose_part(out, shard, resume=resume, overwrite=overwrite, others=whole)
+    inputs: Iterable[Source] = find_sources(sources, stdin=sys.stdin.buffer)
+    if files:
+        inputs = _refuse_inputs_as_outputs(files.shard.take(inputs), [files.lines, files.journal])
+    else:
+        inputs = _refuse_inputs_as_outputs(inputs, [file for file in whole if file])
+        inputs = list(inputs) if save_video or "-" not in sources else inputs
     _check_outputs(report, save_video, inputs, overwrite=overwrite)
     with _open_first(inputs, config) as first:
         detector, provenance = _load(config, report, quiet=quiet)
-        with _reports(config, provenance, report) as reports:
+        with (
+            writing_part(files, provenance, config, resume=resume, overwrite=overwrite) as part,
+            _reports(config, provenance, report, part) as reports,
+        ):
+            inputs = part.missing(inputs) if part else inputs
             outcome = _judge(inputs, detector, reports, first=first, quiet=quiet, verbose=verbose)
-    code = exit_code(outcome.tally, fail_on_fake=fail_on_fake)
+            if part and not outcome.interrupted:
+                part.finish()
+    tally = part.tally if part else outcome.tally
+    code = exit_code(tally, fail_on_fake=fail_on_fake)
+    if part:
+        code = code if tally else 0  # a small list leaves some shards without inputs
+        print_tally(part, config.format)
     if save_video and outcome.last and not outcome.interrupted:
         _draw(outcome.last, save_video, config.timeout_s, code)
     if not quiet and not (config.format == "table" and sys.stdout.isatty()):
@@ -213,22 +237,25 @@ def _load(
 
 @contextmanager
 def _reports(
-    config: DetectConfig, provenance: "Provenance", file: Path | None
+    config: DetectConfig, provenance: "Provenance", file: Path | None, part: "Part | None"
 ) -> Iterator[list["Report"]]:
-    """The report in a file, and the one on standard output.
+    """The part or the report in a file, and the one on standard output.
 
     Both are finished even when the work is interrupted.
     """
     from deepkd.report import open_report, report_name
 
     with ExitStack() as stack:
-        reports: list[Report] = []
+        reports: list[Report] = [part] if part else []
         if file:
             beside = stack.enter_context(writing(file))
             out = stack.enter_context(beside.open("w", encoding="utf-8", newline=""))
             reports.append(open_report(report_name(file), out, provenance))
             stack.callback(reports[0].close)
-        answer = _StandardOutput(config.format, provenance, alone=not file)
+        if part and config.format == "table":
+            yield reports
+            return
+        answer = _StandardOutput(config.format, provenance, alone=not reports)
         stack.callback(answer.close)
         yield [*reports, answer]
     if file:
@@ -334,8 +361,8 @@ def _with_progress(
     verdicts: Iterator["Verdict"], inputs: Iterable["Source"], *, quiet: bool
 ) -> Iterator["Verdict"]:
     """The verdicts, with a bar or lines on standard error where there are several."""
-    total = len(inputs) if isinstance(inputs, list) else 0
-    if quiet or total < 2:
+    total = len(inputs) if isinstance(inputs, list) else None
+    if quiet or total in (0, 1):
         yield from verdicts
         return
     from deepkd.cli.progress import progress
