@@ -17,7 +17,6 @@ from deepkd.cli.parts import (
     Resume,
     ShardName,
     choose_part,
-    print_tally,
     writing_part,
 )
 from deepkd.config import load_config
@@ -32,7 +31,7 @@ from deepkd.outputs import (
 from deepkd.settings.detect import DetectConfig
 
 if TYPE_CHECKING:
-    from deepkd.cluster.parts import Part
+    from deepkd.cluster.parts import Part, PartFiles
     from deepkd.pipeline import Detector
     from deepkd.report import Provenance, Report
     from deepkd.scoring.model import Scorer
@@ -97,16 +96,8 @@ def detect(
     # NumPy needs no threads here, and they take time to start.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     config = load_config(DetectConfig, config_file, **settings)
-    from deepkd.video.sources import find_sources
-
-    whole = (report, report and settings_beside(report), save_video)
-    files = choose_part(out, shard, resume=resume, overwrite=overwrite, others=whole)
-    inputs: Iterable[Source] = find_sources(sources, stdin=sys.stdin.buffer)
-    if files:
-        inputs = _refuse_inputs_as_outputs(files.shard.take(inputs), [files.lines, files.journal])
-    else:
-        inputs = _refuse_inputs_as_outputs(inputs, [file for file in whole if file])
-        inputs = list(inputs) if save_video or "-" not in sources else inputs
+    files = choose_part(out, shard, resume=resume, overwrite=overwrite, others=(report, save_video))
+    inputs = _find_inputs(sources, files, report, save_video)
     _check_outputs(report, save_video, inputs, overwrite=overwrite)
     with _open_first(inputs, config) as first:
         detector, provenance = _load(config, report, quiet=quiet)
@@ -116,13 +107,9 @@ def detect(
         ):
             inputs = part.missing(inputs) if part else inputs
             outcome = _judge(inputs, detector, reports, first=first, quiet=quiet, verbose=verbose)
-            if part and not outcome.interrupted:
-                part.finish()
     tally = part.tally if part else outcome.tally
-    code = exit_code(tally, fail_on_fake=fail_on_fake)
-    if part:
-        code = code if tally else 0  # a small list leaves some shards without inputs
-        print_tally(part, config.format)
+    # A short list leaves some shards without inputs, which is no failure.
+    code = exit_code(tally, fail_on_fake=fail_on_fake) if tally or not part else 0
     if save_video and outcome.last and not outcome.interrupted:
         _draw(outcome.last, save_video, config.timeout_s, code)
     if not quiet and not (config.format == "table" and sys.stdout.isatty()):
@@ -149,6 +136,20 @@ def exit_code(tally: Counter[str], *, fail_on_fake: bool = False) -> int:
     if not tally["ERROR"]:
         return 0 if tally.total() else 1
     return 3 if tally.total() > tally["ERROR"] else 1
+
+
+def _find_inputs(
+    names: Sequence[str], part: "PartFiles | None", report: Path | None, video: Path | None
+) -> Iterable["Source"]:
+    """The inputs: a list, or one after the other for a part and from standard input."""
+    from deepkd.video.sources import find_sources
+
+    inputs: Iterable[Source] = find_sources(names, stdin=sys.stdin.buffer)
+    if part:
+        return _refuse_inputs_as_outputs(part.shard.take(inputs), [part.lines, part.journal])
+    outputs = [file for file in (report, report and settings_beside(report), video) if file]
+    inputs = _refuse_inputs_as_outputs(inputs, outputs)
+    return list(inputs) if video or "-" not in names else inputs
 
 
 def _refuse_inputs_as_outputs(

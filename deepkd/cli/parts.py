@@ -83,6 +83,9 @@ def writing_part(
 ) -> Iterator["Part | None"]:
     """The open part, with its settings beside it; None where no part is asked for.
 
+    After the block it is finished, if all inputs were judged. With the format `table` a table of
+    its verdicts is printed.
+
     Raises:
         OutputError: see `deepkd.cluster.parts.Part`.
     """
@@ -94,12 +97,10 @@ def writing_part(
     with open_part(files, provenance, resume=resume, overwrite=overwrite) as part:
         config.save(files.settings)
         yield part
-
-
-def print_tally(part: "Part", format: str) -> None:
-    """With the format `table`, print how many inputs of a part have each verdict."""
-    if format == "table":
-        show_tally(part.tally, str(part.files.lines), earlier=part.resumed)
+        if part.is_complete:
+            part.finish()
+        if config.format == "table":
+            show_tally(part.tally, str(files.lines), earlier=part.resumed)
 
 
 def show_tally(tally: Counter[str], place: str, *, earlier: int = 0) -> None:

@@ -137,6 +137,7 @@ class Part:
         self._taken: set[str] = set()
         self._pending: dict[str, str] = {}
         self._replaced = False
+        self._has_listed_all = False
         busy = f"{files.lines}: another run is writing this part; wait for its end"
         self._open = partial(LineFile, busy=busy)
         check_folder(files.folder)
@@ -173,6 +174,12 @@ class Part:
                 continue
             self._pending[key] = content
             yield source
+        self._has_listed_all = True
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether `missing` has come to its end, and each input that it gave has a verdict."""
+        return self._has_listed_all and not self._pending
 
     def add(self, verdict: Verdict) -> None:
         """Add the verdict on an input, which replaces an earlier one.
@@ -182,9 +189,10 @@ class Part:
         """
         line = make_line(verdict, self._head["model"]).encode()
         key = input_key(verdict.path)
-        entry = Entry(key, self._pending.pop(key, ""), _hash(line), str(verdict.label))
+        entry = Entry(key, self._pending.get(key, ""), _hash(line), str(verdict.label))
         self._lines.append(line)
         self._write(entry._asdict())
+        self._pending.pop(key, None)
         self._replaced |= key in self._entries
         self._entries[key] = entry
 

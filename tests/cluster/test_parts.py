@@ -62,6 +62,7 @@ def test_only_what_is_missing_is_judged(out: Path, clips: list[Path]) -> None:
         assert judge(part, clips) == NAMES[1:], "a changed clip is judged again"
         part.finish()
         assert (part.resumed, part.tally.total()) == (1, 3)
+        assert part.is_complete
     assert files_of(out).is_finished()
     assert sorted(read_lines(files_of(out).lines)) == [(name, "REAL") for name in NAMES]
     with open_made(out, resume=True) as part:
