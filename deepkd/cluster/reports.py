@@ -45,9 +45,10 @@ COPY (
     FROM read_json({lines}, format = 'newline_delimited', columns = {columns},
       maximum_object_size = {line_bytes})
   )
-) TO {out} (FORMAT parquet, COMPRESSION zstd)
+) TO {out} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 8192)
 """
-"""One row per person; an input without people has one row, whose person is null."""
+"""One row per person; an input without people has one row, whose person is null. A group of rows is
+held in memory."""
 
 
 Add = Callable[[bytes, Mapping[str, Any]], object]
