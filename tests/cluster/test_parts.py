@@ -121,6 +121,9 @@ def test_after_a_kill_at_any_moment_each_input_comes_once(
             kept = {name for name, verdict in read_lines(part.files.lines) if verdict != "ERROR"}
             assert {*judge(part, clips)} == {*NAMES} - kept
             part.finish()
+        assert part.files.is_finished()
+        with open_made(folder, resume=True) as part:
+            assert judge(part, clips) == []
         assert sorted(read_lines(part.files.lines)) == [(name, "REAL") for name in NAMES]
 
 
