@@ -32,7 +32,9 @@ CONTRACT = {
     "quantize": "--data --out --keep --max-drop --int8 --format --overwrite --config",
     "export": "--out --format",
     "evaluate": "--data --split --scores --perturb --out --allow-training-data",
-    "detect": "--model --runtime --format --report --save-video --frames --fail-on-fake",
+    "detect": "--model --runtime --format --report --save-video --frames --fail-on-fake"
+    " --out --resume --shard",
+    "collect": "--report --overwrite",
     "benchmark": "--teacher --student --runtime --data --video --pareto --format --out",
     "doctor": "--format",
 }

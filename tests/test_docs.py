@@ -157,6 +157,16 @@ def test_the_examples_that_judge_clips(place: Path) -> None:
     ).stat().st_size > 5000
 
 
+def test_the_examples_that_judge_in_shards(place: Path) -> None:
+    for line in commands("docs/scale.md", "Example"):
+        run(line, place)
+    report = (place / "all.jsonl").read_text().splitlines()
+    assert {Path(json.loads(line)["path"]).name for line in report} == {"a.mp4", "b.mp4"}
+    assert len((place / "results" / "part-0001-of-0001.jsonl").read_text().splitlines()) == 2
+    page = (ROOT / "docs" / "scale.md").read_text()
+    assert len(page.split()) <= 250
+
+
 def test_the_examples_that_make_a_model(place: Path) -> None:
     readme = commands("README.md", "Train and distil a model")
     assert len(readme) == 4

@@ -11,6 +11,7 @@ PACKAGE = ROOT / "deepkd"
 
 LAYERS = (
     {"deepkd.cli", "deepkd.__main__"},
+    {"deepkd.cluster"},
     {"deepkd.report", "deepkd.tables"},
     {
         "deepkd.pipeline",
@@ -35,6 +36,7 @@ LAYERS = (
         "deepkd.errors",
         "deepkd.images",
         "deepkd.imports",
+        "deepkd.journal",
         "deepkd.machine",
         "deepkd.offline",
         "deepkd.shipped",
@@ -66,6 +68,8 @@ TORCH_FREE = (
     "deepkd.parallel",
     "deepkd.report",
     "deepkd.tables",
+    "deepkd.cluster",
+    "deepkd.cli.collect",
     "deepkd.cli.detect",
     "deepkd.cli.app",
     "deepkd.cli.start",

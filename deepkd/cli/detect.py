@@ -13,6 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from deepkd.cli.options import ConfigFile, takes_settings
+from deepkd.cli.parts import (
+    Out,
+    Resume,
+    ShardName,
+    choose_part,
+    writing_part,
+)
+from deepkd.cli.standard_output import StandardOutput
 from deepkd.config import load_config
 from deepkd.errors import DeepKDError, UsageError, VideoError
 from deepkd.outputs import (
@@ -25,6 +33,7 @@ from deepkd.outputs import (
 from deepkd.settings.detect import DetectConfig
 
 if TYPE_CHECKING:
+    from deepkd.cluster.parts import Part, PartFiles
     from deepkd.pipeline import Detector
     from deepkd.report import Provenance, Report
     from deepkd.scoring.model import Scorer
@@ -67,6 +76,9 @@ def detect(
     *,
     report: ReportFile = None,
     save_video: VideoFile = None,
+    out: Out = None,
+    resume: Resume = False,
+    shard: ShardName = None,
     fail_on_fake: FailOnFake = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -86,15 +98,21 @@ def detect(
     # NumPy needs no threads here, and they take time to start.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     config = load_config(DetectConfig, config_file, **settings)
-    inputs = _find_inputs(sources, report, save_video)
+    files = choose_part(out, shard, resume=resume, overwrite=overwrite, others=(report, save_video))
+    inputs = _find_inputs(sources, files, report, save_video)
     _check_outputs(report, save_video, inputs, overwrite=overwrite)
-    if not isinstance(inputs, list):
-        inputs = _begin(inputs)
+    inputs = inputs if isinstance(inputs, list) else _begin(inputs)
     with _open_first(inputs, config) as first:
         detector, provenance = _load(config, report, quiet=quiet)
-        with _reports(config, provenance, report) as reports:
+        with (
+            writing_part(files, provenance, config, resume=resume, overwrite=overwrite) as part,
+            _reports(config, provenance, report, part) as reports,
+        ):
+            inputs = part.missing(inputs) if part else inputs
             outcome = _judge(inputs, detector, reports, first=first, quiet=quiet, verbose=verbose)
-    code = exit_code(outcome.tally, fail_on_fake=fail_on_fake)
+    tally = part.tally if part else outcome.tally
+    # A short list leaves some shards without inputs, which is no failure.
+    code = exit_code(tally, fail_on_fake=fail_on_fake) if tally or not part else 0
     if save_video and outcome.last and not outcome.interrupted:
         _draw(outcome.last, save_video, config.timeout_s, code)
     if not quiet and not (config.format == "table" and sys.stdout.isatty()):
@@ -122,15 +140,17 @@ def exit_code(tally: Counter[str], *, fail_on_fake: bool = False) -> int:
 
 
 def _find_inputs(
-    sources: Sequence[str], report: Path | None, video: Path | None
+    names: Sequence[str], part: "PartFiles | None", report: Path | None, video: Path | None
 ) -> Iterable["Source"]:
-    """The inputs: a list, or an iterator if they come from standard input."""
+    """The inputs: a list, or one after the other for a part and from standard input."""
     from deepkd.video.sources import find_sources
 
+    inputs: Iterable[Source] = find_sources(names, stdin=sys.stdin.buffer)
+    if part:
+        return _refuse_inputs_as_outputs(part.shard.take(inputs), [part.lines, part.journal])
     outputs = [file for file in (report, report and settings_beside(report), video) if file]
-    found = find_sources(sources, stdin=sys.stdin.buffer)
-    inputs = _refuse_inputs_as_outputs(found, outputs)
-    return list(inputs) if video or "-" not in sources else inputs
+    inputs = _refuse_inputs_as_outputs(inputs, outputs)
+    return list(inputs) if video or "-" not in names else inputs
 
 
 def _name_failed(failed: Sequence[str]) -> None:
@@ -236,73 +256,30 @@ def _load(
 
 @contextmanager
 def _reports(
-    config: DetectConfig, provenance: "Provenance", file: Path | None
+    config: DetectConfig, provenance: "Provenance", file: Path | None, part: "Part | None"
 ) -> Iterator[list["Report"]]:
-    """The report in a file, and the one on standard output.
+    """The part or the report in a file, and the one on standard output.
 
     Both are finished even when the work is interrupted.
     """
     from deepkd.report import open_report, report_name
 
     with ExitStack() as stack:
-        reports: list[Report] = []
+        reports: list[Report] = [part] if part else []
         if file:
             beside = stack.enter_context(writing(file))
             out = stack.enter_context(beside.open("w", encoding="utf-8", newline=""))
             reports.append(open_report(report_name(file), out, provenance))
             stack.callback(reports[0].close)
-        answer = _StandardOutput(config.format, provenance, alone=not file)
+        if part and config.format == "table":
+            yield reports
+            return
+        answer = StandardOutput(config.format, provenance, alone=not reports)
         stack.callback(answer.close)
         yield [*reports, answer]
     if file:
         config.save(settings_beside(file))
     answer.check()
-
-
-class _StandardOutput:
-    """The report on standard output.
-
-    When standard output is closed, a report in a file goes on, and `check` raises the error.
-    """
-
-    def __init__(self, format: str, provenance: "Provenance", *, alone: bool) -> None:
-        from deepkd.report import encoding_of, open_report
-
-        self._alone = alone
-        self._error: OSError | None = None
-        self._report: Report | None = None
-        encoding = encoding_of(format)
-        sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")  # type: ignore[union-attr]
-        with self._kept():
-            self._report = open_report(format, sys.stdout, provenance)
-
-    def add(self, verdict: "Verdict") -> None:
-        with self._kept():
-            if self._report:
-                self._report.add(verdict)
-
-    def close(self) -> None:
-        with self._kept():
-            if self._report:
-                self._report.close()
-            sys.stdout.flush()
-
-    def check(self) -> None:
-        """Raise what went wrong (OSError)."""
-        if self._error:
-            raise self._error
-
-    @contextmanager
-    def _kept(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            self._error = self._error or error
-            os.dup2(
-                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-            )  # takes the rest, also at exit
-            if self._alone:
-                self.check()
 
 
 def _draw(verdict: "Verdict", file: Path, limit_s: float, code: int) -> None:
@@ -357,8 +334,8 @@ def _with_progress(
     verdicts: Iterator["Verdict"], inputs: Iterable["Source"], *, quiet: bool
 ) -> Iterator["Verdict"]:
     """The verdicts, with a bar or lines on standard error where there are several."""
-    total = len(inputs) if isinstance(inputs, list) else 0
-    if quiet or total < 2:
+    total = len(inputs) if isinstance(inputs, list) else None
+    if quiet or total in (0, 1):
         yield from verdicts
         return
     from deepkd.cli.progress import progress

@@ -58,8 +58,12 @@ class _Pace:
 
 
 @contextmanager
-def progress(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    """A function to call with (done, total); `what` is being done to things called `unit`."""
+def progress(what: str, unit: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A function to call with (done, total); `what` is being done to things called `unit`.
+
+    Where the total is unknown it is None, and without a terminal only every tenth second has a
+    line.
+    """
     if sys.stderr.isatty():
         with _bar(what, unit) as show:
             yield show
@@ -68,7 +72,7 @@ def progress(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
-def _bar(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+def _bar(what: str, unit: str) -> Iterator[Callable[[int, int | None], None]]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -91,23 +95,25 @@ def _bar(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
         task = bar.add_task(what, total=None, rate="")
         pace = _Pace()
 
-        def show(done: int, total: int) -> None:
+        def show(done: int, total: int | None) -> None:
             rate = pace(done)
             bar.update(task, completed=done, total=total, rate=f"{rate:.3g}/s" if rate else "")
 
         yield show
 
 
-def _lines(what: str, unit: str) -> Callable[[int, int], None]:
+def _lines(what: str, unit: str) -> Callable[[int, int | None], None]:
     pace, shown = _Pace(), time.monotonic()
 
-    def show(done: int, total: int) -> None:
+    def show(done: int, total: int | None) -> None:
         nonlocal shown
         rate, now = pace(done), time.monotonic()
-        if now - shown < EVERY_S and done < total:
+        if now - shown < EVERY_S and (total is None or done < total):
             return
         shown = now
-        ahead = f", {rate:.3g}/s, {(total - done) / rate:.0f} s left" if rate else ""
-        print(f"{what}: {done}/{total} {unit}{ahead}", file=sys.stderr)
+        speed = f", {rate:.3g}/s" if rate else ""
+        ahead = f", {(total - done) / rate:.0f} s left" if rate and total is not None else ""
+        count = done if total is None else f"{done}/{total}"
+        print(f"{what}: {count} {unit}{speed}{ahead}", file=sys.stderr)
 
     return show

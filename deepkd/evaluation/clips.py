@@ -15,7 +15,6 @@ import numpy as np
 import deepkd
 from deepkd.data.clips import Clip
 from deepkd.data.corruptions import SUITE, Step
-from deepkd.data.extract.journal import content_key
 from deepkd.data.index import CropRow
 from deepkd.errors import DataError
 from deepkd.evaluation.corruption import corrupt_clip
@@ -32,6 +31,7 @@ from deepkd.evaluation.results import Condition, Evaluation, Unjudged
 from deepkd.evaluation.robustness import identities
 from deepkd.evaluation.scores import Progress
 from deepkd.images import Image
+from deepkd.journal import content_key
 from deepkd.pipeline import Alter, Detector
 from deepkd.scoring.model import CalibratedModel
 from deepkd.scoring.thresholds import Label

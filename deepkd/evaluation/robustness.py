@@ -12,7 +12,6 @@ import deepkd
 from deepkd.data.corruptions import SUITE, Step
 from deepkd.data.corruptions import corrupt as perturb
 from deepkd.data.crops import CropSet
-from deepkd.data.extract.journal import content_key
 from deepkd.data.index import CropRow
 from deepkd.evaluation.figures import crops_and_videos, figures_of
 from deepkd.evaluation.journal import Journal
@@ -20,6 +19,7 @@ from deepkd.evaluation.metrics import Array
 from deepkd.evaluation.results import Condition
 from deepkd.evaluation.scores import Crops, Progress, logits_of, within
 from deepkd.images import Image
+from deepkd.journal import content_key
 from deepkd.scoring.model import CropModel
 from deepkd.settings.evaluation import EvaluateConfig
 

@@ -1,6 +1,7 @@
 """CSV: one row a video, for a spreadsheet."""
 
-from typing import TextIO
+from collections.abc import Mapping
+from typing import Any, TextIO
 
 from deepkd.report import Provenance
 from deepkd.scoring.verdict import Verdict
@@ -25,23 +26,22 @@ class CsvReport:
 
     def __init__(self, out: TextIO, provenance: Provenance) -> None:
         self.out = out
-        self._model = cell(provenance.model)
+        self._model = provenance.model
         self._writer = csv_writer(out)
         self._writer.writerow(COLUMNS)
 
     def add(self, verdict: Verdict) -> None:
         """Write one row."""
-        entry = verdict.to_dict()
-        numbers = [entry[key] for key in ("duration_s", "fps", "frames_sampled")]
-        head = (
-            cell(verdict.path),
-            entry["verdict"],
-            entry["score"],
-            cell(verdict.reason),
-            len(verdict.tracks),
-        )
-        self._writer.writerow([*head, *numbers, entry["timing_ms"]["total"], self._model])
+        self._writer.writerow(make_row(verdict.to_dict(), self._model))
         self.out.flush()
 
     def close(self) -> None:
         """Nothing is left to write."""
+
+
+def make_row(entry: Mapping[str, Any], model: str) -> list[Any]:
+    """The cells of an entry of `videos` in schema deepkd.detect/1, in the order of `COLUMNS`."""
+    head = [cell(entry["path"]), entry["verdict"], entry["score"], cell(entry["reason"])]
+    numbers = [entry[key] for key in ("duration_s", "fps", "frames_sampled")]
+    total_ms = entry["timing_ms"]["total"]
+    return [*head, len(entry["tracks"]), *numbers, total_ms, cell(model)]

@@ -1,7 +1,8 @@
 """JSON Lines: one line a video, as soon as it is judged; made for `jq` and long batches."""
 
 import json
-from typing import TextIO
+from collections.abc import Mapping
+from typing import Any, TextIO
 
 from deepkd.report import Provenance
 from deepkd.report.json import SCHEMA
@@ -13,12 +14,17 @@ class JsonLinesReport:
 
     def __init__(self, out: TextIO, provenance: Provenance) -> None:
         self.out = out
-        self._head = {"schema": SCHEMA, "model": provenance.to_dict()}
+        self._model = provenance.to_dict()
 
     def add(self, verdict: Verdict) -> None:
         """Write one line."""
-        self.out.write(json.dumps({**self._head, **verdict.to_dict()}) + "\n")
+        self.out.write(make_line(verdict, self._model))
         self.out.flush()
 
     def close(self) -> None:
         """Nothing is left to write."""
+
+
+def make_line(verdict: Verdict, model: Mapping[str, Any]) -> str:
+    """The line of a verdict; `model` is `Provenance.to_dict()`."""
+    return json.dumps({"schema": SCHEMA, "model": model, **verdict.to_dict()}) + "\n"

@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 
 from deepkd.data.clips import Clip
-from deepkd.data.extract.journal import CropEntry, Record, make_disk_error
+from deepkd.data.extract.journal import CropEntry, Record
 from deepkd.data.index import CropRow
 from deepkd.errors import InputError
+from deepkd.journal import make_disk_error
 from deepkd.settings.data import ExtractConfig
 from deepkd.timing import time_limit
 from deepkd.video.crops import CROP_RULES, Crop, CropRule, crop_face

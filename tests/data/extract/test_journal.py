@@ -3,7 +3,8 @@
 import os
 from pathlib import Path
 
-from deepkd.data.extract.journal import CropEntry, Journal, Record, content_key
+from deepkd.data.extract.journal import CropEntry, Journal, Record
+from deepkd.journal import content_key
 
 
 def test_a_record_that_was_not_finished_is_forgotten(tmp_path: Path) -> None:

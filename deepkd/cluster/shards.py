@@ -1,0 +1,49 @@
+"""Shards: a stable share of the inputs for each of many runs."""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from deepkd.errors import UsageError
+from deepkd.video.sources import Source
+
+
+def input_key(path: Path) -> str:
+    """A key of an input, of its path as given: 32 hexadecimal digits."""
+    return hashlib.sha256(os.fsencode(path)).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of `count` shares of the inputs."""
+
+    number: int = 1
+    """From 1 to `count`."""
+    count: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> "Shard":
+        """The shard that a text such as `17/1000` names.
+
+        Raises:
+            UsageError: it names none.
+        """
+        match = re.fullmatch(r"(\d{1,7})/(\d{1,7})", text, re.ASCII)
+        number, count = map(int, match.groups()) if match else (0, 0)
+        if not 1 <= number <= count:
+            raise UsageError(f"--shard {text}: takes I/N with I from 1 to N, for example 17/1000")
+        return cls(number, count)
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+    def holds(self, path: Path) -> bool:
+        """Whether an input belongs to this shard: by a hash of its path, whatever others exist."""
+        return self.count == 1 or int(input_key(path), 16) % self.count == self.number - 1
+
+    def take(self, sources: Iterable[Source]) -> Iterator[Source]:
+        """The inputs of this shard, one after the other."""
+        return (source for source in sources if self.holds(source.path))
