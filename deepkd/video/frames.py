@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from deepkd.errors import VideoError
 from deepkd.video.containers import check_size
 from deepkd.video.decoder import Decoder, Sample, never, opened
+from deepkd.video.lengths import lengths_s
 from deepkd.video.orientation import Orientation
 from deepkd.video.stills import check_file, read_still, still_kind
 
@@ -29,11 +30,6 @@ it declares."""
 MAX_SHIFT = 0.4
 """How far a cheap frame may lie from the middle of its part, as a share of the part, before dearer
 ones are decoded."""
-
-FAR = 1 / 16
-"""How far the end of a video may lie from the declared one, as a share of its length, before the
-declaration is disbelieved: samples would go astray, and a few bytes in the header would do to
-escape a verdict."""
 
 
 @dataclass(frozen=True)
@@ -143,10 +139,8 @@ def reading(
         yield _Still(path, kind, read_still(path, max_pixels=max_pixels))
         return
     with opened(path, max_pixels=max_pixels, threads=threads, stop=stop) as video:
-        length_s = _length_s(path, video, stop)
-        yield _Moving(
-            path, video, max_pixels, video.declared_s or length_s, length_s, plan(length_s)
-        )
+        declared_s, length_s = lengths_s(path, video, max_pixels, stop)
+        yield _Moving(path, video, max_pixels, declared_s, length_s, plan(length_s))
 
 
 def probe(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> VideoInfo:
@@ -308,29 +302,6 @@ def _complaints(
             f"it goes on to {length_s:.1f} s where {declared_s:.1f} s are declared, and is judged"
             " on all of it"
         )
-
-
-def _length_s(path: Path, video: Decoder, stop: Callable[[], bool]) -> float:
-    """The length of the video stream, seconds: the declared one if true, else measured.
-
-    A whole index is believed; without one it costs a look at the end of the file, and where that
-    shows nothing, or may hide that times begin anew, a pass over it, not decoded.
-    """
-    declared_s = video.declared_s
-    if declared_s is None:
-        with opened(path, max_pixels=MAX_PIXELS, stop=stop) as again:
-            return again.measured_s()
-    within_s, end = FAR * declared_s, video.indexed_end()
-    if end and end.is_near(declared_s, within_s):
-        return declared_s
-    for after_s in (None,) if video.may_restart else (declared_s - 2 * within_s, None):
-        with opened(path, max_pixels=MAX_PIXELS, stop=stop) as again:
-            end = again.end(after_s)
-            if again.has_restarted:
-                video.stop_seeking()
-        if end:
-            return declared_s if end.is_near(declared_s, within_s) else end.last_s + end.gap_s
-    return declared_s
 
 
 def _undecodable(path: Path, video: Decoder) -> VideoError:
