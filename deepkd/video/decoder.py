@@ -14,6 +14,8 @@ from av.video.stream import VideoStream
 
 from deepkd.errors import VideoError
 from deepkd.video.containers import check_size, open_container, video_streams
+from deepkd.video.hdr import Color
+from deepkd.video.orientation import Orientation
 
 SKIPS: tuple[Literal["NONKEY", "NONREF", "DEFAULT"], ...] = ("NONKEY", "NONREF", "DEFAULT")
 """What the decoder leaves out, from the cheapest to the dearest: all but keyframes, frames that no
@@ -143,6 +145,12 @@ class Decoder:
     def start_s(self) -> float:
         """The time on the file's own clock at which the video stream starts, seconds."""
         return float(self._start * self._tick_s)
+
+    def orientation(self, picture: VideoFrame) -> Orientation:
+        """How the pictures of the video are turned and shown, by any of them."""
+        context = self._stream.codec_context
+        color = Color(context.color_trc, context.color_primaries)
+        return Orientation.of(picture, self.pixel_aspect, color)
 
     @property
     def pixel_aspect(self) -> float:

@@ -14,7 +14,6 @@ from deepkd.errors import VideoError
 from deepkd.video.containers import check_size
 from deepkd.video.decoder import Decoder, Sample, never, opened
 from deepkd.video.lengths import lengths_s
-from deepkd.video.orientation import Orientation
 from deepkd.video.stills import check_file, read_still, still_kind
 
 if TYPE_CHECKING:
@@ -217,18 +216,21 @@ class _Moving:
         if first is None:
             raise _undecodable(self.path, video)
         check_size(self.path, first.picture, self._max_pixels)
-        orientation = Orientation.of(first.picture, video.pixel_aspect)
+        orientation = video.orientation(first.picture)
         width, height = orientation.size(first.picture)
         streams = (
             "1 more video stream is"
             if video.others == 1
             else f"{video.others} more video streams are"
         )
-        warnings = (f"{streams} not judged",) if video.others else ()
+        warnings = [f"{streams} not judged"] * (video.others > 0)
+        if orientation.color.hdr:
+            warnings.append(f"HDR ({orientation.color.hdr}) was converted to SDR")
         turn = 90 * orientation.quarter_turns
         found = VideoInfo(
-            self.path, width, height, turn, video.fps, self._length_s, video.codec, False, warnings
-        )
+            self.path, width, height, turn, video.fps, self._length_s, video.codec, False,
+            tuple(warnings),
+        )  # fmt: skip
         check_size(self.path, found, self._max_pixels)
         return found
 
@@ -236,7 +238,7 @@ class _Moving:
         index, orientation = -1, None
         for index, sample in enumerate(_sampled(self._video, self._moments)):
             check_size(self.path, sample.picture, self._max_pixels)
-            orientation = orientation or Orientation.of(sample.picture, self._video.pixel_aspect)
+            orientation = orientation or self._video.orientation(sample.picture)
             yield Frame(orientation.upright(sample.picture), sample.t_s, index)
         if index < 0:
             raise _undecodable(self.path, self._video)
@@ -260,7 +262,7 @@ def every_frame(path: Path, *, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[f
         orientation = None
         for sample in video.decoded():
             check_size(path, sample.picture, max_pixels)
-            orientation = orientation or Orientation.of(sample.picture, video.pixel_aspect)
+            orientation = orientation or video.orientation(sample.picture)
             yield sample.t_s, orientation.upright(sample.picture)
 
 
