@@ -105,6 +105,8 @@ def detect(
         from deepkd.cli.progress import name_first
 
         name_first("error", outcome.failed, rest="more inputs failed")
+    if not quiet:
+        _name_passed_over(sources)
     if outcome.interrupted:
         raise outcome.interrupted
     raise typer.Exit(code)
@@ -125,6 +127,27 @@ def exit_code(tally: Counter[str], *, fail_on_fake: bool = False) -> int:
     if not tally["ERROR"]:
         return 0 if tally.total() else 1
     return 3 if tally.total() > tally["ERROR"] else 1
+
+
+def _name_passed_over(names: Sequence[str]) -> None:
+    """Say how many files of folders were not judged because of their ending."""
+    from deepkd.cli.progress import warn
+    from deepkd.video.sources import count_passed_over
+
+    if count := count_passed_over(names):
+        kinds = ", ".join(
+            f"{number} {end or 'without one'}" for end, number in count.most_common(5)
+        )
+        rest = f", {len(count) - 5} other endings" if len(count) > 5 else ""
+        files = (
+            "1 file in a folder was"
+            if count.total() == 1
+            else f"{count.total()} files in folders were"
+        )
+        warn(
+            f"{files} passed over, by endings that are not of videos or images: {kinds}{rest};"
+            " name a file to have it tried"
+        )
 
 
 def _refuse_inputs_as_outputs(

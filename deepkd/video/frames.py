@@ -135,7 +135,9 @@ def reading(
     path = Path(path)
     kind = still_kind(check_file(path))
     if kind:
-        yield _Still(path, kind, read_still(path, max_pixels=max_pixels))
+        warnings: list[str] = []
+        image = read_still(path, max_pixels=max_pixels, warn=warnings.append)
+        yield _Still(path, kind, image, warnings)
         return
     with opened(path, max_pixels=max_pixels, threads=threads, stop=stop) as video:
         declared_s, length_s = lengths_s(path, video, max_pixels, stop)
@@ -185,9 +187,11 @@ def read_frames(
 class _Still:
     """A `Reading` of an image."""
 
-    def __init__(self, path: Path, kind: str, image: Image) -> None:
+    def __init__(self, path: Path, kind: str, image: Image, warnings: Sequence[str]) -> None:
         height, width = image.shape[:2]
-        self.info = VideoInfo(path, width, height, 0, 0.0, 0.0, kind, is_image=True)
+        self.info = VideoInfo(
+            path, width, height, 0, 0.0, 0.0, kind, is_image=True, warnings=tuple(warnings)
+        )
         self._image = image
 
     def frames(self, warn: Callable[[str], None] | None = None) -> Iterator[Frame]:
