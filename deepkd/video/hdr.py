@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from deepkd.images import Image
 
-    Floats = npt.NDArray[np.float32]
+    Floats = npt.NDArray[np.floating]
 
 HDR = {16: "PQ", 18: "HLG"}
 """Numbers of the transfer functions in ITU-T H.273, table 3."""

@@ -64,16 +64,17 @@ class Orientation:
 
     def _shown(self, picture: VideoFrame, width: int, height: int) -> Image:
         """The picture at a size in BT.709 SDR, not yet turned."""
+        import numpy as np
+
         if self.color.is_bt709:
-            return picture.to_ndarray(format="rgb24", width=width, height=height)
+            return np.asarray(
+                picture.to_ndarray(format="rgb24", width=width, height=height), np.uint8
+            )
         # FFmpeg takes the nearest chroma for 8 bits, and models know such pictures.
         is_same_size = (width, height) == (picture.width, picture.height)
-        return self.color.to_bt709(
-            picture.to_ndarray(
-                format="rgb48le", width=width, height=height,
-                interpolation="POINT" if is_same_size else None,
-            )
-        )  # fmt: skip
+        how = "POINT" if is_same_size else None
+        signal = picture.to_ndarray(format="rgb48le", width=width, height=height, interpolation=how)
+        return self.color.to_bt709(np.asarray(signal, np.uint16))
 
     def _square_size(self, picture: VideoFrame) -> tuple[int, int]:
         """Width and height with square pixels; one side grows, so that no detail is lost."""
