@@ -111,15 +111,15 @@ def detect(
             inputs = part.missing(inputs) if part else inputs
             outcome = _judge(inputs, detector, reports, first=first, quiet=quiet, verbose=verbose)
     tally = part.tally if part else outcome.tally
-    # A short list leaves some shards without inputs, which is no failure.
-    code = exit_code(tally, fail_on_fake=fail_on_fake) if tally or not part else 0
+    is_empty = part is not None and not tally  # a short list leaves some shards without inputs
+    code = 0 if is_empty else exit_code(tally, fail_on_fake=fail_on_fake)
     if save_video and outcome.last and not outcome.interrupted:
         _draw(outcome.last, save_video, config.timeout_s, code)
     if not quiet and not (config.format == "table" and sys.stdout.isatty()):
         _name_failed(outcome.failed)
-    if outcome.interrupted:
-        raise outcome.interrupted
-    raise typer.Exit(code)
+    if not quiet:
+        _name_passed_over(sources)
+    raise outcome.interrupted or typer.Exit(code)
 
 
 @dataclass
@@ -158,6 +158,27 @@ def _name_failed(failed: Sequence[str]) -> None:
     from deepkd.cli.progress import name_first
 
     name_first("error", failed, rest="more inputs failed")
+
+
+def _name_passed_over(names: Sequence[str]) -> None:
+    """Say how many files of folders were not judged because of their ending."""
+    from deepkd.cli.progress import warn
+    from deepkd.video.sources import count_passed_over
+
+    if count := count_passed_over(names):
+        kinds = ", ".join(
+            f"{number} {end or 'without one'}" for end, number in count.most_common(5)
+        )
+        rest = f", {len(count) - 5} other endings" if len(count) > 5 else ""
+        files = (
+            "1 file in a folder was"
+            if count.total() == 1
+            else f"{count.total()} files in folders were"
+        )
+        warn(
+            f"{files} passed over, by endings that are not of videos or images: {kinds}{rest};"
+            " name a file to have it tried"
+        )
 
 
 def _refuse_inputs_as_outputs(

@@ -9,7 +9,7 @@ from deepkd.data.index import CropRow
 from deepkd.data.originals import RealPaths
 from deepkd.errors import DataError
 from deepkd.video.sources import find_sources
-from deepkd.video.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from deepkd.video.suffixes import CROP_SUFFIXES, VIDEO_SUFFIXES
 
 
 def is_image_folder(root: Path) -> bool:
@@ -52,7 +52,7 @@ def read_image_folder(root: Path) -> list[CropRow]:
 
 def _find_pictures(root: Path) -> Iterator[PurePosixPath]:
     for source in find_sources([str(root)]):
-        if source.path.suffix.lower() in IMAGE_SUFFIXES and not source.problem:
+        if source.path.suffix.lower() in CROP_SUFFIXES and not source.problem:
             yield PurePosixPath(source.path.relative_to(root))
 
 

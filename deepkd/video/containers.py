@@ -82,7 +82,8 @@ def _refuse(url: str, flags: int, options: dict[str, str]) -> None:
 def video_streams(path: Path, container: InputContainer) -> list[VideoStream]:
     """The video streams with a known codec, without cover pictures; the default one first.
 
-    That is the one marked as the default, else the largest, as FFmpeg chooses.
+    That is the one marked as the default, else the largest, as FFmpeg chooses. A stream that holds
+    one frame is the title picture of another, as in an animated AVIF, and comes last.
 
     Raises:
         VideoError: there is none.
@@ -94,7 +95,12 @@ def video_streams(path: Path, container: InputContainer) -> list[VideoStream]:
             f"{path}: has no video that can be decoded; its streams are: {names or 'none'}"
         )
     return sorted(
-        moving, key=lambda one: (not one.disposition & Disposition.default, -one.width * one.height)
+        moving,
+        key=lambda one: (
+            one.frames == 1,
+            not one.disposition & Disposition.default,
+            -one.width * one.height,
+        ),
     )
 
 

@@ -14,6 +14,8 @@ from av.video.stream import VideoStream
 
 from deepkd.errors import VideoError
 from deepkd.video.containers import check_size, open_container, video_streams
+from deepkd.video.hdr import Color
+from deepkd.video.orientation import Orientation
 
 SKIPS: tuple[Literal["NONKEY", "NONREF", "DEFAULT"], ...] = ("NONKEY", "NONREF", "DEFAULT")
 """What the decoder leaves out, from the cheapest to the dearest: all but keyframes, frames that no
@@ -62,9 +64,14 @@ class End:
     gap_s: float
     """Mean time from one to the next, seconds."""
 
+    @property
+    def length_s(self) -> float:
+        """The time to the end of the last frame, if that lasts as long as the others, seconds."""
+        return self.last_s + self.gap_s
+
     def is_near(self, declared_s: float, within_s: float) -> bool:
         """Whether a declared length is about true; how long the last frame lasts is unknown."""
-        return self.last_s - within_s <= declared_s <= self.last_s + self.gap_s + within_s
+        return self.last_s - within_s <= declared_s <= self.length_s + within_s
 
 
 class Stopped(Exception):
@@ -118,6 +125,9 @@ class Decoder:
         self._is_timed = self._can_seek = self._stream.start_time is not None
         self.codec = self._stream.codec_context.name
         self.fps = float(self._stream.average_rate or self._stream.guessed_rate or 0)
+        """Mean frame rate, 0 where unknown."""
+        self.guessed_fps = float(self._stream.guessed_rate or 0)
+        """FFmpeg's other estimate of it."""
 
     def close(self) -> None:
         """Let go of the decoder's memory and threads; the file is the caller's."""
@@ -130,6 +140,17 @@ class Decoder:
             return float(self._stream.duration * self._tick_s)
         whole = self._container.duration
         return whole / av.time_base if whole and whole > 0 and self._is_timed else None
+
+    @property
+    def start_s(self) -> float:
+        """The time on the file's own clock at which the video stream starts, seconds."""
+        return float(self._start * self._tick_s)
+
+    def orientation(self, picture: VideoFrame) -> Orientation:
+        """How the pictures of the video are turned and shown, by any of them."""
+        context = self._stream.codec_context
+        color = Color(context.color_trc, context.color_primaries)
+        return Orientation.of(picture, self.pixel_aspect, color)
 
     @property
     def pixel_aspect(self) -> float:
@@ -202,7 +223,8 @@ class Decoder:
         if last.pos + last.size > self.path.stat().st_size:
             return None
         last_s = float((last.timestamp - first.timestamp) * self._tick_s)
-        return End(last_s, last_s / (len(entries) - 1))
+        count = sum(entry.size > 0 for entry in entries)
+        return End(last_s, last_s / max(1, count - 1))
 
     def measured_s(self) -> float:
         """Length of the video stream, seconds, by reading on to the end without decoding."""

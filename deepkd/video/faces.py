@@ -18,6 +18,8 @@ MIN_FACE_PX = 40
 MAX_SIDE_PX = 640
 """Frames are shrunk to this longer side before detection, pixels; to twice as much where smaller
 faces are sought."""
+LARGEST_SIDE_PX = 3840
+"""Frames without any face are searched at their own size, up to this longer side, pixels."""
 SAME = 0.5
 """Two looks show one face where they share more than this part of the smaller box."""
 DARK = 64.0
@@ -49,7 +51,7 @@ class FaceDetector(Protocol):
         """The faces of an RGB uint8 image (H, W, 3), the largest first; [] without faces.
 
         In an image that has to be shrunk, small faces are sought where there are no larger ones;
-        always if `thorough`.
+        always if `thorough`, and then, where there are none at all, in the image at its own size.
         """
         ...
 
@@ -99,17 +101,18 @@ def search(
         image: (H, W, 3), RGB uint8.
         max_side_px: the longer side of the first look.
         find: the faces that one of `looks` shows, in pixels of the image.
-        thorough: take both looks, also where the first shows faces.
+        thorough: take the second look also where the first shows faces, and the third where
+            neither does.
     """
     faces: list[Face] = []
-    for number, small in enumerate(looks(image, max_side_px)):
+    for number, small in enumerate(looks(image, max_side_px, count=3 if thorough else 2)):
         further = [
             face
             for face in find(small)
             if all(_shared(face.box, other.box) <= SAME for other in faces)
         ]
         faces += [replace(face, is_small=number > 0) for face in further]
-        if faces and not thorough:
+        if faces and (number > 0 or not thorough):
             break
     return sorted(faces, key=lambda face: -face.box[2] * face.box[3])
 
@@ -121,15 +124,16 @@ def _shared(a: tuple[float, float, float, float], b: tuple[float, float, float, 
     return max(0.0, width) * max(0.0, height) / max(1e-9, min(a[2] * a[3], b[2] * b[3]))
 
 
-def looks(image: Image, max_side_px: int) -> Iterator[Image]:
-    """The pictures in which to search an image, one after the other.
+def looks(image: Image, max_side_px: int, *, count: int = 2) -> Iterator[Image]:
+    """The pictures in which to search an image, one after the other, `count` at most.
 
     First the image shrunk; then, where it is larger, with twice the side, which shows faces half as
-    large.
+    large; then, where it is larger still, at its own size up to `LARGEST_SIDE_PX`.
     """
-    yield _lit(_shrunk(image, max_side_px))
-    if max(image.shape[:2]) > max_side_px:
-        yield _lit(_shrunk(image, 2 * max_side_px))
+    sides = (max_side_px, 2 * max_side_px, LARGEST_SIDE_PX)
+    for number, side in enumerate(sides[:count]):
+        if number == 0 or max(image.shape[:2]) > sides[number - 1]:
+            yield _lit(_shrunk(image, side))
 
 
 def _shrunk(image: Image, max_side_px: int) -> Image:

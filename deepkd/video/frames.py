@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from deepkd.errors import VideoError
 from deepkd.video.containers import check_size
 from deepkd.video.decoder import Decoder, Sample, never, opened
-from deepkd.video.orientation import Orientation
+from deepkd.video.lengths import lengths_s
 from deepkd.video.stills import check_file, read_still, still_kind
 
 if TYPE_CHECKING:
@@ -29,11 +29,6 @@ it declares."""
 MAX_SHIFT = 0.4
 """How far a cheap frame may lie from the middle of its part, as a share of the part, before dearer
 ones are decoded."""
-
-FAR = 1 / 16
-"""How far the end of a video may lie from the declared one, as a share of its length, before the
-declaration is disbelieved: samples would go astray, and a few bytes in the header would do to
-escape a verdict."""
 
 
 @dataclass(frozen=True)
@@ -140,13 +135,13 @@ def reading(
     path = Path(path)
     kind = still_kind(check_file(path))
     if kind:
-        yield _Still(path, kind, read_still(path, max_pixels=max_pixels))
+        warnings: list[str] = []
+        image = read_still(path, max_pixels=max_pixels, warn=warnings.append)
+        yield _Still(path, kind, image, warnings)
         return
     with opened(path, max_pixels=max_pixels, threads=threads, stop=stop) as video:
-        length_s = _length_s(path, video, stop)
-        yield _Moving(
-            path, video, max_pixels, video.declared_s or length_s, length_s, plan(length_s)
-        )
+        declared_s, length_s = lengths_s(path, video, max_pixels, stop)
+        yield _Moving(path, video, max_pixels, declared_s, length_s, plan(length_s))
 
 
 def probe(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> VideoInfo:
@@ -192,9 +187,11 @@ def read_frames(
 class _Still:
     """A `Reading` of an image."""
 
-    def __init__(self, path: Path, kind: str, image: Image) -> None:
+    def __init__(self, path: Path, kind: str, image: Image, warnings: Sequence[str]) -> None:
         height, width = image.shape[:2]
-        self.info = VideoInfo(path, width, height, 0, 0.0, 0.0, kind, is_image=True)
+        self.info = VideoInfo(
+            path, width, height, 0, 0.0, 0.0, kind, is_image=True, warnings=tuple(warnings)
+        )
         self._image = image
 
     def frames(self, warn: Callable[[str], None] | None = None) -> Iterator[Frame]:
@@ -223,18 +220,21 @@ class _Moving:
         if first is None:
             raise _undecodable(self.path, video)
         check_size(self.path, first.picture, self._max_pixels)
-        orientation = Orientation.of(first.picture, video.pixel_aspect)
+        orientation = video.orientation(first.picture)
         width, height = orientation.size(first.picture)
         streams = (
             "1 more video stream is"
             if video.others == 1
             else f"{video.others} more video streams are"
         )
-        warnings = (f"{streams} not judged",) if video.others else ()
+        warnings = [f"{streams} not judged"] * (video.others > 0)
+        if orientation.color.hdr:
+            warnings.append(f"HDR ({orientation.color.hdr}) was converted to SDR")
         turn = 90 * orientation.quarter_turns
         found = VideoInfo(
-            self.path, width, height, turn, video.fps, self._length_s, video.codec, False, warnings
-        )
+            self.path, width, height, turn, video.fps, self._length_s, video.codec, False,
+            tuple(warnings),
+        )  # fmt: skip
         check_size(self.path, found, self._max_pixels)
         return found
 
@@ -242,7 +242,7 @@ class _Moving:
         index, orientation = -1, None
         for index, sample in enumerate(_sampled(self._video, self._moments)):
             check_size(self.path, sample.picture, self._max_pixels)
-            orientation = orientation or Orientation.of(sample.picture, self._video.pixel_aspect)
+            orientation = orientation or self._video.orientation(sample.picture)
             yield Frame(orientation.upright(sample.picture), sample.t_s, index)
         if index < 0:
             raise _undecodable(self.path, self._video)
@@ -266,7 +266,7 @@ def every_frame(path: Path, *, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[f
         orientation = None
         for sample in video.decoded():
             check_size(path, sample.picture, max_pixels)
-            orientation = orientation or Orientation.of(sample.picture, video.pixel_aspect)
+            orientation = orientation or video.orientation(sample.picture)
             yield sample.t_s, orientation.upright(sample.picture)
 
 
@@ -308,29 +308,6 @@ def _complaints(
             f"it goes on to {length_s:.1f} s where {declared_s:.1f} s are declared, and is judged"
             " on all of it"
         )
-
-
-def _length_s(path: Path, video: Decoder, stop: Callable[[], bool]) -> float:
-    """The length of the video stream, seconds: the declared one if true, else measured.
-
-    A whole index is believed; without one it costs a look at the end of the file, and where that
-    shows nothing, or may hide that times begin anew, a pass over it, not decoded.
-    """
-    declared_s = video.declared_s
-    if declared_s is None:
-        with opened(path, max_pixels=MAX_PIXELS, stop=stop) as again:
-            return again.measured_s()
-    within_s, end = FAR * declared_s, video.indexed_end()
-    if end and end.is_near(declared_s, within_s):
-        return declared_s
-    for after_s in (None,) if video.may_restart else (declared_s - 2 * within_s, None):
-        with opened(path, max_pixels=MAX_PIXELS, stop=stop) as again:
-            end = again.end(after_s)
-            if again.has_restarted:
-                video.stop_seeking()
-        if end:
-            return declared_s if end.is_near(declared_s, within_s) else end.last_s + end.gap_s
-    return declared_s
 
 
 def _undecodable(path: Path, video: Decoder) -> VideoError:

@@ -1,4 +1,4 @@
-"""Orientation: decoded pictures made upright, unmirrored and with square pixels."""
+"""Orientation: decoded pictures made upright, unmirrored, in SDR and with square pixels."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from av.video.frame import VideoFrame
 
+from deepkd.video.hdr import Color
+
 if TYPE_CHECKING:
     from deepkd.images import Image
 
@@ -18,7 +20,7 @@ SQUARE = 0.02
 
 @dataclass(frozen=True)
 class Orientation:
-    """How the pictures of a video are turned, which is the same for all of them."""
+    """How the pictures of a video are turned and shown, which is the same for all of them."""
 
     is_mirrored: bool
     """Whether a picture has to be mirrored left to right before it is turned."""
@@ -26,9 +28,10 @@ class Orientation:
     """Counter-clockwise, 0 to 3."""
     aspect: float
     """Width of a pixel by its height."""
+    color: Color
 
     @classmethod
-    def of(cls, picture: VideoFrame, aspect: float) -> Orientation:
+    def of(cls, picture: VideoFrame, aspect: float, color: Color) -> Orientation:
         """By the display matrix of any picture of the video, and the shape of its pixels.
 
         The matrix takes a place (x, y) to (ax + cy, bx + dy) as a player is to show it, and mirrors
@@ -38,12 +41,12 @@ class Orientation:
         """
         matrix: Any = picture.side_data.get("DISPLAYMATRIX")
         if matrix is None:
-            return cls(False, 0, aspect)
+            return cls(False, 0, aspect, color)
         a, b, _, c, d = struct.unpack_from("=5i", matrix)
         is_mirrored = a * d < b * c
         if is_mirrored:
             a, b = -a, -b
-        return cls(is_mirrored, round(-math.atan2(b, a) / (math.pi / 2)) % 4, aspect)
+        return cls(is_mirrored, round(-math.atan2(b, a) / (math.pi / 2)) % 4, aspect, color)
 
     def size(self, picture: VideoFrame) -> tuple[int, int]:
         """Width and height of `upright`, pixels."""
@@ -54,11 +57,24 @@ class Orientation:
         """The picture as RGB uint8 (H, W, 3), upright and with square pixels."""
         import numpy as np  # takes longer to load than a frame takes to decode
 
-        width, height = self._square_size(picture)
-        image = picture.to_ndarray(format="rgb24", width=width, height=height)
+        image = self._shown(picture, *self._square_size(picture))
         return np.ascontiguousarray(
             np.rot90(np.fliplr(image) if self.is_mirrored else image, self.quarter_turns)
         )
+
+    def _shown(self, picture: VideoFrame, width: int, height: int) -> Image:
+        """The picture at a size in BT.709 SDR, not yet turned."""
+        import numpy as np
+
+        if self.color.is_bt709:
+            return np.asarray(
+                picture.to_ndarray(format="rgb24", width=width, height=height), np.uint8
+            )
+        # FFmpeg takes the nearest chroma for 8 bits, and models know such pictures.
+        is_same_size = (width, height) == (picture.width, picture.height)
+        how = "POINT" if is_same_size else None
+        signal = picture.to_ndarray(format="rgb48le", width=width, height=height, interpolation=how)
+        return self.color.to_bt709(np.asarray(signal, np.uint16))
 
     def _square_size(self, picture: VideoFrame) -> tuple[int, int]:
         """Width and height with square pixels; one side grows, so that no detail is lost."""

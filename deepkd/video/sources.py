@@ -4,6 +4,7 @@ import codecs
 import glob
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -300,3 +301,18 @@ def _wanted(entry: "os.DirEntry[str]") -> bool:
         os.path.isdir(entry.path)
         or os.path.splitext(entry.name)[1].lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES
     )
+
+
+def count_passed_over(names: Iterable[str | os.PathLike[str]]) -> Counter[str]:
+    """The files in folders that are no inputs because of their ending: ending -> number.
+
+    Args:
+        names: as `find_sources` takes them; only those of folders count.
+    """
+    count: Counter[str] = Counter()
+    for name in names:
+        for _, folders, files in os.walk(name):
+            folders[:] = [folder for folder in folders if not folder.startswith(".")]
+            endings = (os.path.splitext(file)[1].lower() for file in files if file[0] != ".")
+            count.update(end for end in endings if end not in VIDEO_SUFFIXES | IMAGE_SUFFIXES)
+    return count

@@ -6,12 +6,14 @@ import re
 import stat
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepkd.errors import ImageError, VideoError
+from deepkd.video.heif import Damaged, Heif
+from deepkd.video.tiff import tiff_pages
 
 if TYPE_CHECKING:
     from deepkd.images import Image
@@ -25,6 +27,20 @@ MAX_BYTES = 1 << 28
 JPEG_START, JPEG_END, JPEG_INDEX = b"\xff\xd8\xff", 0xD9, b"MPF\0"
 """How a JPEG begins, the marker that ends it, and how its list of several pictures begins (CIPA
 DC-007)."""
+
+STARTS = {
+    JPEG_START: "jpeg",
+    b"\x89PNG\r\n\x1a\n": "png",
+    b"II*\0": "tiff",
+    b"MM\0*": "tiff",
+    b"II+\0": "tiff",
+    b"MM\0+": "tiff",
+}
+HEIF_BRANDS = {
+    b"heic": "heic", b"heix": "heic", b"heim": "heic", b"heis": "heic", b"mif1": "heif",
+    b"avif": "avif",
+}  # fmt: skip
+"""How files of one picture call themselves that begin as MP4s do; those of many are videos."""
 
 _JPEG_SEGMENT = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")
 """The marker of a segment with a length. Fill bytes (FF), TEM (01) and RST0 to RST7 (D0 to D7) may
@@ -53,20 +69,26 @@ def check_file(path: Path) -> bytes:
 
 
 def still_kind(head: bytes) -> str | None:
-    """`jpeg`, `png`, `webp` or `bmp` by the first 30 bytes of a file; None for anything else."""
+    """What image it is by the first 30 bytes of a file; None for anything else.
+
+    `jpeg`, `png`, `webp`, `bmp`, `tiff`, `heic`, `heif` or `avif`.
+    """
     if head[8:12] == b"WEBP":
         return "webp" if head.startswith(b"RIFF") else None
-    is_bmp = head.startswith(b"BM") and head[6:10] == bytes(4)
-    starts = {JPEG_START: "jpeg", b"\x89PNG\r\n\x1a\n": "png"}
-    return (
-        "bmp"
-        if is_bmp
-        else next((kind for start, kind in starts.items() if head.startswith(start)), None)
-    )
+    if head[4:8] == b"ftyp":
+        return HEIF_BRANDS.get(head[8:12])
+    if head.startswith(b"BM") and head[6:10] == bytes(4):
+        return "bmp"
+    return next((kind for start, kind in STARTS.items() if head.startswith(start)), None)
 
 
-def read_still(path: Path, *, max_pixels: int) -> Image:
+def read_still(path: Path, *, max_pixels: int, warn: Callable[[str], None] | None = None) -> Image:
     """The picture of an image file, RGB uint8 (H, W, 3), turned as its EXIF data say.
+
+    Args:
+        path: the file.
+        max_pixels: larger pictures are refused.
+        warn: takes a sentence about what was done to the picture.
 
     Raises:
         ImageError: it is damaged, an animation, or has more than `max_pixels` pixels.
@@ -83,35 +105,66 @@ def read_still(path: Path, *, max_pixels: int) -> Image:
             f"{path}: {width}x{height} px is more than the limit of {max_pixels} px; save it"
             " smaller"
         )
+    _refuse_several(path, data)
+    image = _decoded(path, data, warn) if width * height else None
+    if image is None:
+        raise ImageError(f"{path}: the image is cut off or damaged; copy or save it again")
+    return image
+
+
+def _refuse_several(path: Path, data: bytes) -> None:
+    """Refuse a file of which more than one picture, or another one, is to be seen.
+
+    Raises:
+        ImageError: it is one.
+    """
     if _is_animation(data):
         raise ImageError(
             f"{path}: is an animation, and only its first picture can be read; make a GIF or MP4"
             " of it"
         )
-    image = _decoded(data) if width * height else None
-    if image is None:
-        raise ImageError(f"{path}: the image is cut off or damaged; copy or save it again")
-    import cv2  # not above: a video is to be decoded before these are loaded
-    import numpy as np
+    if still_kind(data[:30]) != "tiff":
+        return
+    pages = tiff_pages(data)
+    if pages and pages[0].is_reduced:
+        raise ImageError(f"{path}: is a camera's raw picture; save it as JPEG, PNG or TIFF")
+    whole = [page for page in pages if not page.is_reduced]
+    if len(whole) > 1:
+        raise ImageError(f"{path}: has {len(whole)} pages; save each as a file of its own")
 
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
-
-def _decoded(data: bytes) -> Image | None:
-    """The picture as BGR, without a word on standard error; None where it is damaged."""
-    if still_kind(data[:30]) == "png" and not _is_whole_png(data):
+def _decoded(path: Path, data: bytes, warn: Callable[[str], None] | None) -> Image | None:
+    """The picture, without a word on standard error; None where it is damaged."""
+    kind = still_kind(data[:30])
+    if kind == "png" and not _is_whole_png(data):
         return None
+    if kind in HEIF_BRANDS.values():
+        return _decoded_heif(path, data, warn)
     import cv2
     import numpy as np
 
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        return None if image is None else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
     except cv2.error:
         return None
     finally:
         cv2.utils.logging.setLogLevel(level)
+
+
+def _decoded_heif(path: Path, data: bytes, warn: Callable[[str], None] | None) -> Image | None:
+    try:
+        picture = Heif(data)
+        if not picture.is_known:
+            raise ImageError(f"{path}: its picture is neither HEVC nor AV1; save it as JPEG or PNG")
+        image = picture.decoded()
+    except Damaged:
+        return None
+    if picture.color.hdr and warn:
+        warn(f"HDR ({picture.color.hdr}) was converted to SDR")
+    return image
 
 
 def _is_animation(data: bytes) -> bool:
@@ -159,9 +212,15 @@ def _size(data: bytes) -> tuple[int, int]:
                 width, height = struct.unpack_from("<HH" if is_old else "<ii", data, 18)
             case "webp":
                 width, height = _webp_size(data)
+            case "tiff":
+                width, height = next(
+                    ((page.width, page.height) for page in tiff_pages(data)), (0, 0)
+                )
+            case "heic" | "heif" | "avif":
+                width, height = Heif(data).size
             case _:
                 width, height = _jpeg_size(data)
-    except struct.error:
+    except (struct.error, Damaged):
         return 0, 0
     return abs(width), abs(height)
 

@@ -50,4 +50,6 @@ VIDEO_SUFFIXES = frozenset(
     }
     | {".y4m"}
 )
-IMAGE_SUFFIXES = frozenset({".bmp", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".webp"})
+CROP_SUFFIXES = frozenset({".bmp", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".webp"})
+"""Of the images that can be crops to train on."""
+IMAGE_SUFFIXES = CROP_SUFFIXES | {".avif", ".heic", ".heif", ".hif", ".tif", ".tiff"}

@@ -14,7 +14,7 @@ from deepkd.errors import ConfigError
 from deepkd.images import Image
 from deepkd.shipped import checksums, weights_dir
 from deepkd.video import mtcnn
-from deepkd.video.faces import DETECTORS, Face, FaceDetector, load_detector
+from deepkd.video.faces import DETECTORS, Face, FaceDetector, load_detector, search
 from deepkd.video.mtcnn import MAX_THREADS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -151,6 +151,35 @@ def test_a_thorough_search_finds_small_faces_beside_a_large_one(kind: str):
     assert [face.is_small for face in found] == [False, True]
     assert_same(found[:1], [large])
     assert found[1].box[3] == pytest.approx(52, abs=7)
+
+
+@pytest.mark.parametrize("kind", DETECTORS)
+@pytest.mark.parametrize("size", [(1280, 720), (1920, 1080), (3840, 2160)])
+def test_a_face_alone_is_found_whatever_frame_is_around_it(size: tuple[int, int], kind: str):
+    image = np.full((size[1], size[0], 3), 90, np.uint8)
+    image[300:510, 700:910] = scaled("astronaut", 210, 210)  # the face: 45 px
+    (face,) = find(kind, image, thorough=True)
+    assert face.box[3] == pytest.approx(45, abs=6)
+
+
+def test_the_largest_frames_are_searched_at_their_own_size_only_if_no_face_was_seen():
+    image = np.full((1080, 1920, 3), 90, np.uint8)
+    image[:1000, :1000] = scaled("grace_hopper", 1000, 1000)
+    sizes: list[int] = []
+
+    def find_one(small: Image) -> list[Face]:
+        sizes.append(small.shape[1])
+        return [Face((0, 0, 100, 100), 1.0, np.zeros((5, 2), np.float32))] * with_face
+
+    for with_face, thorough, expected in (
+        (True, False, [640]),
+        (True, True, [640, 1280]),
+        (False, False, [640, 1280]),
+        (False, True, [640, 1280, 1920]),
+    ):
+        sizes.clear()
+        search(image, 640, find_one, thorough=thorough)
+        assert sizes == expected
 
 
 def test_a_view_of_a_larger_array_will_do():

@@ -7,7 +7,13 @@ from threading import Thread
 import pytest
 
 from deepkd.errors import UsageError
-from deepkd.video.sources import FOLDER_HINT, LONGEST, Source, find_sources
+from deepkd.video.sources import (
+    FOLDER_HINT,
+    LONGEST,
+    Source,
+    count_passed_over,
+    find_sources,
+)
 from deepkd.video.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 
@@ -211,3 +217,24 @@ def test_suffixes_are_lower_case_and_kept_apart():
         for suffix in VIDEO_SUFFIXES | IMAGE_SUFFIXES
     )
     assert not VIDEO_SUFFIXES & IMAGE_SUFFIXES
+
+
+def test_files_of_folders_that_are_passed_over_are_counted(tmp_path: Path):
+    names = (
+        "a.mp4",
+        "a.HEIC",
+        "b.avif",
+        "c.tif",
+        "d.jxl",
+        "e.JXL",
+        "notes",
+        ".hidden",
+        ".git/f.txt",
+    )
+    for name in ("top.txt", *(f"in/{name}" for name in names)):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).touch()
+    found = [source.path.name for source in find_sources([tmp_path / "in"])]
+    assert found == ["a.HEIC", "a.mp4", "b.avif", "c.tif"]
+    given = [tmp_path / "in", tmp_path / "top.txt", "-"]
+    assert count_passed_over(given) == {".jxl": 2, "": 1}
