@@ -262,8 +262,8 @@ class DistillConfig(TrainingConfig):
     )
     loss: str = setting(
         "kd",
-        "Loss between the student and the teacher; one that compares features needs a tap and"
-        " stands in a [[loss]] table.",
+        "Loss between the student and the teacher. One that compares features needs a tap and is"
+        " named in a table of the config file.",
         choices=LOSSES.names,
     )
     temperature: float = setting(3.0, "Temperature of that loss.", low=0.01)
