@@ -28,7 +28,6 @@ class DetectConfig(Config):
         "onnxruntime",
         "Library that runs the model; openvino needs `pip install 'deepkd\\[openvino]'`.",
         choices=RUNTIMES.names,
-        rare=True,
     )
     frames: int = setting(
         16, "Smallest number of frames to sample from each clip, evenly in time.", low=1
@@ -39,6 +38,7 @@ class DetectConfig(Config):
         f" is seen; 0 for no limit. By default {EVERY_S}, or longer in a clip that would need over"
         f" {MOST_FRAMES} frames.",
         low=0,
+        rare=True,
     )
     single_look: bool = setting(
         False, "Do not sample more frames around a frame that looks forged.", rare=True
