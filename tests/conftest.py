@@ -62,7 +62,8 @@ def shared_media(tmp_path_factory: pytest.TempPathFactory) -> Media:
 
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, Any]]:
-    """What a script of the project defines, by its path from the root; what lies beside it can be imported."""
+    """What a script of the project defines, by its path from the root; what lies beside it can be
+    imported."""
 
     def defined(path: str) -> dict[str, Any]:
         file = HERE.parent / path

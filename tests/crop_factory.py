@@ -1,4 +1,5 @@
-"""A tiny labelled set of crops from the public-domain portraits: each original with one forgery of it."""
+"""A tiny labelled set of crops from the public-domain portraits: each original with one forgery of
+it."""
 
 import io
 import tarfile

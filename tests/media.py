@@ -100,7 +100,8 @@ def scene(
     forged: bool | Sequence[str] = False,
     seed: int = 0,
 ) -> Image:
-    """One picture, (height, width, 3): the people side by side, each on a small circle at `phase` (radians).
+    """One picture, (height, width, 3): the people side by side, each on a small circle at `phase`
+    (radians).
 
     `face_share` is a face's height as a share of the picture's height; `forged` is everybody or the
     names of some; without faces it is noise.
@@ -150,7 +151,8 @@ def write_video(
     pixel_aspect: Fraction | None = None,
     options: dict[str, str] | None = None,
 ) -> Path:
-    """Encode RGB pictures; MP4s carry their index first, so that the head of a cut file can still be decoded.
+    """Encode RGB pictures; MP4s carry their index first, so that the head of a cut file can still
+    be decoded.
 
     `times` (seconds) makes the frame rate variable; `rotation_deg` is how far clockwise a player
     has to turn the stored picture, and `mirrored` says that it has to mirror it before (MP4 and MOV

@@ -1,4 +1,5 @@
-"""Small untrained networks that behave like trained ones: every layer matters, and logits differ from crop to crop."""
+"""Small untrained networks that behave like trained ones: every layer matters, and logits differ
+from crop to crop."""
 
 import torch
 from torch import nn

@@ -1,4 +1,5 @@
-"""Cross Efficient ViT a second time, straight from the published configuration: functions over a flat state dict.
+"""Cross Efficient ViT a second time, straight from the published configuration: functions over a
+flat state dict.
 
 It shares nothing with the package but the EfficientNet backbone, and names every tensor that a
 published checkpoint holds, with its shape.

@@ -1,4 +1,5 @@
-"""A tiny ONNX scorer for tests: it calls green faces forged, so that a verdict hangs on the pixels alone.
+"""A tiny ONNX scorer for tests: it calls green faces forged, so that a verdict hangs on the pixels
+alone.
 
 path = write_scorer(tmp_path / "green.onnx")        logit = 100 * (G - (R + B) / 2) / 255 - 1.5 of
 the mean colour clip = tinted_clip(tmp_path / "clip.mp4", green=lambda t_s: 1.0 <= t_s < 2.0)
@@ -44,7 +45,8 @@ def write_scorer(
     evidence: bool = False,
     **changes: Any,
 ) -> Path:
-    """An ONNX model of the contract: `crops` uint8 (N, S, S, 3) -> `logit` (N,), linear in the mean colour.
+    """An ONNX model of the contract: `crops` uint8 (N, S, S, 3) -> `logit` (N,), linear in the
+    mean colour.
 
     With `evidence` it also gives the logit of each pixel, (N, S, S).
     """
@@ -94,7 +96,8 @@ def tinted_clip(
     size: tuple[int, int] = (320, 240),
     **options: Any,
 ) -> Path:
-    """A clip of the people; whoever is in it is green while `green(t_s)`, with `right_only` just the right half."""
+    """A clip of the people; whoever is in it is green while `green(t_s)`, with `right_only` just
+    the right half."""
 
     def picture(t_s: float) -> npt.NDArray[np.uint8]:
         image = scene(faces, size=size, phase=math.pi * t_s, **options)

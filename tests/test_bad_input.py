@@ -305,7 +305,8 @@ def test_a_face_turned_away_is_not_judged(media: Media, model: str):
     found = load_detector("mtcnn", device="cpu", threads=1)
 
     class Turned:
-        """MTCNN, with the nose moved beyond the left eye: no profile can be made of the two portraits."""
+        """MTCNN, with the nose moved beyond the left eye: no profile can be made of the two
+        portraits."""
 
         def detect(self, image: np.ndarray, *, thorough: bool = False) -> list[Face]:
             faces = found.detect(image, thorough=thorough)
@@ -388,7 +389,8 @@ NAMES = {
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory, model: str) -> dict[str, str]:
-    """What each format prints for a folder of files with all the names of `NAMES`, and standard error."""
+    """What each format prints for a folder of files with all the names of `NAMES`, and standard
+    error."""
     folder = tmp_path_factory.mktemp("names")
     for name in NAMES:
         (folder / name).write_text("no video")

@@ -1,4 +1,5 @@
-"""Damaged files: bytes flipped, blocks zeroed, ends cut off. Each gets an answer, and none without a face a verdict.
+"""Damaged files: bytes flipped, blocks zeroed, ends cut off. Each gets an answer, and none without
+a face a verdict.
 
 The cases are the same in every run (a fixed seed), and are judged in a worker process, so that a
 crash of a library would be seen as the loss of that process.
@@ -37,7 +38,8 @@ def originals(media: Media) -> list[Path]:
 
 
 def damaged(data: bytes, random: np.random.Generator) -> bytes:
-    """The bytes with one to forty of them changed, a block of them zeroed, or cut; mostly near the head or anywhere."""
+    """The bytes with one to forty of them changed, a block of them zeroed, or cut; mostly near the
+    head or anywhere."""
     content = bytearray(data)
     reach = len(content) if random.random() < 0.6 else min(len(content), 600)
     kind = random.integers(4)

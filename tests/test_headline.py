@@ -1,4 +1,5 @@
-"""`benchmarks/headline.py` on tiny models: its table replaces the one of the README, and nothing else changes."""
+"""`benchmarks/headline.py` on tiny models: its table replaces the one of the README, and nothing
+else changes."""
 
 import sys
 from argparse import Namespace

@@ -1,4 +1,5 @@
-"""`benchmarks/model_card.py` on tiny crops: every part is written, and the essence says what the parts measured."""
+"""`benchmarks/model_card.py` on tiny crops: every part is written, and the essence says what the
+parts measured."""
 
 import json
 import sys
@@ -28,8 +29,10 @@ def card(script: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
 def other_crops(folder: Path) -> Path:
     """Crops of another data set: split cross, two methods, two crops of each video."""
     write_crops(folder, families=8, tint=40, methods=("swap", "blend"))
-    rows = [CropRow(**{**vars(row), "split": "cross", "video": f"{row.label}-{number // 4}"})
-            for number, row in enumerate(read_index(folder))]  # fmt: skip
+    rows = [
+        CropRow(**{**vars(row), "split": "cross", "video": f"{row.label}-{number // 4}"})
+        for number, row in enumerate(read_index(folder))
+    ]
     write_index(folder, rows)
     return folder
 
@@ -170,8 +173,15 @@ def test_methods_are_sorted_by_what_their_intervals_tell(
         name: dict(zip(("low", "value", "high"), area, strict=True)) for name, area in areas.items()
     }
     forged = {"FAKE": 1, "INCONCLUSIVE": 1, "REAL": 2}
-    document = {"cross": "Other", "home": "DFDC", "home_auc": MEASURE, "auc": MEASURE, "level": "videos",
-                "methods": methods, "forged": forged}  # fmt: skip
+    document = {
+        "cross": "Other",
+        "home": "DFDC",
+        "home_auc": MEASURE,
+        "auc": MEASURE,
+        "level": "videos",
+        "methods": methods,
+        "forged": forged,
+    }
     text = card["show_beyond"](document)
     assert "calls 50% of the 4 forged crops there REAL" in text
     assert (

@@ -133,10 +133,16 @@ TRACK = {
     "frames": [FRAME],
 }
 VIDEO = {
-    "path": str, "verdict": str, "score": (*NUMBER, None), "reason": str, "duration_s": (*NUMBER, None),
-    "fps": (*NUMBER, None), "frames_sampled": int, "tracks": [TRACK],
+    "path": str,
+    "verdict": str,
+    "score": (*NUMBER, None),
+    "reason": str,
+    "duration_s": (*NUMBER, None),
+    "fps": (*NUMBER, None),
+    "frames_sampled": int,
+    "tracks": [TRACK],
     "timing_ms": {"decode": NUMBER, "faces": NUMBER, "score": NUMBER, "total": NUMBER},
-}  # fmt: skip
+}
 SCHEMA = {"schema": str, "model": {"name": str, "sha256": str, "params": int}, "videos": [VIDEO]}
 
 
@@ -232,10 +238,17 @@ def test_every_so_many_seconds(bench: Detector, two: Path):
 @pytest.mark.parametrize(
     ("duration_s", "settings", "count"),
     [
-        (10, {}, 16), (60, {}, 75), (600, {}, 750), (1200, {}, 1500), (36_000, {}, 1500), (0, {}, 16),
-        (60, {"every_s": 0.0}, 16), (3600, {"every_s": 1.0}, 3600), (10, {"frames": 40}, 40),
+        (10, {}, 16),
+        (60, {}, 75),
+        (600, {}, 750),
+        (1200, {}, 1500),
+        (36_000, {}, 1500),
+        (0, {}, 16),
+        (60, {"every_s": 0.0}, 16),
+        (3600, {"every_s": 1.0}, 3600),
+        (10, {"frames": 40}, 40),
     ],
-)  # fmt: skip
+)
 def test_how_many_frames(duration_s: float, settings: dict, count: int):
     assert DetectConfig(**settings).samples(duration_s) == count
 
@@ -285,9 +298,13 @@ def test_a_closer_look_at_one_odd_frame_is_no_verdict(bench: Detector, folder: P
 def test_a_closer_look_follows_the_person(bench: Detector, folder: Path):
     people = ("astronaut", "grace_hopper")
     clip = tinted_clip(
-        folder / "pair.mp4", faces=people, size=(480, 240), seconds=12, right_only=True,
+        folder / "pair.mp4",
+        faces=people,
+        size=(480, 240),
+        seconds=12,
+        right_only=True,
         green=lambda t_s: 5.5 <= t_s < 6.5,
-    )  # fmt: skip
+    )
     left, right = bench.judge(Source(clip)).tracks
     assert (left.label, right.label) == (Label.REAL, Label.FAKE)
     assert not any(frame.is_closer for frame in left.frames)
@@ -395,9 +412,13 @@ def test_processes_say_the_same_in_the_same_order_and_outlive_a_killed_one(
     bench: Detector, media: Media
 ):
     inputs = [
-        Source(media.still("a.jpg")), Source(media.junk("b.mp4")), Source(media.path("c.mp4"), "does not exist"),
-        Source(media.clip("d.mp4", faces=())), Source(media.still("e.jpg", forged=True)), Source(media.audio("f.mp4")),
-    ]  # fmt: skip
+        Source(media.still("a.jpg")),
+        Source(media.junk("b.mp4")),
+        Source(media.path("c.mp4"), "does not exist"),
+        Source(media.clip("d.mp4", faces=())),
+        Source(media.still("e.jpg", forged=True)),
+        Source(media.audio("f.mp4")),
+    ]
 
     def with_a_murder():
         for number, source in enumerate(inputs):

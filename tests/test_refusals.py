@@ -1,4 +1,5 @@
-"""What `deepkd detect` refuses before any verdict, and leaves no trace of: models, settings and outputs."""
+"""What `deepkd detect` refuses before any verdict, and leaves no trace of: models, settings and
+outputs."""
 
 import json
 import os
@@ -89,47 +90,91 @@ MODELS = {
     "untrained": (lambda p: write_scorer(p, trained=False), "never trained"),
     "of another version": (lambda p: write_scorer(p, schema="deepkd.model/9"), "not of schema"),
     "no calibration": (lambda p: write_scorer(p, calibration={"heat": 3}), "calibration"),
-    "crossed thresholds": (lambda p: write_scorer(p, thresholds={"real": 0.9, "fake": 0.1}), "thresholds"),
+    "crossed thresholds": (
+        lambda p: write_scorer(p, thresholds={"real": 0.9, "fake": 0.1}),
+        "thresholds",
+    ),
     "missing": (lambda p: p, "no such model"),
-    "a name too long": (lambda p: p.with_name(300 * "x" + ".onnx"), "cannot be read (File name too long)"),
+    "a name too long": (
+        lambda p: p.with_name(300 * "x" + ".onnx"),
+        ("cannot be read (File name too long)"),
+    ),
     "nested without end": (nested, "model.onnx: its metadata is not JSON"),
-    "another size": (lambda p: asking_for(p, size=32), "model.onnx: its metadata says size=32, and its network takes"),
+    "another size": (
+        lambda p: asking_for(p, size=32),
+        ("model.onnx: its metadata says size=32, and its network takes"),
+    ),
     "size 0": (lambda p: asking_for(p, size=0), "says size=0, and its network takes"),
-    "a list for a size": (lambda p: asking_for(p, size=[64]), "says size=[64], and its network takes"),
-    "one crop at a time": (for_one_crop, "its metadata says size=64, and its network takes [1, 64, 64, 3]"),
-    "open, size 0": (lambda p: of_any_size(p, 0), "model.onnx: the model's input format has size=0"),
+    "a list for a size": (
+        lambda p: asking_for(p, size=[64]),
+        ("says size=[64], and its network takes"),
+    ),
+    "one crop at a time": (
+        for_one_crop,
+        ("its metadata says size=64, and its network takes [1, 64, 64, 3]"),
+    ),
+    "open, size 0": (
+        lambda p: of_any_size(p, 0),
+        ("model.onnx: the model's input format has size=0"),
+    ),
     "open, size -1": (lambda p: of_any_size(p, -1), "has size=-1"),
     "open, too large": (lambda p: of_any_size(p, 100_000), "has size=100000"),
     "half a size": (lambda p: asking_for(p, size=64.0), "has size=64.0"),
     "unknown colours": (lambda p: asking_for(p, color="CMYK"), "has color='CMYK'"),
     "unknown white": (lambda p: asking_for(p, value_range=0), "has value_range=0"),
     "two means": (lambda p: asking_for(p, mean=[0, 0]), "has mean=(0, 0)"),
-    "a text for a mean": (lambda p: asking_for(p, mean="abc"), "input format is incomplete or from another version"),
+    "a text for a mean": (
+        lambda p: asking_for(p, mean="abc"),
+        ("input format is incomplete or from another version"),
+    ),
     "a spread of 0": (lambda p: asking_for(p, std=[1, 1, 0]), "has std=(1, 1, 0)"),
-    "a mean without end": (lambda p: asking_for(p, mean=[0, 0, 10**400]), "incomplete or from another version"),
+    "a mean without end": (
+        lambda p: asking_for(p, mean=[0, 0, 10**400]),
+        ("incomplete or from another version"),
+    ),
     "unknown way to resize": (lambda p: asking_for(p, resize="fold"), "has resize='fold'"),
-    "no input": (lambda p: write_scorer(p, input=None), "model.onnx: its metadata has input that is no dict"),
-    "unknown key of the input": (lambda p: asking_for(p, depth=3), "incomplete or from another version"),
+    "no input": (
+        lambda p: write_scorer(p, input=None),
+        ("model.onnx: its metadata has input that is no dict"),
+    ),
+    "unknown key of the input": (
+        lambda p: asking_for(p, depth=3),
+        ("incomplete or from another version"),
+    ),
     "no crop": (lambda p: asking_for(p, crop=None), "incomplete or from another version"),
-    "unknown reference": (lambda p: framed(p, reference="diagonal"), "another version ('diagonal')"),
-    "a list for a reference": (lambda p: framed(p, reference=["height"]), "incomplete or from another version"),
+    "unknown reference": (
+        lambda p: framed(p, reference="diagonal"),
+        "another version ('diagonal')",
+    ),
+    "a list for a reference": (
+        lambda p: framed(p, reference=["height"]),
+        ("incomplete or from another version"),
+    ),
     "a text for a scale": (lambda p: framed(p, scale="2"), "incomplete or from another version"),
     "a scale without end": (lambda p: framed(p, scale=1e9), "has crop=CropRule("),
     "a scale that is no number": (lambda p: framed(p, scale=float("nan")), "has crop=CropRule("),
     "a shift without end": (lambda p: framed(p, shift_y=1e9), "has crop=CropRule("),
-    "params null": (lambda p: write_scorer(p, params=None), "model.onnx: its metadata has params that is no int"),
+    "params null": (
+        lambda p: write_scorer(p, params=None),
+        ("model.onnx: its metadata has params that is no int"),
+    ),
     "params a text": (lambda p: write_scorer(p, params="4"), "params that is no int"),
     "macs a list": (lambda p: write_scorer(p, macs=[]), "macs that is no int"),
     "name a number": (lambda p: write_scorer(p, name=7), "name that is no str"),
-    "calibration a list": (lambda p: write_scorer(p, calibration=[1]), "calibration that is no dict"),
+    "calibration a list": (
+        lambda p: write_scorer(p, calibration=[1]),
+        "calibration that is no dict",
+    ),
     "calibration without end": (
-        lambda p: write_scorer(p, calibration={"temperature": 10**400}), "model.onnx: int too large"
+        lambda p: write_scorer(p, calibration={"temperature": 10**400}),
+        "model.onnx: int too large",
     ),
     "thresholds null": (lambda p: write_scorer(p, thresholds=None), "thresholds that is no dict"),
     "thresholds no numbers": (
-        lambda p: write_scorer(p, thresholds={"real": 0.2, "fake": float("nan")}), "model.onnx: thresholds real=0.2"
+        lambda p: write_scorer(p, thresholds={"real": 0.2, "fake": float("nan")}),
+        ("model.onnx: thresholds real=0.2"),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -1,4 +1,5 @@
-"""Commands in processes of their own that begin with the libraries loaded: those alone take seconds to import."""
+"""Commands in processes of their own that begin with the libraries loaded: those alone take
+seconds to import."""
 
 import multiprocessing
 import os

@@ -1,4 +1,5 @@
-"""The first clip is decoded while the command line is still being read; what is said does not hang on that."""
+"""The first clip is decoded while the command line is still being read; what is said does not hang
+on that."""
 
 import json
 import subprocess

@@ -74,7 +74,8 @@ def test_training_data_is_refused_unless_allowed(data, record, tmp_path):
 
 
 def test_a_file_name_met_under_another_folder_is_warned_of(data, tmp_path):
-    """What an original is called hangs on the folder that was given: `real/x.mp4` below one, `x.mp4` below another."""
+    """What an original is called hangs on the folder that was given: `real/x.mp4` below one,
+    `x.mp4` below another."""
     rows = [dataclasses.replace(row, original=f"real/{row.original}") for row in read_index(data)]
     named = Path(shutil.copytree(data, tmp_path / "named"))
     write_index(named / "index.csv", rows)

@@ -1,4 +1,5 @@
-"""Recipes: every file trains, a typo is refused with the choices, and modifiers do what their papers say."""
+"""Recipes: every file trains, a typo is refused with the choices, and modifiers do what their
+papers say."""
 
 import copy
 import json
@@ -71,9 +72,9 @@ def test_every_recipe_trains(recipe: Path, crops: Path, tmp_path: Path) -> None:
 
 def test_there_is_a_recipe_for_each_method() -> None:
     assert len(RECIPES) >= 8
-    assert {term.name for recipe in RECIPES for term in terms_of(load_config(DistillConfig, recipe))} >= {
-        "bce", "kd", "logit_mse", "attention_transfer", "amd", "similarity", "subclass_kd"
-    }  # fmt: skip
+    assert {
+        term.name for recipe in RECIPES for term in terms_of(load_config(DistillConfig, recipe))
+    } >= {"bce", "kd", "logit_mse", "attention_transfer", "amd", "similarity", "subclass_kd"}
 
 
 def test_a_recipe_is_known_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,7 +196,8 @@ def test_hidden_labels_need_sampling_that_takes_every_row() -> None:
 def test_schedules_run_from_start_to_end() -> None:
     term = Term.parse({"name": "kd", "weight": [1.0, 0.5], "temperature": [6, 2]})
     assert [term.weight_at(p) for p in (0.0, 0.5, 1.0)] == [1.0, 0.75, 0.5]
-    assert [term.loss_at(p).temperature for p in (0.0, 0.5, 1.0)] == [6, 4, 2]  # type: ignore[attr-defined]
+    # type: ignore[attr-defined]
+    assert [term.loss_at(p).temperature for p in (0.0, 0.5, 1.0)] == [6, 4, 2]
     one = objective(DistillConfig(losses=({"name": "kd", "weight": [2.0, 0.0]},)))
     views = torch.rand(4, 3, 64, 64)
     with torch.no_grad():

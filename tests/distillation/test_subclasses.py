@@ -1,4 +1,5 @@
-"""Subclasses: the loss, its identities, and the whole way from labelled methods to an exported student."""
+"""Subclasses: the loss, its identities, and the whole way from labelled methods to an exported
+student."""
 
 import dataclasses
 import json
@@ -52,7 +53,6 @@ def teacher(crops: Path, tmp_path_factory: pytest.TempPathFactory) -> TorchModel
 
 
 # -- the loss
-# ----------------------------------------------------------------------------------------------------------
 
 
 def test_by_hand() -> None:
@@ -110,7 +110,6 @@ def test_what_has_no_subclasses_is_refused(shapes: tuple[tuple[int, ...], tuple[
 
 
 # -- how subclasses are read
-# -------------------------------------------------------------------------------------------
 
 
 def test_the_forgery_logit_is_the_sum_of_the_fake_probabilities() -> None:
@@ -164,7 +163,6 @@ def test_published_teachers_can_have_subclasses(name: str, heads: int) -> None:
 
 
 # -- the whole way
-# -----------------------------------------------------------------------------------------------------
 
 
 def test_rows_know_their_column(crops: Path) -> None:
@@ -191,7 +189,8 @@ def test_a_teacher_with_subclasses_learns_them(crops: Path, teacher: TorchModel)
         / 255
     )
     with torch.no_grad():
-        outputs = teacher.module.network((views - 0.485) / 0.229)  # type: ignore[operator, union-attr]
+        # type: ignore[operator, union-attr]
+        outputs = teacher.module.network((views - 0.485) / 0.229)
     assert float((outputs[:, 1:].argmax(1) + 1 == columns[forged]).float().mean()) > 0.8
     assert teacher.metadata["subclasses"] == list(NAMES)
 

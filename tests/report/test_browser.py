@@ -198,7 +198,8 @@ def test_it_is_printed_on_white_paper(scheme: str, browse: Callable[..., Any], t
 SEEK = """async times => {
     const video = document.querySelector("video"), shown = [];
     for (const time of times) {
-        const frame = new Promise(done => video.requestVideoFrameCallback((_, frame) => done(frame.mediaTime)));
+        const frame = new Promise(
+          done => video.requestVideoFrameCallback((_, frame) => done(frame.mediaTime)));
         video.currentTime = time;
         shown.push(await frame);
     }

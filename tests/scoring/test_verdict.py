@@ -33,55 +33,117 @@ def seen(*logits, flaw=None, every_s=0.5):
 
 CASES = {
     "one person, real": (
-        [seen(-2, -1, -3)], REAL, float(sigmoid(-2)), "1 person, who shows the model no sign of forgery in 3 frames",
+        [seen(-2, -1, -3)],
+        REAL,
+        float(sigmoid(-2)),
+        ("1 person, who shows the model no sign of forgery in 3 frames"),
     ),
     "one person, forged": (
-        [seen(2, 1, 3)], FAKE, float(sigmoid(2)), "1 person, who looks forged to the model in 3 frames",
+        [seen(2, 1, 3)],
+        FAKE,
+        float(sigmoid(2)),
+        ("1 person, who looks forged to the model in 3 frames"),
     ),
-    "the mean is of logits, not of probabilities": ([seen(9, *[-3] * 6)], REAL, float(sigmoid(-9 / 7)), "no sign"),
+    ("the mean is of logits, not of probabilities"): (
+        [seen(9, *[-3] * 6)],
+        REAL,
+        float(sigmoid(-9 / 7)),
+        "no sign",
+    ),
     "two people, the forged one decides": (
-        [seen(-2, -2, -2), seen(2, 2, 2)], FAKE, float(sigmoid(2)),
+        [seen(-2, -2, -2), seen(2, 2, 2)],
+        FAKE,
+        float(sigmoid(2)),
         "2 people; person 2 looks forged to the model in 3 frames",
     ),
     "the second person has too few frames": (
-        [seen(-2, -2, -2), seen(5, 5)], REAL, float(sigmoid(-2)),
+        [seen(-2, -2, -2), seen(5, 5)],
+        REAL,
+        float(sigmoid(-2)),
         "2 people; person 1 shows the model no sign of forgery in 3 frames; "
         "person 2 is seen in too few frames to judge (2;",
     ),
-    "too few frames": ([seen(5, 5)], INCONCLUSIVE, None, "is seen in too few frames to judge (2; 3 are needed)"),
-    "too small everywhere": ([seen(None, None, None)], INCONCLUSIVE, None, "cannot be judged, the face is too small"),
-    "too small too often": ([seen(-2, None, None, -2)], INCONCLUSIVE, None, "the face is too small in 2 of 4 frames"),
-    "small frames do not count": ([seen(-2, -2, None, None, -2)], REAL, float(sigmoid(-2)), "in 3 frames"),
-    "nobody can be judged": ([seen(5, 5), seen(None, None)], INCONCLUSIVE, None, "2 people; person 1 is seen in"),
+    "too few frames": (
+        [seen(5, 5)],
+        INCONCLUSIVE,
+        None,
+        ("is seen in too few frames to judge (2; 3 are needed)"),
+    ),
+    "too small everywhere": (
+        [seen(None, None, None)],
+        INCONCLUSIVE,
+        None,
+        ("cannot be judged, the face is too small"),
+    ),
+    "too small too often": (
+        [seen(-2, None, None, -2)],
+        INCONCLUSIVE,
+        None,
+        ("the face is too small in 2 of 4 frames"),
+    ),
+    "small frames do not count": (
+        [seen(-2, -2, None, None, -2)],
+        REAL,
+        float(sigmoid(-2)),
+        "in 3 frames",
+    ),
+    "nobody can be judged": (
+        [seen(5, 5), seen(None, None)],
+        INCONCLUSIVE,
+        None,
+        ("2 people; person 1 is seen in"),
+    ),
     "what is seen in one frame only is not counted": (
-        [seen(-2, -2, -2), seen(5)], REAL, float(sigmoid(-2)),
+        [seen(-2, -2, -2), seen(5)],
+        REAL,
+        float(sigmoid(-2)),
         "1 person, who shows the model no sign of forgery in 3 frames",
     ),
     "all of it is suspicious, a part looks forged": (
-        [seen(*[-0.2] * 6, 5, 5, 5, *[-0.2] * 6)], FAKE, float(sigmoid(12.6 / 15)),
+        [seen(*[-0.2] * 6, 5, 5, 5, *[-0.2] * 6)],
+        FAKE,
+        float(sigmoid(12.6 / 15)),
         "1 person, who looks forged to the model in 15 frames, most of all from 0:03.0 to 0:04.0",
     ),
     "the rest would look forged without the worst part": (
-        [seen(*[0.1, 4] * 3, 5, 5, 5, *[0.1, 4] * 3)], FAKE, float(sigmoid(39.6 / 15)), "1 person, who looks forged",
+        [seen(*[0.1, 4] * 3, 5, 5, 5, *[0.1, 4] * 3)],
+        FAKE,
+        float(sigmoid(39.6 / 15)),
+        "1 person, who looks forged",
     ),
     "a part is forged": (
-        [seen(*[-4] * 8, 5, 5, 5, 5, *[-4] * 8)], FAKE, float(sigmoid(5)),
+        [seen(*[-4] * 8, 5, 5, 5, 5, *[-4] * 8)],
+        FAKE,
+        float(sigmoid(5)),
         "1 person, who looks forged from 0:04.0 to 0:05.5",
     ),
     "forged on the whole, most of it in a part": (
-        [seen(-1, -1, -1, 6, 6, 6, 6, -1)], FAKE, float(sigmoid(2.5)), "from 0:01.5 to 0:03.0",
+        [seen(-1, -1, -1, 6, 6, 6, 6, -1)],
+        FAKE,
+        float(sigmoid(2.5)),
+        "from 0:01.5 to 0:03.0",
     ),
     "one odd frame is no verdict": ([seen(*[-4] * 8, 9, *[-4] * 8)], REAL, None, "no sign"),
     "one odd frame at the end": ([seen(*[-4] * 8, 9)], REAL, None, "no sign"),
     "a strong part with a good frame inside": (
-        [seen(*[-4] * 6, 9, 9, -2, 9, 9, *[-4] * 12)], FAKE, float(sigmoid(34 / 5)), "from 0:03.0 to 0:05.0",
+        [seen(*[-4] * 6, 9, 9, -2, 9, 9, *[-4] * 12)],
+        FAKE,
+        float(sigmoid(34 / 5)),
+        "from 0:03.0 to 0:05.0",
     ),
     "a part that looks forged, but not surely": (
-        [seen(*[-4] * 8, 3, 3, 3, *[-4] * 8)], INCONCLUSIVE, float(sigmoid(-55 / 19)),
+        [seen(*[-4] * 8, 3, 3, 3, *[-4] * 8)],
+        INCONCLUSIVE,
+        float(sigmoid(-55 / 19)),
         "1 person, who looks forged from 0:04.0 to 0:05.0, but not in the rest",
     ),
-    "a part that is not sure enough": ([seen(*[-4] * 8, 1, 1, 1, *[-4] * 8)], REAL, None, "no sign"),
-}  # fmt: skip
+    ("a part that is not sure enough"): (
+        [seen(*[-4] * 8, 1, 1, 1, *[-4] * 8)],
+        REAL,
+        None,
+        "no sign",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -104,21 +166,35 @@ def test_between_the_thresholds_is_inconclusive_with_its_score():
 SHIPPED = Criteria(Calibration(), Thresholds(real=0.18, fake=0.87))
 ON_ONE_FRAME = {
     "one of three makes the mean forged": (
-        (-1, -1, 8.2), INCONCLUSIVE, "would look forged, but that hangs on one frame alone (at 0:01.0)"
+        (-1, -1, 8.2),
+        INCONCLUSIVE,
+        ("would look forged, but that hangs on one frame alone (at 0:01.0)"),
     ),
-    "one of four": ((-0.5, 10, -0.5, -0.5), INCONCLUSIVE, "but that hangs on one frame alone (at 0:00.5)"),
+    "one of four": (
+        (-0.5, 10, -0.5, -0.5),
+        INCONCLUSIVE,
+        ("but that hangs on one frame alone (at 0:00.5)"),
+    ),
     "two of three are forged": ((-1, 9, 9), FAKE, "looks forged to the model in 3 frames"),
     "the others are still forged": ((2, 2, 9), FAKE, "looks forged to the model in 3 frames"),
     "one very real frame hides three that are neither": (
-        (0, 0, -9, 0), INCONCLUSIVE, "would look real, but that hangs on one frame alone (at 0:01.0)"
+        (0, 0, -9, 0),
+        INCONCLUSIVE,
+        ("would look real, but that hangs on one frame alone (at 0:01.0)"),
     ),
-    "one very real frame hides forged ones": ((2, 2, -13, 2), INCONCLUSIVE, "would look real, but that hangs on one"),
+    "one very real frame hides forged ones": (
+        (2, 2, -13, 2),
+        INCONCLUSIVE,
+        ("would look real, but that hangs on one"),
+    ),
     "the others are still real": ((-2, -2, -9), REAL, "no sign"),
     "a run that one frame makes sure": (
-        (*[-4] * 8, 2, 2, 12, *[-4] * 8), INCONCLUSIVE, "looks forged from 0:04.0 to 0:05.0, but not in the rest"
+        (*[-4] * 8, 2, 2, 12, *[-4] * 8),
+        INCONCLUSIVE,
+        ("looks forged from 0:04.0 to 0:05.0, but not in the rest"),
     ),
     "a single frame, of a still": ((5,), FAKE, "looks forged to the model in 1 frame"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", ON_ONE_FRAME)
@@ -200,22 +276,40 @@ def larger(frames, times):
 
 UNJUDGED = {
     "the largest face cannot be judged": (
-        [seen(-3, -3, -3), larger(seen(-3, -3, -3, flaw="too dark"), 2)], INCONCLUSIVE,
-        "2 people; person 2 cannot be judged, the face is too dark; person 1 shows the model no sign of forgery in 3 f",
+        [seen(-3, -3, -3), larger(seen(-3, -3, -3, flaw="too dark"), 2)],
+        INCONCLUSIVE,
+        (
+            "2 people; person 2 cannot be judged, the face is too dark; person 1 shows the model"
+            " no sign of forgery in 3 f"
+        ),
     ),
     "a smaller one cannot": (
-        [larger(seen(-3, -3, -3), 2), seen(-3, -3, -3, flaw="too dark")], REAL,
-        "2 people; person 1 shows the model no sign of forgery in 3 frames; person 2 cannot be judged",
+        [larger(seen(-3, -3, -3), 2), seen(-3, -3, -3, flaw="too dark")],
+        REAL,
+        (
+            "2 people; person 1 shows the model no sign of forgery in 3 frames; person 2 cannot be"
+            " judged"
+        ),
     ),
-    "the largest is seen too shortly": ([seen(-3, -3, -3), larger(seen(-3, -3, flaw="too dark"), 2)], REAL, "2 people"),
+    ("the largest is seen too shortly"): (
+        [seen(-3, -3, -3), larger(seen(-3, -3, flaw="too dark"), 2)],
+        REAL,
+        "2 people",
+    ),
     "the largest is hardly a face": (
-        [seen(-3, -3, -3), larger([dataclasses.replace(f, face_probability=0.8) for f in seen(-3, -3, None)], 2)], REAL,
+        [
+            seen(-3, -3, -3),
+            larger([dataclasses.replace(f, face_probability=0.8) for f in seen(-3, -3, None)], 2),
+        ],
+        REAL,
         "1 person, who shows",
     ),
     "a forgery is one, whoever stands before it": (
-        [seen(3, 3, 3), larger(seen(-3, -3, -3, flaw="too dark"), 2)], FAKE, "2 people; person 1 looks forged",
+        [seen(3, 3, 3), larger(seen(-3, -3, -3, flaw="too dark"), 2)],
+        FAKE,
+        ("2 people; person 1 looks forged"),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", UNJUDGED)

@@ -1,4 +1,5 @@
-"""A training that is ended by a signal, by the death of a worker or for want of memory says how to go on, and can."""
+"""A training that is ended by a signal, by the death of a worker or for want of memory says how to
+go on, and can."""
 
 import multiprocessing
 import shutil

@@ -1,4 +1,5 @@
-"""A training learns, keeps its best weights, and goes on after a kill as if nothing had happened."""
+"""A training learns, keeps its best weights, and goes on after a kill as if nothing had
+happened."""
 
 import json
 import os
@@ -411,7 +412,8 @@ def test_a_crop_that_is_no_image_is_named_in_one_line(
 
 
 def in_two_processes(script: str, *arguments: Path) -> None:
-    """Run a script under `torchrun`; it finds `train`, `TrainConfig` and its arguments as `paths`."""
+    """Run a script under `torchrun`; it finds `train`, `TrainConfig` and its arguments as
+    `paths`."""
     start = (
         "import os, sys; from pathlib import Path; import torch;from deepkd.settings.training"
         " import TrainConfig; from deepkd.training.supervised import train;paths = list(map(Path,"
@@ -438,7 +440,9 @@ def in_two_processes(script: str, *arguments: Path) -> None:
 @pytest.mark.alone
 def test_two_processes_train_one_model(crops: Path, tmp_path: Path) -> None:
     script = """
-        config = TrainConfig(model="pico", image_size=32, batch=8, epochs=1, workers=0, augment="light", ema=0.9)
+        config = TrainConfig(
+            model="pico", image_size=32, batch=8,
+            epochs=1, workers=0, augment="light", ema=0.9)
         train(*paths, config)
     """
     in_two_processes(script, crops, tmp_path / "two")
@@ -461,7 +465,9 @@ def test_two_processes_drop_out_by_chance_of_their_own_and_go_on_as_they_were(
                 raise Killed
 
         data, out = paths
-        config = TrainConfig(model="meso4", batch=8, epochs=1, workers=0, checkpoint_every=1, augment="none", ema=0.0)
+        config = TrainConfig(
+            model="meso4", batch=8, epochs=1,
+            workers=0, checkpoint_every=1, augment="none", ema=0.0)
         train(data, out / "whole", config)
         (out / f"chance of {os.environ['RANK']}").write_text(str(torch.initial_seed()))
         try:
@@ -488,7 +494,9 @@ def test_a_signal_to_one_of_two_processes_ends_both_after_the_same_step(
                 os.killpg(0, signal.SIGTERM)  # as torchrun does, those that read crops among them
 
         data, out = paths
-        config = TrainConfig(model="pico", image_size=32, batch=8, epochs=1, workers=1, augment="none", ema=0.0)
+        config = TrainConfig(
+            model="pico", image_size=32, batch=8,
+            epochs=1, workers=1, augment="none", ema=0.0)
         train(data, out / "whole", config)
         try:
             train(data, out / "stopped", config, report=end)

@@ -1,4 +1,5 @@
-"""Both detectors find the same faces, in every light and at every size, and none where there is none."""
+"""Both detectors find the same faces, in every light and at every size, and none where there is
+none."""
 
 import hashlib
 import sys
@@ -169,7 +170,7 @@ def test_the_largest_frames_are_searched_at_their_own_size_only_if_no_face_was_s
 
     def find_one(small: Image) -> list[Face]:
         sizes.append(small.shape[1])
-        return [Face((0, 0, 100, 100), 1.0, np.zeros((5, 2), np.float32))] * with_face
+        return faces
 
     for with_face, thorough, expected in (
         (True, False, [640]),
@@ -178,6 +179,7 @@ def test_the_largest_frames_are_searched_at_their_own_size_only_if_no_face_was_s
         (False, True, [640, 1280, 1920]),
     ):
         sizes.clear()
+        faces = [Face((0, 0, 100, 100), 1.0, np.zeros((5, 2), np.float32))] * with_face
         search(image, 640, find_one, thorough=thorough)
         assert sizes == expected
 

@@ -1,4 +1,5 @@
-"""Frames are evenly spaced, exact in time and pixel, upright, and bad files are refused in words."""
+"""Frames are evenly spaced, exact in time and pixel, upright, and bad files are refused in
+words."""
 
 import gc
 import os
@@ -176,12 +177,37 @@ def test_a_whole_clip_gives_no_warning(media: Media):
 
 
 LIES = {
-    "cut.mp4": (lambda m, n: m.truncated(n, seconds=6, share=0.3, options={"bf": "0"}), 11, 1.1, "it ends at 1"),
-    "cut.mkv": (lambda m, n: m.truncated(n, seconds=9, share=0.2, options={"g": "9"}), 10, 1.8, "it ends at 1"),
-    "long.mkv": (lambda m, n: declare(m.clip(n, seconds=4.6), 36_000), 16, 4.5, "it ends at 4.6 s of the 36000.0"),
-    "short.mkv": (lambda m, n: declare(m.clip(n, seconds=4.6), 0.5), 16, 4.5, "it goes on to 4.6 s where 0.5 s"),
-    "short.mp4": (lambda m, n: declare(m.clip(n, seconds=4.6), 0.5), 16, 4.5, "it goes on to 4.6 s where 0.5 s"),
-}  # fmt: skip
+    "cut.mp4": (
+        lambda m, n: m.truncated(n, seconds=6, share=0.3, options={"bf": "0"}),
+        11,
+        1.1,
+        "it ends at 1",
+    ),
+    "cut.mkv": (
+        lambda m, n: m.truncated(n, seconds=9, share=0.2, options={"g": "9"}),
+        10,
+        1.8,
+        "it ends at 1",
+    ),
+    "long.mkv": (
+        lambda m, n: declare(m.clip(n, seconds=4.6), 36_000),
+        16,
+        4.5,
+        ("it ends at 4.6 s of the 36000.0"),
+    ),
+    "short.mkv": (
+        lambda m, n: declare(m.clip(n, seconds=4.6), 0.5),
+        16,
+        4.5,
+        ("it goes on to 4.6 s where 0.5 s"),
+    ),
+    "short.mp4": (
+        lambda m, n: declare(m.clip(n, seconds=4.6), 0.5),
+        16,
+        4.5,
+        ("it goes on to 4.6 s where 0.5 s"),
+    ),
+}
 """Name -> what makes it, frames of 16 that there must be at least, the last one's time, the
 warning."""
 
@@ -267,9 +293,17 @@ BAD: dict[str, tuple[Callable[[Media], Path], type[DeepKDError], str]] = {
     "empty": (lambda media: media.junk(size=0), VideoError, "is empty"),
     "random bytes": (lambda media: media.junk(), VideoError, "not a video or image"),
     "text": (lambda media: media.junk(text=True), VideoError, "not a video or image"),
-    "only the head": (lambda media: media.truncated(share=0.02), VideoError, "damaged, or not a video|no video that"),
+    "only the head": (
+        lambda media: media.truncated(share=0.02),
+        VideoError,
+        ("damaged, or not a video|no video that"),
+    ),
     "sound": (lambda media: media.audio(), VideoError, r"its streams are: audio \(aac\)"),
-    "sound by itself": (lambda media: media.audio("a.mp3", codec="mp3"), VideoError, r"audio \(mp3\w*\)"),
+    "sound by itself": (
+        lambda media: media.audio("a.mp3", codec="mp3"),
+        VideoError,
+        r"audio \(mp3\w*\)",
+    ),
     "folder": (folder, VideoError, "is a folder"),
     "pipe": (fifo, VideoError, "is a pipe"),
     "device": (lambda media: Path("/dev/zero"), VideoError, "is a pipe, socket or device"),
@@ -277,21 +311,52 @@ BAD: dict[str, tuple[Callable[[Media], Path], type[DeepKDError], str]] = {
     "symlink loop": (loop, VideoError, "cannot be read"),
     "NUL in the name": (lambda media: Path("a\0b.mp4"), VideoError, "cannot be read"),
     "playlist": (
-        lambda media: playlist(media, "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:{}\n#EXT-X-ENDLIST\n"),
-        VideoError, "not a video or image",
+        lambda media: playlist(
+            media, "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:{}\n#EXT-X-ENDLIST\n"
+        ),
+        VideoError,
+        "not a video or image",
     ),
-    "script": (lambda media: playlist(media, "ffconcat version 1.0\nfile '{}'\n"), VideoError, "not a video or image"),
+    "script": (
+        lambda media: playlist(media, ("ffconcat version 1.0\nfile '{}'\n")),
+        VideoError,
+        "not a video or image",
+    ),
     "stream description": (
-        lambda media: playlist(media, "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\n"
-                                      "m=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90000\n"),
-        VideoError, "not a video or image",
+        lambda media: playlist(
+            media,
+            "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\n"
+            "m=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90000\n",
+        ),
+        VideoError,
+        "not a video or image",
     ),
-    "damaged PNG": (lambda media: damaged_still(media, "a.png", cut=False), ImageError, "cut off or damaged"),
-    "cut PNG": (lambda media: damaged_still(media, "a.png", cut=True), ImageError, "cut off or damaged"),
-    "cut JPEG": (lambda media: damaged_still(media, "a.jpg", cut=True), ImageError, "cut off or damaged"),
-    "cut WebP": (lambda media: damaged_still(media, "a.webp", cut=True), ImageError, "cut off or damaged"),
-    "cut BMP": (lambda media: damaged_still(media, "a.bmp", cut=True), ImageError, "cut off or damaged"),
-}  # fmt: skip
+    "damaged PNG": (
+        lambda media: damaged_still(media, "a.png", cut=False),
+        ImageError,
+        "cut off or damaged",
+    ),
+    "cut PNG": (
+        lambda media: damaged_still(media, "a.png", cut=True),
+        ImageError,
+        "cut off or damaged",
+    ),
+    "cut JPEG": (
+        lambda media: damaged_still(media, "a.jpg", cut=True),
+        ImageError,
+        "cut off or damaged",
+    ),
+    "cut WebP": (
+        lambda media: damaged_still(media, "a.webp", cut=True),
+        ImageError,
+        "cut off or damaged",
+    ),
+    "cut BMP": (
+        lambda media: damaged_still(media, "a.bmp", cut=True),
+        ImageError,
+        "cut off or damaged",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", BAD)

@@ -1,4 +1,5 @@
-"""Reading ahead gives the same frames, waits with few of them, and leaves neither thread nor open file behind."""
+"""Reading ahead gives the same frames, waits with few of them, and leaves neither thread nor open
+file behind."""
 
 import os
 import subprocess

@@ -57,14 +57,20 @@ CASES = {
     "any depth twice": (["**/**/a/**/z.*"], ["a/deep/z.webm"]),
     "any depth, folders and what is in them": (["**/[ad]*"], ["a/deep/z.webm", "a/y.JPG"]),
     "all files at any depth": (["a/**"], ["a/deep/z.webm", "a/notes.txt", "a/y.JPG"]),
-    "any depth, no match": (["**/*.avi"], ["**/*.avi: no file has a name like this; check the pattern"]),
+    "any depth, no match": (["**/*.avi"], [(
+"**/*.avi: no file has a name like this; check the"
+" pattern"
+)]),
     "any depth, brackets": (["**/c[[]1[]].mp4"], ["c[1].mp4"]),
     "a name with brackets is no pattern": (["c[1].mp4"], ["c[1].mp4"]),
     "no match": (["*.avi"], ["*.avi: no file has a name like this; check the pattern"]),
     "missing": (["x.mp4"], ["x.mp4: does not exist; check the name"]),
     "several, in this order": (["b.mp4", "a/deep", "b.mp4"], ["b.mp4", "a/deep/z.webm", "b.mp4"]),
     "an empty folder": (
-        ["empty"], ["empty: is a folder without videos or images (known by names such as .mp4, .mkv, .webm, .jpg)"],
+        ["empty"], [(
+"empty: is a folder without videos or images (known by names such as .mp4,"
+" .mkv, .webm, .jpg)"
+)],
     ),
     "nothing": ([], []),
     "an empty name": ([""], [".: the name is empty"]),
@@ -90,19 +96,34 @@ STDIN = {
     ]),
     "a pattern that matches folders": (b"a*\n", [f"a: {FOLDER_HINT}"]),
     "a name of control bytes that is there": (b"odd\x01.txt\nb.mp4\n", ["odd\x01.txt", "b.mp4"]),
-    "no newline at the end, empty lines, Windows lines": (b"\nb.mp4\r\n\nb.mp4", ["b.mp4", "b.mp4"]),
-    "ended by NUL": (b"b.mp4\0two\nlines.mp4\0", ["b.mp4", "two\nlines.mp4: does not exist; check the name"]),
+    (
+"no newline at the end, empty lines, Windows"
+" lines"
+): (b"\nb.mp4\r\n\nb.mp4", ["b.mp4", "b.mp4"]),
+    "ended by NUL": (b"b.mp4\0two\nlines.mp4\0", ["b.mp4", (
+"two\nlines.mp4: does not exist;"
+" check the name"
+)]),
     "ended by NUL, newlines in the first": (
-        b"\nthree\nlines.mp4\0b.mp4\0", ["\nthree\nlines.mp4: does not exist; check the name", "b.mp4"],
+        b"\nthree\nlines.mp4\0b.mp4\0", [(
+"\nthree\nlines.mp4: does not exist; check the"
+" name"
+), "b.mp4"],
     ),
     "lines, the first missing, one with a carriage return": (
         b"x.mp4\na\rb\nb.mp4\n",
         ["x.mp4: does not exist; check the name", "a\rb: does not exist; check the name", "b.mp4"],
     ),
     "lines, a NUL after them": (
-        b"*.mp4\nb\0c\n", ["b.mp4", "c[1].mp4", "b?c: the name has a NUL byte, which no file can have"],
+        b"*.mp4\nb\0c\n", ["b.mp4", "c[1].mp4", (
+"b?c: the name has a NUL byte, which no file"
+" can have"
+)],
     ),
-    "a URL": (b"ftp://a/b\n", ["ftp://a/b: is a URL, and deepkd fetches nothing; download it first and give the file"]),
+    "a URL": (b"ftp://a/b\n", [(
+"ftp://a/b: is a URL, and deepkd fetches nothing; download it"
+" first and give the file"
+)]),
     "bytes": (b"\xff.mp4\n", ["\udcff.mp4: does not exist; check the name"]),
     "empty": (b"", [NO_PATHS]),
     "empty lines": (b"\n\r\n", [NO_PATHS]),

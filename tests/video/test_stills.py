@@ -1,4 +1,5 @@
-"""Stills are sized before they are decoded, whatever their headers hold, and animations are refused."""
+"""Stills are sized before they are decoded, whatever their headers hold, and animations are
+refused."""
 
 import struct
 from pathlib import Path

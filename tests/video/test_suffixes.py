@@ -13,15 +13,28 @@ from deepkd.video.frames import probe, read_frames
 from deepkd.video.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 FORMATS = {
-    ".avc": "h264", ".divx": "avi", ".m4v": "mp4", ".mj2": "mov", ".mk3d": "matroska", ".mpe": "mpeg", ".qt": "mov",
+    ".avc": "h264",
+    ".divx": "avi",
+    ".m4v": "mp4",
+    ".mj2": "mov",
+    ".mk3d": "matroska",
+    ".mpe": "mpeg",
+    ".qt": "mov",
     ".rmvb": "rm",
-}  # fmt: skip
+}
 """How FFmpeg calls them as it writes, where an ending alone does not say so."""
 CODECS = {
-    "gif": ".gif", "libvpx": ".ivf .ogv .webm", "libx265": ".265 .h265 .hevc", "libsvtav1": ".obu",
-    "mpeg4": ".avi .divx", "mpeg2video": ".m2v .mpe .mpeg .mpg .mxf .vob .wtv", "rv20": ".rm .rmvb",
-    "wmv2": ".asf .wmv", "wrapped_avframe": ".y4m", "jpeg2000": ".mj2",
-}  # fmt: skip
+    "gif": ".gif",
+    "libvpx": ".ivf .ogv .webm",
+    "libx265": ".265 .h265 .hevc",
+    "libsvtav1": ".obu",
+    "mpeg4": ".avi .divx",
+    "mpeg2video": ".m2v .mpe .mpeg .mpg .mxf .vob .wtv",
+    "rv20": ".rm .rmvb",
+    "wmv2": ".asf .wmv",
+    "wrapped_avframe": ".y4m",
+    "jpeg2000": ".mj2",
+}
 """Codec -> endings of what takes it, and not H.264."""
 QUIET = {
     "libx265": {"x265-params": "log-level=none"},

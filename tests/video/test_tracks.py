@@ -60,9 +60,16 @@ def test_numbers(name: str):
 
 @pytest.mark.parametrize(
     ("moved", "elapsed_s", "same"),
-    [(50, 1 / 30, True), (80, 1 / 30, False), (80, 0.6, True), (160, 0.6, True), (180, 0.6, False),
-     (200, 200.0, True), (210, 200.0, False)],
-)  # fmt: skip
+    [
+        (50, 1 / 30, True),
+        (80, 1 / 30, False),
+        (80, 0.6, True),
+        (160, 0.6, True),
+        (180, 0.6, False),
+        (200, 200.0, True),
+        (210, 200.0, False),
+    ],
+)
 def test_the_longer_the_farther_a_face_may_move(moved: float, elapsed_s: float, same: bool):
     tracker = Tracker()
     tracker.update(0, [face(0)], SCENE)
@@ -124,11 +131,15 @@ def test_cheapest_columns_against_all_permutations():
     rng = random.Random(0)
     for _ in range(300):
         rows, tracks = rng.randint(0, 4), rng.randint(0, 4)
-        costs = [[rng.choice([math.inf, rng.uniform(0, 4)]) for _ in range(tracks)] + [NEW_COST] * rows
-                 for _ in range(rows)]  # fmt: skip
+        costs = [
+            [rng.choice([math.inf, rng.uniform(0, 4)]) for _ in range(tracks)] + [NEW_COST] * rows
+            for _ in range(rows)
+        ]
         found = cheapest_columns(costs)
-        least = min(sum(costs[i][j] for i, j in enumerate(order))
-                    for order in itertools.permutations(range(tracks + rows), rows))  # fmt: skip
+        least = min(
+            sum(costs[i][j] for i, j in enumerate(order))
+            for order in itertools.permutations(range(tracks + rows), rows)
+        )
         assert len(set(found)) == rows
         assert sum(costs[i][j] for i, j in enumerate(found)) == pytest.approx(least)
 
