@@ -263,7 +263,7 @@ class DistillConfig(TrainingConfig):
     loss: str = setting(
         "kd",
         "Loss between the student and the teacher. A loss that compares features needs taps: give "
-        "it in a [[loss]] table.",
+        "it in a \\[\\[loss]] table.",
         choices=LOSSES.names,
     )
     temperature: float = setting(3.0, "Temperature of --loss.", low=0.01)
