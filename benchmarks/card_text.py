@@ -21,12 +21,12 @@ BEYOND = {
     "better": "On {cross} it does better than chance, but worse than on {home}",
     "no worse": "On {cross} it does better than chance, and no worse than on {home}",
 }
-"""What is said of data that the student never saw, by where the interval of its AUC lies."""
+"""The sentence on data that the student never saw, by where the interval of its AUC lies."""
 
 
 def show_file(document: Mapping[str, Any]) -> str:
     side, rule = document["input"]["size"], document["input"]["crop"]
-    evidence = " and `evidence`, the logit of each place of the face"
+    evidence = " and `evidence`, a map of logits over the face"
     kinds = ", ".join(document["kinds"])
     lines = [
         ["file", f"`{document['file']}`, {document['bytes']:,} bytes, {kinds}"],
@@ -117,7 +117,7 @@ def methods_said(methods: Mapping[str, Mapping[str, Any]]) -> list[str]:
     said = {
         "is better than chance": found,
         "is worse than chance": missed,
-        "may be chance, for its interval holds 0.5": unsure,
+        "may be chance, because its interval includes 0.5": unsure,
     }
     clauses = [
         f"against {', '.join(names)} its AUC {what}" for what, names in said.items() if names
@@ -169,12 +169,12 @@ def show_odds(document: Mapping[str, Any]) -> str:
 
 def show_damage(document: Mapping[str, Any]) -> str:
     student = document["models"][0]
-    titles = ["damage", "level", "AUC", "real called FAKE", "INCONCLUSIVE"]
+    titles = ["corruption", "level", "AUC", "real called FAKE", "INCONCLUSIVE"]
     lines = [["none", "", *damage_cells(student["crops"])]]
     hardest = {one["title"]: one for one in student["robustness"]}  # severities rise
     for title, one in hardest.items():
         lines.append([title, f"{one['level']:g}", *damage_cells(one["crops"])])
-    picture = f"![AUC and false alarms on damaged crops]({document['picture']})"
+    picture = f"![AUC and false alarms on corrupted crops]({document['picture']})"
     return "\n\n".join([damage_said(document), markdown(titles, lines, left=2), picture])
 
 
@@ -187,7 +187,7 @@ def damage_cells(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def damage_said(document: Mapping[str, Any]) -> str:
-    """What was damaged and how often, and where AUC is lowest and false alarms are highest."""
+    """What was corrupted and how often, and where AUC is lowest and false alarms are highest."""
     student = document["models"][0]
     kinds = [
         f"{title} ({count} {'level' if count == 1 else 'levels'})"
@@ -196,12 +196,12 @@ def damage_said(document: Mapping[str, Any]) -> str:
     low = min(student["robustness"], key=lambda one: value_of(one["crops"], "auc", 1))
     high = max(student["robustness"], key=lambda one: value_of(one["crops"], "false_alarms", 0))
     return (
-        f"The {student['crops']['rows']:,} crops of {document['set']}, damaged: {'; '.join(kinds)};"
-        " the table has the hardest level of each. AUC is lowest,"
-        f" {interval(low['crops']['auc'])}, under {damage(low)}; undamaged crops have"
-        f" {interval(student['crops']['auc'])}. Real crops called FAKE are most,"
-        f" {percent(high['crops'], 'false_alarms')}, under {damage(high)}; of undamaged ones"
-        f" {percent(student['crops'], 'false_alarms')} are."
+        f"The {student['crops']['rows']:,} crops of {document['set']}, corrupted:"
+        f" {'; '.join(kinds)}; the table has the hardest level of each. AUC is lowest,"
+        f" {interval(low['crops']['auc'])}, under {damage(low)}; uncorrupted crops have"
+        f" {interval(student['crops']['auc'])}. The share of real crops called FAKE is"
+        f" highest, {percent(high['crops'], 'false_alarms')}, under {damage(high)}; without"
+        f" corruption it is {percent(student['crops'], 'false_alarms')}."
     )
 
 
@@ -213,7 +213,7 @@ def value_of(metrics: Mapping[str, Any], key: str, otherwise: float) -> float:
 def show_reliability(document: Mapping[str, Any]) -> str:
     return (
         f"![Reliability on {document['set']}]({document['picture']})\n\nOf {document['set']},"
-        f" {100 * document['forged']:.0f}% are forged; the probabilities assume one half."
+        f" {100 * document['forged']:.0f}% are forged; the probabilities assume half."
     )
 
 

@@ -46,7 +46,15 @@ def measure_quantized(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def show_quantized(document: Mapping[str, Any]) -> str:
-    titles = ["variant", "file", "AUC", "its change", "latency", "of float32's", "replaces float32"]
+    titles = [
+        "variant",
+        "file",
+        "AUC",
+        "its change",
+        "latency",
+        "ratio to float32",
+        "replaces float32",
+    ]
     table = quantize_report.quantize_table(QuantizeDocument.from_dict(document))
     columns = [
         replace(column, title=title) for title, column in zip(titles, table.columns, strict=True)
@@ -95,7 +103,7 @@ def show_runtimes(document: Mapping[str, Any]) -> str:
         ]
         for row in document["runtimes"]
     ]
-    table = markdown(["runtime", "ms, one crop", "ms per crop in 32s"], lines)
+    table = markdown(["runtime", "ms, one crop", "ms per crop, batch of 32"], lines)
     return (
         f"{table}\n\n{at['cpu']}, {at['threads']} threads, load {at['load']} before the run, both"
         f" in turn in one process. Largest difference of two logits on {NOISE} crops of noise:"

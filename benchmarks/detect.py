@@ -278,8 +278,8 @@ def table(document: Mapping[str, Any]) -> list[str]:
         (
             f"\nDecoding begins after {pair['decoding_begins_ms']:.0f} ms, the first frame is there"
             f" after {pair['first_frame_ms']:.0f} ms, and judging begins after"
-            f" {pair['starting_ms']:.0f} ms: {judging} (decode: what faces and scores had to wait"
-            " for)."
+            f" {pair['starting_ms']:.0f} ms: {judging} (decode: the time that the other"
+            " stages waited)."
         ),
     ]
     if document["batch"]:

@@ -140,7 +140,7 @@ def percent(metrics: Mapping[str, Any], key: str) -> str:
 
 
 def damage(condition: Mapping[str, Any]) -> str:
-    """A perturbation and its level, as `--perturb` takes them."""
+    """A corruption and its level, as `--perturb` takes them."""
     return f"`{condition['perturbation']}:{condition['level']:g}`"
 
 

@@ -14,7 +14,7 @@ class Document:
     """
 
     schema: ClassVar[str] = ""
-    """Name and version, the first key of the object; without one there is no such key."""
+    """Name and version, the first key of the object; if empty, the key is left out."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -23,7 +23,7 @@ class Document:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The document again, from what `to_dict` gave; keys that no field has are ignored."""
+        """The document from the result of `to_dict`; unknown keys are ignored."""
         hints = typing.get_type_hints(cls)
         return cls(
             **{name: _from_plain(data[name], hints[name]) for name in cls._stored() if name in data}
@@ -36,7 +36,7 @@ class Document:
 
 
 NOT_STORED = types.MappingProxyType({"stored": False})
-"""Metadata of a field that is no part of the JSON object."""
+"""Metadata of a field that is not part of the JSON object."""
 
 
 def _to_plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Environment: which library fails, what file it was imported from, and what led there."""
+"""Environment: which library fails, from which file, and whether PYTHONPATH led to it."""
 
 import os
 import sys
@@ -9,9 +9,9 @@ from deepkd.imports import HOME
 
 
 def explain_failure(error: BaseException) -> str | None:
-    """What to do about a library that cannot be loaded or used; None where none is to blame.
+    """What to do about a library that cannot be loaded or used; None for any other error.
 
-    The message names the file that was imported, and PYTHONPATH where that leads to it.
+    The message names the imported file, and PYTHONPATH if that led to it.
     """
     found = next(filter(origin, _files(error)), "")
     owner = getattr(error, "obj", None)
@@ -34,7 +34,7 @@ def explain_failure(error: BaseException) -> str | None:
 
 
 def origin(file: str) -> str:
-    """That PYTHONPATH leads to this file, which is not deepkd's; empty where it does not."""
+    """A clause that says that PYTHONPATH leads to this file; empty if not, or for deepkd's own."""
     place = os.path.realpath(file)
     if not file or place.startswith(_inside(os.path.join(HOME, "deepkd"))):
         return ""

@@ -1,6 +1,6 @@
-"""Imports: no module comes from the folder that is worked in, where a stranger's files may lie.
+"""Imports: no module comes from the working folder, which may hold files of strangers.
 
-This module imports nothing that Python has not loaded before it runs a program.
+This module imports only modules that Python loads at its start.
 """
 
 import os
@@ -18,10 +18,10 @@ _left: list[bool] = []
 
 
 def leave_working_folder() -> None:
-    """Import nothing from the working folder, in this process and in those that it starts.
+    """Import nothing from the working folder, in this process and those that it starts.
 
-    `python -m deepkd` begins with that folder in `sys.path`. It stays there where it holds deepkd
-    itself, or where PYTHONPATH names it. Only the first call counts.
+    `python -m deepkd` starts with that folder in `sys.path`. The folder stays there if it holds
+    deepkd, or if PYTHONPATH names it. Only the first call has an effect.
     """
     if _left:
         return

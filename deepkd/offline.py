@@ -13,21 +13,21 @@ SWITCHES = {
 }
 """Environment variable -> the value that keeps a library from reporting its use.
 
-ONNX Runtime reads its own while it is imported; its function `disable_telemetry_events` comes too
-late, since the import itself is reported. OpenVINO has no switch: see `import_openvino`. PyTorch,
+ONNX Runtime reads its variable while it is imported. Its `disable_telemetry_events` comes too late,
+because the import itself is reported. OpenVINO has no switch: see `import_openvino`. PyTorch,
 torchvision, ONNX, OpenCV, PyAV and Matplotlib report nothing.
 """
 REPORTER = "openvino_telemetry"
-"""The package that OpenVINO reports its import with, where it is installed."""
+"""The package with which OpenVINO reports its import, if it is installed."""
 
 
 def turn_off_telemetry() -> None:
-    """Set the switches, for this process and those that it starts, whatever they were."""
+    """Set the switches for this process and the processes that it starts."""
     os.environ.update(SWITCHES)
 
 
 def import_openvino() -> "Any":
-    """The module `openvino`, which is kept from finding its `REPORTER`.
+    """Import `openvino` while its `REPORTER` cannot be imported.
 
     Raises:
         ImportError: it is not installed, or cannot be loaded.
@@ -44,7 +44,7 @@ def import_openvino() -> "Any":
 
 
 def import_matplotlib() -> "Any":
-    """The module `matplotlib`; its notes on the fonts go to a folder that is removed at once.
+    """Import `matplotlib` with its font cache in a temporary folder.
 
     A folder that MPLCONFIGDIR names is used and kept.
 

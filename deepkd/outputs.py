@@ -12,7 +12,7 @@ from deepkd.errors import OutputError, UsageError
 
 _EXISTS = "exists already; choose another name or add --overwrite"
 _new: set[str] = set()
-"""Absolute paths of outputs that were checked and must still not be there when they are written."""
+"""Absolute paths of checked outputs that must not exist until they are written."""
 
 
 def check_outputs(
@@ -25,7 +25,7 @@ def check_outputs(
 ) -> None:
     """Make sure, before any work, that everything a command writes can be written.
 
-    None stands for an output that is not asked for.
+    An output that is None is left out.
 
     Args:
         results: files that get their settings beside them.
@@ -51,7 +51,7 @@ def check_outputs(
 def check_output(path: Path, *, overwrite: bool = False) -> None:
     """Make sure that `path` can be written; its folder is made if it is missing.
 
-    Without `overwrite`, `writing` refuses it too if another process writes it in the meantime.
+    If another process writes the file before `writing` does, `writing` refuses it, too.
 
     Raises:
         OutputError: it exists and `overwrite` is not set, it is a folder, or its folder cannot be
@@ -66,10 +66,10 @@ def check_output(path: Path, *, overwrite: bool = False) -> None:
 
 
 def check_ending(path: Path, *endings: str, option: str = "--out") -> None:
-    """Make sure that the name of a file ends as its kind does.
+    """Make sure that the name of a file has one of these endings.
 
     Raises:
-        UsageError: its name has none of the endings.
+        UsageError: it has none of them.
     """
     if path.suffix not in endings:
         raise UsageError(
@@ -78,10 +78,10 @@ def check_ending(path: Path, *endings: str, option: str = "--out") -> None:
 
 
 def refuse_inputs_as_outputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
-    """Make sure that no output would replace an input, under whatever name.
+    """Make sure that no output is an input, also by another name.
 
     Raises:
-        OutputError: one would.
+        OutputError: an output is an input.
     """
     read = {id for file in inputs if (id := file_id(file))}
     for file in outputs:
@@ -119,7 +119,7 @@ def check_folder(folder: Path) -> None:
 
 
 def remove(folder: Path, names: Iterable[str]) -> None:
-    """Remove files and folders with these names; of a link, the link alone.
+    """Remove files and folders with these names; a link is removed, not its target.
 
     Raises:
         OutputError: one of them cannot be removed.
@@ -147,12 +147,12 @@ def writing(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to, which is renamed to `path` when the block succeeds.
 
     Raises:
-        OutputError: it cannot be written; or `check_output` found no file there, and now there is
-            one.
+        OutputError: it cannot be written, or another process has made the file since
+            `check_output`.
     """
     is_new = os.path.abspath(path) in _new
     _new.discard(os.path.abspath(path))
-    # The name itself may be as long as names can be.
+    # A longer name could be too long for the file system.
     short = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]
     beside = path.with_name(f".{short}.{os.getpid()}.part{path.suffix}")
     try:
@@ -162,13 +162,13 @@ def writing(path: Path) -> Iterator[Path]:
         finally:
             beside.unlink(missing_ok=True)
     except BrokenPipeError:
-        raise  # standard output's, not the file's
+        raise  # about standard output, not the file
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def _publish(beside: Path, path: Path, *, is_new: bool) -> None:
-    """Give a finished file its name; where it must be new, no other file loses that name."""
+    """Rename a finished file to its path; if it must be new, replace no other file."""
     if not is_new:
         os.replace(beside, path)
         return
@@ -205,9 +205,9 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 def lock(handle: int) -> bool:
-    """Whether this process now has an open file or folder for itself, until it closes it.
+    """Lock an open file or folder until it is closed; False if another process has the lock.
 
-    True, too, where the system or the file system has no locks.
+    On a system without locks the result is True.
     """
     try:
         import fcntl
@@ -237,7 +237,7 @@ def scratch() -> Iterator[Path]:
         if isinstance(error, BrokenPipeError) or (
             error.filename and not str(error.filename).startswith(folder)
         ):
-            raise  # of something else than a file in this folder
+            raise  # not about a file in this folder
         reason = error.strerror or error
         raise OutputError(
             f"temporary files cannot be written ({reason}); make room for them, or name another"

@@ -1,4 +1,4 @@
-"""Parallel: processes that judge inputs side by side, each with models of its own."""
+"""Parallel: processes that judge inputs at the same time, each with its own models."""
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -7,15 +7,15 @@ from deepkd.scoring.verdict import Verdict
 from deepkd.video.sources import Source
 
 AHEAD = 50
-"""Verdicts for each process that wait for a slower one before them; with more, no input is
-started."""
+"""Most finished verdicts per process that wait for an earlier one. At this number no further input
+is started."""
 Judge = Callable[[Source], Verdict]
 
 
 def judge_in_processes(
     start: Callable[[], Judge], sources: Iterable[Source], *, workers: int
 ) -> Iterator[Verdict]:
-    """Verdicts in the order of the inputs; an early one waits for its turn, or for Ctrl-C.
+    """Verdicts in the order of the inputs; Ctrl-C also gives those that wait for their turn.
 
     Args:
         start: called once in each process; gives the function that judges there.

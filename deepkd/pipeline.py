@@ -36,8 +36,8 @@ from deepkd.video.sources import Source, as_source, expand_paths
 from deepkd.video.tracks import Tracker
 
 THOROUGH = 4
-"""Every fourth frame is searched for small faces beside larger ones, and so is each frame after one
-with such a face. To search every frame takes two and a half times as long at 1080 lines."""
+"""Every fourth frame is also searched for small faces beside larger ones, and so is each frame
+after a frame with a small face. To search every frame takes 2.5 times as long at 1080 lines."""
 AnyPath = str | os.PathLike[str]
 Alter = Callable[[Frame], Frame]
 
@@ -65,11 +65,11 @@ def detect(
     Args:
         path: a video or an image; it is only read.
         model: a shipped model by its name, or an ONNX file by its path.
-        runtime: what computes the model.
+        runtime: library that runs the model.
         frames: least number of frames sampled.
-        every_s: most seconds between two sampled frames; 0 for no such limit.
-        single_look: do not look closer where single frames look forged.
-        min_frames: frames that must show a person well.
+        every_s: most seconds between two sampled frames; 0 for no limit.
+        single_look: do not sample more frames around frames that look forged.
+        min_frames: frames in which a person must be clearly visible.
         rule: how frame scores become a verdict.
         threshold_fake: probability from which a person is FAKE; None takes the model's own.
         threshold_real: probability up to which a person is REAL; None takes the model's own.
@@ -197,8 +197,8 @@ class Detector:
 
         Args:
             paths: files, folders or patterns, which stand for the files in them.
-            workers: processes that judge side by side, each with models of its own; 0 for none but
-                this one. A script that uses them starts under `if __name__ == "__main__":`.
+            workers: processes that judge in parallel, each with its own models; 0 uses this process
+                only. A script that uses them starts under `if __name__ == "__main__":`.
         """
         return self.judge_all(expand_paths(paths), workers=workers)
 
@@ -209,7 +209,7 @@ class Detector:
 
         Args:
             source: the input.
-            video: the same input, where its decoding has started already.
+            video: the same input, if its decoding has started.
             alter: see `judge_file`.
         """
         try:
@@ -242,8 +242,8 @@ class Detector:
 
         Args:
             sources: the inputs, see `deepkd.video.sources.find_sources`.
-            workers: processes that judge side by side; 0 for none but this one.
-            first: the first input, where its decoding has started already; the caller closes it.
+            workers: processes that judge in parallel; 0 uses this process only.
+            first: the first input, if its decoding has started; the caller closes it.
         """
         if workers:
             threads = max(1, cores() // workers)
@@ -275,8 +275,8 @@ def judge_file(
         config: frames, rule, thresholds, time limit.
         thumbnails: keep small pictures of each person's most and least suspicious faces.
         threads: decoder threads, 0 for one per core.
-        video: `path`, where its decoding has started already; it is closed in any case.
-        alter: changes each frame first, to measure what a corruption does to a verdict.
+        video: `path`, if its decoding has started; it is always closed.
+        alter: changes each frame first, to measure how a corruption changes the verdict.
 
     Raises:
         VideoError, ImageError: it cannot be decoded, or takes longer than `config.timeout_s`.
@@ -327,7 +327,7 @@ class _Clip:
     ) -> None:
         """Sample more frames where a single frame looks forged, and add their scores to `people`.
 
-        One odd frame is no verdict, but may be all that the samples show of a short forgery.
+        One frame alone decides nothing, but it may be the only sampled frame of a short forgery.
         """
         reach_s = min(MAX_REACH_S, duration_s / self.config.samples(duration_s))
         own_thresholds = RULES.load(self.config.rule).has_own_thresholds
@@ -351,7 +351,7 @@ class _Clip:
         return self.watch.each("score", score_crops(crops, self.scorer, thumbnails=self.thumbnails))
 
     def _frames(self, video: ReadAhead) -> Iterator[Frame]:
-        """The frames, until the time limit; only the main thread has an alarm (`time_limit`)."""
+        """Frames until the time limit, which `time_limit` checks in the main thread only."""
         limit_s = self.config.timeout_s
         for frame in self.watch.each("decode", video):
             if limit_s and self.watch.elapsed_s() > limit_s:

@@ -29,26 +29,26 @@ AnyPath = str | os.PathLike[str]
 C = TypeVar("C", bound=Config)
 F = TypeVar("F", bound=Callable[..., Any])
 Follow = Callable[[Path, str], AbstractContextManager[Callable[["Progress"], None]]]
-"""Takes a run's folder and its title; gives what a training reports its progress to."""
+"""Called with a run's folder and title; gives the function that progress is reported to."""
 STUDENT = "student distilled"
 """Name of the student among the models of a distillation."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished training: the folder with its weights. It is taken wherever a path is."""
+    """A finished training: the folder with its weights. It is accepted in place of a path."""
 
     path: Path
     name: str
-    """Of the model."""
+    """Name of the model."""
     params: int
     """Number of parameters."""
     auc: float
-    """On the validation split, of the weights that were kept."""
+    """Validation AUC of the saved weights."""
     log_loss: float
-    """Likewise."""
+    """Validation log loss of the saved weights."""
     epoch: int
-    """Likewise, counted from 1."""
+    """Epoch of the saved weights, counted from 1."""
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -71,7 +71,7 @@ class EvaluationResult:
     auc: float | None
     log_loss: float | None
     eer: float | None
-    """Error rate where both classes have the same error rate."""
+    """Equal error rate: at the threshold where both classes have the same error rate."""
     accuracy: float | None
     """Share of the rows with the right label at the model's threshold."""
     document: dict[str, Any] = dataclasses.field(repr=False)
@@ -126,7 +126,7 @@ def train(
         settings: any setting of `deepkd train`, such as `batch=64`.
 
     Returns:
-        The run, which `distill`, `evaluate` and `load_model` take for a model.
+        The run, which `distill`, `evaluate` and `load_model` accept as a model.
 
     Raises:
         ConfigError: a setting is unknown or has a wrong value.
@@ -242,8 +242,8 @@ def load_model(
 
     Args:
         name_or_path: a shipped model's name, an ONNX file, a run or a checkpoint.
-        runtime: what computes an ONNX file.
-        device: where PyTorch computes.
+        runtime: library that runs an ONNX file.
+        device: device of a PyTorch model.
 
     Returns:
         A model with `name`, `format`, `params` and `logits(crops)`: RGB uint8 crops (H, W, 3) of
@@ -270,12 +270,12 @@ def load_model(
 
 @contextmanager
 def _ignore_progress(run: Path, title: str) -> Iterator[Callable[["Progress"], None]]:
-    """Follow no training."""
+    """Ignore the progress of a training."""
     yield lambda progress: None
 
 
 def _ignore_warning(text: str) -> None:
-    """Show no warning."""
+    """Ignore a warning."""
 
 
 def train_model(
@@ -287,7 +287,7 @@ def train_model(
     follow: Follow = _ignore_progress,
     warn: Callable[[str], None] = _ignore_warning,
 ) -> "TorchModel":
-    """Train a model on labelled crops: what `train` and the command share.
+    """Train a model on labelled crops; `train` and the command call this.
 
     Args:
         data: folders of crops.
@@ -315,9 +315,9 @@ def distill_models(
     follow: Follow = _ignore_progress,
     warn: Callable[[str], None] = _ignore_warning,
 ) -> "Mapping[str, TorchModel]":
-    """Distill a student, export it, and with `alone` train it alone, too.
+    """Distill a student and export it; with `alone`, also train it without a teacher.
 
-    This is what `distill` and the command share.
+    `distill` and the command call this.
 
     Args:
         teachers: runs or checkpoints.

@@ -154,7 +154,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     runs = [run(seed, args.steps) for seed in range(args.seeds)]
-    print(f"| odd or even, {args.seeds} seeds | accuracy, % | spread | against alone |")
+    print(f"| odd or even, {args.seeds} seeds | accuracy, % | spread | change from alone |")
     print("|---|---:|---:|---:|")
     for name in runs[0]:
         values = np.array([found[name] for found in runs])

@@ -48,8 +48,8 @@ LAYERS = (
 )
 """From top to bottom; a module may import from its own layer and from those below.
 
-Within a layer no two packages import each other, in however many steps: compression is guided by
-benchmark (latency, trials), and benchmark by evaluation (AUC).
+Within a layer no two packages import each other, directly or not: compression uses benchmark
+(latency), and benchmark uses evaluation (AUC).
 """
 
 HEAVY = {
@@ -147,7 +147,7 @@ def test_no_circles() -> None:
 
 
 def package(module: str) -> str:
-    """The room of a module: `deepkd.data.clips` is in `deepkd.data`, `deepkd.detect` is its own."""
+    """The package of a module: `deepkd.data` for `deepkd.data.clips`, or a module of its own."""
     return ".".join(module.split(".")[:2])
 
 

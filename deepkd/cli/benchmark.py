@@ -17,7 +17,7 @@ Models = Annotated[
     typer.Argument(
         metavar="[MODEL...]",
         help=(
-            "Further models: run folders, .safetensors, .pth or .onnx files, or names of deepkd"
+            "Further models: run folders, .safetensors, .pth or .onnx files, or names of shipped"
             " models."
         ),
     ),

@@ -16,7 +16,7 @@ Teachers = Annotated[
     typer.Option(
         help=(
             "Trained model: a run folder, a .safetensors or a published .pth. May be given several"
-            " times: the student learns from the mean, in which a model given twice counts twice."
+            " times: the student learns from the mean; a model given twice counts twice."
         )
     ),
 ]

@@ -17,7 +17,7 @@ def doctor(
         str, typer.Option(help=f"Output format. One of: {', '.join(FORMATS)}.")
     ] = "table",
 ) -> None:
-    """Check versions, devices, video decoders and the models that come with deepkd.
+    """Check versions, devices, video decoders and the shipped models.
 
     Exit codes: 0 `deepkd detect` can work; 1 it cannot.
     """

@@ -26,7 +26,7 @@ Models = Annotated[
     list[str],
     typer.Argument(
         metavar="MODEL...",
-        help="Run folders, .safetensors, .pth or .onnx files, or names of deepkd models.",
+        help="Run folders, .safetensors, .pth or .onnx files, or names of shipped models.",
     ),
 ]
 Scores = Annotated[
@@ -84,9 +84,9 @@ def evaluate(
 ) -> None:
     """Measure how accurate models are on labelled crops or videos, with 95% intervals.
 
-    Videos are judged as `deepkd detect` does. A video without a score counts as INCONCLUSIVE and is
-    left out of AUC and the like; a video that cannot be read counts nowhere. --perturb also
-    measures robustness, to codecs, noise, blur and more at several levels. A model is not evaluated
+    Videos are judged as `deepkd detect` does. A video without a score counts as INCONCLUSIVE; AUC
+    and calibration leave it out. A video that cannot be read does not count. --perturb also
+    measures robustness to codecs, noise, blur and more, at several levels. A model is not evaluated
     on its own training data.
 
     Exit codes: 0 done; 1 nothing could be measured; 2 wrong usage; 3 some videos failed.

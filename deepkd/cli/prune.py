@@ -14,9 +14,7 @@ Source = Annotated[
     Path,
     typer.Argument(metavar="RUN", help="Trained model: a run folder, a .safetensors or .pth."),
 ]
-Data = Annotated[
-    Path, typer.Option(help="Crops on which importance is measured, and to fine-tune on.")
-]
+Data = Annotated[Path, typer.Option(help="Crops to measure importance and to fine-tune on.")]
 Out = Annotated[Path, typer.Option(help="Folder of the pruned model.")]
 Teachers = Annotated[
     list[Path] | None,

@@ -13,7 +13,7 @@ Model = Annotated[
     str,
     typer.Argument(
         metavar="RUN",
-        help="Run folder, .safetensors, .pth or .onnx file, or the name of a deepkd model.",
+        help="Run folder, .safetensors, .pth or .onnx file, or name of a shipped model.",
     ),
 ]
 Data = Annotated[
@@ -36,8 +36,7 @@ def quantize(
     """Try int8, float16 and int8 weights, and write the fastest variant that pays.
 
     A variant pays if it is faster than float32 on this machine and loses at most --max-drop of AUC.
-    If none pays, nothing is written and the report says why; --keep NAME writes a variant in any
-    case.
+    If none pays, nothing is written and the report says why; --keep NAME always writes a variant.
     """
     config = load_config(QuantizeConfig, config_file, **settings)
     from deepkd.cli.progress import progress, say, warn

@@ -1,11 +1,10 @@
-"""Corruptions: what cameras, codecs and web sites do to a picture, at several severities.
+"""Corruptions: effects of cameras, codecs and web sites on a picture, at several severities.
 
-The words are those of Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common
+The terms are those of Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common
 Corruptions and Perturbations" (ICLR 2019). The first seven corruptions are the distortions of
-DeeperForensics-1.0 (Jiang et al., CVPR 2020) with its five severities each, written anew. There
-they are applied to whole frames, as here where clips are judged. On crops they are applied to the
-pixels of the crop as it is stored; for an enlarged face, blur and compression are then milder
-and blocks harsher.
+DeeperForensics-1.0 (Jiang et al., CVPR 2020) with its five severities each, implemented anew. They
+are applied to whole frames of clips, as published. On crops they are applied to the stored pixels;
+for an enlarged face, blur and compression are then milder and blocks harsher.
 
 A severity is the parameter of a corruption, such as a JPEG quality. Severities go from mild to
 severe. Images are RGB, uint8, (height, width, 3); an image keeps its shape.
@@ -49,8 +48,8 @@ class Corruption:
 def corrupt(image: Image, name: str, severity: float, *, seed: int, key: str) -> Image:
     """Apply one corruption at one severity to an image.
 
-    What is drawn at random depends only on `seed`, `key`, `name` and `severity`, not on the order,
-    the batch or the process.
+    Random numbers depend only on `seed`, `key`, `name` and `severity`, not on the order, the batch
+    or the process.
 
     Args:
         image: RGB, uint8, (height, width, 3); it is not changed.
@@ -258,7 +257,7 @@ CORRUPTIONS = {
 }
 """Name -> corruption, in the order of the reports."""
 SUITE = 1
-"""Version of the corruptions of crops and clips; raise it with every change, so that kept scores of
-old corruptions are not used."""
+"""Version of the corruptions of crops and clips. Raise it with every change, so that stored scores
+of old corruptions are not used."""
 DISTORTIONS = tuple(CORRUPTIONS)[:7]
 """The corruptions of DeeperForensics-1.0."""

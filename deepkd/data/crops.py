@@ -20,7 +20,7 @@ from deepkd.images import Image
 
 
 class Shards:
-    """Files inside uncompressed tar archives, read by position, so that any thread or process can share them."""
+    """Files in uncompressed tar archives, read by position from any thread or process."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -59,8 +59,8 @@ class CropSet:
     root: Path
     rows: list[CropRow]
     weights: dict[str, float] = field(default_factory=dict)
-    """How often each data set (column `dataset`) is drawn beside the others; one that is not named
-    weighs the square root of its number of crops."""
+    """Weight of each data set (column `dataset`) when crops are drawn. The default is the square
+    root of its number of crops."""
 
     @cached_property
     def shards(self) -> Shards:
@@ -94,27 +94,27 @@ class CropSet:
                 if content
                 else None
             )
-        except cv2.error:  # of a size that nobody has memory for
+        except cv2.error:  # too large for memory
             decoded = None
         if decoded is None:
             raise DataError(f"{path}: not an image; extract it again or drop its row")
         return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
 
     def subset(self, indices: Sequence[int]) -> "CropSet":
-        """The same images, only some rows."""
+        """The set with only these rows."""
         return replace(self, rows=[self.rows[index] for index in indices])
 
     def index_sha256(self) -> str:
-        """A hash of which files this set holds; it travels with what is trained on it."""
+        """Hash of the names and labels of this set; a trained model stores it."""
         names = "\n".join(sorted(f"{row.file},{row.label}" for row in self.rows))
         return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def load_crops(data_dir: Path, split: str | None = None, *, limit: int | None = None) -> CropSet:
-    """The crops of an index (a folder with `index.csv`, or that file) or of an image folder, all files known to exist.
+    """Load the crops of an index or of an image folder, and check that all files exist.
 
     Args:
-        data_dir: the folder, or its index file; without an index, pictures in SPLIT/CLASS/ (see
+        data_dir: a folder with `index.csv`, that file, or a folder of pictures in SPLIT/CLASS/ (see
             `read_image_folder`).
         split: keep only rows of this split; None keeps all.
         limit: keep about this many rows, whole families (an original with its forgeries) in a fixed
@@ -141,7 +141,7 @@ def load_crops(data_dir: Path, split: str | None = None, *, limit: int | None = 
 
 
 def load_rows(data_dir: Path) -> list[CropRow]:
-    """The rows of all splits of an index or an image folder, whose files nobody has looked for yet.
+    """Load the rows of all splits of an index or an image folder; files are not checked.
 
     Raises:
         DataError: no index, or a bad row (with its line).
@@ -170,7 +170,10 @@ Member = TypeVar("Member", bound=Kin)
 
 
 def whole_families(members: Iterable[Member], limit: int) -> Iterator[Member]:
-    """About `limit` of the members: whole families (an original with its forgeries), always the same ones."""
+    """About `limit` of the members, as whole families, always the same ones.
+
+    A family is an original with its forgeries.
+    """
     members = list(members)
     family = family_of(members)
     families: dict[tuple[str, str], list[Member]] = {}

@@ -1,14 +1,14 @@
-"""Families seen in training, as short hashes that travel with a model, to tell whether a test set is new to it.
+"""Families: the originals that a model was trained on, as short hashes in its recipe.
 
-A family is an original with its forgeries: the unit of splitting, so that one clip, one frame or
-one method of it in the training data is enough. Its name, as the index gives it, is hashed to 40
-bits: 8,000 families take 40 kB (54 kB as text), where hashes of 27,000 files would take more than
-three times that. A test set of 1,000 strange families looks partly familiar by accident once in
-140,000 times; a Bloom filter of the same odds is hardly smaller.
+The hashes show whether a test set is new to the model. A family is an original with its forgeries.
+A model knows a family if one crop of it was in the training data. Its name in the index is hashed
+to 40 bits: 8,000 families take 40 kB (54 kB as text); hashes of 27,000 files would take more than
+three times that. Of 140,000 test sets of 1,000 new families, one seems partly known by accident. A
+Bloom filter with the same error rate is hardly smaller.
 
-What a model starts from and who teaches it have seen data of their own. Their lists are joined to
-its own, and where one of them has none, its name is kept, so that nobody takes the list for
-complete.
+The checkpoint that a model starts from and its teachers have their own training data. Their lists
+are added to the model's list. If one of them has no list, its name is stored, to show that the list
+is incomplete.
 """
 
 import base64
@@ -24,18 +24,18 @@ HASH_BYTES = 5
 FAMILIES_KEY = "families"
 """In a model's recipe: the sorted hashes of its training families, joined, in base64."""
 PEOPLE_KEY = "people"
-"""Likewise those of the people in its training data, where the index names any."""
+"""The same for the people in its training data, if the index names any."""
 NAMES_KEY = "names"
-"""Likewise the file names alone of families that are named with their folders: these hang on which
-folder was given."""
+"""The same for the file names of families that are named with their folders: the folder depends on
+the path that was given."""
 
 UNLISTED_KEY = "unlisted"
-"""Names of the starts and teachers whose training data nobody listed; absent where there is
-none."""
+"""Names of the starts and teachers without a list of their training data; absent if all have
+one."""
 
 
 class Known(Protocol):
-    """A model with what is known of it."""
+    """A model with its metadata."""
 
     name: str
     trained: bool
@@ -43,7 +43,7 @@ class Known(Protocol):
 
 
 def training_record(crops: CropSet, earlier: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:
-    """What a model's recipe says of what it was trained on: hashes of the whole, of each family and person.
+    """The part of a recipe that lists training data: hashes of index, families and people.
 
     Args:
         crops: its own training data.
@@ -73,7 +73,7 @@ def training_record(crops: CropSet, earlier: Iterable[Mapping[str, Any]] = ()) -
 
 
 def inherited(model: Known) -> dict[str, Any]:
-    """What is known of the data that a start or a teacher has seen; nothing for weights that saw no labelled faces."""
+    """The lists of a start or a teacher; empty for weights that saw no labelled faces."""
     recipe = model.metadata.get("recipe") or {}
     listed = {
         key: recipe[key]
@@ -86,7 +86,7 @@ def inherited(model: Known) -> dict[str, Any]:
 
 
 def known_families(recipe: Mapping[str, Any], originals: Iterable[str]) -> list[str] | None:
-    """Those of the originals that a model was trained on, sorted; None where its recipe does not list them.
+    """The originals that a model was trained on, sorted; None if its recipe lists none.
 
     Raises:
         ModelError: the list is damaged.
@@ -95,7 +95,7 @@ def known_families(recipe: Mapping[str, Any], originals: Iterable[str]) -> list[
 
 
 def known_people(recipe: Mapping[str, Any], people: Iterable[str]) -> list[str] | None:
-    """Those of the people whom a model saw in its training, sorted; None where its recipe lists nobody.
+    """The people in a model's training data, sorted; None if its recipe lists none.
 
     Raises:
         ModelError: the list is damaged.
@@ -104,9 +104,9 @@ def known_people(recipe: Mapping[str, Any], people: Iterable[str]) -> list[str] 
 
 
 def known_names(recipe: Mapping[str, Any], originals: Iterable[str]) -> list[str]:
-    """Those of the originals that only have the file name of one that a model was trained on, sorted.
+    """The originals that share only a file name with a training original, sorted.
 
-    It may be the same file, found under another folder, or another one of that name.
+    It may be the same file in another folder, or another file with that name.
 
     Raises:
         ModelError: a list is damaged.

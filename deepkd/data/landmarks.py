@@ -1,4 +1,4 @@
-"""Landmarks of crops: what their index says, or what the face detector finds in them."""
+"""Landmarks of crops, from their index or from the face detector."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from deepkd.images import Image
 from deepkd.video.faces import FaceDetector, load_detector
 
 BORDER = 0.15
-"""Crops are framed tighter than the detector likes; so much of their side is mirrored around
-them."""
+"""Width of the mirrored border, share of a crop's side. Without it, crops are too tight for the
+detector."""
 SMALLEST = 0.35
-"""Smallest face looked for in a crop, share of its side."""
+"""Smallest face to detect in a crop, share of its side."""
 
 
 TYPICAL = ((0.30, 0.27), (0.70, 0.27), (0.50, 0.505), (0.325, 0.715), (0.675, 0.715))
@@ -22,13 +22,13 @@ TYPICAL = ((0.30, 0.27), (0.70, 0.27), (0.50, 0.505), (0.325, 0.715), (0.675, 0.
 
 
 class LandmarkFinder:
-    """Finds five landmarks per crop. The detector is loaded when first needed, in each process for itself."""
+    """Finds five landmarks per crop. Each process loads the detector when it first needs it."""
 
     def __init__(self) -> None:
         self._detectors: dict[int, FaceDetector] = {}
 
     def find(self, row: CropRow, image: Image) -> Landmarks | None:
-        """The landmarks (5, 2) of a crop, pixels; None where no face is found in it."""
+        """The landmarks (5, 2) of a crop, pixels; None if no face is found in it."""
         if row.landmarks is not None:
             return np.array(row.landmarks, np.float32).reshape(5, 2)
         side = image.shape[0]
@@ -48,5 +48,5 @@ class LandmarkFinder:
 
 
 def typical_landmarks(side_px: int) -> Landmarks:
-    """Where the five landmarks lie in a crop framed by the rule `dfdc`, on average, (5, 2), pixels."""
+    """The mean landmarks of a crop framed by the rule `dfdc`, (5, 2), pixels."""
     return np.array(TYPICAL, np.float32) * np.float32(side_px)

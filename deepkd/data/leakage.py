@@ -1,4 +1,4 @@
-"""Leakage: originals and people that are evaluated and also in other splits or in a training."""
+"""Leakage: evaluated originals and people that are also in other splits or in training data."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,16 +34,16 @@ class Traceable(Protocol):
 
 @dataclass(frozen=True)
 class Overlap(Document):
-    """How many of the evaluated originals, or people, are elsewhere too."""
+    """How many of the evaluated originals, or people, are also in another place."""
 
     kind: str
     """`originals` or `people`."""
     place: str
-    """Such as `split train`, or `training`."""
+    """The other place: such as `split train`, or `training`."""
     here: int
-    """How many are evaluated; 0 people where the data names none."""
+    """Number of evaluated ones; 0 if the data names no people."""
     shared: int | None
-    """How many of them are there too; None where it is unknown."""
+    """Number of those that are also in `place`; None if unknown."""
 
 
 def names_in(rows: Iterable[Traceable]) -> dict[str, set[str]]:
@@ -58,7 +58,7 @@ def names_in(rows: Iterable[Traceable]) -> dict[str, set[str]]:
 def overlaps_with_splits(
     evaluated: Sequence[Traceable], everything: Iterable[Traceable], split: str
 ) -> tuple[Overlap, ...]:
-    """What the evaluated rows of one split share with each other split of the same data.
+    """Originals and people that a split shares with each other split of the same data.
 
     Args:
         evaluated: the rows that are evaluated.
@@ -85,7 +85,7 @@ def overlaps_with_splits(
 def overlaps_with_training(
     recipe: Mapping[str, Any], evaluated: Sequence[Traceable]
 ) -> tuple[Overlap, ...]:
-    """What the evaluated rows share with the training data that a model's recipe lists."""
+    """Originals and people that rows share with the training data in a model's recipe."""
     here = names_in(evaluated)
     known = {"originals": known_families, "people": known_people}
     found = {kind: known[kind](recipe, names) for kind, names in here.items()}
@@ -112,15 +112,15 @@ def training_shares(
     """For each model the share of the originals that it was trained on; None where unknown.
 
     Args:
-        names: what to call the models.
-        models: what is about to be measured.
-        data: on what.
-        allow: let a model be measured on what it was trained on.
-        warn: told of models that do not say all, and of originals that only have the file name of a
-            trained one.
+        names: names of the models.
+        models: models to measure.
+        data: crops or clips to measure on.
+        allow: allow a model to be measured on its training data.
+        warn: takes a warning for each incomplete list of training data, and for originals that
+            share only a file name with a training original.
 
     Raises:
-        DataError: a model was trained on some of them, and that is not allowed.
+        DataError: a model was trained on some of the data, and `allow` is not set.
     """
     return [
         _training_share(name, model, data, allow, warn)
@@ -161,14 +161,14 @@ def _training_share(
 def check_held_out(
     train: CropSet, val: CropSet, earlier: Iterable[tuple[str, Mapping[str, Any]]], *, warn: Warn
 ) -> None:
-    """Make sure, before any work, that the training has not seen what is held out.
+    """Make sure, before any work, that training and validation data share no original.
 
     Args:
-        train: what is trained on.
-        val: what is held out.
-        earlier: what to call each start and teacher, and what is `inherited` from it.
-        warn: told of people in both, and of starts and teachers that have seen what is held out, or
-            may have.
+        train: training data.
+        val: validation data.
+        earlier: name of each start and teacher, and what is `inherited` from it.
+        warn: takes a warning for people in both, and for starts and teachers whose training data
+            includes validation data, or may do so.
 
     Raises:
         DataError: an original of `val` is in `train`, too.
@@ -188,7 +188,7 @@ def check_held_out(
 
 
 def _seen_by(name: str, recipe: Mapping[str, Any], held_out: Sequence[CropRow]) -> list[str]:
-    """A warning for each kind of held-out row that a start or a teacher has seen, or may have."""
+    """Warnings for held-out rows that a start or a teacher was, or may be, trained on."""
     found = overlaps_with_training(recipe, held_out)
     seen = [
         f"{name} was trained on {one.shared} of the {one.here} {one.kind} of split val, which"
@@ -203,10 +203,10 @@ def _seen_by(name: str, recipe: Mapping[str, Any], held_out: Sequence[CropRow]) 
 
 
 def rows_of(data: CropSet | list[Clip]) -> Sequence[CropRow] | Sequence[Clip]:
-    """What is known of each crop or clip."""
+    """The row of each crop, or the clips."""
     return data.rows if isinstance(data, CropSet) else data
 
 
 def recipe_of(model: Any) -> dict[str, Any]:
-    """What a model says of its training; empty where it says nothing."""
+    """The recipe in a model's metadata; empty if there is none."""
     return getattr(model, "metadata", {}).get("recipe") or {}

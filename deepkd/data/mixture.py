@@ -3,8 +3,8 @@
     share of a data set in an epoch = its weight / sum of all weights
 
 A data set is what one folder holds under one name in the column `dataset` of its index. The weight
-of a folder, and of a data set within its folder, is the square root of its number of crops unless
-it is given, so that thousands of photographs do not drown a few dozen clips.
+of a folder, and of a data set within its folder, is by default the square root of its number of
+crops, so that thousands of photographs do not outweigh a few dozen clips.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from deepkd.images import Image
 from deepkd.settings.training import DataSource
 
 Data = str | Path | DataSource | Sequence[str | Path | DataSource]
-"""What trainings take: one or more folders of crops."""
+"""One or more folders of crops to train on."""
 
 
 @dataclass
@@ -42,7 +42,7 @@ class MixedCrops(CropSet):
         return self.parts[part].image(place)
 
     def subset(self, indices: Sequence[int]) -> "MixedCrops":
-        """The same images, only some rows."""
+        """The set with only these rows."""
         rows, places = zip(*((self.rows[i], self.places[i]) for i in indices), strict=True)
         return replace(self, rows=list(rows), places=places)
 
@@ -51,7 +51,7 @@ class MixedCrops(CropSet):
         return self.rows[index].dataset.partition("/")[0]
 
     def index_sha256(self) -> str:
-        """A hash of which files this set holds and how often each data set is drawn."""
+        """Hash of the names and labels of this set, and of the weights of its data sets."""
         names = "\n".join(sorted(f"{row.dataset},{row.file},{row.label}" for row in self.rows))
         weights = "\n".join(f"{name}={weight:.9g}" for name, weight in sorted(self.weights.items()))
         return hashlib.sha256(
@@ -62,8 +62,8 @@ class MixedCrops(CropSet):
 def load_data(data: Data, split: str | None = None, *, limit: int | None = None) -> CropSet:
     """The crops of one or more folders.
 
-    One folder without weights is what `load_crops` gives. Of several, `limit` is shared out by
-    their sizes.
+    For one folder without weights this is `load_crops`. For several, `limit` is divided in
+    proportion to their sizes.
 
     Raises:
         DataError: as `load_crops`; a folder is given twice; or a weight names a data set that its
@@ -89,7 +89,7 @@ def list_sources(data: Data) -> list[DataSource]:
     """One source for each folder that is given.
 
     Raises:
-        DataError: none is given, or one twice.
+        DataError: no folder is given, or one is given twice.
     """
     several = [data] if isinstance(data, str | Path | DataSource) else list(data)
     sources = [s if isinstance(s, DataSource) else DataSource(Path(s)) for s in several]
@@ -105,7 +105,7 @@ def list_sources(data: Data) -> list[DataSource]:
 
 def _check_names(source: DataSource, part: CropSet) -> None:
     known = {row.dataset for row in part.rows}
-    # A data set may lie in one split alone, where another split has no use for its weight.
+    # A data set may be in one split only; other splits then ignore its weight.
     every = known if not set(source.datasets) - known else known | _names_in(source.path)
     if strange := sorted(set(source.datasets) - every):
         has = ", ".join(sorted(name or "(none)" for name in every))
@@ -119,14 +119,14 @@ def _names_in(path: Path) -> set[str]:
 
 
 def mix(parts: Sequence[CropSet], sources: Sequence[DataSource]) -> MixedCrops:
-    """Crop sets as one, with the weight of each data set.
+    """Join crop sets, with the weight of each data set.
 
     Args:
         parts: the crops of each source.
         sources: their names and weights.
 
     Raises:
-        DataError: the weights leave nothing of a source.
+        DataError: all data sets of a source have the weight 0.
     """
     rows: list[CropRow] = []
     places: list[tuple[int, int]] = []
@@ -145,7 +145,7 @@ def mix(parts: Sequence[CropSet], sources: Sequence[DataSource]) -> MixedCrops:
 
 
 def _weights_within(part: CropSet, source: DataSource) -> dict[str, float]:
-    """The weight of each data set that is drawn of one source."""
+    """Data set of one source -> its weight; those with the weight 0 are left out."""
     sizes = Counter(row.dataset for row in part.rows)
     weights = {name: source.datasets.get(name, math.sqrt(size)) for name, size in sizes.items()}
     weights = {name: weight for name, weight in weights.items() if weight > 0}
@@ -159,7 +159,7 @@ def _join(source: str, dataset: str) -> str:
 
 
 def _names(sources: Iterable[DataSource]) -> list[str]:
-    """The name of each folder; of two that are called alike, the later ones get a number."""
+    """The name of each folder; if two have the same name, the later one gets a number."""
     names: list[str] = []
     for source in sources:
         path = source.path.resolve()

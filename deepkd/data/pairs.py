@@ -1,4 +1,4 @@
-"""Pairs: which real crop and which forgery a training shows side by side."""
+"""Pairs: which real crop and which forgery are trained on together."""
 
 import math
 from collections import defaultdict
@@ -13,7 +13,7 @@ from deepkd.data.views import NO_ROW
 from deepkd.errors import DataError
 
 CANDIDATES = 4
-"""Real rows looked at as the partner of a forgery without an original; the nearest in size wins."""
+"""Real rows to choose from as partner of a forgery without an original: the nearest in size."""
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Pairing:
         """Group the rows.
 
         Raises:
-            DataError: no original has a forgery, and the index has no landmarks to make one by.
+            DataError: no original has a forgery, and there are no landmarks to make one with.
         """
         self._rows, self._weights, self._rng = crops.rows, crops.weights, rng
         self._real: dict[str, list[int]] = defaultdict(list)
@@ -72,14 +72,17 @@ class Pairing:
         return self._draw_nearest(family.real, fake), fake
 
     def _draw_nearest(self, real: list[int], fake: int) -> int:
-        """The real row of the forgery's track, or else of any, nearest in time; one of those alike."""
+        """The real row nearest in time, of the forgery's track if there is one.
+
+        Of several rows at the same distance one is drawn.
+        """
         distances = [_distance(self._rows[row], self._rows[fake]) for row in real]
         least = min(distances)
         near = [row for row, its in zip(real, distances, strict=True) if its == least]
         return int(self._rng.choice(near))
 
     def _draw_like(self, fake: int) -> int:
-        """A real row of a source like the forgery's, about as large in its source."""
+        """A real row of a similar source, with a face of similar size in that source."""
         names = self._sources_like(self._rows[fake].dataset)
         weights = np.array([self._weight(name) for name in names])
         name = names[int(self._rng.choice(len(names), p=weights / weights.sum()))]
@@ -88,7 +91,10 @@ class Pairing:
         return min(candidates, key=lambda row: _size_ratio(self._rows[row], self._rows[fake]))
 
     def _sources_like(self, dataset: str) -> list[str]:
-        """Data sets with real rows: this one, else of the same folder and kind, folder, or any."""
+        """Data sets with real rows: this one, or else the most similar ones.
+
+        Those are of the same folder and kind (stills or clips), or else of the folder, or else any.
+        """
         folder = dataset.partition("/")[0]
         names = list(self._real)
         near = [name for name in names if name.partition("/")[0] == folder or "/" not in dataset]
@@ -112,14 +118,14 @@ class Pairing:
 
 
 def _distance(one: CropRow, other: CropRow) -> tuple[bool, float]:
-    """Whether two crops are of different tracks, and the seconds between them (infinite if unknown)."""
+    """Whether two crops are of different tracks; the seconds between them, infinite if unknown."""
     is_timed = one.t_s is not None and other.t_s is not None
     seconds = abs((one.t_s or 0.0) - (other.t_s or 0.0)) if is_timed else math.inf
     return one.track != other.track, seconds
 
 
 def _size_ratio(one: CropRow, other: CropRow) -> float:
-    """How many octaves the faces' sizes in their sources differ by; 0 where they are unknown."""
+    """Distance of two face sizes in their sources: |log2 of their ratio|; 0 if unknown."""
     if not one.face_px or not other.face_px:
         return 0.0
     return abs(math.log2(one.face_px / other.face_px))

@@ -21,12 +21,12 @@ A = TypeVar("A")
 
 
 def shuffled(crops: CropSet, rng: np.random.Generator) -> Draw:
-    """Every crop once; of several data sets as many crops in all, shared out by weight."""
+    """Every crop once; with several data sets the same number of crops, divided by weight."""
     return [(row,) for row in _share_out(_by_data_set(crops, range(len(crops))), crops, rng)]
 
 
 def balanced(crops: CropSet, rng: np.random.Generator) -> Draw:
-    """As many real as forged crops, in turn: of the rarer label every crop, of the other as many."""
+    """Real and forged crops in turn: every crop of the rarer label, as many of the other."""
     real, fake = _rows_by_label(crops)
     count = min(len(real), len(fake))
     halves = [
@@ -38,12 +38,12 @@ def balanced(crops: CropSet, rng: np.random.Generator) -> Draw:
 def paired(crops: CropSet, rng: np.random.Generator) -> Draw:
     """A real crop and a forgery of it for every original, both of the same moment.
 
-    A batch of such pairs leaves the forgery as the only thing that tells its labels apart. An
-    original without a forgery is drawn with NO_ROW: its partner is made while loading. A forgery
-    without its original is drawn with a real crop of a source that is like its own.
+    The two crops of a pair differ only in the forgery. An original without a forgery is drawn with
+    NO_ROW: its partner is made while loading. A forgery without its original is drawn with a real
+    crop of a similar source.
 
     Raises:
-        DataError: no original has a forgery, and the index has no landmarks to make one by.
+        DataError: no original has a forgery, and there are no landmarks to make one with.
     """
     pairing = Pairing(crops, rng)
     families: dict[str, list[Family]] = defaultdict(list)
@@ -66,10 +66,9 @@ def _share_out(
     *,
     count: int | None = None,
 ) -> list[A]:
-    """`count` items (all of them unless given) of data sets by weight, in random order.
+    """Draw `count` items (by default all) of data sets by weight, in random order.
 
-    A data set that has fewer items than its share gives them again and again, each as often as the
-    others.
+    If a data set has fewer items than its share, they are repeated equally often.
     """
     count = sum(map(len, groups.values())) if count is None else count
     drawn: list[A] = []
@@ -100,10 +99,10 @@ def _sizes(crops: CropSet) -> dict[str, int]:
 
 
 def labelled(crops: CropSet) -> CropSet:
-    """Only the crops with a label, which are all that labels alone can teach from.
+    """Only the crops with a label.
 
     Raises:
-        DataError: they are not of both labels.
+        DataError: a label has no crop.
     """
     real, fake = _rows_by_label(crops)
     return crops.subset(sorted(real + fake))
@@ -120,14 +119,14 @@ def _rows_by_label(crops: CropSet) -> tuple[list[int], list[int]]:
 
 @dataclass(frozen=True)
 class PairShares:
-    """What becomes of the pairs of an epoch, each a share of them from 0 to 1."""
+    """Shares of the pairs of an epoch, 0 to 1, that are changed while loading."""
 
     self_blend: float = 0.0
-    """Their forgery is made from the real crop itself."""
+    """The forgery is made from the real crop alone."""
     face_swap: float = 0.0
-    """Their forgery is the real crop with the face of another person of its data set."""
+    """The forgery is the real crop with the face of another person of its data set."""
     same_encoding: float = 0.0
-    """Both crops are shrunk, compressed and changed alike."""
+    """Both crops are shrunk, compressed and changed in the same way."""
 
 
 def epoch_batches(
@@ -172,7 +171,7 @@ def _key(
 
 
 class _Donors:
-    """Real crops by data set, whose faces are swapped in."""
+    """Real crops by data set, as donors of faces for face swaps."""
 
     def __init__(self, crops: CropSet) -> None:
         self._rows = crops.rows
@@ -181,7 +180,7 @@ class _Donors:
         self._real = _by_data_set(crops, real)
 
     def draw(self, row: int, rng: np.random.Generator, *, tries: int = 8) -> int:
-        """A real row of another person of the same data set, or NO_ROW where none is found."""
+        """A real row of another person of the same data set, or NO_ROW if none is found."""
         target, others = self._rows[row], self._real[self._rows[row].dataset]
         for place in rng.integers(len(others), size=tries):
             donor = self._rows[others[place]]

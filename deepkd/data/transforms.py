@@ -1,13 +1,15 @@
 """Augmentations of face crops for training.
 
-The geometry is shared by all crops of a sample (a real and a forgery of it are moved alike, so that
-only the forgery tells them apart); everything photometric is drawn for each crop, or, for a share of the pairs, once for both. Probabilities
-follow the DFDC winner's recipe (JPEG, noise, blur, grey) and the Self-Blended Images paper (JPEG
-range); shrinking and enlarging stands for re-encoded clips. `robust` adds what `deepkd evaluate
---perturb` measures, H.264 by the real encoder: a model trained with it has seen these kinds of
-corruption, and its robustness to them says less about others. `footage` makes photographs look like
-frames of a clip: smaller, and encoded by a video codec. All randomness comes from torch's
-generator, so that a seed fixes a view.
+All crops of a sample have the same geometry: a real crop and its forgery are moved in the same way,
+so that they differ only in the forgery. Photometric changes are drawn for each crop, or once for
+both crops of a share of the pairs.
+
+Probabilities follow the DFDC winner's recipe (JPEG, noise, blur, grey) and the Self-Blended Images
+paper (JPEG range). Shrinking and enlarging imitates re-encoded clips. `robust` adds the corruptions
+of `deepkd evaluate --perturb`, with the real H.264 encoder. A model trained with them has seen
+these kinds of corruption: its robustness to them says less about others. `footage` makes
+photographs look like frames of a clip: smaller, and encoded by a video codec. All randomness comes
+from torch's generator, so that a seed determines a view.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,7 +31,7 @@ from deepkd.settings.choices import AUGMENTATIONS
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Torch's CPU generator at `seed` inside, as it was outside."""
+    """Seed torch's CPU generator within the block, and restore it afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
@@ -46,7 +48,7 @@ def _view(picture: Image) -> Tensor:
 
 
 class Shrink(v2.Transform):
-    """Shrink by a random factor and enlarge again: the detail that a smaller copy of the clip would have lost."""
+    """Shrink by a random factor and enlarge again, to lose the detail of the crop."""
 
     def __init__(self, max_factor: float) -> None:
         super().__init__()
@@ -92,7 +94,10 @@ class Jpeg(v2.Transform):
 
 
 class Corrupt(v2.Transform):
-    """A perturbation of the evaluation's suite at a random level, drawn evenly in its logarithm (or itself, to 0)."""
+    """A corruption of the evaluation at a random severity.
+
+    The logarithm of the severity is uniform; if the range includes 0, the severity itself is.
+    """
 
     def __init__(self, name: str, mild: float, harsh: float) -> None:
         super().__init__()
@@ -115,7 +120,7 @@ def _sometimes(probability: float, transform: v2.Transform) -> v2.Transform:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far views may stray from their crops."""
+    """How much views may differ from their crops."""
 
     degrees: float
     shift: float
@@ -137,7 +142,7 @@ _SUITE = {
     Corrupt("saturation", 0.8, 0.0): 1,
     Corrupt("contrast", 0.95, 0.35): 1,
 }
-"""What `robust` draws one of -> how often, in proportion."""
+"""Corruption -> its weight; `robust` draws one of them."""
 _CORRUPTION = v2.RandomChoice(list(_SUITE), p=[float(weight) for weight in _SUITE.values()])
 
 NONE = Augmentation(0.0, 0.0, (1.0, 1.0), 0.0, ())
@@ -195,7 +200,7 @@ ROBUST = replace(
 
 @dataclass(frozen=True)
 class Move:
-    """A turn, shift and zoom about the middle of a picture."""
+    """A rotation, shift and zoom about the middle of a picture."""
 
     degrees: float
     right: float
@@ -207,7 +212,7 @@ class Move:
 
     @classmethod
     def drawn(cls, recipe: Augmentation) -> "Move":
-        """One at random, within what the recipe allows."""
+        """Draw one within the limits of the recipe."""
         turn, right, down = (2 * torch.rand(3) - 1).tolist()
         nearest, farthest = recipe.zoom
         zoom = nearest + (farthest - nearest) * torch.rand(()).item()
@@ -215,7 +220,7 @@ class Move:
         return cls(turn * recipe.degrees, right * recipe.shift, down * recipe.shift, zoom, mirrored)
 
     def __call__(self, picture: Image) -> Image:
-        """The moved picture, of the same size; what was outside is black."""
+        """The moved picture, of the same size; uncovered pixels are black."""
         if self.mirrored:
             picture = np.ascontiguousarray(picture[:, ::-1])
         if (self.degrees, self.right, self.down, self.zoom) == (0, 0, 0, 1):
@@ -233,8 +238,8 @@ class Move:
 class Augment:
     """Crops of any size -> views of one size, uint8 (crops, 3, view_px, view_px).
 
-    Crops are moved as they are and then resized the way a model's input is (`InputFormat.resized`),
-    so that training shows them as sharp as they are judged.
+    Crops are moved at their own size and then resized like a model's input (`InputFormat.resized`),
+    so that they are as sharp in training as in use.
     """
 
     def __init__(self, name: str, view_px: int) -> None:
@@ -249,11 +254,11 @@ class Augment:
         return self.with_clean(images)[0]
 
     def with_clean(self, images: Sequence[Image], *, alike: bool = False) -> tuple[Tensor, Tensor]:
-        """The views, and the same views before anything photometric was done to them.
+        """The views, and the same views without photometric changes.
 
         Args:
             images: (H, W, 3) uint8, RGB; they share a geometry.
-            alike: whether what is photometric is drawn once for all of them, too.
+            alike: whether photometric changes are drawn once for all of them.
         """
         move = Move.drawn(self.recipe)
         moved = torch.stack([_view(self.format.resized(move(image))) for image in images])

@@ -1,4 +1,4 @@
-"""Views: what a training sees of its crops, with the forgeries that are made while it runs."""
+"""Views: augmented crops for training, with the forgeries that are made during training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from deepkd.data.transforms import Augment, seeded
 from deepkd.images import Image
 
 NO_ROW = -1
-"""In place of the row of a picture that is in no crop set: a forgery made while training."""
+"""Row of a picture that is in no crop set: a forgery made during training."""
 SELF_BLEND, FACE_SWAP = "self-blend", "face-swap"
-"""How a forgery is made while training."""
+"""How a forgery is made during training."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,14 @@ class SampleKey:
     """One draw: rows that share a geometry, and the seed of their view."""
 
     rows: tuple[int, ...]
-    """One row, or a real one and its forgery; NO_ROW for a forgery that is made of the real one."""
+    """One row, or a real row and its forgery; NO_ROW for a forgery made from the real row."""
     seed: int
     forge: str = ""
-    """How the second crop is made in place of its row's image; empty where it is not."""
+    """How the second crop is made; empty if the image of its row is used."""
     donor: int = NO_ROW
     """The row whose face a face swap takes."""
     same_encoding: bool = False
-    """Whether all crops are shrunk, compressed and changed alike, so that only the forgery differs."""
+    """Whether all crops are shrunk, compressed and changed in the same way."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,11 @@ class Batch:
     labels: Tensor
     rows: Tensor
     clean: Tensor | None = None
-    """The views before photometric augmentation, where they are asked for."""
+    """The views before photometric augmentation, if requested."""
 
 
 class CropDataset(Dataset[Batch]):
-    """Augmented views of a crop set by `SampleKey`; a key gives the same view in any process."""
+    """Augmented views of a crop set by `SampleKey`; each key always gives the same view."""
 
     def __init__(self, crops: CropSet, augment: Augment, *, with_clean: bool = False) -> None:
         self.crops = crops
@@ -70,7 +70,7 @@ class CropDataset(Dataset[Batch]):
         return Batch(views, torch.tensor(labels), rows_drawn, clean if self.with_clean else None)
 
     def _draw(self, key: SampleKey) -> tuple[list[Image], list[int]]:
-        """Pictures and rows. Without landmarks, the data set's own forgery where it has one."""
+        """Pictures and rows. Without landmarks, the data set's own forgery is used, if any."""
         if key.forge:
             real, landmarks, found = self._face(key.rows[0])
             if found or key.rows[1] == NO_ROW:
@@ -87,7 +87,7 @@ class CropDataset(Dataset[Batch]):
         return enlarge(self.crops.image(row), self.augment.format.size)
 
     def _face(self, row: int) -> tuple[Image, Landmarks, bool]:
-        """A crop, its landmarks in pixels, and whether they are known rather than typical ones."""
+        """A crop, its landmarks (pixels), and whether they are known, not typical ones."""
         stored = self.crops.image(row)
         image = enlarge(stored, self.augment.format.size)
         landmarks = self.landmarks.find(self.crops.rows[row], stored)
@@ -96,12 +96,12 @@ class CropDataset(Dataset[Batch]):
         return image, landmarks * np.float32(image.shape[0] / stored.shape[0]), True
 
     def _detail_px(self, row: int, key: SampleKey) -> float:
-        """The side that the face had in its source, pixels: how much detail a crop can hold."""
+        """Side of the face in its source, pixels: it limits the detail of a crop."""
         return self.crops.rows[key.rows[0] if row == NO_ROW else row].face_px or np.inf
 
 
 def enlarge(image: Image, size_px: int) -> Image:
-    """A crop that is smaller than a model's input at that size, as `detect` frames small faces."""
+    """Enlarge a crop that is smaller than a model's input, as `detect` does with small faces."""
     side = max(image.shape[:2])
     if side >= size_px:
         return image
@@ -110,11 +110,11 @@ def enlarge(image: Image, size_px: int) -> Image:
 
 
 def match_detail(pictures: Sequence[Image], details_px: Sequence[float]) -> list[Image]:
-    """The pictures with no more detail than the one that has least of it; each keeps its size.
+    """Reduce all pictures to the detail of the least detailed one; each keeps its size.
 
     Args:
         pictures: RGB, uint8, (height, width, 3).
-        details_px: the side that each had in its source, pixels.
+        details_px: side of each face in its source, pixels.
     """
     least = min(*details_px, *(max(picture.shape[:2]) for picture in pictures))
     matched = []

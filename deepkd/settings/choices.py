@@ -52,7 +52,7 @@ RUNTIMES: "Registry[Callable[[bytes, int | None], Runtime]]" = Registry(
         "openvino": "deepkd.scoring.runtimes:OpenVino",
     },
 )
-"""What computes an ONNX file: made from the file's bytes and a number of threads."""
+"""Libraries that run an ONNX file; each is made from the file's bytes and a number of threads."""
 RULES: "Registry[Rule]" = Registry(
     "rule",
     {
@@ -119,7 +119,7 @@ AUGMENTATIONS: "Registry[Augmentation]" = Registry(
         "robust": "deepkd.data.transforms:ROBUST",
     },
 )
-"""How far views may stray from their crops."""
+"""How much views may differ from their crops."""
 CRITERIA: "Registry[Criterion]" = Registry(
     "criterion",
     {
@@ -129,7 +129,7 @@ CRITERIA: "Registry[Criterion]" = Registry(
         "random": "deepkd.compression.importance:RANDOM",
     },
 )
-"""What a channel is worth to a network before it is pruned."""
+"""How the importance of a channel is measured before pruning."""
 INT8_RECIPES: "Registry[Recipe]" = Registry(
     "int8",
     {

@@ -56,7 +56,7 @@ class PruneConfig(FittingConfig):
     )
 
     def check(self) -> None:
-        """Something must be reached, and steps in between are worth nothing without fine-tuning."""
+        """Refuse to prune without a limit, and settings that have no effect without epochs."""
         super().check()
         if self.params is None and self.macs_m is None and self.latency_ms is None:
             raise ConfigError("nothing to reach; give --params, --macs-m, --latency-ms or several")
@@ -79,19 +79,19 @@ TUNING = ({item.name for item in fields(FittingConfig)} | {"teacher_view"}) - {
     "val_limit",
     "seed",
 }
-"""Settings of the fine-tuning alone, which do nothing without epochs."""
+"""Settings of fine-tuning, which have no effect without epochs."""
 
 
 @dataclass(frozen=True)
 class QuantizeConfig(Config):
-    """`deepkd quantize`: a model in cheaper arithmetic, measured against float32."""
+    """`deepkd quantize`: a model in int8 or float16, measured against float32."""
 
     command: ClassVar[str] = "quantize"
 
     keep: str = setting(
         "auto",
-        "Variant to write: auto takes the fastest one that pays, or none; a name writes that "
-        "variant in any case.",
+        "Variant to write: auto is the fastest variant that pays, or none; a name always writes "
+        "that variant.",
         choices=("auto", "int8", *CONVERSIONS),
     )
     max_drop: float = setting(
@@ -102,7 +102,7 @@ class QuantizeConfig(Config):
     )
     int8: str = setting(
         "auto",
-        "How int8 is made; auto tries all ways and takes the one with the logits closest to "
+        "How int8 is made; auto tries all ways and takes the one whose logits are closest to "
         "float32.",
         choices=("auto", *INT8_RECIPES),
     )

@@ -21,9 +21,7 @@ class DetectConfig(Config):
 
     command: ClassVar[str] = "detect"
 
-    model: str = setting(
-        "deepkd-nano", "Name of a model that comes with deepkd, or path of an ONNX file."
-    )
+    model: str = setting("deepkd-nano", "Name of a shipped model, or path of an ONNX file.")
     runtime: str = setting(
         "onnxruntime",
         "Library that runs the model; openvino needs `pip install 'deepkd\\[openvino]'`.",
@@ -45,8 +43,8 @@ class DetectConfig(Config):
     )
     min_frames: int = setting(
         3,
-        "A person must be clear to see in this number of frames to get a verdict; in an image, "
-        "one is enough.",
+        "Number of frames in which a person must be clearly visible to get a verdict; an image "
+        "needs one.",
         low=1,
         rare=True,
     )
@@ -80,8 +78,8 @@ class DetectConfig(Config):
     )
     timeout_s: float = setting(
         600.0,
-        "Longest time for one input, seconds; an input that takes longer is an ERROR. The same "
-        "limit applies to --save-video. 0 for no limit.",
+        "Longest time for one input, and for --save-video, seconds; an input that takes longer is "
+        "an ERROR. 0 for no limit.",
         low=0,
     )
     format: str = setting("table", "Output format.", choices=REPORTS.names)

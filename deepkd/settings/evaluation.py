@@ -30,7 +30,7 @@ class EvaluateConfig(Config):
     split: str = setting(
         "test",
         "Split to evaluate on; `all` takes everything. If a data set of videos has no such "
-        "split, it is made as extract makes it by default.",
+        "split, it is made as in extract.",
     )
     limit: int | None = setting(
         None,
@@ -124,7 +124,7 @@ class BenchmarkConfig(Config):
     format: str = setting("table", "Output format.", choices=("table", "json", "csv"))
 
     def check(self) -> None:
-        """Refuse too large a batch, and settings of crops or a clip that are not given."""
+        """Refuse too large a batch, and settings that have no effect."""
         if self.batch > MAX_BATCH:
             raise ConfigError(
                 f"batch={self.batch}: models are called with {MAX_BATCH} crops at most, which keeps"
@@ -145,11 +145,9 @@ class BenchmarkConfig(Config):
 
 
 MAX_BATCH = 32
-"""Crops that `deepkd.scoring.model` and PyTorch's models take per call: a larger batch would be
-measured in parts."""
+"""Most crops per call of a model. A larger batch would be measured in parts."""
 IDLE_WITHOUT = {
     "data": (("split", "limit", "allow_training_data"), "AUC on labelled crops"),
     "video": (("video_runs", "frames"), "timing a clip"),
 }
-"""What a benchmark may be given -> the settings that do nothing without it, and what they are
-for."""
+"""Setting -> the settings that have no effect without it, and what they are for."""

@@ -54,8 +54,8 @@ class FittingConfig(Config):
 
     epochs: int = setting(
         10,
-        "Passes over the training crops. A run is made longer by --resume with more of them: the "
-        "learning rate then falls over all epochs.",
+        "Passes over the training crops. To make a run longer, add --resume and give a larger "
+        "number; the learning rate then falls over all epochs.",
         low=1,
     )
     batch: int = setting(32, "Crops per optimiser step, all processes together.", low=2)
@@ -88,7 +88,7 @@ class FittingConfig(Config):
     )
     self_blend: float = setting(
         0.0,
-        "Share of the pairs whose forgery is made from the real crop itself (self-blended images).",
+        "Share of the pairs whose forgery is made from the real crop alone (self-blended images).",
         low=0,
         high=1,
         rare=True,
@@ -236,14 +236,14 @@ class TrainConfig(TrainingConfig):
     )
     subclasses: str = setting(
         "none",
-        "method gives the model one output for each forgery method in the index; a teacher for "
-        "the loss subclass_kd needs them.",
+        "method gives the model one output for each forgery method in the index, which the loss "
+        "subclass_kd needs in a teacher.",
         choices=("none", "method"),
         rare=True,
     )
 
     def check(self) -> None:
-        """A forgery made from the real crop itself is of no method of the index."""
+        """Refuse self-blends beside subclasses: a self-blend has no method in the index."""
         super().check()
         if self.self_blend and self.subclasses != "none":
             raise ConfigError(
@@ -262,12 +262,12 @@ class DistillConfig(TrainingConfig):
     )
     loss: str = setting(
         "kd",
-        "Loss between the student and the teacher. One that compares features needs a tap and is"
-        " named in a table of the config file.",
+        "Loss between the student and the teacher. A loss that compares features needs taps: give "
+        "it in a \\[\\[loss]] table.",
         choices=LOSSES.names,
     )
-    temperature: float = setting(3.0, "Temperature of that loss.", low=0.01)
-    alpha: float = setting(0.7, "Weight of that loss; the hard labels get the rest.", low=0, high=1)
+    temperature: float = setting(3.0, "Temperature of --loss.", low=0.01)
+    alpha: float = setting(0.7, "Weight of --loss; the labels get the rest.", low=0, high=1)
     teacher_noise: float = setting(
         0.0,
         "Standard deviation of the random noise on the teacher's logits, relative to each "
@@ -319,8 +319,8 @@ class DistillConfig(TrainingConfig):
     )
     losses: tuple[Any, ...] = setting(
         (),
-        "Terms to minimise, in place of loss, temperature and alpha, which are refused beside them;"
-        " a bce without a label_smoothing of its own takes that of the settings.",
+        "Terms to minimise. They replace loss, temperature and alpha, which are then refused."
+        " A bce without a label_smoothing of its own takes that of the settings.",
         table="loss",
     )
     taps: dict[str, Any] | None = setting(

@@ -36,7 +36,7 @@ COLUMNS = (
     Column("AUC"),
     Column("Change of AUC", _or_nothing(_change)),
     Column("Latency", "{:,.3f} ms".format),
-    Column("of float32's", _or_nothing(times)),
+    Column("ratio to float32", _or_nothing(times)),
     Column("Replaces float32", is_words=True),
 )
 
@@ -96,10 +96,10 @@ def notes(document: "QuantizeDocument") -> list[str]:
             f" {at.onnxruntime}; models in turn in one process, median of single crops."
         ),
         (
-            "float32's twin is the same file opened and timed once more in the same turns: the"
-            " interval of its ratio is what chance does. A variant is faster where the whole"
-            f" interval of its own lies below {document.twin.faster_below:.2f}, the low end"
-            " of the twin's or of its inverse."
+            "float32's twin is the same file, opened and timed a second time; the interval of its"
+            " ratio shows the noise of the timing. A variant counts as faster if its whole"
+            f" interval is below {document.twin.faster_below:.2f}, the low end of the twin's"
+            " interval or of its inverse."
         ),
         *busy_warning(at),
     ]
