@@ -83,12 +83,21 @@ def count_answers(model: Any, clips: Clips, label: float) -> dict[str, dict[str,
     return {"all": {"clips": int((clips.labels == label).sum()), **alike}, **found}
 
 
+def name_of(given: str) -> str:
+    """What the tables call a model: its file's name without the ending, or its run's."""
+    path = Path(given)
+    known = path.suffix in (".onnx", ".safetensors", ".pth")
+    return (
+        path.parent.name if path.name == "model.safetensors" else path.stem if known else path.name
+    )
+
+
 def measure_model(name: str, args: argparse.Namespace) -> dict[str, Any]:
     """Every figure of one model."""
     model: Any = load_model(name)
     sets = {"DFDC val": load_crops(args.dfdc, "val"), "wild val": load_crops(args.wild, "val")}
     clean = {title: judge_clips(model, crops) for title, crops in sets.items()}
-    figures: dict[str, Any] = {"name": Path(name).stem, "params": model.params}
+    figures: dict[str, Any] = {"name": name_of(name), "params": model.params}
     figures["auc"] = {title: clips.area() for title, clips in clean.items()}
     cross = judge_clips(model, load_crops(args.cross))
     figures["auc"]["FaceForensics++"] = cross.area()

@@ -18,8 +18,14 @@ mkdir -p "$out"
 export PYTHONPATH="$here/..${PYTHONPATH:+:$PYTHONPATH}"
 cores=$(nproc)
 gpu="--device cuda --precision bf16 --epochs 20 --batch 128 --lr 1e-3"
-timeout --signal=INT "${SECONDS_LEFT:-560}" "$python" "$here/make_models.py" \
+code=0
+timeout --signal=INT --kill-after=30 "${SECONDS_LEFT:-560}" "$python" "$here/make_models.py" \
   --data "$@" --lite0 "$lite0" --out "$run" --stages large-teacher -- \
-  ${MORE:-$gpu --workers $((cores > 1 ? cores - 1 : 1))} || echo "stopped after $? (130: the time is up)"
+  ${MORE:-$gpu --workers $((cores > 1 ? cores - 1 : 1))} || code=$?
+if [ "$code" = 124 ]; then
+  echo "the time is up: the last whole epoch counts"
+elif [ "$code" != 0 ]; then
+  exit "$code"
+fi
 cp "$run/large-teacher/metrics.jsonl" "$out/metrics.jsonl"
 "$python" "$here/half_precision.py" "$run/large-teacher" --out "$out/large-teacher" --part-mb 15

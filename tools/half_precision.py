@@ -23,6 +23,8 @@ def halve(source: Path, out: Path) -> Path:
 
 def split(path: Path, part_bytes: int) -> list[Path]:
     """Cut a file into parts that carry their number, and remove it."""
+    for old in path.parent.glob(f"{path.name}.[0-9][0-9]"):
+        old.unlink()
     content = path.read_bytes()
     parts = []
     for number, start in enumerate(range(0, len(content), part_bytes)):

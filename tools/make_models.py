@@ -19,9 +19,11 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from starts import make_shallow, make_teacher, read_lite
 
 from deepkd.data.crops import load_crops
@@ -52,9 +54,7 @@ class Trail:
         """The checkpoint that a stage makes, or the one of it that is kept."""
         kept = KEPT / f"{stage}.safetensors"
         made = self.out / stage
-        if self.kept and kept.is_file() and not (made / WEIGHTS_FILE).exists():
-            return kept
-        return made
+        return kept if self.kept and kept.is_file() and not (made / "done").exists() else made
 
     def is_done(self, stage: str) -> bool:
         """Whether a stage is finished."""
@@ -130,7 +130,11 @@ def deepkd(*words: object) -> None:
     """
     line = [sys.executable, "-m", "deepkd", *map(str, words)]
     print("+ deepkd", *map(str, words), flush=True)
-    code = subprocess.run(line, check=False).returncode
+    process = subprocess.Popen(line)
+    while process.returncode is None:
+        with suppress(KeyboardInterrupt):  # which the command has had, too: it saves and ends
+            process.wait()
+    code = process.returncode
     if code:
         raise UsageError(f"deepkd {words[0]} ended with exit code {code}; run this again to go on")
 
@@ -143,7 +147,10 @@ def make(stage: Stage, trail: Trail) -> None:
     run = trail.out / stage.name
     run.parent.mkdir(parents=True, exist_ok=True)
     start = trail.out / f"{stage.name}-{START}"
+    if missing := [name for name in stage.teachers if not trail.is_done(name)]:
+        raise UsageError(f"{stage.name}: its teachers are not finished: {', '.join(missing)}")
     if not start.exists():
+        torch.manual_seed(0)
         save_model(stage.start(trail), start)
     command = ["distill" if stage.teachers else "train", "--config", write_config(stage, trail)]
     command += [word for name in stage.teachers for word in ("--teacher", trail.model(name))]

@@ -100,6 +100,10 @@ class CropSet:
             raise DataError(f"{path}: not an image; extract it again or drop its row")
         return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
 
+    def listed_rows(self) -> list[CropRow]:
+        """The rows as their index lists them."""
+        return self.rows
+
     def subset(self, indices: Sequence[int]) -> "CropSet":
         """The set with only these rows."""
         return replace(self, rows=[self.rows[index] for index in indices])

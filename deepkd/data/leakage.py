@@ -173,7 +173,7 @@ def check_held_out(
     Raises:
         DataError: an original of `val` is in `train`, too.
     """
-    rows = [*train.rows, *val.rows]
+    rows = [*train.listed_rows(), *val.listed_rows()]
     if shared := find_overlaps(rows, ["originals"]):
         raise DataError(
             f"{'; '.join(shared)}: val would only say how well the training is remembered; give"

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deepkd.data.crops import CropSet, load_crops
+from deepkd.data.crops import CropSet, load_crops, whole_families
 from deepkd.data.index import CropRow
 from deepkd.errors import DataError
 from deepkd.images import Image
@@ -46,6 +46,12 @@ class MixedCrops(CropSet):
         rows, places = zip(*((self.rows[i], self.places[i]) for i in indices), strict=True)
         return replace(self, rows=list(rows), places=places)
 
+    def listed_rows(self) -> list[CropRow]:
+        """The rows with the data set that their index names, where it names one."""
+        return [
+            replace(row, dataset=row.dataset.partition("/")[2] or row.dataset) for row in self.rows
+        ]
+
     def source(self, index: int) -> str:
         """The folder that a row comes from."""
         return self.rows[index].dataset.partition("/")[0]
@@ -70,19 +76,26 @@ def load_data(data: Data, split: str | None = None, *, limit: int | None = None)
             folder does not have.
     """
     sources = list_sources(data)
-    parts = [load_crops(source.path, split) for source in sources]
+    if len(sources) == 1 and sources[0].weight is None and not sources[0].datasets:
+        return load_crops(sources[0].path, split, limit=limit)
+    parts = [_drawn_part(source, load_crops(source.path, split)) for source in sources]
     if limit is not None:
         total = sum(map(len, parts))
         limits = [max(1, math.ceil(limit * len(part) / total)) for part in parts]
         parts = [
-            load_crops(source.path, split, limit=count)
-            for source, count in zip(sources, limits, strict=True)
+            replace(part, rows=list(whole_families(part.rows, count)))
+            for part, count in zip(parts, limits, strict=True)
         ]
-    for source, part in zip(sources, parts, strict=True):
-        _check_names(source, part)
-    if len(sources) == 1 and sources[0].weight is None and not sources[0].datasets:
-        return parts[0]
     return mix(parts, sources)
+
+
+def _drawn_part(source: DataSource, part: CropSet) -> CropSet:
+    """The crops of one source without the data sets of weight 0."""
+    _check_names(source, part)
+    rows = [row for row in part.rows if source.datasets.get(row.dataset, 1.0) > 0]
+    if not rows:
+        raise DataError(f"{source.path}: all of its data sets have the weight 0; leave it out")
+    return replace(part, rows=rows)
 
 
 def list_sources(data: Data) -> list[DataSource]:
@@ -95,7 +108,7 @@ def list_sources(data: Data) -> list[DataSource]:
     sources = [s if isinstance(s, DataSource) else DataSource(Path(s)) for s in several]
     if not sources:
         raise DataError("no crops are given; name a folder with an index.csv by --data")
-    count = Counter(source.path.resolve() for source in sources)
+    count = Counter(source.folder().resolve() for source in sources)
     if twice := [str(path) for path, times in count.items() if times > 1]:
         raise DataError(
             f"{twice[0]}: given twice as --data; to draw it more often, give it a weight"
@@ -124,12 +137,8 @@ def mix(parts: Sequence[CropSet], sources: Sequence[DataSource]) -> MixedCrops:
     Args:
         parts: the crops of each source.
         sources: their names and weights.
-
-    Raises:
-        DataError: all data sets of a source have the weight 0.
     """
-    rows: list[CropRow] = []
-    places: list[tuple[int, int]] = []
+    members: list[tuple[CropRow, tuple[int, int]]] = []
     weights: dict[str, float] = {}
     for number, (part, name) in enumerate(zip(parts, _names(sources), strict=True)):
         source = sources[number]
@@ -138,20 +147,16 @@ def mix(parts: Sequence[CropSet], sources: Sequence[DataSource]) -> MixedCrops:
         for dataset, weight in own.items():
             weights[_join(name, dataset)] = whole * weight / sum(own.values())
         for place, row in enumerate(part.rows):
-            if row.dataset in own:
-                rows.append(replace(row, dataset=_join(name, row.dataset)))
-                places.append((number, place))
-    return MixedCrops(Path(), rows, weights, tuple(parts), tuple(places))
+            members.append((replace(row, dataset=_join(name, row.dataset)), (number, place)))
+    members.sort(key=lambda member: (member[0].dataset, member[0].shard, member[0].file))
+    rows, places = zip(*members, strict=True)
+    return MixedCrops(Path(), list(rows), weights, tuple(parts), places)
 
 
 def _weights_within(part: CropSet, source: DataSource) -> dict[str, float]:
-    """Data set of one source -> its weight; those with the weight 0 are left out."""
+    """The weight of each data set of one source beside the others of that source."""
     sizes = Counter(row.dataset for row in part.rows)
-    weights = {name: source.datasets.get(name, math.sqrt(size)) for name, size in sizes.items()}
-    weights = {name: weight for name, weight in weights.items() if weight > 0}
-    if not weights:
-        raise DataError(f"{source.path}: all of its data sets have the weight 0; leave it out")
-    return weights
+    return {name: source.datasets.get(name, math.sqrt(size)) for name, size in sizes.items()}
 
 
 def _join(source: str, dataset: str) -> str:
@@ -162,8 +167,10 @@ def _names(sources: Iterable[DataSource]) -> list[str]:
     """The name of each folder; if two have the same name, the later one gets a number."""
     names: list[str] = []
     for source in sources:
-        path = source.path.resolve()
-        name = (path.parent if path.suffix == ".csv" else path).name.replace("/", "-") or "data"
-        same = sum(known == name or known.startswith(f"{name}-") for known in names)
-        names.append(f"{name}-{same + 1}" if name in names else name)
+        name = stem = source.folder().resolve().name.replace("/", "-") or "data"
+        number = 1
+        while name in names:
+            number += 1
+            name = f"{stem}-{number}"
+        names.append(name)
     return names

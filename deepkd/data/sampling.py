@@ -166,6 +166,8 @@ def _key(
     if made >= both and rows[1] != NO_ROW:
         return SampleKey(rows, seed, same_encoding=alike)
     donor = donors.draw(rows[0], rng) if made < pairs.face_swap else NO_ROW
+    if donor == NO_ROW and made < pairs.face_swap and rows[1] != NO_ROW:
+        return SampleKey(rows, seed, same_encoding=alike)  # nobody to swap faces with
     forge = SELF_BLEND if donor == NO_ROW else FACE_SWAP
     return SampleKey(rows, seed, forge, donor, alike)
 

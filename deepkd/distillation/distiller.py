@@ -64,7 +64,7 @@ def distill(
         config,
         face_probability=_face_probability(train_crops, config),
         class_labels=class_labels(train_crops, names_of(student.module)),
-        crop_px=min(train_crops.image(0).shape[:2]),
+        crop_px=_crop_px(train_crops),
     )
     return fit(
         student, objective, train_crops, val_crops, config, run, resume=resume, report=report
@@ -102,6 +102,12 @@ def _face_probability(crops: CropSet, config: DistillConfig) -> Tensor | None:
             " again"
         )
     return torch.tensor(known, dtype=torch.float32)
+
+
+def _crop_px(crops: CropSet) -> int:
+    """The shorter side of the crops, pixels: the largest among the first ones of the data sets."""
+    first = {row.dataset: index for index, row in reversed(list(enumerate(crops.rows)))}
+    return max(min(crops.image(index).shape[:2]) for index in first.values())
 
 
 def train_alone(

@@ -16,6 +16,8 @@ MISSES = 0.05
 """Share of forged crops, or clips, that may be called REAL."""
 CLIP_FALSE_ALARMS, SOURCE_FALSE_ALARMS = 0.05, 0.15
 """Share of real clips that may be called FAKE, over all sources and within any of them."""
+FEW_CLIPS = 7
+"""Of fewer clips of a source, a single one called FAKE is more than 15%."""
 
 
 class Decisions:
@@ -88,8 +90,8 @@ def operating_point_of_sources(
 ) -> tuple[Calibration, Thresholds]:
     """As `operating_point`, for clips of several sources that weigh alike, however many they hold.
 
-    At most 5% of the real clips are called FAKE over all sources, at most 15% within any source,
-    and at most 5% of the forged ones REAL.
+    At most 5% of the real clips are called FAKE over all sources, at most 15% within any source of
+    `FEW_CLIPS` or more, and at most 5% of the forged ones REAL.
 
     Args:
         logits: the mean logit of each held-out clip, (N,).
@@ -105,10 +107,11 @@ def operating_point_of_sources(
     p, real = calibration.probability(z), y == 0
     overall = weighted_quantile(p[real], weights[real], 1 - CLIP_FALSE_ALARMS)
     within = [
-        np.quantile(p[real & (names == name)], 1 - SOURCE_FALSE_ALARMS, method="higher")
+        np.quantile(p[own], 1 - SOURCE_FALSE_ALARMS, method="higher")
         for name in np.unique(names[real])
+        if (own := real & (names == name)).sum() >= FEW_CLIPS
     ]
-    fake = np.nextafter(max(overall, *within), 1.0)
+    fake = np.nextafter(max([overall, *within]), 1.0)
     missed = -weighted_quantile(-p[~real], weights[~real], 1 - MISSES)
     return calibration, Thresholds(
         real=float(min(np.nextafter(missed, 0.0), fake)), fake=float(min(fake, 1.0))
@@ -116,13 +119,16 @@ def operating_point_of_sources(
 
 
 def weigh_sources(labels: Array, sources: npt.NDArray[np.str_]) -> Array:
-    """Weights (N,) by which each class has 1/2, shared alike by the sources that have it."""
+    """Weights (N,) by which each class has 1/2, shared alike by the sources that have it.
+
+    Sources of fewer than `FEW_CLIPS` clips of a class weigh less, in proportion.
+    """
     weights = np.zeros(len(labels))
     for label in (0, 1):
-        names = np.unique(sources[labels == label])
-        for name in names:
+        for name in np.unique(sources[labels == label]):
             own = (labels == label) & (sources == name)
-            weights[own] = 0.5 / len(names) / own.sum()
+            weights[own] = min(1, own.sum() / FEW_CLIPS) / own.sum()
+        weights[labels == label] *= 0.5 / max(weights[labels == label].sum(), 1e-12)
     return weights
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,6 +20,10 @@ class DataSource:
     """Of the whole folder beside the others; None for the square root of its number of crops."""
     datasets: Mapping[str, float] = field(default_factory=dict)
     """Weight of single data sets (column `dataset`) within the folder; 0 leaves one out."""
+
+    def folder(self) -> Path:
+        """The folder, also where its index file is given."""
+        return self.path.parent if self.path.suffix == ".csv" else self.path
 
     @classmethod
     def from_table(cls, table: Any) -> "DataSource":
@@ -220,7 +224,11 @@ class TrainingConfig(FittingConfig):
 
     def recipe(self) -> dict[str, Any]:
         """The settings as they travel with a model: of a folder of crops only its name."""
-        tables = [{**table, "path": Path(table["path"]).name} for table in self.data]
+        tables = [
+            {key: value for key, value in asdict(one).items() if value}
+            | {"path": one.folder().resolve().name}
+            for one in self.list_sources()
+        ]
         return {**super().recipe(), "data": tables}
 
 

@@ -1,5 +1,6 @@
 """Several data sets in one training: weights, partners, forgeries made while loading."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ from crop_factory import write_crops
 from deepkd.config import load_config
 from deepkd.data.crops import CropSet, load_crops
 from deepkd.data.index import CropRow, read_index, write_index
+from deepkd.data.leakage import check_held_out
 from deepkd.data.mixture import MixedCrops, load_data, mix
 from deepkd.data.sampling import PairShares, epoch_batches, paired
 from deepkd.data.transforms import Augment
@@ -82,8 +84,10 @@ def test_folders_are_joined_and_keep_their_pictures(tmp_path: Path) -> None:
     assert isinstance(crops, MixedCrops) and len(crops) == sum(map(len, parts))
     assert {row.dataset for row in crops.rows} == {"one", "one-2"}
     last = len(crops) - 1
-    assert np.array_equal(crops.image(0), parts[0].image(0))
-    assert np.array_equal(crops.image(last), parts[1].image(len(parts[1]) - 1))
+    for index, row in enumerate(crops.rows):
+        part = parts[row.dataset == "one-2"]
+        place = [known.file for known in part.rows].index(row.file)
+        assert np.array_equal(crops.image(index), part.image(place))
     few = crops.subset([last, 0])
     assert np.array_equal(few.image(0), crops.image(last)) and few.source(1) == "one"
     assert few.labels.tolist() == [crops.labels[last], crops.labels[0]]
@@ -99,19 +103,54 @@ def test_the_hash_of_a_mixture_knows_its_weights(tmp_path: Path) -> None:
     assert weighted.index_sha256() != plain
 
 
-def test_weights_within_a_folder_leave_out_what_weighs_nothing() -> None:
-    part = CropSet(Path(), rows_of("a", 9) + rows_of("b", 4) + rows_of("c", 1))
-    crops = mix([part], [DataSource(Path("crops"), None, {"a": 0.0, "b": 5.0})])
-    assert {row.dataset for row in crops.rows} == {"crops/b", "crops/c"}
-    assert crops.weights["crops/b"] / crops.weights["crops/c"] == pytest.approx(5.0)
+def write_data_sets(folder: Path, names: dict[str, str], families: int = 10) -> Path:
+    """Crops whose families belong to data sets in turn: name -> split of its rows, "" for all."""
+    write_crops(folder, families=families)
+    known = list(names)
+    rows = []
+    for row in read_index(folder):
+        name = known[int(row.original.split("-")[1].split(".")[0]) % len(known)]
+        rows.append(replace(row, dataset=name, split=names[name] or row.split))
+    write_index(folder, rows)
+    return folder
+
+
+def test_weights_within_a_folder_leave_out_what_weighs_nothing(tmp_path: Path) -> None:
+    crops = write_data_sets(tmp_path / "crops", {"a": "", "b": "", "c": ""}, families=30)
+    mixed = load_data(DataSource(crops, None, {"a": 0.0, "b": 5.0, "c": 1.0}), "train")
+    assert {row.dataset for row in mixed.rows} == {"crops/b", "crops/c"}
+    assert mixed.weights["crops/b"] / mixed.weights["crops/c"] == pytest.approx(5.0)
+    assert sum(mixed.weights.values()) == pytest.approx(len(mixed) ** 0.5)
+    few = load_data(DataSource(crops, None, {"a": 0.0}), "train", limit=6)
+    assert 6 <= len(few) <= 10
     with pytest.raises(DataError, match="all of its data sets have the weight 0"):
-        mix([part], [DataSource(Path("crops"), None, {"a": 0, "b": 0, "c": 0})])
+        load_data(DataSource(crops, None, {"a": 0, "b": 0, "c": 0}))
+
+
+def test_the_order_of_folders_does_not_matter(tmp_path: Path) -> None:
+    one, two = write_crops(tmp_path / "one"), write_crops(tmp_path / "two", families=4)
+    there, back = load_data([one, two], "train"), load_data([two, one], "train")
+    assert [row.file for row in there.rows] == [row.file for row in back.rows]
+    assert all(np.array_equal(there.image(n), back.image(n)) for n in range(len(there)))
+
+
+def test_an_original_in_train_of_one_folder_and_val_of_another_is_refused(tmp_path: Path) -> None:
+    here = write_data_sets(tmp_path / "here", {"dfdc": "train"}, families=2)
+    there = write_data_sets(tmp_path / "there", {"dfdc": "val"}, families=2)
+    rows = [*read_index(here), *[replace(r, split="val") for r in read_index(there)]]
+    for folder, split in ((here, "train"), (there, "val")):
+        write_index(folder, [r for r in rows if r.split == split])
+    parts = {s: mix([load_crops(f)], [DataSource(f)]) for f, s in ((here, "train"), (there, "val"))}
+    with pytest.raises(DataError, match="2 originals of dfdc in both train and val"):
+        check_held_out(parts["train"], parts["val"], [], warn=print)
 
 
 def test_what_cannot_be_mixed_is_refused_by_name(tmp_path: Path) -> None:
     one = write_crops(tmp_path / "one")
     with pytest.raises(DataError, match="given twice as --data"):
         load_data([one, tmp_path / "two" / ".." / "one"])
+    with pytest.raises(DataError, match="given twice as --data"):
+        load_data([one, one / "index.csv"])
     with pytest.raises(DataError, match=r"no data set 'lfw' to weigh; it has \(none\)"):
         load_data(DataSource(one, None, {"lfw": 1.0}))
     with pytest.raises(DataError, match="no crops are given"):
@@ -140,6 +179,8 @@ def test_data_tables_of_a_config_file(tmp_path: Path) -> None:
     config = load_config(TrainConfig, tmp_path / "run.toml")
     assert config.list_sources() == [DataSource(Path("a/b"), 2, {"lfw": 0}), DataSource(Path("c"))]
     assert [table["path"] for table in config.recipe()["data"]] == ["b", "c"]
+    names = TrainConfig(data=("x/y/index.csv", "z")).recipe()["data"]
+    assert [table["path"] for table in names] == ["y", "z"]
 
 
 def test_a_forgery_without_its_original_gets_a_real_crop_of_a_like_source() -> None:
@@ -209,6 +250,15 @@ def test_donors_are_other_people_of_the_same_data_set() -> None:
     for key in keys:
         target, donor = rows[key.rows[0]], rows[key.donor]
         assert target.dataset == donor.dataset and target.identities != donor.identities
+    paired_rows = [
+        CropRow(
+            f"{n}.jpg", "FAKE" if n % 2 else "REAL", f"{n}", f"o{n // 2}", "a", identities=("p",)
+        )
+        for n in range(8)
+    ]
+    assert {
+        key.forge for key in keys_of(CropSet(Path(), paired_rows), PairShares(face_swap=1.0))
+    } == {""}
     alone = [CropRow(f"{n}.jpg", "REAL", "o", "o", "a", landmarks=POINTS) for n in range(4)]
     assert {key.forge for key in keys_of(CropSet(Path(), alone), PairShares(face_swap=1.0))} == {
         SELF_BLEND
