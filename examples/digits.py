@@ -77,7 +77,7 @@ Step = Callable[[tuple[Tensor, Tensor], tuple[Tensor, Tensor], Tensor], Tensor]
 
 def hard(student: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy of those that have a label."""
-    return BCE(student, student, labels=labels.nan_to_num(0.5), weight=labels.isfinite().float())
+    return HARD(student, labels=labels.nan_to_num(0.5), weight=labels.isfinite().float())
 
 
 METHODS: dict[str, tuple[bool, Step]] = {

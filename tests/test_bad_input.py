@@ -194,10 +194,10 @@ ROWS = {
     "zero bytes": Row(lambda m: m.junk(size=0), "ERROR", "is empty (0 bytes)", 1),
     "text": Row(lambda m: m.junk(text=True), "ERROR", "not a video or image", 1),
     "random bytes": Row(lambda m: m.junk(), "ERROR", "not a video or image", 1),
-    "a picture of another kind": Row(
+    "a picture of which only the beginning is there": Row(
         lambda m: begun_with(m.path("a.heic"), b"\0\0\0\x18ftypheic"),
         "ERROR",
-        "not a video or image that can be read",
+        "the image is cut off or damaged",
         1,
     ),
     "cut off before its index": Row(
