@@ -6,7 +6,12 @@ from typing import Any
 
 from documents import damage, interval, markdown, percent
 
-from deepkd.evaluation.decisions import FALSE_ALARMS, MISSES
+from deepkd.evaluation.decisions import (
+    CLIP_FALSE_ALARMS,
+    FALSE_ALARMS,
+    MISSES,
+    SOURCE_FALSE_ALARMS,
+)
 from deepkd.scoring.thresholds import Label
 
 VERDICTS = (Label.FAKE, Label.INCONCLUSIVE, Label.REAL)
@@ -131,6 +136,19 @@ def methods_said(methods: Mapping[str, Mapping[str, Any]]) -> list[str]:
     ]
 
 
+OF_CROPS = (
+    f"Both thresholds were set on the validation split so that at most {FALSE_ALARMS:.0%} of the"
+    f" real crops are called FAKE and at most {MISSES:.0%} of the forged ones REAL; rounding may"
+    " add one crop."
+)
+OF_CLIPS = (
+    "Both thresholds were set on the clips of the validation splits, where each source weighs"
+    f" alike: at most {CLIP_FALSE_ALARMS:.0%} of the real clips are called FAKE, at most"
+    f" {SOURCE_FALSE_ALARMS:.0%} within any source, and at most {MISSES:.0%} of the forged ones"
+    " REAL."
+)
+
+
 def show_verdicts(document: Mapping[str, Any]) -> str:
     limits = document["thresholds"]
     lines = [
@@ -143,12 +161,11 @@ def show_verdicts(document: Mapping[str, Any]) -> str:
         sum(kind[verdict] for kind in document["sets"][first].values()) for verdict in VERDICTS
     ]
     unsure = 100 * counts[1] / max(1, sum(counts))
+    rule = OF_CLIPS if document.get("folders", 1) > 1 else OF_CROPS
     return (
         f"FAKE from a probability of {limits['fake']:.2f}, REAL up to {limits['real']:.2f},"
-        f" INCONCLUSIVE between: **{unsure:.0f}% of the single crops** of {first}. Both thresholds"
-        f" were set on the validation split so that at most {FALSE_ALARMS:.0%} of the real crops"
-        f" are called FAKE and at most {MISSES:.0%} of the forged ones REAL; rounding may add one"
-        " crop.\n\n" + markdown(["crops", *(f"called {verdict}, %" for verdict in VERDICTS)], lines)
+        f" INCONCLUSIVE between: **{unsure:.0f}% of the single crops** of {first}. {rule}\n\n"
+        + markdown(["crops", *(f"called {verdict}, %" for verdict in VERDICTS)], lines)
     )
 
 

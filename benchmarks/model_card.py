@@ -37,8 +37,10 @@ from card_text import (
 )
 from documents import ROOT, Part, document_parser, interval, say, told, write_parts
 
-from deepkd.data.crops import load_crops
+from deepkd.config import load_config
+from deepkd.data.crops import CropSet
 from deepkd.data.leakage import recipe_of
+from deepkd.data.mixture import load_data
 from deepkd.evaluation.evaluate import evaluate_files
 from deepkd.evaluation.figures import sources_of
 from deepkd.evaluation.metrics import measure
@@ -49,6 +51,7 @@ from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import Scorer
 from deepkd.scoring.thresholds import Thresholds
 from deepkd.settings.evaluation import EvaluateConfig
+from deepkd.settings.training import TrainConfig
 from deepkd.tables.curves import Curves, draw_reliability
 from deepkd.tables.robustness import draw_robustness
 
@@ -107,8 +110,13 @@ def measure_file(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def measure_trained(args: argparse.Namespace) -> dict[str, Any]:
+    """What the model's file says that it learned from, if these crops are that."""
     scorer = Scorer.load(args.model)
-    known, crops = recipe_of(scorer).get("index_sha256"), load_crops(args.data, "train")
+    known = recipe_of(scorer).get("index_sha256")
+    sources = (
+        load_config(TrainConfig, args.trained_with).list_sources() if args.trained_with else []
+    )
+    crops = load_data(sources or args.data, "train")
     if known != crops.index_sha256():
         other = (
             f"crops whose list has the SHA-256 {known}"
@@ -116,17 +124,21 @@ def measure_trained(args: argparse.Namespace) -> dict[str, Any]:
             else "data that its file does not name"
         )
         return {"sha256": scorer.sha256, "trained_on": other}
+    titles = [args.data_title, *args.also_titles]
+    parts = [load_data(source, "train") for source in sources] if sources else [crops]
+    counts = [count_crops(part) for part in parts]
+    named = [f"{count} of {title}" for count, title in zip(counts, titles, strict=True)]
+    return {"sha256": scorer.sha256, "trained_on": "; ".join(named)}
+
+
+def count_crops(crops: CropSet) -> str:
+    """How many crops there are of each label."""
     labels = Counter(row.label for row in crops.rows)
-    single = (
-        "; one per clip"
-        if len({row.video or row.file for row in crops.rows}) == len(crops.rows)
-        else ""
-    )
-    count = (
+    is_single = len({row.video or row.file for row in crops.rows}) == len(crops.rows)
+    return (
         f"{labels['REAL'] + labels['FAKE']:,} face crops ({labels['REAL']:,} real,"
-        f" {labels['FAKE']:,} forged{single})"
+        f" {labels['FAKE']:,} forged{', one per clip' if is_single else ''})"
     )
-    return {"sha256": scorer.sha256, "trained_on": f"{count} of {args.data_title}"}
 
 
 # Figures
@@ -183,6 +195,7 @@ def measure_verdicts(args: argparse.Namespace) -> dict[str, Any]:
     scorer = Scorer.load(args.model)
     sets = {name: models[0] for name, models in sets_of(args).items()}
     return {
+        "folders": len(recipe_of(scorer).get("data", ())),
         "thresholds": scorer.thresholds.to_dict(),
         "calibration": scorer.calibration.to_dict(),
         "sets": {
@@ -366,6 +379,12 @@ def main() -> None:
     parser.add_argument("--data-name", default="DFDC", help="what the card calls the data")
     parser.add_argument(
         "--data-title", default="the DeepFake Detection Challenge", help="its full name"
+    )
+    parser.add_argument(
+        "--trained-with", type=Path, help="settings whose [[data]] tables it was trained on"
+    )
+    parser.add_argument(
+        "--also-titles", nargs="*", default=[], help="full names of the further folders in them"
     )
     parser.add_argument(
         "--cross-name", default="FaceForensics++", help="what the card calls the other data set"

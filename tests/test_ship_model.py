@@ -102,14 +102,14 @@ def test_names_that_no_student_can_have_are_refused(
 @pytest.mark.parametrize(
     ("params", "size", "said", "not_said"),
     [
-        (506_889, 2_100_000, "506,889 parameters", "bytes"),
-        (506_888, 2_100_001, "2,100,001 bytes", "parameters"),
+        (506_889, 2_200_000, "506,889 parameters", "bytes"),
+        (506_888, 2_200_001, "2,200,001 bytes", "parameters"),
     ],
 )
 def test_what_is_over_the_budget_is_said(
     ship_model: Any, params: int, size: int, said: str, not_said: str
 ) -> None:
-    ship_model.check_budget("deepkd-any", 506_888, 2_100_000)
+    ship_model.check_budget("deepkd-any", 506_888, 2_200_000)
     ship_model.check_budget("deepkd-large", 4_000_000, 9_000_000)
     with pytest.raises(ModelError, match=said) as caught:
         ship_model.check_budget("deepkd-any", params, size)

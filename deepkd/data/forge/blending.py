@@ -28,7 +28,7 @@ ELASTIC_ALPHA, ELASTIC_SIGMA = 50.0, 7.0
 
 @dataclass(frozen=True)
 class Outline:
-    """The edge of a face as two half ellipses meeting at the eye line, in units of the face's scale."""
+    """The edge of a face: two half ellipses that meet at the eyes, in units of the face's scale."""
 
     half_width: float
     above: float
@@ -49,7 +49,7 @@ OUTLINES = {
 
 
 def face_scale(landmarks: Landmarks) -> float:
-    """The size of a face in pixels: the distance of the eyes or of eyes and mouth, whichever is seen longer."""
+    """The size of a face, pixels: the distance of the eyes, or of eyes and mouth if longer."""
     left_eye, right_eye, _, left_mouth, right_mouth = landmarks
     down = (left_mouth + right_mouth - left_eye - right_eye) / 2
     return max(float(np.linalg.norm(right_eye - left_eye)), float(np.linalg.norm(down)), 1.0)
@@ -83,7 +83,7 @@ def swap_face(
     target: Image,
     target_landmarks: Landmarks,
 ) -> Image:
-    """The target with the source's face: warped by the landmarks, given the target's colours, softly blended.
+    """The target with the face of the source: warped, in the target's colours, softly blended.
 
     Args:
         source: the picture that gives the face.
@@ -106,7 +106,7 @@ def swap_face(
 
 
 def similarity(source: Landmarks, target: Landmarks) -> npt.NDArray[np.float64]:
-    """The (2, 3) matrix of the rotation, scale and shift that brings `source` nearest to `target` (least squares)."""
+    """The rotation, scale and shift from `source` to `target` by least squares, a (2, 3) matrix."""
     a, b = (
         points[:, 0] + 1j * points[:, 1] for points in (source.astype(float), target.astype(float))
     )
@@ -117,7 +117,10 @@ def similarity(source: Landmarks, target: Landmarks) -> npt.NDArray[np.float64]:
 
 
 def match_colours(image: Image, reference: Image, mask: Plane) -> Image:
-    """`image` with the mean and spread of `reference` inside the mask, per channel of CIELAB (Reinhard et al. 2001)."""
+    """Give `image` the mean and spread of `reference` inside the mask.
+
+    Per channel of CIELAB (Reinhard et al. 2001).
+    """
     inside = mask > 0.5
     if not inside.any():
         return image
@@ -131,7 +134,7 @@ def match_colours(image: Image, reference: Image, mask: Plane) -> Image:
 
 
 def soften(mask: Plane, width_px: float) -> Plane:
-    """The mask with an edge that falls from 1 to 0 over about `width_px`, inside the original edge."""
+    """The mask with an edge that falls to 0 over about `width_px`, inside the original edge."""
     width_px = max(width_px, 1.0)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(width_px / 2) + 1,) * 2)
     bordered = cv2.erode(mask, kernel, borderType=cv2.BORDER_REPLICATE)
@@ -174,7 +177,7 @@ def self_blend(
 
 
 def _change_colours(image: Image, rng: np.random.Generator) -> Image:
-    """Shift the channels, hue, saturation, value, brightness and contrast, each with probability 0.3 or more."""
+    """Shift channels, hue, saturation, value, brightness and contrast, each at random."""
     changed = image.astype(np.float32)
     if rng.random() < 0.4:
         changed += rng.uniform(-20, 20, 3)
@@ -211,7 +214,7 @@ def _change_sharpness(image: Image, rng: np.random.Generator) -> Image:
 def _move(
     source: Image, mask: Plane, landmarks: Landmarks, rng: np.random.Generator
 ) -> tuple[Image, Plane]:
-    """Shift by at most 3 % across and 1.5 % down of the face's box, scale by 0.95 to 1/0.95 about the nose."""
+    """Shift by at most 3% across and 1.5% down of the face's box; scale by 0.95 to 1/0.95."""
     height, width = source.shape[:2]
     face_px = 2.2 * face_scale(landmarks)
     across, down = rng.uniform(-0.03, 0.03) * face_px, rng.uniform(-0.015, 0.015) * face_px
