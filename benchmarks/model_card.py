@@ -137,7 +137,7 @@ def count_crops(crops: CropSet) -> str:
     is_single = len({row.video or row.file for row in crops.rows}) == len(crops.rows)
     return (
         f"{labels['REAL'] + labels['FAKE']:,} face crops ({labels['REAL']:,} real,"
-        f" {labels['FAKE']:,} forged{', one per clip' if is_single else ''})"
+        f" {labels['FAKE']:,} forged{'; one per clip' if is_single else ''})"
     )
 
 

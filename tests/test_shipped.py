@@ -56,15 +56,14 @@ def test_golden_scores(name: str, astronaut: Image, grace_hopper: Image) -> None
 @pytest.mark.parametrize("name", STUDENTS)
 def test_a_student_keeps_its_budget_and_says_what_it_is(name: str) -> None:
     scorer = Scorer.load(name)
-    assert scorer.name == name and scorer.params <= 506_888 and scorer.bytes <= 2_100_000
+    assert scorer.name == name and scorer.params <= 506_888 and scorer.bytes <= 2_200_000
     graph = onnx.load(scorer.path)
     stored = sum(int(onnx.numpy_helper.to_array(tensor).size) for tensor in graph.graph.initializer)
     assert 0.8 * scorer.params < stored <= scorer.params, (
         "batch norms are folded, nothing else is missing"
     )
-    assert json.loads(next(p.value for p in graph.metadata_props if p.key == METADATA_KEY))[
-        "recipe"
-    ]["teacher"]
+    said = json.loads(next(p.value for p in graph.metadata_props if p.key == METADATA_KEY))
+    assert said["recipe"].get("teacher") or said["recipe"]["data"], "who or what taught it"
     assert 0 < scorer.thresholds.real <= scorer.thresholds.fake < 1
 
 
@@ -153,9 +152,11 @@ def test_the_report_has_the_essence_of_the_card(name: str) -> None:
     assert all(limit.strip(".").lower() in limits_said.lower() for limit in card["limits"])
     assert facts["architecture"] == said["architecture"]
     recipe = said["recipe"]
-    assert facts["recipe"].startswith(
-        f"teacher {recipe['teacher']}, loss {recipe['loss']}, alpha {recipe['alpha']:.4g}"
-    )
+    if "teacher" in recipe:
+        start = f"teacher {recipe['teacher']}, loss {recipe['loss']}, alpha {recipe['alpha']:.4g}"
+    else:
+        start = f"epochs {recipe['epochs']}, batch {recipe['batch']}, lr {recipe['lr']:.4g}"
+    assert facts["recipe"].startswith(start)
     assert (
         said["recipe"]["index_sha256"] in facts["recipe"]
         and said["recipe"]["families"] not in out.getvalue()

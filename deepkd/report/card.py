@@ -13,7 +13,15 @@ SHOWN = {
     "input": ("size", "color", "resize"),
     "recipe": (
         *("teacher", "loss", "alpha", "temperature", "epochs", "batch", "lr", "weight_decay"),
-        *("augment", "self_blend", "ema", "share_of_weights", "index_sha256"),
+        *(
+            "augment",
+            "self_blend",
+            "face_swap",
+            "same_encoding",
+            "ema",
+            "share_of_weights",
+            "index_sha256",
+        ),
     ),
 }
 """What of a file's nested metadata is shown, a line each; the rest is defaults or long
