@@ -6,6 +6,7 @@ from typing import Any
 
 from documents import damage, interval, markdown, percent
 
+from deepkd.data.crops import CropSet
 from deepkd.evaluation.decisions import (
     CLIP_FALSE_ALARMS,
     FALSE_ALARMS,
@@ -54,6 +55,16 @@ def show_file(document: Mapping[str, Any]) -> str:
         ],
     ]
     return "\n".join(["| | |", "|---|---|", *(f"| {' | '.join(cells)} |" for cells in lines)])
+
+
+def count_crops(crops: CropSet) -> str:
+    """How many crops there are of each label."""
+    labels = Counter(row.label for row in crops.rows)
+    is_single = len({row.video or row.file for row in crops.rows}) == len(crops.rows)
+    return (
+        f"{labels['REAL'] + labels['FAKE']:,} face crops ({labels['REAL']:,} real,"
+        f" {labels['FAKE']:,} forged{'; one per clip' if is_single else ''})"
+    )
 
 
 def show_trained(document: Mapping[str, Any]) -> str:

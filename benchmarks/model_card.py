@@ -25,6 +25,7 @@ from card_text import (
     BEYOND,
     VERDICTS,
     beyond,
+    count_crops,
     show_beyond,
     show_damage,
     show_figures,
@@ -38,7 +39,6 @@ from card_text import (
 from documents import ROOT, Part, document_parser, interval, say, told, write_parts
 
 from deepkd.config import load_config
-from deepkd.data.crops import CropSet
 from deepkd.data.leakage import recipe_of
 from deepkd.data.mixture import load_data
 from deepkd.evaluation.evaluate import evaluate_files
@@ -129,16 +129,6 @@ def measure_trained(args: argparse.Namespace) -> dict[str, Any]:
     counts = [count_crops(part) for part in parts]
     named = [f"{count} of {title}" for count, title in zip(counts, titles, strict=True)]
     return {"sha256": scorer.sha256, "trained_on": "; ".join(named)}
-
-
-def count_crops(crops: CropSet) -> str:
-    """How many crops there are of each label."""
-    labels = Counter(row.label for row in crops.rows)
-    is_single = len({row.video or row.file for row in crops.rows}) == len(crops.rows)
-    return (
-        f"{labels['REAL'] + labels['FAKE']:,} face crops ({labels['REAL']:,} real,"
-        f" {labels['FAKE']:,} forged{'; one per clip' if is_single else ''})"
-    )
 
 
 # Figures
@@ -397,15 +387,9 @@ def main() -> None:
     parser.add_argument(
         "--resamples", type=int, default=1000, help="of the originals, behind the intervals"
     )
-    parser.add_argument(
-        "--samples",
-        type=Path,
-        default=ROOT / "data" / "samples",
-        help="clips that are judged whole",
-    )
-    parser.add_argument(
-        "--pictures", type=Path, default=ROOT / "docs", help="folder of the pictures"
-    )
+    samples = ROOT / "data" / "samples"
+    parser.add_argument("--samples", type=Path, default=samples, help="clips judged whole")
+    parser.add_argument("--pictures", type=Path, default=ROOT / "docs", help="their folder")
     args = parser.parse_args()
     begin(args)
     write_parts(PARTS, args)
