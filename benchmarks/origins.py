@@ -12,7 +12,6 @@ published model. `--write` puts the tables into docs/origins.md, and the JSON li
 
 import argparse
 import json
-from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from documents import ROOT, filled, markdown, say
 from deepkd.data.corruptions import corrupt
 from deepkd.data.crops import CropSet, load_crops
 from deepkd.evaluation.bootstrap import percentiles
+from deepkd.evaluation.figures import group_by_video, video_means
 from deepkd.evaluation.metrics import auc, auc_resamples
 from deepkd.models.checkpoints import load_model
 from deepkd.scoring.thresholds import Label
@@ -50,7 +50,7 @@ class Clips:
 
 def judge_clips(model: Any, crops: CropSet, step: tuple[str, float] | None = None) -> Clips:
     """The clips of a crop set as a model scores them, perhaps corrupted."""
-    clips: dict[tuple[str, str, str, str], list[float]] = defaultdict(list)
+    logits = []
     for start in range(0, len(crops), BATCH):
         rows = crops.rows[start : start + BATCH]
         images = [crops.image(start + place) for place in range(len(rows))]
@@ -59,15 +59,14 @@ def judge_clips(model: Any, crops: CropSet, step: tuple[str, float] | None = Non
                 corrupt(image, *step, seed=0, key=row.file)
                 for image, row in zip(images, rows, strict=True)
             ]
-        for row, logit in zip(rows, np.ravel(model.logits(images)), strict=True):
-            clips[(row.label, row.dataset, row.original, row.video)].append(float(logit))
-    known = {key: values for key, values in clips.items() if key[0]}
-    return Clips(
-        np.array([float(label == "FAKE") for label, *_ in known]),
-        np.array([dataset for _, dataset, *_ in known]),
-        [original for _, _, original, _ in known],
-        np.array([np.mean(values) for values in known.values()]),
-    )
+        logits.append(np.ravel(model.logits(images)).astype(float))
+    known = [index for index, row in enumerate(crops.rows) if row.label]
+    rows = [crops.rows[index] for index in known]
+    videos = group_by_video(rows)
+    datasets = np.array([row.dataset for row in rows])
+    labels = np.array([float(row.label == "FAKE") for row in rows])
+    forged, means, sources = video_means(videos, labels, np.concatenate(logits)[known], datasets)
+    return Clips(forged, sources, [rows[video[0]].original for video in videos], means)
 
 
 def count_answers(model: Any, clips: Clips, label: float) -> dict[str, dict[str, float]]:

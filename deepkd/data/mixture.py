@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deepkd.data.crops import CropSet, load_crops, whole_families
+from deepkd.data.crops import CropSet, load_crops, load_rows, whole_families
 from deepkd.data.index import CropRow
 from deepkd.errors import DataError
 from deepkd.images import Image
@@ -78,7 +78,7 @@ def load_data(data: Data, split: str | None = None, *, limit: int | None = None)
     sources = list_sources(data)
     if len(sources) == 1 and sources[0].weight is None and not sources[0].datasets:
         return load_crops(sources[0].path, split, limit=limit)
-    parts = [_drawn_part(source, load_crops(source.path, split)) for source in sources]
+    parts = [_draw_part(source, load_crops(source.path, split)) for source in sources]
     if limit is not None:
         total = sum(map(len, parts))
         limits = [max(1, math.ceil(limit * len(part) / total)) for part in parts]
@@ -89,7 +89,7 @@ def load_data(data: Data, split: str | None = None, *, limit: int | None = None)
     return mix(parts, sources)
 
 
-def _drawn_part(source: DataSource, part: CropSet) -> CropSet:
+def _draw_part(source: DataSource, part: CropSet) -> CropSet:
     """The crops of one source without the data sets of weight 0."""
     _check_names(source, part)
     rows = [row for row in part.rows if source.datasets.get(row.dataset, 1.0) > 0]
@@ -126,8 +126,6 @@ def _check_names(source: DataSource, part: CropSet) -> None:
 
 
 def _names_in(path: Path) -> set[str]:
-    from deepkd.data.crops import load_rows
-
     return {row.dataset for row in load_rows(path)}
 
 

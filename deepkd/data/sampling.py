@@ -1,7 +1,7 @@
 """Samplings: how an epoch's batches are drawn; the same seed and epoch give the same batches."""
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -82,20 +82,13 @@ def _share_out(
 
 def _shares(crops: CropSet, names: Sequence[str], count: int) -> dict[str, int]:
     """How many of `count` draws each data set gets, by largest remainder."""
-    sizes = _sizes(crops)
+    sizes = Counter(row.dataset for row in crops.rows)
     weights = np.array([crops.weights.get(name, math.sqrt(sizes[name])) for name in names])
     exact = count * weights / weights.sum()
     shares = np.floor(exact).astype(int)
     for place in np.argsort(shares - exact, kind="stable")[: count - shares.sum()]:
         shares[place] += 1
     return dict(zip(names, shares.tolist(), strict=True))
-
-
-def _sizes(crops: CropSet) -> dict[str, int]:
-    sizes: dict[str, int] = defaultdict(int)
-    for row in crops.rows:
-        sizes[row.dataset] += 1
-    return sizes
 
 
 def labelled(crops: CropSet) -> CropSet:

@@ -60,9 +60,9 @@ def crops_and_videos(
 
     The latter are None where every video has one crop.
     """
-    labels, sources, videos = labels_of(rows), sources_of(rows), _by_video(rows)
+    labels, sources, videos = labels_of(rows), sources_of(rows), group_by_video(rows)
     several = len(videos) < len(rows)
-    means = figures(*_video_means(videos, labels, logits, sources)) if several else None
+    means = figures(*video_means(videos, labels, logits, sources)) if several else None
     return figures(labels, logits, sources), means
 
 
@@ -145,7 +145,7 @@ def _parts(
     return found
 
 
-def _by_video(rows: Sequence[CropRow]) -> list[list[int]]:
+def group_by_video(rows: Sequence[CropRow]) -> list[list[int]]:
     """Row numbers of each video; equal names in two data sets stay two videos."""
     groups: dict[tuple[str, str], list[int]] = {}
     for index, row in enumerate(rows):
@@ -153,7 +153,7 @@ def _by_video(rows: Sequence[CropRow]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _video_means(
+def video_means(
     videos: list[list[int]], labels: Array, logits: Array, sources: Names
 ) -> tuple[Array, Array, Names]:
     """One row per video: FAKE if any of its crops is, the mean of its logits, its source."""

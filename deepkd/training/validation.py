@@ -9,6 +9,7 @@ from deepkd.data.crops import CropSet
 from deepkd.data.mixture import MixedCrops
 from deepkd.errors import DataError
 from deepkd.evaluation.decisions import operating_point, operating_point_of_sources
+from deepkd.evaluation.figures import group_by_video, video_means
 from deepkd.evaluation.metrics import auc, log_loss
 from deepkd.models.registry import TorchModel
 from deepkd.scoring.calibration import Calibration
@@ -46,14 +47,13 @@ def validate(model: TorchModel, val: CropSet) -> tuple[dict[str, Any], dict[str,
     logits, labels = labelled_logits(model, val)
     if not isinstance(val, MixedCrops):
         return figures_of(logits, labels), operating_metadata(*operating_point(logits, labels))
-    rows = [val.rows[index] for index in np.flatnonzero(np.isfinite(val.labels))]
-    folders = np.array([row.dataset.partition("/")[0] for row in rows])
-    names = [(row.dataset, row.video, row.label) for row in rows]
-    clips = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    places = np.array([clips[name] for name in names])
-    means = np.bincount(places, logits) / np.bincount(places)
-    forged = np.array([label == "FAKE" for _, _, label in clips], np.float64)
-    point = operating_point_of_sources(means, forged, [dataset for dataset, _, _ in clips])
+    known = np.flatnonzero(np.isfinite(val.labels)).tolist()
+    rows = [val.rows[index] for index in known]
+    datasets = np.array([row.dataset for row in rows])
+    exact = labels.astype(np.float64), logits.astype(np.float64)
+    forged, means, sources = video_means(group_by_video(rows), *exact, datasets)
+    point = operating_point_of_sources(means, forged, sources)
+    folders = np.array([val.source(index) for index in known])
     return figures_of(logits, labels, folders), operating_metadata(*point)
 
 
