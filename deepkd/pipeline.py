@@ -12,6 +12,8 @@ import cv2
 
 from deepkd.errors import DeepKDError, VideoError
 from deepkd.machine import cores
+from deepkd.origin.arrival import local_file
+from deepkd.origin.credentials import examine, read_anchors
 from deepkd.parallel import judge_in_processes
 from deepkd.scoring.closer_look import (
     MAX_REACH_S,
@@ -57,6 +59,7 @@ def detect(
     detector: str = "mtcnn",
     device: str = "auto",
     timeout_s: float = 600.0,
+    trust_anchors: str | None = None,
 ) -> Verdict:
     """Judge whether the faces in one video or image are forged.
 
@@ -76,6 +79,7 @@ def detect(
         detector: the face detector.
         device: where a PyTorch face detector runs.
         timeout_s: most seconds that the file may take; 0 for no limit.
+        trust_anchors: a PEM file of those who may vouch for signers of content credentials.
 
     Raises:
         VideoError, ImageError: the file is missing, cannot be decoded, or takes too long.
@@ -90,6 +94,7 @@ def detect(
         model, runtime=runtime, frames=frames, every_s=every_s, single_look=single_look,
         min_frames=min_frames, rule=rule, threshold_fake=threshold_fake,
         threshold_real=threshold_real, detector=detector, device=device, timeout_s=timeout_s,
+        trust_anchors=trust_anchors,
     ).detect(path)  # fmt: skip
 
 
@@ -112,6 +117,7 @@ class Detector:
     faces: FaceDetector
     thumbnails: bool
     threads: int
+    anchors: str
 
     def __init__(
         self,
@@ -128,12 +134,13 @@ class Detector:
         detector: str = "mtcnn",
         device: str = "auto",
         timeout_s: float = 600.0,
+        trust_anchors: str | None = None,
     ) -> None:
         config = DetectConfig(
             model=os.fspath(model), runtime=runtime, frames=frames, every_s=every_s,
             single_look=single_look, min_frames=min_frames, rule=rule,
             threshold_fake=threshold_fake, threshold_real=threshold_real, detector=detector,
-            device=device, timeout_s=timeout_s,
+            device=device, timeout_s=timeout_s, trust_anchors=trust_anchors,
         )  # fmt: skip
         vars(self).update(vars(Detector.load(config)))
 
@@ -170,6 +177,7 @@ class Detector:
         self = cls.__new__(cls)
         self.scorer, self.faces, self.config = scorer, faces, config or DetectConfig()
         self.thumbnails, self.threads = thumbnails, threads
+        self.anchors = read_anchors(self.config.trust_anchors)
         return self
 
     @property
@@ -223,10 +231,13 @@ class Detector:
         if source.problem:
             raise VideoError(f"{source.path}: {source.problem}")
         try:
-            return judge_file(
-                source.path, self.scorer, self.faces, self.config,
-                thumbnails=self.thumbnails, threads=self.threads, video=video, alter=alter,
-            )  # fmt: skip
+            with local_file(source.path, source.link, self.config) as (file, origin):
+                verdict = judge_file(
+                    file, self.scorer, self.faces, self.config,
+                    thumbnails=self.thumbnails, threads=self.threads, video=video, alter=alter,
+                )  # fmt: skip
+                known = examine(file, self.anchors)
+            return replace(verdict, path=source.path, provenance=known, origin=origin)
         except DeepKDError:
             raise
         except Exception as error:  # a hostile file may make any library fail

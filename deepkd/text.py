@@ -15,6 +15,8 @@ HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 separators."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet runs a cell that begins like this."""
+TEXT_CHARACTERS = 200
+"""Shown at most of what a stranger says of a clip."""
 UTF_8 = "utf-8"
 MARKS = {
     b"\xef\xbb\xbf": "utf-8-sig",
@@ -34,6 +36,14 @@ def visible(text: object) -> str:
         char.encode("unicode_escape").decode() if unicodedata.category(char) in HIDDEN else char
         for char in as_text(str(text))
     )
+
+
+def shorten(text: object) -> str:
+    """A stranger's text on one line, at most `TEXT_CHARACTERS` long; "" for what is no text."""
+    if not isinstance(text, str):
+        return ""
+    shown = visible(text[: TEXT_CHARACTERS + 1])
+    return shown if len(shown) <= TEXT_CHARACTERS else f"{shown[: TEXT_CHARACTERS - 1]}…"
 
 
 def cell(text: object) -> str:

@@ -27,6 +27,7 @@ LAYERS = (
     {"deepkd.data", "deepkd.models"},
     {"deepkd.scoring"},
     {"deepkd.video"},
+    {"deepkd.origin"},
     {
         "deepkd.config",
         "deepkd.documents",
@@ -63,6 +64,7 @@ HEAVY = {
 }
 TORCH_FREE = (
     "deepkd.video",
+    "deepkd.origin",
     "deepkd.scoring",
     "deepkd.pipeline",
     "deepkd.parallel",

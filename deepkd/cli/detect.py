@@ -5,13 +5,14 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from deepkd.cli.links import check_links
 from deepkd.cli.options import ConfigFile, takes_settings
 from deepkd.cli.parts import (
     Out,
@@ -47,7 +48,8 @@ FOUND = 4
 Sources = Annotated[
     list[str],
     typer.Argument(
-        metavar="SOURCE...", help="Files, folders, globs, or - for paths on standard input."
+        metavar="SOURCE...",
+        help="Files, folders, globs, links (https://), or - for paths on standard input.",
     ),
 ]
 ReportFile = Annotated[
@@ -100,6 +102,7 @@ def detect(
     config = load_config(DetectConfig, config_file, **settings)
     files = choose_part(out, shard, resume=resume, overwrite=overwrite, others=(report, save_video))
     inputs = _find_inputs(sources, files, report, save_video)
+    check_links(sources, config.keep, save_video)
     _check_outputs(report, save_video, inputs, overwrite=overwrite)
     inputs = inputs if isinstance(inputs, list) else _begin(inputs)
     with _open_first(inputs, config) as first:
@@ -145,7 +148,7 @@ def _find_inputs(
     """The inputs: a list, or one after the other for a part and from standard input."""
     from deepkd.video.sources import find_sources
 
-    inputs: Iterable[Source] = find_sources(names, stdin=sys.stdin.buffer)
+    inputs: Iterable[Source] = find_sources(names, stdin=sys.stdin.buffer, takes_links=True)
     if part:
         return _refuse_inputs_as_outputs(part.shard.take(inputs), [part.lines, part.journal])
     outputs = [file for file in (report, report and settings_beside(report), video) if file]
@@ -244,7 +247,7 @@ def _open_first(inputs: Iterable["Source"], config: DetectConfig) -> Iterator["R
     from deepkd.cli.start import take_started
 
     first = next(iter(inputs), None) if isinstance(inputs, list) and not config.workers else None
-    path = None if first is None or first.problem else first.path
+    path = None if first is None or first.problem or first.link else first.path
     early = take_started(path, config)
     if path is None:
         yield None
@@ -312,7 +315,8 @@ def _draw(verdict: "Verdict", file: Path, limit_s: float, code: int) -> None:
 
     try:
         with writing(file) as beside:
-            write_video(verdict, beside, limit_s=limit_s)
+            kept = verdict.origin.file if verdict.origin else None
+            write_video(replace(verdict, path=kept or verdict.path), beside, limit_s=limit_s)
     except DeepKDError as error:
         if code == FOUND:
             error.exit_code = code

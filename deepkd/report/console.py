@@ -4,6 +4,7 @@ from collections import Counter
 from typing import TextIO
 
 from deepkd.report import Provenance
+from deepkd.report.origin import origin_sentence
 from deepkd.scoring.verdict import Label, TrackVerdict, Verdict
 from deepkd.scoring.wording import clock
 from deepkd.text import visible
@@ -58,6 +59,8 @@ class _Table:
         self._table.add_column("Why", overflow="fold", ratio=3)
 
     def add(self, verdict: Verdict) -> None:
+        from rich.text import Text
+
         self._count[verdict.label] += 1
         self._row(verdict.label, verdict.score, visible(verdict.path), visible(verdict.reason))
         if len(verdict.tracks) > 1:
@@ -69,6 +72,8 @@ class _Table:
                     track.reason,
                     dim=True,
                 )
+        if about := origin_sentence(verdict):
+            self._table.add_row("", "", "  content credentials", Text(about), style="dim")
 
     def _row(
         self, label: Label, score: float | None, name: str, why: str, *, dim: bool = False

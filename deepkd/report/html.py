@@ -15,6 +15,7 @@ from deepkd.report import Provenance
 from deepkd.report.card import model_doubt, model_facts, model_limits
 from deepkd.report.console import percent
 from deepkd.report.heat import heat_png, strongest
+from deepkd.report.origin import origin_section
 from deepkd.report.timeline import timeline
 from deepkd.scoring.scores import FrameScore
 from deepkd.scoring.thumbnails import SHOWN
@@ -65,6 +66,7 @@ class HtmlReport:
                 "facts": _facts(verdict),
                 "file": _fingerprint(verdict.path) if in_detail and verdict.frames_sampled else "",
                 "people": people,
+                "origin": origin_section(verdict),
                 "in_detail": in_detail,
             }
         )

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deepkd.scoring.rules import Criteria, TrackDecision, decide
 from deepkd.scoring.scores import FrameScore
@@ -12,6 +12,10 @@ from deepkd.scoring.thresholds import Label as Label
 from deepkd.scoring.thumbnails import SHOWN
 from deepkd.scoring.wording import count_frames, person_name, phrase, sentence
 from deepkd.text import as_text
+
+if TYPE_CHECKING:
+    from deepkd.origin.arrival import Origin
+    from deepkd.origin.credentials import Credentials
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,10 @@ class Verdict(Judgement):
     timing_ms: Mapping[str, float] = dataclasses.field(default_factory=dict)
     """Milliseconds per stage: decode, faces, score, total."""
     warnings: tuple[str, ...] = ()
+    provenance: "Credentials | None" = None
+    """What the file says of its own making; None where that was not examined."""
+    origin: "Origin | None" = None
+    """Where the clip was fetched from; None for a file."""
 
     @classmethod
     def failed(cls, path: Path, reason: str) -> "Verdict":
@@ -97,7 +105,11 @@ class Verdict(Judgement):
         return dataclasses.replace(self, tracks=tuple(map(_with_few_thumbnails, self.tracks)))
 
     def to_dict(self) -> dict[str, Any]:
-        """An entry of `videos` in schema deepkd.detect/1; every text in it is valid UTF-8."""
+        """An entry of `videos` in schema deepkd.detect/1; every text in it is valid UTF-8.
+
+        `provenance` and `origin` are there only where they are known.
+        """
+        about = {"provenance": self.provenance, "origin": self.origin}
         return {
             "path": as_text(self.path),
             "verdict": str(self.label),
@@ -111,6 +123,7 @@ class Verdict(Judgement):
                 stage: round(self.timing_ms.get(stage, 0.0), 2)
                 for stage in ("decode", "faces", "score", "total")
             },
+            **{key: value.to_dict() for key, value in about.items() if value is not None},
         }
 
 

@@ -1,7 +1,8 @@
-"""Wording: the sentence for each reason code of a rule."""
+"""Wording: the sentence for each reason code of a rule, and for each state of credentials."""
 
 from collections.abc import Sequence
 
+from deepkd.origin.credentials import Credentials, State
 from deepkd.scoring.rules import Code, Decision, Reason, TrackDecision
 
 PHRASES = {
@@ -76,3 +77,70 @@ def clock(t_s: float) -> str:
     """Seconds as minutes and seconds: 63.24 is "1:03.2"."""
     tenths = round(t_s * 10)
     return f"{tenths // 600}:{tenths % 600 // 10:02d}.{tenths % 10}"
+
+
+CREDENTIALS = {
+    State.NONE: (
+        "The file has no content credentials. That says nothing about it: most sites remove them."
+    ),
+    State.ELSEWHERE: (
+        "The file says that its content credentials are at {address}. deepkd did not ask there."
+    ),
+    State.UNREADABLE: "The file has content credentials that cannot be read: {problems}.",
+    State.INVALID: (
+        "The file has content credentials that do not hold: {problems}. What they say cannot be"
+        " relied on."
+    ),
+    State.VALID: (
+        "The file is as it was when its content credentials were signed. They name {signer} as the"
+        " signer, which is not confirmed: anybody can sign under this name."
+    ),
+    State.TRUSTED: (
+        "The file is as it was when its content credentials were signed by {signer}, whom the given"
+        " trust anchors confirm."
+    ),
+}
+"""State of content credentials -> what is said of them."""
+UNEXAMINED = "Content credentials (C2PA) were not examined; to do so: {hint}."
+INSTALL_PROVENANCE = "pip install 'deepkd[provenance]'"
+NO_SIGNER = "nobody"
+GENERATED = (
+    "They say that an AI generator made the file or parts of it. This is their claim; the verdict"
+    " and its score do not depend on it."
+)
+MADE_BY, CLAIMED = "They were made with {tool}.", "Edits that they claim: {actions}."
+PROBLEMS = {
+    "mismatch": "the file or the credentials were changed after signing",
+    "expired": "the certificate of the signer was not valid any more",
+    "outsideValidity": "the certificate of the signer was not valid when it signed",
+    "revoked": "the certificate of the signer was revoked",
+    "invalid": "the certificate of the signer is not one for content credentials",
+}
+"""Last word of a C2PA code -> what it means."""
+BEGINNINGS = {"c2pa.created", "c2pa.opened"}
+"""Actions that every file begins with, and that edit nothing."""
+
+
+def describe_credentials(credentials: Credentials | None) -> list[str]:
+    """Sentences about the content credentials of a file; None is said of those not examined."""
+    if credentials is None:
+        return [UNEXAMINED.format(hint=INSTALL_PROVENANCE)]
+    problems = dict.fromkeys(
+        PROBLEMS.get(code.rpartition(".")[2], code) for code in credentials.problems
+    )
+    sentences = [
+        CREDENTIALS[credentials.state].format(
+            problems=", ".join(problems),
+            signer=credentials.signer or NO_SIGNER,
+            address=credentials.address,
+        )
+    ]
+    if credentials.says_generated:
+        sentences.append(GENERATED)
+    if credentials.tool:
+        sentences.append(MADE_BY.format(tool=credentials.tool))
+    edits = [action for action in credentials.actions if action not in BEGINNINGS]
+    if edits:
+        shown = (edit.removeprefix("c2pa.").replace("_", " ") for edit in edits)
+        sentences.append(CLAIMED.format(actions=", ".join(shown)))
+    return sentences

@@ -6,7 +6,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -16,7 +16,10 @@ from deepkd.text import UTF_8, encoding_of
 from deepkd.video.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 STDIN = "-"
-URL_HINT = "is a URL, and deepkd fetches nothing; download it first and give the file"
+URL_HINT = "is a URL that deepkd does not fetch; download it first and give the file"
+EXTRA_HINT = (
+    "is a URL; download it first and give the file, or have it fetched: pip install 'deepkd[url]'"
+)
 LONGEST = 4096
 """Bytes of the longest path that a system takes."""
 
@@ -25,6 +28,7 @@ FOLDER_HINT = "is a folder; in a list name its files, or give the folder as an a
 _CONTENT = re.compile(rb"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]|(?:^|\0)\0+[^\0]")
 """Control bytes, or an empty record before another: what no list begins with."""
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_LINK = re.compile(r"https?://", re.IGNORECASE)
 _GLOB = re.compile(r"[*?\[]")
 _SLASH = f"[/{re.escape(os.sep)}]"
 _ANY_DEPTH = re.compile(rf"(?:^|(?<={_SLASH}))(?:\*\*{_SLASH}+)*\*\*(?:{_SLASH}+|$)")
@@ -37,6 +41,8 @@ class Source:
     path: Path
     problem: str = ""
     """In plain words; empty where the path can be tried."""
+    link: str = field(default="", repr=False)
+    """Where the input is to be fetched from; `path` shows it without credentials."""
 
     def __post_init__(self) -> None:
         """Take a string for a path."""
@@ -45,9 +51,12 @@ class Source:
 
 
 class _Address(type(Path())):  # type: ignore[misc]
-    """A URL that was given for a path, and is shown as it was given: a path would fold its `//`."""
+    """A URL that was given for a path, shown without credentials: a path would fold its `//`."""
 
     def __new__(cls, url: str) -> Self:
+        from deepkd.origin.addresses import without_credentials
+
+        url = without_credentials(url)
         self = super().__new__(cls, url)
         self.url = url
         return self
@@ -88,28 +97,53 @@ def expand_paths(
 
 
 def find_sources(
-    names: Iterable[str | os.PathLike[str]], *, stdin: BinaryIO | None = None
+    names: Iterable[str | os.PathLike[str]],
+    *,
+    stdin: BinaryIO | None = None,
+    takes_links: bool = False,
 ) -> Iterator[Source]:
     """The inputs behind the names, one after the other; nothing is opened, so nothing can hang.
 
     A folder stands for the videos and images in it and below, in order of name, hidden ones left
     out. A name that does not exist and has `*`, `?` or `[` is a pattern; `**` in it stands for
     folders of any depth. `-` reads paths of files from `stdin`, one a line, or ended by NUL (`find
-    -print0`); a folder among them has a problem.
+    -print0`); a folder or a URL among them has a problem.
+
+    Args:
+        names: files, folders, patterns, or `-`.
+        stdin: where `-` reads paths from.
+        takes_links: an http or https address is an input, if the extra `url` is installed.
 
     Raises:
-        UsageError: a name is a URL (before the first input is given).
+        UsageError: a name is another URL (before the first input is given).
     """
     given = [os.fspath(name) for name in names]
     for name in given:
-        if _URL.match(name):
-            raise UsageError(f"{name}: {URL_HINT}")
+        if _URL.match(name) and (hint := _why_not(name, takes_links)):
+            raise UsageError(f"{_Address(name)}: {hint}")
     return _expand(given, stdin)
+
+
+def _why_not(url: str, takes_links: bool) -> str:
+    """Why a URL is not fetched; "" where it is."""
+    from deepkd.origin.addresses import can_fetch
+
+    if not takes_links or not is_link(url):
+        return URL_HINT
+    return "" if can_fetch() else EXTRA_HINT
+
+
+def is_link(name: str) -> bool:
+    """Whether a name is an http or https address."""
+    return bool(_LINK.match(name))
 
 
 def _expand(names: list[str], stdin: BinaryIO | None) -> Iterator[Source]:
     for name in names:
-        yield from _listed(stdin) if name == STDIN else _one(name)
+        if is_link(name):
+            yield Source(_Address(name), link=name)
+        else:
+            yield from _listed(stdin) if name == STDIN else _one(name)
 
 
 def _listed(stdin: BinaryIO | None) -> Iterator[Source]:

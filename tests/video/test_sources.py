@@ -121,7 +121,7 @@ STDIN = {
 )],
     ),
     "a URL": (b"ftp://a/b\n", [(
-"ftp://a/b: is a URL, and deepkd fetches nothing; download it"
+"ftp://a/b: is a URL that deepkd does not fetch; download it"
 " first and give the file"
 )]),
     "bytes": (b"\xff.mp4\n", ["\udcff.mp4: does not exist; check the name"]),

@@ -1,0 +1,38 @@
+"""Where a clip comes from: content credentials and links, for the page and the terminal."""
+
+from typing import Any
+
+from deepkd.origin.arrival import Origin
+from deepkd.origin.credentials import State
+from deepkd.scoring.verdict import Label, Verdict
+from deepkd.scoring.wording import describe_credentials
+
+
+def origin_section(verdict: Verdict) -> dict[str, Any]:
+    """What the page shows below a clip: `sentences` and `facts`, both may be empty."""
+    is_judged = verdict.label is not Label.ERROR
+    return {
+        "sentences": describe_credentials(verdict.provenance) if is_judged else [],
+        "facts": _facts(verdict.origin) if verdict.origin else [],
+    }
+
+
+def origin_sentence(verdict: Verdict) -> str:
+    """What the terminal shows below a clip; "" where there is nothing to tell."""
+    if verdict.provenance is None or verdict.provenance.state is State.NONE:
+        return ""
+    return " ".join(describe_credentials(verdict.provenance))
+
+
+def _facts(origin: Origin) -> list[tuple[str, str]]:
+    """Names and values, a line each."""
+    facts = {
+        "fetched from": origin.address,
+        "at": origin.fetched_at,
+        "title": origin.title,
+        "uploader": origin.uploader,
+        "format": origin.format,
+        "by": f"{origin.tool} ({origin.extractor})",
+        "file": f"{origin.bytes:,} bytes, SHA-256 {origin.sha256}",
+    }
+    return [(name, value) for name, value in facts.items() if value]
