@@ -122,7 +122,7 @@ def describe(error: BaseException) -> tuple[str, str]:
         if isinstance(each, UnsupportedError):
             return "no video", ""
     last = chain[-1]
-    return "failed", f"{type(last).__name__}: {last}"
+    return "failed", str(last).removeprefix("ERROR: ") or type(last).__name__
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

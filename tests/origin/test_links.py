@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 
 from deepkd.cli.app import app
 from deepkd.errors import VideoError
+from deepkd.origin import links
 from deepkd.origin.arrival import local_file
 from deepkd.origin.links import PROBLEMS, Limits, explain
 from deepkd.settings.detect import DetectConfig
-
 
 ROOT = Path(__file__).parents[2]
 CLIP = ROOT / "data" / "samples" / "forged.mp4"
@@ -50,14 +50,14 @@ def server() -> Iterator[LinkServer]:
 def answers(server: LinkServer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     """Path -> what the fetching process says of it."""
     folder = tmp_path_factory.mktemp("fetched")
-    links = {path: server.link(path) for path in (*TROUBLE, *FINE, *FORBIDDEN)}
-    links["rebind"] = server.link("/a.mp4", "rebind.test")
-    folders = [folder / str(number) for number in range(len(links))]
+    urls = {path: server.link(path) for path in (*TROUBLE, *FINE, *FORBIDDEN)}
+    urls["rebind"] = server.link("/a.mp4", "rebind.test")
+    folders = [folder / str(number) for number in range(len(urls))]
     for each in folders:
         each.mkdir()
     requests = [
         json.dumps({"url": url, "folder": str(each), "max_bytes": MAX_BYTES})
-        for url, each in zip(links.values(), folders, strict=True)
+        for url, each in zip(urls.values(), folders, strict=True)
     ]
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("fetch_many.py"))],
@@ -67,7 +67,7 @@ def answers(server: LinkServer, tmp_path_factory: pytest.TempPathFactory) -> dic
     found = [json.loads(line) for line in done.stdout.splitlines()]
     return {
         path: {**answer, "folder": each}
-        for path, answer, each in zip(links, found, folders, strict=True)
+        for path, answer, each in zip(urls, found, folders, strict=True)
     }
 
 
@@ -153,17 +153,27 @@ def test_what_fails_is_an_error_of_its_link(server: LinkServer) -> None:
         local_file(Path("shown"), server.link("/slow"), config),
     ):
         pass
-    words = ["detect", server.link("/notes.txt"), server.link("/a.mp4"), "--format", "jsonl"]
-    words += ["--allow-private", "127.0.0.1", "--fetch-mb", "0.1"]
-    done = CliRunner().invoke(app, words)
-    text, large = map(json.loads, done.stdout.splitlines())
-    assert (done.exit_code, text["verdict"], large["verdict"]) == (1, "ERROR", "ERROR")
-    assert text["reason"].startswith("is not a video or image that can be read")
-    assert "larger than 0.1 MB" in large["reason"] and "origin" not in large
     asked = len(server.asked)
     done = CliRunner().invoke(app, ["detect", server.link("/a.mp4"), "--format", "jsonl"])
-    assert "127.0.0.1, an address that is not public" in json.loads(done.stdout)["reason"]
+    entry = json.loads(done.stdout)
+    assert (done.exit_code, entry["verdict"], "origin" in entry) == (1, "ERROR", False)
+    assert "127.0.0.1, an address that is not public" in entry["reason"]
     assert len(server.asked) == asked
+
+
+def test_what_is_fetched_and_no_video_is_told_of_its_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch_text(link: str, folder: Path, limits: Limits) -> dict[str, str]:
+        (folder / "clip.unknown_video").write_text("no video")
+        facts = dict.fromkeys(("title", "uploader", "extractor", "format", "tool"), "<b>\x1b")
+        return {"file": "clip.unknown_video", **facts}
+
+    monkeypatch.setattr(links, "_run_fetcher", fetch_text)
+    done = CliRunner().invoke(app, ["detect", "http://u:pw@a/b", "--format", "json"])
+    (video,) = json.loads(done.stdout)["videos"]
+    assert (done.exit_code, video["verdict"], video["path"]) == (1, "ERROR", "http://a/b")
+    assert video["reason"].startswith("is damaged, or not a video") and "origin" not in video
 
 
 def test_save_video_of_a_link_needs_keep() -> None:
