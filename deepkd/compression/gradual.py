@@ -11,7 +11,7 @@ from deepkd.compression.latency import prune_to_latency
 from deepkd.compression.prune import Target, prune
 from deepkd.data.clips import Warn
 from deepkd.data.crops import CropSet, load_crops
-from deepkd.data.families import inherited
+from deepkd.data.families import list_inherited
 from deepkd.data.leakage import check_held_out
 from deepkd.distillation.distiller import distill
 from deepkd.errors import ConfigError, OutputError
@@ -129,7 +129,9 @@ def _crops(
         advice = f"to show what channels are worth; give another --data{fewer} or --criterion"
         check_both(crops, f"{data}: split 'train'", advice)
     check_validation(val)
-    check_held_out(crops, val, [(model.name, inherited(model)) for model in earlier], warn=warn)
+    check_held_out(
+        crops, val, [(model.name, list_inherited(model)) for model in earlier], warn=warn
+    )
     return crops, val
 
 

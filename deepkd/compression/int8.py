@@ -21,7 +21,7 @@ from deepkd.compression.graphs import disturb_layer, finish, weighted_layers
 from deepkd.images import Image
 from deepkd.outputs import scratch
 from deepkd.scoring.model import Scorer
-from deepkd.scoring.seal import sealed
+from deepkd.scoring.seal import set_seal
 from deepkd.settings.choices import INT8_RECIPES
 
 FEED = 16
@@ -101,7 +101,7 @@ def prepare(source: Path, folder: Path) -> Path:
     with _quiet():
         quant_pre_process(source, folder / "prepared.onnx", skip_symbolic_shape=True)
     prepared = folder / "prepared.onnx"
-    prepared.write_bytes(sealed(prepared.read_bytes()))
+    prepared.write_bytes(set_seal(prepared.read_bytes()))
     return prepared
 
 

@@ -102,9 +102,14 @@ LOSSES: "Registry[type[Loss]]" = Registry(
 SAMPLINGS: "Registry[Callable[[CropSet, np.random.Generator], Draw]]" = Registry(
     "sampling",
     {
-        "paired": "deepkd.data.sampling:paired",
-        "balanced": "deepkd.data.sampling:balanced",
-        "shuffled": "deepkd.data.sampling:shuffled",
+        "paired": "deepkd.data.sampling:draw_paired",
+        "balanced": "deepkd.data.sampling:draw_balanced",
+        "shuffled": "deepkd.data.sampling:draw_shuffled",
+    },
+    traits={
+        "paired": {"draws both labels", "makes forgeries"},
+        "balanced": {"draws both labels"},
+        "shuffled": {"draws unlabelled crops"},
     },
 )
 """How the batches of an epoch are drawn."""

@@ -15,7 +15,7 @@ from rich.console import Console
 from scorer_factory import write_scorer
 from typer.testing import CliRunner
 
-from deepkd.benchmark.latency import Timing, chance_ratio, paired_ratio
+from deepkd.benchmark.latency import Timing, chance_ratio, measure_ratio
 from deepkd.cli.app import app
 from deepkd.compression import quantize as quantisation
 from deepkd.compression.graphs import round_weights, weighted_layers, weights_only
@@ -262,7 +262,7 @@ def optimised(path: Path, folder: Path) -> list[str]:
 
 def test_a_ratio_is_paired() -> None:
     drift = np.linspace(1, 3, 50)
-    found = paired_ratio(0.5 * drift, drift)
+    found = measure_ratio(0.5 * drift, drift)
     assert vars(found) == {"value": 0.5, "low": 0.5, "high": 0.5}
 
 
