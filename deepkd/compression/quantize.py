@@ -27,7 +27,7 @@ from deepkd.compression.results import (
 )
 from deepkd.data.clips import Warn
 from deepkd.data.crops import CropSet, load_crops
-from deepkd.data.leakage import measure_training_shares
+from deepkd.data.leakage import find_training_shares
 from deepkd.errors import ConfigError, ModelError
 from deepkd.evaluation.metrics import Measure, auc, auc_change
 from deepkd.evaluation.scores import Progress, logits_of
@@ -110,7 +110,7 @@ def quantize(
     with scratch() as folder:
         source = _float32(argument, folder, out)
         shown, judged = _crops(data, config)
-        [share] = measure_training_shares(
+        [share] = find_training_shares(
             [source.name], [source], judged, allow=config.allow_training_data, warn=warn
         )
         files, distances = _convert(source.path, shown, config, folder, say)
