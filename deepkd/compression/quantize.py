@@ -36,7 +36,7 @@ from deepkd.models.checkpoints import load_checkpoint
 from deepkd.models.export import export_onnx
 from deepkd.outputs import refuse_inputs_as_outputs, scratch, write_whole
 from deepkd.scoring.model import Scorer, is_onnx
-from deepkd.settings.choices import CONVERSIONS, INT8_RECIPES
+from deepkd.settings.choices import CONVERSIONS, INT8_METHODS
 from deepkd.settings.compression import QuantizeConfig
 
 FLOAT32 = "float32"
@@ -169,10 +169,10 @@ def _crops(data: Path, config: QuantizeConfig) -> tuple[CropSet, CropSet]:
 def _convert(
     source: Path, shown: CropSet, config: QuantizeConfig, folder: Path, say: Say
 ) -> tuple[dict[str, Path], dict[str, float]]:
-    """A file of each variant, and the distances of the int8 recipes that were tried."""
+    """A file of each variant, and the distances of the int8 methods that were tried."""
     files = {name: folder / f"{name}.onnx" for name in VARIANTS}
     images = [shown.image(index) for index in range(len(shown))]
-    names = list(INT8_RECIPES) if config.int8 == "auto" else [config.int8]
+    names = list(INT8_METHODS) if config.int8 == "auto" else [config.int8]
     distances = to_int8(source, files["int8"], images, names, threads=config.threads, say=say)
     for name in CONVERSIONS:
         say(name)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from deepkd.compression.importance import Criterion
-    from deepkd.compression.int8 import Recipe
+    from deepkd.compression.int8 import Int8Method
     from deepkd.data.clips import Layout
     from deepkd.data.crops import CropSet
     from deepkd.data.sampling import Draw
@@ -135,7 +135,7 @@ CRITERIA: "Registry[Criterion]" = Registry(
     },
 )
 """How the importance of a channel is measured before pruning."""
-INT8_RECIPES: "Registry[Recipe]" = Registry(
+INT8_METHODS: "Registry[Int8Method]" = Registry(
     "int8",
     {
         "plain": "deepkd.compression.int8:PLAIN",
