@@ -12,7 +12,7 @@ import cv2
 
 from deepkd.errors import DeepKDError, VideoError
 from deepkd.machine import cores
-from deepkd.origin.arrival import local_file
+from deepkd.origin.arrival import fetch_input
 from deepkd.origin.credentials import examine, read_anchors
 from deepkd.parallel import judge_in_processes
 from deepkd.scoring.closer_look import (
@@ -223,7 +223,7 @@ class Detector:
         try:
             return self._judge_or_raise(source, video, alter)
         except DeepKDError as error:
-            return Verdict.failed(source.path, str(error).removeprefix(f"{source.path}: "))
+            return Verdict.from_failure(source.path, str(error).removeprefix(f"{source.path}: "))
 
     def _judge_or_raise(
         self, source: Source, video: ReadAhead | None = None, alter: Alter | None = None
@@ -231,7 +231,7 @@ class Detector:
         if source.problem:
             raise VideoError(f"{source.path}: {source.problem}")
         try:
-            with local_file(source.path, source.link, self.config) as (file, origin):
+            with fetch_input(source.path, source.link, self.config) as (file, origin):
                 verdict = judge_file(
                     file, self.scorer, self.faces, self.config,
                     thumbnails=self.thumbnails, threads=self.threads, video=video, alter=alter,

@@ -30,7 +30,7 @@ def can_fetch() -> bool:
     return is_installed("yt_dlp")
 
 
-def without_credentials(url: str) -> str:
+def hide_credentials(url: str) -> str:
     """The address as it may be shown: without user and password, secret parameters hidden."""
     match = _PARTS.fullmatch(url)
     if not match:

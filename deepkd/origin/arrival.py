@@ -36,7 +36,9 @@ class Origin:
 
 
 @contextmanager
-def local_file(path: Path, link: str, config: DetectConfig) -> Iterator[tuple[Path, Origin | None]]:
+def fetch_input(
+    path: Path, link: str, config: DetectConfig
+) -> Iterator[tuple[Path, Origin | None]]:
     """The file of an input: itself, or what is behind its link until the block ends.
 
     Args:
@@ -51,9 +53,9 @@ def local_file(path: Path, link: str, config: DetectConfig) -> Iterator[tuple[Pa
     if not link:
         yield path, None
         return
-    from deepkd.origin.links import Limits, fetched
+    from deepkd.origin.links import Limits, fetch_link
 
     limits = Limits(config.fetch_mb, config.fetch_timeout_s, config.allow_private or "")
     keep = Path(config.keep) if config.keep else None
-    with fetched(link, path, limits, keep=keep) as (file, origin):
+    with fetch_link(link, path, limits, keep=keep) as (file, origin):
         yield file, origin

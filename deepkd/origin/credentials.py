@@ -12,7 +12,7 @@ from typing import Any
 
 from deepkd.errors import UsageError
 from deepkd.imports import is_installed
-from deepkd.origin.addresses import without_credentials
+from deepkd.origin.addresses import hide_credentials
 from deepkd.text import shorten
 
 SCANNED_BYTES = 16 * 2**20
@@ -180,7 +180,7 @@ def _from_error(error: Exception) -> Credentials:
 
 
 def _address_in(text: str) -> str:
-    return without_credentials(text.rpartition(" ")[2])
+    return hide_credentials(text.rpartition(" ")[2])
 
 
 def _parse(text: str) -> Credentials:
@@ -194,26 +194,28 @@ def _parse(text: str) -> Credentials:
 
 
 def _describe(store: Mapping[str, Any]) -> Credentials:
-    manifests = list(_reachable(store))
+    manifests = list(_follow_ingredients(store))
     own = manifests[0]
-    actions = [action for manifest in manifests for action in _actions(manifest)]
+    actions = [action for manifest in manifests for action in _find_actions(manifest)]
     signature = own.get("signature_info") or {}
     names = [shorten(signature.get(key)) for key in ("issuer", "common_name")]
     statuses = store.get("validation_status") or []
     return Credentials(
         State(str(store["validation_state"]).lower()),
-        signer=_joined(*names),
-        tool=_tool(own),
+        signer=_join_names(*names),
+        tool=_name_tool(own),
         signed_at=shorten(signature.get("time")),
-        source_types=_kept(_last_part(action.get("digitalSourceType")) for action in actions),
-        actions=_kept(shorten(action.get("action")) for action in actions),
-        problems=_kept(
+        source_types=_keep_distinct(
+            _take_last_part(action.get("digitalSourceType")) for action in actions
+        ),
+        actions=_keep_distinct(shorten(action.get("action")) for action in actions),
+        problems=_keep_distinct(
             code for each in statuses if (code := shorten(each.get("code"))) != UNTRUSTED
         ),
     )
 
 
-def _reachable(store: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _follow_ingredients(store: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """The manifest of the file, then those of what it was made from."""
     manifests, waiting, seen = store["manifests"], [store["active_manifest"]], set[str]()
     while waiting and len(seen) < MANIFESTS:
@@ -226,27 +228,27 @@ def _reachable(store: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         waiting += [each["active_manifest"] for each in ingredients if each.get("active_manifest")]
 
 
-def _actions(manifest: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _find_actions(manifest: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     for assertion in manifest.get("assertions") or []:
         if str(assertion.get("label")).startswith("c2pa.actions"):
             yield from assertion["data"].get("actions") or []
 
 
-def _tool(manifest: Mapping[str, Any]) -> str:
+def _name_tool(manifest: Mapping[str, Any]) -> str:
     for info in manifest.get("claim_generator_info") or []:
         return " ".join(filter(None, (shorten(info.get("name")), shorten(info.get("version")))))
     return shorten(manifest.get("claim_generator"))
 
 
-def _joined(organization: str, name: str) -> str:
+def _join_names(organization: str, name: str) -> str:
     """As in: News Agency (Jane Doe)."""
     return f"{organization} ({name})" if organization and name else organization or name
 
 
-def _last_part(address: object) -> str:
+def _take_last_part(address: object) -> str:
     return shorten(address).rstrip("/").rpartition("/")[2]
 
 
-def _kept(texts: Iterator[str]) -> tuple[str, ...]:
+def _keep_distinct(texts: Iterator[str]) -> tuple[str, ...]:
     """Each text once, in their order, the first `ENTRIES`."""
     return tuple(dict.fromkeys(text for text in texts if text))[:ENTRIES]

@@ -36,7 +36,7 @@ class Downloader(YoutubeDL):
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self._left = self._max = max_bytes
-        super().__init__(_settings(folder))
+        super().__init__(_make_settings(folder))
 
     def build_request_director(self, handlers: Any, preferences: Any = None) -> Any:
         """The handler that uses Python's sockets, which the guard sees; no other one."""
@@ -55,10 +55,10 @@ class Downloader(YoutubeDL):
         length = answer.get_header("Content-Length") or ""
         if length.isdecimal() and int(length) > self._max:
             raise Stop("too large")
-        answer.read = self._counted(answer.read)
+        answer.read = self._count(answer.read)
         return answer
 
-    def _counted(self, read: Any) -> Any:
+    def _count(self, read: Any) -> Any:
         def read_counted(amount: int | None = None) -> bytes:
             if amount is None or amount < 0:
                 return b"".join(iter(lambda: read_counted(PIECE_BYTES), b""))
@@ -111,7 +111,7 @@ def _format(info: dict[str, Any]) -> str:
 
 def describe(error: BaseException) -> tuple[str, str]:
     """Why a download failed: a code of `deepkd.origin.links.PROBLEMS`, and a detail."""
-    chain = list(_causes(error))
+    chain = list(_find_causes(error))
     for each in chain:
         if isinstance(each, Stop):
             return each.args[0], ""
@@ -125,7 +125,7 @@ def describe(error: BaseException) -> tuple[str, str]:
     return "failed", str(last).removeprefix("ERROR: ") or type(last).__name__
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def _find_causes(error: BaseException) -> Iterator[BaseException]:
     """The error, what caused it, and so on."""
     seen: list[BaseException] = []
     waiting: list[Any] = [error]
@@ -143,7 +143,7 @@ def _refuse_live(info: dict[str, Any], *, incomplete: bool = False) -> None:
         raise Stop("live")
 
 
-def _settings(folder: Path) -> dict[str, Any]:
+def _make_settings(folder: Path) -> dict[str, Any]:
     """Settings of yt-dlp: one file, no cache, no login, no proxy, no other program."""
     return {
         "format": "best/bestvideo",

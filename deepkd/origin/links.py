@@ -16,7 +16,7 @@ from typing import Any
 
 from deepkd.errors import InputError, VideoError
 from deepkd.origin.arrival import Origin
-from deepkd.outputs import check_folder, scratch, writing
+from deepkd.outputs import check_folder, scratch, write_whole
 from deepkd.text import shorten
 
 KEPT = {"PATH", "SYSTEMROOT", "TMPDIR", "TEMP", "TMP", "LANG", "LC_ALL", "SSL_CERT_FILE",
@@ -53,7 +53,7 @@ class Limits:
 
 
 @contextmanager
-def fetched(
+def fetch_link(
     link: str, shown: Path, limits: Limits, *, keep: Path | None = None
 ) -> Iterator[tuple[Path, Origin]]:
     """The clip behind a link, in a temporary file, and where it came from.
@@ -142,6 +142,6 @@ def _keep(file: Path, digest: str, folder: Path) -> Path:
     check_folder(folder)
     ending = file.suffix if re.fullmatch(r"\.[a-z0-9_]{1,16}", file.suffix) else ""
     copy = folder / f"{digest[:16]}{ending}"
-    with writing(copy) as beside:
+    with write_whole(copy) as beside:
         shutil.copyfile(file, beside)
     return copy

@@ -88,7 +88,7 @@ class Verdict(Judgement):
     """Where the clip was fetched from; None for a file."""
 
     @classmethod
-    def failed(cls, path: Path, reason: str) -> "Verdict":
+    def from_failure(cls, path: Path, reason: str) -> "Verdict":
         """The answer for an input that cannot be judged."""
         return cls(Label.ERROR, None, reason, path=path)
 

@@ -5,7 +5,7 @@ import ipaddress
 import pytest
 
 from deepkd.errors import ConfigError
-from deepkd.origin.addresses import may_connect, without_credentials
+from deepkd.origin.addresses import hide_credentials, may_connect
 from deepkd.settings.detect import DetectConfig
 
 PUBLIC = ("8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1")
@@ -63,5 +63,5 @@ def test_what_is_no_network_is_refused(text: str) -> None:
          "https://a/?password=***&PASSWD=***&sessionid=***"),
     ],
 )  # fmt: skip
-def test_addresses_are_shown_without_credentials(url: str, shown: str) -> None:
-    assert without_credentials(url) == shown
+def test_addresses_are_shown_hide_credentials(url: str, shown: str) -> None:
+    assert hide_credentials(url) == shown

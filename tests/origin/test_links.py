@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from deepkd.cli.app import app
 from deepkd.errors import VideoError
 from deepkd.origin import links
-from deepkd.origin.arrival import local_file
+from deepkd.origin.arrival import fetch_input
 from deepkd.origin.links import PROBLEMS, Limits, explain
 from deepkd.settings.detect import DetectConfig
 
@@ -150,7 +150,7 @@ def test_what_fails_is_an_error_of_its_link(server: LinkServer) -> None:
     config = DetectConfig(fetch_timeout_s=1.0, allow_private="127.0.0.1")
     with (
         pytest.raises(VideoError, match=r"^shown: took longer than 1 s"),
-        local_file(Path("shown"), server.link("/slow"), config),
+        fetch_input(Path("shown"), server.link("/slow"), config),
     ):
         pass
     asked = len(server.asked)
