@@ -26,6 +26,8 @@ CORE = {
     "typer": "typer",
 }
 """Module -> package of what `deepkd detect` needs."""
+OPTIONAL = {"openvino": "openvino", "c2pa-python": "provenance", "yt-dlp": "url"}
+"""Package -> the extra that adds it to `deepkd detect`."""
 TRAINING = (
     "torch", "torchvision", "torch-pruning", "timm", "efficientnet-pytorch", "facenet-pytorch",
     "safetensors", "scikit-learn", "matplotlib", "onnx",
@@ -89,14 +91,10 @@ def _versions() -> Iterator[Check]:
     )
     for module, package in CORE.items():
         yield _attempt("versions", package, True, partial(_try_import, module, package))
-    runtime = package_version("openvino")
-    yield Check(
-        "versions",
-        "openvino",
-        runtime is not None,
-        False,
-        runtime or "not installed (pip install 'deepkd[openvino]')",
-    )
+    for package, extra in OPTIONAL.items():
+        found = package_version(package)
+        missing = f"not installed (pip install 'deepkd[{extra}]')"
+        yield Check("versions", package, found is not None, False, found or missing)
     for package in TRAINING:
         found = package_version(package)
         yield Check(

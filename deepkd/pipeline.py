@@ -61,9 +61,7 @@ def detect(
     timeout_s: float = 600.0,
     trust_anchors: str | None = None,
 ) -> Verdict:
-    """Judge whether the faces in one video or image are forged.
-
-    `Detector` judges several files and loads the model once.
+    """Judge whether the faces in one video or image are forged; `Detector` judges several.
 
     Args:
         path: a video or an image; it is only read.

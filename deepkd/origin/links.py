@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from deepkd.errors import InputError, VideoError
-from deepkd.origin.arrival import Origin
+from deepkd.origin.origin import Origin
 from deepkd.outputs import check_folder, scratch, write_whole
 from deepkd.text import shorten
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from deepkd.origin.arrival import Origin
 from deepkd.origin.credentials import State
+from deepkd.origin.origin import Origin
 from deepkd.scoring.verdict import Label, Verdict
 from deepkd.scoring.wording import describe_credentials
 

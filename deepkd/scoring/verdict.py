@@ -14,8 +14,8 @@ from deepkd.scoring.wording import count_frames, person_name, phrase, sentence
 from deepkd.text import as_text
 
 if TYPE_CHECKING:
-    from deepkd.origin.arrival import Origin
     from deepkd.origin.credentials import Credentials
+    from deepkd.origin.origin import Origin
 
 
 @dataclass(frozen=True)
