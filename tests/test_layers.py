@@ -11,7 +11,7 @@ PACKAGE = ROOT / "deepkd"
 
 LAYERS = (
     {"deepkd.cli", "deepkd.__main__"},
-    {"deepkd.cluster"},
+    {"deepkd.serve", "deepkd.cluster"},
     {"deepkd.report", "deepkd.tables"},
     {
         "deepkd.pipeline",
@@ -68,9 +68,11 @@ TORCH_FREE = (
     "deepkd.parallel",
     "deepkd.report",
     "deepkd.tables",
+    "deepkd.serve",
     "deepkd.cluster",
     "deepkd.cli.collect",
     "deepkd.cli.detect",
+    "deepkd.cli.serve",
     "deepkd.cli.app",
     "deepkd.cli.start",
 )

@@ -19,6 +19,7 @@ import typer
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGES = {
     "detect": ("detect", "doctor"),
+    "serve": ("serve",),
     "scale": ("collect",),
     "extract": ("extract",),
     "forge": ("forge",),

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from deepkd.cluster.parts import Part, PartFiles
     from deepkd.pipeline import Detector
     from deepkd.report import Provenance, Report
-    from deepkd.scoring.model import Scorer
     from deepkd.scoring.verdict import Verdict
     from deepkd.video.readahead import ReadAhead
     from deepkd.video.sources import Source
@@ -267,12 +266,10 @@ def _load(
 
     with_faces = report is not None or shows_faces(config.format)
     detector = Detector.load(config, thumbnails=with_faces)
-    scorer, limits = cast("Scorer", detector.scorer), detector.thresholds
-    if (doubt := model_doubt(scorer.metadata)) and not quiet:
+    provenance = Provenance.of(detector, config.as_dict())
+    if (doubt := model_doubt(provenance.metadata)) and not quiet:
         warn(doubt)
-    thresholds = limits.to_dict() if limits else {}
-    about = (scorer.name, scorer.sha256, scorer.params, scorer.metadata)
-    return detector, Provenance(*about, config.as_dict(), thresholds)
+    return detector, provenance
 
 
 @contextmanager

@@ -4,11 +4,12 @@ import base64
 import datetime
 import hashlib
 from collections import Counter
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import BaseLoader, ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from deepkd import __version__
 from deepkd.report import Provenance
@@ -50,51 +51,79 @@ class HtmlReport:
 
     def add(self, verdict: Verdict) -> None:
         """Keep what the page needs of a verdict."""
-        self._count[verdict.label] += 1
         in_detail = len(self._clips) < DETAILED
+        file = _fingerprint(verdict.path) if in_detail and verdict.frames_sampled else ""
         thresholds = self._provenance.thresholds
-        people = (
-            [_person(track, verdict, thresholds) for track in verdict.tracks] if in_detail else []
-        )
-        self._clips.append(
-            {
-                "name": visible(verdict.path),
-                "badge": _badge(verdict.label),
-                "score": percent(verdict.score),
-                "reason": visible(verdict.reason),
-                "facts": _facts(verdict),
-                "file": _fingerprint(verdict.path) if in_detail and verdict.frames_sampled else "",
-                "people": people,
-                "in_detail": in_detail,
-            }
-        )
+        self.add_described(describe(verdict, thresholds, file=file, in_detail=in_detail))
+
+    def add_described(self, clip: dict[str, Any]) -> None:
+        """Keep the result of `describe`."""
+        self._count[Label(clip["label"])] += 1
+        self._clips.append(clip)
 
     def close(self) -> None:
         """Write the page."""
-        env = Environment(
-            loader=PackageLoader("deepkd.report"), autoescape=True, undefined=StrictUndefined,
-            trim_blocks=True, lstrip_blocks=True,
-        )  # fmt: skip
-        page = env.get_template("report.html").stream(
-            clips=self._clips,
-            counts=[(_badge(label), self._count[label]) for label in Label if self._count[label]],
-            model=model_facts(self._provenance),
-            model_name=visible(self._provenance.model),
-            limits=model_limits(self._provenance),
-            doubt=model_doubt(self._provenance.metadata),
-            settings={
-                key: visible(value)
-                for key, value in self._provenance.settings.items()
-                if value is not None
-            },
-            made=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-            version=__version__,
+        page = (
+            environment()
+            .get_template("report.html")
+            .stream(
+                clips=self._clips,
+                counts=[
+                    (badge(label), self._count[label]) for label in Label if self._count[label]
+                ],
+                model=model_facts(self._provenance),
+                model_name=visible(self._provenance.model),
+                limits=model_limits(self._provenance),
+                doubt=model_doubt(self._provenance.metadata),
+                settings={
+                    key: visible(value)
+                    for key, value in self._provenance.settings.items()
+                    if value is not None
+                },
+                made=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+                version=__version__,
+            )
         )
         self.out.writelines(page)
         self.out.flush()
 
 
-def _badge(label: Label) -> dict[str, str]:
+def environment(*more: BaseLoader) -> Environment:
+    """The templates of reports, and those of `more`."""
+    return Environment(
+        loader=ChoiceLoader([*more, PackageLoader("deepkd.report")]), autoescape=True,
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+
+
+def describe(
+    verdict: Verdict, thresholds: Mapping[str, float], *, file: str, in_detail: bool = True
+) -> dict[str, Any]:
+    """What a page shows of a verdict, as plain values for JSON.
+
+    Args:
+        verdict: with thumbnails, to have them shown.
+        thresholds: `real` and `fake`, or empty, as of `Provenance`.
+        file: which file was judged, see `fingerprint`; "" is not shown.
+        in_detail: with the evidence of each person.
+    """
+    return {
+        "name": visible(verdict.path),
+        "label": str(verdict.label),
+        "badge": badge(verdict.label),
+        "score": percent(verdict.score),
+        "reason": visible(verdict.reason),
+        "facts": _facts(verdict),
+        "file": file,
+        "people": (
+            [_person(track, verdict, thresholds) for track in verdict.tracks] if in_detail else []
+        ),
+        "in_detail": in_detail,
+    }
+
+
+def badge(label: Label) -> dict[str, str]:
+    """The name, colour and shape of a verdict."""
     return {"name": label.replace("_", " "), "kind": label.lower(), "icon": ICONS[label]}
 
 
@@ -114,9 +143,14 @@ def _fingerprint(path: Path) -> str:
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-            return f"{file.tell():,} bytes, SHA-256 {digest}"
+            return fingerprint(file.tell(), digest)
     except OSError:
         return ""
+
+
+def fingerprint(size: int, sha256: str) -> str:
+    """The size of a file, bytes, and the hash of its content."""
+    return f"{size:,} bytes, SHA-256 {sha256}"
 
 
 def _person(track: TrackVerdict, verdict: Verdict, thresholds: Any) -> dict[str, Any]:
@@ -127,7 +161,7 @@ def _person(track: TrackVerdict, verdict: Verdict, thresholds: Any) -> dict[str,
     half = min(SHOWN, (len(shown) + 1) // 2)
     return {
         "name": track.name,
-        "badge": _badge(track.label),
+        "badge": badge(track.label),
         "score": percent(track.score),
         "reason": visible(track.reason),
         "timeline": (
@@ -137,17 +171,19 @@ def _person(track: TrackVerdict, verdict: Verdict, thresholds: Any) -> dict[str,
         "least": [seen(frame) for frame in shown[half:]],
         "is_located": any(frame.evidence is not None for frame in shown),
         "frames": [
-            (clock(frame.t_s), percent(frame.score), frame.flaw or "") for frame in track.frames
+            (clock(frame.t_s), percent(frame.score), frame.flaw or "", round(frame.t_s, 3))
+            for frame in track.frames
         ],
     }
 
 
-def _face(track: TrackVerdict, limit: float, frame: FrameScore) -> dict[str, str]:
+def _face(track: TrackVerdict, limit: float, frame: FrameScore) -> dict[str, Any]:
     heat = b"" if frame.evidence is None else heat_png(frame.evidence, limit)
     return {
         "data": base64.b64encode(frame.thumbnail).decode(),
         "heat": base64.b64encode(heat).decode(),
         "time": clock(frame.t_s),
+        "t_s": round(frame.t_s, 3),
         "score": percent(frame.score),
         "flaw": frame.flaw or "",
         "alt": f"Face of {track.name} at {clock(frame.t_s)}",

@@ -19,7 +19,7 @@ def timeline(track: TrackVerdict, duration_s: float, thresholds: Mapping[str, fl
 
     Colours come from the page (classes `band-fake`, `band-real`, `run`, `line`, `dot`, `weak`,
     `grid`); hollow dots are frames that do not count. A sentence says the same to those who do not
-    see it.
+    see it. What can be looked up in the clip has its second as `data-t`.
     """
     span_s = max(duration_s, track.frames[-1].t_s) or 1.0
     parts = [
@@ -32,7 +32,8 @@ def timeline(track: TrackVerdict, duration_s: float, thresholds: Mapping[str, fl
     ]
     if track.forged_s:
         start, end = (_x(t_s, span_s) for t_s in track.forged_s)
-        parts.append(_rect("run", start - 4, TOP, end - start + 8, HEIGHT - TOP - BOTTOM))
+        kind = f'run" data-t="{track.forged_s[0]:.3f}'
+        parts.append(_rect(kind, start - 4, TOP, end - start + 8, HEIGHT - TOP - BOTTOM))
     used = [frame for frame in track.frames if frame.flaw is None]
     points = " ".join(f"{_x(frame.t_s, span_s):.1f},{_y(frame.score):.1f}" for frame in used)
     parts.append(f'<polyline class="line" points="{points}"/>')
@@ -80,6 +81,7 @@ def _dot(frame: FrameScore, span_s: float) -> str:
         f", {frame.flaw}" if frame.flaw else ""
     )
     center = f'cx="{_x(frame.t_s, span_s):.1f}" cy="{_y(frame.score):.1f}"'
+    center += f' data-t="{frame.t_s:.3f}"'
     return f'<circle class="{kind}" {center} r="4"><title>{html.escape(about)}</title></circle>'
 
 
