@@ -91,11 +91,11 @@ def open_desk(config: "ServeConfig") -> Desk:
     store.keep_model(key, vars(provenance))
     config.replace(token=None, host="127.0.0.1").save(store.folder / "desk.config.json")
     workers = config.workers or max(1, cores() // 2)
-    threads = max(1, cores() // workers)
-    return Desk(
-        config, store,
-        Judging(store, judged_by, made_with=key, workers=workers, threads=threads), provenance,
+    judging = Judging(
+        store, judged_by, made_with=key, workers=workers, threads=max(1, cores() // workers),
+        log_names=config.log_names,
     )  # fmt: skip
+    return Desk(config, store, judging, provenance)
 
 
 def provenance_of(store: Store, made_with: str) -> Provenance:

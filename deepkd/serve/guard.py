@@ -3,7 +3,6 @@
 import hmac
 import ipaddress
 import socket
-import sys
 import time
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from deepkd.serve.judging import say
 from deepkd.settings.serve import LOOPBACK
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Guard:
         clip = scope.get("path_params", {}).get("id")
         if isinstance(clip, str):
             path = path.replace(clip, clip[:8])
-        print(f"{scope['method']} {path!r} {status} {1000 * seconds:.0f} ms", file=sys.stderr)
+        say(f"{scope['method']} {path!r} {status} {1000 * seconds:.0f} ms")
 
 
 def known_names(config: "ServeConfig") -> set[str]:

@@ -48,7 +48,14 @@ class Judging:
     """A thread that gives queued clips to worker processes and keeps what they find."""
 
     def __init__(
-        self, store: Store, config: "DetectConfig", *, made_with: str, workers: int, threads: int
+        self,
+        store: Store,
+        config: "DetectConfig",
+        *,
+        made_with: str,
+        workers: int,
+        threads: int,
+        log_names: bool = False,
     ) -> None:
         self.store, self.made_with, self.workers = store, made_with, workers
         self.problem = ""
@@ -57,6 +64,7 @@ class Judging:
         self._start = partial(start_worker, config, store.model(made_with)["thresholds"], threads)
         self._began: dict[str, float] = {}
         self._alarm, self._bell = multiprocessing.Pipe(duplex=False)
+        self._log_names = log_names
         self._loop: asyncio.AbstractEventLoop | None = None
         self._listeners: set[asyncio.Event] = set()
         self._stopping = threading.Event()
@@ -122,15 +130,18 @@ class Judging:
                     self._keep(outcome.task, outcome.result, outcome.error)
             except DeepKDError as error:
                 self.problem = str(error)
-                print(f"error: {visible(error)}", file=sys.stderr)
+                say(f"error: {visible(error)}")
                 self.store.queue_again()
                 self._stopping.wait(AGAIN_S)
 
     def _keep(self, task: Task, result: Result | None, error: str) -> None:
-        self.seconds += time.monotonic() - self._began.pop(task.id, time.monotonic())
+        took_s = time.monotonic() - self._began.pop(task.id, time.monotonic())
+        self.seconds += took_s
         result = result or failed(task, error)
         if self.store.finish(task.id, result):
             self.done[result.verdict] += 1
+            name = f" ({task.name})" if self._log_names else ""
+            say(f"judged {task.id[:8]}{name}: {result.verdict} in {took_s:.1f} s")
         if self._loop:
             with suppress(RuntimeError):  # the loop has ended
                 self._loop.call_soon_threadsafe(self._tell)
@@ -139,6 +150,11 @@ class Judging:
         """How long a clip takes on average, 5 s before one is known."""
         count = self.done.total()
         return self.seconds / count if count else 5.0
+
+
+def say(text: str) -> None:
+    """Write a line of the log."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def start_worker(

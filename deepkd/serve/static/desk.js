@@ -175,7 +175,7 @@ async function watch(api, state) {
 }
 
 function startPlayer(video) {
-  const seek = (t) => { video.pause(); video.currentTime = t; };
+  const seek = (t) => { video.pause(); video.currentTime = t; video.scrollIntoView({ block: "nearest" }); };
   video.addEventListener("error", () => { one("#unplayable").hidden = false; });
   document.addEventListener("click", (event) => {
     const mark = event.target.closest("[data-t]");
