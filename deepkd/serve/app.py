@@ -82,14 +82,20 @@ def serve(config: ServeConfig, announce: Callable[[str], None]) -> None:
     """
     with alone_in(config.store), _listen(config) as door:
         desk = open_desk(config)
-        settings = uvicorn.Config(
-            build_app(desk), http=connection_class(config.stall_s), ws="none", loop="asyncio",
-            access_log=False, log_level="warning", server_header=False, proxy_headers=False,
-            h11_max_incomplete_event_size=HEADER_BYTES, limit_concurrency=CONNECTIONS,
-            timeout_graceful_shutdown=GOODBYE_S, lifespan="on",
-        )  # fmt: skip
+        server = make_server(desk)
         announce(_address(door))
-        uvicorn.Server(settings).run(sockets=[door])
+        server.run(sockets=[door])
+
+
+def make_server(desk: Desk) -> uvicorn.Server:
+    """The server of a desk, to be run with an open socket."""
+    settings = uvicorn.Config(
+        build_app(desk), http=connection_class(desk.config.stall_s), ws="none", loop="asyncio",
+        access_log=False, log_level="warning", server_header=False, proxy_headers=False,
+        h11_max_incomplete_event_size=HEADER_BYTES, limit_concurrency=CONNECTIONS,
+        timeout_graceful_shutdown=GOODBYE_S, lifespan="on",
+    )  # fmt: skip
+    return uvicorn.Server(settings)
 
 
 def _listen(config: ServeConfig) -> socket.socket:

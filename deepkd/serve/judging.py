@@ -117,7 +117,7 @@ class Judging:
             if clip.attempts < ATTEMPTS:
                 self._began[clip.id] = time.monotonic()
                 return task
-            self._keep(task, None, f"the server ended {clip.attempts} times while judging it")
+            self.keep(task, None, f"the server ended {clip.attempts} times while judging it")
         raise StopIteration
 
     def _run(self) -> None:
@@ -127,14 +127,15 @@ class Judging:
             try:
                 for outcome in run_tasks(self._start, self, workers=self.workers, wake=self._alarm):
                     self.problem = ""
-                    self._keep(outcome.task, outcome.result, outcome.error)
+                    self.keep(outcome.task, outcome.result, outcome.error)
             except DeepKDError as error:
                 self.problem = str(error)
                 say(f"error: {visible(error)}")
                 self.store.queue_again()
                 self._stopping.wait(AGAIN_S)
 
-    def _keep(self, task: Task, result: Result | None, error: str) -> None:
+    def keep(self, task: Task, result: Result | None, error: str) -> None:
+        """Store the result of a clip, or why there is none, and tell those who listen."""
         took_s = time.monotonic() - self._began.pop(task.id, time.monotonic())
         self.seconds += took_s
         result = result or failed(task, error)

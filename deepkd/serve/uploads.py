@@ -30,8 +30,9 @@ BATCH = 1 << 20
 """Bytes that are written at once."""
 CHECK = 1 << 26
 """Bytes between two looks at the room on the disk."""
-DRAIN_S = 5.0
-"""How long a body is still read that is refused: a browser reads no answer while it sends."""
+DRAIN_S, SILENCE_S = 5.0, 0.5
+"""How long a body is still read that is refused, and how long nothing may come meanwhile: a
+browser reads no answer while it sends."""
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -110,12 +111,11 @@ async def drain(request: Request) -> None:
     if request.headers.get("expect"):
         return  # waits for the answer before it sends
 
-    async def read() -> None:
-        async for _ in request.stream():
-            pass
-
-    with suppress(TimeoutError, ClientDisconnect, RuntimeError):
-        await asyncio.wait_for(read(), DRAIN_S)
+    end = time.monotonic() + DRAIN_S
+    chunks = aiter(request.stream())
+    with suppress(TimeoutError, ClientDisconnect, RuntimeError, StopAsyncIteration):
+        while time.monotonic() < end:
+            await asyncio.wait_for(anext(chunks), SILENCE_S)
 
 
 async def read_small(request: Request, desk: Desk, limit: int = 1 << 16) -> bytes:
