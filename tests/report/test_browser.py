@@ -7,7 +7,6 @@ them.
 import dataclasses
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from chromium import BROWSER, launched
 from media import Media
 
 from deepkd.report import Provenance, open_report
@@ -26,10 +26,6 @@ from deepkd.scoring.scores import FrameScore
 from deepkd.scoring.thresholds import Thresholds
 from deepkd.scoring.verdict import Verdict, judge
 
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
-    None,
-)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
 JPEG = bytes(cv2.imencode(".jpg", np.full((112, 112, 3), 200, np.uint8))[1])
 LIGHT, DARK = 1, 0
@@ -136,11 +132,7 @@ def test_it_fits_a_telephone(tmp_path: Path):
 @pytest.fixture(scope="module")
 def browse() -> Iterator[Callable[..., Any]]:
     """A function that opens a page in one browser, with options of Playwright's `new_page`."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(
-            executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"]
-        )
+    with launched() as browser:
 
         def open_page(address: Path, **options: Any) -> Any:
             page = browser.new_page(**options)
@@ -148,7 +140,6 @@ def browse() -> Iterator[Callable[..., Any]]:
             return page
 
         yield open_page
-        browser.close()
 
 
 def test_a_screen_reader_hears_it_all(browse: Callable[..., Any], tmp_path: Path):

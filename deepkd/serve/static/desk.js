@@ -22,7 +22,7 @@ async function refresh() {
       if (bar) bar.value = one("progress", row).value;
       row.replaceWith(before);
     } else if (before && /done|failed/.test(row.dataset.state) && before.dataset.state !== row.dataset.state) {
-      say(`${one("h2", row).textContent}: ${one(".badge", row).textContent.trim().slice(1)}. ${one(".why", row).textContent}`);
+      say(`${one("h2", row).textContent}: ${one(".badge", row).textContent.trim().slice(1).trim()}. ${one(".why", row).textContent}`);
     }
   }
   one("#rows").replaceChildren(...fresh.childNodes);
