@@ -42,7 +42,7 @@ def sentence(decision: Decision) -> str:
     if decision.code is Code.NO_FACE:
         return "no face was found"
     if decision.code is Code.UPSTREAM:
-        return f"upstream rule: {'; '.join(map(_named_phrase, decision.named))}"
+        return f"upstream rule: {'; '.join(map(_describe_person, decision.named))}"
     return _people(decision.tracks, decision.named)
 
 
@@ -53,12 +53,12 @@ def _people(tracks: Sequence[TrackDecision], named: Sequence[TrackDecision]) -> 
     if len(tracks) == 1:
         return f"1 person, who {phrase(tracks[0].reason)}"
     unjudged = [track for track in tracks if track.score is None and track not in named]
-    parts = [f"{len(tracks)} people", *map(_named_phrase, (*named[:3], *unjudged[:1]))]
+    parts = [f"{len(tracks)} people", *map(_describe_person, (*named[:3], *unjudged[:1]))]
     hidden = len(named[3:]) + len(unjudged[1:])
     return "; ".join(parts) + (f"; and {hidden} more" if hidden else "")
 
 
-def _named_phrase(track: TrackDecision) -> str:
+def _describe_person(track: TrackDecision) -> str:
     return f"{person_name(track.id)} {phrase(track.reason)}"
 
 
