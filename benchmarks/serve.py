@@ -43,7 +43,7 @@ def main() -> None:
         if args.uploads:
             document["load"] = load(Path(folder), args.uploads, args.clients, args.kills)
         if args.pairs:
-            document["time"] = times(Path(folder), args.pairs)
+            document["time"] = measure_times(Path(folder), args.pairs)
     print(json.dumps(document, indent=2))
 
 
@@ -92,12 +92,12 @@ class Server:
         """The processes that judge."""
         tasks = Path(f"/proc/{self.process.pid}/task").glob("*/children")
         pids = " ".join(path.read_text(encoding="ascii") for path in tasks)
-        return [int(pid) for pid in pids.split() if b"spawn_main" in cmdline(int(pid))]
+        return [int(pid) for pid in pids.split() if b"spawn_main" in read_cmdline(int(pid))]
 
     def memory_mb(self) -> dict[str, float]:
         """Resident memory of the server and of its largest worker."""
-        workers = [resident_mb(pid) for pid in self.workers()]
-        return {"server": resident_mb(self.process.pid), "worker": max(workers, default=0.0)}
+        workers = [measure_rss_mb(pid) for pid in self.workers()]
+        return {"server": measure_rss_mb(self.process.pid), "worker": max(workers, default=0.0)}
 
     def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """The status and the JSON of an answer."""
@@ -110,14 +110,14 @@ class Server:
             connection.close()
 
 
-def cmdline(pid: int) -> bytes:
+def read_cmdline(pid: int) -> bytes:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return b""
 
 
-def resident_mb(pid: int) -> float:
+def measure_rss_mb(pid: int) -> float:
     try:
         text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     except OSError:
@@ -126,11 +126,11 @@ def resident_mb(pid: int) -> float:
     return round(int(found[1]) / 1024, 1) if found else 0.0
 
 
-def base_clips(folder: Path) -> list[Path]:
+def make_bases(folder: Path) -> list[Path]:
     """Clips of the samples with every kind of answer: videos, parts of them, stills, no clip."""
     clips = [SAMPLES / "real.mp4", SAMPLES / "forged.mp4"]
     for clip in clips[:]:
-        clips.append(shorter(clip, folder / f"short-{clip.name}", seconds=2.0))
+        clips.append(shorten(clip, folder / f"short-{clip.name}", seconds=2.0))
         with av.open(str(clip)) as file:
             frame = next(file.decode(video=0)).to_ndarray(format="bgr24")
         cv2.imwrite(str(folder / f"{clip.stem}.jpg"), frame)
@@ -141,7 +141,7 @@ def base_clips(folder: Path) -> list[Path]:
     return [*clips, folder / "noise.jpg", folder / "notes.txt"]
 
 
-def shorter(clip: Path, out: Path, *, seconds: float) -> Path:
+def shorten(clip: Path, out: Path, *, seconds: float) -> Path:
     """The beginning of a clip, copied packet by packet."""
     with av.open(str(clip)) as source, av.open(str(out), "w") as target:
         own = source.streams.video[0]
@@ -153,7 +153,7 @@ def shorter(clip: Path, out: Path, *, seconds: float) -> Path:
     return out
 
 
-def variant(clip: Path, number: int) -> bytes:
+def make_variant(clip: Path, number: int) -> bytes:
     """The same clip with another content: a box, a comment or a word that no decoder reads."""
     content, mark = clip.read_bytes(), f"variant {number}".encode()
     if clip.suffix == ".mp4":
@@ -163,23 +163,23 @@ def variant(clip: Path, number: int) -> bytes:
     return content + mark
 
 
-def judged_by_command(clips: Sequence[Path], folder: Path) -> list[dict[str, Any]]:
+def judge_by_command(clips: Sequence[Path], folder: Path) -> list[dict[str, Any]]:
     """The entries of `deepkd detect --report`, which looks for evidence as the server does."""
     words = [sys.executable, "-m", "deepkd", "detect", *map(str, clips), "--format", "json"]
     words += ["--report", str(folder / "report.html"), "--overwrite", "--quiet"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
-    return [comparable(entry) for entry in json.loads(done.stdout)["videos"]]
+    return [drop_times(entry) for entry in json.loads(done.stdout)["videos"]]
 
 
-def comparable(entry: dict[str, Any]) -> dict[str, Any]:
+def drop_times(entry: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in entry.items() if key not in (*TIMED, "schema", "model")}
 
 
 def load(folder: Path, uploads: int, clients: int, kills: int) -> dict[str, Any]:
     """Upload, kill, wait, compare."""
-    bases = base_clips(folder)
-    expected = judged_by_command(bases, folder)
+    bases = make_bases(folder)
+    expected = judge_by_command(bases, folder)
     server = Server(folder / "desk", "--max-queue", str(max(8, uploads // 4)))
     jobs: Iterator[int] = iter(range(uploads))
     lock, ids, refused = threading.Lock(), dict[str, int](), Counter[str]()
@@ -192,7 +192,7 @@ def load(folder: Path, uploads: int, clients: int, kills: int) -> dict[str, Any]
             if number is None:
                 return
             base = bases[number % len(bases)]
-            content = variant(base, number)
+            content = make_variant(base, number)
             path = f"/api/v1/clips?name={base.name}"
             while True:
                 try:
@@ -216,7 +216,7 @@ def load(folder: Path, uploads: int, clients: int, kills: int) -> dict[str, Any]
     judged = Counter(re.findall(r"judged (\w{8})", server.log.read_text()))
     server.stop()
     different = [
-        id for id, base in ids.items() if comparable(answers[id]["result"]) != expected[base]
+        id for id, base in ids.items() if drop_times(answers[id]["result"]) != expected[base]
     ]
     return {
         "uploads": uploads,
@@ -236,7 +236,7 @@ def kill_and_measure(server: Server, uploads: int, kills: int) -> dict[str, dict
     """Kill in the first half; the memory at its end, and when all are judged."""
     marks = [(share + 1) * uploads // 2 // (2 * kills + 1) for share in range(2 * kills)]
     memory: dict[str, dict[str, float]] = {}
-    while (done := settled(server)) < uploads:
+    while (done := count_settled(server)) < uploads:
         if marks and done >= marks[0]:
             marks.pop(0)
             if len(marks) % 2:
@@ -251,7 +251,7 @@ def kill_and_measure(server: Server, uploads: int, kills: int) -> dict[str, dict
     return memory
 
 
-def settled(server: Server) -> int:
+def count_settled(server: Server) -> int:
     """How many clips of the store wait for nothing."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=90)
     connection.request("GET", "/metrics")
@@ -260,20 +260,20 @@ def settled(server: Server) -> int:
     return sum(int(n) for n in re.findall(r'deepkd_clips{state="(?:done|failed)"} (\d+)', text))
 
 
-def times(folder: Path, pairs: int) -> dict[str, Any]:
+def measure_times(folder: Path, pairs: int) -> dict[str, Any]:
     """Seconds from upload to verdict on a warm server, and of `deepkd detect`, in turn."""
     server, clip, ratios = Server(folder / "timed"), SAMPLES / "forged.mp4", []
     served, commands = [], []
     for number in range(-1, pairs):
-        content, file = variant(clip, number), folder / "timed.mp4"
+        content, file = make_variant(clip, number), folder / "timed.mp4"
         file.write_bytes(content)
         start = time.perf_counter()
         status, answer = server.ask("POST", "/api/v1/clips?name=clip.mp4", content)
         answer = server.ask("GET", f"/api/v1/clips/{answer['id']}?wait=60")[1]
         middle = time.perf_counter()
-        (entry,) = judged_by_command([file], folder)
+        (entry,) = judge_by_command([file], folder)
         end = time.perf_counter()
-        assert status == 202 and comparable(answer["result"]) == entry
+        assert status == 202 and drop_times(answer["result"]) == entry
         if number >= 0:  # the first pair warms up
             served.append(middle - start)
             commands.append(end - middle)

@@ -14,7 +14,7 @@ BROWSER = next(
 
 
 @contextmanager
-def launched() -> Iterator[Any]:
+def launch_browser() -> Iterator[Any]:
     """Playwright's Chromium; the test is skipped where there is none."""
     playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
     with playwright.sync_playwright() as driver:

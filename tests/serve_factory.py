@@ -1,6 +1,6 @@
 """A desk on a free port of this machine, whose clips are judged in the test's own process.
 
-with served(tmp_path / "desk", model) as desk:
+with serve_desk(tmp_path / "desk", model) as desk:
     id = desk.upload(content, "a.mp4")
     desk.judge()
     desk.ask("GET", f"/api/v1/clips/{id}").json
@@ -92,7 +92,9 @@ class Served:
 
 
 @contextmanager
-def served(folder: Path, model: Path | str = "deepkd-nano", **settings: Any) -> Iterator[Served]:
+def serve_desk(
+    folder: Path, model: Path | str = "deepkd-nano", **settings: Any
+) -> Iterator[Served]:
     """A desk whose workers are never started."""
     config = ServeConfig(store=folder, model=str(model), **{"frames": 4, **settings})
     desk = open_desk(config)
@@ -109,13 +111,13 @@ def served(folder: Path, model: Path | str = "deepkd-nano", **settings: Any) -> 
         door.close()
 
 
-def judged_by_detect(clip: Path, model: Path | str, frames: int = 4) -> dict[str, Any]:
+def judge_by_detect(clip: Path, model: Path | str, frames: int = 4) -> dict[str, Any]:
     """The entry of `deepkd detect`, without its path and times."""
     detector = load(DetectConfig(model=str(model), frames=frames), thumbnails=True, threads=2)
-    return comparable(detector.detect(clip).to_dict())
+    return drop_times(detector.detect(clip).to_dict())
 
 
-def comparable(entry: dict[str, Any]) -> dict[str, Any]:
+def drop_times(entry: dict[str, Any]) -> dict[str, Any]:
     """An entry without what differs between two runs."""
     left_out = {"path", "timing_ms", "schema", "model"}
     return {key: value for key, value in entry.items() if key not in left_out}

@@ -64,12 +64,12 @@ class HtmlReport:
     def close(self) -> None:
         """Write the page."""
         page = (
-            environment()
+            make_environment()
             .get_template("report.html")
             .stream(
                 clips=self._clips,
                 counts=[
-                    (badge(label), self._count[label]) for label in Label if self._count[label]
+                    (make_badge(label), self._count[label]) for label in Label if self._count[label]
                 ],
                 model=model_facts(self._provenance),
                 model_name=visible(self._provenance.model),
@@ -88,7 +88,7 @@ class HtmlReport:
         self.out.flush()
 
 
-def environment(*more: BaseLoader) -> Environment:
+def make_environment(*more: BaseLoader) -> Environment:
     """The templates of reports, and those of `more`."""
     return Environment(
         loader=ChoiceLoader([*more, PackageLoader("deepkd.report")]), autoescape=True,
@@ -104,13 +104,13 @@ def describe(
     Args:
         verdict: with thumbnails, to have them shown.
         thresholds: `real` and `fake`, or empty, as of `Provenance`.
-        file: which file was judged, see `fingerprint`; "" is not shown.
+        file: which file was judged, see `describe_file`; "" is not shown.
         in_detail: with the evidence of each person.
     """
     return {
         "name": visible(verdict.path),
         "label": str(verdict.label),
-        "badge": badge(verdict.label),
+        "badge": make_badge(verdict.label),
         "score": percent(verdict.score),
         "reason": visible(verdict.reason),
         "facts": _facts(verdict),
@@ -122,7 +122,7 @@ def describe(
     }
 
 
-def badge(label: Label) -> dict[str, str]:
+def make_badge(label: Label) -> dict[str, str]:
     """The name, colour and shape of a verdict."""
     return {"name": label.replace("_", " "), "kind": label.lower(), "icon": ICONS[label]}
 
@@ -143,12 +143,12 @@ def _fingerprint(path: Path) -> str:
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-            return fingerprint(file.tell(), digest)
+            return describe_file(file.tell(), digest)
     except OSError:
         return ""
 
 
-def fingerprint(size: int, sha256: str) -> str:
+def describe_file(size: int, sha256: str) -> str:
     """The size of a file, bytes, and the hash of its content."""
     return f"{size:,} bytes, SHA-256 {sha256}"
 
@@ -161,7 +161,7 @@ def _person(track: TrackVerdict, verdict: Verdict, thresholds: Any) -> dict[str,
     half = min(SHOWN, (len(shown) + 1) // 2)
     return {
         "name": track.name,
-        "badge": badge(track.label),
+        "badge": make_badge(track.label),
         "score": percent(track.score),
         "reason": visible(track.reason),
         "timeline": (

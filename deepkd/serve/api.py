@@ -20,10 +20,10 @@ from deepkd import __version__
 from deepkd.report.html import HtmlReport
 from deepkd.report.json import SCHEMA
 from deepkd.scoring.thresholds import Label
-from deepkd.serve.clips import Choice, Decision, State, StoredClip, clean_name, known_suffix
-from deepkd.serve.desk import Desk, provenance_of
-from deepkd.serve.media import media_type
-from deepkd.serve.uploads import arriving, drain, read_small, receive, too_large
+from deepkd.serve.clips import Choice, Decision, State, StoredClip, clean_name, find_suffix
+from deepkd.serve.desk import Desk, read_provenance
+from deepkd.serve.media import detect_type
+from deepkd.serve.uploads import count_arriving, drain, read_small, receive, refuse_size
 from deepkd.text import cell
 
 LONGEST_WAIT_S = 60.0
@@ -48,21 +48,21 @@ class Api:
         )
         self.description["info"]["version"] = __version__
 
-    def routes(self) -> list[Route]:
+    def list_routes(self) -> list[Route]:
         """Path, handler and method."""
         clip = "/api/v1/clips/{id}"
         return [
             Route("/openapi.json", self.describe),
             Route("/api/v1/clips", self.upload, methods=["POST"]),
             Route("/api/v1/clips", self.list_clips),
-            Route("/api/v1/decisions.csv", self.decisions),
+            Route("/api/v1/decisions.csv", self.send_decisions),
             Route(clip, self.show),
             Route(clip, self.delete, methods=["DELETE"]),
             Route(f"{clip}/decision", self.decide, methods=["PUT"]),
-            Route(f"{clip}/report.html", self.report),
-            Route(f"{clip}/video", self.video),
-            Route("/healthz", self.health),
-            Route("/metrics", self.metrics),
+            Route(f"{clip}/report.html", self.send_report),
+            Route(f"{clip}/video", self.send_video),
+            Route("/healthz", self.check_health),
+            Route("/metrics", self.send_metrics),
         ]
 
     def find(self, request: Request) -> StoredClip:
@@ -92,7 +92,7 @@ class Api:
         """Take in a clip: 202 and its id, or 200 if its verdict is known."""
         try:
             await run_sync(self._admit, request)
-            with arriving(self.desk):
+            with count_arriving(self.desk):
                 came = await receive(request, self.desk)
                 clip = await run_sync(self._take_in, came.part, came.sha256, came.name)
         except HTTPException as refusal:
@@ -100,7 +100,7 @@ class Api:
                 await drain(request)
             raise
         self.desk.judging.wake()
-        answer = await run_sync(self.as_json, clip)
+        answer = await run_sync(self.to_json, clip)
         return JSONResponse(
             answer, 200 if clip.is_settled else 202,
             headers={"Location": f"/api/v1/clips/{clip.id}"},
@@ -111,28 +111,28 @@ class Api:
         declared = request.headers.get("content-length", "0")
         size = int(declared) if declared.isdecimal() else 0
         if size > self.desk.max_clip + (1 << 16):
-            raise too_large(self.desk)
-        if self.desk.waiting() >= self.desk.config.max_queue:
-            seconds = self.desk.retry_after_s()
+            raise refuse_size(self.desk)
+        if self.desk.count_waiting() >= self.desk.config.max_queue:
+            seconds = self.desk.estimate_wait_s()
             raise HTTPException(
                 429, f"the queue is full; try again in {seconds} s", {"Retry-After": str(seconds)}
             )
-        if why := self.desk.lacks_room(size):
+        if why := self.desk.check_room(size):
             raise HTTPException(507, why)
 
     def _take_in(self, part: Any, sha256: str, name: str) -> StoredClip:
         clean = clean_name(name)
         self.desk.counters.uploads += 1
         self.desk.counters.known += self.store.get(sha256) is not None
-        suffix = known_suffix(clean)
+        suffix = find_suffix(clean)
         made_with = self.desk.made_with
         return self.store.add(part, sha256, name=clean, suffix=suffix, made_with=made_with)
 
     async def show(self, request: Request) -> Response:
         """One clip; with `wait` once it is settled, or after so many seconds."""
-        wait_s = min(_number(request, "wait", 0.0), LONGEST_WAIT_S)
+        wait_s = min(_read_number(request, "wait", 0.0), LONGEST_WAIT_S)
         deadline = time.monotonic() + wait_s
-        with self.desk.judging.listening() as finished:
+        with self.desk.judging.subscribe() as finished:
             while True:
                 clip = await run_sync(self.find, request)
                 left_s = deadline - time.monotonic()
@@ -143,14 +143,14 @@ class Api:
                 except TimeoutError:
                     continue
                 finished.clear()
-        return JSONResponse(await run_sync(self.in_full, clip))
+        return JSONResponse(await run_sync(self.to_json_in_full, clip))
 
     def list_clips(self, request: Request) -> Response:
         """Clips, the newest first, and the number from which to go on."""
-        limit = int(min(_number(request, "limit", PAGE), LARGEST_PAGE))
+        limit = int(min(_read_number(request, "limit", PAGE), LARGEST_PAGE))
         clips = self.select(request, limit + 1)
         more = clips[limit - 1].number if len(clips) > limit > 0 else None
-        shown = [self.as_json(clip) for clip in clips[:limit]]
+        shown = [self.to_json(clip) for clip in clips[:limit]]
         return JSONResponse({"clips": shown, "next": more})
 
     def select(self, request: Request, limit: int) -> list[StoredClip]:
@@ -160,46 +160,46 @@ class Api:
             HTTPException: 400 an unknown verdict, state or decision.
         """
         return self.store.select(
-            verdict=_choice(request, "verdict", [*Label]),
-            state=_choice(request, "state", [*State]),
-            decision=_choice(request, "decision", [*Choice, "none"]),
-            after=int(_number(request, "after", 0)),
+            verdict=_read_choice(request, "verdict", [*Label]),
+            state=_read_choice(request, "state", [*State]),
+            decision=_read_choice(request, "decision", [*Choice, "none"]),
+            after=int(_read_number(request, "after", 0)),
             limit=limit,
         )
 
-    def as_json(self, clip: StoredClip) -> dict[str, Any]:
+    def to_json(self, clip: StoredClip) -> dict[str, Any]:
         """A clip without its evidence."""
         decision = clip.decision
         return {
             "id": clip.id,
             "name": clip.name,
             "bytes": clip.bytes,
-            "uploaded": _moment(clip.uploaded),
+            "uploaded": _format_time(clip.uploaded),
             "state": clip.state,
-            "progress": self.store.progress(clip),
-            "ahead": self.store.ahead(clip) if clip.state is State.QUEUED else None,
+            "progress": self.store.read_progress(clip),
+            "ahead": self.store.count_ahead(clip) if clip.state is State.QUEUED else None,
             "verdict": clip.verdict or None,
             "score": None if clip.score is None else round(clip.score, 4),
             "reason": clip.reason or None,
-            "judged": _moment(clip.judged),
+            "judged": _format_time(clip.judged),
             "decision": decision
             and {
                 "decision": decision.decision,
                 "note": decision.note,
                 "who": decision.who,
-                "decided": _moment(decision.decided),
+                "decided": _format_time(decision.decided),
             },
             "page": f"/clips/{clip.id}",
         }
 
-    def in_full(self, clip: StoredClip) -> dict[str, Any]:
+    def to_json_in_full(self, clip: StoredClip) -> dict[str, Any]:
         """A clip with its entry of schema deepkd.detect/1."""
-        evidence = self.store.evidence(clip.id) if clip.is_settled else None
+        evidence = self.store.read_evidence(clip.id) if clip.is_settled else None
         result = None
         if evidence:
-            model = provenance_of(self.store, clip.made_with).to_dict()
+            model = read_provenance(self.store, clip.made_with).to_dict()
             result = {"schema": SCHEMA, "model": model, **evidence.entry}
-        return {**self.as_json(clip), "result": result}
+        return {**self.to_json(clip), "result": result}
 
     def delete(self, request: Request) -> Response:
         """Remove a clip."""
@@ -214,27 +214,27 @@ class Api:
         if not await run_sync(self.store.decide, request.path_params["id"], decision):
             raise HTTPException(404, "no such clip; it may have been removed")
         clip = await run_sync(self.find, request)
-        return JSONResponse(await run_sync(self.as_json, clip))
+        return JSONResponse(await run_sync(self.to_json, clip))
 
-    def report(self, request: Request) -> Response:
+    def send_report(self, request: Request) -> Response:
         """The report that `deepkd detect --report` writes."""
         clip = self.find(request)
-        evidence = self.store.evidence(clip.id) if clip.is_settled else None
+        evidence = self.store.read_evidence(clip.id) if clip.is_settled else None
         if evidence is None:
             raise HTTPException(409, "this clip is not judged yet; wait for its verdict")
         out = io.StringIO()
-        page = HtmlReport(out, provenance_of(self.store, clip.made_with))
+        page = HtmlReport(out, read_provenance(self.store, clip.made_with))
         page.add_described(evidence.described)
         page.close()
         headers = {"Content-Security-Policy": REPORT_POLICY}
         return Response(out.getvalue(), media_type="text/html", headers=headers)
 
-    def video(self, request: Request) -> Response:
+    def send_video(self, request: Request) -> Response:
         """The clip itself, also in ranges."""
         clip = self.find(request)
-        path = self.store.path(clip)
+        path = self.store.locate(clip)
         try:
-            kind = media_type(path)
+            kind = detect_type(path)
         except OSError as error:
             raise HTTPException(404, "no such clip; it may have been removed") from error
         shown = "inline" if kind.startswith(("video/", "image/")) else "attachment"
@@ -244,32 +244,32 @@ class Api:
             headers={"Content-Security-Policy": "default-src 'none'; sandbox"},
         )  # fmt: skip
 
-    def decisions(self, request: Request) -> Response:
+    def send_decisions(self, request: Request) -> Response:
         """The decided clips as a list for `deepkd evaluate` and `deepkd extract`."""
         return StreamingResponse(
-            self._decision_rows(), media_type="text/csv; charset=utf-8",
+            self._write_decisions(), media_type="text/csv; charset=utf-8",
             headers={"Content-Disposition": 'attachment; filename="decisions.csv"'},
         )  # fmt: skip
 
-    def _decision_rows(self) -> Iterator[str]:
+    def _write_decisions(self) -> Iterator[str]:
         yield _csv_line(COLUMNS)
-        for clip in self.store.decided():
+        for clip in self.store.list_decided():
             decision = clip.decision
             assert decision
             yield _csv_line(
                 (
-                    str(self.store.path(clip)), LABELS[decision.decision], cell(clip.name),
+                    str(self.store.locate(clip)), LABELS[decision.decision], cell(clip.name),
                     clip.verdict, str(decision.decision), cell(decision.who), cell(decision.note),
-                    _moment(decision.decided) or "",
+                    _format_time(decision.decided) or "",
                 )
             )  # fmt: skip
 
-    def health(self, request: Request) -> Response:
+    def check_health(self, request: Request) -> Response:
         """200 if clips are being judged, else 503 and why not."""
         problem = self.desk.judging.problem
         return JSONResponse({"ok": not problem, "problem": problem}, 503 if problem else 200)
 
-    def metrics(self, request: Request) -> Response:
+    def send_metrics(self, request: Request) -> Response:
         """Figures for Prometheus."""
         from deepkd.serve.metrics import write_metrics
 
@@ -282,14 +282,14 @@ def _csv_line(cells: tuple[str, ...]) -> str:
     return out.getvalue()
 
 
-def _moment(seconds: float | None) -> str | None:
+def _format_time(seconds: float | None) -> str | None:
     """Seconds since 1970 as ISO 8601 in UTC."""
     if seconds is None:
         return None
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
-def _number(request: Request, name: str, default: float) -> float:
+def _read_number(request: Request, name: str, default: float) -> float:
     text = request.query_params.get(name)
     try:
         value = default if text is None else float(text)
@@ -300,7 +300,7 @@ def _number(request: Request, name: str, default: float) -> float:
     return value
 
 
-def _choice(request: Request, name: str, known: list[Any]) -> str:
+def _read_choice(request: Request, name: str, known: list[Any]) -> str:
     value = request.query_params.get(name, "")
     if value and value not in known:
         raise HTTPException(400, f"unknown {name}; choose from {', '.join(map(str, known))}")

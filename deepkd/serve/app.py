@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from deepkd.errors import UsageError
 from deepkd.outputs import alone_in
 from deepkd.serve.api import Api
-from deepkd.serve.connection import connection_class
+from deepkd.serve.connection import make_connection_class
 from deepkd.serve.desk import Desk, open_desk
 from deepkd.serve.guard import Guard
 from deepkd.serve.pages import Pages
@@ -47,7 +47,7 @@ def build_app(desk: Desk) -> Starlette:
         await run_sync(desk.store.close)
 
     return Starlette(
-        routes=[*api.routes(), *pages.routes()],
+        routes=[*api.list_routes(), *pages.list_routes()],
         middleware=[Middleware(Guard, desk=desk)],
         exception_handlers={HTTPException: pages.refuse, ClientDisconnect: _gone, 500: _broken},
         lifespan=lifespan,
@@ -90,7 +90,7 @@ def serve(config: ServeConfig, announce: Callable[[str], None]) -> None:
 def make_server(desk: Desk) -> uvicorn.Server:
     """The server of a desk, to be run with an open socket."""
     settings = uvicorn.Config(
-        build_app(desk), http=connection_class(desk.config.stall_s), ws="none", loop="asyncio",
+        build_app(desk), http=make_connection_class(desk.config.stall_s), ws="none", loop="asyncio",
         access_log=False, log_level="warning", server_header=False, proxy_headers=False,
         h11_max_incomplete_event_size=HEADER_BYTES, limit_concurrency=CONNECTIONS,
         timeout_graceful_shutdown=GOODBYE_S, lifespan="on",

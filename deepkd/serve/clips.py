@@ -114,7 +114,7 @@ def clean_name(name: str) -> str:
     return visible(last).strip()[:LONGEST_NAME] or "clip"
 
 
-def known_suffix(name: str) -> str:
+def find_suffix(name: str) -> str:
     """The ending of a name if it is one of a video or image, else "".
 
     Nothing else of a name becomes part of a path.

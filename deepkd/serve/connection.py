@@ -7,7 +7,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 
-def connection_class(stall_s: float) -> type[H11Protocol]:
+def make_connection_class(stall_s: float) -> type[H11Protocol]:
     """A protocol for uvicorn that closes a connection unless its headers come in this time."""
 
     class Connection(H11Protocol):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from deepkd.report import Provenance
-from deepkd.serve.judging import Judging, settings_key
+from deepkd.serve.judging import Judging, make_key
 from deepkd.serve.store import Store
 
 if TYPE_CHECKING:
@@ -51,18 +51,18 @@ class Desk:
         """Bytes of the largest clip that is taken."""
         return int(self.config.max_clip_mb * MB)
 
-    def waiting(self) -> int:
+    def count_waiting(self) -> int:
         """Clips in the queue and on their way into it."""
         return self.store.count()["queued"] + self.arriving
 
-    def retry_after_s(self) -> int:
+    def estimate_wait_s(self) -> int:
         """Seconds until the queue has room again, about."""
-        return max(1, min(120, round(self.judging.seconds_per_clip() / self.judging.workers)))
+        return max(1, min(120, round(self.judging.estimate_clip_s() / self.judging.workers)))
 
-    def lacks_room(self, more: int) -> str:
+    def check_room(self, more: int) -> str:
         """Why so many more bytes cannot be stored; "" if they can."""
         limit = self.config.max_store_gb
-        if self.store.size() + more > limit * GB:
+        if self.store.measure_size() + more > limit * GB:
             return f"the store is full (--max-store-gb {limit:g}); remove clips, or raise the limit"
         if shutil.disk_usage(self.store.folder).free < more + RESERVE:
             return "the disk is full; make room on it"
@@ -87,7 +87,7 @@ def open_desk(config: "ServeConfig") -> Desk:
     judged_by = config.detect_config()
     provenance = Provenance.of(Detector.load(judged_by, threads=1), judged_by.as_dict())
     store = Store(config.store)
-    key = settings_key(provenance)
+    key = make_key(provenance)
     store.keep_model(key, vars(provenance))
     config.replace(token=None, host="127.0.0.1").save(store.folder / "desk.config.json")
     workers = config.workers or max(1, cores() // 2)
@@ -98,6 +98,6 @@ def open_desk(config: "ServeConfig") -> Desk:
     return Desk(config, store, judging, provenance)
 
 
-def provenance_of(store: Store, made_with: str) -> Provenance:
+def read_provenance(store: Store, made_with: str) -> Provenance:
     """What the verdicts with this key were made with."""
-    return Provenance(**store.model(made_with))
+    return Provenance(**store.read_model(made_with))

@@ -46,7 +46,7 @@ class Guard:
     def __init__(self, app: ASGIApp, desk: "Desk") -> None:
         self.app, self.desk = app, desk
         self.token = desk.config.token
-        self._names = known_names(desk.config)
+        self._names = list_names(desk.config)
         self._takes_addresses = desk.config.host not in LOOPBACK
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -77,24 +77,24 @@ class Guard:
         """The answer to a request that goes no further, or None."""
         headers = Headers(scope=scope)
         if not self._is_for_us(headers):
-            return _answer(
+            return _make_answer(
                 421, "this server has another name; see --allow-host in the documentation"
             )
         if not is_same_site(scope["method"], headers):
-            return _answer(403, "this request comes from another site")
+            return _make_answer(403, "this request comes from another site")
         if self.token is None or scope["path"].startswith(OPEN) or self._is_known(scope):
             return None
         if scope["method"] in SAFE and "text/html" in headers.get("accept", ""):
             return RedirectResponse("/login", 303)
         challenge = {"WWW-Authenticate": "Bearer"}
-        return _answer(401, "give the token: Authorization: Bearer TOKEN", challenge)
+        return _make_answer(401, "give the token: Authorization: Bearer TOKEN", challenge)
 
     def _is_for_us(self, headers: Headers) -> bool:
         """Whether a request names this server, and not a name that a stranger points here."""
         given = headers.getlist("host")
         if len(given) != 1:
             return False
-        name = host_of(given[0])
+        name = parse_host(given[0])
         return name in self._names or (self._takes_addresses and is_address(name))
 
     def _is_known(self, scope: Scope) -> bool:
@@ -104,7 +104,7 @@ class Guard:
         if kind.lower() == "bearer" and is_token(given.strip(), self.token):
             return True
         cookie = asked.cookies.get(COOKIE, "")
-        return bool(self.token) and same(cookie, cookie_for(self.token or ""))
+        return bool(self.token) and is_same(cookie, make_cookie(self.token or ""))
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         """Count a refused request, and log every one: without names, which are in the query."""
@@ -120,7 +120,7 @@ class Guard:
         say(f"{scope['method']} {path!r} {status} {1000 * seconds:.0f} ms")
 
 
-def known_names(config: "ServeConfig") -> set[str]:
+def list_names(config: "ServeConfig") -> set[str]:
     """The names under which this server answers."""
     names = {*LOOPBACK, *filter(None, (config.allow_host or "").lower().split(","))}
     if config.host not in LOOPBACK:
@@ -128,7 +128,7 @@ def known_names(config: "ServeConfig") -> set[str]:
     return {name.strip() for name in names}
 
 
-def host_of(header: str) -> str:
+def parse_host(header: str) -> str:
     """The name in a Host header, without the port, in lower case; "" where it is none."""
     try:
         parts = urlsplit(f"//{header}")
@@ -162,18 +162,18 @@ def is_same_site(method: str, headers: Headers) -> bool:
 
 def is_token(given: str, token: str | None) -> bool:
     """Whether a text is the token; takes as long for any text."""
-    return token is not None and same(given, token)
+    return token is not None and is_same(given, token)
 
 
-def same(one: str, other: str) -> bool:
+def is_same(one: str, other: str) -> bool:
     """Compare two secrets in a time that says nothing about them."""
     return hmac.compare_digest(one.encode("utf-8", "replace"), other.encode("utf-8", "replace"))
 
 
-def cookie_for(token: str) -> str:
+def make_cookie(token: str) -> str:
     """The cookie of a visitor who gave the token; the token cannot be had from it."""
     return hmac.new(token.encode(), b"a visitor of the desk", sha256).hexdigest()
 
 
-def _answer(status: int, error: str, headers: dict[str, str] | None = None) -> Response:
+def _make_answer(status: int, error: str, headers: dict[str, str] | None = None) -> Response:
     return JSONResponse({"error": error}, status, {"Connection": "close", **(headers or {})})

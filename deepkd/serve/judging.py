@@ -61,7 +61,9 @@ class Judging:
         self.problem = ""
         """Why nothing is judged at present; "" where all is well."""
         self.seconds, self.done = 0.0, Counter[str]()
-        self._start = partial(start_worker, config, store.model(made_with)["thresholds"], threads)
+        self._start = partial(
+            start_worker, config, store.read_model(made_with)["thresholds"], threads
+        )
         self._began: dict[str, float] = {}
         self._alarm, self._bell = multiprocessing.Pipe(duplex=False)
         self._log_names = log_names
@@ -86,11 +88,11 @@ class Judging:
         self._thread.join()
 
     def listen(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Tell `listening` in this loop."""
+        """Tell `subscribe` in this loop."""
         self._loop = loop
 
     @contextmanager
-    def listening(self) -> Iterator[asyncio.Event]:
+    def subscribe(self) -> Iterator[asyncio.Event]:
         """An event of the loop that is set whenever a clip is finished."""
         event = asyncio.Event()
         self._listeners.add(event)
@@ -111,8 +113,8 @@ class Judging:
         """The next clip, taken out of the queue."""
         while clip := self.store.take(self.made_with):
             task = Task(
-                clip.id, self.store.path(clip), clip.name, clip.bytes,
-                self.store.progress_file(clip.id),
+                clip.id, self.store.locate(clip), clip.name, clip.bytes,
+                self.store.locate_progress(clip.id),
             )  # fmt: skip
             if clip.attempts < ATTEMPTS:
                 self._began[clip.id] = time.monotonic()
@@ -138,7 +140,7 @@ class Judging:
         """Store the result of a clip, or why there is none, and tell those who listen."""
         took_s = time.monotonic() - self._began.pop(task.id, time.monotonic())
         self.seconds += took_s
-        result = result or failed(task, error)
+        result = result or make_failure(task, error)
         if self.store.finish(task.id, result):
             self.done[result.verdict] += 1
             name = f" ({task.name})" if self._log_names else ""
@@ -147,7 +149,7 @@ class Judging:
             with suppress(RuntimeError):  # the loop has ended
                 self._loop.call_soon_threadsafe(self._tell)
 
-    def seconds_per_clip(self) -> float:
+    def estimate_clip_s(self) -> float:
         """How long a clip takes on average, 5 s before one is known."""
         count = self.done.total()
         return self.seconds / count if count else 5.0
@@ -199,26 +201,26 @@ def judge_clip(detector: "Detector", thresholds: dict[str, float], task: Task) -
 
 def make_result(verdict: "Verdict", task: Task, thresholds: dict[str, float]) -> Result:
     """What is kept of a verdict: all of it, under the clip's own name."""
-    from deepkd.report.html import describe, fingerprint
+    from deepkd.report.html import describe, describe_file
 
     reason = verdict.reason.replace(str(task.path), task.name)
     verdict = replace(verdict, path=Path(task.name), reason=reason)
-    file = fingerprint(task.bytes, task.id)
+    file = describe_file(task.bytes, task.id)
     return Result(
         str(verdict.label), verdict.score, visible(reason),
-        tuple(_person(track, verdict.duration_s or 0.0) for track in verdict.tracks),
+        tuple(_summarize_person(track, verdict.duration_s or 0.0) for track in verdict.tracks),
         Evidence(verdict.to_dict(), describe(verdict, thresholds, file=file)),
     )  # fmt: skip
 
 
-def failed(task: Task, error: str) -> Result:
+def make_failure(task: Task, error: str) -> Result:
     """The result for a clip that cannot be judged."""
     from deepkd.scoring.verdict import Verdict
 
-    return make_result(Verdict.failed(task.path, error), task, {})
+    return make_result(Verdict.from_failure(task.path, error), task, {})
 
 
-def _person(track: "TrackVerdict", duration_s: float) -> Person:
+def _summarize_person(track: "TrackVerdict", duration_s: float) -> Person:
     """A person in a few words, with the highest score of each part of the clip."""
     span_s = max(duration_s, track.frames[-1].t_s) or 1.0
     highest: dict[int, tuple[float, float]] = {}
@@ -230,7 +232,7 @@ def _person(track: "TrackVerdict", duration_s: float) -> Person:
     return Person(track.name, str(track.label), track.score, tuple(highest.values()))
 
 
-def settings_key(provenance: Any) -> str:
+def make_key(provenance: Any) -> str:
     """A key for the model and the settings that verdicts depend on."""
     import hashlib
     import json

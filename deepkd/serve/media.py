@@ -14,7 +14,7 @@ UNKNOWN = "application/octet-stream"
 """Of a file that a browser is to save, not to show."""
 
 
-def media_type(path: Path) -> str:
+def detect_type(path: Path) -> str:
     """The type of a video or image by its first bytes, `UNKNOWN` for anything else.
 
     Raises:

@@ -12,29 +12,29 @@ def write_metrics(desk: Desk) -> str:
     judging, counters = desk.judging, desk.counters
     states = desk.store.count()
     lines = [
-        *_family(
+        *_write_family(
             "deepkd_clips", "gauge", "Clips in the store by state.",
             {f'state="{state}"': states[state] for state in State},
         ),
-        *_family("deepkd_store_bytes", "gauge", "Size of the store.", {"": desk.store.size()}),
-        *_family("deepkd_arriving", "gauge", "Uploads under way.", {"": desk.arriving}),
-        *_family(
+        *_write_family("deepkd_store_bytes", "gauge", "Size of the store.", {"": desk.store.measure_size()}),
+        *_write_family("deepkd_arriving", "gauge", "Uploads under way.", {"": desk.arriving}),
+        *_write_family(
             "deepkd_up", "gauge", "1 if clips are being judged.", {"": int(not judging.problem)}
         ),
-        *_family("deepkd_uploads_total", "counter", "Uploads.", {"": counters.uploads}),
-        *_family(
+        *_write_family("deepkd_uploads_total", "counter", "Uploads.", {"": counters.uploads}),
+        *_write_family(
             "deepkd_known_uploads_total", "counter", "Uploads of content that was in the store.",
             {"": counters.known},
         ),
-        *_family(
+        *_write_family(
             "deepkd_refused_total", "counter", "Refused requests by status.",
             {f'status="{status}"': count for status, count in sorted(counters.refused.items())},
         ),
-        *_family(
+        *_write_family(
             "deepkd_verdicts_total", "counter", "Verdicts since the start.",
             {f'verdict="{label}"': judging.done[label] for label in Label},
         ),
-        *_family(
+        *_write_family(
             "deepkd_judging_seconds_total", "counter", "Time that verdicts took.",
             {"": round(judging.seconds, 3)},
         ),
@@ -42,7 +42,7 @@ def write_metrics(desk: Desk) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _family(name: str, kind: str, about: str, values: Mapping[str, float]) -> Iterator[str]:
+def _write_family(name: str, kind: str, about: str, values: Mapping[str, float]) -> Iterator[str]:
     yield f"# HELP {name} {about}"
     yield f"# TYPE {name} {kind}"
     for labels, value in values.items():

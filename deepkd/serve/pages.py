@@ -17,13 +17,13 @@ from starlette.routing import Route
 
 from deepkd.report.card import model_doubt, model_limits
 from deepkd.report.console import percent
-from deepkd.report.html import badge, environment
+from deepkd.report.html import make_badge, make_environment
 from deepkd.scoring.thresholds import Label
 from deepkd.serve.api import LONGEST_NOTE, LONGEST_WHO, PAGE, Api
 from deepkd.serve.clips import Choice, State, StoredClip
-from deepkd.serve.desk import Desk, provenance_of
-from deepkd.serve.guard import COOKIE, cookie_for, is_token
-from deepkd.serve.media import media_type
+from deepkd.serve.desk import Desk, read_provenance
+from deepkd.serve.guard import COOKIE, is_token, make_cookie
+from deepkd.serve.media import detect_type
 from deepkd.serve.uploads import read_small
 
 WRONG_TOKEN_S = 1.0
@@ -60,9 +60,13 @@ class Pages:
 
     def __init__(self, desk: Desk, api: Api) -> None:
         self.desk, self.store, self.api = desk, desk.store, api
-        self._templates = environment(PackageLoader("deepkd.serve"))
+        self._templates = make_environment(PackageLoader("deepkd.serve"))
         self._templates.filters.update(
-            percent=percent, spark=spark, size=size, moment=moment, badge=lambda x: badge(Label(x))
+            percent=percent,
+            spark=draw_spark,
+            size=format_size,
+            moment=format_time,
+            badge=lambda x: make_badge(Label(x)),
         )
         self._templates.globals.update(
             labels=[*Label], choices=[*Choice], advice=ADVICE, has_token=bool(desk.config.token)
@@ -72,7 +76,7 @@ class Pages:
             for name, (package, file, kind) in STATIC.items()
         }
 
-    def routes(self) -> list[Route]:
+    def list_routes(self) -> list[Route]:
         """Path, handler and method."""
         return [
             Route("/", self.show_desk),
@@ -84,7 +88,7 @@ class Pages:
             Route("/static/{name}", self.send_static),
         ]
 
-    def page(self, template: str, status: int = 200, **values: Any) -> Response:
+    def render(self, template: str, status: int = 200, **values: Any) -> Response:
         """A page made from a template."""
         return HTMLResponse(self._templates.get_template(template).render(**values), status)
 
@@ -92,39 +96,39 @@ class Pages:
         """The list of clips, and where to drop more."""
         counts = self.store.count("verdict")
         provenance = self.desk.provenance
-        return self.page(
+        return self.render(
             "desk.html",
-            **self._listing(request),
-            counts=[(badge(label), counts[label]) for label in Label if counts[label]],
+            **self._list_rows(request),
+            counts=[(make_badge(label), counts[label]) for label in Label if counts[label]],
             model=provenance.model,
             doubt=model_doubt(provenance.metadata),
             limits=model_limits(provenance),
-            max_clip=size(self.desk.max_clip),
+            max_clip=format_size(self.desk.max_clip),
         )
 
     def show_rows(self, request: Request) -> Response:
         """The list alone, for the script."""
-        return self.page("rows.html", **self._listing(request))
+        return self.render("rows.html", **self._list_rows(request))
 
-    def _listing(self, request: Request) -> dict[str, Any]:
+    def _list_rows(self, request: Request) -> dict[str, Any]:
         clips = self.api.select(request, PAGE + 1)
         query = {key: request.query_params.get(key, "") for key in ("verdict", "decision")}
         older = ""
         if len(clips) > PAGE:
             older = "/?" + urlencode({**query, "after": clips[PAGE - 1].number})
         return {
-            "rows": [(clip, self._standing(clip)) for clip in clips[:PAGE]],
+            "rows": [(clip, self._describe_state(clip)) for clip in clips[:PAGE]],
             "filter": query,
             "is_filtered": any(query.values()) or "after" in request.query_params,
             "older": older,
         }
 
-    def _standing(self, clip: StoredClip) -> dict[str, Any]:
+    def _describe_state(self, clip: StoredClip) -> dict[str, Any]:
         """How far a clip is, and a key that changes with what its row shows."""
-        ahead = self.store.ahead(clip) if clip.state is State.QUEUED else 0
+        ahead = self.store.count_ahead(clip) if clip.state is State.QUEUED else 0
         decision = clip.decision.decision if clip.decision else ""
         return {
-            "progress": self.store.progress(clip),
+            "progress": self.store.read_progress(clip),
             "ahead": ahead,
             "key": f"{clip.state}-{clip.verdict}-{decision}-{ahead}",
         }
@@ -132,25 +136,25 @@ class Pages:
     def show_clip(self, request: Request) -> Response:
         """One clip with its evidence, and the form for the decision."""
         clip = self.api.find(request)
-        evidence = self.store.evidence(clip.id) if clip.is_settled else None
+        evidence = self.store.read_evidence(clip.id) if clip.is_settled else None
         described = evidence.described if evidence else None
-        provenance = provenance_of(self.store, clip.made_with)
+        provenance = read_provenance(self.store, clip.made_with)
         try:
-            kind = media_type(self.store.path(clip))
+            kind = detect_type(self.store.locate(clip))
         except OSError:
             kind = ""
-        return self.page(
+        return self.render(
             "clip.html",
-            clip=clip, described=described, kind=kind, standing=self._standing(clip),
+            clip=clip, described=described, kind=kind, standing=self._describe_state(clip),
             model=provenance.model, doubt=model_doubt(provenance.metadata),
             longest_note=LONGEST_NOTE, longest_who=LONGEST_WHO,
-            moments=moments(described["people"]) if described else [],
+            moments=find_moments(described["people"]) if described else [],
         )  # fmt: skip
 
     def show_face(self, request: Request) -> Response:
         """The picture of a person: the most suspicious face."""
         clip = self.api.find(request)
-        evidence = self.store.evidence(clip.id)
+        evidence = self.store.read_evidence(clip.id)
         people = evidence.described["people"] if evidence else []
         number = request.path_params["person"]
         shown = [*people[number]["most"], *people[number]["least"]] if number < len(people) else []
@@ -160,7 +164,7 @@ class Pages:
 
     def ask_token(self, request: Request) -> Response:
         """The form that takes the token."""
-        return self.page("login.html", is_wrong=False)
+        return self.render("login.html", is_wrong=False)
 
     async def log_in(self, request: Request) -> Response:
         """Give a visitor with the token the cookie."""
@@ -169,10 +173,10 @@ class Pages:
         token = self.desk.config.token
         if not is_token(given, token):
             await asyncio.sleep(WRONG_TOKEN_S)
-            return await run_sync(lambda: self.page("login.html", 403, is_wrong=True))
+            return await run_sync(lambda: self.render("login.html", 403, is_wrong=True))
         answer = RedirectResponse("/", 303)
         answer.set_cookie(
-            COOKIE, cookie_for(token or ""), max_age=COOKIE_S, httponly=True, samesite="strict",
+            COOKIE, make_cookie(token or ""), max_age=COOKIE_S, httponly=True, samesite="strict",
             secure=request.url.scheme == "https",
         )  # fmt: skip
         return answer
@@ -191,17 +195,17 @@ class Pages:
         is_page = "text/html" in request.headers.get("accept", "")
         if is_page and not request.url.path.startswith("/api/"):
             values = {"status": error.status_code, "detail": error.detail}
-            return await run_sync(lambda: self.page("message.html", error.status_code, **values))
+            return await run_sync(lambda: self.render("message.html", error.status_code, **values))
         return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
 
 
-def spark(line: Sequence[tuple[float, float]]) -> str:
+def draw_spark(line: Sequence[tuple[float, float]]) -> str:
     """The points of a small time line."""
     width, height = SPARK
     return " ".join(f"{2 + (width - 4) * x:.1f},{2 + (height - 4) * (1 - y):.1f}" for x, y in line)
 
 
-def moments(people: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def find_moments(people: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The most suspicious moments of all people, in order of time, each once."""
     shown = {
         (face["t_s"], person["name"]): {**face, "person": person["name"]}
@@ -211,7 +215,7 @@ def moments(people: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [shown[key] for key in sorted(shown)]
 
 
-def size(count: int) -> str:
+def format_size(count: int) -> str:
     """Bytes as people say them: 272 KB, 1.4 GB."""
     for unit, scale in (("GB", 1e9), ("MB", 1e6)):
         if count >= scale:
@@ -219,6 +223,6 @@ def size(count: int) -> str:
     return f"{count / 1e3:.3g} KB"
 
 
-def moment(seconds: float) -> str:
+def format_time(seconds: float) -> str:
     """Seconds since 1970 as date and time, UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")

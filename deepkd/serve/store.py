@@ -120,20 +120,20 @@ class Store:
         with self._lock:
             self._db.close()
 
-    def path(self, clip: StoredClip) -> Path:
+    def locate(self, clip: StoredClip) -> Path:
         """The file of a clip."""
         return self.folder / "clips" / f"{clip.id}{clip.suffix}"
 
-    def progress_file(self, id: str) -> Path:
+    def locate_progress(self, id: str) -> Path:
         """The file in which a worker notes how far it is."""
         return self.folder / "progress" / id
 
-    def progress(self, clip: StoredClip) -> float | None:
+    def read_progress(self, clip: StoredClip) -> float | None:
         """Share of a clip that has been looked at, 0 to 1; None unless it is being judged."""
         if clip.state is not State.JUDGING:
             return None
         with suppress(OSError, ValueError):
-            return min(1.0, float(self.progress_file(clip.id).read_text(encoding="ascii")))
+            return min(1.0, float(self.locate_progress(clip.id).read_text(encoding="ascii")))
         return 0.0
 
     def add(self, part: Path, id: str, *, name: str, suffix: str, made_with: str) -> StoredClip:
@@ -202,14 +202,14 @@ class Store:
                     "INSERT INTO evidence VALUES (?, ?, ?)",
                     (id, json.dumps(evidence.entry), described),
                 )
-        self.progress_file(id).unlink(missing_ok=True)
+        self.locate_progress(id).unlink(missing_ok=True)
         return bool(changed)
 
     def get(self, id: str) -> StoredClip | None:
         """One clip, or None."""
         return next(map(_clip, self._rows(f"{CLIP} WHERE id = ?", id)), None)
 
-    def evidence(self, id: str) -> Evidence | None:
+    def read_evidence(self, id: str) -> Evidence | None:
         """The evidence of a judged clip, or None."""
         rows = self._rows("SELECT * FROM evidence WHERE id = ?", id)
         return next(
@@ -239,7 +239,7 @@ class Store:
         query = f"{CLIP} {where} ORDER BY number DESC LIMIT ?"
         return [_clip(row) for row in self._rows(query, *given.values(), limit)]
 
-    def ahead(self, clip: StoredClip) -> int:
+    def count_ahead(self, clip: StoredClip) -> int:
         """How many clips are judged before this one."""
         query = "SELECT count(*) FROM clips WHERE state = 'queued' AND number < ?"
         return int(self._rows(query, clip.number)[0][0])
@@ -261,8 +261,8 @@ class Store:
                 return False
             with self._change() as db:
                 db.execute("DELETE FROM clips WHERE id = ?", (id,))
-            self.path(clip).unlink(missing_ok=True)
-            self.progress_file(id).unlink(missing_ok=True)
+            self.locate(clip).unlink(missing_ok=True)
+            self.locate_progress(id).unlink(missing_ok=True)
         return True
 
     def expire(self, before: float) -> int:
@@ -274,7 +274,7 @@ class Store:
         )
         return sum(self.delete(row["id"]) for row in rows)
 
-    def decided(self) -> Iterator[StoredClip]:
+    def list_decided(self) -> Iterator[StoredClip]:
         """Every clip with a decision, in the order of upload."""
         rows = self._rows(f"{CLIP} WHERE decision IS NOT NULL ORDER BY number")
         return map(_clip, rows)
@@ -285,7 +285,7 @@ class Store:
         rows = self._rows(f"SELECT {column}, count(*) FROM clips GROUP BY 1")
         return Counter({row[0]: row[1] for row in rows})
 
-    def size(self) -> int:
+    def measure_size(self) -> int:
         """Bytes of the clips and the database."""
         (row,) = self._rows("SELECT coalesce(sum(bytes), 0) FROM clips")
         files = (self.folder / f"desk.sqlite{end}" for end in ("", "-wal"))
@@ -297,7 +297,7 @@ class Store:
             values = (made_with, json.dumps(provenance))
             db.execute("INSERT OR REPLACE INTO models VALUES (?, ?)", values)
 
-    def model(self, made_with: str) -> dict[str, Any]:
+    def read_model(self, made_with: str) -> dict[str, Any]:
         """The fields of `Provenance` that a key stands for."""
         rows = self._rows("SELECT provenance FROM models WHERE made_with = ?", made_with)
         return dict(json.loads(rows[0]["provenance"]))

@@ -58,7 +58,7 @@ async def receive(request: Request, desk: Desk) -> Upload:
     try:
         with part.open("wb") as file:
             sink = _Sink(file, desk)
-            body = steady(request, desk.config.stall_s)
+            body = read_steadily(request, desk.config.stall_s)
             kind, options = parse_options_header(request.headers.get("content-type"))
             if kind == b"multipart/form-data":
                 given = await _read_form(body, options.get(b"boundary", b""), sink)
@@ -81,7 +81,7 @@ async def receive(request: Request, desk: Desk) -> Upload:
     return Upload(part, sink.hash.hexdigest(), given)
 
 
-async def steady(request: Request, stall_s: float) -> AsyncIterator[bytes]:
+async def read_steadily(request: Request, stall_s: float) -> AsyncIterator[bytes]:
     """The body of a request, as long as `LEAST` bytes come within each `stall_s`.
 
     Raises:
@@ -125,7 +125,7 @@ async def read_small(request: Request, desk: Desk, limit: int = 1 << 16) -> byte
         HTTPException: 413 it is longer than `limit`; 408 it stalled.
     """
     body = b""
-    async for chunk in steady(request, desk.config.stall_s):
+    async for chunk in read_steadily(request, desk.config.stall_s):
         body += chunk
         if len(body) > limit:
             raise HTTPException(413, f"the body is longer than {limit} bytes", CLOSE)
@@ -133,7 +133,7 @@ async def read_small(request: Request, desk: Desk, limit: int = 1 << 16) -> byte
 
 
 @contextmanager
-def arriving(desk: Desk) -> Iterator[None]:
+def count_arriving(desk: Desk) -> Iterator[None]:
     """Count an upload that is under way."""
     desk.arriving += 1
     try:
@@ -160,8 +160,8 @@ class _Sink:
         """
         before, self.size = self.size, self.size + len(chunk)
         if self.size > self.desk.max_clip:
-            raise too_large(self.desk)
-        if before // CHECK != self.size // CHECK and (why := self.desk.lacks_room(self.size)):
+            raise refuse_size(self.desk)
+        if before // CHECK != self.size // CHECK and (why := self.desk.check_room(self.size)):
             raise HTTPException(507, why)
         self._waiting += chunk
         if len(self._waiting) >= BATCH:
@@ -178,7 +178,7 @@ class _Sink:
         self.file.flush()
 
 
-def too_large(desk: Desk) -> HTTPException:
+def refuse_size(desk: Desk) -> HTTPException:
     """What is said of a clip that is too large."""
     limit = desk.config.max_clip_mb
     return HTTPException(413, f"the clip is larger than {limit:g} MB (--max-clip-mb)")

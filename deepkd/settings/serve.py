@@ -15,7 +15,7 @@ LEAST_TOKEN = 16
 """Characters of the shortest token: a shorter one can be guessed."""
 
 
-def _same(name: str, *, rare: bool = True) -> Any:
+def _copy_setting(name: str, *, rare: bool = True) -> Any:
     """The setting of `detect` with this name."""
     item = next(item for item in dataclasses.fields(DetectConfig) if item.name == name)
     return dataclasses.field(default=item.default, metadata={**item.metadata, "rare": rare})
@@ -65,20 +65,20 @@ class ServeConfig(Config):
         rare=True,
     )
     log_names: bool = setting(False, "Name clips in the log.")
-    model: str = _same("model", rare=False)
-    frames: int = _same("frames", rare=False)
+    model: str = _copy_setting("model", rare=False)
+    frames: int = _copy_setting("frames", rare=False)
     timeout_s: float = setting(
         600.0,
         "Longest time for one clip, seconds; a clip that takes longer is an ERROR. 0 for no limit.",
         low=0,
     )
-    runtime: str = _same("runtime")
-    every_s: float | None = _same("every_s")
-    single_look: bool = _same("single_look")
-    min_frames: int = _same("min_frames")
-    rule: str = _same("rule")
-    threshold_fake: float | None = _same("threshold_fake")
-    threshold_real: float | None = _same("threshold_real")
+    runtime: str = _copy_setting("runtime")
+    every_s: float | None = _copy_setting("every_s")
+    single_look: bool = _copy_setting("single_look")
+    min_frames: int = _copy_setting("min_frames")
+    rule: str = _copy_setting("rule")
+    threshold_fake: float | None = _copy_setting("threshold_fake")
+    threshold_real: float | None = _copy_setting("threshold_real")
 
     def detect_config(self) -> DetectConfig:
         """How clips are judged."""

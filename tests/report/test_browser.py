@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from chromium import BROWSER, launched
+from chromium import BROWSER, launch_browser
 from media import Media
 
 from deepkd.report import Provenance, open_report
@@ -132,7 +132,7 @@ def test_it_fits_a_telephone(tmp_path: Path):
 @pytest.fixture(scope="module")
 def browse() -> Iterator[Callable[..., Any]]:
     """A function that opens a page in one browser, with options of Playwright's `new_page`."""
-    with launched() as browser:
+    with launch_browser() as browser:
 
         def open_page(address: Path, **options: Any) -> Any:
             page = browser.new_page(**options)

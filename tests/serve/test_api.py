@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from media import Media
 from scorer_factory import tinted_clip, write_scorer
-from serve_factory import Served, comparable, judged_by_detect, served
+from serve_factory import Served, drop_times, judge_by_detect, serve_desk
 
 from deepkd.data.datasets.lists import read_list
 from deepkd.serve.api import Api
-from deepkd.serve.clips import clean_name, known_suffix
+from deepkd.serve.clips import clean_name, find_suffix
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def desk(
     tmp_path_factory: pytest.TempPathFactory, model: Path, clips: dict[str, Path]
 ) -> Iterator[Served]:
     """A desk that has judged them all."""
-    with served(tmp_path_factory.mktemp("desk"), model) as desk:
+    with serve_desk(tmp_path_factory.mktemp("desk"), model) as desk:
         for clip in clips.values():
             desk.upload(clip.read_bytes(), clip.name)
         desk.judge()
@@ -61,7 +61,7 @@ def test_a_verdict_is_that_of_detect(
     assert whole["result"]["schema"] == "deepkd.detect/1"
     assert whole["result"]["path"] == clips[label].name
     if label != "ERROR":
-        assert comparable(whole["result"]) == judged_by_detect(clips[label], model)
+        assert drop_times(whole["result"]) == judge_by_detect(clips[label], model)
     report = desk.ask("GET", f"/api/v1/clips/{clip['id']}/report.html")
     assert clips[label].name in report.text and "Are the faces forged?" in report.text
     assert clip["id"] in report.text and str(desk.desk.store.folder) not in report.text
@@ -145,12 +145,12 @@ def test_another_model_judges_known_content_again(
     model: Path, clips: dict[str, Path], tmp_path: Path
 ) -> None:
     content = clips["FAKE"].read_bytes()
-    with served(tmp_path / "desk", model) as desk:
+    with serve_desk(tmp_path / "desk", model) as desk:
         id = desk.upload(content)
         desk.judge()
         assert desk.ask("POST", "/api/v1/clips", content).status == 200
     never = write_scorer(tmp_path / "never.onnx", weights=(0, 0, 0), bias=-9.0)
-    with served(tmp_path / "desk", never) as desk:
+    with serve_desk(tmp_path / "desk", never) as desk:
         assert desk.ask("GET", f"/api/v1/clips/{id}").json["verdict"] == "FAKE", "until then"
         assert desk.ask("POST", "/api/v1/clips", content).status == 202
         desk.judge()
@@ -173,7 +173,7 @@ def test_every_request_is_described(desk: Served) -> None:
     described = desk.ask("GET", "/openapi.json").json
     routes = {
         (route.path, method)
-        for route in Api(desk.desk).routes()
+        for route in Api(desk.desk).list_routes()
         for method in route.methods - {"HEAD"}
     }
     paths = described["paths"].items()
@@ -203,4 +203,4 @@ def test_every_request_is_described(desk: Served) -> None:
 )
 def test_names_are_only_shown(name: str, shown: str, suffix: str) -> None:
     assert clean_name(name) == shown
-    assert known_suffix(clean_name(name)) == suffix
+    assert find_suffix(clean_name(name)) == suffix

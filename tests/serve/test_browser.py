@@ -8,9 +8,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from chromium import BROWSER, launched
+from chromium import BROWSER, launch_browser
 from scorer_factory import tinted_clip, write_scorer
-from serve_factory import TOKEN, Served, served
+from serve_factory import TOKEN, Served, serve_desk
 
 from deepkd.serve.clips import State
 
@@ -21,7 +21,7 @@ LONG = "a-name-without-any-space-" * 6 + ".mp4"
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with launched() as browser:
+    with launch_browser() as browser:
         yield browser
 
 
@@ -69,14 +69,14 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture
 def empty(tmp_path: Path, files: dict[str, Path]) -> Iterator[Served]:
-    with served(tmp_path / "desk", files["model"]) as desk:
+    with serve_desk(tmp_path / "desk", files["model"]) as desk:
         yield desk
 
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory, files: dict[str, Path]) -> Iterator[Served]:
     """A desk with a clip for each answer; its ids by answer are in `ids`."""
-    with served(tmp_path_factory.mktemp("full"), files["model"]) as desk:
+    with serve_desk(tmp_path_factory.mktemp("full"), files["model"]) as desk:
         for name in ("fake", "real", "none", "error"):
             desk.upload(files[name].read_bytes(), files[name].name)
         desk.judge()
@@ -109,7 +109,7 @@ def test_upload_watch_read_seek_decide_reload(
     page.set_input_files("#files", files["fake"])
     page.wait_for_selector("#rows >> text=Next to be judged")
     clip = empty.desk.store.take(empty.desk.made_with)
-    empty.desk.store.progress_file(clip.id).write_text("0.5")
+    empty.desk.store.locate_progress(clip.id).write_text("0.5")
     wait_until(page, "document.querySelector('#rows progress')?.value === 0.5")
     empty.desk.store.queue_again()
     empty.judge()
@@ -137,7 +137,7 @@ def test_upload_watch_read_seek_decide_reload(
     assert page.input_value("[name=note]") == "the <lips> are late"
     page.click("text=All clips")
     assert "decided: forged" in page.locator("#rows").inner_text()
-    (decided,) = empty.desk.store.decided()
+    (decided,) = empty.desk.store.list_decided()
     assert (decided.decision.who, decided.state) == ("Ann", State.DONE)
 
 
@@ -188,7 +188,7 @@ def test_dropped_files_are_sent_and_refused_ones_stay(
 def test_a_full_queue_is_waited_for(
     tmp_path: Path, files: dict[str, Path], browse: Callable[..., Any]
 ) -> None:
-    with served(tmp_path, files["model"], max_queue=1) as desk:
+    with serve_desk(tmp_path, files["model"], max_queue=1) as desk:
         desk.upload(b"first", "first.mp4")
         page = browse(desk.address)
         page.set_input_files("#files", files["error"])
@@ -258,7 +258,7 @@ def test_pages_are_light_or_dark(
 def test_a_visitor_gives_the_token_once(
     tmp_path: Path, files: dict[str, Path], browse: Callable[..., Any]
 ) -> None:
-    with served(tmp_path, files["model"], token=TOKEN) as desk:
+    with serve_desk(tmp_path, files["model"], token=TOKEN) as desk:
         page = browse(desk.address, viewport=NARROW)
         page.fill("[name=token]", TOKEN)
         page.press("[name=token]", "Enter")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from scorer_factory import write_scorer
-from serve_factory import TOKEN, Served, served
+from serve_factory import TOKEN, Served, serve_desk
 
 from deepkd.errors import ConfigError
-from deepkd.serve.guard import cookie_for
+from deepkd.serve.guard import make_cookie
 from deepkd.settings.serve import ServeConfig
 
 EVIL = "<img src=x onerror=alert(1)>.mp4"
@@ -26,14 +26,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("desk")
-    with served(folder, model, max_clip_mb=0.2, stall_s=0.6, max_queue=3) as desk:
+    with serve_desk(folder, model, max_clip_mb=0.2, stall_s=0.6, max_queue=3) as desk:
         yield desk
 
 
 @pytest.fixture(scope="module")
 def locked(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Iterator[Served]:
     """A desk that asks for a token."""
-    with served(tmp_path_factory.mktemp("locked"), model, token=TOKEN) as desk:
+    with serve_desk(tmp_path_factory.mktemp("locked"), model, token=TOKEN) as desk:
         yield desk
 
 
@@ -257,7 +257,7 @@ def test_a_full_queue_says_when_to_come_again(desk: Served) -> None:
 
 
 def test_a_full_store_takes_no_more(model: Path, tmp_path: Path) -> None:
-    with served(tmp_path, model, max_store_gb=0.001) as desk:
+    with serve_desk(tmp_path, model, max_store_gb=0.001) as desk:
         answer = desk.ask("POST", "/api/v1/clips", bytes(1_000_000))
         assert answer.status == 507 and "--max-store-gb" in answer.json["error"]
 
@@ -275,7 +275,7 @@ FORGED = {
     "an empty token": {"Authorization": "Bearer "},
     "a token of another kind": {"Authorization": f"Basic {TOKEN}"},
     "the token as cookie": {"Cookie": f"deepkd={TOKEN}"},
-    "a cookie of another token": {"Cookie": f"deepkd={cookie_for(TOKEN[::-1])}"},
+    "a cookie of another token": {"Cookie": f"deepkd={make_cookie(TOKEN[::-1])}"},
     "a token that is no text": {"Authorization": "Bearer \xff\xfe"},
 }
 

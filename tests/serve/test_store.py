@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from scorer_factory import tinted_clip, write_scorer
-from serve_factory import comparable, judged_by_detect, served
+from serve_factory import drop_times, judge_by_detect, serve_desk
 
 from deepkd.errors import OutputError, UsageError
 from deepkd.outputs import alone_in
@@ -51,7 +51,7 @@ def test_a_kill_loses_nothing_and_repeats_nothing(tmp_path: Path) -> None:
     del store  # as a kill does: nothing is closed
     again = Store(tmp_path)
     assert states(again) == {"a": "done", "b": "queued", "c": "queued"}
-    assert again.evidence(ids[0]) == RESULT.evidence
+    assert again.read_evidence(ids[0]) == RESULT.evidence
     assert again.get(ids[2]).decision.note == "note"
     assert [file.name[0] for file in sorted(tmp_path.glob("clips/*"))] == ["a", "b", "c"]
     assert not [*tmp_path.glob("incoming/*")]
@@ -61,11 +61,11 @@ def test_a_kill_loses_nothing_and_repeats_nothing(tmp_path: Path) -> None:
 
 def test_a_clip_that_ends_the_server_again_and_again_is_given_up(tmp_path: Path) -> None:
     model = write_scorer(tmp_path / "green.onnx")
-    with served(tmp_path / "desk", model) as desk:
+    with serve_desk(tmp_path / "desk", model) as desk:
         id = desk.upload(b"no clip")
     for _ in range(ATTEMPTS):
         assert Store(tmp_path / "desk").take("m")
-    with served(tmp_path / "desk", model) as desk:
+    with serve_desk(tmp_path / "desk", model) as desk:
         desk.judge()
         clip = desk.ask("GET", f"/api/v1/clips/{id}").json
     assert clip["state"] == "failed" and f"ended {ATTEMPTS} times" in clip["reason"]
@@ -156,8 +156,8 @@ def test_kills_of_server_and_worker_lose_nothing(tmp_path: Path) -> None:
     ids += [server.ask("?name=a.mp4", content)["id"] for content in contents[4:]]
     answers = [server.ask(f"/{id}?wait=60") for id in ids]
     log += server.end(signal.SIGTERM)
-    expected = judged_by_detect(clip, model)
-    assert [comparable(answer["result"]) for answer in answers] == [expected] * 6
+    expected = judge_by_detect(clip, model)
+    assert [drop_times(answer["result"]) for answer in answers] == [expected] * 6
     assert answers[0]["judged"] == first["judged"]
     judged = re.findall(r"judged (\w+):", log)
     assert len(judged) == len(set(judged)), "none twice"
