@@ -91,8 +91,8 @@ class Api:
     async def upload(self, request: Request) -> Response:
         """Take in a clip: 202 and its id, or 200 if its verdict is known."""
         try:
-            await run_sync(self._admit, request)
             with count_arriving(self.desk):
+                await run_sync(self._admit, request)
                 came = await receive(request, self.desk)
                 clip = await run_sync(self._take_in, came.part, came.sha256, came.name)
         except HTTPException as refusal:
@@ -107,12 +107,12 @@ class Api:
         )  # fmt: skip
 
     def _admit(self, request: Request) -> None:
-        """Refuse an upload before it is read, if it cannot be kept."""
+        """Refuse an upload, which counts as arriving, before it is read if it cannot be kept."""
         declared = request.headers.get("content-length", "0")
         size = int(declared) if declared.isdecimal() else 0
         if size > self.desk.max_clip + (1 << 16):
             raise refuse_size(self.desk)
-        if self.desk.count_waiting() >= self.desk.config.max_queue:
+        if self.desk.count_waiting() > self.desk.config.max_queue:
             seconds = self.desk.estimate_wait_s()
             raise HTTPException(
                 429, f"the queue is full; try again in {seconds} s", {"Retry-After": str(seconds)}

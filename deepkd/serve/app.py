@@ -80,6 +80,8 @@ def serve(config: ServeConfig, announce: Callable[[str], None]) -> None:
         ModelError: the model cannot be used.
         OutputError: the store cannot be used, or another server uses it.
     """
+    with contextlib.suppress(OSError):  # which is told of next
+        config.store.mkdir(mode=0o700, parents=True, exist_ok=True)
     with alone_in(config.store), _listen(config) as door:
         desk = open_desk(config)
         server = make_server(desk)

@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepkd.errors import DeepKDError
 from deepkd.serve.clips import Evidence, Person, Result
 from deepkd.serve.store import ATTEMPTS, Store
 from deepkd.text import visible
@@ -110,7 +109,8 @@ class Judging:
         return self
 
     def __next__(self) -> Task:
-        """The next clip, taken out of the queue."""
+        """The next clip, taken out of the queue; asked for once a worker is ready."""
+        self.problem = ""
         while clip := self.store.take(self.made_with):
             task = Task(
                 clip.id, self.store.locate(clip), clip.name, clip.bytes,
@@ -127,13 +127,12 @@ class Judging:
 
         while not self._stopping.is_set():
             try:
-                for outcome in run_tasks(self._start, self, workers=self.workers, wake=self._alarm):
-                    self.problem = ""
-                    self.keep(outcome.task, outcome.result, outcome.error)
-            except DeepKDError as error:
-                self.problem = str(error)
-                say(f"error: {visible(error)}")
                 self.store.queue_again()
+                for outcome in run_tasks(self._start, self, workers=self.workers, wake=self._alarm):
+                    self.keep(outcome.task, outcome.result, outcome.error)
+            except Exception as error:  # the disk may be full: say so, and try again
+                self.problem = str(error)
+                say(f"error: nothing is judged ({visible(error)}); next try in {AGAIN_S:g} s")
                 self._stopping.wait(AGAIN_S)
 
     def keep(self, task: Task, result: Result | None, error: str) -> None:

@@ -16,7 +16,9 @@ def write_metrics(desk: Desk) -> str:
             "deepkd_clips", "gauge", "Clips in the store by state.",
             {f'state="{state}"': states[state] for state in State},
         ),
-        *_write_family("deepkd_store_bytes", "gauge", "Size of the store.", {"": desk.store.measure_size()}),
+        *_write_family(
+            "deepkd_store_bytes", "gauge", "Size of the store.", {"": desk.store.measure_size()}
+        ),
         *_write_family("deepkd_arriving", "gauge", "Uploads under way.", {"": desk.arriving}),
         *_write_family(
             "deepkd_up", "gauge", "1 if clips are being judged.", {"": int(not judging.problem)}

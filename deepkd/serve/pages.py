@@ -66,7 +66,7 @@ class Pages:
             spark=draw_spark,
             size=format_size,
             moment=format_time,
-            badge=lambda x: make_badge(Label(x)),
+            badge=lambda label: make_badge(Label(label)),
         )
         self._templates.globals.update(
             labels=[*Label], choices=[*Choice], advice=ADVICE, has_token=bool(desk.config.token)
