@@ -94,12 +94,10 @@ class Pages:
 
     def show_desk(self, request: Request) -> Response:
         """The list of clips, and where to drop more."""
-        counts = self.store.count("verdict")
         provenance = self.desk.provenance
         return self.render(
             "desk.html",
             **self._list_rows(request),
-            counts=[(make_badge(label), counts[label]) for label in Label if counts[label]],
             model=provenance.model,
             doubt=model_doubt(provenance.metadata),
             limits=model_limits(provenance),
@@ -116,7 +114,9 @@ class Pages:
         older = ""
         if len(clips) > PAGE:
             older = "/?" + urlencode({**query, "after": clips[PAGE - 1].number})
+        counts = self.store.count("verdict")
         return {
+            "counts": [(make_badge(label), counts[label]) for label in Label if counts[label]],
             "rows": [(clip, self._describe_state(clip)) for clip in clips[:PAGE]],
             "filter": query,
             "is_filtered": any(query.values()) or "after" in request.query_params,
@@ -194,7 +194,7 @@ class Pages:
         assert isinstance(error, HTTPException)
         is_page = "text/html" in request.headers.get("accept", "")
         if is_page and not request.url.path.startswith("/api/"):
-            values = {"status": error.status_code, "detail": error.detail}
+            values = {"code": error.status_code, "detail": error.detail}
             return await run_sync(lambda: self.render("message.html", error.status_code, **values))
         return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
 

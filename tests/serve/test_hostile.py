@@ -248,6 +248,12 @@ def test_every_answer_is_fenced_in(desk: Served) -> None:
         assert "Server" not in headers and "Access-Control-Allow-Origin" not in headers
 
 
+def test_people_get_a_page_and_programs_json(desk: Served) -> None:
+    page = desk.ask("GET", f"/clips/{UNKNOWN}", Accept="text/html")
+    assert page.status == 404 and "<h1>404</h1><p>No such clip" in page.text
+    assert "no such clip" in desk.ask("GET", f"/clips/{UNKNOWN}").json["error"]
+
+
 def test_a_full_queue_says_when_to_come_again(desk: Served) -> None:
     ids = [desk.upload(b"clip %d" % number) for number in range(3)]
     answer = desk.ask("POST", "/api/v1/clips", b"one more")

@@ -57,6 +57,7 @@ function send(files) {
     waiting.push({ file, item, bar, about });
   }
   while (sending < 2 && waiting.length) next();
+  refresh().catch(() => {});
 }
 
 async function next() {
@@ -78,6 +79,7 @@ async function deliver(job) {
       fail(job, answer.error);
       return false;
     }
+    job.bar.value = 0;
     for (let left = answer.wait; left > 0; left -= 1) {
       job.about.textContent = `waits: the queue is full; next try in ${left} s`;
       await sleep(1000);
