@@ -232,16 +232,17 @@ def test_the_list_is_heard_and_filtered(full: Served, browse: Callable[..., Any]
     page.wait_for_selector("text=No clip matches this filter.")
 
 
-@pytest.mark.parametrize("width", [320, 360, 900, 1400])
-def test_pages_fit(width: int, full: Served, browse: Callable[..., Any]) -> None:
+def test_pages_fit(full: Served, browse: Callable[..., Any]) -> None:
     for address in (full.address, *(page_of(full, verdict) for verdict in STATES)):
-        page = browse(address, viewport={"width": width, "height": 740})
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, address
-        outside = page.evaluate(
-            "[...document.querySelectorAll('main *')].filter(e => e.getClientRects().length"
-            " && e.getBoundingClientRect().right > innerWidth + 1).length"
-        )
-        assert outside == 0, address
+        page = browse(address)
+        for width in (320, 360, 900, 1400):
+            page.set_viewport_size({"width": width, "height": 740})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, address
+            outside = page.evaluate(
+                "[...document.querySelectorAll('main *')].filter(e => e.getClientRects().length"
+                " && e.getBoundingClientRect().right > innerWidth + 1).length"
+            )
+            assert outside == 0, (address, width)
 
 
 @pytest.mark.parametrize(("scheme", "low", "high"), [("light", 230, 256), ("dark", 0, 60)])

@@ -38,9 +38,13 @@ def locked(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Iterator[Se
 
 
 def is_clean(desk: Served) -> bool:
-    """Whether no clip and no part of one was kept."""
+    """Whether no clip and no part of one is kept, once the server has noticed the end."""
     folder = desk.desk.store.folder
-    return not [*folder.glob("incoming/*"), *folder.glob("clips/*"), *desk.desk.store.count()]
+    for _ in range(200):
+        if not [*folder.glob("incoming/*"), *folder.glob("clips/*"), *desk.desk.store.count()]:
+            return True
+        time.sleep(0.05)
+    return False
 
 
 PATHS = {
