@@ -4,8 +4,9 @@ from enum import StrEnum
 
 from deepkd.scoring.thresholds import Label
 
-STRONG, MODERATE = 0.98, 0.9
-"""Least score of each grade of a FAKE: 49 to 1 and 9 to 1, where half of all faces are forged."""
+STRONG, MODERATE, EVEN = 0.98, 0.9, 0.5
+"""Least scores: a forgery is 49 times, 9 times and once as likely as none, where half of all faces
+are forged."""
 STRONG_FRAMES = 8
 """Least number of frames behind a strong grade: fewer may show one odd moment."""
 
@@ -20,22 +21,24 @@ class Grade(StrEnum):
     NOT_EXAMINABLE = "not examinable"
 
 
-def grade(label: Label, score: float | None, frames: int) -> Grade:
+def grade(label: Label, score: float | None, frames: int, *, has_odd_part: bool = False) -> Grade:
     """The grade of a verdict.
 
     A FAKE is strong from a score of `STRONG` in `STRONG_FRAMES` frames, moderate from `MODERATE`,
-    else weak. An INCONCLUSIVE with a score is weak, a REAL is none. What has no score was not
-    examinable.
+    else weak. An INCONCLUSIVE is weak from a score of `EVEN` or where a part looks forged, else
+    none, as a REAL is. What has no score was not examinable.
 
     Args:
         label: the verdict.
         score: the calibrated probability of forgery; None without one.
         frames: how many frames the score comes from.
+        has_odd_part: a part looks forged, but not the rest.
     """
     if score is None or label in (Label.NO_FACE, Label.ERROR):
         return Grade.NOT_EXAMINABLE
-    if label is Label.REAL:
-        return Grade.NONE
-    if label is Label.INCONCLUSIVE or score < MODERATE:
+    if label is not Label.FAKE:
+        is_doubtful = label is Label.INCONCLUSIVE and (has_odd_part or score >= EVEN)
+        return Grade.WEAK if is_doubtful else Grade.NONE
+    if score < MODERATE:
         return Grade.WEAK
     return Grade.STRONG if score >= STRONG and frames >= STRONG_FRAMES else Grade.MODERATE

@@ -202,7 +202,8 @@ def _in_words(track: TrackDecision, *, is_graded: bool) -> TrackVerdict:
 def _grade_track(track: TrackDecision) -> Grade:
     start_s, end_s = track.forged_s or (0.0, float("inf"))
     usable = [f for f in track.frames if f.flaw is None and start_s <= f.t_s <= end_s]
-    return grade(track.label, track.score, len(usable))
+    has_odd_part = track.forged_s is not None
+    return grade(track.label, track.score, len(usable), has_odd_part=has_odd_part)
 
 
 def _grade_clip(decision: Decision) -> Grade:

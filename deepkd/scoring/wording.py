@@ -83,12 +83,7 @@ def sentence(
 def _passages(passages: Sequence[tuple[float, float]], language: Language) -> list[str]:
     if not passages:
         return []
-    shown = [
-        language.say(
-            "{start} to {end}", start=clock(start, language), end=clock(end, language)
-        )
-        for start, end in passages[:NAMED]
-    ]  # fmt: skip
+    shown = [name_span(*span, language) for span in passages[:NAMED]]
     said = [language.say("suspicious passages: {passages}", passages=", ".join(shown))]
     hidden = len(passages[NAMED:])
     return said + [language.say("and {count} more", count=hidden)] * (hidden > 0)
@@ -146,3 +141,10 @@ def clock(t_s: float, language: Language = ENGLISH) -> str:
     """Seconds as minutes and seconds: 63.24 is "1:03.2"."""
     tenths = round(t_s * 10)
     return f"{tenths // 600}:{language.number(tenths % 600 / 10, '04.1f')}"
+
+
+def name_span(start_s: float, end_s: float, language: Language = ENGLISH) -> str:
+    """As in "0:03.2 to 0:06.8"."""
+    return language.say(
+        "{start} to {end}", start=clock(start_s, language), end=clock(end_s, language)
+    )

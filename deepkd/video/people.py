@@ -17,9 +17,9 @@ from deepkd.video.crops import Crop
 
 Floats = npt.NDArray[np.float32]
 
-ALIKE = 0.82
-"""Least likeness of the patterns of two tracks of one person. Halves of one clip have 0.80 and more
-in nine of ten clips measured, two people of one series of clips 0.79 at most."""
+ALIKE = 0.8
+"""Least likeness of the patterns of two tracks of one person. The halves of 13 clips have 0.82 and
+more, also where one is shown at half the size; tracks of different people 0.79 at most."""
 SAME_COLORS = 0.85
 """Least likeness of their colors, of which much the same holds."""
 MIN_LOOKS, MAX_LOOKS = 2, 12
