@@ -5,7 +5,7 @@ has its translation. `deepkd.languages.catalogue` reads these files.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -107,12 +107,6 @@ class Language:
     def date(self, when: datetime) -> str:
         """A time in UTC, to the minute."""
         return when.strftime(HABITS[self.code].date)
-
-    def join(self, parts: Sequence[str]) -> str:
-        """As in "a, b and c"."""
-        if len(parts) < 2:
-            return "".join(parts)
-        return self.say("{first} and {last}", first=", ".join(parts[:-1]), last=parts[-1])
 
     def fill(self, text: str, values: Mapping[str, Any]) -> str:
         """A translated text with its values."""

@@ -24,8 +24,9 @@ OTHERS = [code for code in LANGUAGES if code != "en"]
 def messages() -> frozenset[str | tuple[str, str]]:
     """Every message of the source and the templates; a pair has a singular and a plural."""
     found: set[str | tuple[str, str]] = set()
-    for path in PACKAGE.rglob("*.py"):
-        for call in ast.walk(ast.parse(path.read_text())):
+    sources = (path.read_text() for path in PACKAGE.rglob("*.py"))
+    for source in sources:
+        for call in ast.walk(ast.parse(source if "deepkd.languages" in source else "")):
             if isinstance(call, ast.Call):
                 name = getattr(call.func, "attr", getattr(call.func, "id", ""))
                 values = [getattr(argument, "value", None) for argument in call.args]
