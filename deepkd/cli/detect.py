@@ -261,6 +261,7 @@ def _load(
 ) -> tuple["Detector", "Provenance"]:
     """The detector, and what a report says of it; a doubtful model is warned of."""
     from deepkd.cli.progress import warn
+    from deepkd.languages import usual_language
     from deepkd.pipeline import Detector
     from deepkd.report import Provenance, shows_faces
     from deepkd.report.card import model_doubt
@@ -272,7 +273,8 @@ def _load(
         warn(doubt)
     thresholds = limits.to_dict() if limits else {}
     about = (scorer.name, scorer.sha256, scorer.params, scorer.metadata)
-    return detector, Provenance(*about, config.as_dict(), thresholds)
+    language = config.language or usual_language()
+    return detector, Provenance(*about, config.as_dict(), thresholds, language)
 
 
 @contextmanager

@@ -31,6 +31,9 @@ class Provenance:
     thresholds: Mapping[str, float] = field(default_factory=dict)
     """`real` and `fake`: the calibrated probabilities that decided; empty under a rule that has its
     own."""
+    language: str = "en"
+    """Code of the language in which a report for readers is written, of
+    `deepkd.languages.LANGUAGES`."""
 
     def to_dict(self) -> dict[str, Any]:
         """The `model` of schema deepkd.detect/1."""
