@@ -213,7 +213,7 @@ class Detector:
         try:
             return self._judge_or_raise(source, video, alter)
         except DeepKDError as error:
-            return Verdict.failed(source.path, str(error).removeprefix(f"{source.path}: "))
+            return Verdict.from_failure(source.path, str(error).removeprefix(f"{source.path}: "))
 
     def _judge_or_raise(
         self, source: Source, video: ReadAhead | None = None, alter: Alter | None = None

@@ -18,7 +18,7 @@ from deepkd.cli.parts import (
     Resume,
     ShardName,
     choose_part,
-    writing_part,
+    open_output_part,
 )
 from deepkd.cli.standard_output import StandardOutput
 from deepkd.config import load_config
@@ -28,7 +28,7 @@ from deepkd.outputs import (
     file_id,
     refuse_inputs_as_outputs,
     settings_beside,
-    writing,
+    write_whole,
 )
 from deepkd.settings.detect import DetectConfig
 
@@ -105,10 +105,10 @@ def detect(
     with _open_first(inputs, config) as first:
         detector, provenance = _load(config, report, quiet=quiet)
         with (
-            writing_part(files, provenance, config, resume=resume, overwrite=overwrite) as part,
+            open_output_part(files, provenance, config, resume=resume, overwrite=overwrite) as part,
             _reports(config, provenance, report, part) as reports,
         ):
-            inputs = part.missing(inputs) if part else inputs
+            inputs = part.list_missing(inputs) if part else inputs
             outcome = _judge(inputs, detector, reports, first=first, quiet=quiet, verbose=verbose)
     tally = part.tally if part else outcome.tally
     is_empty = part is not None and not tally  # a short list leaves some shards without inputs
@@ -290,7 +290,7 @@ def _reports(
     with ExitStack() as stack:
         reports: list[Report] = [part] if part else []
         if file:
-            beside = stack.enter_context(writing(file))
+            beside = stack.enter_context(write_whole(file))
             out = stack.enter_context(beside.open("w", encoding="utf-8", newline=""))
             reports.append(open_report(report_name(file), out, provenance))
             stack.callback(reports[0].close)
@@ -313,7 +313,7 @@ def _draw(verdict: "Verdict", file: Path, limit_s: float, code: int) -> None:
     from deepkd.report.video import write_video
 
     try:
-        with writing(file) as beside:
+        with write_whole(file) as beside:
             write_video(verdict, beside, limit_s=limit_s)
     except DeepKDError as error:
         if code == FOUND:

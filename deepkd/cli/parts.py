@@ -73,7 +73,7 @@ def choose_part(
 
 
 @contextmanager
-def writing_part(
+def open_output_part(
     files: "PartFiles | None",
     provenance: "Provenance",
     config: "DetectConfig",

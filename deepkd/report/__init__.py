@@ -66,7 +66,7 @@ def shows_faces(name: str) -> bool:
     return getattr(REPORTS.load(name), "shows_faces", False)
 
 
-def encoding_of(name: str) -> str | None:
+def find_encoding(name: str) -> str | None:
     """The encoding that the report called `name` declares in its text; None for the usual one."""
     return getattr(REPORTS.load(name), "encoding", None)
 

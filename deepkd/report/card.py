@@ -42,7 +42,11 @@ def model_facts(provenance: Provenance, language: Language = ENGLISH) -> Iterato
     if limits := provenance.thresholds:
         yield say("thresholds"), say("REAL up to {real:.1%}, FAKE from {fake:.1%}", **limits)
     for key, value in provenance.metadata.items():
-        text = _nested(value, SHOWN.get(key, ())) if isinstance(value, Mapping) else _plain(value)
+        text = (
+            _format_values(value, SHOWN.get(key, ()))
+            if isinstance(value, Mapping)
+            else _plain(value)
+        )
         if text and key not in ELSEWHERE:
             yield visible(key).replace("_", " "), visible(text)
     yield from _card_facts(shipped_card(provenance.sha256), language)
@@ -78,7 +82,7 @@ def model_doubt(metadata: Mapping[str, Any]) -> str:
     )
 
 
-def _nested(values: Mapping[str, Any], keys: tuple[str, ...]) -> str:
+def _format_values(values: Mapping[str, Any], keys: tuple[str, ...]) -> str:
     """As in: temperature 1.165, bias 0.1334."""
     shown = ((key.replace("_", " "), _plain(values.get(key))) for key in keys)
     return ", ".join(f"{key} {text}" for key, text in shown if text)

@@ -66,7 +66,7 @@ class _Table:
                 self._row(
                     track.label,
                     track.score,
-                    f"  {track.name}, {_seen(track)}",
+                    f"  {track.name}, {_describe_times(track)}",
                     track.reason,
                     dim=True,
                 )
@@ -98,6 +98,6 @@ def percent(score: float | None, language: Language = ENGLISH) -> str:
     return language.number(min(max(round(score * 100), 1), 99) / 100, ".0%")
 
 
-def _seen(track: TrackVerdict) -> str:
+def _describe_times(track: TrackVerdict) -> str:
     first, last = track.frames[0].t_s, track.frames[-1].t_s
     return f"seen at {clock(first)}" if first == last else f"seen {clock(first)} to {clock(last)}"

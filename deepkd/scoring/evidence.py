@@ -46,7 +46,7 @@ def brightness(image: npt.NDArray[np.uint8]) -> float:
     return float(image.reshape(-1, 3).mean(0) @ (0.299, 0.587, 0.114))
 
 
-def turned_away(landmarks: npt.NDArray[np.float32]) -> bool:
+def is_profile(landmarks: npt.NDArray[np.float32]) -> bool:
     """Whether the nose lies beyond an eye, measured along the line of the eyes: a profile."""
     left, right, nose = landmarks[0], landmarks[1], landmarks[2]
     along = right - left
@@ -61,6 +61,6 @@ FLAWS: dict[Note, Callable[[Crop], bool]] = {
     ),
     Note("too dark"): lambda crop: brightness(crop.image) < MIN_BRIGHTNESS,
     Note("too blurred"): lambda crop: sharpness(crop.image) < MIN_SHARPNESS,
-    Note("turned away"): lambda crop: turned_away(crop.face.landmarks),
+    Note("turned away"): lambda crop: is_profile(crop.face.landmarks),
     Note("hidden or unclear"): lambda crop: crop.face.probability < MIN_PROBABILITY,
 }

@@ -10,7 +10,7 @@ from deepkd.scoring.rules import (
     Decision,
     TrackDecision,
     decide,
-    forged_runs,
+    find_forged_runs,
 )
 from deepkd.scoring.thresholds import Label
 from deepkd.settings.choices import RULES
@@ -90,7 +90,7 @@ def _forged_s(track: TrackDecision, criteria: Criteria) -> Iterator[Seconds]:
     if track.label is Label.REAL or track.score is None:
         return
     usable = [frame for frame in track.frames if frame.flaw is None]
-    runs = forged_runs(usable, criteria)
+    runs = find_forged_runs(usable, criteria)
     is_all = not runs or sum(map(len, runs)) >= WHOLE * len(usable)
     if track.label is Label.FAKE and is_all:
         runs = [usable]

@@ -174,7 +174,7 @@ def mean_logit(people: People, criteria: Criteria) -> Decision:
     order = (Label.FAKE, Label.INCONCLUSIVE, Label.REAL)
     worst = min(judged, key=lambda track: (order.index(track.label), -(track.score or 0)))
     named = tuple(track for track in judged if track.label is worst.label)
-    if worst.label is Label.REAL and (main := _unjudged_main(tracks, criteria)):
+    if worst.label is Label.REAL and (main := _find_unjudged_main(tracks, criteria)):
         named = (main, *named)
         return Decision(Label.INCONCLUSIVE, worst.score, Code.PEOPLE, tracks, named)
     return Decision(worst.label, worst.score, Code.PEOPLE, tracks, named)
@@ -192,7 +192,9 @@ def _is_enough(frames: Sequence[FrameScore], criteria: Criteria) -> bool:
     return usable >= criteria.min_frames
 
 
-def _unjudged_main(tracks: Sequence[TrackDecision], criteria: Criteria) -> TrackDecision | None:
+def _find_unjudged_main(
+    tracks: Sequence[TrackDecision], criteria: Criteria
+) -> TrackDecision | None:
     """The person with the largest face, where that person cannot be judged.
 
     Only people count who are seen long enough and are surely a face.
@@ -214,10 +216,10 @@ def _decide_track(id: int, frames: tuple[FrameScore, ...], criteria: Criteria) -
     even = [frame for frame in usable if not frame.is_closer] or usable
     score = _mean_score(even, criteria)
     label = criteria.thresholds.label(score)
-    run = forged_run(usable, criteria)
+    run = find_forged_run(usable, criteria)
     lone = _decisive(even, label, criteria)
     if label is Label.FAKE and not lone:
-        return TrackDecision(id, frames, label, score, *_forged(run, usable, criteria))
+        return TrackDecision(id, frames, label, score, *_explain_forged(run, usable, criteria))
     if run and _mean_score(_without(run, 1), criteria) >= max(SURE_RUN, criteria.thresholds.fake):
         reason, span = _part(Code.FORGED_PART, run)
         return TrackDecision(id, frames, Label.FAKE, _mean_score(run, criteria), reason, span)
@@ -253,7 +255,7 @@ def _mean_score(frames: Sequence[FrameScore], criteria: Criteria) -> float:
     return float(criteria.calibration.probability(np.mean([frame.logit for frame in frames])))
 
 
-def _forged(
+def _explain_forged(
     run: Sequence[FrameScore], usable: Sequence[FrameScore], criteria: Criteria
 ) -> tuple[Reason, tuple[float, float] | None]:
     """Why the mean of all frames is FAKE; with seconds where the rest would not be FAKE alone."""
@@ -297,13 +299,13 @@ def _too_little(frames: Sequence[FrameScore], criteria: Criteria) -> Reason:
     return Reason(Code.FLAWED_OFTEN, {"flaw": worst, "count": count, "total": len(frames)})
 
 
-def forged_run(frames: Sequence[FrameScore], criteria: Criteria) -> list[FrameScore]:
-    """The most suspicious of `forged_runs`; [] without one."""
-    runs = forged_runs(frames, criteria)
+def find_forged_run(frames: Sequence[FrameScore], criteria: Criteria) -> list[FrameScore]:
+    """The most suspicious of `find_forged_runs`; [] without one."""
+    runs = find_forged_runs(frames, criteria)
     return max(runs, key=lambda run: np.mean([frame.logit for frame in run]), default=[])
 
 
-def forged_runs(frames: Sequence[FrameScore], criteria: Criteria) -> list[list[FrameScore]]:
+def find_forged_runs(frames: Sequence[FrameScore], criteria: Criteria) -> list[list[FrameScore]]:
     """The runs of at least `MIN_RUN` frames over the threshold, in order of time.
 
     A median over three frames comes first: one odd frame makes no run, and one good frame breaks

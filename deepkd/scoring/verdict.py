@@ -107,7 +107,7 @@ class Verdict(Judgement):
     """The times of the evenly sampled frames, seconds."""
 
     @classmethod
-    def failed(cls, path: Path, reason: str) -> "Verdict":
+    def from_failure(cls, path: Path, reason: str) -> "Verdict":
         """The answer for an input that cannot be judged."""
         return cls(Label.ERROR, None, reason, path=path)
 

@@ -74,7 +74,7 @@ def sentence(
     if decision.code is Code.NO_FACE:
         return language.say("no face was found")
     if decision.code is Code.UPSTREAM:
-        people = "; ".join(_named_phrase(track, language) for track in decision.named)
+        people = "; ".join(_describe_person(track, language) for track in decision.named)
         return language.say("upstream rule: {people}", people=people)
     parts = _people(decision.tracks, decision.named, language)
     return "; ".join([*parts, *_passages(passages, language)])
@@ -105,7 +105,7 @@ def _people(
     count = len({track.person for track in tracks})
     parts = [
         language.say("{count} people", count=count),
-        *(_named_phrase(track, language) for track in (*named[:3], *unjudged[:1])),
+        *(_describe_person(track, language) for track in (*named[:3], *unjudged[:1])),
     ]
     hidden = len(named[3:]) + len(unjudged[1:])
     return parts + [language.say("and {count} more", count=hidden)] * (hidden > 0)
@@ -121,7 +121,7 @@ def _each_once(tracks: Sequence[TrackDecision]) -> list[TrackDecision]:
     return list(best.values())
 
 
-def _named_phrase(track: TrackDecision, language: Language) -> str:
+def _describe_person(track: TrackDecision, language: Language) -> str:
     return language.say(
         "person {number} {what}", number=track.person + 1, what=phrase(track.reason, language)
     )

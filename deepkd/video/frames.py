@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from deepkd.errors import VideoError
 from deepkd.languages import Note
 from deepkd.video.containers import check_size
-from deepkd.video.decoder import Decoder, Sample, never, opened
+from deepkd.video.decoder import Decoder, Sample, never, open_decoder
 from deepkd.video.lengths import lengths_s
 from deepkd.video.stills import check_file, read_still, still_kind
 
@@ -114,7 +114,7 @@ class Reading(Protocol):
 
 
 @contextmanager
-def reading(
+def open_media(
     path: str | os.PathLike[str],
     plan: Plan,
     *,
@@ -141,7 +141,7 @@ def reading(
         image = read_still(path, max_pixels=max_pixels, warn=warnings.append)
         yield _Still(path, kind, image, warnings)
         return
-    with opened(path, max_pixels=max_pixels, threads=threads, stop=stop) as video:
+    with open_decoder(path, max_pixels=max_pixels, threads=threads, stop=stop) as video:
         declared_s, length_s = lengths_s(path, video, max_pixels, stop)
         yield _Moving(path, video, max_pixels, declared_s, length_s, plan(length_s))
 
@@ -152,7 +152,7 @@ def probe(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Vide
     Raises:
         VideoError, ImageError: it cannot be opened or decoded.
     """
-    with reading(path, evenly(lambda duration_s: 1), max_pixels=max_pixels) as file:
+    with open_media(path, evenly(lambda duration_s: 1), max_pixels=max_pixels) as file:
         return file.info
 
 
@@ -180,7 +180,7 @@ def read_frames(
     Raises:
         VideoError, ImageError: it cannot be opened, or not one frame decodes.
     """
-    with reading(
+    with open_media(
         path, evenly(lambda duration_s: frames), max_pixels=max_pixels, threads=threads
     ) as file:
         yield from file.frames(warn)
@@ -235,7 +235,7 @@ class _Moving:
 
     def frames(self, warn: Callable[[str], None] | None = None) -> Iterator[Frame]:
         index, orientation = -1, None
-        for index, sample in enumerate(_sampled(self._video, self._moments)):
+        for index, sample in enumerate(_sample(self._video, self._moments)):
             check_size(self.path, sample.picture, self._max_pixels)
             orientation = orientation or self._video.orientation(sample.picture)
             yield Frame(orientation.upright(sample.picture), sample.t_s, index)
@@ -255,17 +255,17 @@ def every_frame(path: Path, *, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[f
         VideoError: it cannot be opened, or a frame is too large.
     """
     check_file(path)
-    with opened(path, max_pixels=max_pixels) as video:
+    with open_decoder(path, max_pixels=max_pixels) as video:
         while video.climb(0.0):
             pass  # up to the level that leaves nothing out
         orientation = None
-        for sample in video.decoded():
+        for sample in video.decode_rest():
             check_size(path, sample.picture, max_pixels)
             orientation = orientation or video.orientation(sample.picture)
             yield sample.t_s, orientation.upright(sample.picture)
 
 
-def _sampled(video: Decoder, moments: Moments) -> Iterator[Sample]:
+def _sample(video: Decoder, moments: Moments) -> Iterator[Sample]:
     """The frame nearest to each moment, each frame once."""
     last_s = float("-inf")
     for target_s in moments.times_s:

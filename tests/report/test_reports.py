@@ -72,7 +72,7 @@ ALL = {
     Label.REAL: verdict([-3.0] * 4),
     Label.INCONCLUSIVE: verdict([None, 0.0, None]),
     Label.NO_FACE: verdict(),
-    Label.ERROR: Verdict.failed(Path("\x1b[31mbad\udcff.mp4"), "is <empty>, \u202eor so"),
+    Label.ERROR: Verdict.from_failure(Path("\x1b[31mbad\udcff.mp4"), "is <empty>, \u202eor so"),
 }
 
 
