@@ -162,10 +162,8 @@ class _Clip:
         }
 
     def _shot(self, shot: ShotVerdict) -> dict[str, Any]:
-        say = partial(clock, language=self.language)
         return {
-            "start": say(shot.start_s),
-            "end": say(shot.end_s),
+            "time": name_span(shot.start_s, shot.end_s, self.language),
             "badge": _badge(shot.label, self.language),
             "score": percent(shot.score, self.language),
             "people": ", ".join(person_name(number, self.language) for number in shot.people),

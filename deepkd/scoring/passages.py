@@ -4,7 +4,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from deepkd.scoring.rules import Criteria, Decision, TrackDecision, decide, find_forged_runs
+from deepkd.scoring.rules import (
+    WHOLE,
+    Criteria,
+    Decision,
+    TrackDecision,
+    decide,
+    find_forged_runs,
+)
 from deepkd.scoring.thresholds import Label
 from deepkd.settings.choices import RULES
 from deepkd.video.shots import Span
@@ -79,13 +86,16 @@ def _suspicious(
 
 
 def _forged_s(track: TrackDecision, criteria: Criteria) -> Iterator[Seconds]:
-    """The seconds in which a person looks forged: all, or those of every run of frames."""
+    """The seconds in which a person looks forged: every run of frames, or all of a FAKE without."""
+    if track.label is Label.REAL or track.score is None:
+        return
     usable = [frame for frame in track.frames if frame.flaw is None]
-    if track.label is Label.FAKE and track.forged_s is None:
-        yield usable[0].t_s, usable[-1].t_s
-    elif track.label is not Label.REAL and track.score is not None:
-        for run in find_forged_runs(usable, criteria):
-            yield run[0].t_s, run[-1].t_s
+    runs = find_forged_runs(usable, criteria)
+    is_all = not runs or sum(map(len, runs)) >= WHOLE * len(usable)
+    if track.label is Label.FAKE and is_all:
+        runs = [usable]
+    for run in runs:
+        yield run[0].t_s, run[-1].t_s
 
 
 def merge(spans: Iterator[Seconds]) -> list[Seconds]:

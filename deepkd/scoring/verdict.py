@@ -71,11 +71,13 @@ class Judgement:
     score: float | None
     reason: str
     tracks: tuple[TrackVerdict, ...] = ()
-    shots: tuple[ShotVerdict, ...] = ()
+    shots: tuple[ShotVerdict, ...] = dataclasses.field(default=(), kw_only=True)
     """The parts between cuts, in order of time."""
-    grade: Grade | None = Grade.NOT_EXAMINABLE
+    grade: Grade | None = dataclasses.field(default=Grade.NOT_EXAMINABLE, kw_only=True)
     """Evidence of forgery; None under a rule without calibrated scores."""
-    decision: Decision | None = dataclasses.field(default=None, repr=False, compare=False)
+    decision: Decision | None = dataclasses.field(
+        default=None, repr=False, compare=False, kw_only=True
+    )
     """The codes behind `reason`."""
 
 
@@ -186,9 +188,9 @@ def judge(
         decision.score,
         sentence(decision, passages(shots, decision)),
         tuple(_in_words(track, is_graded=is_graded) for track in decision.tracks),
-        shots,
-        _grade_clip(decision) if is_graded else None,
-        decision,
+        shots=shots,
+        grade=_grade_clip(decision) if is_graded else None,
+        decision=decision,
     )
 
 

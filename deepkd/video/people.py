@@ -20,8 +20,9 @@ Floats = npt.NDArray[np.float32]
 ALIKE = 0.8
 """Least likeness of the patterns of two tracks of one person. The halves of 13 clips have 0.82 and
 more, also where one is shown at half the size; tracks of different people 0.79 at most."""
-SAME_COLORS = 0.85
-"""Least likeness of their colors, of which much the same holds."""
+SAME_COLORS = 0.7
+"""Least likeness of their colors: 0.94 and more in those halves, 0.83 in a light weaker by a tenth,
+below 0.75 for nine of ten pairs of people."""
 MIN_LOOKS, MAX_LOOKS = 2, 12
 """A track with fewer faces is compared with none; of the faces of a longer one, these many count,
 spread over it."""
