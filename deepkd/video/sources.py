@@ -5,9 +5,9 @@ import glob
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, groupby
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -30,7 +30,7 @@ _SLASH = f"[/{re.escape(os.sep)}]"
 _ANY_DEPTH = re.compile(rf"(?:^|(?<={_SLASH}))(?:\*\*{_SLASH}+)*\*\*(?:{_SLASH}+|$)")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Source:
     """One input to judge, or the reason why it cannot be one."""
 
@@ -42,6 +42,30 @@ class Source:
         """Take a string for a path."""
         if not isinstance(self.path, Path):
             object.__setattr__(self, "path", Path(self.path))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Source):
+            return NotImplemented
+        return (self.path, self.problem) == (other.path, other.problem)
+
+    def __hash__(self) -> int:
+        return hash(self.path)
+
+
+class _Unchecked(Source):
+    """A path that is looked at when its problem is first asked for.
+
+    On a network file system each look takes time, and another shard may have the path.
+    """
+
+    def __init__(self, path: Path, find_problem: Callable[[Path], str]) -> None:
+        vars(self).update(path=path, _find=find_problem, _found=None)
+
+    @property
+    def problem(self) -> str:
+        if vars(self)["_found"] is None:
+            vars(self)["_found"] = vars(self)["_find"](self.path)
+        return str(vars(self)["_found"])
 
 
 class _Address(type(Path())):  # type: ignore[misc]
@@ -72,7 +96,7 @@ def as_source(path: str | os.PathLike[str]) -> Source:
     if "\0" in name:
         shown = Path(name.replace("\0", "?"))
         return Source(shown, "the name has a NUL byte, which no file can have")
-    return Source(Path(path), _problem(Path(path)))
+    return _Unchecked(Path(path), _problem)
 
 
 def expand_paths(
@@ -132,8 +156,11 @@ def _matching(name: str) -> Iterable[Source]:
 
 def _refuse_folder(source: Source) -> Source:
     """The input; a folder has a problem: a stray line such as `/` must not have a disk judged."""
-    is_folder = not source.problem and os.path.isdir(source.path)
-    return Source(source.path, FOLDER_HINT) if is_folder else source
+    return _Unchecked(source.path, _problem_in_list) if type(source) is _Unchecked else source
+
+
+def _problem_in_list(path: Path) -> str:
+    return _problem(path) or (FOLDER_HINT if os.path.isdir(path) else "")
 
 
 def _names(stdin: BinaryIO) -> Iterator[str]:
@@ -214,8 +241,33 @@ def _pattern(name: str) -> Iterator[Source]:
     found = _matches(name)
     if not found:
         yield Source(Path(name), "no file has a name like this; check the pattern")
-    sources = chain.from_iterable(map(_one, found))
+    sources = _matched(found)
     yield from _each_once(sources) if _ANY_DEPTH.search(name) else sources
+
+
+def _matched(names: Iterable[str]) -> Iterator[Source]:
+    """The inputs behind paths that exist, without a look at each of them."""
+    for parent, group in groupby(names, os.path.dirname):
+        folders = _folders_in(parent)
+        for name in group:
+            is_folder = name.endswith(os.sep) or os.path.basename(name) in folders
+            yield from _folder(Path(name)) if is_folder else [as_source(name)]
+
+
+def _folders_in(parent: str) -> set[str]:
+    """The names of the folders in a folder."""
+    try:
+        with os.scandir(parent or os.curdir) as entries:
+            return {entry.name for entry in entries if _is_folder(entry)}
+    except OSError:
+        return set()
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _matches(name: str) -> list[str]:
@@ -275,32 +327,42 @@ def _folder(top: Path) -> Iterator[Source]:
 def _walk(top: Path) -> Iterator[Source]:
     """Files with a known suffix below `top`, by name; linked folders come once."""
     seen: set[tuple[int, int]] = set()
-    waiting = [top]
+    waiting, folders = [str(top)], {str(top)}
     while waiting:
-        path = waiting.pop()
-        if not os.path.isdir(path):
-            yield Source(path, _problem(path))
+        name = waiting.pop()
+        path = Path(name)
+        if name not in folders:
+            yield _Unchecked(path, _problem)
             continue
+        folders.remove(name)
         try:
             status = path.stat()
-            children = [Path(entry.path) for entry in os.scandir(path) if _wanted(entry)]
+            names, inner = _children(name)
         except OSError as error:
             yield Source(path, f"the folder cannot be read ({error.strerror})")
             continue
         if (status.st_dev, status.st_ino) not in seen:
             seen.add((status.st_dev, status.st_ino))
-            waiting += sorted(children, reverse=True)
+            waiting += sorted(names, reverse=True)
+            folders |= inner
         elif path.resolve() in (path.parent / "x").resolve().parents:
             yield Source(path, "is a link back to a folder above it; it was not followed")
 
 
-def _wanted(entry: "os.DirEntry[str]") -> bool:
-    if entry.name.startswith("."):
-        return False
-    return (
-        os.path.isdir(entry.path)
-        or os.path.splitext(entry.name)[1].lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES
-    )
+def _children(folder: str) -> tuple[list[str], set[str]]:
+    """The paths of the inputs and folders in a folder, without hidden ones; and of the folders."""
+    names, folders = [], set()
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            suffix = os.path.splitext(entry.name)[1].lower()
+            if entry.name.startswith("."):
+                continue
+            if _is_folder(entry):
+                folders.add(entry.path)
+            elif suffix not in VIDEO_SUFFIXES and suffix not in IMAGE_SUFFIXES:
+                continue
+            names.append(entry.path)
+    return names, folders
 
 
 def count_passed_over(names: Iterable[str | os.PathLike[str]]) -> Counter[str]:
