@@ -42,6 +42,10 @@ def content_key(path: Path, name: str) -> str:
     return digest.hexdigest()[:32]
 
 
+class BusyError(OutputError):
+    """Another run is writing the file."""
+
+
 class LineFile:
     """A file of lines that is locked while it is open, and only grows."""
 
@@ -53,7 +57,7 @@ class LineFile:
             busy: the message where another run has it open.
 
         Raises:
-            OutputError: it cannot be written, or another run is writing it.
+            OutputError: it cannot be written, or (BusyError) another run is writing it.
         """
         self.path = path
         try:
@@ -62,7 +66,7 @@ class LineFile:
             raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
         try:
             if not lock(self._file.fileno()):
-                raise OutputError(busy)
+                raise BusyError(busy)
         except BaseException:
             self._file.close()
             raise

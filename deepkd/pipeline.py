@@ -246,7 +246,7 @@ class Detector:
             first: the first input, if its decoding has started; the caller closes it.
         """
         if workers:
-            threads = max(1, cores() // workers)
+            threads = self.threads or max(1, cores() // workers)
             start = partial(_start_worker, self.config, self.thumbnails, threads)
             yield from judge_in_processes(start, sources, workers=workers)
             return

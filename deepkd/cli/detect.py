@@ -8,10 +8,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deepkd.cli.engines import Cluster, Shards, check_cluster, judge_on_cluster
 from deepkd.cli.options import ConfigFile, takes_settings
 from deepkd.cli.parts import (
     Out,
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from deepkd.cluster.parts import Part, PartFiles
     from deepkd.pipeline import Detector
     from deepkd.report import Provenance, Report
-    from deepkd.scoring.model import Scorer
     from deepkd.scoring.verdict import Verdict
     from deepkd.video.readahead import ReadAhead
     from deepkd.video.sources import Source
@@ -79,6 +79,8 @@ def detect(
     out: Out = None,
     resume: Resume = False,
     shard: ShardName = None,
+    cluster: Cluster = None,
+    shards: Shards = None,
     fail_on_fake: FailOnFake = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -98,6 +100,14 @@ def detect(
     # NumPy needs no threads here, and they take time to start.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     config = load_config(DetectConfig, config_file, **settings)
+    check_cluster(cluster, out, config, shards=shards, others=(shard, report, save_video))
+    if cluster and out:
+        judged = judge_on_cluster(
+            cluster, sources, out, config, load=lambda: _load(config, None, quiet=quiet)[1],
+            shards=shards, resume=resume, overwrite=overwrite, quiet=quiet,
+        )  # fmt: skip
+        code = exit_code(judged.tally, fail_on_fake=fail_on_fake)
+        raise typer.Exit(code or (3 if judged.unfinished.count else 0))
     files = choose_part(out, shard, resume=resume, overwrite=overwrite, others=(report, save_video))
     inputs = _find_inputs(sources, files, report, save_video)
     _check_outputs(report, save_video, inputs, overwrite=overwrite)
@@ -267,12 +277,10 @@ def _load(
 
     with_faces = report is not None or shows_faces(config.format)
     detector = Detector.load(config, thumbnails=with_faces)
-    scorer, limits = cast("Scorer", detector.scorer), detector.thresholds
-    if (doubt := model_doubt(scorer.metadata)) and not quiet:
+    provenance = Provenance.of(detector)
+    if (doubt := model_doubt(provenance.metadata)) and not quiet:
         warn(doubt)
-    thresholds = limits.to_dict() if limits else {}
-    about = (scorer.name, scorer.sha256, scorer.params, scorer.metadata)
-    return detector, Provenance(*about, config.as_dict(), thresholds)
+    return detector, provenance
 
 
 @contextmanager

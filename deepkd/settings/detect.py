@@ -26,6 +26,7 @@ class DetectConfig(Config):
         "onnxruntime",
         "Library that runs the model; openvino needs `pip install 'deepkd\\[openvino]'`.",
         choices=RUNTIMES.names,
+        rare=True,
     )
     frames: int = setting(
         16, "Smallest number of frames to sample from each clip, evenly in time.", low=1

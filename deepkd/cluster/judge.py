@@ -1,0 +1,179 @@
+"""Judge many clips on many machines: a part for each shard, as `deepkd detect --out` writes it."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from deepkd.cluster.collect import Names
+from deepkd.cluster.engine import Engine
+from deepkd.cluster.parts import Part, PartFiles, open_part
+from deepkd.cluster.plan import Plan, Share
+from deepkd.cluster.shards import Shard
+from deepkd.errors import ModelError, OutputError, UsageError
+from deepkd.journal import BusyError
+from deepkd.outputs import check_folder, remove, scratch
+from deepkd.pipeline import Detector
+from deepkd.report import Provenance
+from deepkd.scoring.verdict import Label
+from deepkd.settings.detect import DetectConfig
+from deepkd.video.sources import Source
+
+BUSY_S = 120.0
+"""How long a shard waits for a part that a dead machine still seems to be writing."""
+Progress = Callable[[int, int], None]
+"""Told how many inputs are done, and of how many."""
+
+
+@dataclass
+class Judged:
+    """The verdicts of some shards."""
+
+    tally: Counter[str] = field(default_factory=Counter)
+    """Verdict -> inputs, those of earlier runs too."""
+    resumed: int = 0
+    """Inputs that an earlier run judged."""
+    failed: Names = field(default_factory=Names)
+    """Inputs that could not be judged, with the reason."""
+    unfinished: Names = field(default_factory=Names)
+    """Shards that did not come to their end, with the reason."""
+
+    def add(self, other: "Judged") -> None:
+        """Take the verdicts of other shards, too."""
+        self.tally += other.tally
+        self.resumed += other.resumed
+        self.failed.join(other.failed)
+
+
+def judge_on(
+    engine: Engine,
+    sources: Iterable[Source],
+    out: Path,
+    config: DetectConfig,
+    provenance: Provenance,
+    *,
+    shards: int | None = None,
+    progress: Progress = lambda done, total: None,
+) -> Judged:
+    """Judge inputs on the machines of an engine, and go on with the parts that are there.
+
+    Args:
+        engine: where the shards are judged; open.
+        sources: the inputs, taken one by one.
+        out: folder of the parts, which all machines share.
+        config: how to judge; `workers` is the number of processes for each shard.
+        provenance: the model and the settings.
+        shards: how many shards to cut; by default as many as the parts that are there are of, else
+            by the bytes of the inputs.
+        progress: told after each shard.
+
+    Raises:
+        OutputError: the parts that are there are of another number of shards.
+    """
+    judged, done = Judged(), 0
+    with scratch() as folder, closing(Plan(folder / "plan.sqlite")) as plan:
+        plan.add(sources)
+        count = _count_shards(out, shards) or plan.shards_for(engine.slots())
+        progress(0, plan.count)
+        works = _list_works(plan.cut(count), out, config, provenance)
+        for outcome in engine.run(works):
+            shard, inputs = outcome.task
+            if outcome.result is None:
+                judged.unfinished.add(f"shard {shard}: {outcome.error}")
+            else:
+                judged.add(outcome.result)
+            done += inputs
+            progress(done, plan.count)
+    return judged
+
+
+def _list_works(
+    shares: Iterable[Share], out: Path, config: DetectConfig, provenance: Provenance
+) -> Iterator[tuple[tuple[Shard, int], Callable[[], Judged]]]:
+    for shard, sources in shares:
+        files = PartFiles(out, shard)
+        yield (
+            (shard, len(sources)),
+            partial(judge_shard, files, sources, config, provenance.sha256),
+        )
+
+
+def claim_parts(out: Path, *, resume: bool, overwrite: bool) -> None:
+    """Make sure, before any work, that parts can be written to a folder.
+
+    Raises:
+        UsageError: both flags at once.
+        OutputError: it holds parts and neither flag is given, or cannot be written to.
+    """
+    if resume and overwrite:
+        raise UsageError("--resume and --overwrite contradict; give one of them")
+    check_folder(out)
+    for files in PartFiles.find(out):
+        if overwrite:
+            remove(out, [path.name for path in (files.lines, files.journal, files.settings)])
+        else:
+            files.check(resume=resume, overwrite=overwrite)
+
+
+def _count_shards(out: Path, asked: int | None) -> int | None:
+    """The number of shards that the parts in a folder are of, else the number that is asked for."""
+    counts = {files.shard.count for files in PartFiles.find(out)}
+    if len(counts | ({asked} - {None})) > 1:
+        found = " and ".join(map(str, sorted(counts)))
+        raise OutputError(
+            f"{out}: holds parts of {found} shards"
+            + (f", not {asked}" if asked else "")
+            + "; leave out --shards, or choose another --out"
+        )
+    return next(iter(counts), asked)
+
+
+def judge_shard(
+    files: PartFiles, sources: Iterable[Source], config: DetectConfig, sha256: str
+) -> Judged:
+    """Judge what the part of a shard lacks, in processes of its own.
+
+    Args:
+        files: where the part lies.
+        sources: the inputs of the shard.
+        config: how to judge; `workers` is the number of processes, at least 1, each with one
+            thread.
+        sha256: hash of the model that is meant, hex.
+
+    Raises:
+        ModelError: the model is another one on this machine.
+        OutputError: the part cannot be written.
+    """
+    detector = Detector.load(config, threads=1)
+    provenance = Provenance.of(detector)
+    if provenance.sha256 != sha256:
+        raise ModelError(
+            f"{config.model}: is another model on this node (SHA-256 {provenance.sha256[:8]}, not"
+            f" {sha256[:8]}); give a file that all nodes share"
+        )
+    judged = Judged()
+    with _open_waiting(files, provenance) as part:
+        config.save(files.settings)
+        missing = part.missing(sources)
+        for verdict in detector.judge_all(missing, workers=max(1, config.workers)):
+            part.add(verdict)
+            if verdict.label == Label.ERROR:
+                judged.failed.add(f"{verdict.path}: {verdict.reason}")
+        part.finish()
+        judged.tally, judged.resumed = part.tally, part.resumed
+    return judged
+
+
+def _open_waiting(files: PartFiles, provenance: Provenance) -> Part:
+    """The part, once what may be left of a lost run has closed it."""
+    until = time.monotonic() + BUSY_S
+    while True:
+        try:
+            return open_part(files, provenance, resume=True)
+        except BusyError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(1.0)
