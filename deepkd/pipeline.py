@@ -28,6 +28,7 @@ from deepkd.scoring.verdict import Verdict, judge
 from deepkd.settings.choices import RULES
 from deepkd.settings.detect import DetectConfig
 from deepkd.timing import Stopwatch, time_limit, too_slow
+from deepkd.video.copies import local_copy
 from deepkd.video.crops import Crop, crop_face
 from deepkd.video.faces import Face, FaceDetector, load_detector
 from deepkd.video.frames import Frame, VideoInfo, evenly
@@ -223,10 +224,12 @@ class Detector:
         if source.problem:
             raise VideoError(f"{source.path}: {source.problem}")
         try:
-            return judge_file(
-                source.path, self.scorer, self.faces, self.config,
-                thumbnails=self.thumbnails, threads=self.threads, video=video, alter=alter,
-            )  # fmt: skip
+            with local_copy(source.path, self.config.timeout_s) as path:
+                verdict = judge_file(
+                    path, self.scorer, self.faces, self.config,
+                    thumbnails=self.thumbnails, threads=self.threads, video=video, alter=alter,
+                )  # fmt: skip
+            return replace(verdict, path=source.path)
         except DeepKDError:
             raise
         except Exception as error:  # a hostile file may make any library fail

@@ -40,6 +40,7 @@ LAYERS = (
         "deepkd.machine",
         "deepkd.offline",
         "deepkd.shipped",
+        "deepkd.stores",
         "deepkd.outputs",
         "deepkd.timing",
         "deepkd.text",

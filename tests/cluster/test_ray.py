@@ -1,6 +1,5 @@
 """Ray on several nodes: one is killed, a clip kills its process, Ctrl-C; each clip comes once."""
 
-import csv
 import json
 import os
 import signal
@@ -102,7 +101,11 @@ def test_each_clip_comes_once_whatever_dies(
         shown, errors = second.communicate()
     assert second.returncode == 3, errors
     assert f"{COUNT + 1} inputs, " in shown and f"/{COUNT + 1} inputs" in errors
-    paths = [json.loads(line)["path"] for part in out.glob("*.jsonl") for line in part.open()]
+    paths = [
+        json.loads(line)["path"]
+        for part in out.glob("*.jsonl")
+        for line in part.read_text().splitlines()
+    ]
     assert sorted(paths) == sorted(f"clips/{name}" for name in os.listdir(media.folder / "clips"))
     collected = collect([out])
     assert collected.tally == {"REAL": COUNT, "ERROR": 1} and not collected.unfinished.count
@@ -118,7 +121,5 @@ def test_extraction(
         with start(line, media, environment) as process:
             shown, errors = process.communicate()
         assert process.returncode == 3 and "killer.jpg: its worker process was" in shown, errors
-    here, there = (
-        list(csv.reader((media.folder / name / "index.csv").open())) for name in ("here", "there")
-    )
-    assert here == there and len(here) > COUNT
+    here, there = ((media.folder / name / "index.csv").read_text() for name in ("here", "there"))
+    assert here == there and here.count("\n") == COUNT + 1
