@@ -4,7 +4,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -36,23 +35,20 @@ Shards = Annotated[
 
 def check_cluster(
     cluster: str | None,
-    out: Path | None,
+    out: str | None,
     config: "DetectConfig",
     *,
-    shards: int | None,
     others: Iterable[object],
 ) -> None:
-    """Refuse options that do not go together with `--cluster`, or that need it.
+    """Refuse options that do not go together with `--cluster` or `--shards`.
 
     Raises:
         UsageError: contradicting options.
     """
     if cluster is None:
-        if shards:
-            raise UsageError("--shards needs --cluster")
-        return
+        raise UsageError("--shards needs --cluster")
     if out is None:
-        raise UsageError("--cluster needs --out DIR, a folder that all machines share")
+        raise UsageError("--cluster needs --out DIR, a folder that all machines share, or s3://...")
     if any(others):
         raise UsageError("--cluster takes neither --shard, --report nor --save-video")
     if config.format != "table":
@@ -65,10 +61,10 @@ def check_cluster(
 def judge_on_cluster(
     cluster: str,
     names: Sequence[str],
-    out: Path,
+    out: str,
     config: "DetectConfig",
+    load: Callable[[], tuple[object, "Provenance"]],
     *,
-    load: Callable[[], "Provenance"],
     shards: int | None,
     resume: bool,
     overwrite: bool,
@@ -78,17 +74,19 @@ def judge_on_cluster(
     from deepkd.cli.parts import show_tally
     from deepkd.cli.progress import progress
     from deepkd.cluster.engine import open_engine
-    from deepkd.cluster.judge import claim_parts, judge_on
+    from deepkd.cluster.judge import judge_on
     from deepkd.video.sources import find_sources
 
     engine = open_engine(cluster, cpus=max(1, config.workers))
     sources = find_sources(names, stdin=sys.stdin.buffer)
-    claim_parts(out, resume=resume, overwrite=overwrite)
-    provenance = load()
+    _, provenance = load()
     with engine, progress("Judging", "inputs") as show:
         told = (lambda done, total: None) if quiet else show
-        judged = judge_on(engine, sources, out, config, provenance, shards=shards, progress=told)
-    show_tally(judged.tally, str(out), earlier=judged.resumed)
+        judged = judge_on(
+            engine, sources, out, config, provenance,
+            shards=shards, resume=resume, overwrite=overwrite, progress=told,
+        )  # fmt: skip
+    show_tally(judged.tally, out, earlier=judged.resumed)
     _name_problems(judged)
     return judged
 

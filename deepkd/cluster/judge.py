@@ -2,20 +2,20 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 from deepkd.cluster.collect import Names
 from deepkd.cluster.engine import Engine
 from deepkd.cluster.parts import Part, PartFiles, open_part
-from deepkd.cluster.plan import Plan, Share
+from deepkd.cluster.plan import Plan
 from deepkd.cluster.shards import Shard
-from deepkd.errors import ModelError, OutputError, UsageError
+from deepkd.cluster.staging import claim_parts, staged_part
+from deepkd.errors import ModelError, OutputError
 from deepkd.journal import BusyError
-from deepkd.outputs import check_folder, remove, scratch
+from deepkd.outputs import scratch
 from deepkd.pipeline import Detector
 from deepkd.report import Provenance
 from deepkd.scoring.verdict import Label
@@ -51,34 +51,46 @@ class Judged:
 def judge_on(
     engine: Engine,
     sources: Iterable[Source],
-    out: Path,
+    out: str,
     config: DetectConfig,
     provenance: Provenance,
     *,
     shards: int | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> Judged:
-    """Judge inputs on the machines of an engine, and go on with the parts that are there.
+    """Judge inputs on the machines of an engine.
 
     Args:
         engine: where the shards are judged; open.
         sources: the inputs, taken one by one.
-        out: folder of the parts, which all machines share.
+        out: folder of the parts, which all machines share, or a prefix in a store.
         config: how to judge; `workers` is the number of processes for each shard.
         provenance: the model and the settings.
         shards: how many shards to cut; by default as many as the parts that are there are of, else
             by the bytes of the inputs.
+        resume: go on with the parts that are there.
+        overwrite: replace them.
         progress: told after each shard.
 
     Raises:
-        OutputError: the parts that are there are of another number of shards.
+        UsageError: contradicting flags.
+        OutputError: there are parts and no flag says what to do with them, or they are of another
+            number of shards.
     """
     judged, done = Judged(), 0
+    found = claim_parts(out, resume=resume, overwrite=overwrite)
+    kept = _count_shards(out, found, shards)
     with scratch() as folder, closing(Plan(folder / "plan.sqlite")) as plan:
         plan.add(sources)
-        count = _count_shards(out, shards) or plan.shards_for(engine.slots())
+        count = kept or plan.shards_for(engine.slots())
         progress(0, plan.count)
-        works = _list_works(plan.cut(count), out, config, provenance)
+        judge = partial(judge_shard, out, config, provenance.sha256, overwrite)
+        works = (
+            ((shard, len(inputs)), partial(judge, shard, inputs))
+            for shard, inputs in plan.cut(count)
+        )
         for outcome in engine.run(works):
             shard, inputs = outcome.task
             if outcome.result is None:
@@ -90,41 +102,12 @@ def judge_on(
     return judged
 
 
-def _list_works(
-    shares: Iterable[Share], out: Path, config: DetectConfig, provenance: Provenance
-) -> Iterator[tuple[tuple[Shard, int], Callable[[], Judged]]]:
-    for shard, sources in shares:
-        files = PartFiles(out, shard)
-        yield (
-            (shard, len(sources)),
-            partial(judge_shard, files, sources, config, provenance.sha256),
-        )
-
-
-def claim_parts(out: Path, *, resume: bool, overwrite: bool) -> None:
-    """Make sure, before any work, that parts can be written to a folder.
-
-    Raises:
-        UsageError: both flags at once.
-        OutputError: it holds parts and neither flag is given, or cannot be written to.
-    """
-    if resume and overwrite:
-        raise UsageError("--resume and --overwrite contradict; give one of them")
-    check_folder(out)
-    for files in PartFiles.find(out):
-        if overwrite:
-            remove(out, [path.name for path in (files.lines, files.journal, files.settings)])
-        else:
-            files.check(resume=resume, overwrite=overwrite)
-
-
-def _count_shards(out: Path, asked: int | None) -> int | None:
+def _count_shards(out: str, found: Iterable[Shard], asked: int | None) -> int | None:
     """The number of shards that the parts in a folder are of, else the number that is asked for."""
-    counts = {files.shard.count for files in PartFiles.find(out)}
+    counts = {shard.count for shard in found}
     if len(counts | ({asked} - {None})) > 1:
-        found = " and ".join(map(str, sorted(counts)))
         raise OutputError(
-            f"{out}: holds parts of {found} shards"
+            f"{out}: holds parts of {' and '.join(map(str, sorted(counts)))} shards"
             + (f", not {asked}" if asked else "")
             + "; leave out --shards, or choose another --out"
         )
@@ -132,16 +115,23 @@ def _count_shards(out: Path, asked: int | None) -> int | None:
 
 
 def judge_shard(
-    files: PartFiles, sources: Iterable[Source], config: DetectConfig, sha256: str
+    out: str,
+    config: DetectConfig,
+    sha256: str,
+    overwrite: bool,
+    shard: Shard,
+    sources: Iterable[Source],
 ) -> Judged:
     """Judge what the part of a shard lacks, in processes of its own.
 
     Args:
-        files: where the part lies.
-        sources: the inputs of the shard.
+        out: folder of the part, or a prefix in a store.
         config: how to judge; `workers` is the number of processes, at least 1, each with one
             thread.
         sha256: hash of the model that is meant, hex.
+        overwrite: begin the part anew.
+        shard: the shard.
+        sources: its inputs.
 
     Raises:
         ModelError: the model is another one on this machine.
@@ -155,7 +145,10 @@ def judge_shard(
             f" {sha256[:8]}); give a file that all nodes share"
         )
     judged = Judged()
-    with _open_waiting(files, provenance) as part:
+    with (
+        staged_part(out, shard, resume=not overwrite, overwrite=overwrite) as files,
+        _open_waiting(files, provenance, overwrite=overwrite) as part,
+    ):
         config.save(files.settings)
         missing = part.missing(sources)
         for verdict in detector.judge_all(missing, workers=max(1, config.workers)):
@@ -167,12 +160,12 @@ def judge_shard(
     return judged
 
 
-def _open_waiting(files: PartFiles, provenance: Provenance) -> Part:
+def _open_waiting(files: PartFiles, provenance: Provenance, *, overwrite: bool) -> Part:
     """The part, once what may be left of a lost run has closed it."""
     until = time.monotonic() + BUSY_S
     while True:
         try:
-            return open_part(files, provenance, resume=True)
+            return open_part(files, provenance, resume=not overwrite, overwrite=overwrite)
         except BusyError:
             if time.monotonic() > until:
                 raise

@@ -26,7 +26,6 @@ class DetectConfig(Config):
         "onnxruntime",
         "Library that runs the model; openvino needs `pip install 'deepkd\\[openvino]'`.",
         choices=RUNTIMES.names,
-        rare=True,
     )
     frames: int = setting(
         16, "Smallest number of frames to sample from each clip, evenly in time.", low=1
@@ -82,6 +81,7 @@ class DetectConfig(Config):
         "Longest time for one input, and for --save-video, seconds; an input that takes longer is "
         "an ERROR. 0 for no limit.",
         low=0,
+        rare=True,
     )
     format: str = setting("table", "Output format.", choices=REPORTS.names)
 
