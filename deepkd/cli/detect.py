@@ -100,17 +100,16 @@ def detect(
     # NumPy needs no threads here, and they take time to start.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     config = load_config(DetectConfig, config_file, **settings)
+    flags = {"resume": resume, "overwrite": overwrite}
     if cluster or shards:
         check_cluster(cluster, out, config, others=(shard, report, save_video))
         judged = judge_on_cluster(
             str(cluster), sources, str(out), config, partial(_load, config, None, quiet=quiet),
-            shards=shards, resume=resume, overwrite=overwrite, quiet=quiet,
+            shards=shards, quiet=quiet, **flags,
         )  # fmt: skip
-        unfinished = judged.unfinished.count
-        raise typer.Exit(exit_code(judged.tally, unfinished, fail_on_fake=fail_on_fake))
-    with choosing_part(
-        out, shard, resume=resume, overwrite=overwrite, others=(report, save_video)
-    ) as files:
+        counts = judged.tally, judged.unfinished.count
+        raise typer.Exit(exit_code(*counts, fail_on_fake=fail_on_fake))
+    with choosing_part(out, shard, others=(report, save_video), **flags) as files:
         outputs = _Outputs(files, report, save_video, resume, overwrite)
         outcome = _detect(sources, config, outputs, quiet=quiet, verbose=verbose)
     is_empty = files and not outcome.tally  # a short list leaves some shards without inputs

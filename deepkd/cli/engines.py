@@ -83,7 +83,7 @@ def judge_on_cluster(
     with engine, progress("Judging", "inputs") as show:
         told = (lambda done, total: None) if quiet else show
         judged = judge_on(
-            engine, sources, out, config, provenance,
+            engine, sources, out, config, provenance.sha256,
             shards=shards, resume=resume, overwrite=overwrite, progress=told,
         )  # fmt: skip
     show_tally(judged.tally, out, earlier=judged.resumed)

@@ -53,7 +53,7 @@ def judge_on(
     sources: Iterable[Source],
     out: str,
     config: DetectConfig,
-    provenance: Provenance,
+    sha256: str,
     *,
     shards: int | None = None,
     resume: bool = False,
@@ -67,7 +67,7 @@ def judge_on(
         sources: the inputs, taken one by one.
         out: folder of the parts, which all machines share, or a prefix in a store.
         config: how to judge; `workers` is the number of processes for each shard.
-        provenance: the model and the settings.
+        sha256: hash of the model that is meant, hex.
         shards: how many shards to cut; by default as many as the parts that are there are of, else
             by the bytes of the inputs.
         resume: go on with the parts that are there.
@@ -86,11 +86,8 @@ def judge_on(
         plan.add(sources)
         count = kept or plan.shards_for(engine.slots())
         progress(0, plan.count)
-        judge = partial(judge_shard, out, config, provenance.sha256, overwrite)
-        works = (
-            ((shard, len(inputs)), partial(judge, shard, inputs))
-            for shard, inputs in plan.cut(count)
-        )
+        judge = partial(judge_shard, out, config, sha256, overwrite)
+        works = (((cut[0], len(cut[1])), partial(judge, *cut)) for cut in plan.cut(count))
         for outcome in engine.run(works):
             shard, inputs = outcome.task
             if outcome.result is None:
