@@ -58,10 +58,12 @@ def run_in_process(packed: bytes, folder: str) -> Any:
 def _try(packed: bytes, folder: str) -> tuple[bytes, str]:
     """What one process answers; nothing if it ended early, and how it ended."""
     with (
+        tempfile.TemporaryDirectory(prefix="deepkd-") as scratch,
         tempfile.TemporaryFile() as errors,
         subprocess.Popen(
             [sys.executable, "-P", "-c", CODE],
             cwd=folder,
+            env={**os.environ, "TMPDIR": scratch},  # also what a killed worker leaves is removed
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -98,7 +100,7 @@ def serve() -> None:
     asks, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print is no answer
     packed = asks.read(*SIZE.unpack(asks.read(SIZE.size)))
-    threading.Thread(target=_end_with_starter, args=(asks,), daemon=True).start()
+    threading.Thread(target=_end_with_starter, daemon=True).start()
     try:
         answer: tuple[str, object] = ("", _unpack(packed)())
     except DeepKDError as error:
@@ -125,7 +127,8 @@ def _unpack(packed: bytes) -> Callable[[], object]:
     return unpacked
 
 
-def _end_with_starter(asks: IO[bytes]) -> NoReturn:
-    asks.read()
+def _end_with_starter() -> NoReturn:
+    """Wait for the end of standard input, without a lock that Python's own end would wait for."""
+    os.read(0, 1)
     os.killpg(0, signal.SIGKILL)
     raise SystemExit  # never reached
