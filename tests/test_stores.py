@@ -197,6 +197,16 @@ def test_a_cluster_writes_parts_to_a_store(
     assert refused.exit_code == 1 and "holds parts of 2 shards, not 3" in refused.stderr
 
 
+def test_crops_of_objects(server: ObjectServer, tmp_path: Path) -> None:
+    server.objects["data/real/c.jpg"] = server.objects["clips/a.jpg"]
+    server.faults["clips/a.jpg"] = "truncate"
+    words = ("extract", CLIPS, "s3://bucket/data", "--frames", "1", "--workers", "0")
+    done = run(*words, "--out", tmp_path / "crops")
+    rows = (tmp_path / "crops" / "index.csv").read_text().splitlines()[1:]
+    assert done.exit_code == 3 and "failed: a.jpg: the store" in done.stdout
+    assert len(rows) == 3 and sum(",REAL,c.jpg," in row for row in rows) == 1
+
+
 def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(__import__("sys").modules, "obstore.store", None)
     stores._store.cache_clear()

@@ -52,7 +52,7 @@ def run_in_process(packed: bytes, folder: str) -> Any:
             if error:
                 raise DeepKDError(error)
             return result
-    raise DeepKDError(f"its process {ending}, {ATTEMPTS} times; is there enough memory?")
+    raise DeepKDError(f"its process {ending}, {ATTEMPTS} times")
 
 
 def _try(packed: bytes, folder: str) -> tuple[bytes, str]:
@@ -89,7 +89,7 @@ def _kill_group(process: "subprocess.Popen[bytes]") -> None:
 
 def _describe(code: int, errors: IO[bytes]) -> str:
     if code < 0:
-        return f"was ended by {signal.Signals(-code).name}"
+        return f"was ended by {signal.Signals(-code).name}, for want of memory?"
     errors.seek(max(0, errors.seek(0, os.SEEK_END) - TAIL_BYTES))
     lines = errors.read().decode(errors="replace").strip().splitlines()
     return f"ended with exit code {code} ({lines[-1] if lines else 'without a message'})"

@@ -35,9 +35,9 @@ def test_work_is_done_in_another_process_in_the_same_folder(tmp_path: Path) -> N
 
 
 def test_what_kills_the_process_is_told(tmp_path: Path) -> None:
-    with pytest.raises(DeepKDError, match=r"was ended by SIGKILL, 2 times"):
+    with pytest.raises(DeepKDError, match=r"was ended by SIGKILL, for want of memory\?, 2 times"):
         run_in_process(pack(partial(os.kill, 0, signal.SIGKILL)), str(tmp_path))
-    with pytest.raises(DeepKDError, match=r"exit code 1 \(ZeroDivisionError: division by zero"):
+    with pytest.raises(DeepKDError, match=r"exit code 1 \(ZeroDivisionError: .*\), 2 times$"):
         run_in_process(pack(partial(divmod, 1, 0)), str(tmp_path))
 
 
