@@ -57,7 +57,7 @@ def list_objects(url: str) -> Iterator[StoredObject]:
         UsageError: the extra is missing, or the address is wrong.
     """
     root, prefix = _split(url)
-    with _explaining(url):
+    with _explain(url):
         for page in _store(root).list(prefix or None, chunk_size=1000):
             for entry in page:
                 yield StoredObject(join_url(root, entry["path"]), int(entry["size"]))
@@ -70,7 +70,7 @@ def version_of(url: str) -> str:
         InputError: there is no such object, or the store cannot be reached or refuses.
     """
     root, key = _split(url)
-    with _explaining(url):
+    with _explain(url):
         found = _store(root).head(key)
     return f"{found['e_tag'] or found['last_modified']} {found['size']}"
 
@@ -82,7 +82,7 @@ def is_there(url: str) -> bool:
         InputError: the store cannot be reached or refuses.
     """
     root, key = _split(url)
-    with _explaining(url):
+    with _explain(url):
         try:
             _store(root).head(key)
         except FileNotFoundError:
@@ -104,7 +104,7 @@ def download(url: str, file: Path, *, limit_s: float = 0.0) -> None:
     """
     root, key = _split(url)
     began, size = time.monotonic(), 0
-    with _explaining(url), file.open("wb") as out:
+    with _explain(url), file.open("wb") as out:
         found = _store(root).get(key)
         whole = int(found.meta["size"])
         _check_room(url, whole, file.parent)
@@ -132,7 +132,7 @@ def upload(file: Path, url: str) -> None:
         InputError: the store cannot be reached or refuses.
     """
     root, key = _split(url)
-    with _explaining(url):
+    with _explain(url):
         _store(root).put(key, file)
 
 
@@ -172,7 +172,7 @@ def _store(root: str) -> "ObjectStore":
 
 
 @contextmanager
-def _explaining(url: str) -> Iterator[None]:
+def _explain(url: str) -> Iterator[None]:
     """Turn what the store answers into an error that says what to do."""
     try:
         yield

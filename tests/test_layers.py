@@ -37,6 +37,7 @@ LAYERS = (
         "deepkd.images",
         "deepkd.imports",
         "deepkd.journal",
+        "deepkd.languages",
         "deepkd.machine",
         "deepkd.offline",
         "deepkd.shipped",
@@ -63,6 +64,7 @@ HEAVY = {
     "safetensors",
 }
 TORCH_FREE = (
+    "deepkd.languages",
     "deepkd.video",
     "deepkd.scoring",
     "deepkd.pipeline",

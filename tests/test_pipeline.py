@@ -438,7 +438,7 @@ def test_interrupted_the_verdicts_that_came_early_are_handed_out(
     def interrupted(start, tasks, *, workers, room):
         tasks = list(tasks)
         for number in (1, 0, 6, 3):
-            yield Outcome(tasks[number], Verdict.failed(tasks[number][1].path, "done"))
+            yield Outcome(tasks[number], Verdict.from_failure(tasks[number][1].path, "done"))
         raise KeyboardInterrupt
 
     monkeypatch.setattr("deepkd.data.extract.pool.run_tasks", interrupted)
@@ -453,10 +453,12 @@ def test_few_verdicts_wait_for_a_slow_one(bench: Detector, monkeypatch: pytest.M
 
     def first_comes_last(start, tasks, *, workers, room):
         nonlocal begun
-        done = [Outcome(task, Verdict.failed(task[1].path, "done")) for task in islice(tasks, 1)]
+        done = [
+            Outcome(task, Verdict.from_failure(task[1].path, "done")) for task in islice(tasks, 1)
+        ]
         while room():
             begun += 1
-            yield Outcome(task := next(tasks), Verdict.failed(task[1].path, "done"))
+            yield Outcome(task := next(tasks), Verdict.from_failure(task[1].path, "done"))
         yield from done
         assert room()
 

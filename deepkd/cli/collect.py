@@ -36,9 +36,9 @@ def collect(folders: Folders, *, report: ReportFile = None, overwrite: Overwrite
     """
     from deepkd.cli.parts import show_tally
     from deepkd.cluster.collect import collect as join
-    from deepkd.cluster.staging import local_parts
+    from deepkd.cluster.staging import fetch_parts
 
-    with local_parts(folders) as found:
+    with fetch_parts(folders) as found:
         collected = join(found, report, overwrite=overwrite)
     show_tally(collected.tally, str(report) if report else f"{collected.parts} parts")
     _report_problems(collected)

@@ -5,7 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -19,8 +19,8 @@ from deepkd.cli.parts import (
     Out,
     Resume,
     ShardName,
-    choosing_part,
-    writing_part,
+    choose_part,
+    open_output_part,
 )
 from deepkd.cli.standard_output import StandardOutput
 from deepkd.cli.written import check_written, keep_inputs
@@ -28,7 +28,7 @@ from deepkd.config import load_config
 from deepkd.errors import DeepKDError
 from deepkd.outputs import (
     settings_beside,
-    writing,
+    write_whole,
 )
 from deepkd.settings.detect import DetectConfig
 from deepkd.stores import is_stored
@@ -66,7 +66,10 @@ FailOnFake = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output files.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors on standard error.")]
 Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Print the time that each input took, by stage.")
+    bool,
+    typer.Option(
+        "--verbose", "-v", hidden=True, help="Print the time that each input took, by stage."
+    ),
 ]
 
 
@@ -109,7 +112,7 @@ def detect(
         )  # fmt: skip
         counts = judged.tally, judged.unfinished.count
         raise typer.Exit(exit_code(*counts, fail_on_fake=fail_on_fake))
-    with choosing_part(out, shard, others=(report, save_video), **flags) as files:
+    with choose_part(out, shard, others=(report, save_video), **flags) as files:
         outputs = _Outputs(files, report, save_video, resume, overwrite)
         outcome = _detect(sources, config, outputs, quiet=quiet, verbose=verbose)
     is_empty = files and not outcome.tally  # a short list leaves some shards without inputs
@@ -143,10 +146,10 @@ def _detect(
     with _open_first(inputs, config) as first:
         detector, provenance = _load(config, outputs.report, quiet=quiet)
         with (
-            writing_part(outputs.part, provenance, config, **flags) as part,
+            open_output_part(outputs.part, provenance, config, **flags) as part,
             _reports(config, provenance, outputs.report, part) as reports,
         ):
-            inputs = part.missing(inputs) if part else inputs
+            inputs = part.list_missing(inputs) if part else inputs
             outcome = _judge(inputs, detector, reports, first=first, quiet=quiet, verbose=verbose)
     outcome.tally = part.tally if part else outcome.tally
     return outcome
@@ -246,13 +249,15 @@ def _load(
 ) -> tuple["Detector", "Provenance"]:
     """The detector, and what a report says of it; a doubtful model is warned of."""
     from deepkd.cli.progress import warn
+    from deepkd.languages import usual_language
     from deepkd.pipeline import Detector
     from deepkd.report import Provenance, shows_faces
     from deepkd.report.card import model_doubt
 
     with_faces = report is not None or shows_faces(config.format)
     detector = Detector.load(config, thumbnails=with_faces)
-    provenance = Provenance.of(detector)
+    language = config.language or usual_language()
+    provenance = replace(Provenance.of(detector), language=language)
     if (doubt := model_doubt(provenance.metadata)) and not quiet:
         warn(doubt)
     return detector, provenance
@@ -271,7 +276,7 @@ def _reports(
     with ExitStack() as stack:
         reports: list[Report] = [part] if part else []
         if file:
-            beside = stack.enter_context(writing(file))
+            beside = stack.enter_context(write_whole(file))
             out = stack.enter_context(beside.open("w", encoding="utf-8", newline=""))
             reports.append(open_report(report_name(file), out, provenance))
             stack.callback(reports[0].close)
@@ -294,7 +299,7 @@ def _draw(verdict: "Verdict", file: Path, limit_s: float, code: int) -> None:
     from deepkd.report.video import write_video
 
     try:
-        with writing(file) as beside:
+        with write_whole(file) as beside:
             write_video(verdict, beside, limit_s=limit_s)
     except DeepKDError as error:
         if code == FOUND:

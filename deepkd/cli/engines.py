@@ -92,7 +92,7 @@ def judge_on_cluster(
 
 
 @contextmanager
-def extracting_on(cluster: str | None, config: "ExtractConfig") -> Iterator["Runner | None"]:
+def choose_runner(cluster: str | None, config: "ExtractConfig") -> Iterator["Runner | None"]:
     """What runs the clips of an extraction on the machines of an engine; None without one."""
     if cluster is None:
         yield None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deepkd.cli.engines import Cluster, extracting_on
+from deepkd.cli.engines import Cluster, choose_runner
 from deepkd.cli.options import ConfigFile, takes_settings
 from deepkd.config import load_config
 from deepkd.settings.data import ExtractConfig
@@ -51,7 +51,7 @@ def extract(
     from deepkd.cli.progress import progress
     from deepkd.data.extract.run import extract as extract_crops
 
-    with extracting_on(cluster, config) as run_on, progress("extract", "clips") as show:
+    with choose_runner(cluster, config) as run_on, progress("extract", "clips") as show:
         summary = extract_crops(
             sources,
             out,

@@ -36,7 +36,7 @@ ShardName = Annotated[
 
 
 @contextmanager
-def choosing_part(
+def choose_part(
     out: str | None,
     shard: str | None,
     *,
@@ -68,15 +68,15 @@ def choosing_part(
             " the parts"
         )
     from deepkd.cluster.shards import Shard
-    from deepkd.cluster.staging import staged_part
+    from deepkd.cluster.staging import stage_part
 
     which = Shard.parse(shard) if shard else Shard()
-    with staged_part(out, which, resume=resume, overwrite=overwrite) as files:
+    with stage_part(out, which, resume=resume, overwrite=overwrite) as files:
         yield files
 
 
 @contextmanager
-def writing_part(
+def open_output_part(
     files: "PartFiles | None",
     provenance: "Provenance",
     config: "DetectConfig",

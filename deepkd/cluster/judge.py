@@ -12,7 +12,7 @@ from deepkd.cluster.engine import Engine
 from deepkd.cluster.parts import Part, PartFiles, open_part
 from deepkd.cluster.plan import Plan
 from deepkd.cluster.shards import Shard
-from deepkd.cluster.staging import claim_parts, staged_part
+from deepkd.cluster.staging import claim_parts, stage_part
 from deepkd.errors import ModelError, OutputError
 from deepkd.journal import BusyError
 from deepkd.outputs import scratch
@@ -143,11 +143,11 @@ def judge_shard(
         )
     judged = Judged()
     with (
-        staged_part(out, shard, resume=not overwrite, overwrite=overwrite) as files,
+        stage_part(out, shard, resume=not overwrite, overwrite=overwrite) as files,
         _open_waiting(files, provenance, overwrite=overwrite) as part,
     ):
         config.save(files.settings)
-        missing = part.missing(sources)
+        missing = part.list_missing(sources)
         for verdict in detector.judge_all(missing, workers=max(1, config.workers)):
             part.add(verdict)
             if verdict.label == Label.ERROR:

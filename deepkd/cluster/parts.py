@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, Self
 from deepkd.cluster.shards import Shard, input_key
 from deepkd.errors import OutputError, UsageError
 from deepkd.journal import LineFile, content_key
-from deepkd.outputs import check_folder, settings_beside, writing
+from deepkd.outputs import check_folder, settings_beside, write_whole
 from deepkd.report import Provenance
 from deepkd.report.jsonl import make_line
 from deepkd.scoring.verdict import Label, Verdict
@@ -160,7 +160,7 @@ class Part:
         """Verdict -> inputs, those of earlier runs too."""
         return Counter(entry.verdict for entry in self._entries.values())
 
-    def missing(self, sources: Iterable[Source]) -> Iterator[Source]:
+    def list_missing(self, sources: Iterable[Source]) -> Iterator[Source]:
         """The inputs to judge: new ones, changed ones and those that failed; each of them once."""
         for source in sources:
             key = input_key(source.path)
@@ -274,7 +274,7 @@ class Part:
                 yield place, line
 
     def _rewrite(self) -> None:
-        with writing(self.files.lines) as beside:
+        with write_whole(self.files.lines) as beside:
             with beside.open("wb") as out:
                 out.writelines(line for _, line in self._latest_lines())
             self._lines.close()

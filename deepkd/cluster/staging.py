@@ -47,7 +47,7 @@ def _refuse(out: str, name: str) -> None:
 
 
 @contextmanager
-def staged_part(
+def stage_part(
     out: str, shard: Shard, *, resume: bool, overwrite: bool = False
 ) -> Iterator[PartFiles]:
     """Where the part of a shard is written: in the folder itself, or on this machine for a store.
@@ -101,7 +101,7 @@ def _state(files: PartFiles) -> tuple[bytes, bytes]:
 
 
 @contextmanager
-def local_parts(folders: Iterable[str]) -> Iterator[list[Path]]:
+def fetch_parts(folders: Iterable[str]) -> Iterator[list[Path]]:
     """The folders; parts in stores are fetched to temporary ones, removed after the block.
 
     Raises:

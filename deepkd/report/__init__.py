@@ -33,6 +33,9 @@ class Provenance:
     thresholds: Mapping[str, float] = field(default_factory=dict)
     """`real` and `fake`: the calibrated probabilities that decided; empty under a rule that has its
     own."""
+    language: str = "en"
+    """Code of the language in which a report for readers is written, of
+    `deepkd.languages.LANGUAGES`."""
 
     @classmethod
     def of(cls, detector: "Detector") -> "Provenance":
@@ -72,7 +75,7 @@ def shows_faces(name: str) -> bool:
     return getattr(REPORTS.load(name), "shows_faces", False)
 
 
-def encoding_of(name: str) -> str | None:
+def find_encoding(name: str) -> str | None:
     """The encoding that the report called `name` declares in its text; None for the usual one."""
     return getattr(REPORTS.load(name), "encoding", None)
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import TextIO
 
+from deepkd.languages import ENGLISH, Language
 from deepkd.report import Provenance
 from deepkd.scoring.verdict import Label, TrackVerdict, Verdict
 from deepkd.scoring.wording import clock
@@ -65,7 +66,7 @@ class _Table:
                 self._row(
                     track.label,
                     track.score,
-                    f"  {track.name}, {_seen(track)}",
+                    f"  {track.name}, {_describe_times(track)}",
                     track.reason,
                     dim=True,
                 )
@@ -90,13 +91,13 @@ class _Table:
             self._console.print("FAKE is a reason to look closer, never a proof.", style="dim")
 
 
-def percent(score: float | None) -> str:
+def percent(score: float | None, language: Language = ENGLISH) -> str:
     """A probability for people: `97%`, a dash where there is none, and never a certainty."""
     if score is None:
         return "-"
-    return f"{min(max(round(score * 100), 1), 99)}%"
+    return language.number(min(max(round(score * 100), 1), 99) / 100, ".0%")
 
 
-def _seen(track: TrackVerdict) -> str:
+def _describe_times(track: TrackVerdict) -> str:
     first, last = track.frames[0].t_s, track.frames[-1].t_s
     return f"seen at {clock(first)}" if first == last else f"seen {clock(first)} to {clock(last)}"

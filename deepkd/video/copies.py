@@ -10,7 +10,7 @@ from deepkd.stores import download, is_stored
 
 
 @contextmanager
-def local_copy(path: Path, limit_s: float = 0.0) -> Iterator[Path]:
+def fetch_copy(path: Path, limit_s: float = 0.0) -> Iterator[Path]:
     """The file itself, or a temporary copy of an object, which is removed after the block.
 
     Args:

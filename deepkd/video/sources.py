@@ -13,7 +13,7 @@ from typing import BinaryIO, Self
 
 from deepkd.errors import UsageError
 from deepkd.stores import is_stored, list_objects
-from deepkd.text import UTF_8, encoding_of
+from deepkd.text import UTF_8, find_encoding
 from deepkd.video.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from deepkd.video.walk import folders_below, folders_in, is_wanted, walk
 
@@ -137,21 +137,21 @@ def find_sources(
 
 def _expand(names: list[str], stdin: BinaryIO | None) -> Iterator[Source]:
     for name in names:
-        yield from _listed(stdin) if name == STDIN else _one(name)
+        yield from _read_list(stdin) if name == STDIN else _one(name)
 
 
-def _listed(stdin: BinaryIO | None) -> Iterator[Source]:
+def _read_list(stdin: BinaryIO | None) -> Iterator[Source]:
     empty = True
     for name in _names(stdin) if stdin else ():
         empty = False
-        yield from map(_refuse_folder, _matching(name))
+        yield from map(_refuse_folder, _match(name))
     if empty:
         yield Source(
             Path(STDIN), "no paths came on standard input; check the command that lists them"
         )
 
 
-def _matching(name: str) -> Iterable[Source]:
+def _match(name: str) -> Iterable[Source]:
     """The inputs that a line of a list names."""
     if "\0" in name or not _GLOB.search(name) or os.path.lexists(name):
         return [as_source(name)]
@@ -179,7 +179,7 @@ def _names(stdin: BinaryIO) -> Iterator[str]:
     head = b""
     while len(head) <= LONGEST and (line := stdin.readline(LONGEST + 1)):
         head = (head + line).removeprefix(codecs.BOM_UTF8)
-        if (encoding := encoding_of(head[:4])) != UTF_8:
+        if (encoding := find_encoding(head[:4])) != UTF_8:
             text = (head + stdin.read()).decode(encoding, "replace")
             yield from filter(None, re.split("\r?\n", text.removeprefix("\ufeff")))
             return
@@ -188,13 +188,13 @@ def _names(stdin: BinaryIO) -> Iterator[str]:
             _refuse_content(head.partition(b"\0")[0], head[:LONGEST])
             yield from (os.fsdecode(name) for name in head.split(b"\0") if name)
             return
-        name = _stripped(line.removeprefix(codecs.BOM_UTF8))
+        name = _strip(line.removeprefix(codecs.BOM_UTF8))
         _refuse_content(name, line)
         if _is_there(name):
             break
     if not head.endswith(b"\n"):
         head += stdin.readline()
-    yield from map(os.fsdecode, filter(None, map(_stripped, chain(head.split(b"\n"), stdin))))
+    yield from map(os.fsdecode, filter(None, map(_strip, chain(head.split(b"\n"), stdin))))
 
 
 def _refuse_content(name: bytes, head: bytes) -> None:
@@ -211,7 +211,7 @@ def _is_there(name: bytes) -> bool:
     return os.path.lexists(text) or bool(_matches(text))
 
 
-def _stripped(line: bytes) -> bytes:
+def _strip(line: bytes) -> bytes:
     return line.rstrip(b"\r\n")
 
 

@@ -17,7 +17,7 @@ from deepkd.errors import InputError
 from deepkd.journal import make_disk_error
 from deepkd.settings.data import ExtractConfig
 from deepkd.timing import time_limit
-from deepkd.video.copies import local_copy
+from deepkd.video.copies import fetch_copy
 from deepkd.video.crops import CROP_RULES, Crop, CropRule, crop_face
 from deepkd.video.faces import Face, load_detector
 from deepkd.video.frames import Frame, read_frames
@@ -96,7 +96,7 @@ class ClipExtractor:
         seen = _Observations()
         try:
             with (
-                local_copy(task.path, self.config.timeout_s) as path,
+                fetch_copy(task.path, self.config.timeout_s) as path,
                 time_limit(path, self.config.timeout_s),
             ):
                 entries = self._write_crops(path, part, seen, warnings)
