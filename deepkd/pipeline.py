@@ -29,6 +29,7 @@ from deepkd.scoring.verdict import Verdict, judge
 from deepkd.settings.choices import RULES
 from deepkd.settings.detect import DetectConfig
 from deepkd.timing import Stopwatch, time_limit, too_slow
+from deepkd.video.copies import fetch_copy
 from deepkd.video.crops import Crop
 from deepkd.video.faces import FaceDetector, load_detector
 from deepkd.video.frames import Frame, VideoInfo, evenly
@@ -221,10 +222,12 @@ class Detector:
         if source.problem:
             raise VideoError(f"{source.path}: {source.problem}")
         try:
-            return judge_file(
-                source.path, self.scorer, self.faces, self.config,
-                thumbnails=self.thumbnails, threads=self.threads, video=video, alter=alter,
-            )  # fmt: skip
+            with fetch_copy(source.path, self.config.timeout_s) as path:
+                verdict = judge_file(
+                    path, self.scorer, self.faces, self.config,
+                    thumbnails=self.thumbnails, threads=self.threads, video=video, alter=alter,
+                )  # fmt: skip
+            return replace(verdict, path=source.path)
         except DeepKDError:
             raise
         except Exception as error:  # a hostile file may make any library fail
@@ -244,7 +247,7 @@ class Detector:
             first: the first input, if its decoding has started; the caller closes it.
         """
         if workers:
-            threads = max(1, cores() // workers)
+            threads = self.threads or max(1, cores() // workers)
             start = partial(_start_worker, self.config, self.thumbnails, threads)
             yield from judge_in_processes(start, sources, workers=workers)
             return

@@ -41,6 +41,7 @@ LAYERS = (
         "deepkd.machine",
         "deepkd.offline",
         "deepkd.shipped",
+        "deepkd.stores",
         "deepkd.outputs",
         "deepkd.timing",
         "deepkd.text",

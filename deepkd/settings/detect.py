@@ -82,6 +82,7 @@ class DetectConfig(Config):
         "Longest time for one input, and for --save-video, seconds; an input that takes longer is "
         "an ERROR. 0 for no limit.",
         low=0,
+        rare=True,
     )
     language: str | None = setting(
         None,
