@@ -7,6 +7,7 @@ new process for each number of clips. What a clip takes in a part is measured on
 
 import argparse
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -151,10 +152,26 @@ def show(found: dict[str, Any]) -> str:
         ]
         for row in found["driver"]
     ]  # fmt: skip
+    per_minute = clips_per_core_minute()
+    per_second = 1000 * per_minute / 60
     return (
-        f"{about['cpu']}, {about['cores']} cores. A part and its journal take"
-        f" {found['bytes'] / 1000:.1f} kB for a sample clip.\n\n" + markdown(titles, lines, left=0)
+        f"A million clips of ten seconds, 1080p, take {10**6 / per_minute / 60:.0f} core hours"
+        f" ({per_minute} clips a minute and core, [measured](detect.md#speed)),"
+        f" {found['bytes'] / 1000:.1f} GB for the parts, and of a store 2 million requests besides"
+        f" 1,000 for the listing. 1,000 cores read {per_second:.0f} clips a second, which at"
+        f" {CLIP_MB} MB (the mean of four DFDC clips) are {per_second * CLIP_MB / 1000:.1f} GB/s:"
+        " the network is the first limit. The driver, with machines that answer at once"
+        f" (`python benchmarks/scale.py --write`; {about['cpu']}, {about['cores']} cores):"
+        f"\n\n{markdown(titles, lines, left=0)}"
     )
+
+
+def clips_per_core_minute() -> float:
+    """What `benchmarks/detect.py` measured with one worker on one core."""
+    found = re.search(r"^\| 1 \| 1 \| ([\d.]+) \|", DETECT.read_text(), re.MULTILINE)
+    if not found:
+        raise SystemExit(f"{DETECT}: has no row of one worker on one core")
+    return float(found[1])
 
 
 if __name__ == "__main__":
