@@ -23,7 +23,7 @@ more, also where one is shown at half the size; tracks of different people 0.79 
 SAME_COLORS = 0.7
 """Least likeness of their colors: 0.94 and more in those halves, 0.83 in a light weaker by a tenth,
 below 0.75 for nine of ten pairs of people."""
-MIN_LOOKS, MAX_LOOKS = 2, 12
+MIN_LOOKS, MAX_LOOKS = 2, 8
 """A track with fewer faces is compared with none; of the faces of a longer one, these many count,
 spread over it."""
 _SIDE_PX, _CELL_PX, _STEP_PX = 64, 10, 2
@@ -96,9 +96,10 @@ class People:
         """Track -> the number of its person, which is that of the person's first track."""
         people: dict[int, list[int]] = {}
         found: dict[int, int] = {}
-        for track in sorted(self._looks):
+        looks = {track: _stack(looks) for track, looks in self._looks.items()}
+        for track in sorted(looks):
             likeness = {
-                person: max(self._likeness(track, other) for other in tracks)
+                person: max(_likeness(looks[track], looks[other]) for other in tracks)
                 for person, tracks in people.items()
                 if not self._apart[track] & {*tracks}
             }
@@ -109,18 +110,26 @@ class People:
             found[track] = person
         return found
 
-    def _likeness(self, track: int, other: int) -> float:
-        """How alike the patterns of two tracks are; 0 where colors differ or faces are too few."""
-        ours, theirs = self._looks[track], self._looks[other]
-        if min(len(ours), len(theirs)) < MIN_LOOKS or _alike(ours, theirs, 1) < SAME_COLORS:
-            return 0.0
-        return _alike(ours, theirs, 0)
+
+def _stack(looks: list[Appearance]) -> Appearance:
+    """The vectors of some faces as the rows of matrices."""
+    return Appearance(*(np.stack(vectors) for vectors in zip(*looks, strict=True)))
 
 
-def _alike(ours: list[Appearance], theirs: list[Appearance], which: int) -> float:
-    """How alike the faces of two tracks are: the second best pair, so that none decides alone."""
-    a, b = (np.stack([look[which] for look in looks]) for looks in (ours, theirs))
-    return float(np.sort((a @ b.T).ravel())[-2])
+def _likeness(ours: Appearance, theirs: Appearance) -> float:
+    """How alike the patterns of two tracks are; 0 where colors differ or faces are too few.
+
+    The second best pair of faces counts, so that none decides alone.
+    """
+    if min(len(ours.colors), len(theirs.colors)) < MIN_LOOKS:
+        return 0.0
+    if _second_best(ours.colors, theirs.colors) < SAME_COLORS:
+        return 0.0
+    return _second_best(ours.patterns, theirs.patterns)
+
+
+def _second_best(ours: Floats, theirs: Floats) -> float:
+    return float(np.sort((ours @ theirs.T).ravel())[-2])
 
 
 def _upright(crop: Crop) -> Image:
