@@ -1,0 +1,227 @@
+r"""Which way to decide calls fewer real clips of other sources FAKE: `false_alarms.md`.
+
+    PYTHONPATH=benchmarks python research/false_alarms.py deepkd-nano MODEL.onnx \
+        --dfdc dfdc-crops --wild wild-crops --cross ffpp-crops
+
+One source of the validation crops (with those that share its footage) is left out at a time. The
+others fit and set the thresholds of a variant, which then decides on the source that is left out.
+`--cross` is decided on by what all of them say, and chooses nothing. A clip counts by the mean of
+its crops, and sources weigh alike, those of fewer than seven clips less. OUT keeps the scores.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from alarm_rules import Clips, Variant, decide, gather_clips, list_variants
+from alarm_views import VIEWS, Featured, Scores, load_drawn, score
+from documents import ROOT, markdown
+
+from deepkd.evaluation.bootstrap import percentiles
+from deepkd.evaluation.decisions import weigh_sources
+
+Array = npt.NDArray[np.float64]
+CROSS = "cross"
+PRESENT = "present rule"
+PROMISES = (*np.geomspace(0.1, 0.95, 20), 1.0, *np.geomspace(1.05, 6, 20))
+"""Shares of false alarms that the known sources may have, as multiples of those of the rule."""
+RESAMPLES = 2000
+
+
+def leave_one_out(variant: Variant, clips: Clips, promises: Sequence[float]) -> Array:
+    """The answers to each clip, by what the clips of other sources say, (P, N)."""
+    answers = np.full((len(promises), len(clips)), np.nan)
+    own = clips.families != CROSS
+    for family in np.unique(clips.families):
+        out = clips.families == family
+        answers[:, out] = decide(variant, clips, own & ~out, promises)[:, out]
+    return answers
+
+
+def count(clips: Clips, answers: Array, chosen: npt.NDArray[np.bool_]) -> dict[str, float]:
+    """Shares of the answers among the chosen clips, whose sources weigh alike."""
+    weights = np.where(chosen, weigh_chosen(clips, chosen), 0.0)
+    real, forged = weights * (clips.labels == 0), weights * (clips.labels == 1)
+    return {
+        "real FAKE": float(real @ (answers == 1) / max(real.sum(), 1e-12)),
+        "forged FAKE": float(forged @ (answers == 1) / max(forged.sum(), 1e-12)),
+        "forged REAL": float(forged @ (answers == 0) / max(forged.sum(), 1e-12)),
+        "INCONCLUSIVE": float(weights @ np.isnan(answers) / max(weights.sum(), 1e-12)),
+    }
+
+
+def weigh_chosen(clips: Clips, chosen: npt.NDArray[np.bool_]) -> Array:
+    weights = np.zeros(len(clips))
+    weights[chosen] = weigh_sources(clips.labels[chosen], clips.datasets[chosen])
+    return weights
+
+
+def compare(clips: Clips, trained: set[str]) -> list[dict[str, Any]]:
+    """A row for each variant.
+
+    Args:
+        clips: of all sets.
+        trained: data sets of which the training had other clips.
+    """
+    own = clips.families != CROSS
+    unseen = own & ~np.isin(clips.families, sorted(trained))
+    rows: list[dict[str, Any]] = []
+    found: dict[str, Array] = {}
+    for name, variant in list_variants(clips).items():
+        answers = leave_one_out(variant, clips, PROMISES)
+        found[name] = answers[PROMISES.index(1.0)]
+        curve = [count(clips, answer, own) for answer in answers]
+        rows.append(
+            {
+                "name": name,
+                "crops": len(variant.views),
+                "all": count(clips, found[name], own),
+                "unseen": count(clips, found[name], unseen),
+                "cross": count(clips, found[name], ~own),
+                "sources": by_source(clips, found[name]),
+                "curve": [(point["real FAKE"], point["forged FAKE"]) for point in curve],
+                "change": {
+                    key: change(clips, found[PRESENT], found[name], own, label)
+                    for key, label in (("real FAKE", 0), ("forged FAKE", 1))
+                },
+            }
+        )
+    alarms = rows[0]["all"]["real FAKE"]
+    for row in rows:
+        row["forged FAKE at equal alarms"] = read_curve(row["curve"], alarms)
+    return rows
+
+
+def by_source(clips: Clips, answers: Array) -> dict[str, dict[str, dict[str, float]]]:
+    """Data set -> REAL or FAKE -> number of clips and share of each answer."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for name in np.unique(clips.datasets):
+        for label, word in ((0, "REAL"), (1, "FAKE")):
+            own = answers[(clips.datasets == name) & (clips.labels == label)]
+            if len(own):
+                found.setdefault(str(name), {})[word] = {
+                    "clips": len(own),
+                    "FAKE": float((own == 1).mean()),
+                    "REAL": float((own == 0).mean()),
+                    "INCONCLUSIVE": float(np.isnan(own).mean()),
+                }
+    return found
+
+
+def change(
+    clips: Clips, before: Array, after: Array, chosen: npt.NDArray[np.bool_], label: int
+) -> dict[str, Any]:
+    """By how much the share called FAKE changes; 95% interval over resampled sources."""
+    weights = weigh_chosen(clips, chosen) * (clips.labels == label)
+    step = (after == 1).astype(float) - (before == 1)
+    names, number = np.unique(clips.families, return_inverse=True)
+    mass = np.bincount(number, weights, len(names))
+    moved = np.bincount(number, weights * step, len(names))
+    random = np.random.default_rng(0)
+    drawn = random.multinomial(int((mass > 0).sum()), (mass > 0) / (mass > 0).sum(), RESAMPLES)
+    with np.errstate(invalid="ignore"):
+        interval = percentiles(drawn @ moved / (drawn @ mass))
+    return {"value": float(moved.sum() / mass.sum()), "interval": interval}
+
+
+def read_curve(curve: list[tuple[float, float]], alarms: float) -> float:
+    """The most forged clips called FAKE where no more real ones are than `alarms`."""
+    return max((hits for false, hits in curve if false <= alarms + 1e-9), default=0.0)
+
+
+def show(rows: list[dict[str, Any]]) -> str:
+    titles = ["variant", "crops per face", "real called FAKE", "change", "not in training"]
+    titles += ["worst source", "forged called FAKE", "at equal alarms", "INCONCLUSIVE"]
+    titles += ["FaceForensics++, real", "forged"]
+    lines = []
+    for row in rows:
+        alarms = {
+            name: shares["REAL"]["FAKE"]
+            for name, shares in row["sources"].items()
+            if name != CROSS and "REAL" in shares
+        }
+        worst = max(alarms, key=lambda name: alarms[name])
+        moved = row["change"]["real FAKE"]
+        low, high = moved["interval"]
+        lines.append(
+            [
+                row["name"],
+                str(row["crops"]),
+                f"{row['all']['real FAKE']:.1%}",
+                ""
+                if row["name"] == PRESENT
+                else f"{100 * moved['value']:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]",
+                f"{row['unseen']['real FAKE']:.1%}",
+                f"{worst}, {alarms[worst]:.0%}",
+                f"{row['all']['forged FAKE']:.1%}",
+                f"{row['forged FAKE at equal alarms']:.1%}",
+                f"{row['all']['INCONCLUSIVE']:.1%}",
+                f"{row['cross']['real FAKE']:.1%}",
+                f"{row['cross']['forged FAKE']:.1%}",
+            ]
+        )
+    return markdown(titles, lines)
+
+
+def measure(name: str, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Score what is not scored yet, and compare the variants."""
+    model = Featured(name)
+    stem = Path(name).stem
+    train = {
+        part: score(
+            model,
+            load_drawn(folder, "train", number, 2),
+            ["crop"],
+            args.out / f"{stem}-train-{part}.npz",
+        )
+        for part, folder, number in (("wild", args.wild, 40), ("dfdc", args.dfdc, 300))
+    }
+    drawn = {
+        "wild": load_drawn(args.wild, "val", args.clips, 4),
+        "dfdc": load_drawn(args.dfdc, "val", args.dfdc_clips, 1),
+        CROSS: load_drawn(args.cross, None, args.clips, 3),
+    }
+    sets = {
+        part: score(model, crops, args.views, args.out / f"{stem}-{part}.npz")
+        for part, crops in drawn.items()
+    }
+    trained = {row.dataset for row in train["wild"].rows} | {"dfdc"}
+    clips = gather_clips(sets, *join_known(list(train.values())))
+    return compare(clips, trained)
+
+
+def join_known(sets: list[Scores]) -> tuple[Array, Array]:
+    """Features and labels of training crops."""
+    labels = [row.label == "FAKE" for scores in sets for row in scores.rows]
+    return np.concatenate([scores.features for scores in sets]), np.array(labels, float)
+
+
+def main() -> None:
+    """Measure, keep the JSON, and print the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("models", nargs="+", help="shipped names or ONNX files")
+    parser.add_argument("--dfdc", type=Path, required=True)
+    parser.add_argument("--wild", type=Path, required=True)
+    parser.add_argument("--cross", type=Path, required=True, help="crops never trained on")
+    parser.add_argument("--views", nargs="+", choices=list(VIEWS), default=list(VIEWS))
+    parser.add_argument("--clips", type=int, default=80, help="of each source and label")
+    parser.add_argument("--dfdc-clips", type=int, default=300, help="of each label")
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "false-alarms")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    cv2.setNumThreads(1)
+    for name in args.models:
+        rows = measure(name, args)
+        (args.out / f"{Path(name).stem}.json").write_text(json.dumps(rows, indent=2) + "\n")
+        print(f"{Path(name).stem}\n\n{show(rows)}\n")
+
+
+if __name__ == "__main__":
+    main()
