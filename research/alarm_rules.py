@@ -211,13 +211,14 @@ def fit_logistic(columns: Array, labels: Array, weights: Array) -> Array:
 
 def list_variants(clips: Clips) -> dict[str, Variant]:
     """The variants whose views and distances are known of the clips."""
-    plain, views = mean_of("crop"), ("crop", "mirror", "0.9", "0.8", "left", "right")
+    plain, views = mean_of("crop"), tuple(clips.logits)
     found = {
         "present rule": Variant(plain),
         "with mirror image": seen_as("crop", "mirror"),
         "scales 1, 0.9, 0.8": seen_as("crop", "0.9", "0.8"),
         "shifted": seen_as("crop", "left", "right"),
-        "all six views": seen_as(*views),
+        "all these views": seen_as(*views),
+        "least of these views": Variant(least_of, views=views),
         "views disagree: withheld": Variant(plain, lambda c: c.spread, views),
         "bias by quality": Variant(adjusted(lambda c: c.quality)),
         "bias and temperature by quality": Variant(adjusted(lambda c: c.quality, temperature=True)),
@@ -227,11 +228,21 @@ def list_variants(clips: Clips) -> dict[str, Variant]:
         measure = partial(distance_of, name)
         found[f"far, {name}: withheld"] = Variant(plain, measure)
         found[f"bias by distance, {name}"] = Variant(adjusted(lambda c, m=measure: m(c)[:, None]))
-    return {name: one for name, one in found.items() if clips.logits.keys() >= set(one.views)}
+    several = {"all these views", "least of these views", "views disagree: withheld"}
+    left_out = several if len(views) < 3 else set()
+    return {
+        name: one
+        for name, one in found.items()
+        if clips.logits.keys() >= set(one.views) and name not in left_out
+    }
 
 
 def seen_as(*views: str) -> Variant:
     return Variant(mean_of(*views), views=views)
+
+
+def least_of(clips: Clips, known: Flags) -> Array:
+    return np.min(list(clips.logits.values()), axis=0)
 
 
 def distance_of(name: str, clips: Clips) -> Array:

@@ -20,12 +20,14 @@ import numpy as np
 import numpy.typing as npt
 from alarm_rules import Clips, Variant, decide, gather_clips, list_variants
 from alarm_views import VIEWS, Featured, Scores, load_drawn, score
-from documents import ROOT, markdown
+from documents import ROOT, fill, markdown
 
 from deepkd.evaluation.bootstrap import percentiles
-from deepkd.evaluation.decisions import weigh_sources
+from deepkd.evaluation.decisions import FEW_CLIPS, weigh_sources
+from deepkd.tables.plots import save_plot
 
 Array = npt.NDArray[np.float64]
+PAGE = ROOT / "research" / "false_alarms.md"
 CROSS = "cross"
 PRESENT = "present rule"
 PROMISES = (*np.geomspace(0.1, 0.95, 20), 1.0, *np.geomspace(1.05, 6, 20))
@@ -134,38 +136,64 @@ def read_curve(curve: list[tuple[float, float]], alarms: float) -> float:
     return max((hits for false, hits in curve if false <= alarms + 1e-9), default=0.0)
 
 
-def show(rows: list[dict[str, Any]]) -> str:
-    titles = ["variant", "crops per face", "real called FAKE", "change", "not in training"]
+def show(found: dict[str, list[dict[str, Any]]]) -> str:
+    """A row for each variant of each model."""
+    titles = ["model", "variant", "crops per face", "real called FAKE", "change", "not in training"]
     titles += ["worst source", "forged called FAKE", "at equal alarms", "INCONCLUSIVE"]
-    titles += ["FaceForensics++, real", "forged"]
-    lines = []
-    for row in rows:
-        alarms = {
-            name: shares["REAL"]["FAKE"]
-            for name, shares in row["sources"].items()
-            if name != CROSS and "REAL" in shares
-        }
-        worst = max(alarms, key=lambda name: alarms[name])
-        moved = row["change"]["real FAKE"]
-        low, high = moved["interval"]
-        lines.append(
-            [
-                row["name"],
-                str(row["crops"]),
-                f"{row['all']['real FAKE']:.1%}",
-                ""
-                if row["name"] == PRESENT
-                else f"{100 * moved['value']:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]",
-                f"{row['unseen']['real FAKE']:.1%}",
-                f"{worst}, {alarms[worst]:.0%}",
-                f"{row['all']['forged FAKE']:.1%}",
-                f"{row['forged FAKE at equal alarms']:.1%}",
-                f"{row['all']['INCONCLUSIVE']:.1%}",
-                f"{row['cross']['real FAKE']:.1%}",
-                f"{row['cross']['forged FAKE']:.1%}",
-            ]
-        )
-    return markdown(titles, lines)
+    titles += ["FaceForensics++: real, forged called FAKE"]
+    return markdown(
+        titles, [[name, *cells(row)] for name, rows in found.items() for row in rows], left=2
+    )
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    alarms = {name: share for (name, word), share in called_fake(row).items() if word == "REAL"}
+    worst = max(alarms, key=lambda name: alarms[name])
+    moved = row["change"]["real FAKE"]
+    step, (low, high) = 100 * moved["value"], (100 * end for end in moved["interval"])
+    return [
+        row["name"],
+        str(row["crops"]),
+        f"{row['all']['real FAKE']:.1%}",
+        "" if row["name"] == PRESENT else f"{step:+.1f} [{low:+.1f}, {high:+.1f}]",
+        f"{row['unseen']['real FAKE']:.1%}",
+        f"{worst}, {alarms[worst]:.0%}",
+        f"{row['all']['forged FAKE']:.1%}",
+        f"{row['forged FAKE at equal alarms']:.1%}",
+        f"{row['all']['INCONCLUSIVE']:.1%}",
+        f"{row['cross']['real FAKE']:.1%}, {row['cross']['forged FAKE']:.1%}",
+    ]
+
+
+def called_fake(row: dict[str, Any]) -> dict[tuple[str, str], float]:
+    """Source and label -> share called FAKE, for sources of `FEW_CLIPS` or more."""
+    return {
+        (name, word): shares["FAKE"]
+        for word in ("REAL", "FAKE")
+        for name, labels in row["sources"].items()
+        for shares in [labels.get(word, {"clips": 0})]
+        if name != CROSS and shares["clips"] >= FEW_CLIPS
+    }
+
+
+def draw_sources(rows: list[dict[str, Any]], file: Path) -> None:
+    """The share called FAKE of each source, for each variant."""
+    keys = list(called_fake(rows[0]))
+    shares = np.array([list(called_fake(row).values()) for row in rows])
+
+    def draw(figure: Any) -> None:
+        axes = figure.subplots()
+        axes.grid(False)
+        axes.imshow(100 * shares, cmap="Oranges", vmin=0, vmax=60, aspect="auto")
+        axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
+        names = [f"{name}, {'real' if word == 'REAL' else 'forged'}" for name, word in keys]
+        axes.set_xticks(range(len(keys)), names, rotation=40, ha="right")
+        for (y, x), share in np.ndenumerate(shares):
+            axes.text(x, y, f"{100 * share:.0f}", ha="center", va="center", fontsize=7)
+        axes.axvline(sum(word == "REAL" for _, word in keys) - 0.5, color="black", linewidth=1)
+        axes.set_title("Clips of a source that was left out, called FAKE, %")
+
+    save_plot(file, draw, width=8.5, height=4.6)
 
 
 def measure(name: str, args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -214,13 +242,16 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=80, help="of each source and label")
     parser.add_argument("--dfdc-clips", type=int, default=300, help="of each label")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "false-alarms")
+    parser.add_argument("--write", action="store_true", help="into false_alarms.md and its picture")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     cv2.setNumThreads(1)
-    for name in args.models:
-        rows = measure(name, args)
-        (args.out / f"{Path(name).stem}.json").write_text(json.dumps(rows, indent=2) + "\n")
-        print(f"{Path(name).stem}\n\n{show(rows)}\n")
+    found = {Path(name).stem: measure(name, args) for name in args.models}
+    (args.out / "false-alarms.json").write_text(json.dumps(found, indent=2) + "\n")
+    print(show(found))
+    if args.write:
+        PAGE.write_text(fill(PAGE.read_text(), "variants", show(found)))
+        draw_sources(next(iter(found.values())), PAGE.with_suffix(".png"))
 
 
 if __name__ == "__main__":
