@@ -15,7 +15,7 @@ import onnx
 from documents import say
 from onnxruntime import InferenceSession, SessionOptions
 
-from deepkd.data.crops import CropSet, load_crops
+from deepkd.data.crops import CropSet
 from deepkd.data.index import CropRow
 from deepkd.evaluation.figures import group_by_video
 from deepkd.images import Image
@@ -167,7 +167,3 @@ def score(model: Featured, crops: CropSet, views: list[str], file: Path) -> Scor
         say(f"{file.stem}: {view}")
     logits = {view: kept[view] for view in views}
     return Scores(crops.rows, logits, kept["quality"], kept["features"])
-
-
-def load_drawn(folder: Path, split: str | None, per_source: int, per_clip: int) -> CropSet:
-    return draw(load_crops(folder, split), per_source, per_clip)

@@ -19,20 +19,23 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from alarm_rules import Clips, Variant, decide, gather_clips, list_variants
-from alarm_views import VIEWS, Featured, Scores, load_drawn, score
+from alarm_views import VIEWS, Featured, Scores, draw, score
 from documents import ROOT, fill, markdown
 
+from deepkd.data.crops import CropSet, load_crops
 from deepkd.evaluation.bootstrap import percentiles
 from deepkd.evaluation.decisions import FEW_CLIPS, weigh_sources
+from deepkd.scoring.calibration import fit_temperature
 from deepkd.tables.plots import save_plot
 
 Array = npt.NDArray[np.float64]
 PAGE = ROOT / "research" / "false_alarms.md"
 CROSS = "cross"
 PRESENT = "present rule"
-PROMISES = (*np.geomspace(0.1, 0.95, 20), 1.0, *np.geomspace(1.05, 6, 20))
+PROMISES = (*np.geomspace(0.1, 0.95, 12), 1.0, 1.1, 1.25, 1.5, 2.0)
 """Shares of false alarms that the known sources may have, as multiples of those of the rule."""
 RESAMPLES = 2000
+EVERY_CLIP = 10_000
 
 
 def leave_one_out(variant: Variant, clips: Clips, promises: Sequence[float]) -> Array:
@@ -99,6 +102,34 @@ def compare(clips: Clips, trained: set[str]) -> list[dict[str, Any]]:
     return rows
 
 
+def calibrate(clips: Clips) -> dict[str, dict[str, float]]:
+    """Calibration error at even odds where sources weigh alike in the fit, or by their clips."""
+    z, y, own = clips.logits["crop"], clips.labels.astype(int), clips.families != CROSS
+    alike = weigh_chosen(clips, own)
+    even = np.where(own, 1 / np.bincount(y[own], minlength=2)[y], 0.0)
+    found = {}
+    for name, weights in (("alike", alike), ("by clips", even)):
+        p = np.zeros(len(clips))
+        for family in np.unique(clips.families):
+            out, known = clips.families == family, own & (clips.families != family)
+            fitted = fit_temperature(z[known], y[known], bias=True, weights=weights[known])
+            p[out] = fitted.probability(z[out])
+        whole = fit_temperature(z[own], y[own], bias=True, weights=weights[own]).probability(z)
+        dfdc, cross = clips.families == "dfdc", ~own
+        found[name] = {
+            "left out": gap(p, y, alike),
+            "DFDC val": gap(whole, y, weigh_chosen(clips, dfdc)),
+            "FaceForensics++": gap(p, y, weigh_chosen(clips, cross)),
+        }
+    return found
+
+
+def gap(p: Array, y: Array, weights: Array) -> float:
+    """Expected calibration error in ten bins, of weights (N,) of any sum."""
+    bins = np.minimum((p * 10).astype(int), 9)
+    return float(np.abs(np.bincount(bins, weights * (p - y))).sum() / weights.sum())
+
+
 def by_source(clips: Clips, answers: Array) -> dict[str, dict[str, dict[str, float]]]:
     """Data set -> REAL or FAKE -> number of clips and share of each answer."""
     found: dict[str, dict[str, dict[str, float]]] = {}
@@ -140,7 +171,7 @@ def show(found: dict[str, list[dict[str, Any]]]) -> str:
     """A row for each variant of each model."""
     titles = ["model", "variant", "crops per face", "real called FAKE", "change", "not in training"]
     titles += ["worst source", "forged called FAKE", "at equal alarms", "INCONCLUSIVE"]
-    titles += ["FaceForensics++: real, forged called FAKE"]
+    titles += ["of DFDC val", "FaceForensics++: real, forged called FAKE"]
     return markdown(
         titles, [[name, *cells(row)] for name, rows in found.items() for row in rows], left=2
     )
@@ -161,6 +192,7 @@ def cells(row: dict[str, Any]) -> list[str]:
         f"{row['all']['forged FAKE']:.1%}",
         f"{row['forged FAKE at equal alarms']:.1%}",
         f"{row['all']['INCONCLUSIVE']:.1%}",
+        f"{np.mean([one['INCONCLUSIVE'] for one in row['sources']['dfdc'].values()]):.1%}",
         f"{row['cross']['real FAKE']:.1%}, {row['cross']['forged FAKE']:.1%}",
     ]
 
@@ -196,31 +228,31 @@ def draw_sources(rows: list[dict[str, Any]], file: Path) -> None:
     save_plot(file, draw, width=8.5, height=4.6)
 
 
-def measure(name: str, args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Score what is not scored yet, and compare the variants."""
-    model = Featured(name)
-    stem = Path(name).stem
+def measure(name: str, args: argparse.Namespace) -> tuple[Clips, set[str]]:
+    """Score what is not scored yet: the clips, and the data sets of the training."""
+    model, wild, dfdc = Featured(name), load_crops(args.wild), load_crops(args.dfdc)
+    few = args.clips // 2, max(1, args.crops // 2)
     train = {
-        part: score(
-            model,
-            load_drawn(folder, "train", number, 2),
-            ["crop"],
-            args.out / f"{stem}-train-{part}.npz",
-        )
-        for part, folder, number in (("wild", args.wild, 40), ("dfdc", args.dfdc, 300))
+        "train-wild": draw(of_split(wild, "train"), *few),
+        "train-dfdc": draw(of_split(dfdc, "train"), args.dfdc_clips, 1),
     }
-    drawn = {
-        "wild": load_drawn(args.wild, "val", args.clips, 4),
-        "dfdc": load_drawn(args.dfdc, "val", args.dfdc_clips, 1),
-        CROSS: load_drawn(args.cross, None, args.clips, 3),
+    judged = {
+        "wild": draw(of_split(wild, "val"), args.clips, args.crops),
+        "dfdc": draw(of_split(dfdc, "val"), args.dfdc_clips, 1),
+        CROSS: draw(load_crops(args.cross), EVERY_CLIP, args.crops),
     }
-    sets = {
-        part: score(model, crops, args.views, args.out / f"{stem}-{part}.npz")
-        for part, crops in drawn.items()
+    found = {
+        part: score(model, crops, views, args.out / f"{Path(name).stem}-{part}.npz")
+        for views, sets in ((["crop"], train), (args.views, judged))
+        for part, crops in sets.items()
     }
-    trained = {row.dataset for row in train["wild"].rows} | {"dfdc"}
-    clips = gather_clips(sets, *join_known(list(train.values())))
-    return compare(clips, trained)
+    known = [found.pop(part) for part in train]
+    trained = {row.dataset for row in known[0].rows} | {"dfdc"}
+    return gather_clips(found, *join_known(known)), trained
+
+
+def of_split(crops: CropSet, split: str) -> CropSet:
+    return crops.subset([index for index, row in enumerate(crops.rows) if row.split == split])
 
 
 def join_known(sets: list[Scores]) -> tuple[Array, Array]:
@@ -239,16 +271,21 @@ def main() -> None:
     parser.add_argument("--wild", type=Path, required=True)
     parser.add_argument("--cross", type=Path, required=True, help="crops never trained on")
     parser.add_argument("--views", nargs="+", choices=list(VIEWS), default=list(VIEWS))
-    parser.add_argument("--clips", type=int, default=80, help="of each source and label")
+    parser.add_argument(
+        "--clips", type=int, default=80, help="of each data set of --wild and label"
+    )
+    parser.add_argument("--crops", type=int, default=4, help="of each clip")
     parser.add_argument("--dfdc-clips", type=int, default=300, help="of each label")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "false-alarms")
     parser.add_argument("--write", action="store_true", help="into false_alarms.md and its picture")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     cv2.setNumThreads(1)
-    found = {Path(name).stem: measure(name, args) for name in args.models}
+    clips = {Path(name).stem: measure(name, args) for name in args.models}
+    found = {name: compare(*each) for name, each in clips.items()}
+    errors = {name: calibrate(each) for name, (each, _) in clips.items()}
     (args.out / "false-alarms.json").write_text(json.dumps(found, indent=2) + "\n")
-    print(show(found))
+    print(f"{show(found)}\n\ncalibration error: {json.dumps(errors, indent=2)}")
     if args.write:
         PAGE.write_text(fill(PAGE.read_text(), "variants", show(found)))
         draw_sources(next(iter(found.values())), PAGE.with_suffix(".png"))
