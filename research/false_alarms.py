@@ -6,7 +6,8 @@ r"""Which way to decide calls fewer real clips of other sources FAKE: `false_ala
 One source of the validation crops (with those that share its footage) is left out at a time. The
 others fit and set the thresholds of a variant, which then decides on the source that is left out.
 `--cross` is decided on by what all of them say, and chooses nothing. A clip counts by the mean of
-its crops, and sources weigh alike, those of fewer than seven clips less. OUT keeps the scores.
+its crops, and sources weigh alike, those of fewer than seven clips less. OUT keeps the scores, and
+the figures of earlier models, which stay in the table.
 """
 
 import argparse
@@ -282,9 +283,11 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     cv2.setNumThreads(1)
     clips = {Path(name).stem: measure(name, args) for name in args.models}
-    found = {name: compare(*each) for name, each in clips.items()}
+    kept = args.out / "false-alarms.json"
+    found = json.loads(kept.read_text()) if kept.exists() else {}
+    found |= {name: compare(*each) for name, each in clips.items()}
     errors = {name: calibrate(each) for name, (each, _) in clips.items()}
-    (args.out / "false-alarms.json").write_text(json.dumps(found, indent=2) + "\n")
+    kept.write_text(json.dumps(found, indent=2) + "\n")
     print(f"{show(found)}\n\ncalibration error: {json.dumps(errors, indent=2)}")
     if args.write:
         PAGE.write_text(fill(PAGE.read_text(), "variants", show(found)))
