@@ -72,7 +72,7 @@ class Config:
             key: str(value) if isinstance(value, Path) else value for key, value in values.items()
         }
 
-    def recipe(self) -> dict[str, Any]:
+    def to_metadata(self) -> dict[str, Any]:
         """The settings as a model's file holds them: of a path only the name."""
         named = {item.name: getattr(self, item.name) for item in fields(self)}
         return self.as_dict() | {

@@ -193,13 +193,13 @@ def load_judging_crops(
     if config.data is None or not models:
         return None, [None] * len(models)
     from deepkd.data.crops import load_crops
-    from deepkd.data.leakage import measure_training_shares
+    from deepkd.data.leakage import find_training_shares
 
     crops = load_crops(
         config.data, None if config.split == "all" else config.split, limit=config.limit
     )
     names, judged = [name for name, _ in models], [model for _, model in models]
-    return crops, measure_training_shares(
+    return crops, find_training_shares(
         names, judged, crops, allow=config.allow_training_data, warn=warn
     )
 

@@ -189,7 +189,7 @@ def _load_step(run: Path, source: TorchModel, config: PruneConfig) -> TorchModel
     if not _start_of(run).is_file():
         return None
     model = load_checkpoint(_start_of(run))
-    then, now = model.metadata["pruned"], config.recipe()
+    then, now = model.metadata["pruned"], config.to_metadata()
     if then.get("from_sha256") != source.sha256:
         advice = f"give the same {then['from']} to go on, or another --out"
         raise ConfigError(f"{run}: was cut from another model, of other weights; {advice}")
@@ -226,7 +226,7 @@ def _shrink(
     kept = {
         key: value for key, value in pruned.metadata.items() if key != "validation"
     }  # of the whole network
-    about = {**config.recipe(), **made_of, "measured_ms": taken_ms and round(taken_ms, 4)}
+    about = {**config.to_metadata(), **made_of, "measured_ms": taken_ms and round(taken_ms, 4)}
     return dataclasses.replace(pruned, metadata={**kept, "pruned": about})
 
 

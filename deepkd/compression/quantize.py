@@ -27,7 +27,7 @@ from deepkd.compression.results import (
 )
 from deepkd.data.clips import Warn
 from deepkd.data.crops import CropSet, load_crops
-from deepkd.data.leakage import measure_training_shares
+from deepkd.data.leakage import find_training_shares
 from deepkd.errors import ConfigError, ModelError
 from deepkd.evaluation.metrics import Measure, auc, auc_change
 from deepkd.evaluation.scores import Progress, logits_of
@@ -36,7 +36,7 @@ from deepkd.models.checkpoints import load_checkpoint
 from deepkd.models.export import export_onnx
 from deepkd.outputs import refuse_inputs_as_outputs, scratch, write_whole
 from deepkd.scoring.model import Scorer, is_onnx
-from deepkd.settings.choices import CONVERSIONS, INT8_RECIPES
+from deepkd.settings.choices import CONVERSIONS, INT8_METHODS
 from deepkd.settings.compression import QuantizeConfig
 
 FLOAT32 = "float32"
@@ -110,7 +110,7 @@ def quantize(
     with scratch() as folder:
         source = _float32(argument, folder, out)
         shown, judged = _crops(data, config)
-        [share] = measure_training_shares(
+        [share] = find_training_shares(
             [source.name], [source], judged, allow=config.allow_training_data, warn=warn
         )
         files, distances = _convert(source.path, shown, config, folder, say)
@@ -169,10 +169,10 @@ def _crops(data: Path, config: QuantizeConfig) -> tuple[CropSet, CropSet]:
 def _convert(
     source: Path, shown: CropSet, config: QuantizeConfig, folder: Path, say: Say
 ) -> tuple[dict[str, Path], dict[str, float]]:
-    """A file of each variant, and the distances of the int8 recipes that were tried."""
+    """A file of each variant, and the distances of the int8 methods that were tried."""
     files = {name: folder / f"{name}.onnx" for name in VARIANTS}
     images = [shown.image(index) for index in range(len(shown))]
-    names = list(INT8_RECIPES) if config.int8 == "auto" else [config.int8]
+    names = list(INT8_METHODS) if config.int8 == "auto" else [config.int8]
     distances = to_int8(source, files["int8"], images, names, threads=config.threads, say=say)
     for name in CONVERSIONS:
         say(name)

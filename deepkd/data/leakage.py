@@ -106,7 +106,7 @@ def overlaps_with_training(
     )
 
 
-def measure_training_shares(
+def find_training_shares(
     names: Sequence[str],
     models: Sequence[Any],
     data: CropSet | list[Clip],

@@ -211,13 +211,13 @@ class Move:
     mirrored: bool
 
     @classmethod
-    def draw(cls, recipe: Augmentation) -> "Move":
-        """Draw one within the limits of the recipe."""
+    def draw(cls, limits: Augmentation) -> "Move":
+        """Draw one within the limits of an augmentation."""
         turn, right, down = (2 * torch.rand(3) - 1).tolist()
-        nearest, farthest = recipe.zoom
+        nearest, farthest = limits.zoom
         zoom = nearest + (farthest - nearest) * torch.rand(()).item()
-        mirrored = torch.rand(()).item() < recipe.flip
-        return cls(turn * recipe.degrees, right * recipe.shift, down * recipe.shift, zoom, mirrored)
+        mirrored = torch.rand(()).item() < limits.flip
+        return cls(turn * limits.degrees, right * limits.shift, down * limits.shift, zoom, mirrored)
 
     def __call__(self, picture: Image) -> Image:
         """The moved picture, of the same size; uncovered pixels are black."""
@@ -243,10 +243,12 @@ class Augment:
     """
 
     def __init__(self, name: str, view_px: int) -> None:
-        self.recipe = AUGMENTATIONS.load(name)
+        self.augmentation = AUGMENTATIONS.load(name)
         self.format = InputFormat(size=view_px)
         self.photometric = (
-            v2.Compose(list(self.recipe.photometric)) if self.recipe.photometric else None
+            v2.Compose(list(self.augmentation.photometric))
+            if self.augmentation.photometric
+            else None
         )
 
     def __call__(self, images: Sequence[Image]) -> Tensor:
@@ -260,7 +262,7 @@ class Augment:
             images: (H, W, 3) uint8, RGB; they share a geometry.
             alike: whether photometric changes are drawn once for all of them.
         """
-        move = Move.draw(self.recipe)
+        move = Move.draw(self.augmentation)
         moved = torch.stack([_view(self.format.resize_crop(move(image))) for image in images])
         if self.photometric is None:
             return moved, moved

@@ -88,7 +88,7 @@ def _start(
     check_held_out(train_crops, val_crops, earlier, warn=warn)
     record = training_record(train_crops, [recipe for _, recipe in earlier])
     named = ", ".join(teacher.name for teacher in teachers)
-    student.metadata["recipe"] = {**config.recipe(), "teacher": named, **record}
+    student.metadata["recipe"] = {**config.to_metadata(), "teacher": named, **record}
     return student
 
 

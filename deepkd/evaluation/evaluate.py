@@ -16,7 +16,7 @@ from deepkd.data.index import INDEX_NAME, CropRow
 from deepkd.data.leakage import (
     Overlap,
     Traceable,
-    measure_training_shares,
+    find_training_shares,
     overlaps_with_splits,
     overlaps_with_training,
     recipe_of,
@@ -110,9 +110,7 @@ def evaluate_files(
         )
     if out and not overwrite:
         _check_others(out / RESULT_NAME, names, [model.sha256 for model in models])
-    shares = measure_training_shares(
-        names, models, data, allow=config.allow_training_data, warn=warn
-    )
+    shares = find_training_shares(names, models, data, allow=config.allow_training_data, warn=warn)
     kept: dict[str, Any] = {"folder": out, "overwrite": overwrite, "progress": progress}
     kept |= {"names": names, "conditions": conditions}
     if isinstance(data, CropSet):

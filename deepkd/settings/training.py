@@ -227,14 +227,14 @@ class TrainingConfig(FittingConfig):
         """The folders of crops that the settings name."""
         return [DataSource.from_table(table) for table in self.data]
 
-    def recipe(self) -> dict[str, Any]:
+    def to_metadata(self) -> dict[str, Any]:
         """The settings as they travel with a model: of a folder of crops only its name."""
         tables = [
             {key: value for key, value in asdict(one).items() if value}
             | {"path": one.folder().resolve().name}
             for one in self.list_sources()
         ]
-        return {**super().recipe(), "data": tables}
+        return {**super().to_metadata(), "data": tables}
 
 
 @dataclass(frozen=True)

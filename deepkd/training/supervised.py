@@ -188,7 +188,7 @@ def train_on(
     model = start_model(config.model, config, subclasses=subclasses)
     earlier = model.metadata.get("recipe", {})
     check_held_out(train_crops, val_crops, [(f"the start {config.init}", earlier)], warn=warn)
-    model.metadata["recipe"] = {**config.recipe(), **training_record(train_crops, [earlier])}
+    model.metadata["recipe"] = {**config.to_metadata(), **training_record(train_crops, [earlier])}
     columns = None if subclasses is None else subclass_columns(train_crops, subclasses)
     objective = Supervised(model, config.label_smoothing, columns=columns)
     return fit(model, objective, train_crops, val_crops, config, run, resume=resume, report=report)

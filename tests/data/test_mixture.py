@@ -178,8 +178,8 @@ def test_data_tables_of_a_config_file(tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text(text)
     config = load_config(TrainConfig, tmp_path / "run.toml")
     assert config.list_sources() == [DataSource(Path("a/b"), 2, {"lfw": 0}), DataSource(Path("c"))]
-    assert [table["path"] for table in config.recipe()["data"]] == ["b", "c"]
-    names = TrainConfig(data=("x/y/index.csv", "z")).recipe()["data"]
+    assert [table["path"] for table in config.to_metadata()["data"]] == ["b", "c"]
+    names = TrainConfig(data=("x/y/index.csv", "z")).to_metadata()["data"]
     assert [table["path"] for table in names] == ["y", "z"]
 
 
