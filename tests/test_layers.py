@@ -37,9 +37,11 @@ LAYERS = (
         "deepkd.images",
         "deepkd.imports",
         "deepkd.journal",
+        "deepkd.languages",
         "deepkd.machine",
         "deepkd.offline",
         "deepkd.shipped",
+        "deepkd.stores",
         "deepkd.outputs",
         "deepkd.timing",
         "deepkd.text",
@@ -62,6 +64,7 @@ HEAVY = {
     "safetensors",
 }
 TORCH_FREE = (
+    "deepkd.languages",
     "deepkd.video",
     "deepkd.scoring",
     "deepkd.pipeline",

@@ -31,7 +31,7 @@ from deepkd.video.sources import Source
 
 FORMAT = "deepkd.part/1"
 NAME = re.compile(r"part-(\d{4,7})-of-(\d{4,7})\.jsonl")
-NEUTRAL = {"model", "device", "workers", "timeout_s", "format"}
+NEUTRAL = {"model", "device", "workers", "timeout_s", "language", "format"}
 """Settings that may differ when a run goes on: they change no verdict, or (the model) are compared
 in another way."""
 END_BYTES = 256

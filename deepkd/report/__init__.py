@@ -33,18 +33,16 @@ class Provenance:
     thresholds: Mapping[str, float] = field(default_factory=dict)
     """`real` and `fake`: the calibrated probabilities that decided; empty under a rule that has its
     own."""
+    language: str = "en"
+    """Code of the language in which a report for readers is written, of
+    `deepkd.languages.LANGUAGES`."""
 
     @classmethod
-    def of(cls, detector: "Detector", settings: Mapping[str, Any]) -> "Provenance":
-        """What this detector's verdicts are made with.
-
-        Args:
-            detector: with a model that was loaded from a file.
-            settings: of the command.
-        """
+    def of(cls, detector: "Detector") -> "Provenance":
+        """What the verdicts of a detector are made with; its model is a file."""
         scorer, limits = cast("Scorer", detector.scorer), detector.thresholds
         about = (scorer.name, scorer.sha256, scorer.params, scorer.metadata)
-        return cls(*about, settings, limits.to_dict() if limits else {})
+        return cls(*about, detector.config.as_dict(), limits.to_dict() if limits else {})
 
     def to_dict(self) -> dict[str, Any]:
         """The `model` of schema deepkd.detect/1."""

@@ -85,7 +85,7 @@ def open_desk(config: "ServeConfig") -> Desk:
     from deepkd.pipeline import Detector
 
     judged_by = config.detect_config()
-    provenance = Provenance.of(Detector.load(judged_by, threads=1), judged_by.as_dict())
+    provenance = Provenance.of(Detector.load(judged_by, threads=1))
     store = Store(config.store)
     key = make_key(provenance)
     store.keep_model(key, vars(provenance))

@@ -236,7 +236,7 @@ def make_key(provenance: Any) -> str:
     import hashlib
     import json
 
-    free = {"workers", "format", "timeout_s", "model"}
+    free = {"workers", "format", "timeout_s", "model", "language"}
     settings = {key: value for key, value in provenance.settings.items() if key not in free}
     text = json.dumps([provenance.sha256, settings], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from deepkd.languages import ENGLISH
 from deepkd.report.card import model_doubt, model_limits
 from deepkd.report.console import percent
 from deepkd.report.html import make_badge, make_environment
@@ -35,7 +36,6 @@ STATIC = {
     "desk.css": ("deepkd.serve", "static/desk.css", "text/css"),
     "desk.js": ("deepkd.serve", "static/desk.js", "text/javascript"),
     "desk.svg": ("deepkd.serve", "static/desk.svg", "image/svg+xml"),
-    "report.css": ("deepkd.report", "templates/report.css", "text/css"),
 }
 """Name -> package, file in it, media type. No other file is served but clips."""
 ADVICE = {
@@ -60,7 +60,7 @@ class Pages:
 
     def __init__(self, desk: Desk, api: Api) -> None:
         self.desk, self.store, self.api = desk, desk.store, api
-        self._templates = make_environment(PackageLoader("deepkd.serve"))
+        self._templates = make_environment(ENGLISH, PackageLoader("deepkd.serve"))
         self._templates.filters.update(
             percent=percent,
             spark=draw_spark,
@@ -75,6 +75,10 @@ class Pages:
             name: (files(package).joinpath(file).read_bytes(), kind)
             for name, (package, file, kind) in STATIC.items()
         }
+        style = self._templates.get_template("style.css").render(
+            paper={"title": "deepkd", "file": "", "foot": ""}
+        )
+        self._static["report.css"] = (style.encode(), "text/css")
 
     def list_routes(self) -> list[Route]:
         """Path, handler and method."""
@@ -144,7 +148,7 @@ class Pages:
         except OSError:
             kind = ""
         return self.render(
-            "clip.html",
+            "review.html",
             clip=clip, described=described, kind=kind, standing=self._describe_state(clip),
             model=provenance.model, doubt=model_doubt(provenance.metadata),
             longest_note=LONGEST_NOTE, longest_who=LONGEST_WHO,
@@ -208,7 +212,7 @@ def draw_spark(line: Sequence[tuple[float, float]]) -> str:
 def find_moments(people: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The most suspicious moments of all people, in order of time, each once."""
     shown = {
-        (face["t_s"], person["name"]): {**face, "person": person["name"]}
+        (face["t_s"], person["title"]): {**face, "person": person["title"]}
         for person in people
         for face in person["most"]
     }
