@@ -32,7 +32,16 @@ def make_verdict(path: Path, label: Label = Label.REAL, people: int = 1) -> Verd
         return Verdict.from_failure(path, "is damaged")
     frames = tuple(_frame(t_s) for t_s in (0.5, 1.0))
     tracks = tuple(TrackVerdict(n, frames, label, 0.25 + n, "looks real") for n in range(people))
-    return Verdict(label, 0.25, 'a reason, with "quotes"', tracks, path, 2.0, 25.0, 2)
+    return Verdict(
+        label,
+        0.25,
+        'a reason, with "quotes"',
+        tracks,
+        path=path,
+        duration_s=2.0,
+        fps=25.0,
+        frames_sampled=2,
+    )
 
 
 def _frame(t_s: float) -> FrameScore:

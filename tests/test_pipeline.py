@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from media import Media
+from media import Media, scene, write_video
 from scorer_factory import tinted_clip, write_scorer
 
 from deepkd.data.extract.pool import Outcome
@@ -126,20 +126,33 @@ NUMBER = (int, float)
 FRAME = {"t_s": NUMBER, "box": [NUMBER], "score": NUMBER, "face_probability": NUMBER}
 TRACK = {
     "id": int,
+    "person": int,
     "verdict": str,
     "score": (*NUMBER, None),
+    "evidence": str,
     "first_s": NUMBER,
     "last_s": NUMBER,
     "frames": [FRAME],
+}
+SHOT = {
+    "start_s": NUMBER,
+    "end_s": NUMBER,
+    "verdict": str,
+    "score": (*NUMBER, None),
+    "persons": [int],
+    "suspicious_s": [[NUMBER]],
 }
 VIDEO = {
     "path": str,
     "verdict": str,
     "score": (*NUMBER, None),
     "reason": str,
+    "evidence": str,
     "duration_s": (*NUMBER, None),
     "fps": (*NUMBER, None),
     "frames_sampled": int,
+    "has_sound": (bool, None),
+    "shots": [SHOT],
     "tracks": [TRACK],
     "timing_ms": {"decode": NUMBER, "faces": NUMBER, "score": NUMBER, "total": NUMBER},
 }
@@ -368,6 +381,21 @@ def test_small_faces_beside_larger_ones_are_sought_now_and_then_and_while_there_
     people = Counter(person for person, _ in find_people(frames, Crowd(), bench.scorer.format))
     assert searched == [0, *range(4, 11), 12]
     assert people == {0: 14, 1: 6}
+
+
+def test_a_person_who_returns_after_a_cut_keeps_the_number(bench: Detector, media: Media):
+    near, far = {"face_share": 0.6, "size": (320, 240)}, {"face_share": 0.3, "size": (320, 240)}
+    pictures = [
+        scene((name,), phase=0.3 * i, **how)
+        for name, how in (("astronaut", near), ("grace_hopper", near), ("astronaut", far))
+        for i in range(8)
+    ]
+    found = bench.judge(Source(write_video(media.path("cuts.mp4"), pictures, fps=4)))
+    assert [shot.people for shot in found.shots] == [(0,), (1,), (0,)]
+    assert [shot.end_s for shot in found.shots] == pytest.approx([2, 4, 6], abs=0.4)
+    assert {track.person for track in found.tracks} == {0, 1}
+    assert found.reason.startswith("2 people; ") and found.has_sound is False
+    assert len(found.sampled_s) == found.frames_sampled == 16
 
 
 class Broken:

@@ -54,7 +54,7 @@ def test_the_choices_of_commands_import_none_of_them() -> None:
 def test_every_choice_of_a_command_comes_from_here() -> None:
     assert REGISTRIES.keys() == {
         "DETECTORS", "LAYOUTS", "RUNTIMES", "RULES", "REPORTS", "MODELS", "LOSSES", "SAMPLINGS",
-        "AUGMENTATIONS", "CRITERIA", "INT8_METHODS", "CONVERSIONS",
+        "AUGMENTATIONS", "CRITERIA", "INT8_METHODS", "CONVERSIONS", "ENGINES",
     }  # fmt: skip
 
 

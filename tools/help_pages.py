@@ -19,6 +19,7 @@ import typer
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGES = {
     "detect": ("detect", "doctor"),
+    "serve": ("serve",),
     "scale": ("collect",),
     "extract": ("extract",),
     "forge": ("forge",),
@@ -52,7 +53,7 @@ def options(command: str) -> str:
     lines = list(own.values())
     if shared := [name for name in entries(command) if name not in own]:
         lines.append(f"The same as in [{other}]({other}.md#options): {list_options(shared)}")
-    if rare := [name_of(item) for item in commands()[command].params if is_rare(item)]:
+    if rare := [n for item in commands()[command].params if is_rare(item) for n in item.opts]:
         lines.append(
             f"More options, which `deepkd {command} --help-all` explains: {list_options(rare)}"
         )

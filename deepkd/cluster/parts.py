@@ -32,7 +32,7 @@ from deepkd.video.sources import Source
 FORMAT = "deepkd.part/1"
 NAME = re.compile(r"part-(\d{4,7})-of-(\d{4,7})\.jsonl")
 NEUTRAL = {
-    *("model", "device", "workers", "timeout_s", "format"),
+    *("model", "device", "workers", "timeout_s", "language", "format"),
     *("keep", "allow_private", "fetch_mb", "fetch_timeout_s"),
 }
 """Settings that may differ when a run goes on: they change no verdict, or (the model) are compared

@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import TextIO
 
+from deepkd.languages import ENGLISH, Language
 from deepkd.report import Provenance
 from deepkd.report.origin import origin_sentence
 from deepkd.scoring.verdict import Label, TrackVerdict, Verdict
@@ -95,11 +96,11 @@ class _Table:
             self._console.print("FAKE is a reason to look closer, never a proof.", style="dim")
 
 
-def percent(score: float | None) -> str:
+def percent(score: float | None, language: Language = ENGLISH) -> str:
     """A probability for people: `97%`, a dash where there is none, and never a certainty."""
     if score is None:
         return "-"
-    return f"{min(max(round(score * 100), 1), 99)}%"
+    return language.number(min(max(round(score * 100), 1), 99) / 100, ".0%")
 
 
 def _describe_times(track: TrackVerdict) -> str:

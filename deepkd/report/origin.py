@@ -2,18 +2,19 @@
 
 from typing import Any
 
+from deepkd.languages import ENGLISH, Language
 from deepkd.origin.credentials import State
 from deepkd.origin.origin import Origin
 from deepkd.scoring.verdict import Label, Verdict
 from deepkd.scoring.wording import describe_credentials
 
 
-def origin_section(verdict: Verdict) -> dict[str, Any]:
+def origin_section(verdict: Verdict, language: Language = ENGLISH) -> dict[str, Any]:
     """What the page shows below a clip: `sentences` and `facts`, both may be empty."""
     is_judged = verdict.label is not Label.ERROR
     return {
-        "sentences": describe_credentials(verdict.provenance) if is_judged else [],
-        "facts": _facts(verdict.origin) if verdict.origin else [],
+        "sentences": describe_credentials(verdict.provenance, language) if is_judged else [],
+        "facts": _facts(verdict.origin, language) if verdict.origin else [],
     }
 
 
@@ -24,15 +25,19 @@ def origin_sentence(verdict: Verdict) -> str:
     return " ".join(describe_credentials(verdict.provenance))
 
 
-def _facts(origin: Origin) -> list[tuple[str, str]]:
+def _facts(origin: Origin, language: Language) -> list[tuple[str, str]]:
     """Names and values, a line each."""
-    facts = {
-        "fetched from": origin.address,
-        "at": origin.fetched_at,
-        "title": origin.title,
-        "uploader": origin.uploader,
-        "format": origin.format,
-        "by": f"{origin.tool} ({origin.extractor})",
-        "file": f"{origin.bytes:,} bytes, SHA-256 {origin.sha256}",
-    }
-    return [(name, value) for name, value in facts.items() if value]
+    say = language.say
+    facts = [
+        (say("fetched from"), origin.address),
+        (say("fetched at"), origin.fetched_at),
+        (say("title"), origin.title),
+        (say("uploader"), origin.uploader),
+        (say("format"), origin.format),
+        (say("fetched by"), f"{origin.tool} ({origin.extractor})"),
+        (
+            say("file"),
+            say("{size:,} bytes, SHA-256 {digest}", size=origin.bytes, digest=origin.sha256),
+        ),
+    ]
+    return [(name, value) for name, value in facts if value]

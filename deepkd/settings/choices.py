@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from deepkd.cluster.engine import Engine
     from deepkd.compression.importance import Criterion
     from deepkd.compression.int8 import Int8Method
     from deepkd.data.clips import Layout
@@ -73,6 +74,8 @@ REPORTS: "Registry[ReportMaker]" = Registry(
 )
 """Formats of verdicts, which are the suffixes of their files too: a class or function that makes
 a `Report`."""
+ENGINES: "Registry[type[Engine]]" = Registry("engine", {"ray": "deepkd.cluster.ray:RayEngine"})
+"""What runs shards on many machines."""
 MODELS: "Registry[ModelSpec]" = Registry(
     "model",
     {

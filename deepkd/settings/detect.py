@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from deepkd.config import Config, setting
 from deepkd.errors import ConfigError
+from deepkd.languages import LANGUAGES
 from deepkd.settings.choices import DETECTORS, DEVICES, REPORTS, RULES, RUNTIMES
 
 EVERY_S, MOST_FRAMES = 0.8, 1500
@@ -99,6 +100,12 @@ class DetectConfig(Config):
         "Longest time for one input, and for --save-video, seconds; an input that takes longer is "
         "an ERROR. 0 for no limit.",
         low=0,
+        rare=True,
+    )
+    language: str | None = setting(
+        None,
+        "Language of an HTML report; by default that of LANG, or else English.",
+        choices=LANGUAGES,
     )
     format: str = setting("table", "Output format.", choices=REPORTS.names)
 

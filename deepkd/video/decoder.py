@@ -13,7 +13,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from deepkd.errors import VideoError
-from deepkd.video.containers import check_size, open_container, video_streams
+from deepkd.video.containers import check_size, has_sound, open_container, video_streams
 from deepkd.video.hdr import Color
 from deepkd.video.orientation import Orientation
 
@@ -291,6 +291,7 @@ class Decoder:
         try:
             streams = video_streams(self.path, self._container)
             self.others, self._stream = len(streams) - 1, streams[self._choice]
+            self.has_sound = has_sound(self._container)
             check_size(self.path, self._stream.codec_context, self._max_pixels)
         except VideoError:
             self.close()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from deepkd.errors import VideoError
+from deepkd.languages import Note
 from deepkd.video.containers import check_size
 from deepkd.video.decoder import Decoder, Sample, never, open_decoder
 from deepkd.video.lengths import lengths_s
@@ -52,6 +53,7 @@ class VideoInfo:
     is_image: bool
     warnings: tuple[str, ...] = ()
     """What is odd about the file, one sentence each."""
+    has_sound: bool = False
 
 
 @dataclass(frozen=True)
@@ -222,18 +224,11 @@ class _Moving:
         check_size(self.path, first.picture, self._max_pixels)
         orientation = video.orientation(first.picture)
         width, height = orientation.size(first.picture)
-        streams = (
-            "1 more video stream is"
-            if video.others == 1
-            else f"{video.others} more video streams are"
-        )
-        warnings = [f"{streams} not judged"] * (video.others > 0)
-        if orientation.color.hdr:
-            warnings.append(f"HDR ({orientation.color.hdr}) was converted to SDR")
+        warnings = list(_remarks(video.others, orientation.color.hdr))
         turn = 90 * orientation.quarter_turns
         found = VideoInfo(
             self.path, width, height, turn, video.fps, self._length_s, video.codec, False,
-            tuple(warnings),
+            tuple(warnings), video.has_sound,
         )  # fmt: skip
         check_size(self.path, found, self._max_pixels)
         return found
@@ -292,22 +287,41 @@ def _complaints(
     """What was wrong with a video that still decoded."""
     if moments.left_out:
         count = len(moments.times_s)
-        asked = f"the {count + moments.left_out} asked for"
-        yield (
-            f"it is looked at {count} times, every {moments.part_s:.6g} s, which is the most,"
-            f" instead of {asked}"
+        yield Note(
+            "it is looked at {count} times, every {part_s:.6g} s, which is the most, instead of the"
+            " {asked} asked for",
+            count=count,
+            part_s=moments.part_s,
+            asked=count + moments.left_out,
         )
     if video.damaged:
-        yield f"{video.damaged} damaged pieces were left out ({video.error or 'incomplete frames'})"
+        why = video.error or "incomplete frames"
+        yield Note("{count} damaged pieces were left out ({why})", count=video.damaged, why=why)
     missing_s = length_s - moments.part_s - video.end_s if video.end_s is not None else 0.0
     end_s = video.end_s if missing_s > (1 / video.fps if video.fps else 0.1) else length_s
     if end_s is not None and end_s < declared_s:
-        yield f"it ends at {end_s:.1f} s of the {declared_s:.1f} s declared, and is judged on those"
-    elif length_s > declared_s:
-        yield (
-            f"it goes on to {length_s:.1f} s where {declared_s:.1f} s are declared, and is judged"
-            " on all of it"
+        yield Note(
+            "it ends at {end:.1f} s of the {declared:.1f} s declared, and is judged on those",
+            end=end_s,
+            declared=declared_s,
         )
+    elif length_s > declared_s:
+        yield Note(
+            "it goes on to {end:.1f} s where {declared:.1f} s are declared, and is judged on all of"
+            " it",
+            end=length_s,
+            declared=declared_s,
+        )
+
+
+def _remarks(others: int, hdr: str) -> Iterator[str]:
+    """What is odd about a video, by the number of its further streams and its kind of HDR."""
+    if others == 1:
+        yield Note("1 more video stream is not judged")
+    elif others:
+        yield Note("{count} more video streams are not judged", count=others)
+    if hdr:
+        yield Note("HDR ({kind}) was converted to SDR", kind=hdr)
 
 
 def _undecodable(path: Path, video: Decoder) -> VideoError:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepkd.errors import ImageError, VideoError
+from deepkd.languages import Note
 from deepkd.video.heif import Damaged, Heif
 from deepkd.video.tiff import tiff_pages
 
@@ -163,7 +164,7 @@ def _decode_heif(path: Path, data: bytes, warn: Callable[[str], None] | None) ->
     except Damaged:
         return None
     if picture.color.hdr and warn:
-        warn(f"HDR ({picture.color.hdr}) was converted to SDR")
+        warn(Note("HDR ({kind}) was converted to SDR", kind=picture.color.hdr))
     return image
 
 

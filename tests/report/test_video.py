@@ -12,6 +12,7 @@ from deepkd.errors import OutputError
 from deepkd.report.video import COLORS, MAX_SIDE_PX, PLAIN, annotate, draw_verdict, write_video
 from deepkd.scoring.scores import FrameScore
 from deepkd.scoring.verdict import Label, TrackVerdict, Verdict
+from deepkd.video.frames import probe
 
 
 def verdict(path: Path = Path("x.mp4"), *, zoom: int = 1, **changes) -> Verdict:
@@ -178,6 +179,7 @@ def test_sound_is_carried_over_at_its_time(delay_s: float, media: Media):
 
 def test_sound_ends_with_the_pictures(media: Media):
     clip, out = sounding(media, seconds=5.0), media.path("out.webm")
+    assert probe(clip).has_sound and not probe(media.clip("silent.mp4")).has_sound
     annotate(verdict(clip, duration_s=2.0), out)
     with av.open(str(out)) as container:
         assert 1.9 < max(frame.time for frame in container.decode(audio=0)) < 2.2

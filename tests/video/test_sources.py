@@ -174,7 +174,7 @@ def test_urls_are_kept_as_given_on_their_way_through_processes():
 
 
 @pytest.mark.parametrize(
-    "url", ["http://a/b.mp4", "HTTPS://a/b.mp4", "rtsp://a", "s3://a/b", "file:///a/b.mp4"]
+    "url", ["http://a/b.mp4", "HTTPS://a/b.mp4", "rtsp://a", "ftp://a/b", "file:///a/b.mp4"]
 )
 def test_urls_are_refused_at_once(url: str, tree: Path):
     with pytest.raises(UsageError, match="is a URL"):
