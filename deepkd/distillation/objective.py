@@ -23,6 +23,7 @@ from deepkd.models.registry import TorchModel, evaluating
 from deepkd.models.subclasses import network_of
 from deepkd.settings.training import DistillConfig
 from deepkd.training.engine import Objective
+from deepkd.training.validation import CLASSES
 
 FEATURE_SHAPES: dict[Inputs, tuple[int, str]] = {
     "map": (4, "maps (C, H, W)"),
@@ -55,6 +56,7 @@ class Distillation(Objective):
         face_probability: Tensor | None = None,
         class_labels: Tensor | None = None,
         crop_px: int = 0,
+        rows: int = 0,
     ) -> None:
         """Open the taps and make the adapters.
 
@@ -66,6 +68,7 @@ class Distillation(Objective):
             class_labels: of each row the column of its class, (rows,), NaN where unknown, for
                 losses on classes that want labels.
             crop_px: side of the crops, pixels.
+            rows: of the training set, for losses that remember each sample.
 
         Raises:
             ConfigError: a term, a tap or the subclasses are wrong.
@@ -76,6 +79,8 @@ class Distillation(Objective):
             if term.kind.inputs == "classes":
                 check_subclasses(student, teachers, term.name)
         _check_mixup(self.terms, config)
+        if student.classes:
+            self.task, self.terms = CLASSES, [term.on_classes() for term in self.terms]
         self.module = student.module
         self.format = student.format
         sizes = {model.format.size for model in (student, *teachers)}

@@ -50,6 +50,10 @@ class Term:
         """The name of the term in logs: `kd`, or `amd.high` for one at a tap."""
         return f"{self.name}.{self.tap}" if self.tap and self.tap != self.name else self.name
 
+    def on_classes(self) -> "Term":
+        """The same term for a network that tells classes apart, not REAL from FAKE."""
+        return dataclasses.replace(self, name=self.kind.on_classes or self.name)
+
     @classmethod
     def parse(cls, table: Mapping[str, Any]) -> "Term":
         """Read a `[[loss]]` table.

@@ -165,6 +165,7 @@ def _built(path: Path, header: dict[str, Any]) -> TorchModel:
             format=InputFormat.from_dict(header["input"]),
             shape=header["shape"],
             subclasses=header.get("subclasses", ()),
+            classes=header.get("classes", ()),
         )
     except ConfigError as error:
         raise ModelError(f"{path}: {error}") from error

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 Inputs = Literal["logit", "classes", "map", "embedding"]
 """What a loss compares.
 
-logit: the forgery logit, (N, 1).
-classes: a logit per class, REAL and each forgery method, (N, S), S of at least 2.
+logit: the forgery logit, (N, 1); for pictures of classes a logit per class, (N, S).
+classes: a logit per class, (N, S), S of at least 2: those of the pictures, or REAL and each
+    forgery method.
 map: a feature map at a tap, (N, C, H, W).
 embedding: a feature vector at a tap, (N, C).
 """
@@ -38,6 +39,9 @@ class Loss(ABC):
     """Whether it learns from labels; samples without one then have weight 0."""
     wants_teacher: ClassVar[bool] = True
     """Whether it learns from the teacher; if not, sample weights of the teacher do not apply."""
+
+    on_classes: ClassVar[str] = ""
+    """The loss, with the same options, that takes its place for a network of several classes."""
 
     def __init_subclass__(cls) -> None:
         """Refuse a loss that does not declare what it compares.
