@@ -103,6 +103,17 @@ LOSSES: "Registry[type[Loss]]" = Registry(
         "amd": "deepkd.distillation.losses.amd:AngularMargin",
         "similarity": "deepkd.distillation.losses.similarity:Similarity",
         "hint": "deepkd.distillation.losses.hint:Hint",
+        "dkd": "deepkd.distillation.losses.dkd:DecoupledKD",
+        "kd_standardized": "deepkd.distillation.losses.kd_standardized:StandardizedKD",
+        "dist": "deepkd.distillation.losses.dist:Dist",
+        "rkd_distance": "deepkd.distillation.losses.rkd:RelationalDistance",
+        "rkd_angle": "deepkd.distillation.losses.rkd:RelationalAngle",
+        "pkt": "deepkd.distillation.losses.pkt:ProbabilisticTransfer",
+        "vid": "deepkd.distillation.losses.vid:VariationalInformation",
+        "nst": "deepkd.distillation.losses.nst:NeuronSelectivity",
+        "crd": "deepkd.distillation.losses.crd:Contrastive",
+        "review_kd": "deepkd.distillation.losses.review_kd:ReviewKD",
+        "afd": "deepkd.distillation.losses.afd:AttentionFeatures",
     },
 )
 """Distillation losses, one published method each."""
