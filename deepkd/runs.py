@@ -43,12 +43,14 @@ class Run:
     """Name of the model."""
     params: int
     """Number of parameters."""
-    auc: float
-    """Validation AUC of the saved weights."""
+    auc: float | None
+    """Validation AUC of the saved weights; None for a model that tells classes apart."""
     log_loss: float
     """Validation log loss of the saved weights."""
     epoch: int
     """Epoch of the saved weights, counted from 1."""
+    accuracy: float | None = None
+    """Validation accuracy of a model that tells classes apart."""
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -365,4 +367,12 @@ def _paths(given: AnyPath | Sequence[AnyPath]) -> list[Path]:
 
 def _run(path: Path, model: "TorchModel") -> Run:
     kept = model.metadata["validation"]
-    return Run(path, model.name, model.params, kept["val_auc"], kept["val_log_loss"], kept["epoch"])
+    return Run(
+        path,
+        model.name,
+        model.params,
+        kept.get("val_auc"),
+        kept["val_log_loss"],
+        kept["epoch"],
+        kept.get("val_accuracy"),
+    )

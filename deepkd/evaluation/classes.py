@@ -1,14 +1,22 @@
 """Figures of networks that tell classes apart: accuracy, top-5, log loss, confusions."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from deepkd.data.classes import ClassSet
+from deepkd.data.classes import ClassSet, load_classes
 from deepkd.data.crops import CropSet
+from deepkd.documents import Document
+from deepkd.errors import ModelError
+from deepkd.evaluation.results import distinct_names
 from deepkd.models.registry import TorchModel
 from deepkd.scoring.model import Scorer
+from deepkd.settings.evaluation import EvaluateConfig
+from deepkd.text import as_text
 
 Logits = npt.NDArray[np.float32]
 TOGETHER = 256
@@ -53,3 +61,68 @@ def confusions(logits: Logits, labels: npt.NDArray[np.intp], classes: int) -> np
     counts = np.zeros((classes, classes), np.intp)
     np.add.at(counts, (labels, logits.argmax(1)), 1)
     return counts
+
+
+def measure_classes(
+    model: TorchModel | Scorer, pictures: CropSet
+) -> tuple[dict[str, float], npt.NDArray[np.intp]]:
+    """The figures and the confusions of a model on the pictures with a label."""
+    known = np.flatnonzero(np.isfinite(pictures.labels))
+    labels = pictures.labels[known].astype(int)
+    logits = class_logits(model, pictures, known.tolist())
+    return class_figures(logits, labels), confusions(logits, labels, logits.shape[1])
+
+
+@dataclass(frozen=True)
+class ClassFigures(Document):
+    """One model on labelled pictures of classes."""
+
+    name: str
+    pictures: int
+    accuracy: float
+    top5: float
+    log_loss: float
+    params: int
+    confusions: tuple[tuple[int, ...], ...]
+    """How many pictures of each class (row) are taken for each (column)."""
+
+
+@dataclass(frozen=True)
+class ClassDocument(Document):
+    """Models on labelled pictures of classes."""
+
+    schema: ClassVar[str] = "deepkd.classes/1"
+
+    data: str
+    split: str
+    classes: tuple[str, ...]
+    models: tuple[ClassFigures, ...]
+
+
+def evaluate_classes(arguments: Sequence[str], config: EvaluateConfig) -> ClassDocument:
+    """Load models and pictures of classes, and measure.
+
+    Raises:
+        ModelError: a model cannot be used, or tells other classes apart.
+        DataError: the pictures cannot be used.
+    """
+    from deepkd.models.checkpoints import load_model
+
+    data = Path(config.data or "")
+    everything = "train+val+test" if config.split == "all" else config.split
+    pictures = load_classes(data, everything, limit=config.limit)
+    models = [load_model(one, device="cpu") for one in arguments]
+    for model in models:
+        if model.classes != pictures.classes:
+            known = ", ".join(model.classes) or "REAL and FAKE"
+            wanted = ", ".join(pictures.classes)
+            raise ModelError(f"{model.name}: tells {known} apart, and the pictures are of {wanted}")
+    found = []
+    names = distinct_names([model.name for model in models], arguments)
+    for name, model in zip(names, models, strict=True):
+        figures, counts = measure_classes(model, pictures)
+        rows = tuple(tuple(row) for row in counts.tolist())
+        found.append(
+            ClassFigures(name, len(pictures), params=model.params, confusions=rows, **figures)
+        )
+    return ClassDocument(as_text(data), config.split, pictures.classes, tuple(found))

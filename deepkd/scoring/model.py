@@ -270,7 +270,7 @@ def refuse_classes(name: str, classes: Sequence[str]) -> None:
     if classes:
         raise ModelError(
             f"{name}: tells {len(classes)} classes apart ({classes[0]}, ...), not REAL from FAKE;"
-            " `deepkd classify` measures it"
+            " `deepkd evaluate` on pictures of its classes measures it"
         )
 
 
