@@ -336,11 +336,13 @@ def distill_models(
     Raises: see `distill`.
     """
     from deepkd.distillation.distiller import distill, train_alone
-    from deepkd.models.checkpoints import load_checkpoint
     from deepkd.models.export import export_onnx
+    from deepkd.models.outside import allow_code
     from deepkd.training.processes import leads
 
-    loaded = [load_checkpoint(path) for path in teachers]
+    if config.model_code:
+        allow_code(config.model_code)
+    loaded = [_load_teacher(path, data) for path in teachers]
     with follow(out, "distill") as report:
         student = distill(loaded, data, out, config, resume=resume, report=report, warn=warn)
     if leads():
@@ -352,6 +354,18 @@ def distill_models(
         with follow(alone, "train alone") as report:
             models["student alone"] = train_alone(data, alone, config, resume=resume, report=report)
     return models
+
+
+def _load_teacher(teacher: Path, data: "Data") -> "TorchModel":
+    """A run or a checkpoint; `NAME=FILE` is a network by its name with a state dict."""
+    from deepkd.data.classes import class_names
+    from deepkd.data.mixture import list_sources
+    from deepkd.models.checkpoints import load_checkpoint, load_weights
+
+    name, _, file = str(teacher).partition("=")
+    if teacher.exists() or not file:
+        return load_checkpoint(teacher)
+    return load_weights(name, Path(file), classes=class_names(list_sources(data)[0].path))
 
 
 def _config(kind: type[C], config: C | AnyPath | None, **settings: Any) -> C:

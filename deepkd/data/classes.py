@@ -112,6 +112,11 @@ def is_class_data(path: Path) -> bool:
     return len(names) > 2 and not any(name.lower() in FOLDER_LABELS for name in names)
 
 
+def class_names(path: Path) -> tuple[str, ...]:
+    """The names of the classes of some data; () for crops that are REAL or FAKE."""
+    return load_classes(path, "train+val", limit=1).classes if is_class_data(path) else ()
+
+
 def load_classes(path: Path, split: str, *, limit: int | None = None) -> ClassSet:
     """Load one split of the pictures of a folder, or of a data set of torchvision.
 

@@ -107,11 +107,13 @@ def evaluate_classes(arguments: Sequence[str], config: EvaluateConfig) -> ClassD
         DataError: the pictures cannot be used.
     """
     from deepkd.models.checkpoints import load_model
+    from deepkd.models.devices import pick_device
 
     data = Path(config.data or "")
     everything = "train+val+test" if config.split == "all" else config.split
     pictures = load_classes(data, everything, limit=config.limit)
-    models = [load_model(one, device="cpu") for one in arguments]
+    device = str(pick_device(config.device))
+    models = [load_model(one, device=device) for one in arguments]
     for model in models:
         if model.classes != pictures.classes:
             known = ", ".join(model.classes) or "REAL and FAKE"

@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from deepkd.errors import ConfigError, ModelError
 from deepkd.images import Image
+from deepkd.models.outside import own_spec, torchvision_spec
 from deepkd.models.spec import ModelSpec
 from deepkd.models.students import undecided
 from deepkd.models.subclasses import Subclassed, names_of, network_of
@@ -45,19 +46,29 @@ TRIED = 2
 
 
 def model_spec(name: str) -> ModelSpec:
-    """The registry's entry, or one made for a timm classifier of that name.
+    """The registry's entry, or one made for a model from elsewhere.
+
+    `NAME` or `timm:NAME` is a classifier of timm, `torchvision:NAME` one of torchvision, and
+    `MODULE:FUNCTION` one of the user's own; see `models/outside.py`.
 
     Raises:
         ConfigError: neither knows it; the message lists the known and the closest names.
     """
     if name in MODELS:
         return MODELS.load(name)
-    if timm.is_model(name):
-        return ModelSpec(partial(_build_timm, name), _timm_format(name))
+    library, _, own = name.partition(":")
+    if library == "torchvision":
+        return torchvision_spec(own)
+    if library not in ("", "timm") and own:
+        return own_spec(library, own)
+    own = own or name
+    if timm.is_model(own):
+        return ModelSpec(partial(_build_timm, own), _timm_format(own))
     close = difflib.get_close_matches(name, [*MODELS, *timm.list_models()], n=3)
     hint = f" (did you mean {', '.join(close)}?)" if close else ""
     raise ConfigError(
-        f"unknown model '{name}'{hint}; choose from {', '.join(MODELS)}, or any timm classifier"
+        f"unknown model '{name}'{hint}; choose from {', '.join(MODELS)}, or any timm classifier, or"
+        " torchvision:NAME; of your own, MODULE:FUNCTION with --model-code FOLDER"
     )
 
 

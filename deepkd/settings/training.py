@@ -226,6 +226,11 @@ class TrainingConfig(FittingConfig):
     init: Path | None = setting(
         None, "Checkpoint of the same model to start from; its layer widths and outputs stay."
     )
+    model_code: Path | None = setting(
+        None,
+        "Folder with the code of a model of your own, MODULE:FUNCTION; the code is run.",
+        rare=True,
+    )
     val_split: str = setting(
         "val",
         "Split to validate on. Pictures of classes without a split val hold out a tenth of train; "

@@ -18,6 +18,7 @@ from deepkd.data.mixture import Data, list_sources, load_data
 from deepkd.data.sampling import labelled
 from deepkd.errors import ConfigError, DataError, ModelError
 from deepkd.models.checkpoints import load_checkpoint
+from deepkd.models.outside import allow_code
 from deepkd.models.registry import TorchModel, build_model, check_network, normalise
 from deepkd.models.subclasses import (
     REAL_SUBCLASS,
@@ -118,6 +119,8 @@ def start_model(
         ModelError: the network does not give one logit per class; `init` is not a checkpoint of
             that architecture, or tells other subclasses apart.
     """
+    if config.model_code:
+        allow_code(config.model_code)
     torch.manual_seed(config.seed)
     if not config.init:
         size = config.image_size

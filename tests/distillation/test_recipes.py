@@ -116,7 +116,7 @@ def test_the_command_takes_a_recipe_by_its_name(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('[[loss]]\nname = "kdd"', "unknown loss 'kdd'; choose from bce, kd, logit_mse"),
+        ('[[loss]]\nname = "kdd"', "unknown loss 'kdd'; choose from bce, ce, kd, logit_mse"),
         (
             '[[loss]]\nname = "kd"\ntemprature = 3',
             "loss 'kd': unknown option 'temprature'; choose from weight, temp",
@@ -181,7 +181,7 @@ def test_label_smoothing_is_that_of_each_bce_without_its_own() -> None:
     assert (smoothing({"name": "bce"}, label_smoothing=0.2), smoothing(own)) == (0.2, 0.05)
     for table in (own, {"name": "logit_mse"}):
         with pytest.raises(
-            ConfigError, match=r"label_smoothing=0.2: takes a \[\[loss\]\] bce that has no"
+            ConfigError, match=r"label_smoothing=0.2: takes a \[\[loss\]\] bce or ce that has no"
         ):
             smoothing(table, label_smoothing=0.2)
         assert smoothing(table, label_smoothing=0.2, alone=True) == table.get("label_smoothing"), (
