@@ -16,7 +16,8 @@ Teachers = Annotated[
     typer.Option(
         help=(
             "Trained model: a run folder, a .safetensors or a published .pth; or MODEL=FILE, the"
-            " name of a model and its state dict. May be given several times: the student learns from the mean; a model given twice counts twice."
+            " name of a model and its state dict. May be given several times: the student learns"
+            " from the mean; a model given twice counts twice."
         )
     ),
 ]

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from deepkd.evaluation.classes import ClassDocument
 
 COLUMNS = (
-    Column("Model", visible, is_left=True),
-    Column("Pictures", "{:,}".format),
-    Column("Accuracy", "{:.4f}".format),
-    Column("Top-5", "{:.4f}".format),
-    Column("Log loss", "{:.4f}".format),
-    Column("Parameters", "{:,}".format),
+    Column("Model", visible, "name", is_left=True),
+    Column("Pictures", "{:,}".format, "pictures"),
+    Column("Accuracy", "{:.4f}".format, "accuracy"),
+    Column("Top-5", "{:.4f}".format, "top5"),
+    Column("Log loss", "{:.4f}".format, "log_loss"),
+    Column("Parameters", "{:,}".format, "params"),
 )
 
 
