@@ -42,12 +42,14 @@ class Run:
     """Name of the model."""
     params: int
     """Number of parameters."""
-    auc: float
-    """Validation AUC of the saved weights."""
+    auc: float | None
+    """Validation AUC of the saved weights; None for a model that tells classes apart."""
     log_loss: float
     """Validation log loss of the saved weights."""
     epoch: int
     """Epoch of the saved weights, counted from 1."""
+    accuracy: float | None = None
+    """Validation accuracy of a model that tells classes apart."""
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -333,11 +335,13 @@ def distill_models(
     Raises: see `distill`.
     """
     from deepkd.distillation.distiller import distill, train_alone
-    from deepkd.models.checkpoints import load_checkpoint
     from deepkd.models.export import export_onnx
+    from deepkd.models.outside import allow_code
     from deepkd.training.processes import leads
 
-    loaded = [load_checkpoint(path) for path in teachers]
+    if config.model_code:
+        allow_code(config.model_code)
+    loaded = [_load_teacher(path, data) for path in teachers]
     with follow(out, "distill") as report:
         student = distill(loaded, data, out, config, resume=resume, report=report, warn=warn)
     if leads():
@@ -349,6 +353,18 @@ def distill_models(
         with follow(alone, "train alone") as report:
             models["student alone"] = train_alone(data, alone, config, resume=resume, report=report)
     return models
+
+
+def _load_teacher(teacher: Path, data: "Data") -> "TorchModel":
+    """A run or a checkpoint; `NAME=FILE` is a network by its name with a state dict."""
+    from deepkd.data.classes import class_names
+    from deepkd.data.mixture import list_sources
+    from deepkd.models.checkpoints import load_checkpoint, load_weights
+
+    name, _, file = str(teacher).partition("=")
+    if teacher.exists() or not file:
+        return load_checkpoint(teacher)
+    return load_weights(name, Path(file), classes=class_names(list_sources(data)[0].path))
 
 
 def _config(kind: type[C], config: C | AnyPath | None, **settings: Any) -> C:
@@ -364,4 +380,12 @@ def _paths(given: AnyPath | Sequence[AnyPath]) -> list[Path]:
 
 def _run(path: Path, model: "TorchModel") -> Run:
     kept = model.metadata["validation"]
-    return Run(path, model.name, model.params, kept["val_auc"], kept["val_log_loss"], kept["epoch"])
+    return Run(
+        path,
+        model.name,
+        model.params,
+        kept.get("val_auc"),
+        kept["val_log_loss"],
+        kept["epoch"],
+        kept.get("val_accuracy"),
+    )

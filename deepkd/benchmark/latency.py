@@ -57,8 +57,8 @@ def take_turns(
     timings = [Timing() for _ in models]
     for model, images in zip(models, crops, strict=True):
         for _ in range(WARM_UP):
-            model.logits(images[:1])
-        model.logits(images)
+            _run(model, images[:1])
+        _run(model, images)
     turns = [(1, "single")] * runs + [(batch, "batch")] * max(3, runs // THROUGHPUT_SHARE)
     for done, (count, kind) in enumerate(turns, start=1):
         for index in order_of(done - 1, len(models)):
@@ -77,9 +77,9 @@ def _noise(random: np.random.Generator, format: InputFormat, count: int) -> list
 
 
 def _time(model: CropModel, images: Sequence[Image]) -> float:
-    model.logits(images[:1])
+    _run(model, images[:1])
     start = time.perf_counter()
-    model.logits(images)
+    _run(model, images)
     return time.perf_counter() - start
 
 
@@ -133,3 +133,11 @@ def chance_ratio(twin: Measure) -> float:
 def median_ms(seconds: npt.NDArray[np.float64]) -> float:
     """Milliseconds of the median turn."""
     return float(np.median(seconds)) * 1000
+
+
+def _run(model: CropModel, images: Sequence[Image]) -> None:
+    """One call of a model, whatever it gives."""
+    if getattr(model, "classes", ()):
+        model.class_logits(images)  # type: ignore[attr-defined]
+    else:
+        model.logits(images)

@@ -155,6 +155,9 @@ class ComparedModel(Document):
     macs: int
     ms: float
     """Median milliseconds of one crop in ONNX Runtime on all cores."""
+    accuracy: float | None = None
+    """Of models that tell classes apart; they have no AUC."""
+    top5: float | None = None
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,9 @@ def evaluate(
     measures robustness to codecs, noise, blur and more, at several levels. A model is not evaluated
     on its own training data.
 
+    Pictures in SPLIT/CLASS/ of more than two classes give accuracy and top-5; --plots then draws
+    the confusions.
+
     Exit codes: 0 done; 1 nothing could be measured; 2 wrong usage; 3 some videos failed.
     """
     config = load_config(EvaluateConfig, config_file, **settings)
@@ -96,6 +99,8 @@ def evaluate(
     from deepkd.evaluation.evaluate import evaluate_files, to_document
     from deepkd.tables.evaluation import FORMATS
 
+    if config.data and _is_of_classes(config.data):
+        return _evaluate_classes(models, config, plots)
     outputs = _Outputs(scores, plots, features, out)
     outputs.check(_inputs(models, config), overwrite=overwrite)
     with alone_in(out) if out else nullcontext():
@@ -114,6 +119,26 @@ def evaluate(
             config.save(settings_beside(result))
     FORMATS[config.format](document)
     _exit(_list_failures(found))
+
+
+def _is_of_classes(data: Path) -> bool:
+    from deepkd.data.classes import is_class_data
+
+    return is_class_data(data)
+
+
+def _evaluate_classes(models: list[str], config: EvaluateConfig, plots: Path | None) -> None:
+    """Print the figures of pictures of classes, and draw their confusions."""
+    from deepkd.evaluation.classes import evaluate_classes
+    from deepkd.tables.classes import FORMATS as PRINTERS
+    from deepkd.tables.classes import draw_confusions
+
+    document = evaluate_classes(models, config)
+    if plots:
+        plots.mkdir(parents=True, exist_ok=True)
+        draw_confusions(plots / "confusions.png", document)
+        config.save(settings_beside(plots / "confusions.png"))
+    PRINTERS[config.format](document)
 
 
 @dataclass(frozen=True)

@@ -36,11 +36,7 @@ def follow_run(run: Path, what: str) -> Iterator[Callable[["Progress"], None]]:
                 show(now.step, now.steps)
             else:
                 figures = now.validation
-                console.print(
-                    f"epoch {now.epoch}: loss {figures['train_loss']:.4f}, validation AUC"
-                    f" {figures['val_auc']:.4f}, log loss {figures['val_log_loss']:.4f}",
-                    highlight=False,
-                )
+                console.print(describe_epoch(now.epoch, figures), highlight=False)
                 for name, share in find_dominant(figures).items():
                     advice = (
                         f"{escape(name)} makes {share:.0%} of the gradient and drowns the others;"
@@ -60,6 +56,16 @@ def warn(message: str) -> None:
 
     if leads():
         progress_warn(message)
+
+
+def describe_epoch(epoch: int, figures: Mapping[str, Any]) -> str:
+    """One line: the loss, and the figures that choose weights."""
+    line = f"epoch {epoch}: loss {figures['train_loss']:.4f}, validation"
+    if "val_accuracy" in figures:
+        line += f" accuracy {figures['val_accuracy']:.4f}, top-5 {figures['val_top5']:.4f}"
+    else:
+        line += f" AUC {figures['val_auc']:.4f}"
+    return f"{line}, log loss {figures['val_log_loss']:.4f}"
 
 
 def find_dominant(figures: Mapping[str, Any]) -> dict[str, float]:

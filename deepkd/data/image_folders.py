@@ -62,7 +62,7 @@ def _label_classes(root: Path, classes: set[str]) -> dict[str, str]:
         return {name: FOLDER_LABELS[name.lower()] for name in classes}
     if len(classes) != 2 or any(name.lower() in FOLDER_LABELS for name in classes):
         known = f"{', '.join(sorted(classes)[:8])}{', ...' if len(classes) > 8 else ''}"
-        advice = "rename them real and fake; with more classes, see examples/cifar.py"
+        advice = "rename them real and fake; train, distill and evaluate take more than two"
         raise DataError(
             f"{root}: has the classes {known}; it takes two, e.g. real and fake: {advice}"
         )

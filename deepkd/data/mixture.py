@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from deepkd.data.classes import is_class_data, load_classes
 from deepkd.data.crops import CropSet, load_crops, load_rows, whole_families
 from deepkd.data.index import CropRow
 from deepkd.errors import DataError
@@ -76,6 +77,10 @@ def load_data(data: Data, split: str | None = None, *, limit: int | None = None)
             folder does not have.
     """
     sources = list_sources(data)
+    if any(is_class_data(source.path) for source in sources):
+        if len(sources) > 1 or sources[0].datasets:
+            raise DataError(f"{sources[0].path}: pictures of classes are not mixed; give one")
+        return load_classes(sources[0].path, split or "train+val+test", limit=limit)
     if len(sources) == 1 and sources[0].weight is None and not sources[0].datasets:
         return load_crops(sources[0].path, split, limit=limit)
     parts = [_draw_part(source, load_crops(source.path, split)) for source in sources]

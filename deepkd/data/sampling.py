@@ -2,15 +2,17 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
 
+from deepkd.data.classes import ClassSet
 from deepkd.data.crops import CropSet
 from deepkd.data.pairs import Family, Pairing
-from deepkd.data.splits import family_of
+from deepkd.data.splits import Kin, family_of
 from deepkd.data.views import FACE_SWAP, NO_ROW, SELF_BLEND, SampleKey
 from deepkd.errors import DataError
 from deepkd.settings.choices import SAMPLINGS
@@ -97,6 +99,8 @@ def keep_labelled(crops: CropSet) -> CropSet:
     Raises:
         DataError: a label has no crop.
     """
+    if isinstance(crops, ClassSet):
+        return crops.labelled()
     real, fake = _rows_by_label(crops)
     return crops.subset(sorted(real + fake))
 
@@ -166,13 +170,20 @@ def _key(
 
 
 class _Donors:
-    """Real crops by data set, as donors of faces for face swaps."""
+    """Real crops by data set, as donors of faces for face swaps; looked for at the first draw."""
 
     def __init__(self, crops: CropSet) -> None:
+        self._crops = crops
         self._rows = crops.rows
-        self._family = family_of(crops.rows)
-        real = [index for index, row in enumerate(crops.rows) if row.label == "REAL"]
-        self._real = _by_data_set(crops, real)
+
+    @cached_property
+    def _family(self) -> Callable[[Kin], tuple[str, str]]:
+        return family_of(self._rows)
+
+    @cached_property
+    def _real(self) -> dict[str, list[int]]:
+        real = [index for index, row in enumerate(self._rows) if row.label == "REAL"]
+        return _by_data_set(self._crops, real)
 
     def draw(self, row: int, rng: np.random.Generator, *, tries: int = 8) -> int:
         """A real row of another person of the same data set, or NO_ROW if none is found."""

@@ -146,6 +146,10 @@ _SUITE = {
 _CORRUPTION = v2.RandomChoice(list(_SUITE), p=[float(weight) for weight in _SUITE.values()])
 
 NONE = Augmentation(0.0, 0.0, (1.0, 1.0), 0.0, ())
+SHIFT = Augmentation(0.0, 2 / 28, (1.0, 1.0), 0.0, ())
+"""Up to two pixels of MNIST's 28 in each direction (Hinton et al. 2015, sec. 3)."""
+SHIFT_FLIP = Augmentation(0.0, 4 / 32, (1.0, 1.0), 0.5, ())
+"""Up to four pixels of CIFAR's 32, and mirrored (He et al. 2016, sec. 4.2)."""
 LIGHT = Augmentation(4.0, 0.03, (0.95, 1.1), 0.5, (_sometimes(0.3, Jpeg((60, 100))),))
 MODERATE = Augmentation(
     8.0,

@@ -7,23 +7,30 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from deepkd.data.classes import ClassSet
 from deepkd.data.clips import Warn
 from deepkd.data.crops import CropSet
 from deepkd.data.families import list_inherited, training_record
 from deepkd.data.leakage import check_held_out
-from deepkd.data.mixture import Data, load_data
+from deepkd.data.mixture import Data
 from deepkd.data.sampling import keep_labelled
 from deepkd.distillation.modifiers import with_labels_hidden
 from deepkd.distillation.objective import Distillation
 from deepkd.distillation.teachers import find_shared_subclasses
 from deepkd.distillation.terms import terms_of
-from deepkd.errors import DataError
+from deepkd.errors import ConfigError, DataError
 from deepkd.models.registry import TorchModel
 from deepkd.models.subclasses import names_of
 from deepkd.settings.choices import SAMPLINGS
 from deepkd.settings.training import DistillConfig, TrainConfig, TrainingConfig
 from deepkd.training.engine import Progress, fit
-from deepkd.training.supervised import class_labels, start_model, train_on
+from deepkd.training.supervised import (
+    class_labels,
+    load_splits,
+    settings_for_classes,
+    start_model,
+    train_on,
+)
 
 
 def distill(
@@ -56,16 +63,40 @@ def distill(
         ConfigError, ModelError, OutputError, TrainingError: see `start_model` and `fit`.
     """
     train_crops, val_crops = _crops(data, config)
+    return distill_on(
+        teachers, train_crops, val_crops, run, config, resume=resume, report=report, warn=warn
+    )
+
+
+def distill_on(
+    teachers: Sequence[TorchModel],
+    train_crops: CropSet,
+    val_crops: CropSet,
+    run: Path,
+    config: DistillConfig,
+    *,
+    resume: bool = False,
+    report: Callable[[Progress], None] = lambda progress: None,
+    warn: Warn = lambda message: None,
+) -> TorchModel:
+    """Train a student under its teachers on crops, or on pictures of classes; see `distill`."""
     if config.alone:
         keep_labelled(train_crops)  # without labels to train on alone, nothing is begun
-    student = _start(teachers, train_crops, val_crops, config, warn)
+    if isinstance(train_crops, ClassSet):
+        config = settings_for_classes(config)
+        student = _start_on_classes(teachers, train_crops, val_crops, config)
+        known: Tensor | None = torch.from_numpy(train_crops.labels)
+    else:
+        student = _start(teachers, train_crops, val_crops, config, warn)
+        known = class_labels(train_crops, names_of(student.module))
     objective = Distillation(
         student,
         teachers,
         config,
         face_probability=_face_probability(train_crops, config),
-        class_labels=class_labels(train_crops, names_of(student.module)),
+        class_labels=known,
         crop_px=_crop_px(train_crops),
+        rows=len(train_crops),
     )
     return fit(
         student, objective, train_crops, val_crops, config, run, resume=resume, report=report
@@ -89,6 +120,29 @@ def _start(
     record = training_record(train_crops, [recipe for _, recipe in earlier])
     named = ", ".join(teacher.name for teacher in teachers)
     student.metadata["recipe"] = {**config.to_metadata(), "teacher": named, **record}
+    return student
+
+
+def _start_on_classes(
+    teachers: Sequence[TorchModel], pictures: ClassSet, val: CropSet, config: DistillConfig
+) -> TorchModel:
+    """The student to train on pictures of classes, with what its recipe records.
+
+    Raises:
+        ConfigError: a teacher tells other classes apart.
+    """
+    for teacher in teachers:
+        if teacher.classes != pictures.classes:
+            known = ", ".join(teacher.classes) or "REAL and FAKE"
+            raise ConfigError(
+                f"the teacher {teacher.name} tells {known} apart, and the pictures are of"
+                f" {', '.join(pictures.classes)}; train a teacher on them"
+            )
+    student = start_model(config.student, config, classes=pictures.classes)
+    check_held_out(pictures, val, [], warn=lambda message: None)
+    named = ", ".join(teacher.name for teacher in teachers)
+    record = {"teacher": named, "index_sha256": pictures.index_sha256()}
+    student.metadata["recipe"] = {**config.to_metadata(), **record}
     return student
 
 
@@ -134,6 +188,5 @@ def train_alone(
 
 def _crops(data: Data, config: DistillConfig) -> tuple[CropSet, CropSet]:
     """The crops to train on, with the labels that the student may see, and those to validate on."""
-    train_crops = load_data(data, "train", limit=config.limit)
-    hidden = with_labels_hidden(train_crops, config.labelled_share)
-    return hidden, load_data(data, "val", limit=config.val_limit)
+    train_crops, val_crops = load_splits(data, config)
+    return with_labels_hidden(train_crops, config.labelled_share), val_crops

@@ -1,7 +1,8 @@
 """Distillation: the objective of a student that learns from labels and frozen teachers."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,7 @@ from deepkd.models.registry import TorchModel, evaluating
 from deepkd.models.subclasses import network_of
 from deepkd.settings.training import DistillConfig
 from deepkd.training.engine import Objective
+from deepkd.training.validation import CLASSES
 
 FEATURE_SHAPES: dict[Inputs, tuple[int, str]] = {
     "map": (4, "maps (C, H, W)"),
@@ -55,6 +57,7 @@ class Distillation(Objective):
         face_probability: Tensor | None = None,
         class_labels: Tensor | None = None,
         crop_px: int = 0,
+        rows: int = 0,
     ) -> None:
         """Open the taps and make the adapters.
 
@@ -66,6 +69,7 @@ class Distillation(Objective):
             class_labels: of each row the column of its class, (rows,), NaN where unknown, for
                 losses on classes that want labels.
             crop_px: side of the crops, pixels.
+            rows: of the training set, for losses that remember each sample.
 
         Raises:
             ConfigError: a term, a tap or the subclasses are wrong.
@@ -76,6 +80,8 @@ class Distillation(Objective):
             if term.kind.inputs == "classes":
                 check_subclasses(student, teachers, term.name)
         _check_mixup(self.terms, config)
+        if student.classes:
+            self.task, self.terms = CLASSES, [term.on_classes() for term in self.terms]
         self.module = student.module
         self.format = student.format
         sizes = {model.format.size for model in (student, *teachers)}
@@ -87,7 +93,8 @@ class Distillation(Objective):
         self.given = {"teachers": " ".join(teacher.sha256 for teacher in teachers)}
         self.config = config
         self.face_probability, self.class_labels = face_probability, class_labels
-        self.adapters = nn.ModuleDict()
+        self.adapters, self.comparisons = nn.ModuleDict(), nn.ModuleDict()
+        self._rows = rows
         self._taps: dict[str, tuple[TapReader, TapReader]] = {}
         self._open_taps()
         if not self._taps and pick_device(config.device).type == "cpu":
@@ -97,7 +104,7 @@ class Distillation(Objective):
         """Find the taps that terms use, and see their shapes in one small forward pass."""
         sides = taps_of(self.config)
         networks = [network_of(one) for one in (self.module, self._teachers[0].network)]
-        for name in dict.fromkeys(term.tap for term in self.terms if term.tap):
+        for name in dict.fromkeys(tap for term in self.terms for tap in term.taps):
             student, teacher = (
                 TapReader(network, Tap.parse(side))
                 for network, side in zip(networks, sides[name], strict=True)
@@ -110,17 +117,28 @@ class Distillation(Objective):
         shown = {name: tuple(tap.take() for tap in pair) for name, pair in self._taps.items()}
         for term in self.terms:
             if term.tap:
-                self._fit_adapter(term, *shown[term.tap])
+                self._fit(term, *_features(term, shown))
 
-    def _fit_adapter(self, term: Term, student: Tensor, teacher: Tensor) -> None:
-        """Check the features that a term compares, and make its adapter if it has one."""
+    def _fit(self, term: Term, student: Any, teacher: Any) -> None:
+        """Check the features that a term compares, and make what it has of its own."""
         dimensions, wanted = FEATURE_SHAPES[term.kind.inputs]
-        if student.ndim != dimensions or teacher.ndim != dimensions:
-            shapes = f"{tuple(student.shape[1:])} and {tuple(teacher.shape[1:])}"
-            raise ConfigError(f"{term.label}: its tap shows {shapes}; both must be {wanted}")
-        adapter = term.loss_at(0.0).make_adapter(student, teacher)
+        several = (
+            zip(student, teacher, strict=True) if term.kind.is_several else [(student, teacher)]
+        )
+        for mine, its in several:
+            if mine.ndim != dimensions or its.ndim != dimensions:
+                shapes = f"{tuple(mine.shape[1:])} and {tuple(its.shape[1:])}"
+                raise ConfigError(f"{term.label}: its tap shows {shapes}; both must be {wanted}")
+        loss = term.loss_at(0.0)
+        adapter = loss.make_adapter(student, teacher)
         if adapter is not None:
             self.adapters[_key(term)] = adapter
+        comparison = loss.make_comparison(student, teacher, rows=self._rows)
+        if comparison is not None:
+            moving = [key for key, value in term.options.items() if isinstance(value, tuple)]
+            if moving:
+                raise ConfigError(f"{term.label}: {moving[0]} stays the same over a training")
+            self.comparisons[_key(term)] = comparison
 
     def _outputs(self, views: Tensor, clean: Tensor | None = None) -> tuple[Outputs, Outputs]:
         """The student's outputs for the views; the teachers' mean for them, or for `clean`."""
@@ -181,18 +199,19 @@ class Distillation(Objective):
         features = {name: tuple(tap.take() for tap in pair) for name, pair in self._taps.items()}
         found = {}
         for term in self.terms:
-            inputs = term.kind.inputs
-            mine, its = (
-                features[term.tap]
-                if term.tap
-                else (one._asdict()[inputs] for one in (student, teacher))
-            )
+            if term.tap:
+                mine, its = _features(term, features)
+            else:
+                mine, its = (one._asdict()[term.kind.inputs] for one in (student, teacher))
             if _key(term) in self.adapters:
                 mine = self.adapters[_key(term)](mine)
             loss = term.loss_at(self.progress)
             known = self._labels(loss, labels, rows)
-            weight = _weight(loss, known, trust)
-            value = loss(mine, its, labels=known.nan_to_num(0.0), weight=weight)
+            given = {"labels": known.nan_to_num(0.0), "weight": _weight(loss, known, trust)}
+            if _key(term) in self.comparisons:
+                value = self.comparisons[_key(term)](mine, its, **given, rows=rows)
+            else:
+                value = loss(mine, its, **given)
             found[term.label] = (value, term.weight_at(self.progress))
         return found
 
@@ -214,6 +233,15 @@ class Distillation(Objective):
         elif self.config.sample_weight == "face_probability" and self.face_probability is not None:
             weight = self.face_probability.to(teacher.device)[rows].masked_fill(blends, 1.0)
         return weight.masked_fill(blends, 0.0) if self.config.blends_by_label else weight
+
+
+def _features(term: Term, shown: Mapping[str, tuple[Tensor, ...]]) -> tuple[Any, Any]:
+    """What a term compares at its taps: a pair, or a pair of sequences."""
+    if not term.kind.is_several:
+        mine, its = shown[term.tap]
+        return mine, its
+    pairs = [shown[tap] for tap in term.taps]
+    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
 
 def _key(term: Term) -> str:

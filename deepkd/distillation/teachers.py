@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deepkd.errors import ConfigError
-from deepkd.models.registry import TorchModel, normalise
-from deepkd.models.subclasses import Subclassed, names_of, outputs_and_logit
+from deepkd.models.registry import TorchModel, columns_of, normalise
+from deepkd.models.subclasses import Subclassed, outputs_and_logit
 from deepkd.scoring.model import InputFormat
 
 
@@ -21,7 +21,7 @@ class Outputs(NamedTuple):
     classes: Tensor
     """A logit per subclass, (N, S); (N, 1) for a network without subclasses."""
     logit: Tensor
-    """The forgery logit, (N, 1)."""
+    """The forgery logit, (N, 1); of a network that tells classes apart, its logits (N, S)."""
 
     @classmethod
     def of(cls, module: nn.Module, format: InputFormat, views: Tensor) -> "Outputs":
@@ -95,11 +95,10 @@ def find_shared_subclasses(teachers: Sequence[TorchModel], loss: str) -> tuple[s
     Raises:
         ConfigError: a teacher has none, or they differ.
     """
-    names = {names_of(teacher.module) for teacher in teachers}
+    names = {columns_of(teacher) for teacher in teachers}
     if len(names) > 1 or () in names:
         shown = "; ".join(
-            f"{teacher.name}: {', '.join(names_of(teacher.module)) or 'none'}"
-            for teacher in teachers
+            f"{teacher.name}: {', '.join(columns_of(teacher)) or 'none'}" for teacher in teachers
         )
         advice = "train every teacher with 'deepkd train --subclasses method' on the same index"
         raise ConfigError(f"{loss} needs the same subclasses of all teachers ({shown}); {advice}")
@@ -113,8 +112,8 @@ def check_subclasses(student: TorchModel, teachers: Sequence[TorchModel], loss: 
         ConfigError: they differ, or those of the teachers do.
     """
     wanted = find_shared_subclasses(teachers, loss)
-    if names_of(student.module) != wanted:
-        known = ", ".join(names_of(student.module)) or "none"
+    if columns_of(student) != wanted:
+        known = ", ".join(columns_of(student)) or "none"
         raise ConfigError(
             f"{loss}: the student's subclasses are {known}, the teacher's {', '.join(wanted)}"
         )

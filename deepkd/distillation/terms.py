@@ -38,6 +38,7 @@ class Term:
     name: str
     weight: Schedule = 1.0
     tap: str = ""
+    """The name of its tap; of several, the names with + between."""
     options: Mapping[str, Schedule] = field(default_factory=dict)
 
     @property
@@ -46,9 +47,18 @@ class Term:
         return LOSSES.load(self.name)
 
     @property
+    def taps(self) -> tuple[str, ...]:
+        """The names of its taps."""
+        return tuple(self.tap.split("+")) if self.tap else ()
+
+    @property
     def label(self) -> str:
         """The name of the term in logs: `kd`, or `amd.high` for one at a tap."""
         return f"{self.name}.{self.tap}" if self.tap and self.tap != self.name else self.name
+
+    def on_classes(self) -> "Term":
+        """The same term for a network that tells classes apart, not REAL from FAKE."""
+        return dataclasses.replace(self, name=self.kind.on_classes or self.name)
 
     @classmethod
     def parse(cls, table: Mapping[str, Any]) -> "Term":
@@ -62,13 +72,15 @@ class Term:
         name = values.pop("name", None)
         if name not in LOSSES:
             raise ConfigError(f"unknown loss '{name}'; choose from {', '.join(LOSSES)}")
-        tap = values.pop("tap", "")
+        tap = _tap(values.pop("tap", ""))
         weight = _schedule(name, "weight", values.pop("weight", 1.0))
         options = {key: _schedule(name, key, value) for key, value in values.items()}
         term = cls(name, weight, tap, options)
         if bool(tap) != (term.kind.inputs in FEATURES):
             wrong = "takes no tap" if tap else "compares features and needs a tap"
             raise ConfigError(f"loss '{name}' {wrong}")
+        if len(term.taps) > 1 and not term.kind.is_several:
+            raise ConfigError(f"loss '{name}' takes one tap, not {tap}; give it a table for each")
         _check_options(term)
         term.loss_at(0.0)
         return term
@@ -80,6 +92,11 @@ class Term:
     def loss_at(self, progress: float) -> Loss:
         """The loss with its options after `progress` (0 to 1) of the training."""
         return self.kind(**{key: at(value, progress) for key, value in self.options.items()})
+
+
+def _tap(given: Any) -> str:
+    """A tap, or a list of them, as `Term.tap`."""
+    return "+".join(map(str, given)) if isinstance(given, list | tuple) else str(given)
 
 
 def at(value: Schedule, progress: float) -> float:
@@ -122,9 +139,9 @@ def terms_of(config: DistillConfig) -> list[Term]:
     terms = [Term.parse(table) for table in tables_of(config)]
     taps = taps_of(config)
     for number, term in enumerate(terms):
-        if term.tap and term.tap not in taps:
+        if unknown := [tap for tap in term.taps if tap not in taps]:
             raise ConfigError(
-                f"loss '{term.name}': unknown tap '{term.tap}'; [taps] has"
+                f"loss '{term.name}': unknown tap '{unknown[0]}'; [taps] has"
                 f" {', '.join(taps) or 'none'}"
             )
         if term.label in (other.label for other in terms[:number]):

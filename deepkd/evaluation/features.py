@@ -111,9 +111,9 @@ def penultimate(model: "TorchModel", images: Sequence[npt.NDArray[np.uint8]]) ->
     """
     from torch import nn
 
-    from deepkd.models.subclasses import names_of
+    from deepkd.models.registry import columns_of
 
-    outputs = len(names_of(model.module)) or 1
+    outputs = len(columns_of(model)) or 1
     heads = [
         part
         for part in model.module.modules()
@@ -126,7 +126,7 @@ def penultimate(model: "TorchModel", images: Sequence[npt.NDArray[np.uint8]]) ->
 
     hooks = [head.register_forward_pre_hook(keep) for head in heads]
     try:
-        model.logits(images)
+        model.class_logits(images) if model.classes else model.logits(images)
     finally:
         for hook in hooks:
             hook.remove()

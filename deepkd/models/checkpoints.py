@@ -3,13 +3,13 @@
 import json
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from deepkd.errors import ConfigError, ModelError, OutputError
@@ -117,6 +117,35 @@ def load_checkpoint(
     return model
 
 
+def load_weights(name: str, path: Path, *, classes: Sequence[str] = ()) -> TorchModel:
+    """A network by its name, with the plain state dict of a `.pth` or `.safetensors` file.
+
+    Args:
+        name: as `build_model` takes it, such as `torchvision:resnet18`.
+        path: the file, from names of tensors to tensors.
+        classes: what its outputs stand for, in order; () for one forgery logit.
+
+    Raises:
+        ConfigError: an unknown name.
+        ModelError: the file cannot be read, carries code, or does not fit the network.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            content: object = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ModelError(
+            f"{path}: refused, it holds more than tensors, possibly code, and was not run"
+        ) from error
+    except Exception as error:  # damaged bytes lead the unpickler to errors of any class
+        raise ModelError(f"{path}: cannot be read ({first_sentence(error)})") from error
+    model = build_model(name, classes=classes)
+    _fill(path, model.module, _plain_state_dict(path, content))
+    model.trained = True
+    return model
+
+
 def _is_torchscript(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
@@ -165,6 +194,7 @@ def _build(path: Path, header: dict[str, Any]) -> TorchModel:
             format=InputFormat.from_dict(header["input"]),
             shape=header["shape"],
             subclasses=header.get("subclasses", ()),
+            classes=header.get("classes", ()),
         )
     except ConfigError as error:
         raise ModelError(f"{path}: {error}") from error

@@ -34,7 +34,10 @@ is."""
 
 
 class Folded(nn.Module):
-    """A model with its pre-processing folded in: uint8 RGB crops (N, S, S, 3) -> logit (N,)."""
+    """A model with its pre-processing folded in: uint8 RGB crops (N, S, S, 3) -> logit (N,).
+
+    A model that tells classes apart gives a logit for each, (N, classes).
+    """
 
     def __init__(self, module: nn.Module, format: InputFormat) -> None:
         super().__init__()
@@ -42,8 +45,9 @@ class Folded(nn.Module):
         self.format = format
 
     def forward(self, crops: Tensor) -> Tensor:
-        """(N, S, S, 3) uint8 -> (N,) float32."""
-        return self.module(self.views(crops)).reshape(-1)
+        """(N, S, S, 3) uint8 -> (N,), or (N, classes), float32."""
+        logits: Tensor = self.module(self.views(crops))
+        return logits if logits.shape[-1] > 1 else logits.reshape(-1)
 
     def views(self, crops: Tensor) -> Tensor:
         """(N, S, S, 3) uint8 -> (N, 3, S, S) float32: `normalise` as a product and a sum."""
@@ -243,7 +247,8 @@ def _verify(path: Path, network: Folded, example: Tensor) -> None:
     expected = reference.numpy()
     scorer, crops = Scorer.load(path), list(example.numpy())
     try:
-        difference = float(np.abs(scorer.logits(crops) - expected).max())
+        found = scorer.class_logits(crops) if scorer.classes else scorer.logits(crops)
+        difference = float(np.abs(found - expected).max())
     except Exception as error:  # the runtime raises its own unrelated classes
         raise ModelError(
             f"export refused: traced on {TRACED} crops, it fails on {len(crops)}; make the network"

@@ -18,12 +18,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from deepkd.errors import ConfigError, ModelError
 from deepkd.images import Image
+from deepkd.models.outside import own_spec, torchvision_spec
 from deepkd.models.spec import ModelSpec
 from deepkd.models.students import reset_classifier
 from deepkd.models.subclasses import Subclassed, names_of, network_of
 from deepkd.models.widths import as_lists, resize
 from deepkd.scoring.calibration import Calibration
-from deepkd.scoring.model import BATCH, InputFormat
+from deepkd.scoring.model import BATCH, InputFormat, refuse_classes
 from deepkd.scoring.thresholds import Thresholds
 from deepkd.settings.choices import MODELS
 from deepkd.text import first_sentence
@@ -45,19 +46,29 @@ TRIED = 2
 
 
 def model_spec(name: str) -> ModelSpec:
-    """The registry's entry, or one made for a timm classifier of that name.
+    """The registry's entry, or one made for a model from elsewhere.
+
+    `NAME` or `timm:NAME` is a classifier of timm, `torchvision:NAME` one of torchvision, and
+    `MODULE:FUNCTION` one of the user's own; see `models/outside.py`.
 
     Raises:
         ConfigError: neither knows it; the message lists the known and the closest names.
     """
     if name in MODELS:
         return MODELS.load(name)
-    if timm.is_model(name):
-        return ModelSpec(partial(_build_timm, name), _timm_format(name))
+    library, _, own = name.partition(":")
+    if library == "torchvision":
+        return torchvision_spec(own)
+    if library not in ("", "timm") and own:
+        return own_spec(library, own)
+    own = own or name
+    if timm.is_model(own):
+        return ModelSpec(partial(_build_timm, own), _timm_format(own))
     close = difflib.get_close_matches(name, [*MODELS, *timm.list_models()], n=3)
     hint = f" (did you mean {', '.join(close)}?)" if close else ""
     raise ConfigError(
-        f"unknown model '{name}'{hint}; choose from {', '.join(MODELS)}, or any timm classifier"
+        f"unknown model '{name}'{hint}; choose from {', '.join(MODELS)}, or any timm classifier, or"
+        " torchvision:NAME; of your own, MODULE:FUNCTION with --model-code FOLDER"
     )
 
 
@@ -120,17 +131,42 @@ class TorchModel:
         """The checkpoint's thresholds; one half for a model that has none."""
         return Thresholds.from_dict(self.metadata.get("thresholds", {}))
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes that it tells apart; () for a model that gives a forgery logit."""
+        return tuple(self.metadata.get("classes", ()))
+
     def logits(self, crops: Sequence[Image]) -> npt.NDArray[np.float32]:
-        """One forgery logit per crop (RGB, uint8, any size), (N,), before calibration."""
+        """One forgery logit per crop (RGB, uint8, any size), (N,), before calibration.
+
+        Raises:
+            ModelError: it tells classes apart, and not REAL from FAKE.
+        """
+        refuse_classes(self.name, self.classes)
+        return self._outputs(crops, 1).flatten()
+
+    def class_logits(self, pictures: Sequence[Image]) -> npt.NDArray[np.float32]:
+        """A logit per class of each picture (RGB, uint8, any size), (N, classes).
+
+        Raises:
+            ModelError: it has no classes.
+        """
+        if not self.classes:
+            raise ModelError(f"{self.name}: gives a forgery logit, no classes")
+        return self._outputs(pictures, len(self.classes))
+
+    def _outputs(self, crops: Sequence[Image], outputs: int) -> npt.NDArray[np.float32]:
+        """(N, outputs)."""
         device = next(self.module.parameters()).device
         parts = []
+        together = BATCH if outputs == 1 else BATCH * 8
         with evaluating(self.module), torch.inference_mode():
-            for start in range(0, len(crops), BATCH):
-                batch = torch.from_numpy(self.format.batch(crops[start : start + BATCH])).to(device)
-                logits = self.module(views_of(batch, self.format))
-                _check_logits(self.name, logits, len(batch), 1)
-                parts.append(logits.flatten().float().cpu().numpy())
-        return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+            for start in range(0, len(crops), together):
+                batch = torch.from_numpy(self.format.batch(crops[start : start + together]))
+                logits = self.module(views_of(batch.to(device), self.format))
+                _check_logits(self.name, logits, len(batch), outputs)
+                parts.append(logits.float().cpu().numpy())
+        return np.concatenate(parts) if parts else np.zeros((0, outputs), np.float32)
 
 
 def views_of(crops: Tensor, format: InputFormat) -> Tensor:
@@ -171,6 +207,7 @@ def build_model(
     image_size: int | None = None,
     shape: dict[str, Any] | None = None,
     subclasses: Sequence[str] = (),
+    classes: Sequence[str] = (),
 ) -> TorchModel:
     """An untrained model of the registry (or of timm), in eval mode.
 
@@ -182,6 +219,7 @@ def build_model(
             them.
         subclasses: names of REAL and FAKE subclasses that it shall tell apart; () gives one logit.
             See `Subclassed`.
+        classes: names of the classes that it shall tell apart, in place of REAL and FAKE.
 
     Raises:
         ConfigError: an unknown name, a side that it cannot take, or subclasses that are not of both
@@ -198,13 +236,14 @@ def build_model(
     if form.keys() - spec.shape.keys():
         unknown = ", ".join(sorted(form.keys() - spec.shape.keys()))
         raise ModelError(f"{name}: its shape has no {unknown}; it is the shape of another model")
-    network = spec.build(outputs=len(subclasses) or 1, **form)
+    network = spec.build(outputs=len(subclasses) or len(classes) or 1, **form)
     module = Subclassed(network, subclasses) if subclasses else network
     resize(module, widths)
     if image_size not in (None, spec.format.size):
         _try_side(name, module.eval(), chosen.size, spec.format.size)
     kept = dict(form) | ({"widths": as_lists(widths)} if widths else {})
-    metadata = {"subclasses": list(subclasses)} if subclasses else {}
+    named = {"subclasses": list(subclasses), "classes": list(classes)}
+    metadata = {key: names for key, names in named.items() if names}
     return TorchModel(name, name, module.eval(), chosen, shape=kept or None, metadata=metadata)
 
 
@@ -217,7 +256,12 @@ def check_network(model: TorchModel) -> None:
     crops = torch.zeros(TRIED, 3, model.format.size, model.format.size)
     with evaluating(model.module), torch.no_grad():
         found = network_of(model.module)(crops)
-    _check_logits(model.name, found, TRIED, len(names_of(model.module)) or 1)
+    _check_logits(model.name, found, TRIED, len(columns_of(model)) or 1)
+
+
+def columns_of(model: TorchModel) -> tuple[str, ...]:
+    """The names of the columns that its network gives, of subclasses or classes; () for one."""
+    return names_of(model.module) or model.classes
 
 
 def _check_logits(name: str, found: object, count: int, outputs: int) -> None:

@@ -111,10 +111,15 @@ def reset_classifier(classifier: Any, outputs: int = 1) -> nn.Module:
             " classifier"
         )
     for layer in last:
-        nn.init.zeros_(layer.weight)
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)
+        undecided_layer(layer)
     return classifier
+
+
+def undecided_layer(layer: Any) -> None:
+    """Set a last layer to zero."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
 
 
 def _build_lite(outputs: int = 1, **shape: Any) -> nn.Module:

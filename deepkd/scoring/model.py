@@ -219,10 +219,24 @@ class Scorer:
         return cls(path, content, threads=threads, runtime=runtime)
 
     def logits(self, crops: Sequence[Image]) -> npt.NDArray[np.float32]:
-        """One forgery logit per crop (RGB, uint8, any size), (N,), before calibration."""
+        """One forgery logit per crop (RGB, uint8, any size), (N,), before calibration.
+
+        Raises:
+            ModelError: it tells classes apart, and not REAL from FAKE.
+        """
+        refuse_classes(self.name, self.classes)
         if not crops:
             return np.zeros(0, np.float32)
         return self._run(["logit"], crops)[0].reshape(-1)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes that it tells apart; () for a model that gives a forgery logit."""
+        return tuple(self.metadata.get("classes", ()))
+
+    def class_logits(self, pictures: Sequence[Image]) -> npt.NDArray[np.float32]:
+        """A logit per class of each picture (RGB, uint8, any size), (N, classes)."""
+        return self._run(["logit"], pictures)[0]
 
     def evidence(
         self, crops: Sequence[Image]
@@ -245,6 +259,19 @@ class Scorer:
     def probabilities(self, crops: Sequence[Image]) -> npt.NDArray[np.float64]:
         """Calibrated probability of forgery per crop, (N,)."""
         return np.asarray(self.calibration.probability(self.logits(crops)), np.float64)
+
+
+def refuse_classes(name: str, classes: Sequence[str]) -> None:
+    """Refuse a model that tells classes apart where a forgery logit is needed.
+
+    Raises:
+        ModelError: there are classes.
+    """
+    if classes:
+        raise ModelError(
+            f"{name}: tells {len(classes)} classes apart ({classes[0]}, ...), not REAL from FAKE;"
+            " `deepkd evaluate` on pictures of its classes measures it"
+        )
 
 
 def is_onnx(name_or_path: str | Path) -> bool:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from deepkd.report import ReportMaker
     from deepkd.scoring.rules import Rule
     from deepkd.scoring.runtimes import Runtime
+    from deepkd.training.schedule import MakeOptimizer, Schedule
     from deepkd.video.faces import FaceDetector
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -85,6 +86,11 @@ MODELS: "Registry[ModelSpec]" = Registry(
         "pico": "deepkd.models.students:PICO",
         "nano": "deepkd.models.students:NANO",
         "lite": "deepkd.models.students:LITE",
+        "wrn-16-1": "deepkd.models.wide_resnet:WRN_16_1",
+        "wrn-16-3": "deepkd.models.wide_resnet:WRN_16_3",
+        "mlp-800": "deepkd.models.perceptron:MLP_800",
+        "mlp-1200": "deepkd.models.perceptron:MLP_1200",
+        "mlp-1200-dropout": "deepkd.models.perceptron:MLP_1200_DROPOUT",
     },
 )
 """Networks. Besides these, any classifier of timm is known by its timm name."""
@@ -92,6 +98,7 @@ LOSSES: "Registry[type[Loss]]" = Registry(
     "loss",
     {
         "bce": "deepkd.distillation.losses.bce:BCE",
+        "ce": "deepkd.distillation.losses.ce:CE",
         "kd": "deepkd.distillation.losses.kd:KD",
         "logit_mse": "deepkd.distillation.losses.logit_mse:LogitMSE",
         "subclass_kd": "deepkd.distillation.losses.subclass_kd:SubclassKD",
@@ -99,6 +106,17 @@ LOSSES: "Registry[type[Loss]]" = Registry(
         "amd": "deepkd.distillation.losses.amd:AngularMargin",
         "similarity": "deepkd.distillation.losses.similarity:Similarity",
         "hint": "deepkd.distillation.losses.hint:Hint",
+        "dkd": "deepkd.distillation.losses.dkd:DecoupledKD",
+        "kd_standardized": "deepkd.distillation.losses.kd_standardized:StandardizedKD",
+        "dist": "deepkd.distillation.losses.dist:Dist",
+        "rkd_distance": "deepkd.distillation.losses.rkd:RelationalDistance",
+        "rkd_angle": "deepkd.distillation.losses.rkd:RelationalAngle",
+        "pkt": "deepkd.distillation.losses.pkt:ProbabilisticTransfer",
+        "vid": "deepkd.distillation.losses.vid:VariationalInformation",
+        "nst": "deepkd.distillation.losses.nst:NeuronSelectivity",
+        "crd": "deepkd.distillation.losses.crd:Contrastive",
+        "review_kd": "deepkd.distillation.losses.review_kd:ReviewKD",
+        "afd": "deepkd.distillation.losses.afd:AttentionFeatures",
     },
 )
 """Distillation losses, one published method each."""
@@ -120,6 +138,8 @@ AUGMENTATIONS: "Registry[Augmentation]" = Registry(
     "augment",
     {
         "none": "deepkd.data.transforms:NONE",
+        "shift": "deepkd.data.transforms:SHIFT",
+        "shift-flip": "deepkd.data.transforms:SHIFT_FLIP",
         "light": "deepkd.data.transforms:LIGHT",
         "moderate": "deepkd.data.transforms:MODERATE",
         "standard": "deepkd.data.transforms:STANDARD",
@@ -128,6 +148,24 @@ AUGMENTATIONS: "Registry[Augmentation]" = Registry(
     },
 )
 """How much views may differ from their crops."""
+OPTIMIZERS: "Registry[MakeOptimizer]" = Registry(
+    "optimizer",
+    {
+        "adamw": "deepkd.training.schedule:adamw",
+        "adam": "deepkd.training.schedule:adam",
+        "sgd": "deepkd.training.schedule:sgd",
+    },
+)
+"""What changes the weights at each step: a function that makes it."""
+SCHEDULES: "Registry[Schedule]" = Registry(
+    "schedule",
+    {
+        "cosine": "deepkd.training.schedule:warmup_cosine",
+        "steps": "deepkd.training.schedule:fifths",
+        "constant": "deepkd.training.schedule:constant",
+    },
+)
+"""How the learning rate moves over a training."""
 CRITERIA: "Registry[Criterion]" = Registry(
     "criterion",
     {

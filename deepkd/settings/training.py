@@ -8,7 +8,14 @@ from typing import Any, ClassVar
 
 from deepkd.config import Config, setting
 from deepkd.errors import ConfigError
-from deepkd.settings.choices import AUGMENTATIONS, DEVICES, LOSSES, SAMPLINGS
+from deepkd.settings.choices import (
+    AUGMENTATIONS,
+    DEVICES,
+    LOSSES,
+    OPTIMIZERS,
+    SAMPLINGS,
+    SCHEDULES,
+)
 
 
 @dataclass(frozen=True)
@@ -66,13 +73,23 @@ class FittingConfig(Config):
     accumulate: int = setting(
         1, "Compute each batch in this number of parts, to save memory.", low=1, rare=True
     )
-    lr: float = setting(5e-4, "Peak learning rate of AdamW.", low=0)
+    lr: float = setting(5e-4, "Peak learning rate.", low=0)
+    optimizer: str = setting(
+        "adamw", "What changes the weights at each step.", choices=OPTIMIZERS.names, rare=True
+    )
+    schedule: str = setting(
+        "cosine",
+        "How the learning rate moves after the warmup: cosine falls to 0, steps multiplies it by "
+        "0.2 after each fifth of the training.",
+        choices=SCHEDULES.names,
+        rare=True,
+    )
     weight_decay: float = setting(
-        0.05, "Weight decay of AdamW; biases and norm layers have none.", low=0, rare=True
+        0.05, "Weight decay; with adamw, biases and norm layers have none.", low=0, rare=True
     )
     warmup: float = setting(
         0.1,
-        "Share of the steps in which the learning rate rises; after that it falls as a cosine.",
+        "Share of the steps in which the learning rate rises.",
         low=0,
         high=1,
         rare=True,
@@ -213,6 +230,18 @@ class TrainingConfig(FittingConfig):
     )
     init: Path | None = setting(
         None, "Checkpoint of the same model to start from; its layer widths and outputs stay."
+    )
+    model_code: Path | None = setting(
+        None,
+        "Folder with the code of a model of your own, MODULE:FUNCTION; the code is run.",
+        rare=True,
+    )
+    val_split: str = setting(
+        "val",
+        "Split to validate on. Pictures of classes without a split val hold out a tenth of train; "
+        "with another split, the model trains on all of train.",
+        choices=("val", "test"),
+        rare=True,
     )
     freeze: str = setting(
         "", "Modules to leave unchanged: names separated by commas; * matches anything.", rare=True

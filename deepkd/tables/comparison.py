@@ -20,12 +20,29 @@ COLUMNS = (
 
 
 def comparison_table(document: "ComparisonDocument") -> Table:
-    """Models as rows: AUC, log loss, parameters, MACs, milliseconds."""
+    """Models as rows: AUC, log loss, parameters, MACs, milliseconds; of classes the accuracy."""
+    if document.models[0].accuracy is not None:
+        return _table_of_classes(document)
     rows = [
         [one.name, one.auc, one.log_loss, one.params, one.macs, one.ms] for one in document.models
     ]
     caption = "Validation crops; ms: median of one crop in ONNX Runtime, in turn."
     return Table(COLUMNS, rows, caption=caption, is_stacked=False)
+
+
+def _table_of_classes(document: "ComparisonDocument") -> Table:
+    columns = (
+        COLUMNS[0],
+        Column("Accuracy", "{:.4f}".format),
+        Column("Top-5", "{:.4f}".format),
+        *COLUMNS[2:],
+    )
+    rows = [
+        [one.name, one.accuracy, one.top5, one.log_loss, one.params, one.macs, one.ms]
+        for one in document.models
+    ]
+    caption = "Validation pictures; ms: median of one picture in ONNX Runtime, in turn."
+    return Table(columns, rows, caption=caption, is_stacked=False)
 
 
 FORMATS: "dict[str, Callable[[ComparisonDocument], None]]" = formats(comparison_table, piped=None)

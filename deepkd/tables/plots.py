@@ -38,6 +38,10 @@ STYLE = {
 }
 
 
+SCORES = (("val_auc", "Validation AUC"), ("val_accuracy", "Validation accuracy"))
+"""What chooses weights, and its title: of REAL and FAKE, and of classes."""
+
+
 def draw_training(metrics: Path, path: Path) -> None:
     """Loss, validation AUC and learning rate over the epochs of a run, from its `metrics.jsonl`.
 
@@ -47,17 +51,18 @@ def draw_training(metrics: Path, path: Path) -> None:
     """
     lines = read_metrics(metrics)
     epochs = [line["epoch"] for line in lines]
+    score, title_of_score = SCORES["val_accuracy" in lines[-1]]
 
     def draw(figure: Any) -> None:
         losses, area, rate = figure.subplots(1, 3)
         _line(losses, epochs, lines, "train_loss", "training (all terms)", COLORS[0])
         _line(losses, epochs, lines, "val_log_loss", "validation log loss", COLORS[1])
-        _line(area, epochs, lines, "val_auc", "validation", COLORS[2])
-        _mark_best(area, lines)
+        _line(area, epochs, lines, score, "validation", COLORS[2])
+        _mark_best(area, lines, score)
         _line(rate, epochs, lines, "lr", "learning rate", COLORS[3])
         for axes, title in (
             (losses, "Loss (nats)"),
-            (area, "Validation AUC"),
+            (area, title_of_score),
             (rate, "Learning rate"),
         ):
             axes.set(title=title, xlabel="epoch")
@@ -111,12 +116,12 @@ def _line(
         )
 
 
-def _mark_best(axes: Any, lines: Sequence[Mapping[str, Any]]) -> None:
-    known = [line for line in lines if line.get("val_auc") is not None]
+def _mark_best(axes: Any, lines: Sequence[Mapping[str, Any]], score: str) -> None:
+    known = [line for line in lines if line.get(score) is not None]
     if known:
-        best = max(known, key=lambda line: line["val_auc"])
-        text = f"best {best['val_auc']:.4f}, epoch {best['epoch']}"
-        axes.axhline(best["val_auc"], color=COLORS[2], linewidth=0.8, linestyle=":")
+        best = max(known, key=lambda line: line[score])
+        text = f"best {best[score]:.4f}, epoch {best['epoch']}"
+        axes.axhline(best[score], color=COLORS[2], linewidth=0.8, linestyle=":")
         axes.annotate(text, (0.98, 0.03), xycoords="axes fraction", ha="right", color=COLORS[2])
 
 

@@ -84,6 +84,8 @@ def load_state(
     """
     more = check_settings(config, run / CONFIG_FILE)
     content: dict[str, Any] = torch.load(run / STATE_FILE, map_location=device, weights_only=True)
+    if "best_auc" in content["state"]:  # what it was called when AUC alone chose
+        content["state"]["best_score"] = content["state"].pop("best_auc")
     then = content.get("given", {})
     if other := [name for name in then if then[name] != given.get(name)]:
         raise ConfigError(

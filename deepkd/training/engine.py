@@ -13,14 +13,16 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from deepkd.data.chance import chance
+from deepkd.data.class_views import ClassViews, make_dataset
 from deepkd.data.crops import CropSet
 from deepkd.data.sampling import PairShares, epoch_batches
 from deepkd.data.transforms import Augment
-from deepkd.data.views import Batch, CropDataset, SampleKey
+from deepkd.data.views import Batch, SampleKey
 from deepkd.errors import Interrupted, TrainingError
 from deepkd.models.checkpoints import WEIGHTS_FILE, load_checkpoint, save_model
 from deepkd.models.registry import TorchModel, evaluating
 from deepkd.outputs import alone_in
+from deepkd.settings.choices import OPTIMIZERS, SCHEDULES
 from deepkd.settings.training import TrainingConfig
 from deepkd.training.checkpointing import (
     CONFIG_FILE,
@@ -36,8 +38,8 @@ from deepkd.training.freezing import freeze
 from deepkd.training.loading import check_parts, load_batches
 from deepkd.training.processes import DistributedContext, distributed
 from deepkd.training.resuming import describe_growth
-from deepkd.training.schedule import adamw, average_weights, warmup_cosine
-from deepkd.training.validation import check_validation, validate
+from deepkd.training.schedule import average_weights
+from deepkd.training.validation import FORGERY, Task
 
 GRADIENT_NORM = 5.0
 """Gradients longer than this are shortened to it."""
@@ -57,6 +59,8 @@ class Objective(nn.Module):
     wants_clean: bool = False
     progress: float = 0.0
     """Share of the training that is done, 0 to 1; for what is scheduled."""
+    task: Task = FORGERY
+    """What it is validated by."""
     given: Mapping[str, str] = MappingProxyType({})
     """What it was given besides settings -> a hash of it; a run is resumed with the same only."""
 
@@ -87,7 +91,7 @@ class State:
     epoch: int = 0
     batch: int = 0
     step: int = 0
-    best_auc: float = -1.0
+    best_score: float = -1.0
     epochs_without_gain: int = 0
     stopped: bool = False
     seen: int = 0
@@ -122,7 +126,7 @@ def fit(
             not suffice.
         Interrupted: SIGINT or SIGTERM came; the state after the step is saved.
     """
-    check_validation(val)
+    objective.task.check(val)
     with describe_failure(), distributed(config.device, config.precision) as context:
         trainer = _Trainer(model, objective, train, val, config, run, context, report)
         with alone_in(run) if context.leads else nullcontext():
@@ -158,9 +162,12 @@ class _Trainer:
         self.average = average_weights(model.module, config.ema) if config.ema else None
         if config.compile:
             model.module.compile()
-        self.optimiser = adamw(self.objective, config.lr, config.weight_decay)
-        augment = Augment(config.augment, objective.view_px)
-        self.dataset = CropDataset(train, augment, with_clean=objective.wants_clean)
+        make = OPTIMIZERS.load(config.optimizer)
+        self.optimiser = make(self.objective, config.lr, config.weight_decay)
+        self.rate = SCHEDULES.load(config.schedule)
+        size, clean = objective.view_px, objective.wants_clean
+        augment = Augment(config.augment, size)
+        self.dataset = make_dataset(train, augment, view_px=size, with_clean=clean)
         self.steps = len(batches) * config.epochs
         self.state = State()
         own = {"training crops": train.index_sha256(), "validation crops": val.index_sha256()}
@@ -185,7 +192,9 @@ class _Trainer:
 
     def _epoch(self) -> None:
         batches = self._batches(self.state.epoch)[self.state.batch :]
-        accumulate, workers = self.config.accumulate, self.config.workers
+        # From memory a batch is there sooner than a process could hand it over.
+        workers = 0 if isinstance(self.dataset, ClassViews) else self.config.workers
+        accumulate = self.config.accumulate
         parts = load_batches(
             self.dataset, batches, self.context, accumulate=accumulate, workers=workers
         )
@@ -204,7 +213,7 @@ class _Trainer:
         for module in self.frozen:
             module.eval()
         self.objective.progress = self.state.step / self.steps
-        share = warmup_cosine(self.state.step, self.steps, self.config.warmup)
+        share = self.rate(self.state.step, self.steps, self.config.warmup)
         for group in self.optimiser.param_groups:
             group["lr"] = self.config.lr * share
         if self.state.batch == 0 and self.context.leads:
@@ -280,11 +289,12 @@ class _Trainer:
             return {}
         module = self.average.module if self.average else self.model.module
         candidate = replace(self.model, module=module, trained=True)
-        figures, point = validate(candidate, self.val_crops)
-        area = figures["val_auc"]
-        better = area is not None and area > self.state.best_auc
+        task = self.objective.task
+        figures, point = task.validate(candidate, self.val_crops)
+        score = figures[task.score]
+        better = score is not None and score > self.state.best_score
         if better:
-            self.state.best_auc = float(area or 0)
+            self.state.best_score = float(score or 0)
         if better or self.config.keep == "last":
             validation = {**figures, "epoch": self.state.epoch + 1}
             candidate.metadata = {**self.model.metadata, "validation": validation, **point}

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch.utils.data import DataLoader
 
+from deepkd.data.class_views import ClassViews
 from deepkd.data.views import Batch, CropDataset, SampleKey, collate
 from deepkd.errors import ConfigError, DataError
 from deepkd.training.endings import death
@@ -34,7 +35,7 @@ def check_parts(
 
 
 def load_batches(
-    dataset: CropDataset,
+    dataset: CropDataset | ClassViews,
     batches: list[list[SampleKey]],
     context: DistributedContext,
     *,

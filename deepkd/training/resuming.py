@@ -46,6 +46,6 @@ def describe_growth(epoch: int, more: int, epochs: int, *, is_fresh: bool) -> st
         "from the weights that were kept, with a fresh optimiser" if is_fresh else "where it was"
     )
     return (
-        f"{more} more epochs: goes on after epoch {epoch} {start}; the cosine of the learning rate"
+        f"{more} more epochs: goes on after epoch {epoch} {start}; the learning rate's schedule"
         f" is stretched over all {epochs} epochs"
     )

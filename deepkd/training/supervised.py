@@ -1,20 +1,24 @@
 """Training on labels alone: what a teacher gets, and a student without one."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from deepkd.data.classes import ClassSet, is_class_data
 from deepkd.data.clips import Warn
 from deepkd.data.crops import CropSet
 from deepkd.data.families import list_inherited, training_record
 from deepkd.data.leakage import check_held_out
-from deepkd.data.mixture import Data, load_data
+from deepkd.data.mixture import Data, list_sources, load_data
 from deepkd.data.sampling import keep_labelled
-from deepkd.errors import DataError, ModelError
+from deepkd.errors import ConfigError, DataError, ModelError
 from deepkd.models.checkpoints import load_checkpoint
+from deepkd.models.outside import allow_code
 from deepkd.models.registry import TorchModel, build_model, check_network, normalise
 from deepkd.models.subclasses import (
     REAL_SUBCLASS,
@@ -25,6 +29,17 @@ from deepkd.models.subclasses import (
 )
 from deepkd.settings.training import TrainConfig, TrainingConfig
 from deepkd.training.engine import Objective, Progress, fit
+from deepkd.training.validation import CLASSES
+
+FOR_FORGERIES = (
+    "self_blend",
+    "face_swap",
+    "subclasses",
+    "sample_weight",
+    "blends_by_label",
+)
+"""Settings that mean nothing for pictures of classes."""
+Settings = TypeVar("Settings", bound=TrainingConfig)
 
 
 class Supervised(Objective):
@@ -57,13 +72,36 @@ class Supervised(Objective):
         return {"total": bce + within, "bce": bce, "subclass": within}
 
 
+class Classification(Objective):
+    """Cross-entropy with label smoothing over the classes of a model."""
+
+    task = CLASSES
+
+    def __init__(self, model: TorchModel, label_smoothing: float) -> None:
+        super().__init__()
+        self.module = model.module
+        self.format = model.format
+        self.view_px = model.format.size
+        self.label_smoothing = label_smoothing
+
+    def forward(self, views: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
+        """Compute `total` and `ce`; labels are the numbers of classes."""
+        logits = self.module(normalise(views, self.format)).float()
+        ce = F.cross_entropy(logits, labels.long(), label_smoothing=self.label_smoothing)
+        return {"total": ce, "ce": ce}
+
+
 def smooth(labels: Tensor, share: float) -> Tensor:
     """Labels moved toward the other class by `share` (Szegedy et al. 2016, eq. 3, two classes)."""
     return labels * (1 - share) + 0.5 * share
 
 
 def start_model(
-    name: str, config: TrainingConfig, *, subclasses: Sequence[str] | None = None
+    name: str,
+    config: TrainingConfig,
+    *,
+    subclasses: Sequence[str] | None = None,
+    classes: Sequence[str] = (),
 ) -> TorchModel:
     """The model to train: fresh, or with the weights and input format of `config.init`.
 
@@ -74,23 +112,54 @@ def start_model(
         config: seed, input side, what to start from.
         subclasses: those that it must tell apart; None takes those of `config.init`, and none for a
             fresh model.
+        classes: those of the pictures, in place of REAL and FAKE.
 
     Raises:
         ConfigError: an unknown model.
         ModelError: the network does not give one logit per class; `init` is not a checkpoint of
             that architecture, or tells other subclasses apart.
     """
+    if config.model_code:
+        allow_code(config.model_code)
     torch.manual_seed(config.seed)
     if not config.init:
-        fresh = build_model(name, image_size=config.image_size, subclasses=subclasses or ())
+        size = config.image_size
+        fresh = build_model(name, image_size=size, subclasses=subclasses or (), classes=classes)
         check_network(fresh)
         return fresh
     source = load_checkpoint(config.init, allow_untrained=True)
+    _check_start(source, name, config, subclasses, classes)
+    has, size, shape = names_of(source.module), config.image_size, source.shape
+    model = build_model(
+        name,
+        format=source.format,
+        image_size=size,
+        shape=shape,
+        subclasses=has,
+        classes=source.classes,
+    )
+    model.module.load_state_dict(source.module.state_dict())
+    model.metadata |= {key: source.metadata[key] for key in ("pruned",) if key in source.metadata}
+    model.metadata["recipe"] = list_inherited(source)
+    return model
+
+
+def _check_start(
+    source: TorchModel,
+    name: str,
+    config: TrainingConfig,
+    subclasses: Sequence[str] | None,
+    classes: Sequence[str],
+) -> None:
+    """Refuse a start of another architecture, or with other outputs."""
     if source.architecture != name:
         found = source.architecture
         raise ModelError(
             f"{config.init}: holds a {found}, not a {name}; give a checkpoint of the same model"
         )
+    if source.classes != tuple(classes):
+        known, wanted = (", ".join(names) or "REAL and FAKE" for names in (source.classes, classes))
+        raise ModelError(f"{config.init}: tells {known} apart, not {wanted}; start from another")
     has = names_of(source.module)
     if subclasses is not None and has != tuple(subclasses):
         known, wanted = (", ".join(names) or "none" for names in (has, subclasses))
@@ -98,12 +167,6 @@ def start_model(
             f"{config.init}: its subclasses are {known}, not {wanted}; start from another"
             " checkpoint"
         )
-    size, shape = config.image_size, source.shape
-    model = build_model(name, format=source.format, image_size=size, shape=shape, subclasses=has)
-    model.module.load_state_dict(source.module.state_dict())
-    model.metadata |= {key: source.metadata[key] for key in ("pruned",) if key in source.metadata}
-    model.metadata["recipe"] = list_inherited(source)
-    return model
 
 
 def subclasses_in(crops: CropSet) -> tuple[str, ...]:
@@ -159,8 +222,7 @@ def train(
         DataError: the index or a split is wrong; see `train_on`.
         ConfigError, ModelError, OutputError, TrainingError: see `start_model` and `fit`.
     """
-    train_crops = load_data(data, "train", limit=config.limit)
-    val_crops = load_data(data, "val", limit=config.val_limit)
+    train_crops, val_crops = load_splits(data, config)
     return train_on(train_crops, val_crops, run, config, resume=resume, report=report, warn=warn)
 
 
@@ -184,6 +246,8 @@ def train_on(
         ConfigError, ModelError, OutputError, TrainingError: see `start_model` and `fit`.
     """
     train_crops = keep_labelled(train_crops)
+    if isinstance(train_crops, ClassSet):
+        return _train_classes(train_crops, val_crops, run, config, resume=resume, report=report)
     subclasses = subclasses_in(train_crops) if config.subclasses == "method" else None
     model = start_model(config.model, config, subclasses=subclasses)
     earlier = model.metadata.get("recipe", {})
@@ -192,3 +256,52 @@ def train_on(
     columns = None if subclasses is None else subclass_columns(train_crops, subclasses)
     objective = Supervised(model, config.label_smoothing, columns=columns)
     return fit(model, objective, train_crops, val_crops, config, run, resume=resume, report=report)
+
+
+def _train_classes(
+    pictures: ClassSet,
+    val: CropSet,
+    run: Path,
+    config: TrainConfig,
+    *,
+    resume: bool,
+    report: Callable[[Progress], None],
+) -> TorchModel:
+    """Train a model to tell classes apart; the accuracy on `val` chooses weights."""
+    settings = settings_for_classes(config)
+    model = start_model(config.model, settings, classes=pictures.classes)
+    check_held_out(pictures, val, [], warn=lambda message: None)
+    model.metadata["recipe"] = {**settings.to_metadata(), "index_sha256": pictures.index_sha256()}
+    objective = Classification(model, settings.label_smoothing)
+    return fit(model, objective, pictures, val, settings, run, resume=resume, report=report)
+
+
+def settings_for_classes(config: Settings) -> Settings:
+    """The settings with those replaced that make pairs of REAL and FAKE by default.
+
+    Raises:
+        ConfigError: a setting is given that is about forgeries only.
+    """
+    given = [
+        f"{item.name}={getattr(config, item.name)}"
+        for item in dataclasses.fields(config)
+        if item.name in FOR_FORGERIES and getattr(config, item.name) != item.default
+    ]
+    if given or config.sampling == "balanced":
+        named = ", ".join(given) or "sampling=balanced"
+        raise ConfigError(f"{named}: is about REAL and FAKE; pictures of classes do not take it")
+    return config.replace(sampling="shuffled")
+
+
+def load_splits(data: Data, config: TrainingConfig) -> tuple[CropSet, CropSet]:
+    """What to train on and what to validate on.
+
+    Raises:
+        DataError: the data or a split is wrong.
+    """
+    held_out = "train+val" if config.val_split != "val" else "train"
+    split = held_out if is_class_data(list_sources(data)[0].path) else "train"
+    return (
+        load_data(data, split, limit=config.limit),
+        load_data(data, config.val_split, limit=config.val_limit),
+    )

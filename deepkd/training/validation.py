@@ -1,5 +1,7 @@
 """Validation: the figures on held-out crops, which choose weights and operating point."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,6 +10,7 @@ import numpy.typing as npt
 from deepkd.data.crops import CropSet
 from deepkd.data.mixture import MixedCrops
 from deepkd.errors import DataError
+from deepkd.evaluation.classes import class_figures, class_logits
 from deepkd.evaluation.decisions import operating_point, operating_point_of_sources
 from deepkd.evaluation.figures import group_by_video, video_means
 from deepkd.evaluation.metrics import auc, log_loss
@@ -17,6 +20,18 @@ from deepkd.scoring.model import BATCH
 from deepkd.scoring.thresholds import Thresholds
 
 Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a training is validated by."""
+
+    score: str
+    """The figure by which weights are chosen; the higher, the better."""
+    check: Callable[[CropSet], None]
+    """Refuses held-out pictures that cannot judge, with a DataError."""
+    validate: Callable[[TorchModel, CropSet], tuple[dict[str, Any], dict[str, Any]]]
+    """(model, held-out pictures) -> figures, and what its metadata shall say besides."""
 
 
 def check_validation(val: CropSet) -> None:
@@ -88,6 +103,28 @@ def compute_logits(model: TorchModel, crops: CropSet) -> tuple[Floats, Floats]:
     """Logits and labels of the crops that have a label, (N,) each."""
     known = np.isfinite(crops.labels)
     return crop_logits(model, crops)[known], crops.labels[known]
+
+
+def check_classes(val: CropSet) -> None:
+    """Make sure, before any work, that the held-out pictures can judge.
+
+    Raises:
+        DataError: none has a label.
+    """
+    if not np.isfinite(val.labels).any():
+        raise DataError("no validation picture has a label; check the split that validates")
+
+
+def validate_classes(model: TorchModel, val: CropSet) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Accuracy, top-5 accuracy and log loss on the held-out pictures."""
+    known = np.flatnonzero(np.isfinite(val.labels))
+    logits = class_logits(model, val, known.tolist())
+    figures = class_figures(logits, val.labels[known].astype(int))
+    return {f"val_{name}": figure for name, figure in figures.items()}, {}
+
+
+FORGERY = Task("val_auc", check_validation, validate)
+CLASSES = Task("val_accuracy", check_classes, validate_classes)
 
 
 def crop_logits(model: TorchModel, crops: CropSet) -> Floats:

@@ -134,7 +134,7 @@ def test_the_command_says_how_to_go_on(
     def following(*_: object) -> Iterator[Callable[[Progress], None]]:
         yield at_step(2, signalled(signal.SIGTERM))
 
-    monkeypatch.setattr("deepkd.cli.training.following", following)
+    monkeypatch.setattr("deepkd.cli.training.follow_run", following)
     words = [
         "train",
         "--data",

@@ -276,7 +276,7 @@ def test_a_run_is_made_longer_where_it_was_stopped(crops: Path, tmp_path: Path) 
         train(crops, tmp_path / "run", TINY, report=kill_after(3))
     train(crops, tmp_path / "run", longer, resume=True, report=seen.append)
     assert seen[0].note == (
-        "2 more epochs: goes on after epoch 0 where it was; the cosine of the learning rate is"
+        "2 more epochs: goes on after epoch 0 where it was; the learning rate's schedule is"
         " stretched over all 4 epochs"
     )
     lines, whole = (

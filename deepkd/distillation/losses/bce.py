@@ -20,6 +20,7 @@ class BCE(Loss):
     inputs = "logit"
     wants_labels = True
     wants_teacher = False
+    on_classes = "ce"
 
     label_smoothing: float = 0.0
 

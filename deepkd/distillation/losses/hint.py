@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deepkd.distillation.losses.loss import Loss
+from deepkd.distillation.losses.loss import Loss, refuse_other_sizes
 from deepkd.distillation.losses.reduce import weighted_mean
-from deepkd.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,5 @@ class Hint(Loss):
         Raises:
             ConfigError: the maps differ in H or W.
         """
-        if student.shape[2:] != teacher.shape[2:]:
-            shapes = f"{tuple(student.shape[2:])} and {tuple(teacher.shape[2:])}"
-            raise ConfigError(f"hint on maps of {shapes}: both must have the same H and W")
+        refuse_other_sizes("hint", student, teacher)
         return nn.Conv2d(student.shape[1], teacher.shape[1], kernel_size=1, bias=False)
