@@ -32,7 +32,7 @@ class Registry(Generic[T]):
         """The names, in order."""
         return tuple(self.targets)
 
-    def having(self, trait: str) -> tuple[str, ...]:
+    def names_with(self, trait: str) -> tuple[str, ...]:
         """The names of the variants with a trait, in order."""
         return tuple(name for name in self.targets if trait in self.traits.get(name, ()))
 

@@ -200,7 +200,7 @@ def mean_of(*views: str) -> Callable[[Clips, Flags], Array]:
     return lambda clips, known: np.mean([clips.logits[view] for view in views], axis=0)
 
 
-def adjusted(
+def adjust(
     measure: Callable[[Clips], Array], *, temperature: bool = False
 ) -> Callable[[Clips, Flags], Array]:
     """The logit with a bias, and perhaps a temperature, that are linear in what is measured."""
@@ -238,14 +238,14 @@ def list_variants(clips: Clips) -> dict[str, Variant]:
     plain, views = mean_of("crop"), tuple(clips.logits)
     found = {
         "present rule": Variant(plain),
-        "with mirror image": seen_as("crop", "mirror"),
-        "scales 1, 0.9, 0.8": seen_as("crop", "0.9", "0.8"),
-        "shifted": seen_as("crop", "left", "right"),
-        "all these views": seen_as(*views),
+        "with mirror image": vary_evidence("crop", "mirror"),
+        "scales 1, 0.9, 0.8": vary_evidence("crop", "0.9", "0.8"),
+        "shifted": vary_evidence("crop", "left", "right"),
+        "all these views": vary_evidence(*views),
         "least of these views": Variant(least_of, views=views),
         "views disagree: withheld": Variant(plain, lambda c: c.spread, views),
-        "bias by quality": Variant(adjusted(lambda c: c.quality)),
-        "bias and temperature by quality": Variant(adjusted(lambda c: c.quality, temperature=True)),
+        "bias by quality": Variant(adjust(lambda c: c.quality)),
+        "bias and temperature by quality": Variant(adjust(lambda c: c.quality, temperature=True)),
         "blurred: withheld": Variant(plain, lambda c: -c.quality[:, 1]),
     }
     if clips.logits.keys() >= set(TURNS):
@@ -255,7 +255,7 @@ def list_variants(clips: Clips) -> dict[str, Variant]:
     for name in clips.distance:
         measure = partial(distance_of, name)
         found[f"far, {name}: withheld"] = Variant(plain, measure)
-        found[f"bias by distance, {name}"] = Variant(adjusted(lambda c, m=measure: m(c)[:, None]))
+        found[f"bias by distance, {name}"] = Variant(adjust(lambda c, m=measure: m(c)[:, None]))
     several = {"all these views", "least of these views", "views disagree: withheld"}
     left_out = several if len(views) < 3 else set()
     return {
@@ -265,7 +265,7 @@ def list_variants(clips: Clips) -> dict[str, Variant]:
     }
 
 
-def seen_as(*views: str) -> Variant:
+def vary_evidence(*views: str) -> Variant:
     return Variant(mean_of(*views), views=views)
 
 

@@ -62,7 +62,7 @@ def noise(image: Image) -> float:
     return float(np.sqrt(np.pi / 2) / 6 * np.abs(cv2.filter2D(gray, -1, kernel)[1:-1, 1:-1]).mean())
 
 
-def blocking(image: Image) -> float:
+def measure_blocking(image: Image) -> float:
     """Steps between columns and rows 8 pixels apart, as a share of all steps: 1 without blocks."""
     gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     steps = [np.abs(np.diff(gray, axis=axis)).mean(1 - axis) for axis in (0, 1)]
@@ -75,7 +75,12 @@ def blocking(image: Image) -> float:
 def quality(row: CropRow, image: Image) -> list[float]:
     """Size in the frame, sharpness, noise and blocking, on scales on which differences add."""
     face_px = row.face_px or image.shape[0]
-    return [np.log(face_px), sharpness(image), np.log(noise(image) + 0.1), np.log(blocking(image))]
+    return [
+        np.log(face_px),
+        sharpness(image),
+        np.log(noise(image) + 0.1),
+        np.log(measure_blocking(image)),
+    ]
 
 
 class Featured:

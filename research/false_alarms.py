@@ -179,7 +179,7 @@ def show(found: dict[str, list[dict[str, Any]]]) -> str:
 
 
 def cells(row: dict[str, Any]) -> list[str]:
-    alarms = {name: share for (name, word), share in called_fake(row).items() if word == "REAL"}
+    alarms = {name: share for (name, word), share in count_fake(row).items() if word == "REAL"}
     worst = max(alarms, key=lambda name: alarms[name])
     moved = row["change"]["real FAKE"]
     step, (low, high) = 100 * moved["value"], (100 * end for end in moved["interval"])
@@ -198,7 +198,7 @@ def cells(row: dict[str, Any]) -> list[str]:
     ]
 
 
-def called_fake(row: dict[str, Any]) -> dict[tuple[str, str], float]:
+def count_fake(row: dict[str, Any]) -> dict[tuple[str, str], float]:
     """Source and label -> share called FAKE, for sources of `FEW_CLIPS` or more."""
     return {
         (name, word): shares["FAKE"]
@@ -211,8 +211,8 @@ def called_fake(row: dict[str, Any]) -> dict[tuple[str, str], float]:
 
 def draw_sources(rows: list[dict[str, Any]], file: Path) -> None:
     """The share called FAKE of each source, for each variant."""
-    keys = list(called_fake(rows[0]))
-    shares = np.array([list(called_fake(row).values()) for row in rows])
+    keys = list(count_fake(rows[0]))
+    shares = np.array([list(count_fake(row).values()) for row in rows])
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()

@@ -55,9 +55,10 @@ def test_every_choice_of_a_command_comes_from_here() -> None:
     assert REGISTRIES.keys() == {
         "DETECTORS", "LAYOUTS", "RUNTIMES", "RULES", "REPORTS", "MODELS", "LOSSES", "SAMPLINGS",
         "AUGMENTATIONS", "CRITERIA", "INT8_METHODS", "CONVERSIONS", "ENGINES",
+        "OPTIMIZERS", "SCHEDULES",
     }  # fmt: skip
 
 
 def test_settings_ask_for_a_trait_of_a_variant_not_for_its_name() -> None:
     kinds = Registry("kind", {"one": "a:b", "two": "a:c"}, traits={"two": {"is large"}})
-    assert kinds.having("is large") == ("two",) and kinds.having("is small") == ()
+    assert kinds.names_with("is large") == ("two",) and kinds.names_with("is small") == ()

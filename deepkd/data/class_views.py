@@ -27,7 +27,7 @@ class ClassViews(Dataset[Batch]):
             recipe: see `moves_whole_pixels`.
             view_px: side of the views, pixels.
         """
-        self.pictures = pictures.stacked(view_px)
+        self.pictures = pictures.stack_pictures(view_px)
         self.labels = pictures.labels
         self.reach = round(recipe.shift * view_px)
         self.flip = recipe.flip
@@ -40,11 +40,11 @@ class ClassViews(Dataset[Batch]):
         rows = np.array([key.rows[0] for key in keys])
         views = self.pictures[rows]
         if self.reach or self.flip:
-            views = self._moved(views, np.array([key.seed for key in keys], np.uint64))
+            views = self._move(views, np.array([key.seed for key in keys], np.uint64))
         channels_last = torch.from_numpy(views).permute(0, 3, 1, 2)
         return [Batch(channels_last, torch.from_numpy(self.labels[rows]), torch.from_numpy(rows))]
 
-    def _moved(
+    def _move(
         self, views: npt.NDArray[np.uint8], seeds: npt.NDArray[np.uint64]
     ) -> npt.NDArray[np.uint8]:
         """Each view (N, S, S, 3) shifted, and mirrored with the probability `flip`."""

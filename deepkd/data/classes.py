@@ -68,7 +68,7 @@ class ClassSet(CropSet):
         """Whether all pictures of this size, pixels, fit into the memory that is kept for them."""
         return len(self) * 3 * size_px**2 <= KEPT_BYTES
 
-    def stacked(self, size_px: int) -> npt.NDArray[np.uint8]:
+    def stack_pictures(self, size_px: int) -> npt.NDArray[np.uint8]:
         """All pictures, decoded once: RGB, uint8, (rows, size_px, size_px, 3)."""
         if size_px not in self._kept:
             resize = InputFormat(size=size_px).resize_crop
@@ -80,7 +80,7 @@ class ClassSet(CropSet):
             self._kept[size_px] = stack
         return self._kept[size_px]
 
-    def labelled(self) -> "ClassSet":
+    def keep_labelled(self) -> "ClassSet":
         """Only the rows with a label.
 
         Raises:

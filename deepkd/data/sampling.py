@@ -100,7 +100,7 @@ def keep_labelled(crops: CropSet) -> CropSet:
         DataError: a label has no crop.
     """
     if isinstance(crops, ClassSet):
-        return crops.labelled()
+        return crops.keep_labelled()
     real, fake = _rows_by_label(crops)
     return crops.subset(sorted(real + fake))
 

@@ -180,7 +180,7 @@ def train_alone(
     """
     train_crops, val_crops = _crops(data, config)
     shared = {item.name: getattr(config, item.name) for item in dataclasses.fields(TrainingConfig)}
-    if config.sampling in SAMPLINGS.having("draws unlabelled crops"):
+    if config.sampling in SAMPLINGS.names_with("draws unlabelled crops"):
         shared["epochs"] = round(config.epochs * len(train_crops) / len(keep_labelled(train_crops)))
     settings = TrainConfig(model=config.student, **shared)
     return train_on(train_crops, val_crops, run, settings, resume=resume, report=report)

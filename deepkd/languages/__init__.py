@@ -85,7 +85,7 @@ class Language:
 
     def say(self, message: str, /, **values: Any) -> str:
         """A message with its values."""
-        return self.fill(self._translated(message), values)
+        return self.fill(self._translate(message), values)
 
     def count(self, one: str, many: str, count: int, /, **values: Any) -> str:
         """A message for a number, which stands in it as `{count}`."""
@@ -112,7 +112,7 @@ class Language:
         """A translated text with its values."""
         return _Figures(self).vformat(text, (), values)
 
-    def _translated(self, message: str) -> str:
+    def _translate(self, message: str) -> str:
         return self.catalogue.gettext(message) if self.catalogue else message
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from deepkd.errors import ConfigError, ModelError
 from deepkd.models.spec import ModelSpec
-from deepkd.models.students import undecided_layer
+from deepkd.models.students import reset_layer
 from deepkd.scoring.model import InputFormat
 
 _folders: list[Path] = []
@@ -100,5 +100,5 @@ def _build_torchvision(name: str, outputs: int = 1) -> nn.Module:
     heads += [part for part in network.modules() if getattr(part, "out_channels", 0) == outputs]
     if not heads:
         raise ModelError(f"torchvision:{name}: ends in no layer of {outputs} logits")
-    undecided_layer(heads[-1])
+    reset_layer(heads[-1])
     return network

@@ -111,11 +111,11 @@ def reset_classifier(classifier: Any, outputs: int = 1) -> nn.Module:
             " classifier"
         )
     for layer in last:
-        undecided_layer(layer)
+        reset_layer(layer)
     return classifier
 
 
-def undecided_layer(layer: Any) -> None:
+def reset_layer(layer: Any) -> None:
     """Set a last layer to zero."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:

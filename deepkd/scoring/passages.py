@@ -62,8 +62,10 @@ def judge_shots(
 def _judge_shot(
     span: Span, clip: Decision, criteria: Criteria, rule: str, *, is_all: bool
 ) -> ShotVerdict:
-    tracks = [track for track in clip.tracks if is_all or any(_within(track, span))]
-    faces = {track.id: track.frames if is_all else [*_within(track, span)] for track in tracks}
+    tracks = [track for track in clip.tracks if is_all or any(_frames_within(track, span))]
+    faces = {
+        track.id: track.frames if is_all else [*_frames_within(track, span)] for track in tracks
+    }
     found = clip if is_all else decide(faces, criteria, rule=rule)
     label = found.label
     if label is Label.FAKE and clip.label is not Label.FAKE:
@@ -73,7 +75,7 @@ def _judge_shot(
     return ShotVerdict(span.start_s, span.end_s, label, found.score, people, tuple(seconds))
 
 
-def _within(track: TrackDecision, span: Span) -> Iterator[Any]:
+def _frames_within(track: TrackDecision, span: Span) -> Iterator[Any]:
     return (frame for frame in track.frames if span.has(frame.t_s))
 
 
@@ -82,10 +84,10 @@ def _suspicious(
 ) -> Sequence[Seconds]:
     if RULES.load(rule).has_own_thresholds:
         return ()
-    return merge(span for track in tracks for span in _forged_s(track, criteria))
+    return merge(span for track in tracks for span in _find_forged(track, criteria))
 
 
-def _forged_s(track: TrackDecision, criteria: Criteria) -> Iterator[Seconds]:
+def _find_forged(track: TrackDecision, criteria: Criteria) -> Iterator[Seconds]:
     """The seconds in which a person looks forged: every run of frames, or all of a FAKE without."""
     if track.label is Label.REAL or track.score is None:
         return

@@ -194,7 +194,7 @@ class FittingConfig(Config):
 
     def check(self) -> None:
         """A batch must split evenly."""
-        in_twos = self.sampling in SAMPLINGS.having("draws both labels")
+        in_twos = self.sampling in SAMPLINGS.names_with("draws both labels")
         if self.batch % (2 * self.accumulate) and in_twos:
             raise ConfigError(
                 f"batch={self.batch}: takes a multiple of 2 x accumulate ({2 * self.accumulate}),"
@@ -208,7 +208,7 @@ class FittingConfig(Config):
             raise ConfigError(f"{shares}: shares of the same pairs; their sum must be at most 1")
 
     def _require_sampling(self, setting: str, trait: str) -> None:
-        able = SAMPLINGS.having(trait)
+        able = SAMPLINGS.names_with(trait)
         if self.sampling not in able:
             raise ConfigError(f"{setting} needs sampling={' or '.join(able)}, not {self.sampling}")
 

@@ -64,15 +64,15 @@ def adamw(module: nn.Module, lr: float, weight_decay: float) -> torch.optim.Adam
 
 def adam(module: nn.Module, lr: float, weight_decay: float) -> torch.optim.Adam:
     """Adam over the parameters that take gradients (Kingma & Ba 2015, arXiv:1412.6980)."""
-    return torch.optim.Adam(_trained(module), lr=lr, weight_decay=weight_decay, fused=True)
+    return torch.optim.Adam(_list_trained(module), lr=lr, weight_decay=weight_decay, fused=True)
 
 
 def sgd(module: nn.Module, lr: float, weight_decay: float) -> torch.optim.SGD:
     """Gradient descent with momentum 0.9 over the parameters that take gradients."""
     return torch.optim.SGD(
-        _trained(module), lr=lr, momentum=0.9, weight_decay=weight_decay, fused=True
+        _list_trained(module), lr=lr, momentum=0.9, weight_decay=weight_decay, fused=True
     )
 
 
-def _trained(module: nn.Module) -> list[nn.Parameter]:
+def _list_trained(module: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in module.parameters() if parameter.requires_grad]

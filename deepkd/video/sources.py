@@ -254,7 +254,7 @@ def _strip(line: bytes) -> bytes:
 def _one(name: str) -> Iterator[Source]:
     is_path = bool(name) and "\0" not in name
     if is_stored(name):
-        yield from _stored(name)
+        yield from _list_stored(name)
     elif is_path and os.path.isdir(name):
         yield from _folder(Path(name))
     elif is_path and _GLOB.search(name) and not os.path.lexists(name):
@@ -263,7 +263,7 @@ def _one(name: str) -> Iterator[Source]:
         yield as_source(name)
 
 
-def _stored(url: str) -> Iterator[Source]:
+def _list_stored(url: str) -> Iterator[Source]:
     """The object of an address that ends as a video or image does, else those below the address."""
     empty = True
     if is_wanted(url):
@@ -297,11 +297,11 @@ def _pattern(name: str) -> Iterator[Source]:
     found = _matches(name)
     if not found:
         yield Source(Path(name), "no file has a name like this; check the pattern")
-    sources = _matched(found)
+    sources = _match_names(found)
     yield from _each_once(sources) if _ANY_DEPTH.search(name) else sources
 
 
-def _matched(names: Iterable[str]) -> Iterator[Source]:
+def _match_names(names: Iterable[str]) -> Iterator[Source]:
     """The inputs behind paths that exist, without a look at each of them."""
     for parent, group in groupby(names, os.path.dirname):
         folders = folders_in(parent)

@@ -62,7 +62,7 @@ def test_a_folder_of_classes_is_read_and_a_tenth_held_out(pictures: Path) -> Non
     assert not {r.file for r in train_set.rows} & {r.file for r in val.rows}
     whole, judged = load_splits(pictures, TrainConfig(val_split="test"))
     assert (len(whole), len(judged)) == (120, 32)
-    np.testing.assert_array_equal(test.stacked(28)[3], test.image(3))
+    np.testing.assert_array_equal(test.stack_pictures(28)[3], test.image(3))
     assert test.labels[:9].tolist() == [0.0] * 8 + [1.0]
     with pytest.raises(DataError, match="no pictures of the split 'other'"):
         load_classes(pictures, "other")
@@ -72,7 +72,7 @@ def test_a_sequence_of_samples_is_a_set_too() -> None:
     samples = [(np.full((4, 4), place, np.uint8), place % 3) for place in range(6)]
     made = class_set(samples, ("a", "b", "c"))
     assert [row.label for row in made.rows] == ["a", "b", "c"] * 2
-    assert made.stacked(4)[5].max() == 5
+    assert made.stack_pictures(4)[5].max() == 5
     with pytest.raises(DataError, match="class 2 has no name"):
         class_set(samples, ("a", "b"))
     with pytest.raises(DataError, match="torchvision:NAME:FOLDER"):
