@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from deepkd.errors import VideoError
 from deepkd.video.containers import check_size
 from deepkd.video.decoder import Decoder, Sample, never, opened
-from deepkd.video.lengths import lengths_s
+from deepkd.video.lengths import FIELD_RATE, count_fields_once, lengths_s
 from deepkd.video.stills import check_file, read_still, still_kind
 
 if TYPE_CHECKING:
@@ -220,6 +220,8 @@ class _Moving:
         if first is None:
             raise _undecodable(self.path, video)
         check_size(self.path, first.picture, self._max_pixels)
+        if first.picture.interlaced_frame and video.fps > FIELD_RATE:
+            count_fields_once(self.path, video, self._max_pixels)
         orientation = video.orientation(first.picture)
         width, height = orientation.size(first.picture)
         streams = (
