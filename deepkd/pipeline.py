@@ -29,7 +29,7 @@ from deepkd.settings.choices import RULES
 from deepkd.settings.detect import DetectConfig
 from deepkd.timing import Stopwatch, time_limit, too_slow
 from deepkd.video.crops import Crop, crop_face
-from deepkd.video.faces import Face, FaceDetector, load_detector
+from deepkd.video.faces import Face, FaceDetector, load_detector, smallest_beside_px
 from deepkd.video.frames import Frame, VideoInfo, evenly
 from deepkd.video.readahead import ReadAhead
 from deepkd.video.sources import Source, as_source, expand_paths
@@ -296,7 +296,7 @@ def judge_file(
         **vars(judge(people, criteria, rule=config.rule)),
         path=path, duration_s=info.duration_s, fps=info.fps,
         frames_sampled=clip.watch.count["decode"], timing_ms=clip.watch.timing_ms(),
-        warnings=(*info.warnings, *video.warnings),
+        warnings=(*info.warnings, *video.warnings, *clip.unsought(info)),
     )  # fmt: skip
     return verdict.with_few_thumbnails().with_notes()
 
@@ -345,6 +345,12 @@ class _Clip:
                     replace(score, is_closer=True) for _, score in self._scores(fresh)
                 ]
             people[person].sort(key=lambda frame: frame.t_s)
+
+    def unsought(self, info: VideoInfo) -> Iterator[str]:
+        """Which faces may have been there and were not sought, where some were found."""
+        limit_px = smallest_beside_px(max(info.width, info.height))
+        if limit_px and self.watch.count["faces"]:
+            yield f"beside larger faces, those under {limit_px} pixels were not sought"
 
     def _scores(self, crops: Iterable[tuple[int, Crop]]) -> Iterator[tuple[int, FrameScore]]:
         crops = self.watch.each("faces", crops)

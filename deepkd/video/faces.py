@@ -20,6 +20,9 @@ MAX_SIDE_PX = 640
 faces are sought."""
 LARGEST_SIDE_PX = 3840
 """Frames without any face are searched at their own size, up to this longer side, pixels."""
+WIDE_PX = 1920
+"""In frames with a longer side than this, faces beside larger ones are seen only from a size that
+is well above what can be judged."""
 SAME = 0.5
 """Two looks show one face where they share more than this part of the smaller box."""
 DARK = 64.0
@@ -115,6 +118,14 @@ def search(
         if faces and (number > 0 or not thorough):
             break
     return sorted(faces, key=lambda face: -face.box[2] * face.box[3])
+
+
+def smallest_beside_px(longer_px: int) -> int | None:
+    """Height from which faces beside larger ones are sought in a frame of this longer side, pixels.
+
+    None where that is hardly more than what can be judged.
+    """
+    return round(longer_px * MIN_FACE_PX / (2 * MAX_SIDE_PX)) if longer_px > WIDE_PX else None
 
 
 def _shared(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
