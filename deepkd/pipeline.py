@@ -289,6 +289,7 @@ def judge_file(
     ):
         with clip.watch.stage("decode"):
             info = video.info
+        clip.is_image = info.is_image
         criteria = _criteria(scorer, config, info)
         people = clip.score_people(video)
         clip.look_closer(people, criteria, info.duration_s)
@@ -312,6 +313,7 @@ class _Clip:
     thumbnails: bool
     threads: int
     alter: Alter | None
+    is_image: bool = False
     watch: Stopwatch = field(default_factory=Stopwatch)
 
     def score_people(self, video: ReadAhead) -> dict[int, list[FrameScore]]:
@@ -354,7 +356,10 @@ class _Clip:
 
     def _scores(self, crops: Iterable[tuple[int, Crop]]) -> Iterator[tuple[int, FrameScore]]:
         crops = self.watch.each("faces", crops)
-        return self.watch.each("score", score_crops(crops, self.scorer, thumbnails=self.thumbnails))
+        scores = score_crops(
+            crops, self.scorer, thumbnails=self.thumbnails, all_variants=self.is_image
+        )
+        return self.watch.each("score", scores)
 
     def _frames(self, video: ReadAhead) -> Iterator[Frame]:
         """Frames until the time limit, which `time_limit` checks in the main thread only."""

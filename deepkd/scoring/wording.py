@@ -13,6 +13,14 @@ PHRASES = {
     Code.FORGED_PART_UNSURE: "looks forged from {start_s} to {end_s}, but not in the rest",
     Code.FORGED_BY_ONE_FRAME: ("would look forged, but that hangs on one frame alone (at {at_s})"),
     Code.REAL_BY_ONE_FRAME: "would look real, but that hangs on one frame alone (at {at_s})",
+    Code.FORGED_BY_ENCODING: (
+        "would look forged, but that hangs on how the picture was saved (harmless changes give"
+        " {low:.0%} to {high:.0%})"
+    ),
+    Code.REAL_BY_ENCODING: (
+        "would look real, but that hangs on how the picture was saved (harmless changes give"
+        " {low:.0%} to {high:.0%})"
+    ),
     Code.NO_SIGN: "shows the model no sign of forgery in {frames}",
     Code.BETWEEN: (
         "is neither clearly real (up to {real:.1%}) nor clearly forged (from {fake:.1%})"
