@@ -4,9 +4,11 @@
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from deepkd.images import Image
 
@@ -16,8 +18,7 @@ NOISE = 2.0
 
 def noisy(crop: Image) -> Image:
     """A crop, RGB uint8, with fine noise, the same each time."""
-    noise = np.random.default_rng(1).normal(0, NOISE, crop.shape)
-    return np.rint(crop + noise).clip(0, 255).astype(np.uint8)
+    return np.rint(crop + _noise(crop.shape)).clip(0, 255).astype(np.uint8)
 
 
 def rescaled(crop: Image) -> Image:
@@ -25,6 +26,11 @@ def rescaled(crop: Image) -> Image:
     height, width = crop.shape[:2]
     larger = cv2.resize(crop, (width + 1, height + 1), interpolation=cv2.INTER_LINEAR)
     return np.asarray(cv2.resize(larger, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+@lru_cache(maxsize=2)
+def _noise(shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    return np.random.default_rng(1).normal(0, NOISE, shape).astype(np.float32)
 
 
 VARIANTS: Sequence[Callable[[Image], Image]] = (noisy, rescaled)

@@ -96,14 +96,19 @@ def load_detector(
 
 
 def search(
-    image: Image, max_side_px: int, find: Callable[[Image], list[Face]], *, thorough: bool = False
+    image: Image,
+    max_side_px: int,
+    find: Callable[[Image, bool], list[Face]],
+    *,
+    thorough: bool = False,
 ) -> list[Face]:
     """The faces of an image as `FaceDetector.detect` gives them; all detectors use it.
 
     Args:
         image: (H, W, 3), RGB uint8.
         max_side_px: the longer side of the first look.
-        find: the faces that one of `looks` shows, in pixels of the image.
+        find: the faces that one of `looks` shows, in pixels of the image; the second argument says
+            whether only small ones are wanted, since larger ones were found.
         thorough: take the second look also where the first shows faces, and the third where
             neither does.
     """
@@ -111,7 +116,7 @@ def search(
     for number, small in enumerate(looks(image, max_side_px, count=3 if thorough else 2)):
         further = [
             face
-            for face in find(small)
+            for face in find(small, bool(faces))
             if all(_shared(face.box, other.box) <= SAME for other in faces)
         ]
         faces += [replace(face, is_small=number > 0) for face in further]
@@ -144,17 +149,22 @@ def looks(image: Image, max_side_px: int, *, count: int = 2) -> Iterator[Image]:
     sides = (max_side_px, 2 * max_side_px, LARGEST_SIDE_PX)
     for number, side in enumerate(sides[:count]):
         if number == 0 or max(image.shape[:2]) > sides[number - 1]:
-            yield _lit(_shrunk(image, side))
+            yield _lit(_shrunk(image, side, is_first=number == 0))
 
 
-def _shrunk(image: Image, max_side_px: int) -> Image:
-    """The image with its longer side at most `max_side_px`, by area averaging."""
+def _shrunk(image: Image, max_side_px: int, *, is_first: bool = True) -> Image:
+    """The image with its longer side at most `max_side_px`.
+
+    By area averaging; for further looks, to more than half of the size, by linear interpolation,
+    which then hardly differs and takes a tenth of the time.
+    """
     height, width = image.shape[:2]
     scale = max_side_px / max(height, width)
     if scale >= 1:
         return image
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    how = cv2.INTER_LINEAR if scale > 0.5 and not is_first else cv2.INTER_AREA
+    return np.asarray(cv2.resize(image, size, interpolation=how), np.uint8)
 
 
 def _lit(image: Image) -> Image:
