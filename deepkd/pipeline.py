@@ -29,7 +29,7 @@ from deepkd.settings.choices import RULES
 from deepkd.settings.detect import DetectConfig
 from deepkd.timing import Stopwatch, time_limit, too_slow
 from deepkd.video.crops import Crop, crop_face
-from deepkd.video.faces import Face, FaceDetector, load_detector, smallest_beside_px
+from deepkd.video.faces import USUAL, Face, FaceDetector, load_detector, smallest_beside_px
 from deepkd.video.frames import Frame, VideoInfo, evenly
 from deepkd.video.readahead import ReadAhead
 from deepkd.video.sources import Source, as_source, expand_paths
@@ -74,7 +74,7 @@ def detect(
         threshold_fake: probability from which a person is FAKE; None takes the model's own.
         threshold_real: probability up to which a person is REAL; None takes the model's own.
         detector: the face detector.
-        device: where a PyTorch face detector runs.
+        device: `cuda` for the model, in ONNX Runtime, and for a PyTorch face detector.
         timeout_s: most seconds that the file may take; 0 for no limit.
 
     Raises:
@@ -152,8 +152,10 @@ class Detector:
             ModelError: a model file is missing, damaged, of another kind, or untrained.
             UsageError: the runtime is not installed.
         """
-        scorer = Scorer.load(config.model, threads=threads or None, runtime=config.runtime)
-        faces = load_detector(config.detector, device=config.device, threads=threads or None)
+        count, on = threads or None, "cuda" if config.device == "cuda" else "cpu"
+        scorer = Scorer.load(config.model, threads=count, runtime=config.runtime, device=on)
+        on = "cpu" if config.detector == USUAL else config.device
+        faces = load_detector(config.detector, device=on, threads=count)
         return cls.from_parts(scorer, faces, config, thumbnails=thumbnails, threads=threads)
 
     @classmethod

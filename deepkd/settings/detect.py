@@ -71,7 +71,10 @@ class DetectConfig(Config):
     )
     detector: str = setting("mtcnn", "Face detector.", choices=DETECTORS.names, rare=True)
     device: str = setting(
-        "auto", "Device of the face detector mtcnn-torch.", choices=DEVICES, rare=True
+        "auto",
+        "Where the model runs, and the face detector mtcnn-torch; cuda needs onnxruntime-gpu.",
+        choices=DEVICES,
+        rare=True,
     )
     workers: int = setting(
         0, "Processes that judge clips in parallel; 0 uses this process only.", low=0
