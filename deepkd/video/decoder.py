@@ -186,12 +186,9 @@ class Decoder:
             self._stream.codec_context.skip_frame = SKIPS[self._level]
 
     def end(self, after_s: float | None = None) -> "End | None":
-        """The end of the frames, found by reading without decoding.
+        """The end of the frames, by reading from the keyframe before a time, else from here.
 
-        Reading starts at the keyframe before a time, else here.
-
-        None where that shows fewer than two frames with times. What the file says of its own
-        length, or that of its last frame, plays no part.
+        None where that shows fewer than two frames with times. What a file declares plays no part.
         """
         if after_s is not None:
             try:
@@ -242,10 +239,7 @@ class Decoder:
         return count / (self.fps or GUESSED_FPS)
 
     def _times_s(self) -> Iterator[float | None]:
-        """When the frames are shown that come, seconds, in the order of the file; not decoded.
-
-        None for a frame without a time: MPEG program streams stamp only the first of several.
-        """
+        """When the frames to come are shown, seconds, in the order of the file; None: no time."""
         for packet in self._packets():
             stamp = packet.dts if packet.pts is None else packet.pts
             if packet.size and not packet.is_discard:
