@@ -84,7 +84,7 @@ def changes(
     label = scorer.thresholds.label
     labels = [label(score) for score in before]
     variants = [
-        scorer.probabilities([make(scorer.format.resized(image)) for image in images])
+        scorer.probabilities([make(scorer.format.resize_crop(image)) for image in images])
         for make in VARIANTS
     ]
     held = [

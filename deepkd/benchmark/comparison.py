@@ -12,7 +12,7 @@ from deepkd.benchmark.results import ComparedModel, ComparisonDocument
 from deepkd.data.mixture import Data, load_data
 from deepkd.evaluation.metrics import auc, log_loss
 from deepkd.models.registry import TorchModel
-from deepkd.outputs import writing
+from deepkd.outputs import write_whole
 from deepkd.training.validation import crop_logits
 
 
@@ -38,7 +38,7 @@ def compare(
         )
     ]
     document = {"split": split, "crops": len(labels), "models": [row.to_dict() for row in rows]}
-    with writing(out / "comparison.json") as path:
+    with write_whole(out / "comparison.json") as path:
         path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     return ComparisonDocument(tuple(rows))
 

@@ -9,17 +9,18 @@ from torch import Tensor
 
 from deepkd.data.clips import Warn
 from deepkd.data.crops import CropSet
-from deepkd.data.families import inherited, training_record
+from deepkd.data.families import list_inherited, training_record
 from deepkd.data.leakage import check_held_out
 from deepkd.data.mixture import Data, load_data
-from deepkd.data.sampling import labelled
+from deepkd.data.sampling import keep_labelled
 from deepkd.distillation.modifiers import with_labels_hidden
 from deepkd.distillation.objective import Distillation
-from deepkd.distillation.teachers import shared_subclasses
+from deepkd.distillation.teachers import find_shared_subclasses
 from deepkd.distillation.terms import terms_of
 from deepkd.errors import DataError
 from deepkd.models.registry import TorchModel
 from deepkd.models.subclasses import names_of
+from deepkd.settings.choices import SAMPLINGS
 from deepkd.settings.training import DistillConfig, TrainConfig, TrainingConfig
 from deepkd.training.engine import Progress, fit
 from deepkd.training.supervised import class_labels, start_model, train_on
@@ -56,7 +57,7 @@ def distill(
     """
     train_crops, val_crops = _crops(data, config)
     if config.alone:
-        labelled(train_crops)  # without labels to train on alone, nothing is begun
+        keep_labelled(train_crops)  # without labels to train on alone, nothing is begun
     student = _start(teachers, train_crops, val_crops, config, warn)
     objective = Distillation(
         student,
@@ -80,14 +81,14 @@ def _start(
 ) -> TorchModel:
     """The student to train, with what its recipe records."""
     on_classes = [term.name for term in terms_of(config) if term.kind.inputs == "classes"]
-    subclasses = shared_subclasses(teachers, on_classes[0]) if on_classes else None
+    subclasses = find_shared_subclasses(teachers, on_classes[0]) if on_classes else None
     student = start_model(config.student, config, subclasses=subclasses)
     earlier = [(f"the start {config.init}", student.metadata.get("recipe", {}))]
-    earlier += [(f"the teacher {teacher.name}", inherited(teacher)) for teacher in teachers]
+    earlier += [(f"the teacher {teacher.name}", list_inherited(teacher)) for teacher in teachers]
     check_held_out(train_crops, val_crops, earlier, warn=warn)
     record = training_record(train_crops, [recipe for _, recipe in earlier])
     named = ", ".join(teacher.name for teacher in teachers)
-    student.metadata["recipe"] = {**config.recipe(), "teacher": named, **record}
+    student.metadata["recipe"] = {**config.to_metadata(), "teacher": named, **record}
     return student
 
 
@@ -125,8 +126,8 @@ def train_alone(
     """
     train_crops, val_crops = _crops(data, config)
     shared = {item.name: getattr(config, item.name) for item in dataclasses.fields(TrainingConfig)}
-    if config.sampling == "shuffled":  # the others never draw a crop without a label
-        shared["epochs"] = round(config.epochs * len(train_crops) / len(labelled(train_crops)))
+    if config.sampling in SAMPLINGS.having("draws unlabelled crops"):
+        shared["epochs"] = round(config.epochs * len(train_crops) / len(keep_labelled(train_crops)))
     settings = TrainConfig(model=config.student, **shared)
     return train_on(train_crops, val_crops, run, settings, resume=resume, report=report)
 

@@ -45,6 +45,8 @@ class FrameScore:
     """The logits of the face after each of `VARIANTS`; empty where they were not computed."""
     is_closer: bool = False
     """From a closer look at one suspicious moment, so it does not count in the mean of a track."""
+    track: int = 0
+    """The number that the tracker gave the face."""
 
     def to_dict(self) -> dict[str, Any]:
         """The frame of schema deepkd.detect/1."""
@@ -93,6 +95,7 @@ def score_crops(
                 face_probability=crop.face.probability, flaw=flaw(crop),
                 thumbnail=thumbnail(crop.image) if thumbnails else b"", evidence=evidence,
                 variants=variants.get(place, ()),
+                track=person,
             )  # fmt: skip
 
 
@@ -102,7 +105,7 @@ def _variant_logits(
     """Place in the batch -> the logits of the variants of its crop."""
     first = {person: place for place, (person, _) in reversed([*enumerate(batch)])}
     places = range(len(batch)) if is_all else sorted(first.values())
-    images = [scorer.format.resized(batch[place][1].image) for place in places]
+    images = [scorer.format.resize_crop(batch[place][1].image) for place in places]
     logits = scorer.logits([change(image) for image in images for change in VARIANTS])
     rows = logits.reshape(-1, len(VARIANTS)).tolist()
     return {place: tuple(row) for place, row in zip(places, rows, strict=True)}

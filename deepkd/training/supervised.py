@@ -9,10 +9,10 @@ from torch.nn import functional as F
 
 from deepkd.data.clips import Warn
 from deepkd.data.crops import CropSet
-from deepkd.data.families import inherited, training_record
+from deepkd.data.families import list_inherited, training_record
 from deepkd.data.leakage import check_held_out
 from deepkd.data.mixture import Data, load_data
-from deepkd.data.sampling import labelled
+from deepkd.data.sampling import keep_labelled
 from deepkd.errors import DataError, ModelError
 from deepkd.models.checkpoints import load_checkpoint
 from deepkd.models.registry import TorchModel, build_model, check_network, normalise
@@ -49,15 +49,15 @@ class Supervised(Objective):
         """Compute `total`, `bce` and, with subclasses, `subclass`; arguments as in `Objective`."""
         outputs, logits = outputs_and_logit(self.module, normalise(views, self.format))
         bce = F.binary_cross_entropy_with_logits(
-            logits.flatten().float(), smoothed(labels, self.label_smoothing)
+            logits.flatten().float(), smooth(labels, self.label_smoothing)
         )
         if self.columns is None or not isinstance(self.module, Subclassed):
             return {"total": bce, "bce": bce}
-        within = self.module.within_fake(outputs, self.columns[rows].to(outputs.device))
+        within = self.module.fake_loss(outputs, self.columns[rows].to(outputs.device))
         return {"total": bce + within, "bce": bce, "subclass": within}
 
 
-def smoothed(labels: Tensor, share: float) -> Tensor:
+def smooth(labels: Tensor, share: float) -> Tensor:
     """Labels moved toward the other class by `share` (Szegedy et al. 2016, eq. 3, two classes)."""
     return labels * (1 - share) + 0.5 * share
 
@@ -102,7 +102,7 @@ def start_model(
     model = build_model(name, format=source.format, image_size=size, shape=shape, subclasses=has)
     model.module.load_state_dict(source.module.state_dict())
     model.metadata |= {key: source.metadata[key] for key in ("pruned",) if key in source.metadata}
-    model.metadata["recipe"] = inherited(source)
+    model.metadata["recipe"] = list_inherited(source)
     return model
 
 
@@ -183,12 +183,12 @@ def train_on(
             method where the settings ask for subclasses.
         ConfigError, ModelError, OutputError, TrainingError: see `start_model` and `fit`.
     """
-    train_crops = labelled(train_crops)
+    train_crops = keep_labelled(train_crops)
     subclasses = subclasses_in(train_crops) if config.subclasses == "method" else None
     model = start_model(config.model, config, subclasses=subclasses)
     earlier = model.metadata.get("recipe", {})
     check_held_out(train_crops, val_crops, [(f"the start {config.init}", earlier)], warn=warn)
-    model.metadata["recipe"] = {**config.recipe(), **training_record(train_crops, [earlier])}
+    model.metadata["recipe"] = {**config.to_metadata(), **training_record(train_crops, [earlier])}
     columns = None if subclasses is None else subclass_columns(train_crops, subclasses)
     objective = Supervised(model, config.label_smoothing, columns=columns)
     return fit(model, objective, train_crops, val_crops, config, run, resume=resume, report=report)

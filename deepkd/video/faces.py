@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from deepkd.errors import ConfigError
 from deepkd.images import Image
+from deepkd.languages import Note
 from deepkd.settings.choices import DETECTORS
 
 MIN_FACE_PX = 40
@@ -117,7 +118,7 @@ def search(
         further = [
             face
             for face in find(small, bool(faces))
-            if all(_shared(face.box, other.box) <= SAME for other in faces)
+            if all(_overlap(face.box, other.box) <= SAME for other in faces)
         ]
         faces += [replace(face, is_small=number > 0) for face in further]
         if faces and (number > 0 or not thorough):
@@ -125,15 +126,19 @@ def search(
     return sorted(faces, key=lambda face: -face.box[2] * face.box[3])
 
 
-def smallest_beside_px(longer_px: int) -> int | None:
-    """Height from which faces beside larger ones are sought in a frame of this longer side, pixels.
+def unsought(longer_px: int) -> Iterator[str]:
+    """Which faces beside larger ones are not sought in a frame of this longer side, pixels.
 
-    None where that is hardly more than what can be judged.
+    Nothing where only such are left out as can hardly be judged.
     """
-    return round(longer_px * MIN_FACE_PX / (2 * MAX_SIDE_PX)) if longer_px > WIDE_PX else None
+    if longer_px > WIDE_PX:
+        limit_px = round(longer_px * MIN_FACE_PX / (2 * MAX_SIDE_PX))
+        yield Note(
+            "beside larger faces, those under {limit} pixels were not sought", limit=limit_px
+        )
 
 
-def _shared(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
+def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
     """What two boxes share, as a part of the smaller one."""
     width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
     height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
@@ -178,7 +183,7 @@ def _lit(image: Image) -> Image:
     )
 
 
-def enlarged(
+def enlarge(
     corners: npt.NDArray[np.float32],
     probabilities: npt.NDArray[np.float32],
     landmarks: npt.NDArray[np.float32],
