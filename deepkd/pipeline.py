@@ -33,7 +33,7 @@ from deepkd.settings.detect import DetectConfig
 from deepkd.timing import Stopwatch, time_limit, too_slow
 from deepkd.video.copies import fetch_copy
 from deepkd.video.crops import Crop
-from deepkd.video.faces import FaceDetector, load_detector
+from deepkd.video.faces import USUAL, FaceDetector, load_detector, unsought
 from deepkd.video.frames import Frame, VideoInfo, evenly
 from deepkd.video.readahead import ReadAhead
 from deepkd.video.shots import find_spans
@@ -74,7 +74,7 @@ def detect(
         threshold_fake: probability from which a person is FAKE; None takes the model's own.
         threshold_real: probability up to which a person is REAL; None takes the model's own.
         detector: the face detector.
-        device: where a PyTorch face detector runs.
+        device: `cuda` for the model, in ONNX Runtime, and for a PyTorch face detector.
         timeout_s: most seconds that the file may take; 0 for no limit.
         trust_anchors: a PEM file of those who may vouch for signers of content credentials.
 
@@ -156,8 +156,10 @@ class Detector:
             ModelError: a model file is missing, damaged, of another kind, or untrained.
             UsageError: the runtime is not installed.
         """
-        scorer = Scorer.load(config.model, threads=threads or None, runtime=config.runtime)
-        faces = load_detector(config.detector, device=config.device, threads=threads or None)
+        count, on = threads or None, "cuda" if config.device == "cuda" else "cpu"
+        scorer = Scorer.load(config.model, threads=count, runtime=config.runtime, device=on)
+        on = "cpu" if config.detector == USUAL else config.device
+        faces = load_detector(config.detector, device=on, threads=count)
         return cls.from_parts(scorer, faces, config, thumbnails=thumbnails, threads=threads)
 
     @classmethod
@@ -300,16 +302,18 @@ def judge_file(
     ):
         with clip.watch.stage("decode"):
             info = video.info
+        clip.is_image = info.is_image
         criteria = _criteria(scorer, config, info)
         people = clip.score_people(video)
         clip.look_closer(people, criteria, info.duration_s)
-    seen = clip.seen
+    seen, longer_px = clip.seen, max(info.width, info.height)
     spans, same = find_spans(seen.samples, info.duration_s), seen.people.numbers()
     verdict = Verdict(
         **vars(judge(people, criteria, rule=config.rule, same=same, spans=spans)),
         path=path, duration_s=info.duration_s, fps=info.fps,
         frames_sampled=clip.watch.count["decode"], timing_ms=clip.watch.timing_ms(),
-        warnings=(*info.warnings, *video.warnings), has_sound=info.has_sound,
+        warnings=(*info.warnings, *video.warnings, *(unsought(longer_px) if people else ())),
+        has_sound=info.has_sound,
         sampled_s=tuple(t_s for t_s, _ in seen.samples),
     )  # fmt: skip
     return verdict.with_few_thumbnails().with_notes()
@@ -326,6 +330,7 @@ class _Clip:
     thumbnails: bool
     threads: int
     alter: Alter | None
+    is_image: bool = False
     watch: Stopwatch = field(default_factory=Stopwatch)
     seen: Seen = field(default_factory=Seen)
 
@@ -363,7 +368,10 @@ class _Clip:
 
     def _scores(self, crops: Iterable[tuple[int, Crop]]) -> Iterator[tuple[int, FrameScore]]:
         crops = self.watch.each("faces", crops)
-        return self.watch.each("score", score_crops(crops, self.scorer, thumbnails=self.thumbnails))
+        scores = score_crops(
+            crops, self.scorer, thumbnails=self.thumbnails, all_variants=self.is_image
+        )
+        return self.watch.each("score", scores)
 
     def _frames(self, video: ReadAhead) -> Iterator[Frame]:
         """Frames until the time limit, which `time_limit` checks in the main thread only."""

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 from crop_factory import write_crops
-from media import portraits
+from media import Media, portraits
 
 from deepkd.models.checkpoints import load_checkpoint
 from deepkd.models.export import export_onnx
 from deepkd.models.registry import build_model
+from deepkd.pipeline import Detector
 from deepkd.scoring.model import Scorer
+from deepkd.scoring.runtimes import CUDA
 from deepkd.settings.training import TrainConfig
 from deepkd.training.supervised import train
 from deepkd.video.faces import load_detector
@@ -70,3 +72,13 @@ def test_the_cuda_execution_provider_gives_the_same_logits(tmp_path: Path) -> No
     name = session.get_inputs()[0].name
     found = session.run(None, {name: images})[0]
     np.testing.assert_allclose(np.ravel(found), expected, atol=1e-3)
+
+
+def test_a_clip_has_the_same_score_on_cuda(media: Media) -> None:
+    ort = pytest.importorskip("onnxruntime")
+    if CUDA not in ort.get_available_providers():
+        pytest.skip("ONNX Runtime has no CUDA provider (pip install onnxruntime-gpu)")
+    clip = media.clip(forged=True)
+    cpu, cuda = (Detector(device=device).detect(clip) for device in ("cpu", "cuda"))
+    assert (cuda.label, len(cuda.tracks)) == (cpu.label, len(cpu.tracks))
+    assert cuda.score == pytest.approx(cpu.score, abs=1e-3)

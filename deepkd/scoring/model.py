@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from deepkd.errors import ModelError
+from deepkd.errors import ModelError, UsageError
 from deepkd.images import Image
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.runtimes import OnnxRuntime, Runtime, start
@@ -169,10 +169,11 @@ class Scorer:
         *,
         threads: int | None = None,
         runtime: str = "onnxruntime",
+        device: str = "cpu",
     ) -> None:
         self.path = path
         self.runtime = runtime
-        self.metadata, outputs, self._session = _open(path, content, threads, runtime)
+        self.metadata, outputs, self._session = _open(path, content, threads, runtime, device)
         self.name: str = self.metadata["name"]
         self.params: int = self.metadata["params"]
         self.macs: int = self.metadata["macs"]
@@ -189,7 +190,12 @@ class Scorer:
 
     @classmethod
     def load(
-        cls, name_or_path: str | Path, *, threads: int | None = None, runtime: str = "onnxruntime"
+        cls,
+        name_or_path: str | Path,
+        *,
+        threads: int | None = None,
+        runtime: str = "onnxruntime",
+        device: str = "cpu",
     ) -> "Scorer":
         """A shipped model by its name, or an ONNX file by its path.
 
@@ -197,10 +203,11 @@ class Scorer:
             name_or_path: such as `deepkd-nano` or `runs/nano/model.onnx`.
             threads: runtime threads; None takes all cores.
             runtime: what computes, of `RUNTIMES`.
+            device: `cpu`, or `cuda` for the runtime `onnxruntime`.
 
         Raises:
             ModelError: it is missing, damaged, of another kind, or was never trained.
-            UsageError: the runtime is not installed.
+            UsageError: the runtime is not installed, or cannot use the device.
         """
         name, path = f"{name_or_path}.onnx", Path(name_or_path)
         choices = f"give an .onnx file or one of {', '.join(shipped_students())}"
@@ -216,7 +223,7 @@ class Scorer:
             content = path.read_bytes()
         except OSError as error:
             raise ModelError(f"{path}: cannot be read ({error.strerror}); {choices}") from error
-        return cls(path, content, threads=threads, runtime=runtime)
+        return cls(path, content, threads=threads, runtime=runtime, device=device)
 
     def logits(self, crops: Sequence[Image]) -> npt.NDArray[np.float32]:
         """One forgery logit per crop (RGB, uint8, any size), (N,), before calibration.
@@ -280,7 +287,7 @@ def is_onnx(name_or_path: str | Path) -> bool:
 
 
 def _open(
-    path: Path, content: bytes, threads: int | None, runtime: str
+    path: Path, content: bytes, threads: int | None, runtime: str, device: str
 ) -> tuple[dict[str, Any], set[str], Runtime]:
     """The metadata of a file that is deepkd's, the names of its outputs, and what computes them."""
     if path.suffix != ".onnx":
@@ -288,12 +295,14 @@ def _open(
             f"{path}: not an .onnx file; make one with 'deepkd export RUN --out model.onnx'"
         )
     own = runtime == "onnxruntime"
+    if device == "cuda" and not own:
+        raise UsageError(f"runtime '{runtime}' runs on the CPU; choose onnxruntime for device cuda")
     try:
         opened = OnnxRuntime(
-            content, threads, optimise=own
+            content, threads, optimise=own, device=device
         )  # another runtime's file is looked at with it, too
         raw = opened.session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-    except (ImportError, AttributeError):
+    except (ImportError, AttributeError, UsageError):
         raise  # the runtime's trouble, not the file's
     except (
         Exception

@@ -53,12 +53,22 @@ class Code(StrEnum):
     FORGED_PART_UNSURE = "forged-part-unsure"
     FORGED_BY_ONE_FRAME = "forged-by-one-frame"
     REAL_BY_ONE_FRAME = "real-by-one-frame"
+    FORGED_BY_ENCODING = "forged-by-encoding"
+    REAL_BY_ENCODING = "real-by-encoding"
     NO_SIGN = "no-sign"
     BETWEEN = "between-thresholds"
     TOO_FEW_FRAMES = "too-few-frames"
     FLAWED = "flawed"
     FLAWED_OFTEN = "flawed-often"
     MEAN_SCORE = "mean-score"
+
+
+BY_MEAN = {
+    Code.FORGED: Code.FORGED_BY_ENCODING,
+    Code.FORGED_MOSTLY: Code.FORGED_BY_ENCODING,
+    Code.NO_SIGN: Code.REAL_BY_ENCODING,
+}
+"""What the mean of the frames decides -> the reason where that hangs on how they were saved."""
 
 
 @dataclass(frozen=True)
@@ -209,6 +219,10 @@ def _find_unjudged_main(
 
 
 def _decide_track(id: int, frames: tuple[FrameScore, ...], criteria: Criteria) -> TrackDecision:
+    return doubt_fragile(_decide_by_scores(id, frames, criteria), criteria)
+
+
+def _decide_by_scores(id: int, frames: tuple[FrameScore, ...], criteria: Criteria) -> TrackDecision:
     usable = [frame for frame in frames if frame.flaw is None]
     if not _is_enough(frames, criteria):
         reason = _too_little(frames, criteria)
@@ -229,6 +243,25 @@ def _decide_track(id: int, frames: tuple[FrameScore, ...], criteria: Criteria) -
     if lone:
         return TrackDecision(id, frames, Label.INCONCLUSIVE, score, _by_one_frame(label, lone))
     return TrackDecision(id, frames, label, score, _not_forged(label, usable, criteria))
+
+
+def doubt_fragile(track: TrackDecision, criteria: Criteria) -> TrackDecision:
+    """The decision; INCONCLUSIVE where a harmless change of the pictures gives another label.
+
+    It concerns what the mean decides. Each of `VARIANTS` moves it by its mean effect on the frames
+    of which the variants were scored.
+    """
+    usable = [frame for frame in track.frames if frame.flaw is None and not frame.is_closer]
+    checked = [(frame.logit, frame.variants) for frame in usable if frame.variants]
+    if track.reason.code not in BY_MEAN or not checked:
+        return track
+    effects = np.mean([np.array(variants) - logit for logit, variants in checked], 0)
+    mean = np.mean([frame.logit for frame in usable])
+    scores = [float(criteria.calibration.probability(mean + effect)) for effect in (0, *effects)]
+    if all(criteria.thresholds.label(score) is track.label for score in scores):
+        return track
+    reason = Reason(BY_MEAN[track.reason.code], {"low": min(scores), "high": max(scores)})
+    return dataclasses.replace(track, label=Label.INCONCLUSIVE, reason=reason, forged_s=None)
 
 
 def _decisive(frames: Sequence[FrameScore], label: Label, criteria: Criteria) -> FrameScore | None:

@@ -1,7 +1,7 @@
 """Scores: from the crops of faces to one forgery score for each face."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, repeat
 from typing import Any
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deepkd.scoring.evidence import flaw
+from deepkd.scoring.fragility import VARIANTS
 from deepkd.scoring.model import CalibratedModel, Scorer
 from deepkd.scoring.thumbnails import thumbnail
 from deepkd.video.crops import Crop
@@ -40,6 +41,8 @@ class FrameScore:
     )
     """The logit of each place of the face, (h, w), whose mean is `logit`; None where the model has
     no such output."""
+    variants: tuple[float, ...] = dataclasses.field(default=(), repr=False, compare=False)
+    """The logits of the face after each of `VARIANTS`; empty where they were not computed."""
     is_closer: bool = False
     """From a closer look at one suspicious moment, so it does not count in the mean of a track."""
     track: int = 0
@@ -56,7 +59,11 @@ class FrameScore:
 
 
 def score_crops(
-    crops: Iterable[tuple[int, Crop]], scorer: CalibratedModel, *, thumbnails: bool = False
+    crops: Iterable[tuple[int, Crop]],
+    scorer: CalibratedModel,
+    *,
+    thumbnails: bool = False,
+    all_variants: bool = False,
 ) -> Iterator[tuple[int, FrameScore]]:
     """The scores of crops, in the same order.
 
@@ -64,6 +71,8 @@ def score_crops(
         crops: (number of the person, crop). `TOGETHER` of them are held in memory at a time.
         scorer: the model.
         thumbnails: keep a small picture of each face, and the model's evidence where it has some.
+        all_variants: score the variants of every crop; else those of one crop of a person in each
+            `TOGETHER`, which costs little.
 
     Yields:
         (number of the person, score).
@@ -77,12 +86,26 @@ def score_crops(
         else:
             logits = scorer.logits(images)
         scores = scorer.calibration.probability(logits)
-        for (person, crop), logit, score, evidence in zip(
-            batch, logits, scores, maps, strict=False
+        variants = _variant_logits(batch, scorer, is_all=all_variants)
+        for place, ((person, crop), logit, score, evidence) in enumerate(
+            zip(batch, logits, scores, maps, strict=False)
         ):
             yield person, FrameScore(
                 t_s=crop.t_s, box=crop.face.box, logit=float(logit), score=float(score),
                 face_probability=crop.face.probability, flaw=flaw(crop),
                 thumbnail=thumbnail(crop.image) if thumbnails else b"", evidence=evidence,
+                variants=variants.get(place, ()),
                 track=person,
             )  # fmt: skip
+
+
+def _variant_logits(
+    batch: Sequence[tuple[int, Crop]], scorer: CalibratedModel, *, is_all: bool
+) -> dict[int, tuple[float, ...]]:
+    """Place in the batch -> the logits of the variants of its crop."""
+    first = {person: place for place, (person, _) in reversed([*enumerate(batch)])}
+    places = range(len(batch)) if is_all else sorted(first.values())
+    images = [scorer.format.resize_crop(batch[place][1].image) for place in places]
+    logits = scorer.logits([change(image) for image in images for change in VARIANTS])
+    rows = logits.reshape(-1, len(VARIANTS)).tolist()
+    return {place: tuple(row) for place, row in zip(places, rows, strict=True)}

@@ -20,6 +20,14 @@ PHRASES = {
     Code.REAL_BY_ONE_FRAME: message(
         "would look real, but that hangs on one frame alone (at {at_s})"
     ),
+    Code.FORGED_BY_ENCODING: message(
+        "would look forged, but that hangs on how the picture was saved (harmless changes give"
+        " {low:.0%} to {high:.0%})"
+    ),
+    Code.REAL_BY_ENCODING: message(
+        "would look real, but that hangs on how the picture was saved (harmless changes give"
+        " {low:.0%} to {high:.0%})"
+    ),
     Code.NO_SIGN: message("shows the model no sign of forgery in {frames}"),
     Code.BETWEEN: message(
         "is neither clearly real (up to {real:.1%}) nor clearly forged (from {fake:.1%})"

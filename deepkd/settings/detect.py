@@ -72,7 +72,10 @@ class DetectConfig(Config):
     )
     detector: str = setting("mtcnn", "Face detector.", choices=DETECTORS.names, rare=True)
     device: str = setting(
-        "auto", "Device of the face detector mtcnn-torch.", choices=DEVICES, rare=True
+        "auto",
+        "Where the model runs, and the face detector mtcnn-torch; cuda needs onnxruntime-gpu.",
+        choices=DEVICES,
+        rare=True,
     )
     trust_anchors: str | None = setting(
         None,

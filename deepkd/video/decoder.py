@@ -186,24 +186,25 @@ class Decoder:
             self._stream.codec_context.skip_frame = SKIPS[self._level]
 
     def end(self, after_s: float | None = None) -> "End | None":
-        """The end of the frames, found by reading without decoding.
+        """The end of the frames, by reading from the keyframe before a time, else from here.
 
-        Reading starts at the keyframe before a time, else here.
-
-        None where that shows fewer than two frames with times. What the file says of its own
-        length, or that of its last frame, plays no part.
+        None where that shows fewer than two frames with times. What a file declares plays no part.
         """
         if after_s is not None:
             try:
                 self._container.seek(self._start + int(after_s / self._tick_s), stream=self._stream)
             except (av.FFmpegError, OverflowError):
                 return None
-        count, first_s, last_s = 0, float("inf"), float("-inf")
+        timed = waiting = 0
+        first_s, last_s = float("inf"), float("-inf")
         for t_s in self._times_s():
-            count, first_s, last_s = count + 1, min(first_s, t_s), max(last_s, t_s)
-        return (
-            End(last_s, (last_s - first_s) / (count - 1)) if count > 1 and self._is_timed else None
-        )
+            waiting += first_s < float("inf") or t_s is not None
+            if t_s is not None:
+                timed, waiting = timed + waiting, 0
+                first_s, last_s = min(first_s, t_s), max(last_s, t_s)
+        if timed < 2 or not self._is_timed:
+            return None
+        return End(last_s + waiting * (gap_s := (last_s - first_s) / (timed - 1)), gap_s)
 
     @property
     def has_restarted(self) -> bool:
@@ -237,12 +238,12 @@ class Decoder:
             return float((end - self._start) * self._tick_s)
         return count / (self.fps or GUESSED_FPS)
 
-    def _times_s(self) -> Iterator[float]:
-        """When the frames are shown that come, seconds, in the order of the file; not decoded."""
+    def _times_s(self) -> Iterator[float | None]:
+        """When the frames to come are shown, seconds, in the order of the file; None: no time."""
         for packet in self._packets():
             stamp = packet.dts if packet.pts is None else packet.pts
-            if stamp is not None and packet.size and not packet.is_discard:
-                yield float((stamp - self._start) * self._tick_s)
+            if packet.size and not packet.is_discard:
+                yield None if stamp is None else float((stamp - self._start) * self._tick_s)
 
     def decode_rest(self) -> Iterator[Sample]:
         """The further frames in order of time, without skipped and damaged ones."""

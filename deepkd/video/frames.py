@@ -14,7 +14,7 @@ from deepkd.errors import VideoError
 from deepkd.languages import Note
 from deepkd.video.containers import check_size
 from deepkd.video.decoder import Decoder, Sample, never, open_decoder
-from deepkd.video.lengths import lengths_s
+from deepkd.video.lengths import FIELD_RATE, count_fields_once, lengths_s
 from deepkd.video.stills import check_file, read_still, still_kind
 
 if TYPE_CHECKING:
@@ -222,6 +222,8 @@ class _Moving:
         if first is None:
             raise _undecodable(self.path, video)
         check_size(self.path, first.picture, self._max_pixels)
+        if first.picture.interlaced_frame and video.fps > FIELD_RATE:
+            count_fields_once(self.path, video, self._max_pixels)
         orientation = video.orientation(first.picture)
         width, height = orientation.size(first.picture)
         warnings = list(_remarks(video.others, orientation.color.hdr))

@@ -1,7 +1,8 @@
 """HDR: pictures in HLG, PQ or with BT.2020 primaries converted to SDR with those of BT.709.
 
 Display light is kept (ITU-R BT.2408, 5.1.3): what is as bright as graphics white becomes white, and
-what is brighter is clipped.
+what is brighter is clipped. The result is stored as 8-bit video and read again, since FFmpeg makes
+such pictures about one level of 255 darker, and models know them so.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    from av.video.frame import VideoFrame
 
     from deepkd.images import Image
 
@@ -41,7 +43,9 @@ BT2020_TO_BT709 = (
 )
 """ITU-R BT.2087, 2.3, the inverse of its matrix M2."""
 PEAK = 255 << 8
-"""What FFmpeg's libswscale gives for a signal of 1 in 16 bits."""
+"""What FFmpeg's libswscale gives for a signal of 1 in 16 bits, where the range is limited."""
+FULL_RANGE = 2
+"""FFmpeg's number for signals from 0 to the largest number of their bits."""
 STEPS = 4096
 """Entries of the tables in place of the powers; HDR video has 10 or 12 bits."""
 ROWS = 64
@@ -64,12 +68,12 @@ class Color(NamedTuple):
         """Whether pictures are shown as they are."""
         return not self.hdr and self.primaries != BT2020
 
-    def to_bt709(self, picture: npt.NDArray[np.uint16]) -> Image:
-        """A picture as SDR, RGB uint8 (H, W, 3); its signal is uint16, and `PEAK` is 1."""
+    def to_bt709(self, picture: npt.NDArray[np.uint16], peak: int = PEAK) -> Image:
+        """A picture as SDR, RGB uint8 (H, W, 3); its signal is uint16, and `peak` is 1."""
         import cv2
         import numpy as np
 
-        linear, signal = _linear_table(self.hdr), _signal_table()
+        linear, signal = _linear_table(self.hdr, peak), _signal_table()
         matrix = np.array(TO_BT709.get(self.primaries, BT2020_TO_BT709), np.float32)
         sdr = np.empty(picture.shape, np.uint8)
         for top in range(0, len(picture), ROWS):
@@ -79,7 +83,24 @@ class Color(NamedTuple):
             light = np.clip(cv2.transform(light, matrix), 0.0, 1.0)
             places = cv2.sqrt(light) * np.float32(STEPS - 1) + np.float32(0.5)
             sdr[top : top + ROWS] = signal[places.astype(np.uint16)]
-        return sdr
+        return _as_video_shows(sdr)
+
+
+def peak(picture: VideoFrame) -> int:
+    """What libswscale gives for the largest signal of a picture in 16 bits."""
+    bits = picture.format.components[0].bits
+    if picture.color_range != FULL_RANGE:
+        return PEAK
+    return (2**bits - 1) << (16 - bits) if bits > 8 else 2**16 - 1
+
+
+def _as_video_shows(image: Image) -> Image:
+    """A picture, RGB uint8 (H, W, 3), as it is read from 8-bit video in 4:2:0."""
+    import numpy as np
+    from av.video.frame import VideoFrame
+
+    stored = VideoFrame.from_ndarray(image, format="rgb24").reformat(format="yuv420p")
+    return np.asarray(stored.to_ndarray(format="rgb24"), np.uint8)
 
 
 def pq_nits(signal: Floats) -> Floats:
@@ -118,11 +139,11 @@ def _hlg_ootf_gain(light: Floats) -> Floats:
 
 
 @cache
-def _linear_table(hdr: str) -> Floats:
+def _linear_table(hdr: str, peak: int) -> Floats:
     """Signal in 12 bits -> HLG's scene light, or else light as a share of graphics white."""
     import numpy as np
 
-    signal = (np.arange(STEPS) * (65536 // STEPS) / PEAK).clip(0, 1)
+    signal = (np.arange(STEPS) * (65536 // STEPS) / peak).clip(0, 1)
     match hdr:
         case "HLG":
             light = hlg_scene_light(signal)

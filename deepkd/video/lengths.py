@@ -1,6 +1,7 @@
 """Lengths: how long a video is and how many frames it has a second, whatever it declares."""
 
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 from deepkd.video.decoder import Decoder, End, open_decoder
@@ -12,6 +13,12 @@ escape a verdict."""
 
 FPS_ERROR = 1.5
 """A frame rate that is this many times what was measured, or a part of it as small, is wrong."""
+
+FIELD_RATE = 45.0
+"""Interlaced video of more frames a second than this counts each field for one."""
+
+FEW = 6
+"""Frames that show how far apart they are."""
 
 
 def lengths_s(
@@ -70,3 +77,18 @@ def _true_fps(video: Decoder, gap_s: float) -> float:
     rates = (video.fps, video.guessed_fps, 1 / gap_s if gap_s > 0 else 0.0)
     near = (rate for rate in rates if 1 / FPS_ERROR < rate * gap_s < FPS_ERROR)
     return next(near, video.fps)
+
+
+def count_fields_once(path: Path, video: Decoder, max_pixels: int) -> None:
+    """Replace the frame rate of interlaced video by that of its first frames.
+
+    Where each field is a picture of its own, files and FFmpeg take it for a frame.
+    """
+    with open_decoder(path, max_pixels=max_pixels) as again:
+        while again.climb(0.0):
+            pass  # up to the level that leaves nothing out
+        times_s = [sample.t_s for sample in islice(again.decode_rest(), FEW)]
+    if len(times_s) > 1 and times_s[-1] > times_s[0]:
+        measured = (len(times_s) - 1) / (times_s[-1] - times_s[0])
+        if measured * FPS_ERROR < video.fps:
+            video.fps /= 2

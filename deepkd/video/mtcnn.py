@@ -30,6 +30,8 @@ FACTOR = 0.709
 """Each level of the pyramid is this much smaller than the one before."""
 CELL_PX, STRIDE_PX = 12, 2
 """What one output of the first network sees, and the step between two outputs."""
+SMALL = 2
+"""Beside larger faces, those are sought that are up to so many times as large as the smallest."""
 MAX_BATCH = 512
 """Candidates judged in one call, which bounds the memory on images full of false candidates."""
 MAX_THREADS = 4
@@ -62,20 +64,30 @@ class Mtcnn:
     def detect(self, image: Image, *, thorough: bool = False) -> list[Face]:
         """The faces of an RGB uint8 image (H, W, 3), the largest first, as `FaceDetector` says."""
         return search(
-            image, self.max_side_px, lambda small: self._faces(small, image), thorough=thorough
+            image,
+            self.max_side_px,
+            lambda small, only_small: self._faces(small, image, only_small=only_small),
+            thorough=thorough,
         )
 
-    def _faces(self, small: Image, image: Image) -> list[Face]:
+    def _faces(self, small: Image, image: Image, *, only_small: bool = False) -> list[Face]:
         """The faces that one look at the image shows."""
         sums = _integral(small)
-        boxes, scores, points = self._finish(sums, self._refine(sums, self._propose(sums)))
+        largest_px = SMALL * self.min_face_px if only_small else None
+        candidates = self._propose(sums, largest_px)
+        boxes, scores, points = self._finish(sums, self._refine(sums, candidates))
         return enlarge(boxes, scores, points, small=small, image=image)
 
-    def _propose(self, sums: Sums) -> Floats:
-        """Square candidates (N, 4) as x1, y1, x2, y2, from every level of the pyramid."""
+    def _propose(self, sums: Sums, largest_px: float | None = None) -> Floats:
+        """Square candidates (N, 4) as x1, y1, x2, y2, from every level of the pyramid.
+
+        From those levels only whose cell is at most `largest_px` wide, if that is given.
+        """
         height, width = sums.shape[0] - 1, sums.shape[1] - 1
         found = [np.zeros((0, 9), np.float32)]
         for scale in _scales(min(height, width), self.min_face_px):
+            if largest_px and largest_px * scale < CELL_PX:
+                break
             level = _resample(sums, int(height * scale + 1), int(width * scale + 1))
             face, box = _run(self._proposals, ["face", "box"], level)
             found.append(_candidates(face[0], box[0], scale))

@@ -32,7 +32,7 @@ class MtcnnTorch:
     def detect(self, image: Image, *, thorough: bool = False) -> list[Face]:
         """The faces of an RGB uint8 image (H, W, 3), the largest first, as `FaceDetector` says."""
         return search(
-            image, self.max_side_px, lambda small: self._faces(small, image), thorough=thorough
+            image, self.max_side_px, lambda small, _: self._faces(small, image), thorough=thorough
         )
 
     def _faces(self, small: Image, image: Image) -> list[Face]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from av.video.frame import VideoFrame
 
-from deepkd.video.hdr import Color
+from deepkd.video.hdr import Color, peak
 
 if TYPE_CHECKING:
     from deepkd.images import Image
@@ -74,7 +74,7 @@ class Orientation:
         is_same_size = (width, height) == (picture.width, picture.height)
         how = "POINT" if is_same_size else None
         signal = picture.to_ndarray(format="rgb48le", width=width, height=height, interpolation=how)
-        return self.color.to_bt709(np.asarray(signal, np.uint16))
+        return self.color.to_bt709(np.asarray(signal, np.uint16), peak(picture))
 
     def _square_size(self, picture: VideoFrame) -> tuple[int, int]:
         """Width and height with square pixels; one side grows, so that no detail is lost."""

@@ -14,10 +14,14 @@ CRITERIA = Criteria(Calibration(), Thresholds(real=0.3, fake=0.7))
 OF_CLIPS = {Code.NO_FACE, Code.PEOPLE, Code.UPSTREAM}
 
 
-def person(*logits: float, flaw: str | None = None) -> list[FrameScore]:
+def person(
+    *logits: float, flaw: str | None = None, variants: tuple[float, ...] = ()
+) -> list[FrameScore]:
     """Frames half a second apart."""
     return [
-        FrameScore(number / 2, (1, 2, 30, 40), logit, float(sigmoid(logit)), 0.99, flaw)
+        FrameScore(
+            number / 2, (1, 2, 30, 40), logit, float(sigmoid(logit)), 0.99, flaw, variants=variants
+        )
         for number, logit in enumerate(logits)
     ]
 
@@ -35,6 +39,14 @@ DECISIONS = {
     ),
     Code.FORGED_BY_ONE_FRAME: (person(-1, -1, 8.2), Label.INCONCLUSIVE, {"at_s": 1.0}),
     Code.REAL_BY_ONE_FRAME: (person(0, 0, -9, 0), Label.INCONCLUSIVE, {"at_s": 1.0}),
+    Code.FORGED_BY_ENCODING: (
+        person(1, 1, 1, variants=(2, 0)), Label.INCONCLUSIVE,
+        {"low": 0.5, "high": float(sigmoid(2))},
+    ),
+    Code.REAL_BY_ENCODING: (
+        person(-1, -1, -1, variants=(-1, 0)), Label.INCONCLUSIVE,
+        {"low": float(sigmoid(-1)), "high": 0.5},
+    ),
     Code.NO_SIGN: (person(-3, -3, -3), Label.REAL, {"frames": 3}),
     Code.BETWEEN: (person(0, 0, 0), Label.INCONCLUSIVE, {"real": 0.3, "fake": 0.7}),
     Code.TOO_FEW_FRAMES: (person(5, 5), Label.INCONCLUSIVE, {"count": 2, "needed": 3}),
@@ -80,3 +92,12 @@ def test_a_phrase_shows_each_value(code: Code) -> None:
     _, _, values = DECISIONS[code]
     assert set(re.findall(r"{(\w+)", PHRASES[code])) == values.keys()
     assert "{" not in phrase(Reason(code, values))
+
+
+@pytest.mark.parametrize("label", [Label.FAKE, Label.REAL])
+def test_a_verdict_that_harmless_changes_leave_stays(label: Label) -> None:
+    sign = 1 if label is Label.FAKE else -1
+    frames = person(*[3 * sign] * 4, variants=(2 * sign, 4 * sign))
+    assert decide({0: frames}, CRITERIA, rule="mean-logit").label is label
+    moved = [*person(3 * sign, variants=(-3 * sign,)), *frames[1:2]]
+    assert decide({0: moved + person(3 * sign)}, CRITERIA, rule="upstream").label is label

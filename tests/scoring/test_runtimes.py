@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from deepkd.cli.app import app
 from deepkd.errors import ModelError, UsageError
+from deepkd.pipeline import Detector
 from deepkd.scoring.model import Scorer
 from deepkd.settings.choices import RUNTIMES
 from deepkd.settings.detect import DetectConfig
@@ -73,3 +74,14 @@ def test_without_the_extra_its_name_is_given(
     words = ["detect", str(clip), "--model", str(model), "--runtime", "openvino"]
     result = CliRunner().invoke(app, words, env={"COLUMNS": "200"})
     assert result.exit_code == 2 and "deepkd[openvino]" in result.stderr and not result.stdout
+
+
+def test_cuda_without_its_provider_is_refused_and_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    path = write_scorer(tmp_path / "m.onnx")
+    with pytest.raises(UsageError, match=r"it has CPUExecutionProvider; .*onnxruntime-gpu"):
+        Detector.load(DetectConfig(model=str(path), device="cuda"))
+    with pytest.raises(UsageError, match="choose onnxruntime for device cuda"):
+        Scorer.load(path, runtime="openvino", device="cuda")

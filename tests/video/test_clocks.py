@@ -6,6 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from field_factory import write_fields
 from media import Media, scene
 
 from deepkd.video.frames import Frame, probe, read_frames
@@ -92,6 +93,24 @@ def test_interlaced_frames_are_counted_once(name: str, media: Media):
     assert probe(path).fps == pytest.approx(float(NTSC), rel=1e-4)
     if name == "a.mkv":
         assert probe(declare_half_rate(path)).fps == pytest.approx(float(NTSC), rel=1e-3)
+
+
+@pytest.mark.parametrize("is_split", [False, True])
+@pytest.mark.parametrize("name", ["a.mkv", "a.mp4", "a.ts"])
+def test_fields_that_are_pictures_are_not_counted_as_frames(
+    name: str, is_split: bool, media: Media
+):
+    path = write_fields(media.path(name), seconds=1, fps=NTSC, is_split=is_split)
+    found = probe(path)
+    assert found.fps == pytest.approx(float(NTSC), rel=0.01)
+    assert found.duration_s == pytest.approx(1, abs=0.05)
+
+
+def test_frames_without_a_time_of_their_own_are_counted(media: Media):
+    """A program stream stamps the first of the frames that begin in a packet, here of many."""
+    found = probe(write(media.path("a.mpg"), fps=NTSC))
+    assert found.fps == pytest.approx(float(NTSC), rel=1e-3)
+    assert found.duration_s == pytest.approx(6, abs=0.25)
 
 
 def test_repeated_frames_of_an_avi_are_not_counted(media: Media):

@@ -168,7 +168,8 @@ def test_the_largest_frames_are_searched_at_their_own_size_only_if_no_face_was_s
     image[:1000, :1000] = scaled("grace_hopper", 1000, 1000)
     sizes: list[int] = []
 
-    def find_one(small: Image) -> list[Face]:
+    def find_one(small: Image, only_small: bool) -> list[Face]:
+        assert only_small == (with_face and bool(sizes))
         sizes.append(small.shape[1])
         return faces
 
