@@ -27,7 +27,9 @@ TOP = 5
 def class_logits(model: TorchModel | Scorer, pictures: CropSet, rows: Sequence[int]) -> Logits:
     """A logit per class of each row, (N, classes)."""
     size = model.format.size
-    kept = isinstance(pictures, ClassSet) and pictures.is_small(size) and pictures.stack_pictures(size)
+    kept = (
+        isinstance(pictures, ClassSet) and pictures.is_small(size) and pictures.stack_pictures(size)
+    )
     parts = []
     for start in range(0, len(rows), TOGETHER):
         some = rows[start : start + TOGETHER]
