@@ -112,7 +112,7 @@ def show_runtimes(document: Mapping[str, Any]) -> str:
 
 
 def measure_browser(args: argparse.Namespace) -> dict[str, Any]:
-    lacking = browser_check.missing(args.ort_web)
+    lacking = browser_check.find_missing(args.ort_web)
     path = as_onnx(args.student, args.out)
     return {"missing": lacking} if lacking else browser_check.check(str(path), args.ort_web)
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import av
-from documents import ROOT, filled
+from documents import ROOT, fill
 
 from deepkd.machine import cores, machine
 
@@ -79,7 +79,7 @@ def main() -> None:
     text = "\n".join(table(document))
     print(json.dumps(document, indent=2) if args.json else text)
     if args.write:
-        DOCUMENT.write_text(filled(DOCUMENT.read_text(), "speed", text))
+        DOCUMENT.write_text(fill(DOCUMENT.read_text(), "speed", text))
 
 
 def arguments() -> argparse.Namespace:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from deepkd.evaluation.metrics import Measure
-from deepkd.tables.evaluation import shown_measure
+from deepkd.tables.evaluation import format_measure
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -65,7 +65,7 @@ def write_parts(parts: Mapping[str, Part], args: argparse.Namespace) -> None:
         say(f"{args.document.stem}: {name}")
         found = parts[name].measure(args)
         (args.out / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
-        args.document.write_text(filled(args.document.read_text(), name, parts[name].show(found)))
+        args.document.write_text(fill(args.document.read_text(), name, parts[name].show(found)))
     say(f"wrote {args.document}")
 
 
@@ -104,7 +104,7 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def told(done: int, total: int) -> None:
+def show_progress(done: int, total: int) -> None:
     """Progress in ten lines."""
     if done * 10 // total > (done - 1) * 10 // total:
         say(f"{done}/{total}")
@@ -116,7 +116,7 @@ def markdown(titles: list[str], lines: list[list[str]], *, left: int = 1) -> str
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (titles, rule, *lines))
 
 
-def filled(text: str, name: str, content: str) -> str:
+def fill(text: str, name: str, content: str) -> str:
     """The document with what stands between the marks of a part replaced.
 
     Raises:
@@ -145,15 +145,15 @@ def damage(condition: Mapping[str, Any]) -> str:
 
 
 def interval(measure: Mapping[str, float | None]) -> str:
-    return shown_measure(Measure.from_dict(measure), digits=3)
+    return format_measure(Measure.from_dict(measure), digits=3)
 
 
 def span(measure: Mapping[str, float | None]) -> str:
     """`+0.0123 [+0.004, +0.020]`."""
     if measure["value"] is None or measure["low"] is None:
         return "-"
-    return f"{signed(measure['value'])} [{measure['low']:+.3f}, {measure['high']:+.3f}]"
+    return f"{format_signed(measure['value'])} [{measure['low']:+.3f}, {measure['high']:+.3f}]"
 
 
-def signed(value: float) -> str:
+def format_signed(value: float) -> str:
     return f"{value:+.4f}"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from documents import ROOT, filled, interval, markdown
+from documents import ROOT, fill, interval, markdown
 
 from deepkd.benchmark.benchmark import benchmark
 from deepkd.benchmark.candidates import STUDENT, TEACHER, open_model
@@ -50,13 +50,13 @@ def main() -> None:
         *(title for student in students for title in (student["name"], "its gain")),
     ]
     table = markdown(titles, [[*line, *[""] * (len(titles) - len(line))] for line in lines])
-    notes = [*conditions(document), *([] if args.data else judged_elsewhere(args.student))]
+    notes = [*conditions(document), *([] if args.data else quote_cards(args.student))]
     if args.help_time:
         notes.append(f"`deepkd --help` takes {help_seconds():.2f} s (median of 7).")
     text = f"{table}\n\n" + "\n".join(notes)
     print(text)
     if args.write:
-        README.write_text(filled(README.read_text(), "headline", text))
+        README.write_text(fill(README.read_text(), "headline", text))
 
 
 def arguments() -> argparse.Namespace:
@@ -96,7 +96,7 @@ def rows(document: Mapping[str, Any]) -> tuple[Row, Row, list[Row]]:
     return teachers[0], teachers[-1], list(students.values())
 
 
-def compared(name: str, large: float, small: Sequence[float], shown: Show, gain: Gain) -> Line:
+def compare(name: str, large: float, small: Sequence[float], shown: Show, gain: Gain) -> Line:
     """One line of the table: what the teacher has, and what each student has and gains."""
     return [
         name,
@@ -122,7 +122,7 @@ def sizes(document: Mapping[str, Any]) -> Iterator[Line]:
         ("peak memory of a process", "peak_rss_mb", lambda size: f"{size:,.0f} MB", times_less),
     ):
         if teacher[key] is not None:  # memory, where the system does not say
-            yield compared(name, teacher[key], [student[key] for student in students], shown, gain)
+            yield compare(name, teacher[key], [student[key] for student in students], shown, gain)
 
 
 def speeds(document: Mapping[str, Any]) -> Iterator[Line]:
@@ -136,12 +136,12 @@ def speeds(document: Mapping[str, Any]) -> Iterator[Line]:
 
     for name, large in (("as deployed", teacher), ("all in ONNX Runtime", twin)):
         quick = [student["latency_ms"]["p50"] for student in students]
-        yield compared(
+        yield compare(
             f"latency of one crop, {name}", large["latency_ms"]["p50"], quick, milliseconds, faster
         )
     batch = document["machine"]["throughput_batch"]
     many = [student["throughput_per_s"] for student in students]
-    yield compared(
+    yield compare(
         f"throughput, batch of {batch}",
         teacher["throughput_per_s"],
         many,
@@ -155,7 +155,7 @@ def clip(document: Mapping[str, Any]) -> Iterator[Line]:
     if found:
         info = probe(Path(found["video"]))
         name = f"a clip of {info.duration_s:.0f} s, {info.height} lines, from decoding to verdict"
-        yield compared(
+        yield compare(
             name,
             found["teacher_s"],
             [found["student_s"]],
@@ -188,7 +188,7 @@ def accuracy(args: argparse.Namespace) -> Iterator[Line]:
     yield line
 
 
-def judged_elsewhere(students: Sequence[str]) -> Iterator[str]:
+def quote_cards(students: Sequence[str]) -> Iterator[str]:
     """What the cards of shipped students say of their AUC."""
     for student in students:
         card = shipped_card(getattr(open_model(student, threads=1), "sha256", ""))

@@ -36,7 +36,7 @@ from card_text import (
     show_trained,
     show_verdicts,
 )
-from documents import ROOT, Part, document_parser, interval, say, told, write_parts
+from documents import ROOT, Part, document_parser, interval, say, show_progress, write_parts
 
 from deepkd.config import load_config
 from deepkd.data.leakage import recipe_of
@@ -45,7 +45,7 @@ from deepkd.evaluation.evaluate import evaluate_files
 from deepkd.evaluation.figures import sources_of
 from deepkd.evaluation.metrics import measure
 from deepkd.evaluation.results import Evaluation
-from deepkd.outputs import writing
+from deepkd.outputs import write_whole
 from deepkd.pipeline import Detector
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import Scorer
@@ -59,11 +59,11 @@ CARD = ROOT / "weights" / "deepkd-nano.md"
 
 
 @cache
-def evaluated(
+def evaluate_models(
     models: tuple[str, ...], config: EvaluateConfig, out: Path | None = None
 ) -> list[Evaluation]:
     """The models on one set of crops, measured once for all parts."""
-    return evaluate_files(models, config, out=out, warn=say, progress=told)
+    return evaluate_files(models, config, out=out, warn=say, progress=show_progress)
 
 
 def on(args: argparse.Namespace, data: Path, split: str, **more: Any) -> EvaluateConfig:
@@ -83,7 +83,9 @@ def sets_of(args: argparse.Namespace) -> dict[str, list[Evaluation]]:
         f"{args.data_name} test": (args.data, "test"),
         args.cross_name: (args.cross, args.cross_split),
     }
-    return {name: evaluated(models_of(args), on(args, *place)) for name, place in places.items()}
+    return {
+        name: evaluate_models(models_of(args), on(args, *place)) for name, place in places.items()
+    }
 
 
 # The file, and what it learned from
@@ -166,14 +168,14 @@ def measure_beyond(args: argparse.Namespace) -> dict[str, Any]:
         "level": "videos" if other.videos else "crops",
         "auc": (other.videos or other.whole).to_dict()["auc"],
         "methods": {name: metrics.to_dict()["auc"] for name, metrics in other.methods.items()},
-        "forged": called(Scorer.load(args.model).thresholds, other, 1),
+        "forged": count_verdicts(Scorer.load(args.model).thresholds, other, 1),
     }
 
 
 # Verdicts
 
 
-def called(thresholds: Thresholds, found: Evaluation, label: int) -> dict[str, int]:
+def count_verdicts(thresholds: Thresholds, found: Evaluation, label: int) -> dict[str, int]:
     """How many of the real (0) or forged (1) crops get each verdict."""
     counts = Counter(
         thresholds.label(score) for score in found.probabilities[found.labels == label]
@@ -190,7 +192,7 @@ def measure_verdicts(args: argparse.Namespace) -> dict[str, Any]:
         "calibration": scorer.calibration.to_dict(),
         "sets": {
             name: {
-                kind: called(scorer.thresholds, one, label)
+                kind: count_verdicts(scorer.thresholds, one, label)
                 for label, kind in enumerate(("real", "forged"))
             }
             for name, one in sets.items()
@@ -201,7 +203,7 @@ def measure_verdicts(args: argparse.Namespace) -> dict[str, Any]:
 # Probabilities where the share of forgeries is known
 
 
-def supposing(share: float, calibration: Calibration) -> Calibration:
+def assume_share(share: float, calibration: Calibration) -> Calibration:
     """The calibration for data of which so many are forged, made of one that supposes one half."""
     return Calibration(calibration.temperature, calibration.bias + math.log(share / (1 - share)))
 
@@ -209,11 +211,11 @@ def supposing(share: float, calibration: Calibration) -> Calibration:
 def measure_odds(args: argparse.Namespace) -> dict[str, Any]:
     """Calibration errors of someone who knows the share of forgeries of val."""
     found = {
-        split: evaluated(models_of(args), on(args, args.data, split))[0]
+        split: evaluate_models(models_of(args), on(args, args.data, split))[0]
         for split in ("val", "test")
     }
     share = found["val"].whole.fake / found["val"].whole.rows
-    informed = supposing(share, Scorer.load(args.model).calibration)
+    informed = assume_share(share, Scorer.load(args.model).calibration)
     errors = {
         f"{args.data_name} {split}": (
             measure(
@@ -234,11 +236,15 @@ def measure_odds(args: argparse.Namespace) -> dict[str, Any]:
 
 def measure_damage(args: argparse.Namespace) -> dict[str, Any]:
     config = on(args, args.data, "val", perturb=args.perturb)
-    found = [one.figures for one in evaluated(models_of(args), config, args.out / "damage")]
+    found = [one.figures for one in evaluate_models(models_of(args), config, args.out / "damage")]
     picture = picture_of(args, "robustness")
     draw_robustness(picture, found)
     models = [one.to_dict() for one in found]
-    return {"set": f"{args.data_name} val", "picture": linked(args, picture), "models": models}
+    return {
+        "set": f"{args.data_name} val",
+        "picture": link_picture(args, picture),
+        "models": models,
+    }
 
 
 # Reliability
@@ -251,7 +257,7 @@ def measure_reliability(args: argparse.Namespace) -> dict[str, Any]:
         picture, [Curves(found.name, found.labels, found.probabilities, roc=None, auc=None)]
     )
     share = found.whole.fake / found.whole.rows
-    return {"set": f"{args.data_name} val", "picture": linked(args, picture), "forged": share}
+    return {"set": f"{args.data_name} val", "picture": link_picture(args, picture), "forged": share}
 
 
 # Sample clips
@@ -274,7 +280,7 @@ def picture_of(args: argparse.Namespace, name: str) -> Path:
     )
 
 
-def linked(args: argparse.Namespace, picture: Path) -> str:
+def link_picture(args: argparse.Namespace, picture: Path) -> str:
     """The path from the document to a picture."""
     return Path(os.path.relpath(picture.resolve(), args.document.resolve().parent)).as_posix()
 
@@ -300,7 +306,7 @@ def write_essence(args: argparse.Namespace) -> None:
         "auc": {name: interval(models[0]["auc"]) for name, models in figures["sets"].items()},
         "limits": limits_of(path, other),
     }
-    with writing(path) as beside:
+    with write_whole(path) as beside:
         beside.write_text(json.dumps(essence, indent=2) + "\n")
     say(f"wrote {path}")
     page = " ".join(args.document.read_text().split())

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from documents import ROOT, filled, markdown, say
+from documents import ROOT, fill, markdown, say
 
 from deepkd.data.corruptions import corrupt
 from deepkd.data.crops import CropSet, load_crops
@@ -188,7 +188,7 @@ def main() -> None:
     for part, table in tables.items():
         print(table, end="\n\n")
         if args.write:
-            document.write_text(filled(document.read_text(), part, table))
+            document.write_text(fill(document.read_text(), part, table))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
 from deepkd.errors import ConfigError
-from deepkd.outputs import writing
+from deepkd.outputs import write_whole
 
 LONGEST_S = 365 * 86_400
 """A year, seconds: what a setting in seconds takes at most where it does not say so itself; clocks
@@ -72,14 +72,14 @@ class Config:
             key: str(value) if isinstance(value, Path) else value for key, value in values.items()
         }
 
-    def recipe(self) -> dict[str, Any]:
+    def to_metadata(self) -> dict[str, Any]:
         """The settings as a model's file holds them: of a path only the name."""
         named = {item.name: getattr(self, item.name) for item in fields(self)}
         return self.as_dict() | {
             key: value.name for key, value in named.items() if isinstance(value, Path)
         }
 
-    def recorded(self) -> dict[str, Any]:
+    def to_record(self) -> dict[str, Any]:
         """The settings and their command as they are read from what `save` writes."""
         known: dict[str, Any] = json.loads(
             json.dumps({"command": self.command, **self.as_dict()}, default=str)
@@ -92,8 +92,8 @@ class Config:
         Raises:
             OutputError: they cannot be written.
         """
-        with writing(path) as beside:
-            beside.write_text(json.dumps(self.recorded(), indent=2) + "\n", encoding="utf-8")
+        with write_whole(path) as beside:
+            beside.write_text(json.dumps(self.to_record(), indent=2) + "\n", encoding="utf-8")
 
     def replace(self, **changes: Any) -> Self:
         """A checked copy with some fields changed."""
@@ -160,10 +160,10 @@ def _read_file(kind: type[Config], file: Path) -> dict[str, Any]:
         RecursionError,
     ) as error:  # not text, not TOML, or a number of thousands of digits
         raise ConfigError(f"{file}: not valid {'JSON' if saved else 'TOML'} ({error})") from error
-    return _saved(kind, file, values) if saved else _written(kind, values)
+    return _read_saved(kind, file, values) if saved else _read_toml_settings(kind, values)
 
 
-def _saved(kind: type[Config], file: Path, values: Any) -> dict[str, Any]:
+def _read_saved(kind: type[Config], file: Path, values: Any) -> dict[str, Any]:
     """What `Config.save` wrote of this command, without what was not set."""
     command = values.get("command") if isinstance(values, Mapping) else None
     if command != kind.command:
@@ -173,7 +173,7 @@ def _saved(kind: type[Config], file: Path, values: Any) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key != "command" and value is not None}
 
 
-def _written(kind: type[Config], values: dict[str, Any]) -> dict[str, Any]:
+def _read_toml_settings(kind: type[Config], values: dict[str, Any]) -> dict[str, Any]:
     """What a TOML file sets of this command: its section, and what stands outside of all."""
     tables = {item.name: item.metadata["table"] for item in fields(kind) if item.metadata["table"]}
     section = values.get(kind.command)

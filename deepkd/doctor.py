@@ -26,6 +26,8 @@ CORE = {
     "typer": "typer",
 }
 """Module -> package of what `deepkd detect` needs."""
+OPTIONAL = {"openvino": "openvino", "c2pa-python": "provenance", "yt-dlp": "url"}
+"""Package -> the extra that adds it to `deepkd detect`."""
 TRAINING = (
     "torch", "torchvision", "torch-pruning", "timm", "efficientnet-pytorch", "facenet-pytorch",
     "safetensors", "scikit-learn", "matplotlib", "onnx",
@@ -88,15 +90,11 @@ def _versions() -> Iterator[Check]:
         "versions", "python", True, True, f"{platform.python_version()}, {platform.platform()}"
     )
     for module, package in CORE.items():
-        yield _attempt("versions", package, True, partial(_imported, module, package))
-    runtime = package_version("openvino")
-    yield Check(
-        "versions",
-        "openvino",
-        runtime is not None,
-        False,
-        runtime or "not installed (pip install 'deepkd[openvino]')",
-    )
+        yield _attempt("versions", package, True, partial(_try_import, module, package))
+    for package, extra in OPTIONAL.items():
+        found = package_version(package)
+        missing = f"not installed (pip install 'deepkd[{extra}]')"
+        yield Check("versions", package, found is not None, False, found or missing)
     for package in TRAINING:
         found = package_version(package)
         yield Check(
@@ -108,7 +106,7 @@ def _versions() -> Iterator[Check]:
         )
 
 
-def _imported(module: str, package: str) -> str:
+def _try_import(module: str, package: str) -> str:
     loaded = importlib.import_module(module)
     known = str(getattr(loaded, "__version__", "version unknown"))
     led = origin(getattr(loaded, "__file__", None) or "")
@@ -166,7 +164,7 @@ def _models() -> Iterator[Check]:
         return
     others = {f"{name}.onnx" for name in _other_students()}
     for name in names:
-        yield _attempt("models", name, name not in others, partial(_verified, name))
+        yield _attempt("models", name, name not in others, partial(_verify, name))
 
 
 def _other_students() -> list[str]:
@@ -179,7 +177,7 @@ def _other_students() -> list[str]:
         return []
 
 
-def _verified(name: str) -> str:
+def _verify(name: str) -> str:
     from deepkd.shipped import shipped_file
 
     return f"SHA-256 verified, {shipped_file(name).stat().st_size / 1e6:.2f} MB"

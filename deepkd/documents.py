@@ -19,18 +19,22 @@ class Document:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         head = {"schema": self.schema} if self.schema else {}
-        return head | {name: _to_plain(getattr(self, name)) for name in self._stored()}
+        return head | {name: _to_plain(getattr(self, name)) for name in self._list_stored()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """The document from the result of `to_dict`; unknown keys are ignored."""
         hints = typing.get_type_hints(cls)
         return cls(
-            **{name: _from_plain(data[name], hints[name]) for name in cls._stored() if name in data}
+            **{
+                name: _from_plain(data[name], hints[name])
+                for name in cls._list_stored()
+                if name in data
+            }
         )
 
     @classmethod
-    def _stored(cls) -> list[str]:
+    def _list_stored(cls) -> list[str]:
         fields: Any = dataclasses.fields(cls)  # type: ignore[arg-type]
         return [item.name for item in fields if item.metadata.get("stored", True)]
 

@@ -7,6 +7,9 @@ from types import ModuleType
 
 from deepkd.imports import HOME
 
+EXTRAS = dict.fromkeys(("anyio", "python_multipart", "starlette", "uvicorn"), "serve")
+"""Module -> the extra that installs it; `train` installs the others."""
+
 
 def explain_failure(error: BaseException) -> str | None:
     """What to do about a library that cannot be loaded or used; None for any other error.
@@ -18,8 +21,10 @@ def explain_failure(error: BaseException) -> str | None:
     if isinstance(error, ModuleNotFoundError) and not found:
         if _is_own(error.name):
             return None
+        extra = EXTRAS.get((error.name or "").partition(".")[0], "train")
         return (
-            f"this command needs {error.name}, which is not installed; pip install 'deepkd[train]'"
+            f"this command needs {error.name}, which is not installed; pip install"
+            f" 'deepkd[{extra}]'"
         )
     said = f"a library cannot be loaded or fails ({error})"
     if found:

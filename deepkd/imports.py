@@ -36,6 +36,16 @@ def leave_working_folder() -> None:
         del sys.path[0]
 
 
+def is_installed(name: str) -> bool:
+    """Whether a module of this name can be found; it is not imported."""
+    import importlib.util
+
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ValueError:  # None stands in its place
+        return False
+
+
 def start_safely(process: "BaseProcess") -> None:
     """Start a process that imports nothing from the working folder."""
     before = os.environ.get(SWITCH)

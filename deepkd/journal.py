@@ -9,8 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from deepkd.errors import OutputError
+from deepkd.errors import InputError, OutputError
 from deepkd.outputs import lock
+from deepkd.stores import is_stored, version_of
 
 SAMPLE_BYTES = 64 * 1024
 """Read from each end of a clip for its content key."""
@@ -19,7 +20,8 @@ SAMPLE_BYTES = 64 * 1024
 def content_key(path: Path, name: str) -> str:
     """A key of a clip: of its size, both its ends and its name.
 
-    Only regular files are opened, so that a pipe cannot block.
+    Only regular files are opened, so that a pipe cannot block. Of an object in a store it is the
+    version that the store names.
 
     Args:
         path: of the file.
@@ -30,6 +32,9 @@ def content_key(path: Path, name: str) -> str:
     """
     digest = hashlib.sha256(name.encode("utf-8", "surrogateescape") + b"\0")
     try:
+        if is_stored(path):
+            digest.update(version_of(str(path)).encode())
+            return digest.hexdigest()[:32]
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             return ""
@@ -37,9 +42,13 @@ def content_key(path: Path, name: str) -> str:
             digest.update(f"{status.st_size}\0".encode() + file.read(SAMPLE_BYTES))
             file.seek(max(0, status.st_size - SAMPLE_BYTES))
             digest.update(file.read(SAMPLE_BYTES))
-    except (OSError, ValueError):
+    except (OSError, ValueError, InputError):
         return ""
     return digest.hexdigest()[:32]
+
+
+class BusyError(OutputError):
+    """Another run is writing the file."""
 
 
 class LineFile:
@@ -53,7 +62,7 @@ class LineFile:
             busy: the message where another run has it open.
 
         Raises:
-            OutputError: it cannot be written, or another run is writing it.
+            OutputError: it cannot be written, or (BusyError) another run is writing it.
         """
         self.path = path
         try:
@@ -62,7 +71,7 @@ class LineFile:
             raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
         try:
             if not lock(self._file.fileno()):
-                raise OutputError(busy)
+                raise BusyError(busy)
         except BaseException:
             self._file.close()
             raise

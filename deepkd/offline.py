@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 SWITCHES = {
     "ORT_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
 }
 """Environment variable -> the value that keeps a library from reporting its use.
 

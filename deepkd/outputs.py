@@ -51,7 +51,7 @@ def check_outputs(
 def check_output(path: Path, *, overwrite: bool = False) -> None:
     """Make sure that `path` can be written; its folder is made if it is missing.
 
-    If another process writes the file before `writing` does, `writing` refuses it, too.
+    If another process writes the file before `write_whole` does, `write_whole` refuses it, too.
 
     Raises:
         OutputError: it exists and `overwrite` is not set, it is a folder, or its folder cannot be
@@ -143,7 +143,7 @@ def settings_beside(result: Path) -> Path:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[Path]:
+def write_whole(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to, which is renamed to `path` when the block succeeds.
 
     Raises:

@@ -36,7 +36,7 @@ def judge_in_processes(
             partial(_start_numbered, start), tasks, workers=workers, room=room
         ):
             number, source = outcome.task
-            early[number] = outcome.result or Verdict.failed(source.path, outcome.error)
+            early[number] = outcome.result or Verdict.from_failure(source.path, outcome.error)
             while turn in early:
                 yield early.pop(turn)
                 turn += 1

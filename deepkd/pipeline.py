@@ -12,6 +12,8 @@ import cv2
 
 from deepkd.errors import DeepKDError, VideoError
 from deepkd.machine import cores
+from deepkd.origin.arrival import fetch_input
+from deepkd.origin.credentials import examine, read_anchors
 from deepkd.parallel import judge_in_processes
 from deepkd.scoring.closer_look import (
     MAX_REACH_S,
@@ -20,7 +22,8 @@ from deepkd.scoring.closer_look import (
     follow_person,
     suspicious_moments,
 )
-from deepkd.scoring.model import CalibratedModel, InputFormat, Scorer
+from deepkd.scoring.footage import Seen, find_people
+from deepkd.scoring.model import CalibratedModel, Scorer
 from deepkd.scoring.rules import Criteria
 from deepkd.scoring.scores import FrameScore, score_crops
 from deepkd.scoring.thresholds import Thresholds
@@ -28,16 +31,14 @@ from deepkd.scoring.verdict import Verdict, judge
 from deepkd.settings.choices import RULES
 from deepkd.settings.detect import DetectConfig
 from deepkd.timing import Stopwatch, time_limit, too_slow
-from deepkd.video.crops import Crop, crop_face
-from deepkd.video.faces import Face, FaceDetector, load_detector
+from deepkd.video.copies import fetch_copy
+from deepkd.video.crops import Crop
+from deepkd.video.faces import FaceDetector, load_detector
 from deepkd.video.frames import Frame, VideoInfo, evenly
 from deepkd.video.readahead import ReadAhead
+from deepkd.video.shots import find_spans
 from deepkd.video.sources import Source, as_source, expand_paths
-from deepkd.video.tracks import Tracker
 
-THOROUGH = 4
-"""Every fourth frame is also searched for small faces beside larger ones, and so is each frame
-after a frame with a small face. To search every frame takes 2.5 times as long at 1080 lines."""
 AnyPath = str | os.PathLike[str]
 Alter = Callable[[Frame], Frame]
 
@@ -57,10 +58,9 @@ def detect(
     detector: str = "mtcnn",
     device: str = "auto",
     timeout_s: float = 600.0,
+    trust_anchors: str | None = None,
 ) -> Verdict:
-    """Judge whether the faces in one video or image are forged.
-
-    `Detector` judges several files and loads the model once.
+    """Judge whether the faces in one video or image are forged; `Detector` judges several.
 
     Args:
         path: a video or an image; it is only read.
@@ -76,6 +76,7 @@ def detect(
         detector: the face detector.
         device: where a PyTorch face detector runs.
         timeout_s: most seconds that the file may take; 0 for no limit.
+        trust_anchors: a PEM file of those who may vouch for signers of content credentials.
 
     Raises:
         VideoError, ImageError: the file is missing, cannot be decoded, or takes too long.
@@ -90,6 +91,7 @@ def detect(
         model, runtime=runtime, frames=frames, every_s=every_s, single_look=single_look,
         min_frames=min_frames, rule=rule, threshold_fake=threshold_fake,
         threshold_real=threshold_real, detector=detector, device=device, timeout_s=timeout_s,
+        trust_anchors=trust_anchors,
     ).detect(path)  # fmt: skip
 
 
@@ -112,6 +114,7 @@ class Detector:
     faces: FaceDetector
     thumbnails: bool
     threads: int
+    anchors: str
 
     def __init__(
         self,
@@ -128,12 +131,13 @@ class Detector:
         detector: str = "mtcnn",
         device: str = "auto",
         timeout_s: float = 600.0,
+        trust_anchors: str | None = None,
     ) -> None:
         config = DetectConfig(
             model=os.fspath(model), runtime=runtime, frames=frames, every_s=every_s,
             single_look=single_look, min_frames=min_frames, rule=rule,
             threshold_fake=threshold_fake, threshold_real=threshold_real, detector=detector,
-            device=device, timeout_s=timeout_s,
+            device=device, timeout_s=timeout_s, trust_anchors=trust_anchors,
         )  # fmt: skip
         vars(self).update(vars(Detector.load(config)))
 
@@ -170,6 +174,7 @@ class Detector:
         self = cls.__new__(cls)
         self.scorer, self.faces, self.config = scorer, faces, config or DetectConfig()
         self.thumbnails, self.threads = thumbnails, threads
+        self.anchors = read_anchors(self.config.trust_anchors)
         return self
 
     @property
@@ -215,7 +220,7 @@ class Detector:
         try:
             return self._judge_or_raise(source, video, alter)
         except DeepKDError as error:
-            return Verdict.failed(source.path, str(error).removeprefix(f"{source.path}: "))
+            return Verdict.from_failure(source.path, str(error).removeprefix(f"{source.path}: "))
 
     def _judge_or_raise(
         self, source: Source, video: ReadAhead | None = None, alter: Alter | None = None
@@ -223,10 +228,16 @@ class Detector:
         if source.problem:
             raise VideoError(f"{source.path}: {source.problem}")
         try:
-            return judge_file(
-                source.path, self.scorer, self.faces, self.config,
-                thumbnails=self.thumbnails, threads=self.threads, video=video, alter=alter,
-            )  # fmt: skip
+            with (
+                fetch_input(source.path, source.link, self.config) as (file, origin),
+                fetch_copy(file, self.config.timeout_s) as path,
+            ):
+                verdict = judge_file(
+                    path, self.scorer, self.faces, self.config,
+                    thumbnails=self.thumbnails, threads=self.threads, video=video, alter=alter,
+                )  # fmt: skip
+                known = examine(path, self.anchors)
+            return replace(verdict, path=source.path, provenance=known, origin=origin)
         except DeepKDError:
             raise
         except Exception as error:  # a hostile file may make any library fail
@@ -246,7 +257,7 @@ class Detector:
             first: the first input, if its decoding has started; the caller closes it.
         """
         if workers:
-            threads = max(1, cores() // workers)
+            threads = self.threads or max(1, cores() // workers)
             start = partial(_start_worker, self.config, self.thumbnails, threads)
             yield from judge_in_processes(start, sources, workers=workers)
             return
@@ -292,11 +303,14 @@ def judge_file(
         criteria = _criteria(scorer, config, info)
         people = clip.score_people(video)
         clip.look_closer(people, criteria, info.duration_s)
+    seen = clip.seen
+    spans, same = find_spans(seen.samples, info.duration_s), seen.people.numbers()
     verdict = Verdict(
-        **vars(judge(people, criteria, rule=config.rule)),
+        **vars(judge(people, criteria, rule=config.rule, same=same, spans=spans)),
         path=path, duration_s=info.duration_s, fps=info.fps,
         frames_sampled=clip.watch.count["decode"], timing_ms=clip.watch.timing_ms(),
-        warnings=(*info.warnings, *video.warnings),
+        warnings=(*info.warnings, *video.warnings), has_sound=info.has_sound,
+        sampled_s=tuple(t_s for t_s, _ in seen.samples),
     )  # fmt: skip
     return verdict.with_few_thumbnails().with_notes()
 
@@ -313,11 +327,12 @@ class _Clip:
     threads: int
     alter: Alter | None
     watch: Stopwatch = field(default_factory=Stopwatch)
+    seen: Seen = field(default_factory=Seen)
 
     def score_people(self, video: ReadAhead) -> dict[int, list[FrameScore]]:
         """Number of the person -> scores in the sampled frames, in order of time."""
         people: dict[int, list[FrameScore]] = defaultdict(list)
-        crops = find_people(self._frames(video), self.detector, self.scorer.format)
+        crops = find_people(self._frames(video), self.detector, self.scorer.format, seen=self.seen)
         for person, score in self._scores(crops):
             people[person].append(score)
         return people
@@ -357,18 +372,6 @@ class _Clip:
             if limit_s and self.watch.elapsed_s() > limit_s:
                 raise too_slow(self.path, limit_s)
             yield self.alter(frame) if self.alter else frame
-
-
-def find_people(
-    frames: Iterable[Frame], detector: FaceDetector, format: InputFormat
-) -> Iterator[tuple[int, Crop]]:
-    """Every face as (number of its person, crop framed and sized for the model)."""
-    tracker, faces = Tracker(), list[Face]()
-    for number, frame in enumerate(frames):
-        thorough = number % THOROUGH == 0 or any(face.is_small for face in faces)
-        faces = detector.detect(frame.image, thorough=thorough)
-        for person, face in zip(tracker.update(frame.t_s, faces, frame.image), faces, strict=True):
-            yield person, crop_face(frame, face, face_px=format.size, rule=format.crop)
 
 
 def _criteria(scorer: CalibratedModel, config: DetectConfig, info: VideoInfo) -> Criteria:

@@ -1,7 +1,7 @@
 """Registry: names of variants and where each one is defined, without importing any of them."""
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Generic, TypeVar, cast
 
 from deepkd.errors import ConfigError
@@ -18,15 +18,23 @@ class Registry(Generic[T]):
     RULES.load("mean-logit")
     """
 
-    def __init__(self, kind: str, targets: Mapping[str, str]) -> None:
+    def __init__(
+        self, kind: str, targets: Mapping[str, str], traits: Mapping[str, Collection[str]] = {}
+    ) -> None:
         self.kind = kind
         """What the variants are, for messages: "detector"."""
         self.targets = dict(targets)
+        self.traits = dict(traits)
+        """Name -> what settings must know of a variant before it is imported."""
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names, in order."""
         return tuple(self.targets)
+
+    def having(self, trait: str) -> tuple[str, ...]:
+        """The names of the variants with a trait, in order."""
+        return tuple(name for name in self.targets if trait in self.traits.get(name, ()))
 
     def load(self, name: str) -> T:
         """The variant called `name`; its module is imported now.

@@ -9,7 +9,7 @@ import inspect
 import os
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +20,7 @@ from deepkd.settings.training import DistillConfig, TrainConfig
 from deepkd.shipped import recipe_file
 
 if TYPE_CHECKING:
+    from deepkd.compression.gradual import Follow
     from deepkd.data.mixture import Data
     from deepkd.models.registry import TorchModel
     from deepkd.scoring.model import Scorer
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 AnyPath = str | os.PathLike[str]
 C = TypeVar("C", bound=Config)
 F = TypeVar("F", bound=Callable[..., Any])
-Follow = Callable[[Path, str], AbstractContextManager[Callable[["Progress"], None]]]
-"""Called with a run's folder and title; gives the function that progress is reported to."""
 STUDENT = "student distilled"
 """Name of the student among the models of a distillation."""
 
@@ -286,7 +285,7 @@ def train_model(
     config: TrainConfig,
     *,
     resume: bool = False,
-    follow: Follow = _ignore_progress,
+    follow: "Follow" = _ignore_progress,
     warn: Callable[[str], None] = _ignore_warning,
 ) -> "TorchModel":
     """Train a model on labelled crops; `train` and the command call this.
@@ -296,7 +295,7 @@ def train_model(
         out: folder of the run.
         config: settings.
         resume: go on with the run in `out`.
-        follow: see `Follow`.
+        follow: see `deepkd.compression.gradual.Follow`.
         warn: takes each warning.
 
     Raises: see `train`.
@@ -314,7 +313,7 @@ def distill_models(
     config: DistillConfig,
     *,
     resume: bool = False,
-    follow: Follow = _ignore_progress,
+    follow: "Follow" = _ignore_progress,
     warn: Callable[[str], None] = _ignore_warning,
 ) -> "Mapping[str, TorchModel]":
     """Distill a student and export it; with `alone`, also train it without a teacher.
@@ -327,7 +326,7 @@ def distill_models(
         out: folder of the student's run.
         config: settings.
         resume: go on with the run in `out`.
-        follow: see `Follow`.
+        follow: see `deepkd.compression.gradual.Follow`.
         warn: takes each warning.
 
     Returns:

@@ -16,7 +16,7 @@ PATTERN = "pattern"
 _CHECKSUM = re.compile(r"(?P<digest>[0-9a-f]{64}) [ *](?P<name>[\w.-]+)")
 
 
-def _shipped(name: str) -> Path | None:
+def _find(name: str) -> Path | None:
     """Something that is shipped: inside the installed package, or beside it in a checkout."""
     package = Path(__file__).resolve().parent
     return next(
@@ -31,7 +31,7 @@ def weights_dir() -> Path:
     Raises:
         ModelError: it is missing.
     """
-    checksums = _shipped(f"weights/{CHECKSUMS}")
+    checksums = _find(f"weights/{CHECKSUMS}")
     if checksums is None:
         raise ModelError("the shipped weights are missing from this installation; reinstall deepkd")
     return checksums.parent
@@ -45,7 +45,7 @@ def recipe_file(given: Path) -> Path:
     """
     if given.name != str(given) or given.suffix or given.exists():
         return given
-    folder = _shipped("recipes")
+    folder = _find("recipes")
     recipes = {path.stem: path for path in folder.glob("*.toml")} if folder else {}
     if given.name not in recipes:
         raise ConfigError(

@@ -15,6 +15,8 @@ HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 separators."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet runs a cell that begins like this."""
+TEXT_CHARACTERS = 200
+"""Shown at most of what a stranger says of a clip."""
 UTF_8 = "utf-8"
 MARKS = {
     b"\xef\xbb\xbf": "utf-8-sig",
@@ -36,6 +38,14 @@ def visible(text: object) -> str:
     )
 
 
+def shorten(text: object) -> str:
+    """A stranger's text on one line, at most `TEXT_CHARACTERS` long; "" for what is no text."""
+    if not isinstance(text, str):
+        return ""
+    shown = visible(text[: TEXT_CHARACTERS + 1])
+    return shown if len(shown) <= TEXT_CHARACTERS else f"{shown[: TEXT_CHARACTERS - 1]}…"
+
+
 def cell(text: object) -> str:
     """Text for a spreadsheet cell; an apostrophe goes before what looks like a formula."""
     shown = visible(text)
@@ -44,10 +54,10 @@ def cell(text: object) -> str:
 
 def as_text(name: str | Path) -> str:
     r"""A name as valid Unicode; bytes that are no UTF-8 become escapes such as `\xff`."""
-    return re.sub("[\ud800-\udfff]", _escaped, str(name))
+    return re.sub("[\ud800-\udfff]", _escape, str(name))
 
 
-def _escaped(match: re.Match[str]) -> str:
+def _escape(match: re.Match[str]) -> str:
     code = ord(match[0])
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
 
@@ -57,7 +67,7 @@ def first_sentence(error: BaseException) -> str:
     return (str(error).splitlines() or [""])[0].partition(". ")[0] or type(error).__name__
 
 
-def encoding_of(head: bytes) -> str:
+def find_encoding(head: bytes) -> str:
     """The encoding of a text that begins with these bytes: by its mark, by its NULs, else UTF-8."""
     for mark, encoding in MARKS.items():
         if head.startswith(mark):
@@ -71,7 +81,7 @@ def encoding_of(head: bytes) -> str:
 def open_text(path: Path) -> TextIO:
     """Open a text in the encoding of its byte order mark, with any bytes and line ends."""
     with path.open("rb") as file:
-        encoding = encoding_of(file.read(4))
+        encoding = find_encoding(file.read(4))
     errors = "surrogateescape" if encoding.startswith(UTF_8) else "replace"
     return path.open(newline="", encoding=encoding, errors=errors)
 

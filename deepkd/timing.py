@@ -85,12 +85,12 @@ def time_limit(
 
     rung = False
 
-    def ring(*_: object) -> None:
+    def raise_timeout(*_: object) -> None:
         nonlocal rung
         rung = True
         raise late(path, seconds)
 
-    before = signal.signal(signal.SIGALRM, ring)
+    before = signal.signal(signal.SIGALRM, raise_timeout)
     signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
     try:
         yield

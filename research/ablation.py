@@ -33,7 +33,7 @@ from deepkd.distillation.modifiers import with_labels_hidden
 from deepkd.evaluation.metrics import auc, log_loss
 from deepkd.models.checkpoints import load_checkpoint
 from deepkd.models.registry import TorchModel
-from deepkd.outputs import writing
+from deepkd.outputs import write_whole
 from deepkd.settings.training import DistillConfig
 from deepkd.training.engine import GRADIENT_NORM
 from deepkd.training.schedule import adamw, averaged, warmup_cosine
@@ -231,7 +231,7 @@ def run_seed(args: argparse.Namespace, seed: int) -> None:
     }
     about |= {"teacher": teacher.name, "started": "pruned" if args.init else "from scratch"}
     originals = np.array([row.original for row in val.rows])
-    with writing(target) as beside, beside.open("wb") as file:
+    with write_whole(target) as beside, beside.open("wb") as file:
         np.savez(file, labels=val.labels, originals=originals, about=json.dumps(about), **found)
 
 

@@ -29,7 +29,7 @@ def main() -> None:
     detectors = [Detector.load(config.replace(single_look=single)) for single in (True, False)]
     clips = [clip for clip in find_clips(map(str, args.source)) if clip.label in args.label]
     with tempfile.TemporaryDirectory() as folder:
-        rows = list(judged(clips, detectors, args.lengths, Path(folder)))
+        rows = list(judge(clips, detectors, args.lengths, Path(folder)))
     print("\n".join(table(rows)))
 
 
@@ -50,7 +50,7 @@ Row = tuple[float, Clip, Verdict, Verdict]
 """Length, clip, the verdict without a closer look and with."""
 
 
-def judged(
+def judge(
     clips: Iterable[Clip], detectors: list[Detector], lengths_s: Iterable[float], folder: Path
 ) -> Iterator[Row]:
     lengths_s = list(lengths_s)

@@ -17,7 +17,7 @@ from documents import Part, deepkd, markdown
 
 from deepkd.benchmark.latency import latencies_ms
 from deepkd.benchmark.pareto import front
-from deepkd.data.families import inherited
+from deepkd.data.families import list_inherited
 from deepkd.models.checkpoints import WEIGHTS_FILE, load_checkpoint, save_model
 from deepkd.models.registry import TorchModel, build_model
 from deepkd.models.students import LiteShape
@@ -60,7 +60,7 @@ def shallower(source: TorchModel, depth: float) -> TorchModel:
     model = build_model("lite", format=source.format, shape=asdict(shape))
     known = source.module.state_dict()
     model.module.load_state_dict({name: known[name] for name in model.module.state_dict()})
-    model.metadata["recipe"] = inherited(source)
+    model.metadata["recipe"] = list_inherited(source)
     return model
 
 

@@ -26,7 +26,7 @@ from deepkd.images import Image
 from deepkd.scoring.model import Scorer
 from deepkd.settings.detect import DetectConfig
 from deepkd.video.crops import crop_face
-from deepkd.video.faces import Face, enlarged, load_detector, looks
+from deepkd.video.faces import Face, enlarge, load_detector, looks
 from deepkd.video.frames import Frame, read_frames
 from deepkd.video.mtcnn import Mtcnn, _integral
 
@@ -112,10 +112,10 @@ def tally(
     for clip in clips:
         before: list[Face] = []
         for frame in read_frames(clip, frames=DetectConfig().frames, threads=1):
-            whole, whole_s = timed(lambda frame=frame: detector.detect(frame.image))
+            whole, whole_s = time_search(lambda frame=frame: detector.detect(frame.image))
             for count, total in totals.items() if before else ():
-                found, guided_s = timed(
-                    lambda frame=frame, near=before, count=count: guided(
+                found, guided_s = time_search(
+                    lambda frame=frame, near=before, count=count: search_near(
                         frame.image, near, detector, PATTERNS[count]
                     )
                 )
@@ -125,12 +125,12 @@ def tally(
     return totals
 
 
-def timed(search: Callable[[], list[Face]]) -> tuple[list[Face], float]:
+def time_search(search: Callable[[], list[Face]]) -> tuple[list[Face], float]:
     start = time.process_time()
     return search(), time.process_time() - start
 
 
-def guided(
+def search_near(
     image: Image, near: Sequence[Face], detector: Mtcnn, pattern: Sequence[tuple[float, ...]]
 ) -> list[Face]:
     """The faces that networks two and three find in the squares near the last boxes."""
@@ -141,7 +141,7 @@ def guided(
     squares = np.concatenate([around(face, pattern) for face in near]) * np.float32(scale)
     sums = _integral(small)
     boxes, scores, points = detector._finish(sums, detector._refine(sums, squares))
-    return enlarged(boxes, scores, points, small=small, image=image)
+    return enlarge(boxes, scores, points, small=small, image=image)
 
 
 def around(face: Face, pattern: Sequence[tuple[float, ...]]) -> npt.NDArray[np.float32]:

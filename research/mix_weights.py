@@ -14,14 +14,14 @@ from pathlib import Path
 import torch
 
 from deepkd.data.crops import load_crops
-from deepkd.data.families import inherited, training_record
+from deepkd.data.families import list_inherited, training_record
 from deepkd.errors import DeepKDError, UsageError
 from deepkd.models.checkpoints import load_checkpoint, save_model
 from deepkd.models.registry import TorchModel
 from deepkd.training.validation import calibrate, check_validation
 
 
-def mixed(before: TorchModel, after: TorchModel, share: float) -> TorchModel:
+def mix(before: TorchModel, after: TorchModel, share: float) -> TorchModel:
     """`after` with the tensors `(1 - share) before + share after`.
 
     Raises:
@@ -67,8 +67,8 @@ def main() -> None:
         before, after = (load_checkpoint(path) for path in (args.before, args.after))
         train, val = (load_crops(args.data, split) for split in ("train", "val"))
         check_validation(val)
-        model = mixed(before, after, args.share)
-        record = training_record(train, [inherited(before), inherited(after)])
+        model = mix(before, after, args.share)
+        record = training_record(train, [list_inherited(before), list_inherited(after)])
         model.metadata["recipe"] = {
             **after.metadata.get("recipe", {}),
             **record,

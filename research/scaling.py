@@ -242,11 +242,11 @@ def measure_size(args: argparse.Namespace) -> dict[str, Any]:
     for run in args.size:
         model = load_checkpoint(Path(run))
         shape = {"params": model.params, "macs": model.macs, "size": model.format.size}
-        rows.append({"name": Path(run).name, **shape, "val_auc": kept_area(Path(run))})
+        rows.append({"name": Path(run).name, **shape, "val_auc": read_kept_auc(Path(run))})
     return {"rows": sorted(beside_earlier(args, "size", rows), key=lambda row: -row["params"])}
 
 
-def kept_area(run: Path) -> float:
+def read_kept_auc(run: Path) -> float:
     """AUC on val of the weights that a run kept."""
     areas = [float(line["val_auc"]) for line in read_metrics(run / METRICS_FILE)]
     return (

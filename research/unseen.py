@@ -26,7 +26,7 @@ from deepkd.models.checkpoints import load_checkpoint
 from deepkd.settings.evaluation import EvaluateConfig
 
 
-def forged(args: argparse.Namespace) -> Path:
+def forge(args: argparse.Namespace) -> Path:
     """A folder of the real crops of val and of one forgery of each by each method."""
     folder: Path = args.out / "unseen"
     folder.mkdir(parents=True, exist_ok=True)
@@ -34,10 +34,10 @@ def forged(args: argparse.Namespace) -> Path:
     rows = []
     for place, (original, face) in enumerate(faces):
         donor = faces[(place + len(faces) // 2) % len(faces)][1]
-        rows.append(kept(folder, original, "REAL", "", face.image))
+        rows.append(keep(folder, original, "REAL", "", face.image))
         for name, method in METHODS.items():
             picture = method.apply(face, donor, chance(0, name, original), False)
-            rows.append(kept(folder, original, "FAKE", name, picture))
+            rows.append(keep(folder, original, "FAKE", name, picture))
     write_index(folder / "index.csv", rows)
     return folder
 
@@ -54,7 +54,7 @@ def portraits(crops: CropSet) -> list[tuple[str, Portrait]]:
     return list(found.items())
 
 
-def kept(folder: Path, original: str, label: str, method: str, picture: Image) -> CropRow:
+def keep(folder: Path, original: str, label: str, method: str, picture: Image) -> CropRow:
     """The row of a picture that is written without loss."""
     file = f"{Path(original).stem}-{method or 'real'}.png"
     cv2.imwrite(str(folder / file), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
@@ -64,8 +64,11 @@ def kept(folder: Path, original: str, label: str, method: str, picture: Image) -
 def measure_unseen(args: argparse.Namespace) -> dict[str, Any]:
     if not (args.unseen and args.cross):
         raise SystemExit("this part needs --unseen and --cross")
-    made = evaluated(args, forged(args), "val")
-    own, other = evaluated(args, args.data, "val"), evaluated(args, args.cross, args.cross_split)
+    made = evaluate_runs(args, forge(args), "val")
+    own, other = (
+        evaluate_runs(args, args.data, "val"),
+        evaluate_runs(args, args.cross, args.cross_split),
+    )
     rows = [
         {
             "name": Path(run).name.removesuffix(".safetensors"),
@@ -82,7 +85,7 @@ def measure_unseen(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def evaluated(args: argparse.Namespace, data: Path, split: str) -> list[dict[str, Any]]:
+def evaluate_runs(args: argparse.Namespace, data: Path, split: str) -> list[dict[str, Any]]:
     """What `deepkd evaluate` says of each run."""
     say(f"{data.name}, {split}")
     config = EvaluateConfig(data=data, split=split, limit=args.limit, resamples=args.resamples)

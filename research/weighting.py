@@ -36,7 +36,7 @@ def main() -> None:
     args = arguments()
     crops = load_crops(args.data, args.split)
     known = [i for i, row in enumerate(crops.rows) if row.label and row.face_px][: args.limit]
-    logits, sharp = scored(crops, known, Scorer.load(args.model))
+    logits, sharp = score(crops, known, Scorer.load(args.model))
     face_px = np.array([crops.rows[i].face_px for i in known], float)
     labels = np.array([crops.rows[i].label == "FAKE" for i in known])
     found = {
@@ -73,7 +73,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def scored(crops: CropSet, indices: list[int], scorer: Scorer) -> tuple[Array, Array]:
+def score(crops: CropSet, indices: list[int], scorer: Scorer) -> tuple[Array, Array]:
     """Logit and sharpness of each crop, (N,) both."""
     logits, sharp = [], []
     for start in range(0, len(indices), 32):
@@ -93,14 +93,14 @@ def drawings(
         groups = [
             drawn
             for label in (False, True)
-            for drawn in grouped(np.flatnonzero(labels == label), args.group, random)
+            for drawn in group(np.flatnonzero(labels == label), args.group, random)
         ]
         means = [np.average(logits[group], weights=weights[group]) for group in groups]
         values.append(auc([labels[group[0]] for group in groups], means))
     return np.array(values, float)
 
 
-def grouped(
+def group(
     indices: npt.NDArray[np.intp], size: int, random: np.random.Generator
 ) -> list[npt.NDArray[np.intp]]:
     shuffled = random.permutation(indices)

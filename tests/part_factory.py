@@ -29,10 +29,19 @@ def open_made(
 def make_verdict(path: Path, label: Label = Label.REAL, people: int = 1) -> Verdict:
     """A verdict with frames for each person."""
     if label is Label.ERROR:
-        return Verdict.failed(path, "is damaged")
+        return Verdict.from_failure(path, "is damaged")
     frames = tuple(_frame(t_s) for t_s in (0.5, 1.0))
     tracks = tuple(TrackVerdict(n, frames, label, 0.25 + n, "looks real") for n in range(people))
-    return Verdict(label, 0.25, 'a reason, with "quotes"', tracks, path, 2.0, 25.0, 2)
+    return Verdict(
+        label,
+        0.25,
+        'a reason, with "quotes"',
+        tracks,
+        path=path,
+        duration_s=2.0,
+        fps=25.0,
+        frames_sampled=2,
+    )
 
 
 def _frame(t_s: float) -> FrameScore:
@@ -48,7 +57,7 @@ def judge(
         The names of what was judged.
     """
     judged = []
-    for source in part.missing(map(Source, paths)):
+    for source in part.list_missing(map(Source, paths)):
         part.add(make_verdict(source.path, (labels or {}).get(source.path.name, Label.REAL)))
         judged.append(source.path.name)
     return judged

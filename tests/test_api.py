@@ -32,7 +32,10 @@ from deepkd.video.sources import URL_HINT, Source
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = {"epochs": 1, "batch": 8, "workers": 0, "image_size": 32, "augment": "none", "ema": 0.0}
 """Settings of a training of seconds."""
-COMMAND_ONLY = {"workers", "format"}
+COMMAND_ONLY = {
+    *("workers", "language", "format"),
+    *("keep", "allow_private", "fetch_mb", "fetch_timeout_s"),
+}
 """Settings of `deepkd detect` that `deepkd.detect` has no use for."""
 
 

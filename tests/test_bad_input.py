@@ -423,9 +423,9 @@ def test_names_cannot_do_anything(shown: dict[str, str]):
 
 
 def test_url_is_refused_before_any_work(media: Media, model: str):
-    result = run(str(media.still()), "https://example.org/clip.mp4", "--model", model)
+    result = run(str(media.still()), "ftp://example.org/clip.mp4", "--model", model)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "https://example.org/clip.mp4: is a URL" in result.stderr
+    assert "ftp://example.org/clip.mp4: is a URL" in result.stderr
     assert "download it first" in result.stderr
 
 

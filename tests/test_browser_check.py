@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 import browser_check  # noqa: E402
 
-LACKING = browser_check.missing()
+LACKING = browser_check.find_missing()
 
 
 @pytest.mark.skipif(LACKING is not None, reason=str(LACKING))
@@ -46,7 +46,7 @@ def test_only_what_is_meant_is_served(tmp_path: Path) -> None:
     handler = partial(
         browser_check.Site, files={"/": b"page"}, web=tmp_path / "dist", found=found, done=told
     )
-    with browser_check.served(handler) as address:
+    with browser_check.serve(handler) as address:
         with urlopen(address) as page, urlopen(address + "ort/a.mjs") as module:
             assert (page.read(), module.read()) == (b"page", b"1")
             assert module.headers["Content-Type"] == "text/javascript"

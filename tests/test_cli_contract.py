@@ -20,6 +20,7 @@ from deepkd.settings.compression import PruneConfig, QuantizeConfig
 from deepkd.settings.data import ExtractConfig, ForgeConfig
 from deepkd.settings.detect import DetectConfig
 from deepkd.settings.evaluation import BenchmarkConfig, EvaluateConfig
+from deepkd.settings.serve import ServeConfig
 from deepkd.settings.training import DistillConfig, TrainConfig
 
 ROOT = Path(__file__).parents[1]
@@ -34,6 +35,7 @@ CONTRACT = {
     "evaluate": "--data --split --scores --perturb --out --allow-training-data",
     "detect": "--model --runtime --format --report --save-video --frames --fail-on-fake"
     " --out --resume --shard",
+    "serve": "--host --port --store --token --workers --keep-days --max-store-gb --model",
     "collect": "--report --overwrite",
     "benchmark": "--teacher --student --runtime --data --video --pareto --format --out",
     "doctor": "--format",
@@ -48,6 +50,7 @@ CONFIGS = (
     ForgeConfig,
     PruneConfig,
     QuantizeConfig,
+    ServeConfig,
     TrainConfig,
 )
 GROUP = typer.main.get_command(app)

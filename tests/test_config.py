@@ -109,7 +109,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str) -> None
 
 def test_a_recipe_names_no_folder() -> None:
     config = Sample(place=Path("/home/somebody/start.safetensors"))
-    assert config.recipe() == {**config.as_dict(), "place": "start.safetensors"}
+    assert config.to_metadata() == {**config.as_dict(), "place": "start.safetensors"}
 
 
 def test_a_wrong_variable_and_a_missing_file_are_named(

@@ -64,7 +64,7 @@ def test_the_table_is_written_into_the_readme(
 def test_a_shipped_student_brings_the_figures_of_its_card(
     script: Callable[[str], dict[str, Any]],
 ) -> None:
-    said = script("benchmarks/headline.py")["judged_elsewhere"](["deepkd-nano", "deepkd-pico"])
+    said = script("benchmarks/headline.py")["quote_cards"](["deepkd-nano", "deepkd-pico"])
     assert [text.split(":")[0] for text in said] == [
         f"AUC of deepkd-{name}, from its card" for name in ("nano", "pico")
     ]

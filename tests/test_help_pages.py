@@ -20,7 +20,7 @@ def test_every_command_has_a_page() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_page_is_current(command: str) -> None:
     page = (ROOT / "docs" / f"{COMMANDS[command]}.md").read_text()
-    assert SCRIPT["renewed"](page, command) == page, "run tools/help_pages.py (make docs)"
+    assert SCRIPT["renew"](page, command) == page, "run tools/help_pages.py (make docs)"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -39,7 +39,7 @@ def test_the_page_names_every_option_and_explains_those_of_help(command: str) ->
 
 def test_only_what_lies_between_the_markers_is_made() -> None:
     start, end = SCRIPT["START"].format("detect"), SCRIPT["END"].format("detect")
-    made = SCRIPT["renewed"](f"before\n{start}\nold\n{end}\nafter\n", "detect")
+    made = SCRIPT["renew"](f"before\n{start}\nold\n{end}\nafter\n", "detect")
     assert made.startswith(f"before\n{start}\n`SOURCE...`") and made.endswith(f"\n{end}\nafter\n")
     assert "old\n" not in made
 
@@ -52,4 +52,4 @@ def test_options_that_another_page_explains_are_only_named() -> None:
 
 def test_a_page_without_marks_is_refused() -> None:
     with pytest.raises(SystemExit, match="needs each of the marks <!-- options of prune"):
-        SCRIPT["renewed"]("no marks", "prune")
+        SCRIPT["renew"]("no marks", "prune")

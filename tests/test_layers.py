@@ -11,7 +11,7 @@ PACKAGE = ROOT / "deepkd"
 
 LAYERS = (
     {"deepkd.cli", "deepkd.__main__"},
-    {"deepkd.cluster"},
+    {"deepkd.serve", "deepkd.cluster"},
     {"deepkd.report", "deepkd.tables"},
     {
         "deepkd.pipeline",
@@ -27,6 +27,7 @@ LAYERS = (
     {"deepkd.data", "deepkd.models"},
     {"deepkd.scoring"},
     {"deepkd.video"},
+    {"deepkd.origin"},
     {
         "deepkd.config",
         "deepkd.documents",
@@ -37,9 +38,11 @@ LAYERS = (
         "deepkd.images",
         "deepkd.imports",
         "deepkd.journal",
+        "deepkd.languages",
         "deepkd.machine",
         "deepkd.offline",
         "deepkd.shipped",
+        "deepkd.stores",
         "deepkd.outputs",
         "deepkd.timing",
         "deepkd.text",
@@ -62,15 +65,19 @@ HEAVY = {
     "safetensors",
 }
 TORCH_FREE = (
+    "deepkd.languages",
     "deepkd.video",
+    "deepkd.origin",
     "deepkd.scoring",
     "deepkd.pipeline",
     "deepkd.parallel",
     "deepkd.report",
     "deepkd.tables",
+    "deepkd.serve",
     "deepkd.cluster",
     "deepkd.cli.collect",
     "deepkd.cli.detect",
+    "deepkd.cli.serve",
     "deepkd.cli.app",
     "deepkd.cli.start",
 )

@@ -132,10 +132,10 @@ def test_every_part_and_the_essence_are_written(run: Callable[..., None], tmp_pa
 def test_the_shipped_card_has_every_mark_once(card: dict[str, Any]) -> None:
     page = (ROOT / "weights" / "deepkd-nano.md").read_text()
     for name in card["PARTS"]:
-        page = card["write_parts"].__globals__["filled"](page, name, f"measured: {name}")
+        page = card["write_parts"].__globals__["fill"](page, name, f"measured: {name}")
     assert all(page.count(f"measured: {name}\n") == 1 for name in card["PARTS"])
     with pytest.raises(SystemExit, match="needs each of the marks <!-- file -->"):
-        card["write_parts"].__globals__["filled"](page + "<!-- file -->", "file", "")
+        card["write_parts"].__globals__["fill"](page + "<!-- file -->", "file", "")
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_a_known_share_of_forgeries_multiplies_the_odds(card: dict[str, Any]) ->
     even = Calibration(2.0, 0.3)
     before, after = (
         even.probability([-1.0, 0.5]),
-        card["supposing"](0.75, even).probability([-1.0, 0.5]),
+        card["assume_share"](0.75, even).probability([-1.0, 0.5]),
     )
     assert after / (1 - after) == pytest.approx(3 * before / (1 - before))
 

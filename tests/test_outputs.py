@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from deepkd import outputs
 from deepkd.cli.app import app
 from deepkd.errors import OutputError
-from deepkd.outputs import alone_in, check_outputs, remove, settings_beside, writing
+from deepkd.outputs import alone_in, check_outputs, remove, settings_beside, write_whole
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIP = ROOT / "data" / "samples" / "forged.mp4"
@@ -22,7 +22,7 @@ MODEL = ROOT / "weights" / "deepkd-nano.onnx"
 
 def test_a_result_may_have_the_longest_name_that_a_file_can_have(tmp_path: Path) -> None:
     path = tmp_path / ("r" * 250 + ".json")
-    with writing(path) as beside:
+    with write_whole(path) as beside:
         beside.write_text("whole")
         assert beside.suffix == ".json" and not path.exists()
     assert path.read_text() == "whole" and list(tmp_path.iterdir()) == [path]
@@ -33,7 +33,7 @@ def test_what_fails_leaves_nothing_and_the_old_result(tmp_path: Path) -> None:
     path.write_text("old")
     with (
         pytest.raises(OutputError, match=r"r\.json: cannot be written \(the disk is full\)"),
-        writing(path) as beside,
+        write_whole(path) as beside,
     ):
         beside.write_text("half")
         raise OSError("the disk is full")
@@ -85,11 +85,11 @@ def test_of_two_runs_with_one_output_the_first_keeps_it(
     check_outputs(files=[first, second])
     with (
         pytest.raises(OutputError, match=r"r\.json: exists already; .*--overwrite"),
-        writing(first) as beside,
+        write_whole(first) as beside,
     ):
         beside.write_text("the loser's")
         first.write_text("the winner's")  # as another process does
-    with writing(second) as beside:
+    with write_whole(second) as beside:
         beside.write_text("whole")
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
         "r.json": "the winner's",
@@ -101,7 +101,7 @@ def test_with_overwrite_the_last_of_two_runs_wins(tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     check_outputs(files=[path])
     check_outputs(files=[path], overwrite=True)
-    with writing(path) as beside:
+    with write_whole(path) as beside:
         beside.write_text("second")
         path.write_text("first")
     assert path.read_text() == "second"

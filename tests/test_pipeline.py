@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from media import Media
+from media import Media, scene, write_video
 from scorer_factory import tinted_clip, write_scorer
 
 from deepkd.data.extract.pool import Outcome
@@ -126,20 +126,33 @@ NUMBER = (int, float)
 FRAME = {"t_s": NUMBER, "box": [NUMBER], "score": NUMBER, "face_probability": NUMBER}
 TRACK = {
     "id": int,
+    "person": int,
     "verdict": str,
     "score": (*NUMBER, None),
+    "evidence": str,
     "first_s": NUMBER,
     "last_s": NUMBER,
     "frames": [FRAME],
+}
+SHOT = {
+    "start_s": NUMBER,
+    "end_s": NUMBER,
+    "verdict": str,
+    "score": (*NUMBER, None),
+    "persons": [int],
+    "suspicious_s": [[NUMBER]],
 }
 VIDEO = {
     "path": str,
     "verdict": str,
     "score": (*NUMBER, None),
     "reason": str,
+    "evidence": str,
     "duration_s": (*NUMBER, None),
     "fps": (*NUMBER, None),
     "frames_sampled": int,
+    "has_sound": (bool, None),
+    "shots": [SHOT],
     "tracks": [TRACK],
     "timing_ms": {"decode": NUMBER, "faces": NUMBER, "score": NUMBER, "total": NUMBER},
 }
@@ -370,6 +383,21 @@ def test_small_faces_beside_larger_ones_are_sought_now_and_then_and_while_there_
     assert people == {0: 14, 1: 6}
 
 
+def test_a_person_who_returns_after_a_cut_keeps_the_number(bench: Detector, media: Media):
+    near, far = {"face_share": 0.6, "size": (320, 240)}, {"face_share": 0.3, "size": (320, 240)}
+    pictures = [
+        scene((name,), phase=0.3 * i, **how)
+        for name, how in (("astronaut", near), ("grace_hopper", near), ("astronaut", far))
+        for i in range(8)
+    ]
+    found = bench.judge(Source(write_video(media.path("cuts.mp4"), pictures, fps=4)))
+    assert [shot.people for shot in found.shots] == [(0,), (1,), (0,)]
+    assert [shot.end_s for shot in found.shots] == pytest.approx([2, 4, 6], abs=0.4)
+    assert {track.person for track in found.tracks} == {0, 1}
+    assert found.reason.startswith("2 people; ") and found.has_sound is False
+    assert len(found.sampled_s) == found.frames_sampled == 16
+
+
 class Broken:
     """A detector that fails in a way nobody foresaw."""
 
@@ -438,7 +466,7 @@ def test_interrupted_the_verdicts_that_came_early_are_handed_out(
     def interrupted(start, tasks, *, workers, room):
         tasks = list(tasks)
         for number in (1, 0, 6, 3):
-            yield Outcome(tasks[number], Verdict.failed(tasks[number][1].path, "done"))
+            yield Outcome(tasks[number], Verdict.from_failure(tasks[number][1].path, "done"))
         raise KeyboardInterrupt
 
     monkeypatch.setattr("deepkd.data.extract.pool.run_tasks", interrupted)
@@ -453,10 +481,12 @@ def test_few_verdicts_wait_for_a_slow_one(bench: Detector, monkeypatch: pytest.M
 
     def first_comes_last(start, tasks, *, workers, room):
         nonlocal begun
-        done = [Outcome(task, Verdict.failed(task[1].path, "done")) for task in islice(tasks, 1)]
+        done = [
+            Outcome(task, Verdict.from_failure(task[1].path, "done")) for task in islice(tasks, 1)
+        ]
         while room():
             begun += 1
-            yield Outcome(task := next(tasks), Verdict.failed(task[1].path, "done"))
+            yield Outcome(task := next(tasks), Verdict.from_failure(task[1].path, "done"))
         yield from done
         assert room()
 

@@ -54,5 +54,10 @@ def test_the_choices_of_commands_import_none_of_them() -> None:
 def test_every_choice_of_a_command_comes_from_here() -> None:
     assert REGISTRIES.keys() == {
         "DETECTORS", "LAYOUTS", "RUNTIMES", "RULES", "REPORTS", "MODELS", "LOSSES", "SAMPLINGS",
-        "AUGMENTATIONS", "CRITERIA", "INT8_RECIPES", "CONVERSIONS",
+        "AUGMENTATIONS", "CRITERIA", "INT8_METHODS", "CONVERSIONS", "ENGINES",
     }  # fmt: skip
+
+
+def test_settings_ask_for_a_trait_of_a_variant_not_for_its_name() -> None:
+    kinds = Registry("kind", {"one": "a:b", "two": "a:c"}, traits={"two": {"is large"}})
+    assert kinds.having("is large") == ("two",) and kinds.having("is small") == ()

@@ -99,7 +99,7 @@ def ort_web(folder: Path | None = None) -> Path:
     return folder or Path(os.environ.get("DEEPKD_ORT_WEB", HERE))
 
 
-def missing(folder: Path | None = None) -> str | None:
+def find_missing(folder: Path | None = None) -> str | None:
     """What the check lacks here, in words."""
     if browser() is None:
         return "no Chromium is installed"
@@ -117,7 +117,7 @@ def check(model: str, folder: Path | None = None) -> dict[str, Any]:
     Raises:
         SystemExit: something is missing, or the browser reports an error or nothing.
     """
-    lacking = missing(folder)
+    lacking = find_missing(folder)
     if lacking:
         raise SystemExit(lacking)
     scorer = Scorer.load(model, threads=1)
@@ -158,7 +158,7 @@ def in_browser(model: Path, crops: np.ndarray, web: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     done = threading.Event()
     handler = partial(Site, files=files, web=web / "dist", found=found, done=done)
-    with served(handler) as address, opened(address):
+    with serve(handler) as address, open_browser(address):
         done.wait(WAIT_S)
     return found or {"error": f"nothing within {WAIT_S} s"}
 
@@ -195,7 +195,7 @@ class Site(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def served(handler: Any) -> Iterator[str]:
+def serve(handler: Any) -> Iterator[str]:
     """The address of a server on this machine, until the block ends."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -207,7 +207,7 @@ def served(handler: Any) -> Iterator[str]:
 
 
 @contextmanager
-def opened(address: str) -> Iterator[None]:
+def open_browser(address: str) -> Iterator[None]:
     """A headless browser at an address, until the block ends."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         process = subprocess.Popen(

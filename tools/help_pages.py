@@ -19,6 +19,7 @@ import typer
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGES = {
     "detect": ("detect", "doctor"),
+    "serve": ("serve",),
     "scale": ("collect",),
     "extract": ("extract",),
     "forge": ("forge",),
@@ -51,9 +52,11 @@ def options(command: str) -> str:
     own = {name: text for name, text in entries(command).items() if text not in explained}
     lines = list(own.values())
     if shared := [name for name in entries(command) if name not in own]:
-        lines.append(f"The same as in [{other}]({other}.md#options): {listed(shared)}")
-    if rare := [name_of(item) for item in commands()[command].params if is_rare(item)]:
-        lines.append(f"More options, which `deepkd {command} --help-all` explains: {listed(rare)}")
+        lines.append(f"The same as in [{other}]({other}.md#options): {list_options(shared)}")
+    if rare := [n for item in commands()[command].params if is_rare(item) for n in item.opts]:
+        lines.append(
+            f"More options, which `deepkd {command} --help-all` explains: {list_options(rare)}"
+        )
     return "\n\n".join(lines)
 
 
@@ -69,17 +72,17 @@ def is_rare(item: Any) -> bool:
     return bool(getattr(item, "hidden", False))
 
 
-def listed(names: Iterable[str]) -> str:
+def list_options(names: Iterable[str]) -> str:
     """Names of options in one line."""
     return ", ".join(f"`{name}`" for name in names)
 
 
 def name_of(item: Any) -> str:
     """What a reader calls an argument or option: `SOURCE...` or `--data`."""
-    return str(item.opts[0] if item.param_type_name == "option" else shown(item))
+    return str(item.opts[0] if item.param_type_name == "option" else format_argument(item))
 
 
-def shown(item: Any) -> str:
+def format_argument(item: Any) -> str:
     """An argument as the usage line has it."""
     return str(item.metavar or item.name.upper())
 
@@ -87,7 +90,9 @@ def shown(item: Any) -> str:
 def entry(item: Any, hints: dict[str, Any]) -> Iterator[str]:
     """One argument or option, with its help."""
     names = (
-        [*item.opts, *item.secondary_opts] if item.param_type_name == "option" else [shown(item)]
+        [*item.opts, *item.secondary_opts]
+        if item.param_type_name == "option"
+        else [format_argument(item)]
     )
     takes = (
         ""
@@ -110,7 +115,7 @@ def value_name(item: Any, hints: dict[str, Any]) -> str:
     return f" {item.metavar or next((KINDS[kind] for kind in kinds if kind in KINDS), 'TEXT')}"
 
 
-def renewed(page: str, command: str) -> str:
+def renew(page: str, command: str) -> str:
     """The page with the list of options of a command made anew.
 
     Raises:
@@ -133,7 +138,7 @@ def main() -> None:
         path = DOCS / f"{name}.md"
         old = new = path.read_text()
         for command in listed:
-            new = renewed(new, command)
+            new = renew(new, command)
         if args.check and new != old:
             sys.exit(f"{path.name} is out of date; run tools/help_pages.py")
         if not args.check:

@@ -60,10 +60,10 @@ def stages(data: Path, videos: Path | None, out: Path) -> list[tuple[str, str, s
         ("Detect with a shipped student", "detect CLIPS"),
     ]
     shown = [(title, line) for title, line in lines if videos or "CLIPS" not in line]
-    return [(title, _filled(line, known), f"deepkd {line}") for title, line in shown]
+    return [(title, _fill(line, known), f"deepkd {line}") for title, line in shown]
 
 
-def _filled(line: str, known: dict[str, str]) -> str:
+def _fill(line: str, known: dict[str, str]) -> str:
     return re.sub("|".join(known), lambda name: shlex.quote(known[name[0]]), line)
 
 

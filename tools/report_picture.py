@@ -42,7 +42,16 @@ def main() -> None:
         sys.exit("no Chromium is installed")
     with tempfile.TemporaryDirectory() as folder:
         page, picture = Path(folder, "report.html"), Path(folder, "page.png")
-        words = ["detect", args.clip, "--model", args.model, "--report", str(page)]
+        words = [
+            "detect",
+            args.clip,
+            "--model",
+            args.model,
+            "--report",
+            str(page),
+            "--language",
+            "en",
+        ]
         subprocess.run([sys.executable, "-m", "deepkd", *words], check=True, cwd=ROOT)
         flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
         flags += [

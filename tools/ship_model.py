@@ -25,7 +25,7 @@ from deepkd.images import Image, pattern
 from deepkd.models.checkpoints import load_checkpoint
 from deepkd.models.export import export_onnx
 from deepkd.models.registry import TorchModel
-from deepkd.outputs import writing
+from deepkd.outputs import write_whole
 from deepkd.scoring.model import Scorer
 from deepkd.shipped import GOLDEN, PATTERN
 from deepkd.video.crops import crop_face
@@ -125,7 +125,11 @@ def ship(model: TorchModel, folder: Path) -> dict[str, float]:
         OutputError: a file cannot be written.
     """
     path, sums, golden = folder / f"{model.name}.onnx", folder / "SHA256SUMS", folder / GOLDEN
-    with writing(path) as new_path, writing(sums) as new_sums, writing(golden) as new_golden:
+    with (
+        write_whole(path) as new_path,
+        write_whole(sums) as new_sums,
+        write_whole(golden) as new_golden,
+    ):
         export_onnx(model, new_path)
         if model.name in BUDGETS:
             store_half(new_path, new_path)

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from deepkd.data.crops import CropSet, load_crops
-from deepkd.data.families import inherited
+from deepkd.data.families import list_inherited
 from deepkd.errors import DeepKDError, UsageError
 from deepkd.models.checkpoints import load_checkpoint, save_model
 from deepkd.models.cross_efficient_vit import ImageEmbedder
@@ -91,7 +91,7 @@ def make_shallow(source: TorchModel, depth: float = 0.5) -> TorchModel:
     known = source.module.state_dict()
     model.module.load_state_dict({name: known[name] for name in model.module.state_dict()})
     model.trained = source.trained
-    model.metadata["recipe"] = inherited(source)
+    model.metadata["recipe"] = list_inherited(source)
     return model
 
 
@@ -127,7 +127,7 @@ def grow(source: TorchModel, crops: CropSet, count: int, *, gain: float = GAIN) 
     with torch.no_grad():
         for name, tensor in network.state_dict().items():
             if name in known:
-                tensor.copy_(_enlarged(known[name], tensor))
+                tensor.copy_(_enlarge(known[name], tensor))
         for gate in (
             module.conv_expand for module in network.modules() if isinstance(module, SqueezeExcite)
         ):
@@ -145,11 +145,11 @@ def grow(source: TorchModel, crops: CropSet, count: int, *, gain: float = GAIN) 
                 norm.bias.mul_(gain)
         network.classifier.weight.div_(gain)
     _take_statistics(model, crops, count)
-    model.metadata["recipe"] = inherited(source)
+    model.metadata["recipe"] = list_inherited(source)
     return model
 
 
-def _enlarged(small: Tensor, large: Tensor) -> Tensor:
+def _enlarge(small: Tensor, large: Tensor) -> Tensor:
     """The small tensor in the corner of the large one; kernels go into the middle."""
     result = large.clone()
     old = result[: len(small)]
@@ -201,7 +201,7 @@ def embed(source: TorchModel, crops: CropSet, count: int) -> TorchModel:
             for mine, its in zip(inner, tensors, strict=True):
                 mine.copy_(its)
             _pool(embedder, _views(model, crops, count))
-    model.metadata["recipe"] = inherited(source)
+    model.metadata["recipe"] = list_inherited(source)
     return model
 
 

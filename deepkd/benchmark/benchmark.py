@@ -156,10 +156,10 @@ def reduction(rows: Sequence[BenchmarkRow]) -> Reduction:
     deployed = _pair(rows)
     in_ort = _pair([row for row in rows if row.runtime != "torch"])
     return Reduction(
-        params_pct=_saved(deployed, lambda row: row.params),
-        latency_pct=_saved(deployed, lambda row: row.latency_ms.p50),
-        latency_same_runtime_pct=_saved(in_ort, lambda row: row.latency_ms.p50),
-        size_pct=_saved(deployed, lambda row: row.bytes),
+        params_pct=_saving(deployed, lambda row: row.params),
+        latency_pct=_saving(deployed, lambda row: row.latency_ms.p50),
+        latency_same_runtime_pct=_saving(in_ort, lambda row: row.latency_ms.p50),
+        size_pct=_saving(deployed, lambda row: row.bytes),
     )
 
 
@@ -171,7 +171,7 @@ def _pair(rows: Sequence[BenchmarkRow]) -> list[BenchmarkRow]:
     return [row for row in firsts if row is not None]
 
 
-def _saved(pair: Sequence[BenchmarkRow], cost: Callable[[BenchmarkRow], float]) -> float | None:
+def _saving(pair: Sequence[BenchmarkRow], cost: Callable[[BenchmarkRow], float]) -> float | None:
     """Per cent of the teacher's cost; None without both."""
     if len(pair) < 2:
         return None
@@ -193,13 +193,15 @@ def load_judging_crops(
     if config.data is None or not models:
         return None, [None] * len(models)
     from deepkd.data.crops import load_crops
-    from deepkd.data.leakage import training_shares
+    from deepkd.data.leakage import find_training_shares
 
     crops = load_crops(
         config.data, None if config.split == "all" else config.split, limit=config.limit
     )
     names, judged = [name for name, _ in models], [model for _, model in models]
-    return crops, training_shares(names, judged, crops, allow=config.allow_training_data, warn=warn)
+    return crops, find_training_shares(
+        names, judged, crops, allow=config.allow_training_data, warn=warn
+    )
 
 
 def _areas(judged: Sequence[Candidate], crops: "CropSet | None", say: Say) -> list[float | None]:

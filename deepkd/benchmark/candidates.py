@@ -166,7 +166,7 @@ def is_export(path: Path, model: "TorchModel") -> bool:
     except ModelError:
         return False
     said = [
-        _lasting(metadata)
+        _comparable_metadata(metadata)
         for metadata in (scorer.metadata, json.loads(json.dumps(onnx_metadata(model))))
     ]
     if said[0] != said[1]:
@@ -176,7 +176,7 @@ def is_export(path: Path, model: "TorchModel") -> bool:
     return bool(np.abs(scorer.logits(crops) - model.logits(crops)).max() <= SAME_LOGITS)
 
 
-def _lasting(metadata: Mapping[str, Any]) -> dict[str, Any]:
+def _comparable_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """What a file says of its model, without what two exports of one checkpoint may differ in."""
     return {key: value for key, value in metadata.items() if key not in PASSING}
 

@@ -15,7 +15,7 @@ from deepkd.data.mixture import Data, load_data
 from deepkd.evaluation.classes import measure_classes
 from deepkd.evaluation.metrics import auc, log_loss
 from deepkd.models.registry import TorchModel
-from deepkd.outputs import writing
+from deepkd.outputs import write_whole
 from deepkd.training.validation import crop_logits
 
 
@@ -44,7 +44,7 @@ def compare(
         )
     ]
     document = {"split": split, "crops": len(labels), "models": [row.to_dict() for row in rows]}
-    with writing(out / "comparison.json") as path:
+    with write_whole(out / "comparison.json") as path:
         path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     return ComparisonDocument(tuple(rows))
 

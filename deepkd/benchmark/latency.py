@@ -103,7 +103,7 @@ def latency_ms(model: "TorchModel") -> float:
     return latencies_ms([model])[0]
 
 
-def paired_ratio(
+def measure_ratio(
     one: npt.NDArray[np.float64], other: npt.NDArray[np.float64], *, seed: int = 0
 ) -> Measure:
     """The median over turns of one time divided by the other, with its 95% bootstrap interval.

@@ -111,12 +111,12 @@ def pareto(
         runs=config.runs,
         batch=config.batch,
         data=data,
-        models=_sorted(_with_fronts(rows)),
+        models=_sort_rows(_with_fronts(rows)),
         left_out=tuple(left_out),
     )
 
 
-def _sorted(rows: Sequence[ParetoRow]) -> tuple[ParetoRow, ...]:
+def _sort_rows(rows: Sequence[ParetoRow]) -> tuple[ParetoRow, ...]:
     """The teacher first, then from large to small."""
     return tuple(sorted(rows, key=lambda row: (row.role != "teacher", -row.params, -row.bytes)))
 
@@ -246,7 +246,7 @@ def _row(
     return ParetoRow(
         name=candidate.name,
         role=candidate.role,
-        made=making_steps(getattr(candidate.model, "metadata", {})),
+        made=list_steps(getattr(candidate.model, "metadata", {})),
         params=candidate.params,
         macs=candidate.macs,
         bytes=candidate.bytes,
@@ -254,7 +254,7 @@ def _row(
             ThreadLatency(threads, _median_ms(timing.single), _median_ms(timing.batch))
             for threads, timing in timings.items()
         ),
-        auc=None if area is None or area.value is None else area.rounded(6),
+        auc=None if area is None or area.value is None else area.round_to(6),
         training_data=seen,
     )
 
@@ -263,7 +263,7 @@ def _median_ms(seconds: Sequence[float]) -> float:
     return round(float(np.median(seconds)) * 1000, 4)
 
 
-def making_steps(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+def list_steps(metadata: Mapping[str, Any]) -> tuple[str, ...]:
     """How a model came to be, as far as its file says.
 
     `distilled` or `labels alone` (last), `pruned`, `int8`, ...

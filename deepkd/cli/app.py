@@ -19,7 +19,7 @@ from deepkd.errors import DeepKDError, Interrupted
 from deepkd.text import visible
 
 PANELS = {
-    "Judge clips": ("detect", "collect", "doctor"),
+    "Judge clips": ("detect", "serve", "collect", "doctor"),
     "Make a model": ("extract", "forge", "train", "distill", "prune", "quantize", "export"),
     "Measure it": ("evaluate", "benchmark"),
 }

@@ -9,8 +9,10 @@ if TYPE_CHECKING:
     from deepkd.cluster.collect import Collected, Names
 
 Folders = Annotated[
-    list[Path],
-    typer.Argument(metavar="DIR...", help="Folders that 'deepkd detect --out' wrote to."),
+    list[str],
+    typer.Argument(
+        metavar="DIR...", help="Folders, or s3://..., that 'deepkd detect --out' wrote to."
+    ),
 ]
 ReportFile = Annotated[
     Path | None,
@@ -34,8 +36,10 @@ def collect(folders: Folders, *, report: ReportFile = None, overwrite: Overwrite
     """
     from deepkd.cli.parts import show_tally
     from deepkd.cluster.collect import collect as join
+    from deepkd.cluster.staging import fetch_parts
 
-    collected = join(folders, report, overwrite=overwrite)
+    with fetch_parts(folders) as found:
+        collected = join(found, report, overwrite=overwrite)
     show_tally(collected.tally, str(report) if report else f"{collected.parts} parts")
     _report_problems(collected)
     raise typer.Exit(collected.exit_code)

@@ -4,39 +4,40 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deepkd.cli.engines import Cluster, Shards, check_cluster, judge_on_cluster
+from deepkd.cli.links import check_links
 from deepkd.cli.options import ConfigFile, takes_settings
 from deepkd.cli.parts import (
     Out,
     Resume,
     ShardName,
     choose_part,
-    writing_part,
+    open_output_part,
 )
 from deepkd.cli.standard_output import StandardOutput
+from deepkd.cli.written import check_written, keep_inputs
 from deepkd.config import load_config
-from deepkd.errors import DeepKDError, UsageError, VideoError
+from deepkd.errors import DeepKDError
 from deepkd.outputs import (
-    check_outputs,
-    file_id,
-    refuse_inputs_as_outputs,
     settings_beside,
-    writing,
+    write_whole,
 )
 from deepkd.settings.detect import DetectConfig
+from deepkd.stores import is_stored
 
 if TYPE_CHECKING:
     from deepkd.cluster.parts import Part, PartFiles
     from deepkd.pipeline import Detector
     from deepkd.report import Provenance, Report
-    from deepkd.scoring.model import Scorer
     from deepkd.scoring.verdict import Verdict
     from deepkd.video.readahead import ReadAhead
     from deepkd.video.sources import Source
@@ -47,7 +48,8 @@ FOUND = 4
 Sources = Annotated[
     list[str],
     typer.Argument(
-        metavar="SOURCE...", help="Files, folders, globs, or - for paths on standard input."
+        metavar="SOURCE...",
+        help="Files, folders, globs, links (https://), or - for paths on standard input.",
     ),
 ]
 ReportFile = Annotated[
@@ -66,7 +68,10 @@ FailOnFake = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output files.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors on standard error.")]
 Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Print the time that each input took, by stage.")
+    bool,
+    typer.Option(
+        "--verbose", "-v", hidden=True, help="Print the time that each input took, by stage."
+    ),
 ]
 
 
@@ -79,6 +84,8 @@ def detect(
     out: Out = None,
     resume: Resume = False,
     shard: ShardName = None,
+    cluster: Cluster = None,
+    shards: Shards = None,
     fail_on_fake: FailOnFake = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -98,28 +105,57 @@ def detect(
     # NumPy needs no threads here, and they take time to start.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     config = load_config(DetectConfig, config_file, **settings)
-    files = choose_part(out, shard, resume=resume, overwrite=overwrite, others=(report, save_video))
-    inputs = _find_inputs(sources, files, report, save_video)
-    _check_outputs(report, save_video, inputs, overwrite=overwrite)
-    inputs = inputs if isinstance(inputs, list) else _begin(inputs)
-    with _open_first(inputs, config) as first:
-        detector, provenance = _load(config, report, quiet=quiet)
-        with (
-            writing_part(files, provenance, config, resume=resume, overwrite=overwrite) as part,
-            _reports(config, provenance, report, part) as reports,
-        ):
-            inputs = part.missing(inputs) if part else inputs
-            outcome = _judge(inputs, detector, reports, first=first, quiet=quiet, verbose=verbose)
-    tally = part.tally if part else outcome.tally
-    is_empty = part is not None and not tally  # a short list leaves some shards without inputs
-    code = 0 if is_empty else exit_code(tally, fail_on_fake=fail_on_fake)
+    flags = {"resume": resume, "overwrite": overwrite}
+    if cluster or shards:
+        check_cluster(cluster, out, config, others=(shard, report, save_video))
+        judged = judge_on_cluster(
+            str(cluster), sources, str(out), config, partial(_load, config, None, quiet=quiet),
+            shards=shards, quiet=quiet, **flags,
+        )  # fmt: skip
+        counts = judged.tally, judged.unfinished.count
+        raise typer.Exit(exit_code(*counts, fail_on_fake=fail_on_fake))
+    with choose_part(out, shard, others=(report, save_video), **flags) as files:
+        outputs = _Outputs(files, report, save_video, resume, overwrite)
+        outcome = _detect(sources, config, outputs, quiet=quiet, verbose=verbose)
+    is_empty = files and not outcome.tally  # a short list leaves some shards without inputs
+    code = 0 if is_empty else exit_code(outcome.tally, fail_on_fake=fail_on_fake)
     if save_video and outcome.last and not outcome.interrupted:
         _draw(outcome.last, save_video, config.timeout_s, code)
-    if not quiet and not (config.format == "table" and sys.stdout.isatty()):
-        _name_failed(outcome.failed)
     if not quiet:
-        _name_passed_over(sources)
+        _name_rest(sources, outcome, config)
     raise outcome.interrupted or typer.Exit(code)
+
+
+@dataclass(frozen=True)
+class _Outputs:
+    """What is written; None where nothing is asked for."""
+
+    part: "PartFiles | None"
+    report: Path | None
+    video: Path | None
+    resume: bool
+    overwrite: bool
+
+
+def _detect(
+    names: Sequence[str], config: DetectConfig, outputs: _Outputs, *, quiet: bool, verbose: bool
+) -> "_Outcome":
+    """Judge the sources, and write what is asked for but the video."""
+    flags = {"resume": outputs.resume, "overwrite": outputs.overwrite}
+    inputs = _find_inputs(names, outputs.part, outputs.report, outputs.video)
+    check_links(names, config.keep, outputs.video)
+    check_written(outputs.report, outputs.video, inputs, overwrite=outputs.overwrite)
+    inputs = inputs if isinstance(inputs, list) else _begin(inputs)
+    with _open_first(inputs, config) as first:
+        detector, provenance = _load(config, outputs.report, quiet=quiet)
+        with (
+            open_output_part(outputs.part, provenance, config, **flags) as part,
+            _reports(config, provenance, outputs.report, part) as reports,
+        ):
+            inputs = part.list_missing(inputs) if part else inputs
+            outcome = _judge(inputs, detector, reports, first=first, quiet=quiet, verbose=verbose)
+    outcome.tally = part.tally if part else outcome.tally
+    return outcome
 
 
 @dataclass
@@ -130,12 +166,12 @@ class _Outcome:
     interrupted: KeyboardInterrupt | None = None
 
 
-def exit_code(tally: Counter[str], *, fail_on_fake: bool = False) -> int:
-    """The exit code for these numbers of verdicts (label -> number)."""
+def exit_code(tally: Counter[str], unfinished: int = 0, *, fail_on_fake: bool = False) -> int:
+    """The exit code for these numbers of verdicts (label -> number) and unfinished shards."""
     if fail_on_fake and tally["FAKE"]:
         return FOUND
     if not tally["ERROR"]:
-        return 0 if tally.total() else 1
+        return (3 if unfinished else 0) if tally.total() else 1
     return 3 if tally.total() > tally["ERROR"] else 1
 
 
@@ -145,19 +181,21 @@ def _find_inputs(
     """The inputs: a list, or one after the other for a part and from standard input."""
     from deepkd.video.sources import find_sources
 
-    inputs: Iterable[Source] = find_sources(names, stdin=sys.stdin.buffer)
+    inputs: Iterable[Source] = find_sources(names, stdin=sys.stdin.buffer, takes_links=True)
     if part:
-        return _refuse_inputs_as_outputs(part.shard.take(inputs), [part.lines, part.journal])
+        return keep_inputs(part.shard.take(inputs), [part.lines, part.journal])
     outputs = [file for file in (report, report and settings_beside(report), video) if file]
-    inputs = _refuse_inputs_as_outputs(inputs, outputs)
+    inputs = keep_inputs(inputs, outputs)
     return list(inputs) if video or "-" not in names else inputs
 
 
-def _name_failed(failed: Sequence[str]) -> None:
-    """Name the first inputs that failed on standard error."""
+def _name_rest(names: Sequence[str], outcome: _Outcome, config: DetectConfig) -> None:
+    """Name the first inputs that failed on standard error, and what was passed over."""
     from deepkd.cli.progress import name_first
 
-    name_first("error", failed, rest="more inputs failed")
+    if not (config.format == "table" and sys.stdout.isatty()):
+        name_first("error", outcome.failed, rest="more inputs failed")
+    _name_passed_over(names)
 
 
 def _name_passed_over(names: Sequence[str]) -> None:
@@ -181,21 +219,6 @@ def _name_passed_over(names: Sequence[str]) -> None:
         )
 
 
-def _refuse_inputs_as_outputs(
-    inputs: Iterable["Source"], outputs: Sequence[Path]
-) -> Iterator["Source"]:
-    """The inputs, as long as no output would replace one of them, under whatever name.
-
-    Raises:
-        OutputError: an output is the input that is next.
-    """
-    existing = [file for file in outputs if file_id(file)]
-    for source in inputs:
-        if existing:
-            refuse_inputs_as_outputs(existing, [source.path])
-        yield source
-
-
 def _begin(inputs: Iterable["Source"]) -> Iterator["Source"]:
     """The inputs, the first of which is looked for now.
 
@@ -206,45 +229,14 @@ def _begin(inputs: Iterable["Source"]) -> Iterator["Source"]:
     return chain(list(islice(rest, 1)), rest)
 
 
-def _check_outputs(
-    report: Path | None, video: Path | None, inputs: Iterable["Source"], *, overwrite: bool
-) -> None:
-    """Refuse what cannot be written before any work is done."""
-    from deepkd.report import report_name
-
-    if report:
-        report_name(report)
-        check_outputs([report], overwrite=overwrite)
-    if video:
-        _check_video(video, list(inputs), overwrite=overwrite)
-
-
-def _check_video(video: Path, inputs: Sequence["Source"], *, overwrite: bool) -> None:
-    """Refuse --save-video for anything but one video."""
-    from deepkd.video.stills import check_file, still_kind
-
-    if len(inputs) != 1:
-        raise UsageError(
-            f"--save-video takes one input, not {len(inputs)}; run deepkd once for each clip"
-        )
-    if video.suffix.lower() != ".webm":
-        raise UsageError(f"--save-video {video}: writes WebM; give a name that ends in .webm")
-    check_outputs(files=[video], overwrite=overwrite)
-    path = inputs[0].path
-    with suppress(VideoError):  # which the verdict reports
-        if still_kind(check_file(path)):
-            raise UsageError(
-                f"--save-video takes a video, and {path} is a still image; --report shows it"
-            )
-
-
 @contextmanager
 def _open_first(inputs: Iterable["Source"], config: DetectConfig) -> Iterator["ReadAhead | None"]:
     """The first input, decoded while the models are loaded; None where processes judge."""
     from deepkd.cli.start import take_started
 
     first = next(iter(inputs), None) if isinstance(inputs, list) and not config.workers else None
-    path = None if first is None or first.problem else first.path
+    no_file = first is None or first.problem or first.link or is_stored(first.path)
+    path = None if first is None or no_file else first.path
     early = take_started(path, config)
     if path is None:
         yield None
@@ -261,18 +253,18 @@ def _load(
 ) -> tuple["Detector", "Provenance"]:
     """The detector, and what a report says of it; a doubtful model is warned of."""
     from deepkd.cli.progress import warn
+    from deepkd.languages import usual_language
     from deepkd.pipeline import Detector
     from deepkd.report import Provenance, shows_faces
     from deepkd.report.card import model_doubt
 
     with_faces = report is not None or shows_faces(config.format)
     detector = Detector.load(config, thumbnails=with_faces)
-    scorer, limits = cast("Scorer", detector.scorer), detector.thresholds
-    if (doubt := model_doubt(scorer.metadata)) and not quiet:
+    language = config.language or usual_language()
+    provenance = replace(Provenance.of(detector), language=language)
+    if (doubt := model_doubt(provenance.metadata)) and not quiet:
         warn(doubt)
-    thresholds = limits.to_dict() if limits else {}
-    about = (scorer.name, scorer.sha256, scorer.params, scorer.metadata)
-    return detector, Provenance(*about, config.as_dict(), thresholds)
+    return detector, provenance
 
 
 @contextmanager
@@ -288,7 +280,7 @@ def _reports(
     with ExitStack() as stack:
         reports: list[Report] = [part] if part else []
         if file:
-            beside = stack.enter_context(writing(file))
+            beside = stack.enter_context(write_whole(file))
             out = stack.enter_context(beside.open("w", encoding="utf-8", newline=""))
             reports.append(open_report(report_name(file), out, provenance))
             stack.callback(reports[0].close)
@@ -311,8 +303,9 @@ def _draw(verdict: "Verdict", file: Path, limit_s: float, code: int) -> None:
     from deepkd.report.video import write_video
 
     try:
-        with writing(file) as beside:
-            write_video(verdict, beside, limit_s=limit_s)
+        with write_whole(file) as beside:
+            kept = verdict.origin.file if verdict.origin else None
+            write_video(replace(verdict, path=kept or verdict.path), beside, limit_s=limit_s)
     except DeepKDError as error:
         if code == FOUND:
             error.exit_code = code

@@ -58,12 +58,14 @@ def distill(
     )
     crops = list_crops(config)
     from deepkd.benchmark.comparison import compare
-    from deepkd.cli.training import following, warn
+    from deepkd.cli.training import follow_run, warn
     from deepkd.runs import distill_models
     from deepkd.tables.comparison import FORMATS
     from deepkd.training.processes import leads
 
     check_format(format, FORMATS)
-    models = distill_models(teacher, crops, out, config, resume=resume, follow=following, warn=warn)
+    models = distill_models(
+        teacher, crops, out, config, resume=resume, follow=follow_run, warn=warn
+    )
     if leads():
         FORMATS[format](compare(models, crops, split="val", limit=config.val_limit, out=out))

@@ -118,7 +118,7 @@ def evaluate(
         for result in outputs.write(found, document):
             config.save(settings_beside(result))
     FORMATS[config.format](document)
-    _exit(_failed(found))
+    _exit(_list_failures(found))
 
 
 def _is_of_classes(data: Path) -> bool:
@@ -192,7 +192,7 @@ def _inputs(models: Iterable[str], config: EvaluateConfig) -> list[Path]:
     return [*map(Path, models), *data]
 
 
-def _failed(found: "Sequence[Evaluation]") -> list[str]:
+def _list_failures(found: "Sequence[Evaluation]") -> list[str]:
     """Each video that could not be read and why; how many more once corrupted."""
     named: dict[str, None] = {}
     for each in found:

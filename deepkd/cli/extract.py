@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deepkd.cli.engines import Cluster, choose_runner
 from deepkd.cli.options import ConfigFile, takes_settings
 from deepkd.config import load_config
 from deepkd.settings.data import ExtractConfig
@@ -34,6 +35,7 @@ def extract(
     out: Out,
     resume: Resume = False,
     overwrite: Overwrite = False,
+    cluster: Cluster = None,
     config_file: ConfigFile = None,
     **settings: Any,
 ) -> None:
@@ -49,7 +51,7 @@ def extract(
     from deepkd.cli.progress import progress
     from deepkd.data.extract.run import extract as extract_crops
 
-    with progress("extract", "clips") as show:
+    with choose_runner(cluster, config) as run_on, progress("extract", "clips") as show:
         summary = extract_crops(
             sources,
             out,
@@ -58,6 +60,7 @@ def extract(
             overwrite=overwrite,
             stdin=sys.stdin.buffer,
             progress=show,
+            run_on=run_on,
         )
     _show(summary)
     raise typer.Exit(summary.exit_code)

@@ -24,7 +24,7 @@ ConfigFile = Annotated[
 ]
 
 
-def setting_option(kind: type[Config], name: str, *flags: str) -> Any:
+def make_option(kind: type[Config], name: str, *flags: str) -> Any:
     """A typer option for the field `name` of `kind`; its default None means not given.
 
     The flag is the name without its unit: `timeout_s` is set by `--timeout`.
@@ -55,7 +55,7 @@ def _list_options(kind: type[Config]) -> list[inspect.Parameter]:
             item.name,
             inspect.Parameter.KEYWORD_ONLY,
             default=None,
-            annotation=Annotated[hints[item.name] | None, setting_option(kind, item.name)],
+            annotation=Annotated[hints[item.name] | None, make_option(kind, item.name)],
         )
         for item in settings
     ]
@@ -72,12 +72,12 @@ def takes_settings(kind: type[Config]) -> Callable[[Callable[..., None]], Callab
         ]
 
         @functools.wraps(command)
-        def wrapped(**values: Any) -> None:
+        def run(**values: Any) -> None:
             command(**values)
 
-        wrapped.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
-        wrapped.__annotations__ = {p.name: p.annotation for p in [*own, *options]}
-        return wrapped
+        run.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in [*own, *options]}
+        return run
 
     return decorate
 

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from deepkd.settings.detect import DetectConfig
 
 Out = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        metavar="DIR", help="Write a JSON line per input to part-0001-of-0001.jsonl in DIR."
+        metavar="DIR",
+        help="Write a JSON line per input to part-0001-of-0001.jsonl in DIR, a folder or s3://...",
     ),
 ]
 Resume = Annotated[
@@ -34,14 +35,15 @@ ShardName = Annotated[
 ]
 
 
+@contextmanager
 def choose_part(
-    out: Path | None,
+    out: str | None,
     shard: str | None,
     *,
     resume: bool,
     overwrite: bool,
     others: Iterable[Path | None],
-) -> "PartFiles | None":
+) -> Iterator["PartFiles | None"]:
     """Where the part of `--out` goes, made sure that it can be written; None without `--out`.
 
     Args:
@@ -58,22 +60,23 @@ def choose_part(
     if out is None:
         if resume or shard:
             raise UsageError(f"{'--resume' if resume else '--shard'} needs --out DIR")
-        return None
+        yield None
+        return
     if any(others):
         raise UsageError(
             "--out takes neither --report nor --save-video; 'deepkd collect' makes a report of"
             " the parts"
         )
-    from deepkd.cluster.parts import PartFiles
     from deepkd.cluster.shards import Shard
+    from deepkd.cluster.staging import stage_part
 
-    files = PartFiles(out, Shard.parse(shard) if shard else Shard())
-    files.check(resume=resume, overwrite=overwrite)
-    return files
+    which = Shard.parse(shard) if shard else Shard()
+    with stage_part(out, which, resume=resume, overwrite=overwrite) as files:
+        yield files
 
 
 @contextmanager
-def writing_part(
+def open_output_part(
     files: "PartFiles | None",
     provenance: "Provenance",
     config: "DetectConfig",

@@ -46,7 +46,7 @@ def prune(
     """
     config = load_config(PruneConfig, config_file, **settings)
     from deepkd.cli.progress import wrote
-    from deepkd.cli.training import following, warn
+    from deepkd.cli.training import follow_run, warn
     from deepkd.compression.gradual import prune_in_steps
     from deepkd.models.checkpoints import load_checkpoint
 
@@ -58,7 +58,7 @@ def prune(
         data,
         out,
         config,
-        follow=following,
+        follow=follow_run,
         teachers=teachers,
         resume=resume,
         warn=warn,

@@ -18,25 +18,25 @@ class StandardOutput:
     """
 
     def __init__(self, format: str, provenance: "Provenance", *, alone: bool) -> None:
-        from deepkd.report import encoding_of, open_report
+        from deepkd.report import find_encoding, open_report
 
         self._alone = alone
         self._error: OSError | None = None
         self._report: Report | None = None
-        encoding = encoding_of(format)
+        encoding = find_encoding(format)
         sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")  # type: ignore[union-attr]
-        with self._kept():
+        with self._redirect():
             self._report = open_report(format, sys.stdout, provenance)
 
     def add(self, verdict: "Verdict") -> None:
         """Print a verdict, as long as standard output is open."""
-        with self._kept():
+        with self._redirect():
             if self._report:
                 self._report.add(verdict)
 
     def close(self) -> None:
         """Print what is left to print."""
-        with self._kept():
+        with self._redirect():
             if self._report:
                 self._report.close()
             sys.stdout.flush()
@@ -47,7 +47,7 @@ class StandardOutput:
             raise self._error
 
     @contextmanager
-    def _kept(self) -> Iterator[None]:
+    def _redirect(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:

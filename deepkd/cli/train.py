@@ -58,7 +58,7 @@ def train(
     from it. A second Ctrl-C stops at once.
     """
     config = load_config(TrainConfig, config_file, data=list_tables(data), **settings)
-    from deepkd.cli.training import following, warn
+    from deepkd.cli.training import follow_run, warn
     from deepkd.runs import train_model
 
-    train_model(list_crops(config), out, config, resume=resume, follow=following, warn=warn)
+    train_model(list_crops(config), out, config, resume=resume, follow=follow_run, warn=warn)

@@ -19,7 +19,7 @@ DROWNS = 0.95
 
 
 @contextmanager
-def following(run: Path, what: str) -> Iterator[Callable[["Progress"], None]]:
+def follow_run(run: Path, what: str) -> Iterator[Callable[["Progress"], None]]:
     """Give the `report` of a training; at its end, draw the curves of the run."""
     from deepkd.tables.plots import draw_training
     from deepkd.training.processes import leads
@@ -37,7 +37,7 @@ def following(run: Path, what: str) -> Iterator[Callable[["Progress"], None]]:
             else:
                 figures = now.validation
                 console.print(describe_epoch(now.epoch, figures), highlight=False)
-                for name, share in drowning(figures).items():
+                for name, share in find_dominant(figures).items():
                     advice = (
                         f"{escape(name)} makes {share:.0%} of the gradient and drowns the others;"
                         " lower its weight"
@@ -68,7 +68,7 @@ def describe_epoch(epoch: int, figures: Mapping[str, Any]) -> str:
     return f"{line}, log loss {figures['val_log_loss']:.4f}"
 
 
-def drowning(figures: Mapping[str, Any]) -> dict[str, float]:
+def find_dominant(figures: Mapping[str, Any]) -> dict[str, float]:
     """The loss term with more than the share `DROWNS` of the gradient norms -> its share."""
     norms = {
         name.removeprefix("gradient_"): norm

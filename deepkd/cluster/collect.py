@@ -35,6 +35,11 @@ class Names:
         if self.count <= NAMED:
             self.first.append(name)
 
+    def join(self, others: "Names") -> None:
+        """Count others, too."""
+        self.first = (self.first + others.first)[:NAMED]
+        self.count += others.count
+
 
 @dataclass
 class Collected:

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, Self
 from deepkd.cluster.shards import Shard, input_key
 from deepkd.errors import OutputError, UsageError
 from deepkd.journal import LineFile, content_key
-from deepkd.outputs import check_folder, settings_beside, writing
+from deepkd.outputs import check_folder, settings_beside, write_whole
 from deepkd.report import Provenance
 from deepkd.report.jsonl import make_line
 from deepkd.scoring.verdict import Label, Verdict
@@ -31,7 +31,10 @@ from deepkd.video.sources import Source
 
 FORMAT = "deepkd.part/1"
 NAME = re.compile(r"part-(\d{4,7})-of-(\d{4,7})\.jsonl")
-NEUTRAL = {"model", "device", "workers", "timeout_s", "format"}
+NEUTRAL = {
+    *("model", "device", "workers", "timeout_s", "language", "format"),
+    *("keep", "allow_private", "fetch_mb", "fetch_timeout_s"),
+}
 """Settings that may differ when a run goes on: they change no verdict, or (the model) are compared
 in another way."""
 END_BYTES = 256
@@ -160,7 +163,7 @@ class Part:
         """Verdict -> inputs, those of earlier runs too."""
         return Counter(entry.verdict for entry in self._entries.values())
 
-    def missing(self, sources: Iterable[Source]) -> Iterator[Source]:
+    def list_missing(self, sources: Iterable[Source]) -> Iterator[Source]:
         """The inputs to judge: new ones, changed ones and those that failed; each of them once."""
         for source in sources:
             key = input_key(source.path)
@@ -274,7 +277,7 @@ class Part:
                 yield place, line
 
     def _rewrite(self) -> None:
-        with writing(self.files.lines) as beside:
+        with write_whole(self.files.lines) as beside:
             with beside.open("wb") as out:
                 out.writelines(line for _, line in self._latest_lines())
             self._lines.close()

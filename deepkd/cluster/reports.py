@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deepkd.errors import OutputError, UsageError
-from deepkd.outputs import scratch, writing
+from deepkd.outputs import scratch, write_whole
 from deepkd.report.csv import COLUMNS, make_row
 from deepkd.text import csv_writer, first_sentence
 
@@ -145,7 +145,7 @@ def open_report(path: Path) -> Iterator[Add]:
     Raises:
         OutputError: it cannot be written.
     """
-    with writing(path) as beside, REPORTS[path.suffix.lower()](beside) as add:
+    with write_whole(path) as beside, REPORTS[path.suffix.lower()](beside) as add:
         yield add
 
 

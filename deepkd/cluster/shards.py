@@ -11,7 +11,7 @@ from deepkd.errors import UsageError
 from deepkd.video.sources import Source
 
 
-def input_key(path: Path) -> str:
+def input_key(path: str | Path) -> str:
     """A key of an input, of its path as given: 32 hexadecimal digits."""
     return hashlib.sha256(os.fsencode(path)).hexdigest()[:32]
 
@@ -40,9 +40,14 @@ class Shard:
     def __str__(self) -> str:
         return f"{self.number}/{self.count}"
 
+    @classmethod
+    def of(cls, path: str | Path, count: int) -> "Shard":
+        """The shard of an input, by a hash of its path, whatever others exist."""
+        return cls(int(input_key(path), 16) % count + 1, count)
+
     def holds(self, path: Path) -> bool:
-        """Whether an input belongs to this shard: by a hash of its path, whatever others exist."""
-        return self.count == 1 or int(input_key(path), 16) % self.count == self.number - 1
+        """Whether an input belongs to this shard."""
+        return self.count == 1 or self == Shard.of(path, self.count)
 
     def take(self, sources: Iterable[Source]) -> Iterator[Source]:
         """The inputs of this shard, one after the other."""

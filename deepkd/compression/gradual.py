@@ -11,7 +11,7 @@ from deepkd.compression.latency import prune_to_latency
 from deepkd.compression.prune import Target, prune
 from deepkd.data.clips import Warn
 from deepkd.data.crops import CropSet, load_crops
-from deepkd.data.families import inherited
+from deepkd.data.families import list_inherited
 from deepkd.data.leakage import check_held_out
 from deepkd.distillation.distiller import distill
 from deepkd.errors import ConfigError, OutputError
@@ -129,7 +129,9 @@ def _crops(
         advice = f"to show what channels are worth; give another --data{fewer} or --criterion"
         check_both(crops, f"{data}: split 'train'", advice)
     check_validation(val)
-    check_held_out(crops, val, [(model.name, inherited(model)) for model in earlier], warn=warn)
+    check_held_out(
+        crops, val, [(model.name, list_inherited(model)) for model in earlier], warn=warn
+    )
     return crops, val
 
 
@@ -187,7 +189,7 @@ def _load_step(run: Path, source: TorchModel, config: PruneConfig) -> TorchModel
     if not _start_of(run).is_file():
         return None
     model = load_checkpoint(_start_of(run))
-    then, now = model.metadata["pruned"], config.recipe()
+    then, now = model.metadata["pruned"], config.to_metadata()
     if then.get("from_sha256") != source.sha256:
         advice = f"give the same {then['from']} to go on, or another --out"
         raise ConfigError(f"{run}: was cut from another model, of other weights; {advice}")
@@ -224,7 +226,7 @@ def _shrink(
     kept = {
         key: value for key, value in pruned.metadata.items() if key != "validation"
     }  # of the whole network
-    about = {**config.recipe(), **made_of, "measured_ms": taken_ms and round(taken_ms, 4)}
+    about = {**config.to_metadata(), **made_of, "measured_ms": taken_ms and round(taken_ms, 4)}
     return dataclasses.replace(pruned, metadata={**kept, "pruned": about})
 
 

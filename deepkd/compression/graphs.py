@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from deepkd.models.export import save_described
 from deepkd.scoring.model import METADATA_KEY
-from deepkd.scoring.seal import sealed
+from deepkd.scoring.seal import set_seal
 
 LAYERS = ("Conv", "Gemm", "MatMul")
 """Operators whose second input may be weights."""
@@ -57,7 +57,7 @@ def weights_only(source: Path, out: Path) -> None:
         if is_depthwise(tensor):
             continue
         if tensor.name not in done:
-            done[tensor.name] = _stored_as_int8(graph, node, tensor)
+            done[tensor.name] = _store_as_int8(graph, node, tensor)
         node.input[1] = done[tensor.name]
     used = {name for node in graph.graph.node for name in node.input}
     for tensor in [tensor for tensor in graph.graph.initializer if tensor.name not in used]:
@@ -65,7 +65,7 @@ def weights_only(source: Path, out: Path) -> None:
     _save(graph, source, out, "weights")
 
 
-def _stored_as_int8(graph: Any, node: Any, tensor: Any) -> str:
+def _store_as_int8(graph: Any, node: Any, tensor: Any) -> str:
     """Put int8 weights, their scales and their product into the graph; the name of the product."""
     whole, scale = round_weights(node, numpy_helper.to_array(tensor))
     names = {part: f"{tensor.name}_{part}" for part in ("int8", "scale", "cast", "float")}
@@ -115,7 +115,7 @@ def disturb_layer(source: Path, layer: str) -> bytes:
     node, tensor = next(pair for pair in weighted_layers(graph) if pair[0].name == layer)
     whole, scale = round_weights(node, numpy_helper.to_array(tensor))
     tensor.CopyFrom(numpy_helper.from_array(whole * scale, tensor.name))
-    return sealed(graph.SerializeToString())
+    return set_seal(graph.SerializeToString())
 
 
 def finish(path: Path, source: Path, variant: str, **about: Any) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deepkd.data.crops import CropSet
-from deepkd.data.sampling import balanced
+from deepkd.data.sampling import draw_balanced
 from deepkd.errors import DataError
 from deepkd.models.registry import TorchModel, evaluating, views_of
 from deepkd.scoring.model import BATCH, InputFormat
@@ -69,7 +69,7 @@ def check_both(crops: CropSet, where: str, advice: str) -> None:
 
 def draw_rows(crops: CropSet, count: int, *, seed: int = 0) -> list[int]:
     """About `count` labelled rows of a set, as many real as forged."""
-    draw = balanced(crops, np.random.default_rng(seed))
+    draw = draw_balanced(crops, np.random.default_rng(seed))
     return [row for sample in draw for row in sample][:count]
 
 
@@ -80,7 +80,7 @@ def taylor(model: TorchModel, samples: Iterator[Samples], *, seed: int = 0) -> I
     a map, averaged over samples; C is the cross-entropy.
     """
     totals: Importance = {}
-    with evaluating(model.module), _watched(model.module, totals):
+    with evaluating(model.module), _watch_norms(model.module, totals):
         for crops, labels in samples:
             views = views_of(crops, model.format)
             logits = model.module(views).flatten()
@@ -90,7 +90,7 @@ def taylor(model: TorchModel, samples: Iterator[Samples], *, seed: int = 0) -> I
 
 
 @contextmanager
-def _watched(module: nn.Module, totals: Importance) -> Iterator[None]:
+def _watch_norms(module: nn.Module, totals: Importance) -> Iterator[None]:
     """Add up the criterion of every batch norm's output while gradients flow back through it."""
 
     def watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:

@@ -1,6 +1,6 @@
 """Static int8 for ONNX Runtime: unsigned activations, signed weights, ranges from real crops.
 
-What serves one network harms another, so there are several recipes; the one whose logits stay
+What serves one network harms another, so there are several methods; the one whose logits stay
 closest to float32's on the calibration crops is taken. No label and no crop of the split that
 judges has a part in that choice.
 """
@@ -21,8 +21,8 @@ from deepkd.compression.graphs import disturb_layer, finish, weighted_layers
 from deepkd.images import Image
 from deepkd.outputs import scratch
 from deepkd.scoring.model import Scorer
-from deepkd.scoring.seal import sealed
-from deepkd.settings.choices import INT8_RECIPES
+from deepkd.scoring.seal import set_seal
+from deepkd.settings.choices import INT8_METHODS
 
 FEED = 16
 """Crops per call while ranges are found."""
@@ -31,7 +31,7 @@ SENSING = 32
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Int8Method:
     """One way from float32 to int8; always per channel of the weights."""
 
     ranges: str = "MinMax"
@@ -44,12 +44,12 @@ class Recipe:
     """How many layers stay in float32: those whose rounded weights move the logits most."""
 
 
-PLAIN = Recipe()
-REDUCED_RANGE = Recipe(reduce_range=True)
-PERCENTILE = Recipe(ranges="Percentile")
-ENTROPY = Recipe(ranges="Entropy")
-FLOAT_ENDS = Recipe(float_ends=True)
-FLOAT_SENSITIVE = Recipe(float_ends=True, float_sensitive=6)
+PLAIN = Int8Method()
+REDUCED_RANGE = Int8Method(reduce_range=True)
+PERCENTILE = Int8Method(ranges="Percentile")
+ENTROPY = Int8Method(ranges="Entropy")
+FLOAT_ENDS = Int8Method(float_ends=True)
+FLOAT_SENSITIVE = Int8Method(float_ends=True, float_sensitive=6)
 
 
 def to_int8(
@@ -61,13 +61,13 @@ def to_int8(
     threads: int | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, float]:
-    """Write the closest of the recipes' files; recipe -> distance of the logits (RMS).
+    """Write the closest of the methods' files; method -> distance of the logits (RMS).
 
     Args:
         source: an exported float32 file.
         out: where to write.
         crops: for the ranges and for the choice, none of them from a test split.
-        names: of `INT8_RECIPES`, at least one.
+        names: of `INT8_METHODS`, at least one.
         threads: of the runtime; None takes all cores.
         say: told what happens next.
     """
@@ -83,8 +83,8 @@ def to_int8(
         for name in names:
             say(f"int8, {name}")
             files[name] = folder / f"{name}.onnx"
-            kept = float_layers(prepared, INT8_RECIPES.load(name), crops, threads=threads)
-            _quantise(prepared, files[name], batches, INT8_RECIPES.load(name), kept)
+            kept = float_layers(prepared, INT8_METHODS.load(name), crops, threads=threads)
+            _quantise(prepared, files[name], batches, INT8_METHODS.load(name), kept)
             finish(files[name], source, "int8", recipe=name, crops=len(crops))
             distances[name] = _distance(
                 Scorer.load(files[name], threads=threads).logits(crops), expected
@@ -101,12 +101,12 @@ def prepare(source: Path, folder: Path) -> Path:
     with _quiet():
         quant_pre_process(source, folder / "prepared.onnx", skip_symbolic_shape=True)
     prepared = folder / "prepared.onnx"
-    prepared.write_bytes(sealed(prepared.read_bytes()))
+    prepared.write_bytes(set_seal(prepared.read_bytes()))
     return prepared
 
 
 def _quantise(
-    prepared: Path, out: Path, batches: Sequence[Image], recipe: Recipe, kept: list[str]
+    prepared: Path, out: Path, batches: Sequence[Image], method: Int8Method, kept: list[str]
 ) -> None:
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
@@ -119,10 +119,10 @@ def _quantise(
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             per_channel=True,
-            reduce_range=recipe.reduce_range,
-            calibrate_method=CalibrationMethod[recipe.ranges],
+            reduce_range=method.reduce_range,
+            calibrate_method=CalibrationMethod[method.ranges],
             nodes_to_exclude=kept,
-            extra_options={"CalibPercentile": 99.99} if recipe.ranges == "Percentile" else {},
+            extra_options={"CalibPercentile": 99.99} if method.ranges == "Percentile" else {},
         )
 
 
@@ -142,15 +142,15 @@ def _reader(batches: Sequence[Image]) -> object:
 
 
 def float_layers(
-    prepared: Path, recipe: Recipe, crops: Sequence[Image], *, threads: int | None = None
+    prepared: Path, method: Int8Method, crops: Sequence[Image], *, threads: int | None = None
 ) -> list[str]:
-    """The names of the layers that a recipe leaves in float32."""
+    """The names of the layers that a method leaves in float32."""
     layers = [node.name for node, _ in weighted_layers(onnx.load(prepared))]
-    kept: set[str] = {*layers[:1], *_last_layers(prepared)} if recipe.float_ends else set()
-    if recipe.float_sensitive:
+    kept: set[str] = {*layers[:1], *_last_layers(prepared)} if method.float_ends else set()
+    if method.float_sensitive:
         others = [name for name in layers if name not in kept]
-        harm = sensitivity(prepared, others, crops[:SENSING], threads=threads)
-        kept |= set(sorted(harm, key=lambda name: -harm[name])[: recipe.float_sensitive])
+        change = sensitivity(prepared, others, crops[:SENSING], threads=threads)
+        kept |= set(sorted(change, key=lambda name: -change[name])[: method.float_sensitive])
     return sorted(kept)
 
 

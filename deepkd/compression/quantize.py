@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from deepkd.benchmark.latency import chance_ratio, median_ms, paired_ratio, take_turns
+from deepkd.benchmark.latency import chance_ratio, measure_ratio, median_ms, take_turns
 from deepkd.compression.importance import check_both, draw_rows
 from deepkd.compression.int8 import to_int8
 from deepkd.compression.results import (
@@ -27,16 +27,16 @@ from deepkd.compression.results import (
 )
 from deepkd.data.clips import Warn
 from deepkd.data.crops import CropSet, load_crops
-from deepkd.data.leakage import training_shares
+from deepkd.data.leakage import find_training_shares
 from deepkd.errors import ConfigError, ModelError
 from deepkd.evaluation.metrics import Measure, auc, auc_change
 from deepkd.evaluation.scores import Progress, logits_of
 from deepkd.machine import cores, machine
 from deepkd.models.checkpoints import load_checkpoint
 from deepkd.models.export import export_onnx
-from deepkd.outputs import refuse_inputs_as_outputs, scratch, writing
+from deepkd.outputs import refuse_inputs_as_outputs, scratch, write_whole
 from deepkd.scoring.model import Scorer, is_onnx
-from deepkd.settings.choices import CONVERSIONS, INT8_RECIPES
+from deepkd.settings.choices import CONVERSIONS, INT8_METHODS
 from deepkd.settings.compression import QuantizeConfig
 
 FLOAT32 = "float32"
@@ -68,9 +68,9 @@ class VariantResult:
         """Why it must not replace float32; [] when it may."""
         found = [f"its logits are not finite on {self.broken} crops"] if self.broken else []
         if self.ratio.high is None or self.ratio.high >= chance_ratio(self.twin):
-            chance = f"{shown_ratio(self.twin)} of it"
+            chance = f"{format_ratio(self.twin)} of it"
             found.append(
-                f"not faster here ({shown_ratio(self.ratio)} of float32's time, float32's twin"
+                f"not faster here ({format_ratio(self.ratio)} of float32's time, float32's twin"
                 f" {chance})"
             )
         if (self.change.value or 0.0) < -max_drop:
@@ -110,7 +110,7 @@ def quantize(
     with scratch() as folder:
         source = _float32(argument, folder, out)
         shown, judged = _crops(data, config)
-        [share] = training_shares(
+        [share] = find_training_shares(
             [source.name], [source], judged, allow=config.allow_training_data, warn=warn
         )
         files, distances = _convert(source.path, shown, config, folder, say)
@@ -169,10 +169,10 @@ def _crops(data: Path, config: QuantizeConfig) -> tuple[CropSet, CropSet]:
 def _convert(
     source: Path, shown: CropSet, config: QuantizeConfig, folder: Path, say: Say
 ) -> tuple[dict[str, Path], dict[str, float]]:
-    """A file of each variant, and the distances of the int8 recipes that were tried."""
+    """A file of each variant, and the distances of the int8 methods that were tried."""
     files = {name: folder / f"{name}.onnx" for name in VARIANTS}
     images = [shown.image(index) for index in range(len(shown))]
-    names = list(INT8_RECIPES) if config.int8 == "auto" else [config.int8]
+    names = list(INT8_METHODS) if config.int8 == "auto" else [config.int8]
     distances = to_int8(source, files["int8"], images, names, threads=config.threads, say=say)
     for name in CONVERSIONS:
         say(name)
@@ -213,10 +213,10 @@ def _trials(
         list(scorers.values()), judged, range(len(judged)), batch=SCORED_TOGETHER, checked=1
     )
     labels, sources = judged.labels, [row.original for row in judged.rows]
-    twin = paired_ratio(seconds[-1], seconds[0], seed=config.seed)
+    twin = measure_ratio(seconds[-1], seconds[0], seed=config.seed)
     trials = {}
     for (name, scorer), found, taken in zip(scorers.items(), logits, seconds[:-1], strict=True):
-        ratio = paired_ratio(taken, seconds[0], seed=config.seed)
+        ratio = measure_ratio(taken, seconds[0], seed=config.seed)
         broken = int((~np.isfinite(found)).sum())
         if broken:
             trials[name] = VariantResult(
@@ -232,7 +232,7 @@ def _trials(
     return trials
 
 
-def shown_ratio(ratio: Measure) -> str:
+def format_ratio(ratio: Measure) -> str:
     """`0.62 [0.61, 0.64]`."""
     return f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
 
@@ -243,7 +243,7 @@ def _write_choice(
     chosen = _choose(trials, config)
     if chosen is None:
         return None
-    with writing(out) as beside:
+    with write_whole(out) as beside:
         shutil.copyfile(files[chosen], beside)
     return Written(chosen, str(out), asked=config.keep != "auto")
 
@@ -258,7 +258,7 @@ def _choose(trials: dict[str, VariantResult], config: QuantizeConfig) -> str | N
 
 def _twin(seconds: npt.NDArray[np.float64], ratio: Measure) -> TwinRow:
     """What chance did to float32's time, and the share of it that a variant must stay below."""
-    return TwinRow(round(median_ms(seconds), 4), ratio.rounded(4), round(chance_ratio(ratio), 4))
+    return TwinRow(round(median_ms(seconds), 4), ratio.round_to(4), round(chance_ratio(ratio), 4))
 
 
 def _row(name: str, trial: VariantResult, config: QuantizeConfig) -> VariantRow:
@@ -273,9 +273,9 @@ def _row(name: str, trial: VariantResult, config: QuantizeConfig) -> VariantRow:
         bytes=scorer.bytes,
         sha256=scorer.sha256,
         auc=None if trial.auc is None else round(trial.auc, 6),
-        auc_change=trial.change.rounded(6),
+        auc_change=trial.change.round_to(6),
         latency_ms=round(trial.latency_ms, 4),
-        latency_ratio=trial.ratio.rounded(4),
+        latency_ratio=trial.ratio.round_to(4),
         accepted=None if objections is None else not objections,
         objections=tuple(objections or ()),
     )

@@ -39,7 +39,7 @@ class CalibrationCrops(Document):
     split: str
     crops: int
     distances: dict[str, float]
-    """Recipe -> distance of its logits from float32's (RMS)."""
+    """Method -> distance of its logits from float32's (RMS)."""
 
 
 @dataclass(frozen=True)

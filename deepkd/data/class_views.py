@@ -69,7 +69,7 @@ def make_dataset(
     crops: CropSet, augment: Augment, *, view_px: int, with_clean: bool
 ) -> ClassViews | CropDataset:
     """What gives the views of a set: from memory where that suffices, else file by file."""
-    is_light = moves_whole_pixels(augment.recipe) and not with_clean
+    is_light = moves_whole_pixels(augment.augmentation) and not with_clean
     if isinstance(crops, ClassSet) and is_light and crops.is_small(view_px):
-        return ClassViews(crops, augment.recipe, view_px)
+        return ClassViews(crops, augment.augmentation, view_px)
     return CropDataset(crops, augment, with_clean=with_clean)

@@ -71,7 +71,7 @@ class ClassSet(CropSet):
     def stacked(self, size_px: int) -> npt.NDArray[np.uint8]:
         """All pictures, decoded once: RGB, uint8, (rows, size_px, size_px, 3)."""
         if size_px not in self._kept:
-            resize = InputFormat(size=size_px).resized
+            resize = InputFormat(size=size_px).resize_crop
             with ThreadPoolExecutor(max_workers=cores()) as decoders:
                 images = decoders.map(lambda index: resize(self.image(index)), range(len(self)))
                 stack = np.empty((len(self), size_px, size_px, 3), np.uint8)

@@ -47,8 +47,8 @@ def training_record(crops: CropSet, earlier: Iterable[Mapping[str, Any]] = ()) -
 
     Args:
         crops: its own training data.
-        earlier: `inherited` from its start and its teachers, whose families and people are joined
-            to its own.
+        earlier: what `list_inherited` gives of its start and its teachers; their families and
+            people are joined to its own.
 
     Raises:
         ModelError: an earlier list is damaged.
@@ -62,17 +62,18 @@ def training_record(crops: CropSet, earlier: Iterable[Mapping[str, Any]] = ()) -
     }
     before = list(earlier)
     lists = {
-        key: hashes.union(*(_seen(record, key) for record in before)) for key, hashes in own.items()
+        key: hashes.union(*(_read_hashes(record, key) for record in before))
+        for key, hashes in own.items()
     }
     unlisted = sorted({name for record in before for name in record.get(UNLISTED_KEY, ())})
     return {
         "index_sha256": crops.index_sha256(),
-        **{key: _joined(hashes) for key, hashes in lists.items() if hashes},
+        **{key: _join_hashes(hashes) for key, hashes in lists.items() if hashes},
         **({UNLISTED_KEY: unlisted} if unlisted else {}),
     }
 
 
-def inherited(model: Known) -> dict[str, Any]:
+def list_inherited(model: Known) -> dict[str, Any]:
     """The lists of a start or a teacher; empty for weights that saw no labelled faces."""
     recipe = model.metadata.get("recipe") or {}
     listed = {
@@ -85,25 +86,25 @@ def inherited(model: Known) -> dict[str, Any]:
     return listed
 
 
-def known_families(recipe: Mapping[str, Any], originals: Iterable[str]) -> list[str] | None:
+def find_known_families(recipe: Mapping[str, Any], originals: Iterable[str]) -> list[str] | None:
     """The originals that a model was trained on, sorted; None if its recipe lists none.
 
     Raises:
         ModelError: the list is damaged.
     """
-    return _known(recipe, FAMILIES_KEY, originals)
+    return _find_known(recipe, FAMILIES_KEY, originals)
 
 
-def known_people(recipe: Mapping[str, Any], people: Iterable[str]) -> list[str] | None:
+def find_known_people(recipe: Mapping[str, Any], people: Iterable[str]) -> list[str] | None:
     """The people in a model's training data, sorted; None if its recipe lists none.
 
     Raises:
         ModelError: the list is damaged.
     """
-    return _known(recipe, PEOPLE_KEY, people)
+    return _find_known(recipe, PEOPLE_KEY, people)
 
 
-def known_names(recipe: Mapping[str, Any], originals: Iterable[str]) -> list[str]:
+def find_known_names(recipe: Mapping[str, Any], originals: Iterable[str]) -> list[str]:
     """The originals that share only a file name with a training original, sorted.
 
     It may be the same file in another folder, or another file with that name.
@@ -111,8 +112,8 @@ def known_names(recipe: Mapping[str, Any], originals: Iterable[str]) -> list[str
     Raises:
         ModelError: a list is damaged.
     """
-    families = _seen(recipe, FAMILIES_KEY)
-    named = families | _seen(recipe, NAMES_KEY)
+    families = _read_hashes(recipe, FAMILIES_KEY)
+    named = families | _read_hashes(recipe, NAMES_KEY)
     return sorted(
         name
         for name in set(originals)
@@ -124,14 +125,14 @@ def _file_name(original: str) -> str:
     return original.replace("\\", "/").rpartition("/")[2]
 
 
-def _known(recipe: Mapping[str, Any], key: str, names: Iterable[str]) -> list[str] | None:
+def _find_known(recipe: Mapping[str, Any], key: str, names: Iterable[str]) -> list[str] | None:
     if recipe.get(key) is None:
         return None
-    seen = _seen(recipe, key)
+    seen = _read_hashes(recipe, key)
     return sorted(name for name in set(names) if _hash(name) in seen)
 
 
-def _seen(recipe: Mapping[str, Any], key: str) -> set[bytes]:
+def _read_hashes(recipe: Mapping[str, Any], key: str) -> set[bytes]:
     """The hashes of a list."""
     try:
         data = base64.b64decode(recipe.get(key, ""), validate=True)
@@ -142,7 +143,7 @@ def _seen(recipe: Mapping[str, Any], key: str) -> set[bytes]:
     return {data[start : start + HASH_BYTES] for start in range(0, len(data), HASH_BYTES)}
 
 
-def _joined(hashes: set[bytes]) -> str:
+def _join_hashes(hashes: set[bytes]) -> str:
     """The hashes sorted, in base64."""
     return base64.b64encode(b"".join(sorted(hashes))).decode("ascii")
 

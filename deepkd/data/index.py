@@ -11,7 +11,7 @@ from pathlib import Path
 
 from deepkd.data.clips import FAKE, SPLITS, Clip, parse_label
 from deepkd.errors import DataError
-from deepkd.outputs import writing
+from deepkd.outputs import write_whole
 from deepkd.text import TableReader, csv_writer, open_text
 
 INDEX_NAME = "index.csv"
@@ -175,7 +175,7 @@ def write_index(path: Path, rows: Iterable[CropRow]) -> None:
     path = path / INDEX_NAME if path.is_dir() else path
     names = [item.name for item in fields(CropRow)]
     with (
-        writing(path) as beside,
+        write_whole(path) as beside,
         beside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
         writer = csv_writer(file)

@@ -6,7 +6,12 @@ from typing import Any, Protocol
 
 from deepkd.data.clips import Clip, Warn
 from deepkd.data.crops import CropSet
-from deepkd.data.families import UNLISTED_KEY, known_families, known_names, known_people
+from deepkd.data.families import (
+    UNLISTED_KEY,
+    find_known_families,
+    find_known_names,
+    find_known_people,
+)
 from deepkd.data.index import CropRow
 from deepkd.data.splits import find_overlaps
 from deepkd.documents import Document
@@ -87,7 +92,7 @@ def overlaps_with_training(
 ) -> tuple[Overlap, ...]:
     """Originals and people that rows share with the training data in a model's recipe."""
     here = names_in(evaluated)
-    known = {"originals": known_families, "people": known_people}
+    known = {"originals": find_known_families, "people": find_known_people}
     found = {kind: known[kind](recipe, names) for kind, names in here.items()}
     partly = UNLISTED_KEY in recipe  # then nothing found does not mean that nothing was seen
     return tuple(
@@ -101,7 +106,7 @@ def overlaps_with_training(
     )
 
 
-def training_shares(
+def find_training_shares(
     names: Sequence[str],
     models: Sequence[Any],
     data: CropSet | list[Clip],
@@ -123,17 +128,17 @@ def training_shares(
         DataError: a model was trained on some of the data, and `allow` is not set.
     """
     return [
-        _training_share(name, model, data, allow, warn)
+        _measure_training_share(name, model, data, allow, warn)
         for name, model in zip(names, models, strict=True)
     ]
 
 
-def _training_share(
+def _measure_training_share(
     name: str, model: Any, data: CropSet | list[Clip], allow: bool, warn: Warn
 ) -> float | None:
     recipe = recipe_of(model)
     originals = {row.original for row in rows_of(data)}
-    known = known_families(recipe, originals)
+    known = find_known_families(recipe, originals)
     if (
         known is None
         and isinstance(data, CropSet)
@@ -146,7 +151,7 @@ def _training_share(
             f" {known[0]}, so its figures would say nothing about new ones; choose another --split"
             " or --data, or add --allow-training-data"
         )
-    alike = known_names(recipe, originals)
+    alike = find_known_names(recipe, originals)
     if alike:
         warn(
             f"{len(alike)} of these {len(originals)} originals have the file name of one that"
@@ -166,7 +171,7 @@ def check_held_out(
     Args:
         train: training data.
         val: validation data.
-        earlier: name of each start and teacher, and what is `inherited` from it.
+        earlier: name of each start and teacher, and what is `list_inherited` from it.
         warn: takes a warning for people in both, and for starts and teachers whose training data
             includes validation data, or may do so.
 
@@ -182,12 +187,12 @@ def check_held_out(
         )
     told = find_overlaps(rows, ["people"])
     for name, recipe in earlier:
-        told += _seen_by(name, recipe, val.rows)
+        told += _warn_of_seen(name, recipe, val.rows)
     for message in dict.fromkeys(told):
         warn(message)
 
 
-def _seen_by(name: str, recipe: Mapping[str, Any], held_out: Sequence[CropRow]) -> list[str]:
+def _warn_of_seen(name: str, recipe: Mapping[str, Any], held_out: Sequence[CropRow]) -> list[str]:
     """Warnings for held-out rows that a start or a teacher was, or may be, trained on."""
     found = overlaps_with_training(recipe, held_out)
     seen = [

@@ -22,12 +22,12 @@ Draw = list[tuple[int, ...]]
 A = TypeVar("A")
 
 
-def shuffled(crops: CropSet, rng: np.random.Generator) -> Draw:
+def draw_shuffled(crops: CropSet, rng: np.random.Generator) -> Draw:
     """Every crop once; with several data sets the same number of crops, divided by weight."""
     return [(row,) for row in _share_out(_by_data_set(crops, range(len(crops))), crops, rng)]
 
 
-def balanced(crops: CropSet, rng: np.random.Generator) -> Draw:
+def draw_balanced(crops: CropSet, rng: np.random.Generator) -> Draw:
     """Real and forged crops in turn: every crop of the rarer label, as many of the other."""
     real, fake = _rows_by_label(crops)
     count = min(len(real), len(fake))
@@ -37,7 +37,7 @@ def balanced(crops: CropSet, rng: np.random.Generator) -> Draw:
     return [(row,) for couple in zip(*halves, strict=True) for row in couple]
 
 
-def paired(crops: CropSet, rng: np.random.Generator) -> Draw:
+def draw_paired(crops: CropSet, rng: np.random.Generator) -> Draw:
     """A real crop and a forgery of it for every original, both of the same moment.
 
     The two crops of a pair differ only in the forgery. An original without a forgery is drawn with
@@ -93,7 +93,7 @@ def _shares(crops: CropSet, names: Sequence[str], count: int) -> dict[str, int]:
     return dict(zip(names, shares.tolist(), strict=True))
 
 
-def labelled(crops: CropSet) -> CropSet:
+def keep_labelled(crops: CropSet) -> CropSet:
     """Only the crops with a label.
 
     Raises:

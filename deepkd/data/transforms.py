@@ -30,7 +30,7 @@ from deepkd.settings.choices import AUGMENTATIONS
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
+def seed_rng(seed: int) -> Iterator[None]:
     """Seed torch's CPU generator within the block, and restore it afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -215,13 +215,13 @@ class Move:
     mirrored: bool
 
     @classmethod
-    def drawn(cls, recipe: Augmentation) -> "Move":
-        """Draw one within the limits of the recipe."""
+    def draw(cls, limits: Augmentation) -> "Move":
+        """Draw one within the limits of an augmentation."""
         turn, right, down = (2 * torch.rand(3) - 1).tolist()
-        nearest, farthest = recipe.zoom
+        nearest, farthest = limits.zoom
         zoom = nearest + (farthest - nearest) * torch.rand(()).item()
-        mirrored = torch.rand(()).item() < recipe.flip
-        return cls(turn * recipe.degrees, right * recipe.shift, down * recipe.shift, zoom, mirrored)
+        mirrored = torch.rand(()).item() < limits.flip
+        return cls(turn * limits.degrees, right * limits.shift, down * limits.shift, zoom, mirrored)
 
     def __call__(self, picture: Image) -> Image:
         """The moved picture, of the same size; uncovered pixels are black."""
@@ -242,15 +242,17 @@ class Move:
 class Augment:
     """Crops of any size -> views of one size, uint8 (crops, 3, view_px, view_px).
 
-    Crops are moved at their own size and then resized like a model's input (`InputFormat.resized`),
-    so that they are as sharp in training as in use.
+    Crops are moved at their own size and then resized like a model's input
+    (`InputFormat.resize_crop`), so that they are as sharp in training as in use.
     """
 
     def __init__(self, name: str, view_px: int) -> None:
-        self.recipe = AUGMENTATIONS.load(name)
+        self.augmentation = AUGMENTATIONS.load(name)
         self.format = InputFormat(size=view_px)
         self.photometric = (
-            v2.Compose(list(self.recipe.photometric)) if self.recipe.photometric else None
+            v2.Compose(list(self.augmentation.photometric))
+            if self.augmentation.photometric
+            else None
         )
 
     def __call__(self, images: Sequence[Image]) -> Tensor:
@@ -264,8 +266,8 @@ class Augment:
             images: (H, W, 3) uint8, RGB; they share a geometry.
             alike: whether photometric changes are drawn once for all of them.
         """
-        move = Move.drawn(self.recipe)
-        moved = torch.stack([_view(self.format.resized(move(image))) for image in images])
+        move = Move.draw(self.augmentation)
+        moved = torch.stack([_view(self.format.resize_crop(move(image))) for image in images])
         if self.photometric is None:
             return moved, moved
         if not alike:
@@ -273,6 +275,6 @@ class Augment:
         seed = int(torch.randint(2**62, ()))
         views = []
         for view in moved:
-            with seeded(seed):
+            with seed_rng(seed):
                 views.append(self.photometric(view))
         return torch.stack(views), moved

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from deepkd.data.crops import CropSet
 from deepkd.data.forge.blending import Landmarks, self_blend, swap_face
 from deepkd.data.landmarks import LandmarkFinder, typical_landmarks
-from deepkd.data.transforms import Augment, seeded
+from deepkd.data.transforms import Augment, seed_rng
 from deepkd.images import Image
 
 NO_ROW = -1
@@ -63,7 +63,7 @@ class CropDataset(Dataset[Batch]):
         pictures, rows = self._draw(key)
         if key.same_encoding:
             pictures = match_detail(pictures, [self._detail_px(row, key) for row in rows])
-        with seeded(key.seed):
+        with seed_rng(key.seed):
             views, clean = self.augment.with_clean(pictures, alike=key.same_encoding)
         labels = [1.0 if row == NO_ROW else float(self.crops.labels[row]) for row in key.rows]
         rows_drawn = torch.tensor(rows)

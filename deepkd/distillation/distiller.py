@@ -10,17 +10,18 @@ from torch import Tensor
 from deepkd.data.classes import ClassSet
 from deepkd.data.clips import Warn
 from deepkd.data.crops import CropSet
-from deepkd.data.families import inherited, training_record
+from deepkd.data.families import list_inherited, training_record
 from deepkd.data.leakage import check_held_out
 from deepkd.data.mixture import Data
-from deepkd.data.sampling import labelled
+from deepkd.data.sampling import keep_labelled
 from deepkd.distillation.modifiers import with_labels_hidden
 from deepkd.distillation.objective import Distillation
-from deepkd.distillation.teachers import shared_subclasses
+from deepkd.distillation.teachers import find_shared_subclasses
 from deepkd.distillation.terms import terms_of
 from deepkd.errors import ConfigError, DataError
 from deepkd.models.registry import TorchModel
 from deepkd.models.subclasses import names_of
+from deepkd.settings.choices import SAMPLINGS
 from deepkd.settings.training import DistillConfig, TrainConfig, TrainingConfig
 from deepkd.training.engine import Progress, fit
 from deepkd.training.supervised import (
@@ -80,7 +81,7 @@ def distill_on(
 ) -> TorchModel:
     """Train a student under its teachers on crops, or on pictures of classes; see `distill`."""
     if config.alone:
-        labelled(train_crops)  # without labels to train on alone, nothing is begun
+        keep_labelled(train_crops)  # without labels to train on alone, nothing is begun
     if isinstance(train_crops, ClassSet):
         config = settings_for_classes(config)
         student = _start_on_classes(teachers, train_crops, val_crops, config)
@@ -111,14 +112,14 @@ def _start(
 ) -> TorchModel:
     """The student to train, with what its recipe records."""
     on_classes = [term.name for term in terms_of(config) if term.kind.inputs == "classes"]
-    subclasses = shared_subclasses(teachers, on_classes[0]) if on_classes else None
+    subclasses = find_shared_subclasses(teachers, on_classes[0]) if on_classes else None
     student = start_model(config.student, config, subclasses=subclasses)
     earlier = [(f"the start {config.init}", student.metadata.get("recipe", {}))]
-    earlier += [(f"the teacher {teacher.name}", inherited(teacher)) for teacher in teachers]
+    earlier += [(f"the teacher {teacher.name}", list_inherited(teacher)) for teacher in teachers]
     check_held_out(train_crops, val_crops, earlier, warn=warn)
     record = training_record(train_crops, [recipe for _, recipe in earlier])
     named = ", ".join(teacher.name for teacher in teachers)
-    student.metadata["recipe"] = {**config.recipe(), "teacher": named, **record}
+    student.metadata["recipe"] = {**config.to_metadata(), "teacher": named, **record}
     return student
 
 
@@ -141,7 +142,7 @@ def _start_on_classes(
     check_held_out(pictures, val, [], warn=lambda message: None)
     named = ", ".join(teacher.name for teacher in teachers)
     record = {"teacher": named, "index_sha256": pictures.index_sha256()}
-    student.metadata["recipe"] = {**config.recipe(), **record}
+    student.metadata["recipe"] = {**config.to_metadata(), **record}
     return student
 
 
@@ -179,8 +180,8 @@ def train_alone(
     """
     train_crops, val_crops = _crops(data, config)
     shared = {item.name: getattr(config, item.name) for item in dataclasses.fields(TrainingConfig)}
-    if config.sampling == "shuffled":  # the others never draw a crop without a label
-        shared["epochs"] = round(config.epochs * len(train_crops) / len(labelled(train_crops)))
+    if config.sampling in SAMPLINGS.having("draws unlabelled crops"):
+        shared["epochs"] = round(config.epochs * len(train_crops) / len(keep_labelled(train_crops)))
     settings = TrainConfig(model=config.student, **shared)
     return train_on(train_crops, val_crops, run, settings, resume=resume, report=report)
 

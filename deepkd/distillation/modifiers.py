@@ -25,7 +25,7 @@ def confidence(logits: Tensor) -> Tensor:
     return (2 * logits.float().flatten().sigmoid() - 1).abs()
 
 
-def mixed(views: Tensor, labels: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+def mix(views: Tensor, labels: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
     """Blend each sample with another by one share of the batch, `l ~ Beta(alpha, alpha)`.
 
     Zhang et al. 2018, arXiv:1710.09412.

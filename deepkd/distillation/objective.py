@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from deepkd.data.views import NO_ROW
 from deepkd.distillation.losses.loss import Inputs, Loss
-from deepkd.distillation.modifiers import confidence, mixed, noisy
+from deepkd.distillation.modifiers import confidence, mix, noisy
 from deepkd.distillation.taps import Tap, TapReader
 from deepkd.distillation.teachers import (
     Outputs,
@@ -187,7 +187,7 @@ class Distillation(Objective):
         """Label -> (value, weight) of each term."""
         config = self.config
         if config.mixup:
-            views, labels = mixed(views, labels, config.mixup)
+            views, labels = mix(views, labels, config.mixup)
         student, teacher = self._outputs(views, clean)
         trust = self._teacher_weight(teacher.logit, rows.to(views.device))
         if config.teacher_noise:

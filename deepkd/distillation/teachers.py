@@ -89,7 +89,7 @@ def _fold(teacher: Teacher) -> nn.Module:
         return network
 
 
-def shared_subclasses(teachers: Sequence[TorchModel], loss: str) -> tuple[str, ...]:
+def find_shared_subclasses(teachers: Sequence[TorchModel], loss: str) -> tuple[str, ...]:
     """The subclasses that all teachers tell apart, for the loss of that name.
 
     Raises:
@@ -111,7 +111,7 @@ def check_subclasses(student: TorchModel, teachers: Sequence[TorchModel], loss: 
     Raises:
         ConfigError: they differ, or those of the teachers do.
     """
-    wanted = shared_subclasses(teachers, loss)
+    wanted = find_shared_subclasses(teachers, loss)
     if columns_of(student) != wanted:
         known = ", ".join(columns_of(student)) or "none"
         raise ConfigError(

@@ -153,7 +153,7 @@ def evaluate_clips(
         OutputError: the folder holds the results of other clips or settings, or cannot be written,
             or a damaged clip cannot be.
     """
-    labelled = _labelled(clips)
+    labelled = _keep_labelled(clips)
     detector = CachingDetector(load_detector(DetectConfig().detector, device=config.device))
     kept = Journal(folder, lambda: _subject(labelled, config), KEYS, overwrite=overwrite)
     scorer = ClipScorer(models, detector, config, kept)
@@ -179,7 +179,7 @@ def _answers_of(
     return {key: [each[place] for each in clips] for key, clips in answers.items()}
 
 
-def _labelled(clips: Sequence[Clip]) -> list[Clip]:
+def _keep_labelled(clips: Sequence[Clip]) -> list[Clip]:
     """Those with a label, of which there must be some."""
     labelled = [clip for clip in clips if clip.label]
     if not labelled:

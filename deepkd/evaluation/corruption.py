@@ -65,7 +65,7 @@ def corrupt_clip(
                     source, steps = Source(path), steps[last + 1 :]
             except InputError as error:
                 source = Source(clip.path, str(error).removeprefix(f"{clip.path}: "))
-        yield source, _altering(clip, steps, seed)
+        yield source, _make_alter(clip, steps, seed)
 
 
 def _encode(clip: Clip, to: Path, steps: Sequence[Step], seed: int) -> bool:
@@ -73,13 +73,13 @@ def _encode(clip: Clip, to: Path, steps: Sequence[Step], seed: int) -> bool:
     info = probe(clip.path)
     if info.is_image:
         return False
-    alter, (name, level) = _altering(clip, steps[:-1], seed), steps[-1]
+    alter, (name, level) = _make_alter(clip, steps[:-1], seed), steps[-1]
     frames = ((t_s, alter(Frame(image, t_s, 0)).image) for t_s, image in every_frame(clip.path))
     ENCODINGS[name](frames, to, level, info.fps or GUESSED_FPS)
     return True
 
 
-def _altering(clip: Clip, steps: Sequence[Step], seed: int) -> Alter:
+def _make_alter(clip: Clip, steps: Sequence[Step], seed: int) -> Alter:
     """A function that does the steps to a frame; random by seed, clip and time of the frame."""
 
     def alter(frame: Frame) -> Frame:
@@ -102,15 +102,15 @@ def _double(frames: Timed, to: Path, level: float, fps: float) -> None:
     """Encoded at the constant rate factor `level`, shrunk to 3/4, and encoded again."""
     first = to.with_name("first.mp4")
     _h264(frames, first, level, fps)
-    _write(to, (_reduced(image) for _, image in every_frame(first)), level, fps)
+    _write(to, (_reduce_colours(image) for _, image in every_frame(first)), level, fps)
 
 
 def _frame_rate(frames: Timed, to: Path, level: float, fps: float) -> None:
     """Frames left out until there are `level` a second."""
-    _write(to, _thinned(frames, level), FAITHFUL_CRF, min(fps, level))
+    _write(to, _thin(frames, level), FAITHFUL_CRF, min(fps, level))
 
 
-def _thinned(frames: Timed, fps: float) -> Iterator[Image]:
+def _thin(frames: Timed, fps: float) -> Iterator[Image]:
     """The first frame of every 1/fps seconds."""
     last = -1
     for t_s, image in frames:
@@ -119,7 +119,7 @@ def _thinned(frames: Timed, fps: float) -> Iterator[Image]:
             yield image
 
 
-def _reduced(image: Image) -> Image:
+def _reduce_colours(image: Image) -> Image:
     height, width = (max(2, round(side * REUPLOAD)) for side in image.shape[:2])
     return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 

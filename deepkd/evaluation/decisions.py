@@ -35,13 +35,13 @@ class Decisions:
 
     def point(self) -> dict[str, float | None]:
         """The figures of the rows as they are; without a false alarm the precision is unknown."""
-        found = self.weighted(np.ones((1, len(self.y))))
+        found = self.measure_weighted(np.ones((1, len(self.y))))
         return {
             name: float(value[0]) if np.isfinite(value[0]) else None
             for name, value in found.items()
         }
 
-    def weighted(self, weights: Array) -> dict[str, Array]:
+    def measure_weighted(self, weights: Array) -> dict[str, Array]:
         """The figures for each of R weightings, (R, N) -> (R,); NaN where a class has no weight.
 
         Precision = TPR share / (TPR share + FPR (1 - share)), by Bayes' rule; without a false alarm

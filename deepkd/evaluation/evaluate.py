@@ -16,11 +16,11 @@ from deepkd.data.index import INDEX_NAME, CropRow
 from deepkd.data.leakage import (
     Overlap,
     Traceable,
+    find_training_shares,
     overlaps_with_splits,
     overlaps_with_training,
     recipe_of,
     rows_of,
-    training_shares,
 )
 from deepkd.data.splits import SPLIT_NAMES, make_splits
 from deepkd.errors import DataError, OutputError, UsageError
@@ -29,7 +29,7 @@ from deepkd.evaluation.features import check_features, features_of
 from deepkd.evaluation.figures import evaluate_rows
 from deepkd.evaluation.results import Evaluation, EvaluationDocument, distinct_names
 from deepkd.evaluation.robustness import measure_robustness
-from deepkd.evaluation.scores import Crops, Progress, logits_of, within
+from deepkd.evaluation.scores import Crops, Progress, logits_of, scale_progress
 from deepkd.scoring.model import CropModel
 from deepkd.settings.evaluation import EvaluateConfig
 from deepkd.text import TableReader, as_text, open_text
@@ -99,7 +99,7 @@ def evaluate_files(
         ModelError, DataError: a model or the data cannot be used, or trained the model.
         OutputError: `out` holds the results of something else, or cannot be written.
     """
-    place = _checked(config)  # before anything is loaded
+    place = _check_settings(config)  # before anything is loaded
     models = _load_models(arguments, config, features=features)
     names = distinct_names([model.name for model in models], arguments)
     data, everything = _load(place, config, warn)
@@ -110,7 +110,7 @@ def evaluate_files(
         )
     if out and not overwrite:
         _check_others(out / RESULT_NAME, names, [model.sha256 for model in models])
-    shares = training_shares(names, models, data, allow=config.allow_training_data, warn=warn)
+    shares = find_training_shares(names, models, data, allow=config.allow_training_data, warn=warn)
     kept: dict[str, Any] = {"folder": out, "overwrite": overwrite, "progress": progress}
     kept |= {"names": names, "conditions": conditions}
     if isinstance(data, CropSet):
@@ -136,7 +136,7 @@ def _with_leakage(
     return replace(found, sha256=model.sha256, training_data=share, overlaps=elsewhere + seen)
 
 
-def _checked(config: EvaluateConfig) -> Path:
+def _check_settings(config: EvaluateConfig) -> Path:
     """Where the data lies, once the settings are known to make sense."""
     if config.data is None:
         raise UsageError(
@@ -200,9 +200,11 @@ def _evaluate_crops(
         config,
         folder=folder,
         overwrite=overwrite,
-        progress=within(progress, 0, total),
+        progress=scale_progress(progress, 0, total),
     )  # first, since it finds out whether the folder is another evaluation's
-    found = evaluate(models, crops, config, names=names, progress=within(progress, before, total))
+    found = evaluate(
+        models, crops, config, names=names, progress=scale_progress(progress, before, total)
+    )
     found = [replace(one, perturbed=its) for one, its in zip(found, corrupted, strict=True)]
     if not features:
         return found

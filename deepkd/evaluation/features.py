@@ -52,7 +52,7 @@ def features_of(
         DataError: fewer than five labelled crops, or all of one label.
     """
     known = check_features(models)
-    chosen = _drawn([index for index, row in enumerate(crops.rows) if row.label], limit, seed)
+    chosen = _draw_rows([index for index, row in enumerate(crops.rows) if row.label], limit, seed)
     labels = np.array([float(crops.rows[index].label == "FAKE") for index in chosen])
     if len(np.unique(labels)) < 2:
         raise DataError(
@@ -86,7 +86,7 @@ def check_features(models: "Sequence[CropModel]") -> "list[TorchModel]":
     return known
 
 
-def _drawn(labelled: Sequence[int], limit: int, seed: int) -> list[int]:
+def _draw_rows(labelled: Sequence[int], limit: int, seed: int) -> list[int]:
     if len(labelled) < FEWEST:
         raise DataError(
             f"features of {len(labelled)} labelled crops say nothing; give at least {FEWEST}"

@@ -14,7 +14,7 @@ from deepkd.scoring.thresholds import Thresholds
 from deepkd.settings.evaluation import EvaluateConfig
 
 Names = npt.NDArray[np.str_]
-Figures = Callable[..., Metrics]
+MeasureRows = Callable[..., Metrics]
 
 
 def evaluate_rows(
@@ -54,7 +54,7 @@ def evaluate_rows(
 
 
 def crops_and_videos(
-    rows: Sequence[CropRow], logits: Array, figures: Figures
+    rows: Sequence[CropRow], logits: Array, figures: MeasureRows
 ) -> tuple[Metrics, Metrics | None]:
     """The figures of all crops, and of their videos' mean logits.
 
@@ -66,7 +66,7 @@ def crops_and_videos(
     return figures(labels, logits, sources), means
 
 
-def figures_of(model: CropModel, config: EvaluateConfig) -> Figures:
+def figures_of(model: CropModel, config: EvaluateConfig) -> MeasureRows:
     """A function (labels, logits, sources[, answers=]) -> Metrics, calibrated as the model.
 
     Where answers are given, a NaN logit is a row without a score.
@@ -106,7 +106,7 @@ def sources_of(rows: Sequence[CropRow]) -> Names:
 
 
 def by_method(
-    rows: Sequence[CropRow], logits: Array, figures: Figures, answers: Array | None = None
+    rows: Sequence[CropRow], logits: Array, figures: MeasureRows, answers: Array | None = None
 ) -> dict[str, Metrics]:
     """Forgery method -> the figures of its rows against every real row."""
     methods = sorted({row.method for row in rows if row.label == "FAKE" and row.method})
@@ -115,7 +115,7 @@ def by_method(
 
 
 def by_dataset(
-    rows: Sequence[CropRow], logits: Array, figures: Figures, answers: Array | None = None
+    rows: Sequence[CropRow], logits: Array, figures: MeasureRows, answers: Array | None = None
 ) -> dict[str, Metrics]:
     """Data set -> the figures of its rows, where there are several."""
     names = sorted({row.dataset for row in rows})
@@ -128,7 +128,7 @@ def by_dataset(
 def _parts(
     rows: Sequence[CropRow],
     logits: Array,
-    figures: Figures,
+    figures: MeasureRows,
     answers: Array | None,
     kept: dict[str, list[bool]],
 ) -> dict[str, Metrics]:

@@ -15,7 +15,14 @@ from deepkd.documents import Document
 from deepkd.errors import DataError
 from deepkd.evaluation.bootstrap import Ends, draw_resamples, percentiles, reflect
 from deepkd.evaluation.decisions import DECIDED, Decisions
-from deepkd.evaluation.rows import JudgedRows, ScoredRows, checked, has_both, losses_of, ranked
+from deepkd.evaluation.rows import (
+    JudgedRows,
+    ScoredRows,
+    check_scores,
+    has_both,
+    losses_of,
+    measure_curves,
+)
 from deepkd.scoring.calibration import sigmoid
 
 Array = npt.NDArray[np.float64]
@@ -51,7 +58,7 @@ class Measure(Document):
     low: float | None = None
     high: float | None = None
 
-    def rounded(self, digits: int) -> "Measure":
+    def round_to(self, digits: int) -> "Measure":
         """All three to some digits after the point."""
         return Measure(
             *(
@@ -118,7 +125,7 @@ def auc(labels: npt.ArrayLike, logits: npt.ArrayLike) -> float | None:
     """
     from sklearn.metrics import roc_auc_score
 
-    y, z = checked(labels, logits)
+    y, z = check_scores(labels, logits)
     return float(roc_auc_score(y, z)) if has_both(y) else None
 
 
@@ -150,7 +157,7 @@ def auc_change(
 
 def log_loss(labels: npt.ArrayLike, logits: npt.ArrayLike) -> float:
     """Mean binary cross-entropy in nats; arguments and errors as in `auc`."""
-    y, z = checked(labels, logits)
+    y, z = check_scores(labels, logits)
     return float(losses_of(y, z).mean())
 
 
@@ -187,9 +194,9 @@ def measure(
         DataError: no rows, other labels than 0 and 1, or lengths that differ.
     """
     gaps = answers is not None
-    y, z = checked(labels, logits, gaps=gaps)
-    p = sigmoid(z) if probabilities is None else checked(y, probabilities, gaps=gaps)[1]
-    source = _numbered(sources, len(y))
+    y, z = check_scores(labels, logits, gaps=gaps)
+    p = sigmoid(z) if probabilities is None else check_scores(y, probabilities, gaps=gaps)[1]
+    source = _number_sources(sources, len(y))
     real = threshold if threshold_real is None else threshold_real
     if answers is None:
         answers = np.where(p >= threshold, 1.0, np.where(p <= real, 0.0, np.nan))
@@ -216,7 +223,7 @@ def _measures(
     }
 
 
-def _numbered(sources: Sequence[str] | None, count: int) -> npt.NDArray[np.intp]:
+def _number_sources(sources: Sequence[str] | None, count: int) -> npt.NDArray[np.intp]:
     """The number of each row's source, (N,), from 0; each row its own where there are none."""
     if sources is not None and len(sources) != count:
         raise DataError(f"{len(sources)} sources for {count} rows; give one source per row")
@@ -239,7 +246,7 @@ def roc_points(labels: npt.ArrayLike, logits: npt.ArrayLike) -> tuple[Array, Arr
     Raises:
         DataError: also when only one class is there.
     """
-    y, z = checked(labels, logits)
+    y, z = check_scores(labels, logits)
     if not has_both(y):
         raise DataError("a ROC curve needs REAL and FAKE rows; this split has one class only")
     rows = ScoredRows(y, z, sigmoid(z), 0.5)
@@ -252,7 +259,7 @@ def precision_points(labels: npt.ArrayLike, logits: npt.ArrayLike) -> tuple[Arra
 
     Arguments and errors as in `roc_points`.
     """
-    y, z = checked(labels, logits)
+    y, z = check_scores(labels, logits)
     if not has_both(y):
         raise DataError(
             "a precision-recall curve needs REAL and FAKE rows; this split has one class only"
@@ -276,11 +283,12 @@ def auc_resamples(
     same rows (another model, damaged crops) are paired, and their percentiles an interval of the
     difference.
     """
-    y, z = checked(labels, logits)
+    y, z = check_scores(labels, logits)
     _, source = np.unique(np.asarray(sources), return_inverse=True)
     rows = ScoredRows(y, z, sigmoid(z), 0.5)
     drawn = [
-        ranked(*rows.curve(weights))["auc"] for weights in draw_resamples(source, resamples, seed)
+        measure_curves(*rows.curve(weights))["auc"]
+        for weights in draw_resamples(source, resamples, seed)
     ]
     return np.concatenate([np.zeros(0), *drawn])
 
@@ -293,7 +301,7 @@ def _intervals(
         return {}
     drawn: dict[str, list[Array]] = {}
     for weights in draw_resamples(source, resamples, seed):
-        for name, values in rows.weighted(weights).items():
+        for name, values in rows.measure_weighted(weights).items():
             drawn.setdefault(name, []).append(values)
     return {
         name: ends for name, parts in drawn.items() if (ends := percentiles(np.concatenate(parts)))

@@ -12,7 +12,7 @@ from deepkd.data.leakage import Overlap
 from deepkd.documents import NOT_STORED, Document
 from deepkd.evaluation.features import Features
 from deepkd.evaluation.metrics import Array, Metrics
-from deepkd.outputs import writing
+from deepkd.outputs import write_whole
 from deepkd.text import cell, csv_writer
 
 
@@ -221,7 +221,7 @@ def write_scores(path: Path, evaluations: Sequence[Evaluation]) -> None:
     """
     several, whole = len(evaluations) > 1, evaluations[0].crops is None
     with (
-        writing(path) as beside,
+        write_whole(path) as beside,
         beside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
         write = csv_writer(file).writerow

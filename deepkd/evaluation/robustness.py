@@ -17,7 +17,7 @@ from deepkd.evaluation.figures import crops_and_videos, figures_of
 from deepkd.evaluation.journal import Journal
 from deepkd.evaluation.metrics import Array
 from deepkd.evaluation.results import Condition
-from deepkd.evaluation.scores import Crops, Progress, logits_of, within
+from deepkd.evaluation.scores import Crops, Progress, logits_of, scale_progress
 from deepkd.images import Image
 from deepkd.journal import content_key
 from deepkd.scoring.model import CropModel
@@ -85,7 +85,7 @@ def measure_robustness(
             if (sha, name, level) not in kept.found
         }
         if missing:
-            shown = within(progress, number * len(indices), len(conditions) * len(indices))
+            shown = scale_progress(progress, number * len(indices), len(conditions) * len(indices))
             corrupted = CorruptedCrops(crops, name, level, config.seed)
             _score(missing, corrupted, indices, kept, batch=config.batch, progress=shown)
     rows = tuple(crops.rows[index] for index in indices)

@@ -34,7 +34,7 @@ class ScoredRows:
 
         values: dict[str, float | None] = {
             name: None if math.isnan(found[0]) else float(found[0])
-            for name, found in self.weighted(np.ones((1, len(self.y)))).items()
+            for name, found in self.measure_weighted(np.ones((1, len(self.y)))).items()
         }
         if has_both(self.y):
             values["auc"] = float(sk.roc_auc_score(self.y, self.z))
@@ -53,19 +53,19 @@ class ScoredRows:
         )
         return false, true
 
-    def weighted(self, weights: Array) -> dict[str, Array]:
+    def measure_weighted(self, weights: Array) -> dict[str, Array]:
         """Every figure for each of R weightings, (R, N) -> (R,); NaN without a class."""
         total = weights.sum(axis=1)
         with np.errstate(invalid="ignore"):
             return {
-                **ranked(*self.curve(weights)),
+                **measure_curves(*self.curve(weights)),
                 "log_loss": weights @ self.losses / total,
                 "accuracy": weights @ self.right / total,
                 "ece": self._ece(weights) / total,
-                "ece_even": self._ece(self._evened(weights)),
+                "ece_even": self._ece(self._balance_classes(weights)),
             }
 
-    def _evened(self, weights: Array) -> Array:
+    def _balance_classes(self, weights: Array) -> Array:
         """The weights with both classes scaled to one half; NaN where a class has none."""
         with np.errstate(invalid="ignore", divide="ignore"):
             halves = [weights * of / (2 * (weights @ of)[:, None]) for of in (self.y, 1 - self.y)]
@@ -96,14 +96,14 @@ class JudgedRows:
         """The figures of the rows as they are."""
         return (self.rows.point() if self.rows else {}) | self.decisions.point()
 
-    def weighted(self, weights: Array) -> dict[str, Array]:
+    def measure_weighted(self, weights: Array) -> dict[str, Array]:
         """The figures for each of R weightings, (R, N) -> (R,)."""
         return (
-            self.rows.weighted(weights[:, self.scored]) if self.rows else {}
-        ) | self.decisions.weighted(weights)
+            self.rows.measure_weighted(weights[:, self.scored]) if self.rows else {}
+        ) | self.decisions.measure_weighted(weights)
 
 
-def ranked(false: Array, true: Array) -> dict[str, Array]:
+def measure_curves(false: Array, true: Array) -> dict[str, Array]:
     """The figures of R curves, whose weights at or above each threshold are (R, T + 1)."""
     with np.errstate(invalid="ignore", divide="ignore"):
         fpr, tpr = false / false[:, -1:], true / true[:, -1:]
@@ -130,7 +130,7 @@ def _equal_error(fpr: Array, tpr: Array) -> Array:
     return np.asarray((start + (end - start) * -low / (high - low))[:, 0])
 
 
-def checked(
+def check_scores(
     labels: npt.ArrayLike, scores: npt.ArrayLike, *, gaps: bool = False
 ) -> tuple[Array, Array]:
     """Both as arrays; with `gaps`, a score may be NaN."""

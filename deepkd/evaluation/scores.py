@@ -17,7 +17,7 @@ Progress = Callable[[int, int], None]
 """Called with how many are done and how many there are."""
 
 
-def within(progress: Progress | None, before: int, total: int) -> Progress | None:
+def scale_progress(progress: Progress | None, before: int, total: int) -> Progress | None:
     """Progress of a part as progress of the whole."""
     return None if progress is None else lambda done, _: progress(before + done, total)
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from deepkd.errors import ConfigError, ModelError, OutputError
 from deepkd.models.registry import PUBLISHED_FORMAT, TorchModel, build_model, model_spec
 from deepkd.models.students import LiteShape
-from deepkd.outputs import writing
+from deepkd.outputs import write_whole
 from deepkd.scoring.model import METADATA_KEY, METADATA_SCHEMA, InputFormat, Scorer, is_onnx
 from deepkd.settings.choices import MODELS
 from deepkd.text import first_sentence
@@ -52,7 +52,7 @@ def save_model(model: TorchModel, path: Path) -> Path:
         for name, tensor in model.module.state_dict().items()
     }
     try:
-        with writing(path) as beside:
+        with write_whole(path) as beside:
             save_file(weights, beside, metadata={METADATA_KEY: json.dumps(header)})
     except SafetensorError as error:
         raise OutputError(
@@ -166,7 +166,7 @@ def _read_safetensors(path: Path) -> TorchModel:
             f"{path}: damaged or not a safetensors file ({error}); copy or train it again"
         ) from error
     header = _header(path, raw)
-    model = _built(path, header)
+    model = _build(path, header)
     _fill(path, model.module, weights)
     return model
 
@@ -186,7 +186,7 @@ def _header(path: Path, raw: str | None) -> dict[str, Any]:
     return header
 
 
-def _built(path: Path, header: dict[str, Any]) -> TorchModel:
+def _build(path: Path, header: dict[str, Any]) -> TorchModel:
     known = {"schema", "name", "architecture", "shape", "trained", "input"}
     try:
         model = build_model(

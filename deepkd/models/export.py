@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from deepkd import __version__
 from deepkd.errors import DeepKDError, ModelError
 from deepkd.models.registry import TorchModel, evaluating, normalise
-from deepkd.outputs import writing
+from deepkd.outputs import write_whole
 from deepkd.scoring.model import METADATA_KEY, METADATA_SCHEMA, InputFormat, Scorer
-from deepkd.scoring.seal import SEAL_KEY, UNSEALED, sealed
+from deepkd.scoring.seal import SEAL_KEY, UNSEALED, set_seal
 from deepkd.text import first_sentence
 
 OPSET = 17
@@ -93,7 +93,9 @@ def fold(model: TorchModel, example: Tensor) -> Folded:
         except (AttributeError, TypeError, RuntimeError, IndexError):  # a model of another build
             return plain
     return (
-        located if logit.shape == example.shape[:1] and difference <= _allowed(expected) else plain
+        located
+        if logit.shape == example.shape[:1] and difference <= _tolerance(expected)
+        else plain
     )
 
 
@@ -119,8 +121,8 @@ def export_onnx(model: TorchModel, path: Path, *, verify: bool = True) -> Path:
     )
     network = fold(model, example)
     outputs = ["logit", "evidence"] if isinstance(network, Located) else ["logit"]
-    with writing(path) as beside:
-        with evaluating(network), exporting(model.name, "ONNX"):
+    with write_whole(path) as beside:
+        with evaluating(network), translate_errors(model.name, "ONNX"):
             torch.onnx.export(
                 network,
                 (example[:TRACED],),
@@ -152,10 +154,10 @@ def export_torchscript(model: TorchModel, path: Path) -> Path:
     )
     network = Folded(model.module, model.format).to("cpu")
     with (
-        writing(path) as beside,
+        write_whole(path) as beside,
         evaluating(network),
         torch.no_grad(),
-        exporting(model.name, "TorchScript"),
+        translate_errors(model.name, "TorchScript"),
     ):
         traced = torch.jit.trace(network, example[:TRACED])
         written = io.BytesIO()  # torch ends the process where it cannot write to a file
@@ -166,21 +168,21 @@ def export_torchscript(model: TorchModel, path: Path) -> Path:
         expected = network(example)
         _refuse(
             (torch.jit.load(beside)(example) - expected).abs().max().item(),
-            _allowed(expected),
+            _tolerance(expected),
             "TorchScript",
         )
     return path
 
 
 @contextmanager
-def exporting(name: str, what: str) -> Iterator[None]:
+def translate_errors(name: str, what: str) -> Iterator[None]:
     """Raise what torch raises as one sentence; drop what it warns of and prints.
 
     Raises:
         ModelError: torch cannot export the model called `name` as `what`.
     """
     try:
-        with _unprinted(), warnings.catch_warnings():
+        with _silence_stdout(), warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore"
             )  # on constants that are constant, and on its newer formats
@@ -195,7 +197,7 @@ def exporting(name: str, what: str) -> Iterator[None]:
 
 
 @contextmanager
-def _unprinted() -> Iterator[None]:
+def _silence_stdout() -> Iterator[None]:
     """Keep what torch prints below Python (a graph that it cannot export) off standard output."""
     try:
         output = os.dup(1)
@@ -236,7 +238,7 @@ def save_described(graph: onnx.ModelProto, metadata: dict[str, Any], out: Path) 
     entry = graph.metadata_props.add()
     rest = {key: value for key, value in metadata.items() if key != SEAL_KEY}
     entry.key, entry.value = METADATA_KEY, json.dumps({SEAL_KEY: UNSEALED, **rest})
-    out.write_bytes(sealed(graph.SerializeToString()))
+    out.write_bytes(set_seal(graph.SerializeToString()))
 
 
 def _verify(path: Path, network: Folded, example: Tensor) -> None:
@@ -256,10 +258,10 @@ def _verify(path: Path, network: Folded, example: Tensor) -> None:
         difference = max(
             difference, float(np.abs(scorer.evidence(crops)[1].mean((1, 2)) - expected).max())
         )
-    _refuse(difference, _allowed(reference), "ONNX Runtime")
+    _refuse(difference, _tolerance(reference), "ONNX Runtime")
 
 
-def _allowed(logits: Tensor) -> float:
+def _tolerance(logits: Tensor) -> float:
     """How far an export's logits may be from these: `TOLERANCE` of the largest, at least of 1."""
     return TOLERANCE * max(1.0, float(logits.abs().max()))
 

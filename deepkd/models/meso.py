@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from deepkd.models.spec import ModelSpec
-from deepkd.models.students import undecided
+from deepkd.models.students import reset_classifier
 from deepkd.scoring.model import InputFormat
 
 SIDE_PX = 256
@@ -50,7 +50,7 @@ class Meso4(nn.Module):
 
 def build_meso4(outputs: int = 1) -> nn.Module:
     """An untrained Meso-4 that starts at logit 0 for every crop."""
-    return undecided(Meso4(outputs), outputs)
+    return reset_classifier(Meso4(outputs), outputs)
 
 
 MESO4 = ModelSpec(build_meso4, InputFormat(size=SIDE_PX, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)))

@@ -20,7 +20,7 @@ from deepkd.errors import ConfigError, ModelError
 from deepkd.images import Image
 from deepkd.models.outside import own_spec, torchvision_spec
 from deepkd.models.spec import ModelSpec
-from deepkd.models.students import undecided
+from deepkd.models.students import reset_classifier
 from deepkd.models.subclasses import Subclassed, names_of, network_of
 from deepkd.models.widths import as_lists, resize
 from deepkd.scoring.calibration import Calibration
@@ -73,7 +73,7 @@ def model_spec(name: str) -> ModelSpec:
 
 
 def _build_timm(name: str, outputs: int = 1) -> nn.Module:
-    return undecided(timm.create_model(name, pretrained=False, num_classes=outputs), outputs)
+    return reset_classifier(timm.create_model(name, pretrained=False, num_classes=outputs), outputs)
 
 
 def _timm_format(name: str) -> InputFormat:

@@ -82,10 +82,10 @@ def build_student(shape: LiteShape, outputs: int = 1) -> nn.Module:
         act_layer=nn.ReLU6,
         norm_layer=nn.BatchNorm2d,
     )
-    return undecided(student, outputs)
+    return reset_classifier(student, outputs)
 
 
-def undecided(classifier: Any, outputs: int = 1) -> nn.Module:
+def reset_classifier(classifier: Any, outputs: int = 1) -> nn.Module:
     """Set the last layers of a timm classifier to zero, so that every crop starts at logit 0.
 
     Some have several heads, whose mean or sum is the logit, or wrap their last layer; each layer of

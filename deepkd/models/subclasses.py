@@ -67,7 +67,7 @@ class Subclassed(nn.Module):
         """The forgery logit (N, 1) of the network's outputs (N, subclasses)."""
         return forgery_logit(outputs.float(), self.fake_columns)
 
-    def within_fake(self, outputs: Tensor, columns: Tensor) -> Tensor:
+    def fake_loss(self, outputs: Tensor, columns: Tensor) -> Tensor:
         """Mean of `-log P(subclass | FAKE)`; with the binary loss, the cross-entropy of all.
 
         By the chain rule `-log P(subclass) = -log P(FAKE) - log P(subclass | FAKE)`; the first term

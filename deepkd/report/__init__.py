@@ -7,12 +7,14 @@ A report of verdicts is a class that takes them one by one (`Report`) and a line
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO, cast
 
 from deepkd.errors import UsageError
 from deepkd.settings.choices import REPORTS
 
 if TYPE_CHECKING:
+    from deepkd.pipeline import Detector
+    from deepkd.scoring.model import Scorer
     from deepkd.scoring.verdict import Verdict
 
 
@@ -31,6 +33,16 @@ class Provenance:
     thresholds: Mapping[str, float] = field(default_factory=dict)
     """`real` and `fake`: the calibrated probabilities that decided; empty under a rule that has its
     own."""
+    language: str = "en"
+    """Code of the language in which a report for readers is written, of
+    `deepkd.languages.LANGUAGES`."""
+
+    @classmethod
+    def of(cls, detector: "Detector") -> "Provenance":
+        """What the verdicts of a detector are made with; its model is a file."""
+        scorer, limits = cast("Scorer", detector.scorer), detector.thresholds
+        about = (scorer.name, scorer.sha256, scorer.params, scorer.metadata)
+        return cls(*about, detector.config.as_dict(), limits.to_dict() if limits else {})
 
     def to_dict(self) -> dict[str, Any]:
         """The `model` of schema deepkd.detect/1."""
@@ -63,7 +75,7 @@ def shows_faces(name: str) -> bool:
     return getattr(REPORTS.load(name), "shows_faces", False)
 
 
-def encoding_of(name: str) -> str | None:
+def find_encoding(name: str) -> str | None:
     """The encoding that the report called `name` declares in its text; None for the usual one."""
     return getattr(REPORTS.load(name), "encoding", None)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from deepkd.languages import ENGLISH, Language, Note
 from deepkd.report import Provenance
 from deepkd.shipped import shipped_card
 from deepkd.text import visible
@@ -32,26 +33,31 @@ ELSEWHERE = {"name", "params", "schema", "trained"}
 """Plain metadata that has a line of its own, or says nothing."""
 
 
-def model_facts(provenance: Provenance) -> Iterator[tuple[str, str]]:
-    """Names and values, a line each, safe to show."""
-    yield "name", visible(provenance.model)
-    yield "parameters", f"{provenance.params:,}"
+def model_facts(provenance: Provenance, language: Language = ENGLISH) -> Iterator[tuple[str, str]]:
+    """Names and values, a line each, safe to show; what the file says of itself is in English."""
+    say = language.say
+    yield say("name"), visible(provenance.model)
+    yield say("parameters"), language.number(provenance.params)
     yield "SHA-256", visible(provenance.sha256)
     if limits := provenance.thresholds:
-        yield "thresholds", f"REAL up to {limits['real']:.1%}, FAKE from {limits['fake']:.1%}"
+        yield say("thresholds"), say("REAL up to {real:.1%}, FAKE from {fake:.1%}", **limits)
     for key, value in provenance.metadata.items():
-        text = _nested(value, SHOWN.get(key, ())) if isinstance(value, Mapping) else _plain(value)
+        text = (
+            _format_values(value, SHOWN.get(key, ()))
+            if isinstance(value, Mapping)
+            else _plain(value)
+        )
         if text and key not in ELSEWHERE:
             yield visible(key).replace("_", " "), visible(text)
-    yield from _card_facts(shipped_card(provenance.sha256))
+    yield from _card_facts(shipped_card(provenance.sha256), language)
 
 
-def _card_facts(card: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _card_facts(card: Mapping[str, Any], language: Language) -> Iterator[tuple[str, str]]:
     """What the card of a shipped model says, nothing for other models."""
     if card:
-        yield "trained on", card["trained_on"]
+        yield language.say("trained on"), card["trained_on"]
         yield (
-            "AUC, with 95% intervals",
+            language.say("AUC, with 95% intervals"),
             "; ".join(f"{name}: {figure}" for name, figure in card["auc"].items()),
         )
 
@@ -68,13 +74,15 @@ def model_doubt(metadata: Mapping[str, Any]) -> str:
     area = validation.get("val_auc") if isinstance(validation, Mapping) else None
     if not isinstance(area, int | float) or area >= GUESSING:
         return ""
-    return (
-        f"the model's AUC on its own validation crops is {area:.2f}, where 0.5 is guessing: its"
-        " verdicts mean little"
+    return Note(
+        "the model's AUC on its own validation crops is {area:.2f}, where {chance:.1f} is guessing:"
+        " its verdicts mean little",
+        area=area,
+        chance=0.5,
     )
 
 
-def _nested(values: Mapping[str, Any], keys: tuple[str, ...]) -> str:
+def _format_values(values: Mapping[str, Any], keys: tuple[str, ...]) -> str:
     """As in: temperature 1.165, bias 0.1334."""
     shown = ((key.replace("_", " "), _plain(values.get(key))) for key in keys)
     return ", ".join(f"{key} {text}" for key, text in shown if text)

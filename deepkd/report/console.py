@@ -3,7 +3,9 @@
 from collections import Counter
 from typing import TextIO
 
+from deepkd.languages import ENGLISH, Language
 from deepkd.report import Provenance
+from deepkd.report.origin import origin_sentence
 from deepkd.scoring.verdict import Label, TrackVerdict, Verdict
 from deepkd.scoring.wording import clock
 from deepkd.text import visible
@@ -58,6 +60,8 @@ class _Table:
         self._table.add_column("Why", overflow="fold", ratio=3)
 
     def add(self, verdict: Verdict) -> None:
+        from rich.text import Text
+
         self._count[verdict.label] += 1
         self._row(verdict.label, verdict.score, visible(verdict.path), visible(verdict.reason))
         if len(verdict.tracks) > 1:
@@ -65,10 +69,12 @@ class _Table:
                 self._row(
                     track.label,
                     track.score,
-                    f"  {track.name}, {_seen(track)}",
+                    f"  {track.name}, {_describe_times(track)}",
                     track.reason,
                     dim=True,
                 )
+        if about := origin_sentence(verdict):
+            self._table.add_row("", "", "  content credentials", Text(about), style="dim")
 
     def _row(
         self, label: Label, score: float | None, name: str, why: str, *, dim: bool = False
@@ -90,13 +96,13 @@ class _Table:
             self._console.print("FAKE is a reason to look closer, never a proof.", style="dim")
 
 
-def percent(score: float | None) -> str:
+def percent(score: float | None, language: Language = ENGLISH) -> str:
     """A probability for people: `97%`, a dash where there is none, and never a certainty."""
     if score is None:
         return "-"
-    return f"{min(max(round(score * 100), 1), 99)}%"
+    return language.number(min(max(round(score * 100), 1), 99) / 100, ".0%")
 
 
-def _seen(track: TrackVerdict) -> str:
+def _describe_times(track: TrackVerdict) -> str:
     first, last = track.frames[0].t_s, track.frames[-1].t_s
     return f"seen at {clock(first)}" if first == last else f"seen {clock(first)} to {clock(last)}"

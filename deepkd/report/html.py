@@ -4,22 +4,29 @@ import base64
 import datetime
 import hashlib
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TextIO
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import BaseLoader, ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from deepkd import __version__
+from deepkd.languages import ENGLISH, Language, language
 from deepkd.report import Provenance
 from deepkd.report.card import model_doubt, model_facts, model_limits
 from deepkd.report.console import percent
 from deepkd.report.heat import heat_png, strongest
+from deepkd.report.origin import origin_section
+from deepkd.report.plain import LABELS, grade_rules, name_grade, summarize
 from deepkd.report.timeline import timeline
+from deepkd.scoring.passages import ShotVerdict
 from deepkd.scoring.scores import FrameScore
 from deepkd.scoring.thumbnails import SHOWN
 from deepkd.scoring.verdict import Label, TrackVerdict, Verdict
-from deepkd.scoring.wording import clock
+from deepkd.scoring.wording import clock, count_frames, name_span, person_name
 from deepkd.text import visible
 
 DETAILED = 200
@@ -36,6 +43,10 @@ ICONS = {
 """A shape for each verdict, since some readers see no colours."""
 
 
+LIBRARIES = ("av", "numpy", "onnxruntime", "opencv-python-headless")
+"""Packages whose versions may change a score."""
+
+
 class HtmlReport:
     """Collects what the page shows, and writes it once closed."""
 
@@ -45,110 +56,242 @@ class HtmlReport:
     def __init__(self, out: TextIO, provenance: Provenance) -> None:
         self.out = out
         self._provenance = provenance
+        self._language = language(provenance.language)
         self._count: Counter[Label] = Counter()
         self._clips: list[dict[str, Any]] = []
+        self._has_sound = False
 
     def add(self, verdict: Verdict) -> None:
         """Keep what the page needs of a verdict."""
-        self._count[verdict.label] += 1
         in_detail = len(self._clips) < DETAILED
+        file = ""
+        if in_detail and verdict.frames_sampled:
+            file = _fingerprint(verdict.path, self._language)
         thresholds = self._provenance.thresholds
-        people = (
-            [_person(track, verdict, thresholds) for track in verdict.tracks] if in_detail else []
+        self.add_described(
+            describe(verdict, thresholds, self._language, file=file, in_detail=in_detail)
         )
-        self._clips.append(
-            {
-                "name": visible(verdict.path),
-                "badge": _badge(verdict.label),
-                "score": percent(verdict.score),
-                "reason": visible(verdict.reason),
-                "facts": _facts(verdict),
-                "file": _fingerprint(verdict.path) if in_detail and verdict.frames_sampled else "",
-                "people": people,
-                "in_detail": in_detail,
-            }
-        )
+
+    def add_described(self, clip: dict[str, Any]) -> None:
+        """Keep the result of `describe`, made in the language of the report."""
+        self._count[Label(clip["label"])] += 1
+        self._has_sound |= bool(clip["has_sound"])
+        self._clips.append({**clip, "number": len(self._clips) + 1})
 
     def close(self) -> None:
         """Write the page."""
-        env = Environment(
-            loader=PackageLoader("deepkd.report"), autoescape=True, undefined=StrictUndefined,
-            trim_blocks=True, lstrip_blocks=True,
-        )  # fmt: skip
-        page = env.get_template("report.html").stream(
+        say, made = self._language.say, datetime.datetime.now(datetime.UTC)
+        date = self._language.date(made)
+        provenance = self._provenance
+        page = make_environment(self._language).get_template("report.html").stream(
+            language=self._language,
             clips=self._clips,
-            counts=[(_badge(label), self._count[label]) for label in Label if self._count[label]],
-            model=model_facts(self._provenance),
-            model_name=visible(self._provenance.model),
-            limits=model_limits(self._provenance),
-            doubt=model_doubt(self._provenance.metadata),
+            counts=[
+                (make_badge(label, self._language), self._count[label])
+                for label in Label
+                if self._count[label]
+            ],
+            any_sound=self._has_sound,
+            grades=[*grade_rules(self._language)] if provenance.thresholds else [],
+            model=model_facts(provenance, self._language),
+            model_name=visible(provenance.model),
+            limits=model_limits(provenance),
+            doubt=self._language.repeat(model_doubt(provenance.metadata)),
             settings={
                 key: visible(value)
-                for key, value in self._provenance.settings.items()
+                for key, value in provenance.settings.items()
                 if value is not None
             },
-            made=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            versions=[("deepkd", __version__), *((name, version(name)) for name in LIBRARIES)],
+            paper={
+                "title": say("deepkd report, {date}", date=date),
+                "file": self._clips[0]["name"] if len(self._clips) == 1 else "",
+                "foot": say("Model {name}", name=visible(provenance.model)),
+            },
+            made=date,
             version=__version__,
-        )
+        )  # fmt: skip
         self.out.writelines(page)
         self.out.flush()
 
 
-def _badge(label: Label) -> dict[str, str]:
-    return {"name": label.replace("_", " "), "kind": label.lower(), "icon": ICONS[label]}
+def describe(
+    verdict: Verdict,
+    thresholds: Mapping[str, float],
+    language: Language = ENGLISH,
+    *,
+    file: str,
+    in_detail: bool = True,
+) -> dict[str, Any]:
+    """What a page shows of a verdict, as plain values for JSON.
+
+    Args:
+        verdict: with thumbnails, to have them shown.
+        thresholds: `real` and `fake`, or empty, as of `Provenance`.
+        language: of the page.
+        file: which file was judged, see `describe_file`; "" is not shown.
+        in_detail: with the evidence of each person.
+    """
+    clip = _Clip(verdict, language, thresholds)
+    return clip.row() | (clip.details() | {"file": file} if in_detail else {})
 
 
-def _facts(verdict: Verdict) -> str:
+def make_environment(language: Language = ENGLISH, *more: BaseLoader) -> Environment:
+    """Templates of reports and of `more`, with `t` for a message and `n` for one with a number."""
+    env = Environment(
+        loader=ChoiceLoader([*more, PackageLoader("deepkd.report")]), autoescape=True,
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    env.globals |= {"t": language.say, "n": language.count}
+    env.filters["css"] = _css_string
+    return env
+
+
+def _css_string(text: str) -> Markup:
+    """Text as a string of a style sheet, from which nothing can break out."""
+    safe = "".join(c if c.isascii() and c.isalnum() else f"\\{ord(c):x} " for c in text)
+    return Markup('"{}"').format(Markup(safe))
+
+
+def make_badge(label: Label, language: Language = ENGLISH) -> dict[str, str]:
+    """The name, colour and shape of a verdict."""
+    return {"name": language.say(LABELS[label]), "kind": label.lower(), "icon": ICONS[label]}
+
+
+class _Clip:
+    """What the page shows of one input."""
+
+    def __init__(self, verdict: Verdict, language: Language, thresholds: Any) -> None:
+        self.verdict, self.language, self.thresholds = verdict, language, thresholds
+
+    def row(self) -> dict[str, Any]:
+        """Of every input."""
+        verdict, language = self.verdict, self.language
+        return {
+            "label": str(verdict.label),
+            "name": visible(verdict.path),
+            "badge": make_badge(verdict.label, language),
+            "score": percent(verdict.score, language),
+            "reason": visible(verdict.explain(language)),
+            "summary": summarize(verdict, language),
+            "has_sound": verdict.has_sound,
+            "in_detail": False,
+            "frames": [],
+        }
+
+    def details(self) -> dict[str, Any]:
+        """Of an input shown with its evidence."""
+        verdict, language = self.verdict, self.language
+        return {
+            "in_detail": True,
+            "grade": name_grade(verdict.grade, language),
+            "facts": _facts(verdict, language),
+            "shots": [self._shot(shot) for shot in verdict.shots],
+            "people": [self._person(track) for track in verdict.tracks],
+            "origin": origin_section(verdict, language),
+            "frames": [*self._frames()],
+        }
+
+    def _shot(self, shot: ShotVerdict) -> dict[str, Any]:
+        return {
+            "time": name_span(shot.start_s, shot.end_s, self.language),
+            "badge": make_badge(shot.label, self.language),
+            "score": percent(shot.score, self.language),
+            "people": ", ".join(person_name(number, self.language) for number in shot.people),
+            "suspicious": ", ".join(name_span(*span, self.language) for span in shot.suspicious_s),
+        }
+
+    def _person(self, track: TrackVerdict) -> dict[str, Any]:
+        seen = partial(self._face, track, strongest(track.frames))
+        shown = sorted(
+            (frame for frame in track.frames if frame.thumbnail), key=lambda frame: -frame.logit
+        )
+        half = min(SHOWN, (len(shown) + 1) // 2)
+        duration_s = self.verdict.duration_s or 0.0
+        return {
+            "title": self._title(track),
+            "badge": make_badge(track.label, self.language),
+            "score": percent(track.score, self.language),
+            "reason": visible(track.explain(self.language)),
+            "grade": name_grade(track.grade, self.language),
+            "timeline": (
+                timeline(track, duration_s, self.thresholds, self.language)
+                if len(track.frames) > 1
+                else ""
+            ),
+            "most": [seen(frame) for frame in shown[:half]],
+            "least": [seen(frame) for frame in shown[half:]],
+            "is_located": any(frame.evidence is not None for frame in shown),
+        }
+
+    def _title(self, track: TrackVerdict) -> str:
+        """The person's name; with the seconds where the person is seen more than once."""
+        name = person_name(track.person, self.language)
+        name = name[0].upper() + name[1:]
+        if sum(other.person == track.person for other in self.verdict.tracks) < 2:
+            return name
+        span = name_span(track.frames[0].t_s, track.frames[-1].t_s, self.language)
+        return f"{name}, {span}"
+
+    def _face(self, track: TrackVerdict, limit: float, frame: FrameScore) -> dict[str, Any]:
+        heat = b"" if frame.evidence is None else heat_png(frame.evidence, limit)
+        name, time = person_name(track.person, self.language), clock(frame.t_s, self.language)
+        return {
+            "data": base64.b64encode(frame.thumbnail).decode(),
+            "heat": base64.b64encode(heat).decode(),
+            "time": time,
+            "t_s": round(frame.t_s, 3),
+            "score": percent(frame.score, self.language),
+            "flaw": self.language.repeat(frame.flaw or ""),
+            "alt": self.language.say("Face of {person} at {time}", person=name, time=time),
+        }
+
+    def _frames(self) -> Iterator[dict[str, Any]]:
+        """Every sampled frame and every face in it, in order of time."""
+        faces = [(f.t_s, track.person, f) for track in self.verdict.tracks for f in track.frames]
+        empty = {*self.verdict.sampled_s} - {t_s for t_s, _, _ in faces}
+        rows: list[tuple[float, int, FrameScore | None]] = [(t_s, -1, None) for t_s in empty]
+        for t_s, person, frame in sorted([*rows, *faces], key=lambda row: row[:2]):
+            yield {
+                "time": clock(t_s, self.language),
+                "t_s": round(t_s, 3),
+                "who": person_name(person, self.language) if frame else "",
+                "score": percent(frame.score, self.language) if frame else "-",
+                "remark": self._remark(frame),
+            }
+
+    def _remark(self, frame: FrameScore | None) -> str:
+        say = self.language.say
+        if frame is None:
+            return say("no face that counts")
+        if frame.flaw:
+            return say("left out: {flaw}", flaw=self.language.repeat(frame.flaw))
+        return say("closer look") if frame.is_closer else ""
+
+
+def _facts(verdict: Verdict, language: Language) -> str:
     """One line about the input: length, frame rate, frames looked at."""
     if not verdict.frames_sampled:
         return ""
-    parts = [f"{clock(verdict.duration_s)} long"] if verdict.duration_s else ["still image"]
-    parts += [f"{verdict.fps:.4g} frames per second"] if verdict.fps else []
-    count = verdict.frames_sampled
-    parts += [f"{count} frame{'' if count == 1 else 's'} looked at"] if verdict.duration_s else []
-    return ", ".join([*parts, f"judged in {verdict.timing_ms.get('total', 0) / 1000:.1f} s"])
+    say, length = language.say, clock(verdict.duration_s or 0.0, language)
+    parts = [say("{length} long", length=length) if verdict.duration_s else say("still image")]
+    parts += [say("{fps:.4g} frames per second", fps=verdict.fps)] if verdict.fps else []
+    frames = count_frames(verdict.frames_sampled, language)
+    parts += [say("{frames} looked at", frames=frames)] if verdict.duration_s else []
+    total_s = verdict.timing_ms.get("total", 0) / 1000
+    return ", ".join([*parts, say("judged in {total:.1f} s", total=total_s)])
 
 
-def _fingerprint(path: Path) -> str:
+def _fingerprint(path: Path, language: Language) -> str:
     """Which file was judged, for whoever has to show it later; "" where it is gone."""
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-            return f"{file.tell():,} bytes, SHA-256 {digest}"
+            return describe_file(file.tell(), digest, language)
     except OSError:
         return ""
 
 
-def _person(track: TrackVerdict, verdict: Verdict, thresholds: Any) -> dict[str, Any]:
-    seen = partial(_face, track, strongest(track.frames))
-    shown = sorted(
-        (frame for frame in track.frames if frame.thumbnail), key=lambda frame: -frame.logit
-    )
-    half = min(SHOWN, (len(shown) + 1) // 2)
-    return {
-        "name": track.name,
-        "badge": _badge(track.label),
-        "score": percent(track.score),
-        "reason": visible(track.reason),
-        "timeline": (
-            timeline(track, verdict.duration_s or 0.0, thresholds) if len(track.frames) > 1 else ""
-        ),
-        "most": [seen(frame) for frame in shown[:half]],
-        "least": [seen(frame) for frame in shown[half:]],
-        "is_located": any(frame.evidence is not None for frame in shown),
-        "frames": [
-            (clock(frame.t_s), percent(frame.score), frame.flaw or "") for frame in track.frames
-        ],
-    }
-
-
-def _face(track: TrackVerdict, limit: float, frame: FrameScore) -> dict[str, str]:
-    heat = b"" if frame.evidence is None else heat_png(frame.evidence, limit)
-    return {
-        "data": base64.b64encode(frame.thumbnail).decode(),
-        "heat": base64.b64encode(heat).decode(),
-        "time": clock(frame.t_s),
-        "score": percent(frame.score),
-        "flaw": frame.flaw or "",
-        "alt": f"Face of {track.name} at {clock(frame.t_s)}",
-    }
+def describe_file(size: int, sha256: str, language: Language = ENGLISH) -> str:
+    """The size of a file, bytes, and the hash of its content."""
+    return language.say("{size:,} bytes, SHA-256 {digest}", size=size, digest=sha256)

@@ -31,7 +31,7 @@ class Sound:
     def __init__(self, path: Path, target: OutputContainer) -> None:
         """Find the sound, and add its stream to `target`, before anything is written there."""
         self._target, self._stream = target, None
-        self._coming = self._decoded(path)
+        self._coming = self._decode(path)
         self._next = next(self._coming, None)
         if self._next is not None:
             self._stream = target.add_stream("libopus", rate=RATE, layout=self._next.layout.name)
@@ -60,7 +60,7 @@ class Sound:
             self._stream = None
 
     @staticmethod
-    def _decoded(path: Path) -> Generator[AudioFrame, None, None]:
+    def _decode(path: Path) -> Generator[AudioFrame, None, None]:
         """The pieces of sound, timed from the start of the video; none from before it."""
         with path.open("rb") as file, open_container(path, file, MAX_PIXELS) as source:
             streams = [stream for stream in source.streams.audio if stream.codec_context]
@@ -69,10 +69,10 @@ class Sound:
             video = video_streams(path, source)[0]
             start_s = float((video.start_time or 0) * (video.time_base or 0))
             with suppress(av.FFmpegError, OSError, IndexError, ValueError, OverflowError):
-                yield from _alike(_timed(source.decode(streams[0]), start_s))
+                yield from _alike(_retime(source.decode(streams[0]), start_s))
 
 
-def _timed(pieces: Iterable[AudioFrame], start_s: float) -> Iterator[AudioFrame]:
+def _retime(pieces: Iterable[AudioFrame], start_s: float) -> Iterator[AudioFrame]:
     """The pieces from a time on, timed from there, without those that overlap earlier ones."""
     end_s = 0.0
     for piece in pieces:

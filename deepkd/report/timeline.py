@@ -3,10 +3,11 @@
 import html
 from collections.abc import Iterator, Mapping
 
+from deepkd.languages import ENGLISH, Language
 from deepkd.report.console import percent
 from deepkd.scoring.scores import FrameScore
 from deepkd.scoring.verdict import TrackVerdict
-from deepkd.scoring.wording import clock
+from deepkd.scoring.wording import clock, count_frames, person_name
 
 WIDTH, HEIGHT = 720, 170
 LEFT, RIGHT, TOP, BOTTOM = 66, 12, 12, 30
@@ -14,29 +15,35 @@ LEFT, RIGHT, TOP, BOTTOM = 66, 12, 12, 30
 TICKS = 5
 
 
-def timeline(track: TrackVerdict, duration_s: float, thresholds: Mapping[str, float]) -> str:
+def timeline(
+    track: TrackVerdict,
+    duration_s: float,
+    thresholds: Mapping[str, float],
+    language: Language = ENGLISH,
+) -> str:
     """The drawing: time across, probability of forgery upwards, what looks forged shaded.
 
     Colours come from the page (classes `band-fake`, `band-real`, `run`, `line`, `dot`, `weak`,
     `grid`); hollow dots are frames that do not count. A sentence says the same to those who do not
-    see it.
+    see it. What can be looked up in the clip has its second as `data-t`.
     """
     span_s = max(duration_s, track.frames[-1].t_s) or 1.0
     parts = [
         (
             f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img"'
-            f' aria-label="{html.escape(_in_words(track))}">'
+            f' aria-label="{html.escape(_in_words(track, language))}">'
         ),
         *(_bands(thresholds) if thresholds else ()),
-        *_grid(span_s),
+        *_grid(span_s, language),
     ]
     if track.forged_s:
         start, end = (_x(t_s, span_s) for t_s in track.forged_s)
-        parts.append(_rect("run", start - 4, TOP, end - start + 8, HEIGHT - TOP - BOTTOM))
+        kind = f'run" data-t="{track.forged_s[0]:.3f}'
+        parts.append(_rect(kind, start - 4, TOP, end - start + 8, HEIGHT - TOP - BOTTOM))
     used = [frame for frame in track.frames if frame.flaw is None]
     points = " ".join(f"{_x(frame.t_s, span_s):.1f},{_y(frame.score):.1f}" for frame in used)
     parts.append(f'<polyline class="line" points="{points}"/>')
-    parts += [_dot(frame, span_s) for frame in track.frames]
+    parts += [_dot(frame, span_s, language) for frame in track.frames]
     return "\n".join([*parts, "</svg>"])
 
 
@@ -60,33 +67,41 @@ def _bands(thresholds: Mapping[str, float]) -> Iterator[str]:
     yield _rect("band-real", LEFT, real_y, across, HEIGHT - BOTTOM - real_y)
 
 
-def _grid(span_s: float) -> Iterator[str]:
+def _grid(span_s: float, language: Language) -> Iterator[str]:
     for score in (0.0, 0.5, 1.0):
         y = _y(score)
         yield f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        yield f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{score:.0%}</text>'
+        share = language.number(score, ".0%")
+        yield f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{share}</text>'
     for tick in range(TICKS):
         t_s = span_s * tick / (TICKS - 1)
         anchor = "start" if tick == 0 else "end" if tick == TICKS - 1 else "middle"
         yield (
             f'<text x="{_x(t_s, span_s):.1f}" y="{HEIGHT - 8}"'
-            f' text-anchor="{anchor}">{clock(t_s)}</text>'
+            f' text-anchor="{anchor}">{clock(t_s, language)}</text>'
         )
 
 
-def _dot(frame: FrameScore, span_s: float) -> str:
+def _dot(frame: FrameScore, span_s: float, language: Language) -> str:
     kind = "weak" if frame.flaw else "dot"
-    about = f"{clock(frame.t_s)}: {percent(frame.score)}" + (
-        f", {frame.flaw}" if frame.flaw else ""
+    about = f"{clock(frame.t_s, language)}: {percent(frame.score, language)}" + (
+        f", {language.repeat(frame.flaw)}" if frame.flaw else ""
     )
     center = f'cx="{_x(frame.t_s, span_s):.1f}" cy="{_y(frame.score):.1f}"'
+    center += f' data-t="{frame.t_s:.3f}"'
     return f'<circle class="{kind}" {center} r="4"><title>{html.escape(about)}</title></circle>'
 
 
-def _in_words(track: TrackVerdict) -> str:
+def _in_words(track: TrackVerdict, language: Language) -> str:
     scores = [frame.score for frame in track.frames]
-    first, last = clock(track.frames[0].t_s), clock(track.frames[-1].t_s)
-    return (
-        f"Probability of forgery of {track.name} in {len(scores)} frames from {first} to {last}: "
-        f"between {percent(min(scores))} and {percent(max(scores))}; {track.reason}"
+    return language.say(
+        "Probability of forgery of {person} in {frames} from {start} to {end}: between {low} and"
+        " {high}; {reason}",
+        person=person_name(track.person, language),
+        frames=count_frames(len(scores), language),
+        start=clock(track.frames[0].t_s, language),
+        end=clock(track.frames[-1].t_s, language),
+        low=percent(min(scores), language),
+        high=percent(max(scores), language),
+        reason=track.explain(language),
     )

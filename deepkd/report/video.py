@@ -75,7 +75,7 @@ def annotate(verdict: Verdict, out: Path, *, limit_s: float = 0.0) -> None:
         for t_s, image in every_frame(verdict.path):
             if limit_s and watch.elapsed_s() > limit_s:
                 raise _too_slow(verdict.path, limit_s)
-            image = drawn(image, t_s, verdict)
+            image = draw_verdict(image, t_s, verdict)
             if stream is None or sound is None:
                 stream = container.add_stream(
                     "libvpx-vp9", rate=_rate(verdict.fps), options=OPTIONS
@@ -99,7 +99,7 @@ def _rate(fps: float | None) -> Fraction:
     return Fraction(min(fps or 25, TICKS)).limit_denominator(1001)
 
 
-def _fitted(image: Image) -> Image:
+def _fit(image: Image) -> Image:
     """A copy with even sides, as VP9 wants, of at most `MAX_SIDE_PX`."""
     height, width = image.shape[:2]
     scale = min(1.0, MAX_SIDE_PX / max(height, width))
@@ -107,9 +107,9 @@ def _fitted(image: Image) -> Image:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def drawn(image: Image, t_s: float, verdict: Verdict) -> Image:
+def draw_verdict(image: Image, t_s: float, verdict: Verdict) -> Image:
     """The picture at `t_s` with a box and text for each person, and the verdict in the corner."""
-    picture = _fitted(image)
+    picture = _fit(image)
     scale = picture.shape[1] / image.shape[1]
     text_px = max(12, round(picture.shape[0] / 36))
     for track in verdict.tracks:

@@ -82,7 +82,7 @@ def fit_temperature(
     Raises:
         DataError: the shapes differ, a logit is not finite, or one class is missing.
     """
-    z, y = _checked(logits, labels)
+    z, y = _check(logits, labels)
     count = np.bincount(y, minlength=2)
     target = np.where(y == 1, (count[1] + 1) / (count[1] + 2), 1 / (count[0] + 2))
     weight = 1 / count[y] if balanced else np.full(len(z), 1 / len(z))
@@ -96,7 +96,7 @@ def fit_temperature(
     return Calibration(temperature=1 / inverse, bias=float(scaled[1]) if bias else 0.0)
 
 
-def _checked(logits: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Array, npt.NDArray[np.int64]]:
+def _check(logits: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Array, npt.NDArray[np.int64]]:
     z, y = np.asarray(logits, np.float64), np.asarray(labels).astype(np.int64)
     if z.ndim != 1 or z.shape != y.shape:
         raise DataError(

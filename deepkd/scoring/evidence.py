@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from deepkd.languages import Note
 from deepkd.video.crops import Crop
 
 MIN_FACE_PX = 40
@@ -45,7 +46,7 @@ def brightness(image: npt.NDArray[np.uint8]) -> float:
     return float(image.reshape(-1, 3).mean(0) @ (0.299, 0.587, 0.114))
 
 
-def turned_away(landmarks: npt.NDArray[np.float32]) -> bool:
+def is_profile(landmarks: npt.NDArray[np.float32]) -> bool:
     """Whether the nose lies beyond an eye, measured along the line of the eyes: a profile."""
     left, right, nose = landmarks[0], landmarks[1], landmarks[2]
     along = right - left
@@ -53,10 +54,13 @@ def turned_away(landmarks: npt.NDArray[np.float32]) -> bool:
     return not 0.0 <= position <= 1.0
 
 
-FLAWS: dict[str, Callable[[Crop], bool]] = {
-    f"too small (under {MIN_FACE_PX} pixels)": lambda crop: crop.source_px < MIN_FACE_PX,
-    "too dark": lambda crop: brightness(crop.image) < MIN_BRIGHTNESS,
-    "too blurred": lambda crop: sharpness(crop.image) < MIN_SHARPNESS,
-    "turned away": lambda crop: turned_away(crop.face.landmarks),
-    "hidden or unclear": lambda crop: crop.face.probability < MIN_PROBABILITY,
+TOO_SMALL = Note("too small (under {pixels} pixels)", pixels=MIN_FACE_PX)
+FLAWS: dict[Note, Callable[[Crop], bool]] = {
+    Note("too small (under {pixels} pixels)", pixels=MIN_FACE_PX): lambda crop: (
+        crop.source_px < MIN_FACE_PX
+    ),
+    Note("too dark"): lambda crop: brightness(crop.image) < MIN_BRIGHTNESS,
+    Note("too blurred"): lambda crop: sharpness(crop.image) < MIN_SHARPNESS,
+    Note("turned away"): lambda crop: is_profile(crop.face.landmarks),
+    Note("hidden or unclear"): lambda crop: crop.face.probability < MIN_PROBABILITY,
 }

@@ -84,7 +84,7 @@ class InputFormat:
                 f"the model's input format has {wrong}: damaged or from another version"
             )
 
-    def resized(self, image: Image) -> Image:
+    def resize_crop(self, image: Image) -> Image:
         """The image at (size, size, 3), still RGB and uint8."""
         height, width = image.shape[:2]
         if (height, width) == (self.size, self.size):
@@ -104,7 +104,7 @@ class InputFormat:
 
     def batch(self, crops: Sequence[Image]) -> Image:
         """Crops of any size as one batch: RGB, uint8, (N, size, size, 3)."""
-        return np.stack([self.resized(crop) for crop in crops])
+        return np.stack([self.resize_crop(crop) for crop in crops])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -172,7 +172,7 @@ class Scorer:
     ) -> None:
         self.path = path
         self.runtime = runtime
-        self.metadata, outputs, self._session = _opened(path, content, threads, runtime)
+        self.metadata, outputs, self._session = _open(path, content, threads, runtime)
         self.name: str = self.metadata["name"]
         self.params: int = self.metadata["params"]
         self.macs: int = self.metadata["macs"]
@@ -279,7 +279,7 @@ def is_onnx(name_or_path: str | Path) -> bool:
     return Path(name_or_path).suffix == ".onnx" or f"{name_or_path}.onnx" in checksums()
 
 
-def _opened(
+def _open(
     path: Path, content: bytes, threads: int | None, runtime: str
 ) -> tuple[dict[str, Any], set[str], Runtime]:
     """The metadata of a file that is deepkd's, the names of its outputs, and what computes them."""
@@ -306,7 +306,7 @@ def _opened(
         raise ModelError(
             f"{path}: an ONNX model, but not one of deepkd's; make one with 'deepkd export'"
         )
-    metadata = _checked_metadata(path, raw)
+    metadata = _check_metadata(path, raw)
     size = metadata["input"].get("size")
     if not _takes(shape, size):
         raise ModelError(
@@ -325,7 +325,7 @@ def _takes(shape: Sequence[int | str | None], size: Any) -> bool:
     return len(shape) == 4 and fixed.items() <= {1: size, 2: size, 3: 3}.items()
 
 
-def _checked_metadata(path: Path, raw: str) -> dict[str, Any]:
+def _check_metadata(path: Path, raw: str) -> dict[str, Any]:
     try:
         metadata = json.loads(raw)
     except (ValueError, RecursionError) as error:

@@ -81,6 +81,8 @@ class TrackDecision:
     reason: Reason
     forged_s: tuple[float, float] | None = None
     """First and last second of the part that looks forged, where it is only a part."""
+    person: int = -1
+    """The number of the person, whom several tracks may show; `decide` sets it."""
 
 
 @dataclass(frozen=True)
@@ -114,13 +116,17 @@ class Rule:
     """It uses neither the model's calibration nor thresholds, and takes no closer look."""
 
 
-def decide(faces: People, criteria: Criteria, *, rule: str) -> Decision:
+def decide(
+    faces: People, criteria: Criteria, *, rule: str, same: Mapping[int, int] | None = None
+) -> Decision:
     """The decision on a clip by the named rule.
 
     Args:
-        faces: person -> scores in order of time; people are numbered anew in this order.
+        faces: track -> scores in order of time; tracks are numbered anew in this order.
         criteria: what to judge by.
         rule: a name of `RULES`.
+        same: `FrameScore.track` -> the person whom the track shows; None for a person each.
+            It changes nothing but the numbers of the people.
 
     Raises:
         ConfigError: there is no such rule.
@@ -134,7 +140,21 @@ def decide(faces: People, criteria: Criteria, *, rule: str) -> Decision:
             "the model gave a score that is no number; it is damaged or was trained badly"
         )
     people = dict(enumerate(frames for _, frames in sorted(faces.items())))
-    return chosen.decide(people, criteria)
+    return _with_people(chosen.decide(people, criteria), same)
+
+
+def _with_people(decision: Decision, same: Mapping[int, int] | None) -> Decision:
+    """The decision with the people's numbers, 0, 1, 2 ... in the order of their tracks."""
+    numbers: dict[int, int] = {}
+    people: dict[int, int] = {}
+    for track in decision.tracks:
+        number = track.id if same is None else same[track.frames[0].track]
+        people[track.id] = numbers.setdefault(number, len(numbers))
+    tracks, named = (
+        tuple(dataclasses.replace(track, person=people[track.id]) for track in some)
+        for some in (decision.tracks, decision.named)
+    )
+    return dataclasses.replace(decision, tracks=tracks, named=named)
 
 
 def mean_logit(people: People, criteria: Criteria) -> Decision:
@@ -154,7 +174,7 @@ def mean_logit(people: People, criteria: Criteria) -> Decision:
     order = (Label.FAKE, Label.INCONCLUSIVE, Label.REAL)
     worst = min(judged, key=lambda track: (order.index(track.label), -(track.score or 0)))
     named = tuple(track for track in judged if track.label is worst.label)
-    if worst.label is Label.REAL and (main := _unjudged_main(tracks, criteria)):
+    if worst.label is Label.REAL and (main := _find_unjudged_main(tracks, criteria)):
         named = (main, *named)
         return Decision(Label.INCONCLUSIVE, worst.score, Code.PEOPLE, tracks, named)
     return Decision(worst.label, worst.score, Code.PEOPLE, tracks, named)
@@ -172,7 +192,9 @@ def _is_enough(frames: Sequence[FrameScore], criteria: Criteria) -> bool:
     return usable >= criteria.min_frames
 
 
-def _unjudged_main(tracks: Sequence[TrackDecision], criteria: Criteria) -> TrackDecision | None:
+def _find_unjudged_main(
+    tracks: Sequence[TrackDecision], criteria: Criteria
+) -> TrackDecision | None:
     """The person with the largest face, where that person cannot be judged.
 
     Only people count who are seen long enough and are surely a face.
@@ -194,10 +216,10 @@ def _decide_track(id: int, frames: tuple[FrameScore, ...], criteria: Criteria) -
     even = [frame for frame in usable if not frame.is_closer] or usable
     score = _mean_score(even, criteria)
     label = criteria.thresholds.label(score)
-    run = forged_run(usable, criteria)
+    run = find_forged_run(usable, criteria)
     lone = _decisive(even, label, criteria)
     if label is Label.FAKE and not lone:
-        return TrackDecision(id, frames, label, score, *_forged(run, usable, criteria))
+        return TrackDecision(id, frames, label, score, *_explain_forged(run, usable, criteria))
     if run and _mean_score(_without(run, 1), criteria) >= max(SURE_RUN, criteria.thresholds.fake):
         reason, span = _part(Code.FORGED_PART, run)
         return TrackDecision(id, frames, Label.FAKE, _mean_score(run, criteria), reason, span)
@@ -233,7 +255,7 @@ def _mean_score(frames: Sequence[FrameScore], criteria: Criteria) -> float:
     return float(criteria.calibration.probability(np.mean([frame.logit for frame in frames])))
 
 
-def _forged(
+def _explain_forged(
     run: Sequence[FrameScore], usable: Sequence[FrameScore], criteria: Criteria
 ) -> tuple[Reason, tuple[float, float] | None]:
     """Why the mean of all frames is FAKE; with seconds where the rest would not be FAKE alone."""
@@ -277,22 +299,27 @@ def _too_little(frames: Sequence[FrameScore], criteria: Criteria) -> Reason:
     return Reason(Code.FLAWED_OFTEN, {"flaw": worst, "count": count, "total": len(frames)})
 
 
-def forged_run(frames: Sequence[FrameScore], criteria: Criteria) -> list[FrameScore]:
-    """The most suspicious run of at least `MIN_RUN` frames over the threshold; [] without one.
+def find_forged_run(frames: Sequence[FrameScore], criteria: Criteria) -> list[FrameScore]:
+    """The most suspicious of `find_forged_runs`; [] without one."""
+    runs = find_forged_runs(frames, criteria)
+    return max(runs, key=lambda run: np.mean([frame.logit for frame in run]), default=[])
+
+
+def find_forged_runs(frames: Sequence[FrameScore], criteria: Criteria) -> list[list[FrameScore]]:
+    """The runs of at least `MIN_RUN` frames over the threshold, in order of time.
 
     A median over three frames comes first: one odd frame makes no run, and one good frame breaks
     none.
     """
+    if not frames:
+        return []
     logits = np.array([frame.logit for frame in frames])
     padded = np.pad(logits, 1, mode="edge")
     smooth = np.sort([padded[:-2], padded[1:-1], padded[2:]], axis=0)[1]
     over = criteria.calibration.probability(smooth) >= criteria.thresholds.fake
     edges = np.flatnonzero(np.diff(np.r_[False, over, False]))
-    runs = [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if _is_run(frames[a:b])]
-    if not runs:
-        return []
-    start, end = max(runs, key=lambda run: float(logits[run[0] : run[1]].mean()))
-    return list(frames[start:end])
+    runs = (list(frames[a:b]) for a, b in zip(edges[::2], edges[1::2], strict=True))
+    return [run for run in runs if _is_run(run)]
 
 
 def _is_run(frames: Sequence[FrameScore]) -> bool:

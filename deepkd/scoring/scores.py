@@ -42,6 +42,8 @@ class FrameScore:
     no such output."""
     is_closer: bool = False
     """From a closer look at one suspicious moment, so it does not count in the mean of a track."""
+    track: int = 0
+    """The number that the tracker gave the face."""
 
     def to_dict(self) -> dict[str, Any]:
         """The frame of schema deepkd.detect/1."""
@@ -82,4 +84,5 @@ def score_crops(
                 t_s=crop.t_s, box=crop.face.box, logit=float(logit), score=float(score),
                 face_probability=crop.face.probability, flaw=flaw(crop),
                 thumbnail=thumbnail(crop.image) if thumbnails else b"", evidence=evidence,
+                track=person,
             )  # fmt: skip

@@ -25,7 +25,7 @@ def seal_of(content: bytes) -> str | None:
     return digest.hexdigest()
 
 
-def sealed(content: bytes) -> bytes:
+def set_seal(content: bytes) -> bytes:
     """The same content with its seal set right; content without a place for one as it is."""
     place, value = _place(content), seal_of(content)
     if place is None or value is None:

@@ -10,8 +10,9 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from deepkd.cluster.engine import Engine
     from deepkd.compression.importance import Criterion
-    from deepkd.compression.int8 import Recipe
+    from deepkd.compression.int8 import Int8Method
     from deepkd.data.clips import Layout
     from deepkd.data.crops import CropSet
     from deepkd.data.sampling import Draw
@@ -74,6 +75,8 @@ REPORTS: "Registry[ReportMaker]" = Registry(
 )
 """Formats of verdicts, which are the suffixes of their files too: a class or function that makes
 a `Report`."""
+ENGINES: "Registry[type[Engine]]" = Registry("engine", {"ray": "deepkd.cluster.ray:RayEngine"})
+"""What runs shards on many machines."""
 MODELS: "Registry[ModelSpec]" = Registry(
     "model",
     {
@@ -120,9 +123,14 @@ LOSSES: "Registry[type[Loss]]" = Registry(
 SAMPLINGS: "Registry[Callable[[CropSet, np.random.Generator], Draw]]" = Registry(
     "sampling",
     {
-        "paired": "deepkd.data.sampling:paired",
-        "balanced": "deepkd.data.sampling:balanced",
-        "shuffled": "deepkd.data.sampling:shuffled",
+        "paired": "deepkd.data.sampling:draw_paired",
+        "balanced": "deepkd.data.sampling:draw_balanced",
+        "shuffled": "deepkd.data.sampling:draw_shuffled",
+    },
+    traits={
+        "paired": {"draws both labels", "makes forgeries"},
+        "balanced": {"draws both labels"},
+        "shuffled": {"draws unlabelled crops"},
     },
 )
 """How the batches of an epoch are drawn."""
@@ -168,7 +176,7 @@ CRITERIA: "Registry[Criterion]" = Registry(
     },
 )
 """How the importance of a channel is measured before pruning."""
-INT8_RECIPES: "Registry[Recipe]" = Registry(
+INT8_METHODS: "Registry[Int8Method]" = Registry(
     "int8",
     {
         "plain": "deepkd.compression.int8:PLAIN",

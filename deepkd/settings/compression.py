@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from deepkd.config import Config, setting
 from deepkd.errors import ConfigError
-from deepkd.settings.choices import CONVERSIONS, CRITERIA, INT8_RECIPES
+from deepkd.settings.choices import CONVERSIONS, CRITERIA, INT8_METHODS
 from deepkd.settings.training import FittingConfig
 
 
@@ -104,7 +104,7 @@ class QuantizeConfig(Config):
         "auto",
         "How int8 is made; auto tries all ways and takes the one whose logits are closest to "
         "float32.",
-        choices=("auto", *INT8_RECIPES),
+        choices=("auto", *INT8_METHODS),
     )
     calibrate_on: str = setting(
         "train", "Split with the crops of --samples.", choices=("train", "val"), rare=True

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from deepkd.config import Config, setting
 from deepkd.errors import ConfigError
+from deepkd.languages import LANGUAGES
 from deepkd.settings.choices import DETECTORS, DEVICES, REPORTS, RULES, RUNTIMES
 
 EVERY_S, MOST_FRAMES = 0.8, 1500
@@ -73,6 +74,24 @@ class DetectConfig(Config):
     device: str = setting(
         "auto", "Device of the face detector mtcnn-torch.", choices=DEVICES, rare=True
     )
+    trust_anchors: str | None = setting(
+        None,
+        "PEM file of certificates that may vouch for signers of content credentials; needs `pip "
+        "install 'deepkd\\[provenance]'`.",
+        rare=True,
+    )
+    keep: str | None = setting(
+        None, "Folder in which clips fetched from links are kept; else they are deleted.", rare=True
+    )
+    allow_private: str | None = setting(
+        None,
+        "Private addresses or networks that links may lead to, such as 10.1.0.0/16,192.168.1.7.",
+        rare=True,
+    )
+    fetch_mb: float = setting(500.0, "Largest clip to fetch from a link, MB.", low=0.1, rare=True)
+    fetch_timeout_s: float = setting(
+        300.0, "Longest time to fetch the clip of a link, seconds.", low=1, rare=True
+    )
     workers: int = setting(
         0, "Processes that judge clips in parallel; 0 uses this process only.", low=0
     )
@@ -81,6 +100,12 @@ class DetectConfig(Config):
         "Longest time for one input, and for --save-video, seconds; an input that takes longer is "
         "an ERROR. 0 for no limit.",
         low=0,
+        rare=True,
+    )
+    language: str | None = setting(
+        None,
+        "Language of an HTML report; by default that of LANG, or else English.",
+        choices=LANGUAGES,
     )
     format: str = setting("table", "Output format.", choices=REPORTS.names)
 
@@ -91,7 +116,8 @@ class DetectConfig(Config):
         return max(self.frames, count if self.every_s else min(count, MOST_FRAMES))
 
     def check(self) -> None:
-        """Refuse too many samples, crossing thresholds, and thresholds that a rule does not use."""
+        """Refuse too many samples, crossing or unused thresholds, and what is no network."""
+        _check_networks(self.allow_private)
         if self.every_s and self.every_s < LEAST_EVERY_S:
             raise ConfigError(
                 f"every_s={self.every_s}: takes 0 for no such limit, or {LEAST_EVERY_S} or more"
@@ -108,3 +134,18 @@ class DetectConfig(Config):
                 f"--threshold-real {real} is above --threshold-fake {fake}; a probability between"
                 " them would be both"
             )
+
+
+def _check_networks(text: str | None) -> None:
+    """Refuse a list with anything but addresses and networks."""
+    if text is None:
+        return
+    from ipaddress import ip_network
+
+    try:
+        for each in text.split(","):
+            ip_network(each.strip())
+    except ValueError as error:
+        raise ConfigError(
+            f"allow_private={text}: {error}; give addresses or networks, such as 10.1.0.0/16"
+        ) from error

@@ -194,18 +194,23 @@ class FittingConfig(Config):
 
     def check(self) -> None:
         """A batch must split evenly."""
-        if self.batch % (2 * self.accumulate) and self.sampling != "shuffled":
+        in_twos = self.sampling in SAMPLINGS.having("draws both labels")
+        if self.batch % (2 * self.accumulate) and in_twos:
             raise ConfigError(
                 f"batch={self.batch}: takes a multiple of 2 x accumulate ({2 * self.accumulate}),"
                 " to hold pairs"
             )
         for name in ("self_blend", "face_swap"):
-            if getattr(self, name) and self.sampling != "paired":
-                share = f"{name}={getattr(self, name)}"
-                raise ConfigError(f"{share} needs sampling=paired, not {self.sampling}")
+            if getattr(self, name):
+                self._require_sampling(f"{name}={getattr(self, name)}", "makes forgeries")
         if self.self_blend + self.face_swap > 1:
             shares = f"self_blend={self.self_blend} and face_swap={self.face_swap}"
             raise ConfigError(f"{shares}: shares of the same pairs; their sum must be at most 1")
+
+    def _require_sampling(self, setting: str, trait: str) -> None:
+        able = SAMPLINGS.having(trait)
+        if self.sampling not in able:
+            raise ConfigError(f"{setting} needs sampling={' or '.join(able)}, not {self.sampling}")
 
 
 @dataclass(frozen=True)
@@ -251,14 +256,14 @@ class TrainingConfig(FittingConfig):
         """The folders of crops that the settings name."""
         return [DataSource.from_table(table) for table in self.data]
 
-    def recipe(self) -> dict[str, Any]:
+    def to_metadata(self) -> dict[str, Any]:
         """The settings as they travel with a model: of a folder of crops only its name."""
         tables = [
             {key: value for key, value in asdict(one).items() if value}
             | {"path": one.folder().resolve().name}
             for one in self.list_sources()
         ]
-        return {**super().recipe(), "data": tables}
+        return {**super().to_metadata(), "data": tables}
 
 
 @dataclass(frozen=True)
@@ -377,10 +382,9 @@ class DistillConfig(TrainingConfig):
                 f"{', '.join(idle)}: the [[loss]] tables take its place; say it in them, or leave"
                 " it out"
             )
-        if self.labelled_share < 1 and self.sampling != "shuffled":
-            raise ConfigError(
-                f"labelled_share={self.labelled_share} needs sampling=shuffled, not {self.sampling}"
-            )
+        if self.labelled_share < 1:
+            share = f"labelled_share={self.labelled_share}"
+            self._require_sampling(share, "draws unlabelled crops")
         if self.mixup and self.teacher_view == "clean":
             raise ConfigError(
                 "mixup and teacher_view=clean exclude each other: a blend has no clean view"

@@ -79,7 +79,7 @@ def benchmark_table(document: "BenchmarkDocument") -> Table:
 def benchmark_tables(document: "BenchmarkDocument") -> Group:
     """Models side by side, what the student saves, the clip, and how it was measured."""
     heads = [f"{visible(row.name)}\n{row.role}" for row in document.models]
-    parts: list[RenderableType] = [benchmark_table(document).turned(heads)]
+    parts: list[RenderableType] = [benchmark_table(document).transpose(heads)]
     if any(value is not None for value in vars(document.reduction).values()):
         parts.append(_reductions(document.reduction))
     if document.end_to_end:
@@ -122,7 +122,7 @@ def _notes(document: "BenchmarkDocument") -> list[str]:
             "AUC: people may recur across splits (the index names none), which flatters it."
         )
     return lines + [
-        line for row in document.models for line in training_warning(row.name, row.training_data)
+        line for row in document.models for line in warn_of_training(row.name, row.training_data)
     ]
 
 
@@ -139,7 +139,7 @@ def _conditions(at: "BenchmarkMachine", runs: int) -> str:
     )
 
 
-def training_warning(name: str, share: float | None) -> list[str]:
+def warn_of_training(name: str, share: float | None) -> list[str]:
     """A warning where a model was trained on what it is measured on; else []."""
     if not share:
         return []

@@ -67,7 +67,7 @@ def draw_roc(path: Path, curves: Sequence[Curves]) -> None:
     def draw(figure: Any) -> None:
         axes = figure.subplots()
         axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle=":")
-        for one, hue in _colored(curves):
+        for one, hue in _assign_colours(curves):
             if one.roc:
                 axes.plot(*one.roc, color=hue, label=f"{plain(one.name)}  AUC {one.auc:.4f}")
         axes.set(
@@ -94,7 +94,7 @@ def draw_precision(path: Path, curves: Sequence[Curves]) -> None:
             linestyle=":",
             label=f"share of forgeries {share:.3f}",
         )
-        for one, hue in _colored(curves):
+        for one, hue in _assign_colours(curves):
             if one.precision:
                 axes.plot(
                     *one.precision,
@@ -120,7 +120,7 @@ def draw_reliability(path: Path, curves: Sequence[Curves]) -> None:
         axes.plot(
             [0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle=":", label="as it should be"
         )
-        for one, hue in _colored(curves):
+        for one, hue in _assign_colours(curves):
             bins = reliability(one.probabilities, one.labels)
             x, y = [b.mean_probability for b in bins], [b.fake_share for b in bins]
             axes.plot(x, y, color=hue, alpha=0.6)
@@ -191,5 +191,5 @@ EVALUATION_PLOTS: dict[str, Callable[[Path, Sequence[Curves]], None]] = {
 NEED_BOTH_CLASSES = ("roc", "precision-recall")
 
 
-def _colored(curves: Sequence[Curves]) -> list[tuple[Curves, str]]:
+def _assign_colours(curves: Sequence[Curves]) -> list[tuple[Curves, str]]:
     return [(one, COLORS[index % len(COLORS)]) for index, one in enumerate(curves)]

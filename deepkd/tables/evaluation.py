@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from rich.console import Group
 from rich.text import Text
 
-from deepkd.tables.benchmark import training_warning
+from deepkd.tables.benchmark import warn_of_training
 from deepkd.tables.robustness import robustness_note, robustness_table
 from deepkd.tables.table import Column, Table, formats
 from deepkd.text import visible
@@ -84,11 +84,11 @@ def _level_rows(models: "Sequence[ModelFigures]", level: str) -> Rows:
     if any(metrics.scored < metrics.rows for metrics in found):
         yield "  with a score", *(f"{metrics.scored:,}" for metrics in found)
     for figure, title in FIGURES.items():
-        shown = [shown_measure(getattr(metrics, figure)) for metrics in found]
-        yield f"  {_titled(title, found[0])}", *shown
+        shown = [format_measure(getattr(metrics, figure)) for metrics in found]
+        yield f"  {_add_title(title, found[0])}", *shown
 
 
-def _titled(title: str, metrics: "Metrics") -> str:
+def _add_title(title: str, metrics: "Metrics") -> str:
     if title != "Precision":
         return title
     return f"{title}, {metrics.prevalence:.3%} forged".replace(".000%", "%")
@@ -101,7 +101,7 @@ def _part_rows(models: "Sequence[ModelFigures]", kind: str) -> Rows:
         yield None
         yield Text.from_markup(f"[bold]{PARTS[kind]}[/]"), *("" for _ in models)
     for name in parts[0]:
-        shown = [shown_measure(part[name].auc) if name in part else "-" for part in parts]
+        shown = [format_measure(part[name].auc) if name in part else "-" for part in parts]
         yield f"  {visible(name)}", *shown
 
 
@@ -125,20 +125,20 @@ def _remarks(models: "Sequence[ModelFigures]") -> Iterator[str]:
             f"Of these, also in {visible(model.name)}'s {sentence}."
             for sentence in _overlaps(trained)
         )
-        yield from training_warning(model.name, model.training_data)
+        yield from warn_of_training(model.name, model.training_data)
         if model.unjudged:
             counts = ", ".join(f"{count} {answer}" for answer, count in model.unjudged.items())
-            left_out = _left_out(model.videos or model.whole)
+            left_out = _describe_missing(model.videos or model.whole)
             yield f"{visible(model.name)} gave no score to {counts}; {left_out}"
 
 
-def _left_out(counts: "Metrics") -> str:
+def _describe_missing(counts: "Metrics") -> str:
     """Which figures lack the videos without a score, and how many each kind of figure is of."""
     decided = f"what is called FAKE and INCONCLUSIVE is of {counts.rows:,} videos (all but ERROR)"
     return f"{decided}, every other figure of the {counts.scored:,} with a score."
 
 
-def shown_measure(measure: "Measure", *, digits: int = 4) -> str:
+def format_measure(measure: "Measure", *, digits: int = 4) -> str:
     """`0.9120 [0.899, 0.923]`, with a dash for what the data cannot give."""
     if measure.value is None:
         return "-"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deepkd.tables.benchmark import busy_warning, training_warning
+from deepkd.tables.benchmark import busy_warning, warn_of_training
 from deepkd.tables.plots import COLORS, RUNTIMES, plain, save_plot
 from deepkd.tables.table import Column, Table, as_json, formats, write_texts
 from deepkd.text import visible
@@ -29,7 +29,7 @@ ABOUT = (
 """The first columns; milliseconds follow, those of one crop for people."""
 
 
-def _shown_area(area: "Measure | None") -> str:
+def _format_area(area: "Measure | None") -> str:
     if area is None:
         return "-"
     span = "" if area.low is None else f" [{area.low:.3f}, {area.high:.3f}]"
@@ -37,7 +37,7 @@ def _shown_area(area: "Measure | None") -> str:
 
 
 OUTCOME = (
-    Column("AUC", _shown_area),
+    Column("AUC", _format_area),
     Column(key="auc"),
     Column(key="auc_low"),
     Column(key="auc_high"),
@@ -109,7 +109,7 @@ def notes(document: "ParetoDocument") -> list[str]:
             " other model is as right and faster (on most threads), or smaller."
         )
     return lines + [
-        line for row in document.models for line in training_warning(row.name, row.training_data)
+        line for row in document.models for line in warn_of_training(row.name, row.training_data)
     ]
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from deepkd.errors import DataError, UsageError
 from deepkd.offline import import_matplotlib
-from deepkd.outputs import writing
+from deepkd.outputs import write_whole
 from deepkd.text import visible
 
 Array = npt.NDArray[np.float64]
@@ -150,5 +150,5 @@ def save_plot(path: Path, draw: Callable[[Any], None], *, width: float, height: 
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
         draw(figure)
-        with writing(path) as beside:
+        with write_whole(path) as beside:
             figure.savefig(beside, dpi=DOTS_PER_INCH)

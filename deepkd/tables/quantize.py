@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from deepkd.tables.benchmark import busy_warning, training_warning
+from deepkd.tables.benchmark import busy_warning, warn_of_training
 from deepkd.tables.table import Column, Table, formats
 from deepkd.text import visible
 
@@ -90,7 +90,7 @@ def notes(document: "QuantizeDocument") -> list[str]:
             f"AUC on {data.crops:,} crops of '{data.split}', its change with the 95% interval"
             " over originals; people may recur across splits."
         ),
-        *training_warning("The model", data.training_data),
+        *warn_of_training("The model", data.training_data),
         (
             f"{at.cpu}, {at.threads} of {at.cores} cores, load {at.load}, onnxruntime"
             f" {at.onnxruntime}; models in turn in one process, median of single crops."

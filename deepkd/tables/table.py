@@ -15,7 +15,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from deepkd.documents import Document
-from deepkd.outputs import writing
+from deepkd.outputs import write_whole
 from deepkd.text import cell, csv_writer
 
 D = TypeVar("D", bound=Document)
@@ -69,10 +69,10 @@ class Table:
         """The table, and its notes."""
         if not self.is_stacked:
             yield self.rich()
-        elif widths := self._widths(options.max_width - 3 * len(self._shown) - 1):
+        elif widths := self._widths(options.max_width - 3 * len(self._visible_columns) - 1):
             yield self.rich(widths)
         else:
-            yield from self._stacked()
+            yield from self._stack()
         if self.notes:
             yield Text("\n".join(self.notes), style="dim")
 
@@ -86,7 +86,7 @@ class Table:
             box=HEAVY_HEAD if self.is_ruled else SIMPLE_HEAD,
             pad_edge=self.is_ruled,
         )
-        for number, (_, column) in enumerate(self._shown):
+        for number, (_, column) in enumerate(self._visible_columns):
             table.add_column(
                 Text(column.title),
                 justify="left" if column.is_left else "right",
@@ -114,31 +114,31 @@ class Table:
 
     def markdown(self) -> str:
         """A Markdown table with its notes."""
-        columns = [column for _, column in self._shown]
+        columns = [column for _, column in self._visible_columns]
         rule = ["---" if column.is_left else "---:" for column in columns]
         lines = [[text.plain for text in self._texts(row)] for row in filter(None, self.rows)]
         cells = [[column.title for column in columns], rule, *lines]
         table = "\n".join(f"| {' | '.join(line)} |" for line in cells)
         return "\n\n".join([table, "\n".join(self.notes)] if self.notes else [table])
 
-    def turned(self, heads: Iterable[str]) -> "Table":
+    def transpose(self, heads: Iterable[str]) -> "Table":
         """The shown columns as rows, and each row as a column with one of the heads."""
         texts = [self._texts(row) for row in filter(None, self.rows)]
         rows = [
             [column.title, *(row[number] for row in texts)]
-            for number, (_, column) in enumerate(self._shown)
+            for number, (_, column) in enumerate(self._visible_columns)
         ]
         first = Column("", is_words=True, is_left=True)
-        columns = [first, *(Column(head, format=_unchanged) for head in heads)]
+        columns = [first, *(Column(head, format=_plain_text) for head in heads)]
         return replace(self, columns=columns, rows=rows)
 
     @property
-    def _shown(self) -> list[tuple[int, Column]]:
+    def _visible_columns(self) -> list[tuple[int, Column]]:
         """The columns that people see, with their numbers."""
         return [(index, one) for index, one in enumerate(self.columns) if one.is_shown]
 
     def _texts(self, row: Sequence[Any]) -> list[Text]:
-        shown = [column.format(row[index]) for index, column in self._shown]
+        shown = [column.format(row[index]) for index, column in self._visible_columns]
         return [Text(one) if isinstance(one, str) else one for one in shown]
 
     def _widths(self, room: int) -> list[int] | None:
@@ -146,7 +146,7 @@ class Table:
         lines = [[text.plain for text in self._texts(row)] for row in filter(None, self.rows)]
         columns = [
             (column, [column.title, *(line[number] for line in lines)])
-            for number, (_, column) in enumerate(self._shown)
+            for number, (_, column) in enumerate(self._visible_columns)
         ]
         widths = [_least_width(column, cells) for column, cells in columns]
         spare = room - sum(widths)
@@ -158,11 +158,11 @@ class Table:
             widths[index], spare = widths[index] + more, spare - more
         return widths
 
-    def _stacked(self) -> list[RenderableType]:
+    def _stack(self) -> list[RenderableType]:
         """Each row's name, and below it the heads with its figures."""
         parts: list[RenderableType] = [Text.assemble(self.title, style="italic")]
         parts = parts if self.title else []
-        heads = [column.title.replace("\n", ", ") for _, column in self._shown]
+        heads = [column.title.replace("\n", ", ") for _, column in self._visible_columns]
         for row in filter(None, self.rows):
             name, *cells = self._texts(row)
             lines = RichTable.grid(padding=(0, 2))
@@ -188,7 +188,7 @@ def _least_width(column: Column, cells: Sequence[str]) -> int:
     )
 
 
-def _unchanged(text: Text) -> Text:
+def _plain_text(text: Text) -> Text:
     return text
 
 
@@ -243,5 +243,5 @@ def write_texts(folder: Path, texts: dict[str, str]) -> None:
         OutputError: a file cannot be written.
     """
     for name, text in texts.items():
-        with writing(folder / name) as beside:
+        with write_whole(folder / name) as beside:
             beside.write_text(text, encoding="utf-8")

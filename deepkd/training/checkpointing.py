@@ -9,7 +9,7 @@ import torch
 
 from deepkd.config import Config
 from deepkd.errors import ConfigError, OutputError
-from deepkd.outputs import writing
+from deepkd.outputs import write_whole
 from deepkd.settings.training import TrainingConfig
 from deepkd.training.endings import tells_of_death
 from deepkd.training.resuming import check_settings
@@ -57,7 +57,7 @@ def save_state(run: Path, content: Mapping[str, Any]) -> None:
         OutputError: it cannot be written.
     """
     try:
-        with writing(run / STATE_FILE) as path:
+        with write_whole(run / STATE_FILE) as path:
             torch.save(content, path)
     except RuntimeError as error:  # what torch makes of a full disk
         if tells_of_death(error):

@@ -176,12 +176,12 @@ class _Trainer:
     # -- the loop
 
     @property
-    def finished(self) -> bool:
+    def is_finished(self) -> bool:
         return self.state.epoch >= self.config.epochs or self.state.stopped
 
     def train(self) -> None:
         with handle_signals() as self.stop:
-            while not self.finished:
+            while not self.is_finished:
                 self._epoch()
                 validation = self._validate()
                 stop = bool(self.context.agree(float(self._note(validation))))
@@ -232,7 +232,7 @@ class _Trainer:
         self.state.batch += 1
         return total
 
-    def _placed(self, part: Batch) -> tuple[Tensor, ...]:
+    def _move_to_device(self, part: Batch) -> tuple[Tensor, ...]:
         """Views in [0, 1], labels, rows and clean views if any, on this process's device."""
         placed = self._pixels(part.views), part.labels.to(self.context.device), part.rows
         return placed if part.clean is None else (*placed, self._pixels(part.clean))
@@ -245,13 +245,15 @@ class _Trainer:
         """Note how strongly each term pulls, without leaving a trace in the training."""
         devices = [self.context.device] if self.context.device.type == "cuda" else []
         with torch.random.fork_rng(devices), evaluating(self.objective), self.context.autocast():
-            self.state.norms = self.objective.gradient_norms(*self._placed(part))
+            self.state.norms = self.objective.gradient_norms(*self._move_to_device(part))
 
     def _backward(self, part: Batch, *, last: bool) -> dict[str, float]:
         hold = self.parallel.no_sync() if self.parallel and not last else nullcontext()
         with hold:
             with self.context.autocast():
-                terms: dict[str, Tensor] = (self.parallel or self.objective)(*self._placed(part))
+                terms: dict[str, Tensor] = (self.parallel or self.objective)(
+                    *self._move_to_device(part)
+                )
             (terms["total"] / self.config.accumulate).backward()
         values = {name: float(term.detach()) for name, term in terms.items()}
         if not math.isfinite(values["total"]):
@@ -348,7 +350,7 @@ class _Trainer:
         if not self.context.leads:
             return
         content: dict[str, Any] = {"state": vars(self.state), "given": self.given}
-        if not self.finished:  # a finished run needs no state, thrice the model's size
+        if not self.is_finished:  # a finished run needs no state, thrice the model's size
             content |= {
                 "objective": self.objective.state_dict(),
                 "average": self.average.state_dict() if self.average else None,
@@ -361,7 +363,7 @@ class _Trainer:
         self.state = State(**content["state"])
         if more > 0:  # also where patience had ended it
             self.state.stopped, self.state.epochs_without_gain = False, 0
-        if self.finished:
+        if self.is_finished:
             return
         is_whole = "objective" in content  # a finished run left a note only
         if is_whole:

@@ -25,8 +25,8 @@ def check_settings(config: TrainingConfig, file: Path, *, may_grow: bool = True)
         ConfigError: other settings differ, or it would be shorter.
     """
     # Settings that the run did not know of yet had the effect of their defaults.
-    before = type(config)().recorded() | json.loads(file.read_text(encoding="utf-8"))
-    now = config.recorded()
+    before = type(config)().to_record() | json.loads(file.read_text(encoding="utf-8"))
+    now = config.to_record()
     more = int(now["epochs"] - before["epochs"])
     free = FREE_TO_CHANGE | ({"epochs"} if may_grow and more > 0 else set())
     changed = [key for key in now if key not in free and now[key] != before[key]]

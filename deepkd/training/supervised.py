@@ -12,10 +12,10 @@ from torch.nn import functional as F
 from deepkd.data.classes import ClassSet, is_class_data
 from deepkd.data.clips import Warn
 from deepkd.data.crops import CropSet
-from deepkd.data.families import inherited, training_record
+from deepkd.data.families import list_inherited, training_record
 from deepkd.data.leakage import check_held_out
 from deepkd.data.mixture import Data, list_sources, load_data
-from deepkd.data.sampling import labelled
+from deepkd.data.sampling import keep_labelled
 from deepkd.errors import ConfigError, DataError, ModelError
 from deepkd.models.checkpoints import load_checkpoint
 from deepkd.models.outside import allow_code
@@ -64,11 +64,11 @@ class Supervised(Objective):
         """Compute `total`, `bce` and, with subclasses, `subclass`; arguments as in `Objective`."""
         outputs, logits = outputs_and_logit(self.module, normalise(views, self.format))
         bce = F.binary_cross_entropy_with_logits(
-            logits.flatten().float(), smoothed(labels, self.label_smoothing)
+            logits.flatten().float(), smooth(labels, self.label_smoothing)
         )
         if self.columns is None or not isinstance(self.module, Subclassed):
             return {"total": bce, "bce": bce}
-        within = self.module.within_fake(outputs, self.columns[rows].to(outputs.device))
+        within = self.module.fake_loss(outputs, self.columns[rows].to(outputs.device))
         return {"total": bce + within, "bce": bce, "subclass": within}
 
 
@@ -91,7 +91,7 @@ class Classification(Objective):
         return {"total": ce, "ce": ce}
 
 
-def smoothed(labels: Tensor, share: float) -> Tensor:
+def smooth(labels: Tensor, share: float) -> Tensor:
     """Labels moved toward the other class by `share` (Szegedy et al. 2016, eq. 3, two classes)."""
     return labels * (1 - share) + 0.5 * share
 
@@ -140,7 +140,7 @@ def start_model(
     )
     model.module.load_state_dict(source.module.state_dict())
     model.metadata |= {key: source.metadata[key] for key in ("pruned",) if key in source.metadata}
-    model.metadata["recipe"] = inherited(source)
+    model.metadata["recipe"] = list_inherited(source)
     return model
 
 
@@ -245,14 +245,14 @@ def train_on(
             method where the settings ask for subclasses.
         ConfigError, ModelError, OutputError, TrainingError: see `start_model` and `fit`.
     """
-    train_crops = labelled(train_crops)
+    train_crops = keep_labelled(train_crops)
     if isinstance(train_crops, ClassSet):
         return _train_classes(train_crops, val_crops, run, config, resume=resume, report=report)
     subclasses = subclasses_in(train_crops) if config.subclasses == "method" else None
     model = start_model(config.model, config, subclasses=subclasses)
     earlier = model.metadata.get("recipe", {})
     check_held_out(train_crops, val_crops, [(f"the start {config.init}", earlier)], warn=warn)
-    model.metadata["recipe"] = {**config.recipe(), **training_record(train_crops, [earlier])}
+    model.metadata["recipe"] = {**config.to_metadata(), **training_record(train_crops, [earlier])}
     columns = None if subclasses is None else subclass_columns(train_crops, subclasses)
     objective = Supervised(model, config.label_smoothing, columns=columns)
     return fit(model, objective, train_crops, val_crops, config, run, resume=resume, report=report)
@@ -271,7 +271,7 @@ def _train_classes(
     settings = settings_for_classes(config)
     model = start_model(config.model, settings, classes=pictures.classes)
     check_held_out(pictures, val, [], warn=lambda message: None)
-    model.metadata["recipe"] = {**settings.recipe(), "index_sha256": pictures.index_sha256()}
+    model.metadata["recipe"] = {**settings.to_metadata(), "index_sha256": pictures.index_sha256()}
     objective = Classification(model, settings.label_smoothing)
     return fit(model, objective, pictures, val, settings, run, resume=resume, report=report)
 

@@ -59,9 +59,11 @@ def validate(model: TorchModel, val: CropSet) -> tuple[dict[str, Any], dict[str,
     Of several folders, the operating point is that of clips (a clip's logit is the mean of its
     crops', as in a verdict), whose data sets weigh alike.
     """
-    logits, labels = labelled_logits(model, val)
+    logits, labels = compute_logits(model, val)
     if not isinstance(val, MixedCrops):
-        return figures_of(logits, labels), operating_metadata(*operating_point(logits, labels))
+        return figures_of(logits, labels), describe_operating_point(
+            *operating_point(logits, labels)
+        )
     known = np.flatnonzero(np.isfinite(val.labels)).tolist()
     rows = [val.rows[index] for index in known]
     datasets = np.array([row.dataset for row in rows])
@@ -69,7 +71,7 @@ def validate(model: TorchModel, val: CropSet) -> tuple[dict[str, Any], dict[str,
     forged, means, sources = video_means(group_by_video(rows), *exact, datasets)
     point = operating_point_of_sources(means, forged, sources)
     folders = np.array([val.source(index) for index in known])
-    return figures_of(logits, labels, folders), operating_metadata(*point)
+    return figures_of(logits, labels, folders), describe_operating_point(*point)
 
 
 def figures_of(
@@ -92,12 +94,12 @@ def figures_of(
     return figures | ({"val_auc": float(np.mean(known))} if known else {})
 
 
-def operating_metadata(calibration: Calibration, thresholds: Thresholds) -> dict[str, Any]:
+def describe_operating_point(calibration: Calibration, thresholds: Thresholds) -> dict[str, Any]:
     """What a model's metadata say of its operating point."""
     return {"calibration": calibration.to_dict(), "thresholds": thresholds.to_dict()}
 
 
-def labelled_logits(model: TorchModel, crops: CropSet) -> tuple[Floats, Floats]:
+def compute_logits(model: TorchModel, crops: CropSet) -> tuple[Floats, Floats]:
     """Logits and labels of the crops that have a label, (N,) each."""
     known = np.isfinite(crops.labels)
     return crop_logits(model, crops)[known], crops.labels[known]

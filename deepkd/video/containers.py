@@ -104,6 +104,11 @@ def video_streams(path: Path, container: InputContainer) -> list[VideoStream]:
     )
 
 
+def has_sound(container: InputContainer) -> bool:
+    """Whether there is a sound stream with a known codec."""
+    return any(_codec(stream) != "unknown codec" for stream in container.streams.audio)
+
+
 def _is_moving(stream: VideoStream) -> bool:
     return _codec(stream) != "unknown codec" and not stream.disposition & Disposition.attached_pic
 

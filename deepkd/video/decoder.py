@@ -13,7 +13,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from deepkd.errors import VideoError
-from deepkd.video.containers import check_size, open_container, video_streams
+from deepkd.video.containers import check_size, has_sound, open_container, video_streams
 from deepkd.video.hdr import Color
 from deepkd.video.orientation import Orientation
 
@@ -84,7 +84,7 @@ def never() -> bool:
 
 
 class Decoder:
-    """An open video, see `opened`. It starts at the cheapest level of `SKIPS`."""
+    """An open video, see `open_decoder`. It starts at the cheapest level of `SKIPS`."""
 
     _before: Sample | None
     _ahead: Sample | None
@@ -214,7 +214,7 @@ class Decoder:
         """Reach all samples by decoding on."""
         self._can_seek = False
 
-    def indexed_end(self) -> "End | None":
+    def find_indexed_end(self) -> "End | None":
         """The end of the frames by the file's index; None without a whole, true index."""
         entries: Any = getattr(self._stream, "index_entries", ())
         if not self._is_timed or not len(entries) == self._stream.frames > 1:
@@ -226,7 +226,7 @@ class Decoder:
         count = sum(entry.size > 0 for entry in entries)
         return End(last_s, last_s / max(1, count - 1))
 
-    def measured_s(self) -> float:
+    def measure_length(self) -> float:
         """Length of the video stream, seconds, by reading on to the end without decoding."""
         count, end = 0, self._start
         for packet in self._packets():
@@ -244,7 +244,7 @@ class Decoder:
             if stamp is not None and packet.size and not packet.is_discard:
                 yield float((stamp - self._start) * self._tick_s)
 
-    def decoded(self) -> Iterator[Sample]:
+    def decode_rest(self) -> Iterator[Sample]:
         """The further frames in order of time, without skipped and damaged ones."""
         for packet in self._packets():
             try:
@@ -291,6 +291,7 @@ class Decoder:
         try:
             streams = video_streams(self.path, self._container)
             self.others, self._stream = len(streams) - 1, streams[self._choice]
+            self.has_sound = has_sound(self._container)
             check_size(self.path, self._stream.codec_context, self._max_pixels)
         except VideoError:
             self.close()
@@ -305,7 +306,7 @@ class Decoder:
         """Which video stream is the first with anything in it; 0 where none is."""
         streams = video_streams(self.path, self._container)
         filled = set()
-        for packet in self._demuxed(streams):
+        for packet in self._demux(streams):
             if packet.size:
                 filled.add(packet.stream.index)
             if streams[0].index in filled:
@@ -317,7 +318,7 @@ class Decoder:
         self._before = self._ahead = None
         self._shift = 0
         self._decoded = 0
-        self._coming = self.decoded()
+        self._coming = self.decode_rest()
 
     def _skip_to(self, target_s: float) -> None:
         """Jump to the keyframe before `target_s`; never again once that does not lead ahead."""
@@ -338,7 +339,7 @@ class Decoder:
     def _packets(self) -> Iterator[Any]:
         """The packets of the video; where times start again, they go on from those before."""
         before, last, end, width = None, None, 0, RESTART_S / float(self._tick_s or 1)
-        for packet in self._demuxed([self._stream]):
+        for packet in self._demux([self._stream]):
             stamp = packet.dts
             if self.may_restart and stamp is not None:
                 # A fall to where the times were before the last one ends an outlier, a damaged
@@ -355,7 +356,7 @@ class Decoder:
                 packet.pts = None if packet.pts is None else packet.pts + self._shift
             yield packet
 
-    def _demuxed(self, streams: list[VideoStream]) -> Iterator[Any]:
+    def _demux(self, streams: list[VideoStream]) -> Iterator[Any]:
         try:
             for packet in self._container.demux(streams):
                 if self._stop():
@@ -378,7 +379,7 @@ class Decoder:
 
 
 @contextmanager
-def opened(
+def open_decoder(
     path: Path, *, max_pixels: int, threads: int = 0, stop: Callable[[], bool] = never
 ) -> Iterator[Decoder]:
     """The decoder of a file's first video stream; closed at the end, whatever happens.

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from deepkd.images import Image
-from deepkd.outputs import writing
+from deepkd.outputs import write_whole
 
 CRF = 24
 """Constant rate factor: visibly compressed, as clips on web sites are."""
@@ -42,7 +42,7 @@ def write_clip(
     """
     count = 0
     with (
-        writing(path) as beside,
+        write_whole(path) as beside,
         beside.open("wb") as file,
         av.open(file, "w", format="mp4", options={"movflags": "faststart"}) as container,
     ):

@@ -109,7 +109,7 @@ def search(
         further = [
             face
             for face in find(small)
-            if all(_shared(face.box, other.box) <= SAME for other in faces)
+            if all(_overlap(face.box, other.box) <= SAME for other in faces)
         ]
         faces += [replace(face, is_small=number > 0) for face in further]
         if faces and (number > 0 or not thorough):
@@ -117,7 +117,7 @@ def search(
     return sorted(faces, key=lambda face: -face.box[2] * face.box[3])
 
 
-def _shared(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
+def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
     """What two boxes share, as a part of the smaller one."""
     width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
     height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
@@ -157,7 +157,7 @@ def _lit(image: Image) -> Image:
     )
 
 
-def enlarged(
+def enlarge(
     corners: npt.NDArray[np.float32],
     probabilities: npt.NDArray[np.float32],
     landmarks: npt.NDArray[np.float32],

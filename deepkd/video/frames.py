@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from deepkd.errors import VideoError
+from deepkd.languages import Note
 from deepkd.video.containers import check_size
-from deepkd.video.decoder import Decoder, Sample, never, opened
+from deepkd.video.decoder import Decoder, Sample, never, open_decoder
 from deepkd.video.lengths import lengths_s
 from deepkd.video.stills import check_file, read_still, still_kind
 
@@ -52,6 +53,7 @@ class VideoInfo:
     is_image: bool
     warnings: tuple[str, ...] = ()
     """What is odd about the file, one sentence each."""
+    has_sound: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ class Reading(Protocol):
 
 
 @contextmanager
-def reading(
+def open_media(
     path: str | os.PathLike[str],
     plan: Plan,
     *,
@@ -139,7 +141,7 @@ def reading(
         image = read_still(path, max_pixels=max_pixels, warn=warnings.append)
         yield _Still(path, kind, image, warnings)
         return
-    with opened(path, max_pixels=max_pixels, threads=threads, stop=stop) as video:
+    with open_decoder(path, max_pixels=max_pixels, threads=threads, stop=stop) as video:
         declared_s, length_s = lengths_s(path, video, max_pixels, stop)
         yield _Moving(path, video, max_pixels, declared_s, length_s, plan(length_s))
 
@@ -150,7 +152,7 @@ def probe(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Vide
     Raises:
         VideoError, ImageError: it cannot be opened or decoded.
     """
-    with reading(path, evenly(lambda duration_s: 1), max_pixels=max_pixels) as file:
+    with open_media(path, evenly(lambda duration_s: 1), max_pixels=max_pixels) as file:
         return file.info
 
 
@@ -178,7 +180,7 @@ def read_frames(
     Raises:
         VideoError, ImageError: it cannot be opened, or not one frame decodes.
     """
-    with reading(
+    with open_media(
         path, evenly(lambda duration_s: frames), max_pixels=max_pixels, threads=threads
     ) as file:
         yield from file.frames(warn)
@@ -222,25 +224,18 @@ class _Moving:
         check_size(self.path, first.picture, self._max_pixels)
         orientation = video.orientation(first.picture)
         width, height = orientation.size(first.picture)
-        streams = (
-            "1 more video stream is"
-            if video.others == 1
-            else f"{video.others} more video streams are"
-        )
-        warnings = [f"{streams} not judged"] * (video.others > 0)
-        if orientation.color.hdr:
-            warnings.append(f"HDR ({orientation.color.hdr}) was converted to SDR")
+        warnings = list(_remarks(video.others, orientation.color.hdr))
         turn = 90 * orientation.quarter_turns
         found = VideoInfo(
             self.path, width, height, turn, video.fps, self._length_s, video.codec, False,
-            tuple(warnings),
+            tuple(warnings), video.has_sound,
         )  # fmt: skip
         check_size(self.path, found, self._max_pixels)
         return found
 
     def frames(self, warn: Callable[[str], None] | None = None) -> Iterator[Frame]:
         index, orientation = -1, None
-        for index, sample in enumerate(_sampled(self._video, self._moments)):
+        for index, sample in enumerate(_sample(self._video, self._moments)):
             check_size(self.path, sample.picture, self._max_pixels)
             orientation = orientation or self._video.orientation(sample.picture)
             yield Frame(orientation.upright(sample.picture), sample.t_s, index)
@@ -260,17 +255,17 @@ def every_frame(path: Path, *, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[f
         VideoError: it cannot be opened, or a frame is too large.
     """
     check_file(path)
-    with opened(path, max_pixels=max_pixels) as video:
+    with open_decoder(path, max_pixels=max_pixels) as video:
         while video.climb(0.0):
             pass  # up to the level that leaves nothing out
         orientation = None
-        for sample in video.decoded():
+        for sample in video.decode_rest():
             check_size(path, sample.picture, max_pixels)
             orientation = orientation or video.orientation(sample.picture)
             yield sample.t_s, orientation.upright(sample.picture)
 
 
-def _sampled(video: Decoder, moments: Moments) -> Iterator[Sample]:
+def _sample(video: Decoder, moments: Moments) -> Iterator[Sample]:
     """The frame nearest to each moment, each frame once."""
     last_s = float("-inf")
     for target_s in moments.times_s:
@@ -292,22 +287,41 @@ def _complaints(
     """What was wrong with a video that still decoded."""
     if moments.left_out:
         count = len(moments.times_s)
-        asked = f"the {count + moments.left_out} asked for"
-        yield (
-            f"it is looked at {count} times, every {moments.part_s:.6g} s, which is the most,"
-            f" instead of {asked}"
+        yield Note(
+            "it is looked at {count} times, every {part_s:.6g} s, which is the most, instead of the"
+            " {asked} asked for",
+            count=count,
+            part_s=moments.part_s,
+            asked=count + moments.left_out,
         )
     if video.damaged:
-        yield f"{video.damaged} damaged pieces were left out ({video.error or 'incomplete frames'})"
+        why = video.error or "incomplete frames"
+        yield Note("{count} damaged pieces were left out ({why})", count=video.damaged, why=why)
     missing_s = length_s - moments.part_s - video.end_s if video.end_s is not None else 0.0
     end_s = video.end_s if missing_s > (1 / video.fps if video.fps else 0.1) else length_s
     if end_s is not None and end_s < declared_s:
-        yield f"it ends at {end_s:.1f} s of the {declared_s:.1f} s declared, and is judged on those"
-    elif length_s > declared_s:
-        yield (
-            f"it goes on to {length_s:.1f} s where {declared_s:.1f} s are declared, and is judged"
-            " on all of it"
+        yield Note(
+            "it ends at {end:.1f} s of the {declared:.1f} s declared, and is judged on those",
+            end=end_s,
+            declared=declared_s,
         )
+    elif length_s > declared_s:
+        yield Note(
+            "it goes on to {end:.1f} s where {declared:.1f} s are declared, and is judged on all of"
+            " it",
+            end=length_s,
+            declared=declared_s,
+        )
+
+
+def _remarks(others: int, hdr: str) -> Iterator[str]:
+    """What is odd about a video, by the number of its further streams and its kind of HDR."""
+    if others == 1:
+        yield Note("1 more video stream is not judged")
+    elif others:
+        yield Note("{count} more video streams are not judged", count=others)
+    if hdr:
+        yield Note("HDR ({kind}) was converted to SDR", kind=hdr)
 
 
 def _undecodable(path: Path, video: Decoder) -> VideoError:

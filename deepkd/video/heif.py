@@ -88,17 +88,17 @@ class Heif:
         """What it says of its colors."""
         return _color(self._first)
 
-    def decoded(self) -> Image:
+    def decode(self) -> Image:
         """The picture, RGB uint8 (H, W, 3), upright.
 
         Raises:
             Damaged: it cannot be decoded.
         """
         try:
-            image = self._joined() if self._main.kind == b"grid" else self._picture(self._main)
+            image = self._join_tiles() if self._main.kind == b"grid" else self._picture(self._main)
         except (av.FFmpegError, KeyError, IndexError, ValueError, struct.error) as error:
             raise Damaged from error
-        return _turned(image, self._main)
+        return _turn(image, self._main)
 
     @property
     def _first(self) -> _Item:
@@ -117,7 +117,7 @@ class Heif:
         ]
         return b"".join(pieces)
 
-    def _joined(self) -> Image:
+    def _join_tiles(self) -> Image:
         """The tiles put together (6.6.2.3); they lie within the picture but for the last ones."""
         import numpy as np
 
@@ -244,7 +244,7 @@ def _color(item: _Item) -> Color:
     return Color(found[1], found[0]) if found else Color()
 
 
-def _turned(image: Image, item: _Item) -> Image:
+def _turn(image: Image, item: _Item) -> Image:
     """The image turned counter-clockwise (6.5.10) and mirrored (6.5.12), as its item says."""
     import numpy as np
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from deepkd.video.decoder import Decoder, End, opened
+from deepkd.video.decoder import Decoder, End, open_decoder
 
 FAR = 1 / 16
 """How far the end of a video may lie from the declared one, as a share of its length, before the
@@ -27,14 +27,14 @@ def lengths_s(
     """
     declared_s = video.declared_s
     if declared_s is None:
-        with opened(path, max_pixels=max_pixels, stop=stop) as again:
-            length_s = again.measured_s()
+        with open_decoder(path, max_pixels=max_pixels, stop=stop) as again:
+            length_s = again.measure_length()
             return length_s, length_s
     # Some files declare when the stream ends, by a clock that started earlier than the stream.
     declarable_s = [declared_s, *[declared_s - video.start_s] * (0 < video.start_s < declared_s)]
-    end = video.indexed_end()
+    end = video.find_indexed_end()
     if not end or not any(end.is_near(said_s, FAR * said_s) for said_s in declarable_s):
-        end = _measured_end(path, video, (1 - 2 * FAR) * min(declarable_s), max_pixels, stop)
+        end = _measure_end(path, video, (1 - 2 * FAR) * min(declarable_s), max_pixels, stop)
     if not end:
         return declared_s, declared_s
     video.fps = _true_fps(video, end.gap_s)
@@ -43,12 +43,12 @@ def lengths_s(
     return declared_s, declared_s if is_true else end.length_s
 
 
-def _measured_end(
+def _measure_end(
     path: Path, video: Decoder, late_s: float, max_pixels: int, stop: Callable[[], bool]
 ) -> End | None:
     """The end of the frames, looked for from a time on and then from the start of the file."""
     for after_s in (None,) if video.may_restart else (late_s, None):
-        with opened(path, max_pixels=max_pixels, stop=stop) as again:
+        with open_decoder(path, max_pixels=max_pixels, stop=stop) as again:
             end = again.end(after_s)
             if again.has_restarted:
                 video.stop_seeking()

@@ -17,7 +17,7 @@ from deepkd.errors import ConfigError
 from deepkd.images import Image
 from deepkd.machine import cores
 from deepkd.shipped import shipped_file
-from deepkd.video.faces import Face, enlarged, search
+from deepkd.video.faces import Face, enlarge, search
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -69,14 +69,14 @@ class Mtcnn:
         """The faces that one look at the image shows."""
         sums = _integral(small)
         boxes, scores, points = self._finish(sums, self._refine(sums, self._propose(sums)))
-        return enlarged(boxes, scores, points, small=small, image=image)
+        return enlarge(boxes, scores, points, small=small, image=image)
 
     def _propose(self, sums: Sums) -> Floats:
         """Square candidates (N, 4) as x1, y1, x2, y2, from every level of the pyramid."""
         height, width = sums.shape[0] - 1, sums.shape[1] - 1
         found = [np.zeros((0, 9), np.float32)]
         for scale in _scales(min(height, width), self.min_face_px):
-            level = _resampled(sums, int(height * scale + 1), int(width * scale + 1))
+            level = _resample(sums, int(height * scale + 1), int(width * scale + 1))
             face, box = _run(self._proposals, ["face", "box"], level)
             found.append(_candidates(face[0], box[0], scale))
         rows = np.concatenate(found)
@@ -91,7 +91,7 @@ class Mtcnn:
         passed = scores > THRESHOLDS[1]
         boxes, scores, correction = boxes[passed], scores[passed], correction[passed]
         kept = _distinct(boxes, scores, 0.7)
-        return _squares(_corrected(boxes[kept], correction[kept]))
+        return _squares(_correct(boxes[kept], correction[kept]))
 
     def _finish(self, sums: Sums, boxes: Floats) -> tuple[Floats, Floats, Floats]:
         """Boxes (N, 4), probabilities (N,), landmarks (N, 5, 2) that the third network keeps."""
@@ -102,7 +102,7 @@ class Mtcnn:
         spots = points[passed].reshape(-1, 2, 5).transpose(0, 2, 1)
         size = boxes[:, None, 2:] - boxes[:, None, :2] + 1
         landmarks = size * spots + boxes[:, None, :2] - 1
-        boxes = _corrected(boxes, correction)
+        boxes = _correct(boxes, correction)
         kept = _not_contained(boxes, scores, 0.7)
         return boxes[kept], scores[kept], landmarks[kept]
 
@@ -174,7 +174,7 @@ def _not_contained(boxes: Floats, scores: Floats, overlap: float) -> Ints:
     return np.array(kept, np.int64)
 
 
-def _corrected(boxes: Floats, correction: Floats) -> Floats:
+def _correct(boxes: Floats, correction: Floats) -> Floats:
     """Each corner moved by its correction, a share of the box's size."""
     return boxes + correction * np.tile(boxes[:, 2:] - boxes[:, :2] + 1, 2)
 
@@ -192,13 +192,13 @@ def _integral(image: Image) -> Sums:
     return np.asarray(cv2.integral(image, sdepth=cv2.CV_32S if fits else cv2.CV_64F))
 
 
-def _resampled(sums: Sums, height: int, width: int) -> Floats:
+def _resample(sums: Sums, height: int, width: int) -> Floats:
     """The image at another size, by adaptive average pooling: (1, 3, height, width)."""
     top, bottom = _cuts(np.array([0]), np.array([sums.shape[0] - 1]), height)[:, 0]
     left, right = _cuts(np.array([0]), np.array([sums.shape[1] - 1]), width)[:, 0]
     strips = sums.take(bottom, 0) - sums.take(top, 0)
     totals = strips.take(right, 1) - strips.take(left, 1)
-    return _normalised(totals[None], (bottom - top)[None, :, None] * (right - left)[None, None])
+    return _normalise(totals[None], (bottom - top)[None, :, None] * (right - left)[None, None])
 
 
 def _crops(sums: Sums, boxes: Floats, side: int) -> tuple[Floats, Floats]:
@@ -226,7 +226,7 @@ def _crops(sums: Sums, boxes: Floats, side: int) -> tuple[Floats, Floats]:
         - above_left(bottom, left)
         + above_left(top, left)
     )
-    return boxes, _normalised(totals, (bottom - top)[:, :, None] * (right - left)[:, None, :])
+    return boxes, _normalise(totals, (bottom - top)[:, :, None] * (right - left)[:, None, :])
 
 
 def _cuts(start: Ints, length: Ints, pieces: int) -> Ints:
@@ -237,7 +237,7 @@ def _cuts(start: Ints, length: Ints, pieces: int) -> Ints:
     return start[:, None] + np.stack([first, past])
 
 
-def _normalised(totals: Any, areas: Ints) -> Floats:
+def _normalise(totals: Any, areas: Ints) -> Floats:
     """Sums (N, h, w, 3) over areas (N, h, w) as network inputs: (N, 3, h, w), -1 to 1."""
     images = np.empty((len(totals), 3, *areas.shape[1:]), np.float32)
     weights = (1 / 128 / areas).astype(np.float32)

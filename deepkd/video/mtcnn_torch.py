@@ -6,7 +6,7 @@ from facenet_pytorch import MTCNN
 
 from deepkd.errors import ConfigError
 from deepkd.images import Image
-from deepkd.video.faces import Face, enlarged, search
+from deepkd.video.faces import Face, enlarge, search
 
 
 def load(*, device: str, min_face_px: int, max_side_px: int, threads: int | None) -> "MtcnnTorch":
@@ -48,4 +48,4 @@ class MtcnnTorch:
         corners, scores, points = (
             np.asarray(part, np.float32) for part in (boxes, probabilities, landmarks)
         )
-        return enlarged(corners, scores, points, small=small, image=image)
+        return enlarge(corners, scores, points, small=small, image=image)

@@ -57,12 +57,12 @@ class Orientation:
         """The picture as RGB uint8 (H, W, 3), upright and with square pixels."""
         import numpy as np  # takes longer to load than a frame takes to decode
 
-        image = self._shown(picture, *self._square_size(picture))
+        image = self._convert(picture, *self._square_size(picture))
         return np.ascontiguousarray(
             np.rot90(np.fliplr(image) if self.is_mirrored else image, self.quarter_turns)
         )
 
-    def _shown(self, picture: VideoFrame, width: int, height: int) -> Image:
+    def _convert(self, picture: VideoFrame, width: int, height: int) -> Image:
         """The picture at a size in BT.709 SDR, not yet turned."""
         import numpy as np
 

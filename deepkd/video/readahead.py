@@ -12,7 +12,7 @@ from typing import Self
 from weakref import WeakSet
 
 from deepkd.video.decoder import Stopped
-from deepkd.video.frames import Frame, Plan, VideoInfo, reading
+from deepkd.video.frames import Frame, Plan, VideoInfo, open_media
 
 AHEAD, AHEAD_BYTES = 4, 1 << 26
 """Frames that wait to be looked at: at most so many, and so many bytes, but one in any case."""
@@ -106,7 +106,7 @@ class ReadAhead:
         """What the thread does: put the info, the frames, and then None or the error."""
         end = None
         try:
-            with reading(
+            with open_media(
                 self.path, self._plan, threads=self._threads, stop=self._stop.is_set
             ) as file:
                 self._items.put(file.info)

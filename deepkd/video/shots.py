@@ -1,5 +1,8 @@
 """Shots: the parts of a clip between cuts, told apart by what the whole picture looks like."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import cv2
@@ -46,6 +49,33 @@ class Look(NamedTuple):
         """How alike two pictures are, at most 1: in their colors, or in their bright places."""
         colors = np.minimum(self.colors, other.colors).sum()
         return float(max(colors, self.greys @ other.greys))
+
+
+@dataclass(frozen=True)
+class Span:
+    """A part of a clip, seconds."""
+
+    start_s: float
+    end_s: float
+
+    def has(self, t_s: float) -> bool:
+        """Whether a time lies in it; its end is the start of the next."""
+        return self.start_s <= t_s < self.end_s
+
+
+def find_spans(samples: Sequence[tuple[float, int]], duration_s: float) -> list[Span]:
+    """The parts of a clip between its cuts, in order of time; together they are the whole clip.
+
+    A cut lies somewhere between two samples; the middle is taken for it.
+
+    Args:
+        samples: time in seconds and number of the shot, in order of time.
+        duration_s: length of the clip.
+    """
+    cuts = [(a + b) / 2 for (a, one), (b, other) in pairwise(samples) if one != other]
+    end_s = max(duration_s, samples[-1][0]) if samples else duration_s
+    edges = [0.0, *cuts, end_s]
+    return [Span(start, end) for start, end in pairwise(edges)] if samples else []
 
 
 class Shots:

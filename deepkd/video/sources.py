@@ -5,18 +5,24 @@ import glob
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain, groupby
 from pathlib import Path
 from typing import BinaryIO, Self
 
 from deepkd.errors import UsageError
-from deepkd.text import UTF_8, encoding_of
+from deepkd.stores import is_stored, list_objects
+from deepkd.text import UTF_8, find_encoding
 from deepkd.video.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from deepkd.video.walk import folders_below, folders_in, is_wanted, walk
 
 STDIN = "-"
-URL_HINT = "is a URL, and deepkd fetches nothing; download it first and give the file"
+URL_HINT = "is a URL that deepkd does not fetch; download it first and give the file"
+EXTRA_HINT = (
+    "is a URL; download it first and give the file, or have it fetched: pip install 'deepkd[url]'"
+)
+EMPTY_HINT = "no object below it is a video or image (known by names such as .mp4, .mkv, .jpg)"
 LONGEST = 4096
 """Bytes of the longest path that a system takes."""
 
@@ -25,29 +31,59 @@ FOLDER_HINT = "is a folder; in a list name its files, or give the folder as an a
 _CONTENT = re.compile(rb"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]|(?:^|\0)\0+[^\0]")
 """Control bytes, or an empty record before another: what no list begins with."""
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_LINK = re.compile(r"https?://", re.IGNORECASE)
 _GLOB = re.compile(r"[*?\[]")
 _SLASH = f"[/{re.escape(os.sep)}]"
 _ANY_DEPTH = re.compile(rf"(?:^|(?<={_SLASH}))(?:\*\*{_SLASH}+)*\*\*(?:{_SLASH}+|$)")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Source:
     """One input to judge, or the reason why it cannot be one."""
 
     path: Path
     problem: str = ""
     """In plain words; empty where the path can be tried."""
+    link: str = field(default="", repr=False)
+    """Where the input is to be fetched from; `path` shows it without credentials."""
 
     def __post_init__(self) -> None:
         """Take a string for a path."""
         if not isinstance(self.path, Path):
             object.__setattr__(self, "path", Path(self.path))
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Source):
+            return NotImplemented
+        return (self.path, self.problem) == (other.path, other.problem)
+
+    def __hash__(self) -> int:
+        return hash(self.path)
+
+
+class _Unchecked(Source):
+    """A path that is looked at when its problem is first asked for.
+
+    On a network file system each look takes time, and another shard may have the path.
+    """
+
+    def __init__(self, path: Path, find_problem: Callable[[Path], str]) -> None:
+        vars(self).update(path=path, _find=find_problem, _found=None)
+
+    @property
+    def problem(self) -> str:
+        if vars(self)["_found"] is None:
+            vars(self)["_found"] = vars(self)["_find"](self.path)
+        return str(vars(self)["_found"])
+
 
 class _Address(type(Path())):  # type: ignore[misc]
-    """A URL that was given for a path, and is shown as it was given: a path would fold its `//`."""
+    """A URL that was given for a path, shown without credentials: a path would fold its `//`."""
 
     def __new__(cls, url: str) -> Self:
+        from deepkd.origin.addresses import hide_credentials
+
+        url = hide_credentials(url)
         self = super().__new__(cls, url)
         self.url = url
         return self
@@ -66,13 +102,13 @@ def as_source(path: str | os.PathLike[str]) -> Source:
     """
     name = os.fspath(path)
     if _URL.match(name):
-        return Source(_Address(name), URL_HINT)
+        return Source(_Address(name), "" if is_stored(name) else URL_HINT)
     if not name:
         return Source(Path(name), "the name is empty")
     if "\0" in name:
         shown = Path(name.replace("\0", "?"))
         return Source(shown, "the name has a NUL byte, which no file can have")
-    return Source(Path(path), _problem(Path(path)))
+    return _Unchecked(Path(path), _problem)
 
 
 def expand_paths(
@@ -84,46 +120,74 @@ def expand_paths(
     """
     for path in [paths] if isinstance(paths, str | os.PathLike) else paths:
         name = os.fspath(path)
-        yield from [as_source(path)] if _URL.match(name) else _one(name)
+        yield from _one(name) if is_stored(name) or not _URL.match(name) else [as_source(path)]
 
 
 def find_sources(
-    names: Iterable[str | os.PathLike[str]], *, stdin: BinaryIO | None = None
+    names: Iterable[str | os.PathLike[str]],
+    *,
+    stdin: BinaryIO | None = None,
+    takes_links: bool = False,
 ) -> Iterator[Source]:
     """The inputs behind the names, one after the other; nothing is opened, so nothing can hang.
 
     A folder stands for the videos and images in it and below, in order of name, hidden ones left
     out. A name that does not exist and has `*`, `?` or `[` is a pattern; `**` in it stands for
-    folders of any depth. `-` reads paths of files from `stdin`, one a line, or ended by NUL (`find
-    -print0`); a folder among them has a problem.
+    folders of any depth. An address such as `s3://bucket/clips` stands for the objects below it.
+    `-` reads paths of files from `stdin`, one a line, or ended by NUL (`find
+    -print0`); a folder or a URL among them has a problem.
+
+    Args:
+        names: files, folders, patterns, addresses, or `-`.
+        stdin: where `-` reads paths from.
+        takes_links: an http or https address is an input, if the extra `url` is installed.
 
     Raises:
-        UsageError: a name is a URL (before the first input is given).
+        UsageError: a name is another URL (before the first input is given).
     """
     given = [os.fspath(name) for name in names]
     for name in given:
-        if _URL.match(name):
-            raise UsageError(f"{name}: {URL_HINT}")
+        if not _URL.match(name) or is_stored(name):
+            continue
+        if hint := _why_not(name, takes_links):
+            raise UsageError(f"{_Address(name)}: {hint}")
     return _expand(given, stdin)
+
+
+def _why_not(url: str, takes_links: bool) -> str:
+    """Why a URL is not fetched; "" where it is."""
+    from deepkd.origin.addresses import can_fetch
+
+    if not takes_links or not is_link(url):
+        return URL_HINT
+    return "" if can_fetch() else EXTRA_HINT
+
+
+def is_link(name: str) -> bool:
+    """Whether a name is an http or https address."""
+    return bool(_LINK.match(name))
 
 
 def _expand(names: list[str], stdin: BinaryIO | None) -> Iterator[Source]:
     for name in names:
-        yield from _listed(stdin) if name == STDIN else _one(name)
+        if is_link(name):
+            yield Source(_Address(name), link=name)
+        else:
+            yield from _read_list(stdin) if name == STDIN else _one(name)
 
 
-def _listed(stdin: BinaryIO | None) -> Iterator[Source]:
+def _read_list(stdin: BinaryIO | None) -> Iterator[Source]:
     empty = True
     for name in _names(stdin) if stdin else ():
         empty = False
-        yield from map(_refuse_folder, _matching(name))
+        yield from map(_refuse_folder, _match(name))
     if empty:
         yield Source(
             Path(STDIN), "no paths came on standard input; check the command that lists them"
         )
 
 
-def _matching(name: str) -> Iterable[Source]:
+def _match(name: str) -> Iterable[Source]:
     """The inputs that a line of a list names."""
     if "\0" in name or not _GLOB.search(name) or os.path.lexists(name):
         return [as_source(name)]
@@ -132,8 +196,11 @@ def _matching(name: str) -> Iterable[Source]:
 
 def _refuse_folder(source: Source) -> Source:
     """The input; a folder has a problem: a stray line such as `/` must not have a disk judged."""
-    is_folder = not source.problem and os.path.isdir(source.path)
-    return Source(source.path, FOLDER_HINT) if is_folder else source
+    return _Unchecked(source.path, _problem_in_list) if type(source) is _Unchecked else source
+
+
+def _problem_in_list(path: Path) -> str:
+    return _problem(path) or (FOLDER_HINT if os.path.isdir(path) else "")
 
 
 def _names(stdin: BinaryIO) -> Iterator[str]:
@@ -148,7 +215,7 @@ def _names(stdin: BinaryIO) -> Iterator[str]:
     head = b""
     while len(head) <= LONGEST and (line := stdin.readline(LONGEST + 1)):
         head = (head + line).removeprefix(codecs.BOM_UTF8)
-        if (encoding := encoding_of(head[:4])) != UTF_8:
+        if (encoding := find_encoding(head[:4])) != UTF_8:
             text = (head + stdin.read()).decode(encoding, "replace")
             yield from filter(None, re.split("\r?\n", text.removeprefix("\ufeff")))
             return
@@ -157,13 +224,13 @@ def _names(stdin: BinaryIO) -> Iterator[str]:
             _refuse_content(head.partition(b"\0")[0], head[:LONGEST])
             yield from (os.fsdecode(name) for name in head.split(b"\0") if name)
             return
-        name = _stripped(line.removeprefix(codecs.BOM_UTF8))
+        name = _strip(line.removeprefix(codecs.BOM_UTF8))
         _refuse_content(name, line)
         if _is_there(name):
             break
     if not head.endswith(b"\n"):
         head += stdin.readline()
-    yield from map(os.fsdecode, filter(None, map(_stripped, chain(head.split(b"\n"), stdin))))
+    yield from map(os.fsdecode, filter(None, map(_strip, chain(head.split(b"\n"), stdin))))
 
 
 def _refuse_content(name: bytes, head: bytes) -> None:
@@ -180,18 +247,34 @@ def _is_there(name: bytes) -> bool:
     return os.path.lexists(text) or bool(_matches(text))
 
 
-def _stripped(line: bytes) -> bytes:
+def _strip(line: bytes) -> bytes:
     return line.rstrip(b"\r\n")
 
 
 def _one(name: str) -> Iterator[Source]:
     is_path = bool(name) and "\0" not in name
-    if is_path and os.path.isdir(name):
+    if is_stored(name):
+        yield from _stored(name)
+    elif is_path and os.path.isdir(name):
         yield from _folder(Path(name))
     elif is_path and _GLOB.search(name) and not os.path.lexists(name):
         yield from _pattern(name)
     else:
         yield as_source(name)
+
+
+def _stored(url: str) -> Iterator[Source]:
+    """The object of an address that ends as a video or image does, else those below the address."""
+    empty = True
+    if is_wanted(url):
+        yield as_source(url)
+        return
+    for found in list_objects(url):
+        if is_wanted(found.url) and not os.path.basename(found.url).startswith("."):
+            empty = False
+            yield as_source(found.url)
+    if empty:
+        yield Source(_Address(url), EMPTY_HINT)
 
 
 def _problem(path: Path) -> str:
@@ -214,8 +297,17 @@ def _pattern(name: str) -> Iterator[Source]:
     found = _matches(name)
     if not found:
         yield Source(Path(name), "no file has a name like this; check the pattern")
-    sources = chain.from_iterable(map(_one, found))
+    sources = _matched(found)
     yield from _each_once(sources) if _ANY_DEPTH.search(name) else sources
+
+
+def _matched(names: Iterable[str]) -> Iterator[Source]:
+    """The inputs behind paths that exist, without a look at each of them."""
+    for parent, group in groupby(names, os.path.dirname):
+        folders = folders_in(parent)
+        for name in group:
+            is_folder = name.endswith(os.sep) or os.path.basename(name) in folders
+            yield from _folder(Path(name)) if is_folder else [as_source(name)]
 
 
 def _matches(name: str) -> list[str]:
@@ -225,30 +317,9 @@ def _matches(name: str) -> list[str]:
         return sorted(glob.glob(name))
     head, tail = name[: deep.start()], name[deep.end() :]
     tops = glob.glob(head) if head else [""]
-    patterns = (os.path.join(glob.escape(folder), tail or "*") for folder in _below(tops))
+    patterns = (os.path.join(glob.escape(folder), tail or "*") for folder in folders_below(tops))
     found = {path for pattern in patterns for path in _matches(pattern)}
     return sorted(path for path in found if tail or not os.path.isdir(path))
-
-
-def _below(tops: Iterable[str]) -> Iterator[str]:
-    """The folders and all below them, without hidden ones; linked folders come once."""
-    seen: set[tuple[int, int]] = set()
-    waiting = sorted(tops, reverse=True)
-    while waiting:
-        folder = waiting.pop()
-        try:
-            status = os.stat(folder or os.curdir)
-            names = [
-                entry.name for entry in os.scandir(folder or os.curdir) if os.path.isdir(entry.path)
-            ]
-        except OSError:
-            continue
-        if (status.st_dev, status.st_ino) not in seen:
-            seen.add((status.st_dev, status.st_ino))
-            waiting += sorted(
-                (os.path.join(folder, n) for n in names if not n.startswith(".")), reverse=True
-            )
-            yield folder
 
 
 def _each_once(sources: Iterable[Source]) -> Iterator[Source]:
@@ -262,45 +333,14 @@ def _each_once(sources: Iterable[Source]) -> Iterator[Source]:
 
 def _folder(top: Path) -> Iterator[Source]:
     empty = True
-    for source in _walk(top):
+    for path, problem in walk(top):
         empty = False
-        yield source
+        yield Source(path, problem) if problem else _Unchecked(path, _problem)
     if empty:
         yield Source(
             top,
             "is a folder without videos or images (known by names such as .mp4, .mkv, .webm, .jpg)",
         )
-
-
-def _walk(top: Path) -> Iterator[Source]:
-    """Files with a known suffix below `top`, by name; linked folders come once."""
-    seen: set[tuple[int, int]] = set()
-    waiting = [top]
-    while waiting:
-        path = waiting.pop()
-        if not os.path.isdir(path):
-            yield Source(path, _problem(path))
-            continue
-        try:
-            status = path.stat()
-            children = [Path(entry.path) for entry in os.scandir(path) if _wanted(entry)]
-        except OSError as error:
-            yield Source(path, f"the folder cannot be read ({error.strerror})")
-            continue
-        if (status.st_dev, status.st_ino) not in seen:
-            seen.add((status.st_dev, status.st_ino))
-            waiting += sorted(children, reverse=True)
-        elif path.resolve() in (path.parent / "x").resolve().parents:
-            yield Source(path, "is a link back to a folder above it; it was not followed")
-
-
-def _wanted(entry: "os.DirEntry[str]") -> bool:
-    if entry.name.startswith("."):
-        return False
-    return (
-        os.path.isdir(entry.path)
-        or os.path.splitext(entry.name)[1].lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES
-    )
 
 
 def count_passed_over(names: Iterable[str | os.PathLike[str]]) -> Counter[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepkd.errors import ImageError, VideoError
+from deepkd.languages import Note
 from deepkd.video.heif import Damaged, Heif
 from deepkd.video.tiff import tiff_pages
 
@@ -106,7 +107,7 @@ def read_still(path: Path, *, max_pixels: int, warn: Callable[[str], None] | Non
             " smaller"
         )
     _refuse_several(path, data)
-    image = _decoded(path, data, warn) if width * height else None
+    image = _decode(path, data, warn) if width * height else None
     if image is None:
         raise ImageError(f"{path}: the image is cut off or damaged; copy or save it again")
     return image
@@ -133,13 +134,13 @@ def _refuse_several(path: Path, data: bytes) -> None:
         raise ImageError(f"{path}: has {len(whole)} pages; save each as a file of its own")
 
 
-def _decoded(path: Path, data: bytes, warn: Callable[[str], None] | None) -> Image | None:
+def _decode(path: Path, data: bytes, warn: Callable[[str], None] | None) -> Image | None:
     """The picture, without a word on standard error; None where it is damaged."""
     kind = still_kind(data[:30])
     if kind == "png" and not _is_whole_png(data):
         return None
     if kind in HEIF_BRANDS.values():
-        return _decoded_heif(path, data, warn)
+        return _decode_heif(path, data, warn)
     import cv2
     import numpy as np
 
@@ -154,16 +155,16 @@ def _decoded(path: Path, data: bytes, warn: Callable[[str], None] | None) -> Ima
         cv2.utils.logging.setLogLevel(level)
 
 
-def _decoded_heif(path: Path, data: bytes, warn: Callable[[str], None] | None) -> Image | None:
+def _decode_heif(path: Path, data: bytes, warn: Callable[[str], None] | None) -> Image | None:
     try:
         picture = Heif(data)
         if not picture.is_known:
             raise ImageError(f"{path}: its picture is neither HEVC nor AV1; save it as JPEG or PNG")
-        image = picture.decoded()
+        image = picture.decode()
     except Damaged:
         return None
     if picture.color.hdr and warn:
-        warn(f"HDR ({picture.color.hdr}) was converted to SDR")
+        warn(Note("HDR ({kind}) was converted to SDR", kind=picture.color.hdr))
     return image
 
 

@@ -40,6 +40,8 @@ class Tracker:
 
     def __init__(self, *, max_missed: int = MAX_MISSED) -> None:
         self.max_missed = max_missed
+        self.shot = 0
+        """The number of the shot of the last sample."""
         self._shots = Shots()
         self._tracks_of: dict[int, list[_Track]] = defaultdict(list)
         """Shot -> its people."""
@@ -50,10 +52,13 @@ class Tracker:
 
         Call it for every sample in order of time, also where there are no faces.
         """
-        here = self._tracks_of[self._shots.number(image)]
+        self.shot = self._shots.number(image)
+        here = self._tracks_of[self.shot]
         costs = [[track.cost(t_s, face.box) for track in here] for face in faces]
         known = [place for place, row in enumerate(costs) if min(row, default=math.inf) < math.inf]
-        tracks = dict(zip(known, _matched([costs[place] for place in known], here), strict=True))
+        tracks = dict(
+            zip(known, _match_faces([costs[place] for place in known], here), strict=True)
+        )
         ids = []
         for place, face in enumerate(faces):
             track = tracks.get(place)
@@ -112,7 +117,7 @@ class _Track:
         self.t_s, self.box = t_s, box
 
 
-def _matched(costs: list[list[float]], tracks: Sequence[_Track]) -> list[_Track | None]:
+def _match_faces(costs: list[list[float]], tracks: Sequence[_Track]) -> list[_Track | None]:
     """The track that each face continues, by the costs (faces, tracks); None for a new one.
 
     Beside the tracks, each face has a column of its own for a new one.

@@ -14,7 +14,7 @@ from scorer_factory import write_scorer
 from typer.testing import CliRunner
 
 from deepkd.benchmark import pareto as pareto_module
-from deepkd.benchmark.pareto import COSTS, find_models, front, making_steps
+from deepkd.benchmark.pareto import COSTS, find_models, front, list_steps
 from deepkd.benchmark.results import ParetoDocument
 from deepkd.cli.app import app
 from deepkd.errors import ModelError
@@ -192,7 +192,7 @@ def test_a_model_that_torch_cannot_export_is_left_out(
 
 
 def test_an_auc_without_an_interval_is_a_row_too() -> None:
-    assert Measure(0.12345678).rounded(6).to_dict() == {
+    assert Measure(0.12345678).round_to(6).to_dict() == {
         "value": 0.123457,
         "low": None,
         "high": None,
@@ -236,7 +236,7 @@ def test_front_worked_by_hand(points: list, best: list[int]) -> None:
     ],
 )
 def test_how_a_model_was_made(metadata: dict, expected: list[str]) -> None:
-    assert list(making_steps(metadata)) == expected
+    assert list(list_steps(metadata)) == expected
 
 
 def test_out_holds_the_document_the_rows_and_the_plots(measured: tuple[dict, Path]) -> None:

@@ -174,6 +174,23 @@ def test_a_report_beside_the_answer(suffix: str, model: str, media: Media):
     )
 
 
+@pytest.mark.parametrize(
+    ("words", "env", "lang"),
+    [
+        ((), {"LANG": "ko_KR.UTF-8", "LC_ALL": ""}, "ko"),
+        (("--language", "fr"), {"LANG": "ko_KR.UTF-8"}, "fr"),
+        ((), {"DEEPKD_DETECT_LANGUAGE": "es", "LANG": "C"}, "es"),
+    ],
+)
+def test_a_report_is_in_the_reader_s_language(
+    words: tuple[str, ...], env: dict[str, str], lang: str, model: str, media: Media
+):
+    out, still = media.path("report.html"), str(media.still("a.png"))
+    result = run(still, "--model", model, "--report", str(out), *words, env=env)
+    assert result.exit_code == 0 and "shows the model no sign" in result.stdout
+    assert f'<html lang="{lang}">' in out.read_text()
+
+
 def test_other_settings_are_not_replaced_unasked(model: str, media: Media):
     settings = media.path("r.html.config.json")
     settings.write_text("of another report")

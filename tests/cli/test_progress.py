@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from deepkd.cli import progress
-from deepkd.cli.training import following
+from deepkd.cli.training import follow_run
 
 
 @pytest.fixture
@@ -48,6 +48,6 @@ def test_a_training_names_its_folder_as_it_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setattr("deepkd.tables.plots.draw_training", lambda metrics, picture: None)
-    with following(Path(":smile:"), "train"):
+    with follow_run(Path(":smile:"), "train"):
         pass
     assert capsys.readouterr().err == "wrote :smile:\n"

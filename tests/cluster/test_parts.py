@@ -219,11 +219,11 @@ def test_names_that_are_no_text(out: Path, tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_always_tried_again(out: Path, tmp_path: Path) -> None:
     gone = Source(tmp_path / "gone.mp4", "does not exist")
     with open_made(out) as part:
-        assert list(part.missing([gone, gone])) == [gone]
+        assert list(part.list_missing([gone, gone])) == [gone]
         part.add(make_verdict(gone.path, Label.ERROR))
         part.finish()
     with open_made(out, resume=True) as part:
-        assert list(part.missing([gone])) == [gone]
+        assert list(part.list_missing([gone])) == [gone]
 
 
 def test_a_journal_names_the_model_and_the_settings(out: Path) -> None:

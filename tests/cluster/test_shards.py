@@ -1,5 +1,7 @@
 """Shards: disjoint, complete and stable shares of the inputs."""
 
+import io
+import os
 import tracemalloc
 from collections import Counter
 from itertools import islice
@@ -9,7 +11,7 @@ import pytest
 
 from deepkd.cluster.shards import Shard
 from deepkd.errors import UsageError
-from deepkd.video.sources import Source
+from deepkd.video.sources import Source, find_sources
 
 PATHS = [Path(f"clips/{number}.mp4") for number in range(500)]
 
@@ -72,3 +74,21 @@ def test_names_of_shards(text: str, shard: Shard) -> None:
 def test_other_names_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match=r"takes I/N with I from 1 to N, for example 17/1000"):
         Shard.parse(text)
+
+
+@pytest.mark.parametrize("kind", ["folder", "pattern", "list"])
+def test_only_the_inputs_of_a_shard_are_looked_at(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [tmp_path / f"{number}.mp4" for number in range(50)]
+    for path in paths:
+        path.touch()
+    looked: list[str] = []
+    monkeypatch.setattr(os, "stat", lambda path, *a, stat=os.stat, **k: (
+        looked.append(os.fspath(path)), stat(path, *a, **k))[1])  # fmt: skip
+    names = {"folder": [tmp_path], "pattern": [tmp_path / "*.mp4"], "list": ["-"]}[kind]
+    listed = io.BytesIO("\n".join(map(str, paths)).encode())
+    shard = Shard(1, 10)
+    kept = [(str(s.path), s.problem) for s in shard.take(find_sources(names, stdin=listed))]
+    assert kept == [(str(path), "") for path in sorted(paths) if shard.holds(path)]
+    assert set(looked).intersection(map(str, paths)) == {path for path, _ in kept}

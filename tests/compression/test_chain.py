@@ -9,7 +9,7 @@ from model_factory import random_model
 from scorer_factory import tinted_clip
 
 from deepkd.benchmark.benchmark import benchmark
-from deepkd.cli.training import following
+from deepkd.cli.training import follow_run
 from deepkd.compression.gradual import prune_in_steps
 from deepkd.data.crops import load_crops
 from deepkd.evaluation.evaluate import evaluate
@@ -33,7 +33,7 @@ def test_a_pruned_checkpoint_is_exported_detects_is_evaluated_and_benchmarked(
         tmp_path / "pruned.onnx",
     )
     wanted = round(0.7 * whole.params)
-    prune_in_steps(whole, data, run, PruneConfig(params=wanted, samples=8), follow=following)
+    prune_in_steps(whole, data, run, PruneConfig(params=wanted, samples=8), follow=follow_run)
     pruned = load_checkpoint(run)
     export_onnx(pruned, onnx)
 

@@ -11,7 +11,7 @@ from model_factory import milliseconds, random_model
 from torch import Tensor, nn
 
 from deepkd.benchmark import latency as latencies
-from deepkd.cli.training import following
+from deepkd.cli.training import follow_run
 from deepkd.compression import gradual, latency
 from deepkd.compression.importance import Importance, draw_samples, taylor
 from deepkd.compression.latency import prune_to_latency
@@ -132,7 +132,7 @@ def test_the_seed_alone_says_what_goes_at_random(
         config = PruneConfig(params=120_000, samples=4, criterion="random", seed=seed)
         hashes.add(
             gradual.prune_in_steps(
-                model, data, tmp_path / str(turn), config, follow=following
+                model, data, tmp_path / str(turn), config, follow=follow_run
             ).sha256
         )
     assert (len(hashes) == 1) == alike

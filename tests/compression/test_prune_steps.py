@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from deepkd import machine
 from deepkd.cli.app import app
-from deepkd.cli.training import following
+from deepkd.cli.training import follow_run
 from deepkd.compression import gradual, latency
 from deepkd.data.crops import load_crops
 from deepkd.errors import ConfigError, DataError
@@ -124,7 +124,7 @@ def test_teachers_need_epochs_to_teach_in(tmp_path: Path) -> None:
             tmp_path,
             tmp_path / "out",
             PruneConfig(params=9),
-            follow=following,
+            follow=follow_run,
             teachers=[model],
         )
 
@@ -189,7 +189,7 @@ def test_a_model_with_subclasses_is_pruned_and_taught_by_its_forgery_logit(tmp_p
     model.trained = True
     quick: dict[str, Any] = {"epochs": 1, "batch": 4, "workers": 0, "augment": "none"}
     config = PruneConfig(params=round(0.9 * model.params), samples=8, **quick)
-    pruned = gradual.prune_in_steps(model, data, tmp_path / "out", config, follow=following)
+    pruned = gradual.prune_in_steps(model, data, tmp_path / "out", config, follow=follow_run)
     again = load_checkpoint(tmp_path / "out")
     assert again.params == pruned.params <= 0.9 * model.params
     assert names_of(again.module) == names and again.metadata["subclasses"] == list(names)
@@ -281,7 +281,7 @@ def test_held_out_crops_are_missed_before_anything_is_cut(
     config = PruneConfig(params=120_000, samples=4, epochs=epochs)
     with pytest.raises(DataError, match=message):
         gradual.prune_in_steps(
-            random_model("pico"), index.parent, tmp_path / "out", config, follow=following
+            random_model("pico"), index.parent, tmp_path / "out", config, follow=follow_run
         )
     assert not list((tmp_path / "out").iterdir())
 
@@ -299,11 +299,11 @@ def test_crops_of_one_class_cannot_show_what_channels_are_worth(tmp_path: Path) 
     )
     with pytest.raises(DataError, match=message):
         gradual.prune_in_steps(
-            random_model("pico"), index.parent, tmp_path / "out", config, follow=following
+            random_model("pico"), index.parent, tmp_path / "out", config, follow=follow_run
         )
     config = PruneConfig(params=120_000, criterion="magnitude")
     gradual.prune_in_steps(
-        random_model("pico"), index.parent, tmp_path / "out", config, follow=following
+        random_model("pico"), index.parent, tmp_path / "out", config, follow=follow_run
     )
 
 
@@ -322,7 +322,7 @@ def test_a_target_that_is_met_already_is_named_and_nothing_written(
     )
     with pytest.raises(ConfigError, match="nothing to prune: pico is within the target already"):
         gradual.prune_in_steps(
-            random_model("pico"), data, tmp_path / "out", config, follow=following
+            random_model("pico"), data, tmp_path / "out", config, follow=follow_run
         )
     assert not list((tmp_path / "out").iterdir())
 
@@ -336,7 +336,7 @@ def test_the_pruned_network_carries_its_own_figures_not_those_of_the_whole_one(
         write_crops(tmp_path / "crops"),
         PruneConfig(params=120_000, samples=4, criterion="magnitude"),
     )
-    pruned = gradual.prune_in_steps(model, data, tmp_path / "out", config, follow=following)
+    pruned = gradual.prune_in_steps(model, data, tmp_path / "out", config, follow=follow_run)
     kept = load_checkpoint(tmp_path / "out").metadata
     assert kept == pruned.metadata and kept["recipe"] == {"epochs": 3}
     val = load_crops(data, "val")

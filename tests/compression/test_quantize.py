@@ -15,11 +15,11 @@ from rich.console import Console
 from scorer_factory import write_scorer
 from typer.testing import CliRunner
 
-from deepkd.benchmark.latency import Timing, chance_ratio, paired_ratio
+from deepkd.benchmark.latency import Timing, chance_ratio, measure_ratio
 from deepkd.cli.app import app
 from deepkd.compression import quantize as quantisation
 from deepkd.compression.graphs import round_weights, weighted_layers, weights_only
-from deepkd.compression.int8 import Recipe, float_layers, prepare, sensitivity, to_int8
+from deepkd.compression.int8 import Int8Method, float_layers, prepare, sensitivity, to_int8
 from deepkd.compression.quantize import VariantResult, quantize
 from deepkd.compression.results import QuantizeDocument
 from deepkd.config import load_config
@@ -28,7 +28,7 @@ from deepkd.evaluation.metrics import Measure, auc, auc_change
 from deepkd.models.checkpoints import save_model
 from deepkd.models.export import export_onnx
 from deepkd.scoring.model import Scorer
-from deepkd.settings.choices import CONVERSIONS, INT8_RECIPES
+from deepkd.settings.choices import CONVERSIONS, INT8_METHODS
 from deepkd.settings.compression import QuantizeConfig
 from deepkd.tables.quantize import outcome, quantize_table
 
@@ -74,7 +74,7 @@ def test_a_conversion_is_still_the_model(name: str, source: Path, tmp_path: Path
     check(tmp_path / "m.onnx", source, alike=0.999)
 
 
-@pytest.mark.parametrize("name", INT8_RECIPES)
+@pytest.mark.parametrize("name", INT8_METHODS)
 def test_int8_is_still_the_model(name: str, source: Path, tmp_path: Path) -> None:
     distances = to_int8(source, tmp_path / "m.onnx", CROPS, [name], threads=1)
     assert distances.keys() == {name} and distances[name] > 0
@@ -114,7 +114,7 @@ def test_the_settings_offer_every_recipe() -> None:
     (field,) = (
         field for field in QuantizeConfig.__dataclass_fields__.values() if field.name == "int8"
     )
-    assert field.metadata["choices"] == ("auto", *INT8_RECIPES)
+    assert field.metadata["choices"] == ("auto", *INT8_METHODS)
 
 
 def test_the_closest_recipe_is_taken(source: Path, tmp_path: Path) -> None:
@@ -136,10 +136,10 @@ def test_a_recipe_whose_logits_overflow_is_not_taken(
 
 def test_sensitive_layers_and_ends_are_left_in_float(source: Path, tmp_path: Path) -> None:
     prepared = prepare(source, tmp_path)
-    ends = float_layers(prepared, Recipe(float_ends=True), CROPS)
+    ends = float_layers(prepared, Int8Method(float_ends=True), CROPS)
     assert len(ends) == 2, "the first convolution, and the classifier, which gives the evidence"
     assert min(sensitivity(prepared, ends, CROPS).values()) > 0, "the logit hangs on both"
-    more = float_layers(prepared, Recipe(float_ends=True, float_sensitive=2), CROPS)
+    more = float_layers(prepared, Int8Method(float_ends=True, float_sensitive=2), CROPS)
     assert set(ends) < set(more) and len(more) == 4
 
 
@@ -262,7 +262,7 @@ def optimised(path: Path, folder: Path) -> list[str]:
 
 def test_a_ratio_is_paired() -> None:
     drift = np.linspace(1, 3, 50)
-    found = paired_ratio(0.5 * drift, drift)
+    found = measure_ratio(0.5 * drift, drift)
     assert vars(found) == {"value": 0.5, "low": 0.5, "high": 0.5}
 
 

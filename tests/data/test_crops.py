@@ -16,8 +16,8 @@ from deepkd.data.corruptions import CORRUPTIONS
 from deepkd.data.crops import CropSet, Shards, load_crops, whole_families
 from deepkd.data.index import CropRow, read_index, write_index
 from deepkd.data.landmarks import LandmarkFinder
-from deepkd.data.sampling import PairShares, epoch_batches, paired
-from deepkd.data.transforms import Augment, Corrupt, Move, seeded
+from deepkd.data.sampling import PairShares, draw_paired, epoch_batches
+from deepkd.data.transforms import Augment, Corrupt, Move, seed_rng
 from deepkd.data.views import NO_ROW, SELF_BLEND, CropDataset, SampleKey, collate
 from deepkd.errors import DataError
 from deepkd.scoring.model import InputFormat
@@ -192,9 +192,9 @@ def test_views_are_nearly_as_sharp_as_what_is_judged(view_px: int, astronaut: np
     augment.photometric = None
     views = []
     for seed in range(20):
-        with seeded(seed):
+        with seed_rng(seed):
             views.append(augment([crop])[0].permute(1, 2, 0).numpy())
-    judged = detail(InputFormat(size=view_px).resized(crop))
+    judged = detail(InputFormat(size=view_px).resize_crop(crop))
     assert np.mean([detail(view) for view in views]) > 0.88 * judged
 
 
@@ -219,7 +219,7 @@ def test_a_move_goes_as_far_as_it_says() -> None:
 def test_blended_pairs_hold_a_forgery_of_the_real_crop_itself(tmp_path: Path) -> None:
     crops = load_crops(write_crops(tmp_path / "crops", px=160), "train")
     dataset = CropDataset(crops, Augment("none", 160))
-    real, fake = paired(crops, np.random.default_rng(0))[0]
+    real, fake = draw_paired(crops, np.random.default_rng(0))[0]
     plain = dataset[SampleKey((real, fake), 5)]
     blended, again = (
         dataset[SampleKey((real, fake), 5, forge=SELF_BLEND)],
@@ -257,7 +257,7 @@ def test_a_pair_is_of_one_moment(
         for number, (label, (t_s, track)) in enumerate(places)
     ]
     rng = np.random.default_rng(0)
-    pairs = [paired(CropSet(Path(), rows), rng)[0] for _ in range(40)]
+    pairs = [draw_paired(CropSet(Path(), rows), rng)[0] for _ in range(40)]
     assert {real for real, _ in pairs} == drawn and {fake for _, fake in pairs} == {len(reals)}
 
 
@@ -266,7 +266,7 @@ def test_pairs_of_one_real_crop_each_are_drawn_as_ever() -> None:
         CropRow(f"{row}.jpg", "FAKE" if row % 4 else "REAL", str(row), f"o{row // 4}")
         for row in range(24)
     ]
-    pairs = paired(CropSet(Path(), rows), np.random.default_rng(5))
+    pairs = draw_paired(CropSet(Path(), rows), np.random.default_rng(5))
     assert pairs == [(4, 7), (16, 17), (8, 9), (12, 14), (20, 22), (0, 2)]
 
 
@@ -276,7 +276,7 @@ def test_originals_of_one_name_in_two_data_sets_are_two_families() -> None:
         rows.append(CropRow(f"b{name}.jpg", "REAL", f"{name}.mp4", f"{name}.mp4", "B"))
         rows.append(CropRow(f"f{name}.jpg", "FAKE", f"f{name}.mp4", f"{name}.mp4", "B"))
     for seed in range(8):
-        pairs = paired(CropSet(Path(), rows), np.random.default_rng(seed))
+        pairs = draw_paired(CropSet(Path(), rows), np.random.default_rng(seed))
         known = sorted((rows[a].file, rows[b].file) for a, b in pairs if b != NO_ROW)
         assert set(known) <= {(f"b{n}.jpg", f"f{n}.jpg") for n in range(6)} and len(known) > 6
         assert {rows[a].dataset for a, b in pairs if b == NO_ROW} == {"A"}
@@ -290,9 +290,12 @@ def test_originals_of_one_name_in_two_data_sets_are_two_families() -> None:
 def test_a_forgery_of_another_data_set_is_paired_with_its_original() -> None:
     rows = [CropRow("a.jpg", "REAL", "a", "a", "A"), CropRow("b.jpg", "REAL", "b", "b", "A")]
     rows.append(CropRow("f.jpg", "FAKE", "f", "b", "B"))
-    assert sorted(paired(CropSet(Path(), rows), np.random.default_rng(0))) == [(0, NO_ROW), (1, 2)]
+    assert sorted(draw_paired(CropSet(Path(), rows), np.random.default_rng(0))) == [
+        (0, NO_ROW),
+        (1, 2),
+    ]
     others = [CropRow("c.jpg", "REAL", "c", "c", "B"), CropRow("g.jpg", "FAKE", "g", "c", "B")]
-    drawn = paired(CropSet(Path(), [*rows, *others]), np.random.default_rng(0))
+    drawn = draw_paired(CropSet(Path(), [*rows, *others]), np.random.default_rng(0))
     assert (3, 4) in drawn and (1, 2) not in drawn  # b may be one of B, too
 
 
@@ -314,7 +317,7 @@ def test_a_crop_without_a_face_keeps_the_data_sets_forgery(tmp_path: Path) -> No
     crops = load_crops(write_crops(tmp_path / "crops"), "train")
     dataset = CropDataset(crops, Augment("none", 64))
     dataset.landmarks.find = lambda row, image: None  # type: ignore[method-assign]
-    pair = paired(crops, np.random.default_rng(0))[0]
+    pair = draw_paired(crops, np.random.default_rng(0))[0]
     tried, plain = dataset[SampleKey(pair, 5, forge=SELF_BLEND)], dataset[SampleKey(pair, 5)]
     assert torch.equal(tried.views, plain.views) and torch.equal(tried.rows, plain.rows)
 
@@ -353,7 +356,7 @@ def test_robust_views_are_damaged_more_than_standard_ones(astronaut: np.ndarray)
     lost = {}
     for name in ("standard", "robust"):
         augment = Augment(name, 160)
-        with seeded(0):
+        with seed_rng(0):
             views = [augment.photometric(image) for _ in range(40)]
         lost[name] = np.mean([(view.int() - image.int()).abs().float().mean() for view in views])
     assert lost["robust"] > 1.2 * lost["standard"]
@@ -372,7 +375,7 @@ def test_damage_is_a_perturbation_between_two_levels(
         apply=lambda picture, level, rng: levels.append(level) or apply(picture, level, rng),
     )
     monkeypatch.setitem(CORRUPTIONS, name, noted)
-    with seeded(1):
+    with seed_rng(1):
         views = [Corrupt(name, mild, harsh)(image) for _ in range(20)]
     low, high = sorted((mild, harsh))
     assert (

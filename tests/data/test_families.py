@@ -14,10 +14,10 @@ from scorer_factory import write_scorer
 from deepkd.data.crops import load_crops
 from deepkd.data.families import (
     HASH_BYTES,
-    inherited,
-    known_families,
-    known_names,
-    known_people,
+    find_known_families,
+    find_known_names,
+    find_known_people,
+    list_inherited,
     training_record,
 )
 from deepkd.data.index import read_index, write_index
@@ -44,16 +44,18 @@ def record(data):
 
 def test_families_are_known_again_one_by_one(data, record):
     trained = {row.original for row in load_crops(data, "train").rows}
-    assert known_families(record, ["strange.mp4", *trained]) == sorted(trained)
-    assert known_families(record, {row.original for row in load_crops(data, "test").rows}) == []
-    assert known_families({}, trained) is None
+    assert find_known_families(record, ["strange.mp4", *trained]) == sorted(trained)
+    assert (
+        find_known_families(record, {row.original for row in load_crops(data, "test").rows}) == []
+    )
+    assert find_known_families({}, trained) is None
     assert len(base64.b64decode(record["families"])) == len(trained) * HASH_BYTES
 
 
 def test_a_damaged_list_is_refused():
     for listed in ("no base64!", 7):
         with pytest.raises(ModelError, match="training families is damaged"):
-            known_families({"families": listed}, ["a"])
+            find_known_families({"families": listed}, ["a"])
 
 
 def config(data, **changes):
@@ -82,12 +84,12 @@ def test_a_file_name_met_under_another_folder_is_warned_of(data, tmp_path):
     record = training_record(load_crops(named, "train"))
     trained = {row.original for row in rows if row.split == "train"}
     bare = {name.removeprefix("real/") for name in trained}
-    assert known_names(record, trained) == [] and known_families(record, bare) == []
-    assert known_names(record, bare) == sorted(bare)
-    assert known_names(record, {f"elsewhere/{name}" for name in bare}) == sorted(
+    assert find_known_names(record, trained) == [] and find_known_families(record, bare) == []
+    assert find_known_names(record, bare) == sorted(bare)
+    assert find_known_names(record, {f"elsewhere/{name}" for name in bare}) == sorted(
         f"elsewhere/{name}" for name in bare
     )
-    assert known_names(record, {"real/strange.mp4"}) == [] == known_names({}, bare)
+    assert find_known_names(record, {"real/strange.mp4"}) == [] == find_known_names({}, bare)
     said: list[str] = []
     model = str(write_scorer(tmp_path / "model.onnx", recipe=inherited_by(record)))
     assert (
@@ -104,7 +106,7 @@ def test_a_file_name_met_under_another_folder_is_warned_of(data, tmp_path):
 def inherited_by(record):
     """What a student of a model with this record lists."""
     teacher = dataclasses.make_dataclass("Teacher", ["name", "trained", "metadata"])
-    return inherited(teacher("teacher", True, {"recipe": record}))
+    return list_inherited(teacher("teacher", True, {"recipe": record}))
 
 
 def test_an_old_model_is_known_by_its_whole_index_only(data, record, tmp_path):
@@ -207,7 +209,7 @@ def test_what_start_and_teacher_saw_is_refused_too(tmp_path):
     config = DistillConfig(student="pico", init=tmp_path / "first" / "model.safetensors", **TINY)
     distill([load_checkpoint(taught)], places["c"], tmp_path / "second", config)
     recipe = load_checkpoint(tmp_path / "second").metadata["recipe"]
-    assert known_people(recipe, "abcd") == ["a", "b", "c"] and "unlisted" not in recipe
+    assert find_known_people(recipe, "abcd") == ["a", "b", "c"] and "unlisted" not in recipe
     for place in places.values():
         with pytest.raises(DataError, match=r"pico was trained on 4 of these 4 originals"):
             evaluate_files([str(tmp_path / "second")], config_of(place, split="train"))
@@ -229,14 +231,14 @@ def test_a_start_that_lists_nothing_is_named(data, tmp_path):
     assert {one.shared for one in found.overlaps if one.place == "training"} == {None}
     with pytest.raises(DataError, match="pico was trained on 6 of these 6 originals"):
         evaluate_files([str(tmp_path / "run")], config_of(data, split="train"))
-    grandchild = inherited(load_checkpoint(tmp_path / "run"))
+    grandchild = list_inherited(load_checkpoint(tmp_path / "run"))
     assert training_record(load_crops(data, "val"), [grandchild])["unlisted"] == ["secretive"]
 
 
 def test_weights_that_saw_no_faces_leave_nothing_open(data, tmp_path):
     start = load_checkpoint(saved(tmp_path, "imagenet", trained=False), allow_untrained=True)
-    assert inherited(start) == {}
-    assert training_record(load_crops(data, "train"), [inherited(start)]) == training_record(
+    assert list_inherited(start) == {}
+    assert training_record(load_crops(data, "train"), [list_inherited(start)]) == training_record(
         load_crops(data, "train")
     )
 

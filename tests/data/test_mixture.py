@@ -14,7 +14,7 @@ from deepkd.data.crops import CropSet, load_crops
 from deepkd.data.index import CropRow, read_index, write_index
 from deepkd.data.leakage import check_held_out
 from deepkd.data.mixture import MixedCrops, load_data, mix
-from deepkd.data.sampling import PairShares, epoch_batches, paired
+from deepkd.data.sampling import PairShares, draw_paired, epoch_batches
 from deepkd.data.transforms import Augment
 from deepkd.data.views import (
     FACE_SWAP,
@@ -70,7 +70,7 @@ def test_given_weights_replace_the_square_roots() -> None:
 
 def test_a_small_data_set_gives_each_of_its_originals_as_often() -> None:
     crops = CropSet(Path(), rows_of("photos", 90) + rows_of("clips", 3), {"photos": 1, "clips": 1})
-    drawn = [real for real, _ in paired(crops, np.random.default_rng(0)) if real >= 90]
+    drawn = [real for real, _ in draw_paired(crops, np.random.default_rng(0)) if real >= 90]
     counts = np.bincount(drawn)[90:]
     assert counts.sum() in (46, 47) and counts.max() - counts.min() <= 1
 
@@ -178,8 +178,8 @@ def test_data_tables_of_a_config_file(tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text(text)
     config = load_config(TrainConfig, tmp_path / "run.toml")
     assert config.list_sources() == [DataSource(Path("a/b"), 2, {"lfw": 0}), DataSource(Path("c"))]
-    assert [table["path"] for table in config.recipe()["data"]] == ["b", "c"]
-    names = TrainConfig(data=("x/y/index.csv", "z")).recipe()["data"]
+    assert [table["path"] for table in config.to_metadata()["data"]] == ["b", "c"]
+    names = TrainConfig(data=("x/y/index.csv", "z")).to_metadata()["data"]
     assert [table["path"] for table in names] == ["y", "z"]
 
 
@@ -194,7 +194,7 @@ def test_a_forgery_without_its_original_gets_a_real_crop_of_a_like_source() -> N
     crops = CropSet(Path(), stills + clips + generated + talking)
     partners: dict[str, set[str]] = {"stylegan": set(), "avatar": set()}
     for seed in range(20):
-        for real, fake in paired(crops, np.random.default_rng(seed)):
+        for real, fake in draw_paired(crops, np.random.default_rng(seed)):
             if fake != NO_ROW:
                 partners[crops.rows[fake].dataset].add(crops.rows[real].dataset)
     assert partners == {"stylegan": {"photos"}, "avatar": {"talks"}}
@@ -204,7 +204,7 @@ def test_forgeries_of_a_data_set_with_reals_stay_within_it() -> None:
     own = [*rows_of("own", 6), CropRow("f.jpg", "FAKE", "f", "f", "own", t_s=0.0)]
     crops = CropSet(Path(), [*rows_of("others", 50), *own])
     for seed in range(10):
-        for real, fake in paired(crops, np.random.default_rng(seed)):
+        for real, fake in draw_paired(crops, np.random.default_rng(seed)):
             assert fake == NO_ROW or crops.rows[real].dataset == "own"
 
 

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 from deepkd.benchmark.comparison import compare
 from deepkd.cli.app import app
-from deepkd.cli.training import drowning
+from deepkd.cli.training import find_dominant
 from deepkd.data.crops import load_crops
-from deepkd.data.sampling import labelled
+from deepkd.data.sampling import keep_labelled
 from deepkd.distillation.distiller import distill, train_alone
 from deepkd.distillation.losses.loss import Loss
 from deepkd.distillation.modifiers import with_labels_hidden
@@ -144,7 +144,7 @@ def test_a_smaller_network_sees_what_it_will_judge(size: int, astronaut: np.ndar
     format = InputFormat(size=size, mean=(0, 0, 0), std=(1, 1, 1))
     crop = cv2.resize(astronaut, (224, 224), interpolation=cv2.INTER_AREA)
     view = torch.from_numpy(crop).permute(2, 0, 1)[None] / 255
-    judged = torch.from_numpy(format.resized(crop)).permute(2, 0, 1)[None] / 255
+    judged = torch.from_numpy(format.resize_crop(crop)).permute(2, 0, 1)[None] / 255
     torch.testing.assert_close(to_input(view, format), judged, rtol=0, atol=0.51 / 255)
 
 
@@ -256,7 +256,7 @@ def test_a_student_alone_sees_the_same_labels_for_as_many_steps(
 ) -> None:
     config = TINY.replace(labelled_share=0.5, sampling="shuffled", batch=2, alone=True, epochs=2)
     all_crops = load_crops(crops, "train")
-    known = labelled(with_labels_hidden(all_crops, 0.5))
+    known = keep_labelled(with_labels_hidden(all_crops, 0.5))
     assert len(known) < len(all_crops)
     distill([teacher], crops, tmp_path / "run", config)
     by_itself = train_alone(crops, tmp_path / "alone", config)
@@ -341,11 +341,13 @@ def test_gradient_norms_by_hand(teacher: TorchModel) -> None:
 
 
 def test_a_term_that_drowns_the_others_is_named() -> None:
-    assert drowning({"gradient_kd": 1.0, "gradient_amd.high": 99.0, "train_loss": 5.0}) == {
+    assert find_dominant({"gradient_kd": 1.0, "gradient_amd.high": 99.0, "train_loss": 5.0}) == {
         "amd.high": 0.99
     }
     assert (
-        drowning({"gradient_kd": 1.0, "gradient_bce": 2.0}) == drowning({"gradient_kd": 1.0}) == {}
+        find_dominant({"gradient_kd": 1.0, "gradient_bce": 2.0})
+        == find_dominant({"gradient_kd": 1.0})
+        == {}
     )
 
 

@@ -15,7 +15,7 @@ from deepkd.config import load_config
 from deepkd.data.crops import load_crops
 from deepkd.data.views import NO_ROW
 from deepkd.distillation.distiller import distill
-from deepkd.distillation.modifiers import confidence, mixed, munge, noisy, with_labels_hidden
+from deepkd.distillation.modifiers import confidence, mix, munge, noisy, with_labels_hidden
 from deepkd.distillation.objective import Distillation
 from deepkd.distillation.terms import Term, terms_of
 from deepkd.errors import ConfigError, DataError
@@ -302,11 +302,11 @@ def test_mixup_blends_views_and_labels_alike_and_keeps_gaps() -> None:
     torch.manual_seed(0)
     labels = torch.tensor([0.0, 1.0, 1.0, 0.0])
     views = labels.view(4, 1, 1, 1).expand(4, 3, 2, 2)
-    mixed_views, mixed_labels = mixed(views, labels, alpha=0.4)
+    mixed_views, mixed_labels = mix(views, labels, alpha=0.4)
     torch.testing.assert_close(mixed_views[:, 0, 0, 0], mixed_labels)
     assert 0 < float(mixed_labels.max()) <= 1
     torch.manual_seed(3)
-    gaps = mixed(views, torch.tensor([float("nan"), 1.0, 1.0, 0.0]), alpha=0.4)[1]
+    gaps = mix(views, torch.tensor([float("nan"), 1.0, 1.0, 0.0]), alpha=0.4)[1]
     assert 1 <= int(gaps.isnan().sum()) <= 2
 
 

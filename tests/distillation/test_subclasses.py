@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deepkd.data.crops import load_crops
-from deepkd.data.families import known_families
+from deepkd.data.families import find_known_families
 from deepkd.distillation.distiller import distill
 from deepkd.distillation.losses.kd import KD
 from deepkd.distillation.losses.subclass_kd import SubclassKD
@@ -129,11 +129,11 @@ def test_binary_loss_and_loss_within_fake_are_the_cross_entropy() -> None:
     outputs, columns = logits(0, 3).float(), torch.tensor([0, 1, 2, 2, 0, 1])
     fake = (columns > 0).float()
     binary = F.binary_cross_entropy_with_logits(network(outputs).flatten(), fake)
-    within = network.within_fake(outputs, torch.where(columns > 0, columns, -1))
+    within = network.fake_loss(outputs, torch.where(columns > 0, columns, -1))
     assert float(binary + within) == pytest.approx(
         float(F.cross_entropy(outputs, columns)), rel=1e-6
     )
-    assert float(network.within_fake(outputs, torch.full((6,), -1))) == 0
+    assert float(network.fake_loss(outputs, torch.full((6,), -1))) == 0
 
 
 @pytest.mark.parametrize("names", [("REAL",), ("FAKE/a", "FAKE/b"), ("REAL", "FAKE/a", "FAKE/a")])
@@ -214,7 +214,7 @@ def test_a_student_distilled_on_subclasses_is_exported_and_scored(
     assert scorer.metadata["subclasses"] == list(NAMES)
     originals = {row.original for row in load_crops(crops, "train").rows}
     for recipe in (teacher.metadata["recipe"], scorer.metadata["recipe"]):
-        assert known_families(recipe, originals | {"strange.mp4"}) == sorted(originals)
+        assert find_known_families(recipe, originals | {"strange.mp4"}) == sorted(originals)
     torch_found, onnx_found = evaluate(
         [again, scorer], load_crops(crops), EvaluateConfig(resamples=0)
     )

@@ -24,7 +24,7 @@ from deepkd.evaluation.metrics import (
 )
 from deepkd.evaluation.rows import ECE_BINS, ScoredRows
 from deepkd.scoring.calibration import calibration_error, reliability, sigmoid
-from deepkd.tables.evaluation import shown_measure as shown
+from deepkd.tables.evaluation import format_measure as shown
 
 LN = math.log
 NEEDS_BOTH_CLASSES = (*RANKING, "ece_even", "precision")
@@ -172,14 +172,16 @@ def test_every_resample_is_scikit_learns_weighted_figure():
         "log_loss": lambda w: sk.log_loss(labels, _sigmoid(logits), sample_weight=w),
         "accuracy": lambda w: sk.accuracy_score(labels, logits >= 0, sample_weight=w),
     }.items():
-        assert rows.weighted(weights)[name] == pytest.approx([reference(w) for w in weights]), name
+        assert rows.measure_weighted(weights)[name] == pytest.approx(
+            [reference(w) for w in weights]
+        ), name
 
 
 @pytest.mark.parametrize("figure", ["eer", "fpr_at_95_tpr", "ece"])
 def test_weighting_a_row_is_repeating_it(figure):
     labels, logits, _ = _noisy(rows=80)
     times = np.random.default_rng(2).integers(0, 4, len(labels))
-    weighted = ScoredRows(labels.astype(float), logits, _sigmoid(logits), 0.5).weighted(
+    weighted = ScoredRows(labels.astype(float), logits, _sigmoid(logits), 0.5).measure_weighted(
         times[None].astype(float)
     )
     repeated = measure(labels.repeat(times), logits.repeat(times), resamples=0)

@@ -22,7 +22,7 @@ from deepkd.models.checkpoints import save_model
 from deepkd.models.export import export_onnx
 from deepkd.models.registry import PUBLISHED_FORMAT, TorchModel, build_model
 from deepkd.scoring.model import METADATA_KEY, InputFormat, Scorer
-from deepkd.scoring.seal import SEAL_KEY, seal_of, sealed
+from deepkd.scoring.seal import SEAL_KEY, seal_of, set_seal
 from deepkd.settings.choices import CONVERSIONS
 
 CROPS = list(np.random.default_rng(0).integers(0, 256, (5, 70, 70, 3), np.uint8))
@@ -227,20 +227,20 @@ def test_a_file_with_one_other_byte_is_refused(variant: str, tmp_path: Path) -> 
         match="damaged: not the bytes that were exported; export it again or copy it again",
     ):
         Scorer.load(path)
-    path.write_bytes(sealed(content))
+    path.write_bytes(set_seal(content))
     assert Scorer.load(path).metadata[SEAL_KEY] == seal_of(path.read_bytes())
 
 
 def test_a_seal_by_hand_and_files_that_have_none(tmp_path: Path) -> None:
     zeros = b'a{"content_sha256": "' + b"0" * 64 + b'"}b'
     digest = hashlib.sha256(zeros).hexdigest()
-    assert seal_of(zeros) == seal_of(sealed(zeros)) == digest
+    assert seal_of(zeros) == seal_of(set_seal(zeros)) == digest
     assert (
-        sealed(zeros)
+        set_seal(zeros)
         == b'a{"content_sha256": "' + digest.encode() + b'"}b'
-        == sealed(sealed(zeros))
+        == set_seal(set_seal(zeros))
     )
-    assert seal_of(b"an older file") is None and sealed(b"an older file") == b"an older file"
+    assert seal_of(b"an older file") is None and set_seal(b"an older file") == b"an older file"
     assert SEAL_KEY not in Scorer.load(write_scorer(tmp_path / "older.onnx")).metadata
 
 

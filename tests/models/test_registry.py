@@ -22,7 +22,7 @@ from deepkd.models.registry import (
     normalise,
 )
 from deepkd.models.spec import ModelSpec
-from deepkd.models.students import undecided
+from deepkd.models.students import reset_classifier
 from deepkd.scoring.model import InputFormat, Scorer
 from deepkd.settings.choices import MODELS
 from deepkd.settings.training import DistillConfig, TrainConfig
@@ -119,7 +119,7 @@ def test_what_is_no_classifier_is_refused() -> None:
 
     for encoder in (Encoder(), torch.nn.Identity()):
         with pytest.raises(ModelError, match="ends in no layer of 1 logits; choose a classifier"):
-            undecided(encoder)
+            reset_classifier(encoder)
 
 
 def test_meso4_has_the_published_parameters_and_one_logit() -> None:

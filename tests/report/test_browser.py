@@ -7,7 +7,6 @@ them.
 import dataclasses
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,8 +15,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from chromium import BROWSER, launch_browser
 from media import Media
 
+from deepkd.languages import LANGUAGES
 from deepkd.report import Provenance, open_report
 from deepkd.report.video import annotate
 from deepkd.scoring.calibration import Calibration
@@ -25,18 +26,16 @@ from deepkd.scoring.rules import Criteria
 from deepkd.scoring.scores import FrameScore
 from deepkd.scoring.thresholds import Thresholds
 from deepkd.scoring.verdict import Verdict, judge
+from deepkd.video.shots import Span
 
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
-    None,
-)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
 JPEG = bytes(cv2.imencode(".jpg", np.full((112, 112, 3), 200, np.uint8))[1])
 LIGHT, DARK = 1, 0
 
 
-def report(path: Path) -> Path:
-    """A report of a clip, one of two people forged in a part, with faces and heat."""
+def report(path: Path, language: str = "en") -> Path:
+    """A report of a clip of three shots, one of two people forged in a part, with faces and
+    heat."""
     places = np.array([[2.0, -1.0], [0.0, 0.5]], np.float32)
     faces = {
         person: [
@@ -48,13 +47,17 @@ def report(path: Path) -> Path:
         for person, logits in enumerate(([-3.0] * 16, [-3.0] * 6 + [5.0] * 4 + [-3.0] * 6))
     }
     limits = Thresholds(0.3, 0.7)
-    judgement = judge(faces, Criteria(Calibration(), limits), rule="mean-logit")
+    spans = [Span(0.0, 3.4), Span(3.4, 5.6), Span(5.6, 10.0)]
+    judgement = judge(faces, Criteria(Calibration(), limits), rule="mean-logit", spans=spans)
     clip = Verdict(
-        **vars(judgement), path=Path("<b>clip.mp4"), duration_s=10.0, fps=25.0, frames_sampled=16
-    )
+        **vars(judgement), path=Path("<b>clip.mp4"), duration_s=10.0, fps=25.0, frames_sampled=17,
+        has_sound=True, sampled_s=(*(frame.t_s for frame in faces[0]), 9.6),
+    )  # fmt: skip
     with path.open("w") as out:
         page = open_report(
-            "html", out, Provenance("nano", "ab" * 32, 4, {}, {"model": "nano"}, limits.to_dict())
+            "html",
+            out,
+            Provenance("nano", "ab" * 32, 4, {}, {"model": "nano"}, limits.to_dict(), language),
         )
         page.add(clip)
         page.add(dataclasses.replace(clip, path=Path("again.mp4")))
@@ -136,11 +139,7 @@ def test_it_fits_a_telephone(tmp_path: Path):
 @pytest.fixture(scope="module")
 def browse() -> Iterator[Callable[..., Any]]:
     """A function that opens a page in one browser, with options of Playwright's `new_page`."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(
-            executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"]
-        )
+    with launch_browser() as browser:
 
         def open_page(address: Path, **options: Any) -> Any:
             page = browser.new_page(**options)
@@ -148,7 +147,6 @@ def browse() -> Iterator[Callable[..., Any]]:
             return page
 
         yield open_page
-        browser.close()
 
 
 def test_a_screen_reader_hears_it_all(browse: Callable[..., Any], tmp_path: Path):
@@ -181,6 +179,46 @@ def test_it_is_read_at_any_width(width: int, browse: Callable[..., Any], tmp_pat
         "[...document.querySelectorAll('.all tbody tr')].map(row => row.offsetHeight)"
     )
     assert len(rows) == 2 and max(rows) < 160, "no column is squeezed to a few letters"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_it_is_read_on_a_telephone_in_every_language(
+    language: str, browse: Callable[..., Any], tmp_path: Path
+):
+    page = browse(
+        report(tmp_path / "report.html", language), viewport={"width": 360, "height": 740}
+    )
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert page.evaluate("document.documentElement.lang") == language
+    rows = page.evaluate(
+        "[...document.querySelectorAll('.shots tbody tr, .frames tr')].map(row => row.offsetHeight)"
+    )
+    assert len(rows) == 2 * (3 + 34) and max(rows) < 120, "no column is squeezed to a few letters"
+
+
+def test_paper_has_every_frame_a_head_on_each_page_and_whole_faces(
+    browse: Callable[..., Any], tmp_path: Path
+):
+    pdfium = pytest.importorskip("pypdfium2", reason="PDFium is not installed")
+    opened = browse(report(tmp_path / "report.html"))
+    document = pdfium.PdfDocument(opened.pdf(format="A4"))
+    texts = [page.get_textpage().get_text_range() for page in document]
+    assert len(texts) > 4
+    for number, text in enumerate(texts, 1):
+        assert "deepkd report, 20" in text and "Model nano" in text
+        assert f"{number} / {len(texts)}" in text
+    whole = "\n".join(texts)
+    assert whole.count("no face that counts") == 2 and whole.count("0:09.0") >= 4
+    faces = [
+        (image.get_bounds(), page.get_size())
+        for page in document
+        for image in page.get_objects(filter=[pdfium.raw.FPDF_PAGEOBJ_IMAGE])
+    ]
+    shown = opened.locator("img").count()
+    assert len(faces) == shown, "a face on the edge would be on two pages"
+    for (left, bottom, right, top), (width, height) in faces:
+        assert 40 < left < right < width - 40 and 50 < bottom < top < height - 60
+        assert top - bottom == pytest.approx(72, abs=2), "an inch"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -9,9 +9,10 @@ import pytest
 from media import Media
 
 from deepkd.errors import OutputError
-from deepkd.report.video import COLORS, MAX_SIDE_PX, PLAIN, annotate, drawn, write_video
+from deepkd.report.video import COLORS, MAX_SIDE_PX, PLAIN, annotate, draw_verdict, write_video
 from deepkd.scoring.scores import FrameScore
 from deepkd.scoring.verdict import Label, TrackVerdict, Verdict
+from deepkd.video.frames import probe
 
 
 def verdict(path: Path = Path("x.mp4"), *, zoom: int = 1, **changes) -> Verdict:
@@ -64,12 +65,12 @@ def has(image: np.ndarray, color: tuple[int, int, int]) -> bool:
 
 def test_the_box_moves_with_the_face_and_takes_the_color_of_what_is_said():
     black = np.zeros((240, 320, 3), np.uint8)
-    assert has(drawn(black, 0.5, verdict()), COLORS[Label.FAKE])
-    assert not has(drawn(black, 0.0, verdict()), PLAIN)
-    early = np.flatnonzero(drawn(black, 0.2, verdict())[110, :, 0] > 150)
+    assert has(draw_verdict(black, 0.5, verdict()), COLORS[Label.FAKE])
+    assert not has(draw_verdict(black, 0.0, verdict()), PLAIN)
+    early = np.flatnonzero(draw_verdict(black, 0.2, verdict())[110, :, 0] > 150)
     assert early.min() == pytest.approx(60, abs=2)
     assert early.max() == pytest.approx(140, abs=2)
-    assert drawn(black, 0.2, verdict())[110, early[0]] == pytest.approx(PLAIN, abs=40)
+    assert draw_verdict(black, 0.2, verdict())[110, early[0]] == pytest.approx(PLAIN, abs=40)
     assert not black.any(), "the picture handed in stays as it is"
 
 
@@ -81,20 +82,21 @@ def test_a_closer_look_leaves_no_gaps_between_the_other_samples():
     )
     track = dataclasses.replace(plain, frames=(plain.frames[0], *closer, *plain.frames[1:]))
     assert has(
-        drawn(np.zeros((240, 320, 3), np.uint8), 0.5, verdict(tracks=(track,))), COLORS[Label.FAKE]
+        draw_verdict(np.zeros((240, 320, 3), np.uint8), 0.5, verdict(tracks=(track,))),
+        COLORS[Label.FAKE],
     )
-    early = drawn(np.zeros((240, 320, 3), np.uint8), 0.2, verdict(tracks=(track,)))
+    early = draw_verdict(np.zeros((240, 320, 3), np.uint8), 0.2, verdict(tracks=(track,)))
     assert early[110].any(), "between two samples"
 
 
 @pytest.mark.parametrize("t_s", [1.2, 2.0, 50.0])
 def test_nobody_is_drawn_long_after_they_left(t_s: float):
-    image = drawn(np.zeros((240, 320, 3), np.uint8), t_s, verdict())
+    image = draw_verdict(np.zeros((240, 320, 3), np.uint8), t_s, verdict())
     assert not image[100:130].any()
 
 
 def test_large_pictures_are_shrunk_with_their_boxes():
-    image = drawn(np.zeros((2400, 3840, 3), np.uint8), 0.5, verdict(zoom=10))
+    image = draw_verdict(np.zeros((2400, 3840, 3), np.uint8), 0.5, verdict(zoom=10))
     assert image.shape == (1200, MAX_SIDE_PX, 3)
     assert np.flatnonzero(image[600, :, 0] > 150).min() == pytest.approx(450, abs=4)
 
@@ -102,7 +104,7 @@ def test_large_pictures_are_shrunk_with_their_boxes():
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (Verdict.failed(Path("a.mp4"), "is empty"), "is empty; so no video"),
+        (Verdict.from_failure(Path("a.mp4"), "is empty"), "is empty; so no video"),
         (verdict(duration_s=0.0), "is a still image"),
     ],
 )
@@ -177,6 +179,7 @@ def test_sound_is_carried_over_at_its_time(delay_s: float, media: Media):
 
 def test_sound_ends_with_the_pictures(media: Media):
     clip, out = sounding(media, seconds=5.0), media.path("out.webm")
+    assert probe(clip).has_sound and not probe(media.clip("silent.mp4")).has_sound
     annotate(verdict(clip, duration_s=2.0), out)
     with av.open(str(out)) as container:
         assert 1.9 < max(frame.time for frame in container.decode(audio=0)) < 2.2

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from media import portraits
 
-from deepkd.scoring.evidence import FLAWS, MIN_FACE_PX, brightness, flaw, sharpness, turned_away
+from deepkd.scoring.evidence import FLAWS, MIN_FACE_PX, brightness, flaw, is_profile, sharpness
 from deepkd.video.crops import CROP_RULES, Crop, crop_face
 from deepkd.video.faces import Face
 from deepkd.video.frames import Frame
@@ -64,8 +64,8 @@ def test_sharpness_does_not_depend_on_the_size_of_the_picture(crop: Crop, size: 
 def test_a_tilted_head_is_not_turned_away(crop: Crop, turn_deg: int):
     angle = np.deg2rad(turn_deg)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]], np.float32)
-    assert not turned_away(crop.face.landmarks @ turn)
-    assert turned_away(PROFILE @ turn)
+    assert not is_profile(crop.face.landmarks @ turn)
+    assert is_profile(PROFILE @ turn)
 
 
 def test_brightness_by_hand():

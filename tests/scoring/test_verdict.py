@@ -5,7 +5,7 @@ import pytest
 
 from deepkd.errors import ConfigError, ModelError
 from deepkd.scoring.calibration import Calibration, sigmoid
-from deepkd.scoring.rules import Criteria, forged_run
+from deepkd.scoring.rules import Criteria, find_forged_run
 from deepkd.scoring.scores import FrameScore
 from deepkd.scoring.thresholds import Label, Thresholds
 from deepkd.scoring.verdict import Verdict, judge
@@ -224,8 +224,8 @@ def test_calibration_is_obeyed():
 
 def test_forged_run_is_the_most_suspicious_one():
     frames = seen(3, 3, 3, -5, -5, -5, 6, 6, 6, -5)
-    assert [frame.t_s for frame in forged_run(frames, CRITERIA)] == [3.0, 3.5, 4.0]
-    assert forged_run(seen(-1, -1, -1), CRITERIA) == []
+    assert [frame.t_s for frame in find_forged_run(frames, CRITERIA)] == [3.0, 3.5, 4.0]
+    assert find_forged_run(seen(-1, -1, -1), CRITERIA) == []
 
 
 UPSTREAM = {
@@ -426,4 +426,4 @@ def test_clock(t_s, text):
     ],
 )
 def test_reasons_become_valid_unicode(name, text):
-    assert Verdict.failed(name, f"{name}: gone").to_dict()["reason"] == f"{text}: gone"
+    assert Verdict.from_failure(name, f"{name}: gone").to_dict()["reason"] == f"{text}: gone"

@@ -18,7 +18,7 @@ import torch
 from crop_factory import write_crops
 
 from deepkd.data.crops import load_crops
-from deepkd.data.sampling import labelled
+from deepkd.data.sampling import keep_labelled
 from deepkd.errors import ConfigError, DataError, ModelError, OutputError, TrainingError
 from deepkd.evaluation.decisions import operating_point
 from deepkd.evaluation.metrics import auc
@@ -29,7 +29,7 @@ from deepkd.training import engine, validation
 from deepkd.training.checkpointing import CONFIG_FILE, METRICS_FILE, STATE_FILE
 from deepkd.training.engine import Progress
 from deepkd.training.processes import DistributedContext
-from deepkd.training.supervised import smoothed, train
+from deepkd.training.supervised import smooth, train
 from deepkd.training.validation import crop_logits
 
 TINY = TrainConfig(
@@ -353,7 +353,7 @@ def test_what_cannot_be_trained_is_refused(crops: Path, tmp_path: Path) -> None:
 def test_crops_without_a_label_are_left_out(tmp_path: Path) -> None:
     data = write_crops(tmp_path / "crops", families=20, px=48, tint=40, unlabelled=6)
     model = train(data, tmp_path / "run", TINY.replace(sampling="shuffled", epochs=1))
-    known = labelled(load_crops(data, "train"))
+    known = keep_labelled(load_crops(data, "train"))
     assert {row.label for row in known.rows} == {"REAL", "FAKE"}
     assert model.metadata["recipe"]["index_sha256"] == known.index_sha256()
     assert (
@@ -513,7 +513,7 @@ def test_a_signal_to_one_of_two_processes_ends_both_after_the_same_step(
 
 
 def test_label_smoothing_by_hand() -> None:
-    assert smoothed(torch.tensor([0.0, 1.0]), 0.1).tolist() == pytest.approx([0.05, 0.95])
+    assert smooth(torch.tensor([0.0, 1.0]), 0.1).tolist() == pytest.approx([0.05, 0.95])
 
 
 def test_a_full_disk_is_named_and_keeps_the_checkpoint_before(

@@ -9,7 +9,7 @@ import pytest
 from crop_factory import write_crops
 from model_factory import random_model
 
-from deepkd.cli.training import following
+from deepkd.cli.training import follow_run
 from deepkd.compression.gradual import prune_in_steps
 from deepkd.data.crops import CropSet, load_crops
 from deepkd.data.families import training_record
@@ -39,7 +39,7 @@ COMMANDS: dict[str, Callable[..., object]] = {
         data,
         out,
         PruneConfig(params=120_000),
-        follow=following,
+        follow=follow_run,
         **named,
     ),
 }

@@ -7,7 +7,7 @@ from media import Media
 from deepkd.images import Image
 from deepkd.video.faces import Face
 from deepkd.video.frames import read_frames
-from deepkd.video.shots import ALIKE, MAX_SHOTS, Look, Shots
+from deepkd.video.shots import ALIKE, MAX_SHOTS, Look, Shots, find_spans
 from deepkd.video.tracks import Tracker
 
 FACE = [Face((100.0, 100.0, 80.0, 80.0), 0.99, np.zeros((5, 2), np.float32))]
@@ -76,3 +76,18 @@ def test_people_who_move_are_in_one_shot(media: Media) -> None:
     path = media.clip(seconds=4, size=(640, 360))
     shots = Shots()
     assert {shots.number(frame.image) for frame in read_frames(path, frames=16)} == {0}
+
+
+@pytest.mark.parametrize(
+    ("samples", "duration_s", "spans"),
+    [
+        ([], 4.0, []),
+        ([(0.0, 0)], 0.0, [(0.0, 0.0)]),
+        ([(1.0, 0), (3.0, 0)], 4.0, [(0.0, 4.0)]),
+        ([(1.0, 0), (2.0, 1), (3.0, 1), (4.0, 0)], 5.0, [(0.0, 1.5), (1.5, 3.5), (3.5, 5.0)]),
+        ([(1.0, 0), (2.0, 1)], 1.5, [(0.0, 1.5), (1.5, 2.0)]),
+    ],
+)
+def test_the_parts_between_cuts_make_the_clip(samples, duration_s, spans) -> None:
+    found = find_spans(samples, duration_s)
+    assert [(span.start_s, span.end_s) for span in found] == spans

@@ -121,7 +121,7 @@ STDIN = {
 )],
     ),
     "a URL": (b"ftp://a/b\n", [(
-"ftp://a/b: is a URL, and deepkd fetches nothing; download it"
+"ftp://a/b: is a URL that deepkd does not fetch; download it"
 " first and give the file"
 )]),
     "bytes": (b"\xff.mp4\n", ["\udcff.mp4: does not exist; check the name"]),
@@ -174,7 +174,7 @@ def test_urls_are_kept_as_given_on_their_way_through_processes():
 
 
 @pytest.mark.parametrize(
-    "url", ["http://a/b.mp4", "HTTPS://a/b.mp4", "rtsp://a", "s3://a/b", "file:///a/b.mp4"]
+    "url", ["http://a/b.mp4", "HTTPS://a/b.mp4", "rtsp://a", "ftp://a/b", "file:///a/b.mp4"]
 )
 def test_urls_are_refused_at_once(url: str, tree: Path):
     with pytest.raises(UsageError, match="is a URL"):

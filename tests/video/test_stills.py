@@ -90,7 +90,7 @@ NO_SIZE = {
 def test_what_has_no_size_is_never_decoded(
     name: str, media: Media, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(stills, "_decoded", lambda data: pytest.fail("it was decoded"))
+    monkeypatch.setattr(stills, "_decode", lambda data: pytest.fail("it was decoded"))
     path = media.path("a.jpg")
     path.write_bytes(NO_SIZE[name])
     with pytest.raises(ImageError, match="cut off or damaged"):

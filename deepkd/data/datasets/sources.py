@@ -13,6 +13,7 @@ from deepkd.data.datasets.lists import read_list
 from deepkd.data.originals import link_families
 from deepkd.errors import ConfigError, DataError
 from deepkd.settings.choices import LAYOUTS
+from deepkd.stores import is_stored
 from deepkd.video.sources import find_sources
 
 
@@ -86,7 +87,8 @@ def _make_distinct(batches: Iterable[tuple[str, list[Clip]]]) -> list[Clip]:
     for source, batch in batches:
         fresh = []
         for clip in batch:
-            place = clip.path.absolute() if clip.problem else clip.path.resolve()
+            is_kept = clip.problem or is_stored(clip.path)
+            place = clip.path.absolute() if is_kept else clip.path.resolve()
             if place not in files:
                 files.add(place)
                 fresh.append(clip)

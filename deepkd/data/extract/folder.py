@@ -15,7 +15,7 @@ from deepkd.data.extract.journal import Journal
 from deepkd.data.extract.worker import CROPS_DIR, PARTS_DIR, choose_crop_rule
 from deepkd.data.index import INDEX_NAME
 from deepkd.errors import OutputError, UsageError
-from deepkd.outputs import check_folder, remove, writing
+from deepkd.outputs import check_folder, remove, write_whole
 from deepkd.settings.data import ExtractConfig
 
 SETTINGS_NAME, JOURNAL_NAME = "extract.json", "journal.jsonl"
@@ -91,7 +91,7 @@ def save_settings(out: Path, names: Sequence[str], config: ExtractConfig) -> Non
     """
     settings = {**config.as_dict(), "rule": asdict(choose_crop_rule(config))}
     _check_settings(out, settings)
-    with writing(out / SETTINGS_NAME) as beside:
+    with write_whole(out / SETTINGS_NAME) as beside:
         about = {"command": "extract", "deepkd": deepkd.__version__, "sources": list(names)}
         beside.write_text(
             json.dumps(about | settings, indent=2, default=str) + "\n", encoding="utf-8"

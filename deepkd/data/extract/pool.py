@@ -39,6 +39,7 @@ def run_tasks(
     *,
     workers: int,
     room: Callable[[], bool] = lambda: True,
+    wake: Connection | None = None,
 ) -> Iterator[Outcome[T, R]]:
     """Run tasks in processes; yield their outcomes as they come.
 
@@ -52,13 +53,16 @@ def run_tasks(
         tasks: picklable.
         workers: processes; 0 does everything in this one.
         room: whether another task may be taken now; called again after each outcome.
+        wake: for tasks that come over time. `tasks` then ends whenever it has none now, and is
+            asked again after each message on this connection. All workers start at once. The run
+            ends when the other end of the connection is closed.
 
     Raises:
         DeepKDError: `start` or a task raised it, which ends the whole run; or the workers cannot
             start.
     """
     if workers:
-        with _Pool(start, workers, room) as pool:
+        with _Pool(start, workers, room, wake) as pool:
             yield from pool.run(iter(tasks))
     else:
         work = start()
@@ -127,9 +131,13 @@ class _Pool(Generic[T, R]):
     """Workers, each with at most one task."""
 
     def __init__(
-        self, start: Callable[[], Callable[[T], R]], count: int, room: Callable[[], bool]
+        self,
+        start: Callable[[], Callable[[T], R]],
+        count: int,
+        room: Callable[[], bool],
+        wake: Connection | None,
     ) -> None:
-        self._start, self._count, self._room = start, count, room
+        self._start, self._count, self._room, self._wake = start, count, room, wake
         self._workers: list[_Worker[T]] = []
         self._waiting: deque[tuple[T, int]] = deque()
         self._failed_starts = 0
@@ -145,12 +153,25 @@ class _Pool(Generic[T, R]):
 
     def run(self, tasks: Iterator[T]) -> Iterator[Outcome[T, R]]:
         """Give out the tasks and yield the outcomes."""
-        while self._give_tasks(tasks):
+        while self._give_tasks(tasks) or self._wake:
             by_pipe: dict[object, _Worker[T]] = {worker.pipe: worker for worker in self._workers}
-            for pipe in wait([worker.pipe for worker in self._workers]):
-                outcome = self._read_answer(by_pipe[pipe])
-                if outcome:
+            alarm = [self._wake] if self._wake else []
+            for pipe in wait([*by_pipe, *alarm]):  # type: ignore[list-item]
+                if pipe is self._wake:
+                    if not self._read_alarm():
+                        return
+                elif outcome := self._read_answer(by_pipe[pipe]):
                     yield outcome
+
+    def _read_alarm(self) -> bool:
+        """Read all messages that wait on `wake`; False if its other end is closed."""
+        assert self._wake
+        try:
+            while self._wake.poll():
+                self._wake.recv_bytes()
+        except (EOFError, OSError):
+            return False
+        return True
 
     def _give_tasks(self, tasks: Iterator[T]) -> bool:
         """Give each free worker a task, and start workers while tasks wait.
@@ -162,7 +183,9 @@ class _Pool(Generic[T, R]):
             if worker.ready and worker.task is None and self._has_waiting(tasks, 1):
                 worker.give(*self._waiting.popleft())
         starting = sum(not worker.ready for worker in self._workers)
-        while len(self._workers) < self._count and self._has_waiting(tasks, starting + 1):
+        while len(self._workers) < self._count and (
+            self._wake or self._has_waiting(tasks, starting + 1)
+        ):
             self._workers.append(_Worker(self._start))
             starting += 1
         return bool(self._waiting) or any(worker.task is not None for worker in self._workers)

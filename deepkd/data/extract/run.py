@@ -37,6 +37,11 @@ from deepkd.journal import content_key
 from deepkd.machine import cores
 from deepkd.settings.data import ExtractConfig
 
+Start = Callable[[], Callable[[Task], Record]]
+"""Called in each process; gives the function that extracts a clip."""
+Runner = Callable[[Start, Iterator[Task]], Iterator[Outcome[Task, Record]]]
+"""Extracts clips; outcomes come in any order."""
+
 
 @dataclass
 class Tally:
@@ -89,6 +94,7 @@ def extract(
     overwrite: bool = False,
     stdin: BinaryIO | None = None,
     progress: Callable[[int, int], None] | None = None,
+    run_on: Runner | None = None,
 ) -> Summary:
     """Write the face crops of all clips, and their index.
 
@@ -100,6 +106,7 @@ def extract(
         overwrite: replace the extraction that is there.
         stdin: where the source `-` reads paths from.
         progress: called with (clips done, clips in all) after each clip.
+        run_on: runs the clips on other machines; by default worker processes run them.
 
     Raises:
         UsageError: a URL, or contradicting flags.
@@ -121,7 +128,7 @@ def extract(
     with Journal(out / JOURNAL_NAME) as journal:
         save_settings(out, names, config)
         run = _Run(splits.clips, out, config, journal, summary)
-        run.extract(progress or (lambda done, total: None))
+        run.extract(progress or (lambda done, total: None), run_on)
         run.write_index()
     shutil.rmtree(out / PARTS_DIR, ignore_errors=True)
     summary.seconds = time.monotonic() - start
@@ -178,13 +185,15 @@ class _Run:
         self.keys: dict[str, str] = {}
         self.failed: dict[str, str] = {clip.video: clip.problem for clip in clips if clip.problem}
 
-    def extract(self, progress: Callable[[int, int], None]) -> None:
+    def extract(self, progress: Callable[[int, int], None], run_on: Runner | None) -> None:
         """Extract the clips that are not finished."""
         workers = (
             min(cores(), len(self.clips)) if self.config.workers is None else self.config.workers
         )
-        start = partial(ClipExtractor, self.config, self.out, max(1, cores() // max(workers, 1)))
-        for outcome in run_tasks(start, self._list_tasks(), workers=workers):
+        threads = 1 if run_on else max(1, cores() // max(workers, 1))
+        start = partial(ClipExtractor, self.config, self.out, threads)
+        run = run_on or partial(run_tasks, workers=workers)
+        for outcome in run(start, self._list_tasks()):
             self._record(outcome)
             progress(len(self.keys) + len(self.failed), len(self.clips))
 

@@ -17,6 +17,7 @@ from deepkd.errors import InputError
 from deepkd.journal import make_disk_error
 from deepkd.settings.data import ExtractConfig
 from deepkd.timing import time_limit
+from deepkd.video.copies import fetch_copy
 from deepkd.video.crops import CROP_RULES, Crop, CropRule, crop_face
 from deepkd.video.faces import Face, load_detector
 from deepkd.video.frames import Frame, read_frames
@@ -94,8 +95,11 @@ class ClipExtractor:
         warnings: list[str] = []
         seen = _Observations()
         try:
-            with time_limit(task.path, self.config.timeout_s):
-                entries = self._write_crops(task.path, part, seen, warnings)
+            with (
+                fetch_copy(task.path, self.config.timeout_s) as path,
+                time_limit(path, self.config.timeout_s),
+            ):
+                entries = self._write_crops(path, part, seen, warnings)
         except InputError as error:
             shutil.rmtree(part, ignore_errors=True)
             return Record(task.key, task.folder, error=str(error))

@@ -26,7 +26,7 @@ from deepkd.data.forge.methods import (
 )
 from deepkd.errors import InputError, OutputError
 from deepkd.images import Image
-from deepkd.outputs import writing
+from deepkd.outputs import write_whole
 from deepkd.settings.data import ForgeConfig
 from deepkd.text import csv_writer
 from deepkd.video.encoder import write_clip
@@ -261,7 +261,7 @@ def _encode_scene(
 
 def _write_list(path: Path, lines: Sequence[tuple[str, ...]]) -> None:
     with (
-        writing(path) as beside,
+        write_whole(path) as beside,
         beside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
         writer = csv_writer(file)
