@@ -56,21 +56,34 @@ def main() -> None:
     if "teacher" not in done():
         settings = {**SHARED, "epochs": args.teacher_epochs, "augment": "shift"}
         config = TrainConfig(model="mlp-1200-dropout", **settings)
-        note("teacher", train_on(train, test, args.out / "teacher", config), test, args)
+        note(
+            "teacher",
+            train_on(
+                train, test, args.out / "teacher", config, resume=_begun(args.out / "teacher")
+            ),
+            test,
+            args,
+        )
     teacher = load_checkpoint(args.out / "teacher")
     for seed in range(args.seeds):
         settings = {**SHARED, "epochs": args.epochs, "augment": "none", "seed": seed}
         if f"alone {seed}" not in done():
             config = TrainConfig(model="mlp-800", **settings)
-            model = train_on(train, test, args.out / f"alone-{seed}", config)
+            run = args.out / f"alone-{seed}"
+            model = train_on(train, test, run, config, resume=_begun(run))
             note(f"alone {seed}", model, test, args)
         soft = DistillConfig(student="mlp-800", losses=SOFT, **settings)
         for name, pictures in (("distilled", train), (f"without {LEFT_OUT}", others)):
             if f"{name} {seed}" not in done():
                 run = args.out / f"{name.replace(' ', '-')}-{seed}"
-                model = distill_on([teacher], pictures, test, run, soft)
+                model = distill_on([teacher], pictures, test, run, soft, resume=_begun(run))
                 note(f"{name} {seed}", model, test, args)
     print(table())
+
+
+def _begun(run: Path) -> bool:
+    """Whether a run was stopped, to go on with."""
+    return (run / "last.pt").is_file()
 
 
 def note(row: str, model: TorchModel, test: ClassSet, args: argparse.Namespace) -> None:

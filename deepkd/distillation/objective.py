@@ -84,9 +84,7 @@ class Distillation(Objective):
             self.task, self.terms = CLASSES, [term.on_classes() for term in self.terms]
         self.module = student.module
         self.format = student.format
-        sizes = {model.format.size for model in (student, *teachers)}
-        # Shrunk twice, views would be less sharp than the crops that a network judges.
-        self.view_px = max(*sizes, crop_px) if len(sizes) > 1 else sizes.pop()
+        self.view_px = _view_px([student, *teachers], crop_px)
         self.wants_clean = config.teacher_view == "clean"
         # In a tuple, so that teachers are neither trained nor saved.
         self._teachers = freeze_teachers(teachers)
@@ -233,6 +231,12 @@ class Distillation(Objective):
         elif self.config.sample_weight == "face_probability" and self.face_probability is not None:
             weight = self.face_probability.to(teacher.device)[rows].masked_fill(blends, 1.0)
         return weight.masked_fill(blends, 0.0) if self.config.blends_by_label else weight
+
+
+def _view_px(models: Sequence[TorchModel], crop_px: int) -> int:
+    """Side of the views; shrunk twice, they would be less sharp than crops that are judged."""
+    sizes = {model.format.size for model in models}
+    return max(*sizes, crop_px) if len(sizes) > 1 else sizes.pop()
 
 
 def _features(term: Term, shown: Mapping[str, tuple[Tensor, ...]]) -> tuple[Any, Any]:

@@ -165,9 +165,8 @@ class _Trainer:
         make = OPTIMIZERS.load(config.optimizer)
         self.optimiser = make(self.objective, config.lr, config.weight_decay)
         self.rate = SCHEDULES.load(config.schedule)
-        size, clean = objective.view_px, objective.wants_clean
-        augment = Augment(config.augment, size)
-        self.dataset = make_dataset(train, augment, view_px=size, with_clean=clean)
+        augment, clean = Augment(config.augment, objective.view_px), objective.wants_clean
+        self.dataset = make_dataset(train, augment, view_px=objective.view_px, with_clean=clean)
         self.steps = len(batches) * config.epochs
         self.state = State()
         own = {"training crops": train.index_sha256(), "validation crops": val.index_sha256()}
@@ -192,7 +191,6 @@ class _Trainer:
 
     def _epoch(self) -> None:
         batches = self._batches(self.state.epoch)[self.state.batch :]
-        # From memory a batch is there sooner than a process could hand it over.
         workers = 0 if isinstance(self.dataset, ClassViews) else self.config.workers
         accumulate = self.config.accumulate
         parts = load_batches(
