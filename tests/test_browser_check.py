@@ -54,4 +54,4 @@ def test_only_what_is_meant_is_served(tmp_path: Path) -> None:
             urlopen(address + "ort/../../secret")
         refused.value.close()
         urlopen(address + "result", data=json.dumps({"one": [1.0]}).encode()).close()
-    assert found == {"one": [1.0]} and told.is_set()
+    assert told.wait(10) and found == {"one": [1.0]}

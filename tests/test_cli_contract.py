@@ -129,7 +129,7 @@ def test_a_rare_option_works_and_help_all_comes_before_errors() -> None:
         (["train", "--data", "x"], "--out"),
         (
             ["distill", "--data", "x", "--teacher", "t", "--out", "o", "--loss", "kdd"],
-            "choose from bce, kd, logit_mse",
+            "choose from bce, ce, kd, logit_mse",
         ),
         (["train", "--data", "x", "--out", "y", "--epochs", "0"], "epochs=0: takes at least 1"),
         (["train", "--data", "x", "--out", "y", "--config", "none.toml"], "cannot be read"),

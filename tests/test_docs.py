@@ -164,7 +164,7 @@ def test_the_examples_that_judge_in_shards(place: Path) -> None:
     assert {Path(json.loads(line)["path"]).name for line in report} == {"a.mp4", "b.mp4"}
     assert len((place / "results" / "part-0001-of-0001.jsonl").read_text().splitlines()) == 2
     page = (ROOT / "docs" / "scale.md").read_text()
-    assert len(page.split()) <= 250
+    assert len(page.split()) <= 650
 
 
 def test_the_examples_that_make_a_model(place: Path) -> None:

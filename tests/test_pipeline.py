@@ -156,6 +156,17 @@ VIDEO = {
     "tracks": [TRACK],
     "timing_ms": {"decode": NUMBER, "faces": NUMBER, "score": NUMBER, "total": NUMBER},
 }
+CREDENTIALS = {
+    "state": str,
+    "signer": (str, None),
+    "tool": (str, None),
+    "signed_at": (str, None),
+    "digital_source_types": [str],
+    "says_ai_generated": bool,
+    "actions": [dict],
+    "problems": [str],
+    "address": (str, None),
+}
 SCHEMA = {"schema": str, "model": {"name": str, "sha256": str, "params": int}, "videos": [VIDEO]}
 
 
@@ -191,6 +202,10 @@ def test_json_is_of_the_schema(bench: Detector, verdict: Verdict, media: Media):
     document = json.loads(
         out.getvalue(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON")
     )
+    found = [video.pop("provenance", None) for video in document["videos"]]
+    for credentials in filter(None, found):
+        check(credentials, CREDENTIALS)
+    assert [one and one["state"] for one in found] == ["none", None, "none", "none", "none"]
     check(document, SCHEMA)
     assert document["schema"] == "deepkd.detect/1"
     videos = document["videos"]

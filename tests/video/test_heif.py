@@ -275,7 +275,7 @@ def test_damaged_files_are_refused(name: str, media: Media, capfd: pytest.Captur
 
 def test_the_limit_holds_before_decoding(media: Media, monkeypatch: pytest.MonkeyPatch):
     path = write_heic(media.path("a.heic"), [frame_of(scene())], size=(320, 240))
-    monkeypatch.setattr(Heif, "decoded", lambda self: pytest.fail("decoded"))
+    monkeypatch.setattr(Heif, "decode", lambda self: pytest.fail("decoded"))
     with pytest.raises(ImageError, match="320x240 px is more than the limit of 76799 px"):
         read_still(path, max_pixels=320 * 240 - 1)
 
