@@ -140,6 +140,13 @@ def test_meso4_has_the_published_parameters_and_one_logit() -> None:
     )
 
 
+def test_wide_residual_networks_have_the_published_parameters() -> None:
+    """Jeon et al. 2023 give 1.5 M and 0.18 M for ten classes."""
+    sizes = [sum(p.numel() for p in model_spec(name).build(outputs=10).parameters())
+             for name in ("wrn-16-3", "wrn-16-1")]  # fmt: skip
+    assert sizes == [1_549_530, 175_066]
+
+
 def test_students_keep_their_budget() -> None:
     assert build_model("pico").params < 200_000
     assert build_model("nano").params <= BUDGET
