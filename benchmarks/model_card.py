@@ -59,7 +59,7 @@ CARD = ROOT / "weights" / "deepkd-nano.md"
 
 
 @cache
-def evaluate_models(
+def evaluate(
     models: tuple[str, ...], config: EvaluateConfig, out: Path | None = None
 ) -> list[Evaluation]:
     """The models on one set of crops, measured once for all parts."""
@@ -83,9 +83,7 @@ def sets_of(args: argparse.Namespace) -> dict[str, list[Evaluation]]:
         f"{args.data_name} test": (args.data, "test"),
         args.cross_name: (args.cross, args.cross_split),
     }
-    return {
-        name: evaluate_models(models_of(args), on(args, *place)) for name, place in places.items()
-    }
+    return {name: evaluate(models_of(args), on(args, *place)) for name, place in places.items()}
 
 
 # The file, and what it learned from
@@ -211,8 +209,7 @@ def assume_share(share: float, calibration: Calibration) -> Calibration:
 def measure_odds(args: argparse.Namespace) -> dict[str, Any]:
     """Calibration errors of someone who knows the share of forgeries of val."""
     found = {
-        split: evaluate_models(models_of(args), on(args, args.data, split))[0]
-        for split in ("val", "test")
+        split: evaluate(models_of(args), on(args, args.data, split))[0] for split in ("val", "test")
     }
     share = found["val"].whole.fake / found["val"].whole.rows
     informed = assume_share(share, Scorer.load(args.model).calibration)
@@ -236,15 +233,11 @@ def measure_odds(args: argparse.Namespace) -> dict[str, Any]:
 
 def measure_damage(args: argparse.Namespace) -> dict[str, Any]:
     config = on(args, args.data, "val", perturb=args.perturb)
-    found = [one.figures for one in evaluate_models(models_of(args), config, args.out / "damage")]
+    found = [one.figures for one in evaluate(models_of(args), config, args.out / "damage")]
     picture = picture_of(args, "robustness")
     draw_robustness(picture, found)
     models = [one.to_dict() for one in found]
-    return {
-        "set": f"{args.data_name} val",
-        "picture": link_picture(args, picture),
-        "models": models,
-    }
+    return {"set": f"{args.data_name} val", "picture": link_to(args, picture), "models": models}
 
 
 # Reliability
@@ -257,7 +250,7 @@ def measure_reliability(args: argparse.Namespace) -> dict[str, Any]:
         picture, [Curves(found.name, found.labels, found.probabilities, roc=None, auc=None)]
     )
     share = found.whole.fake / found.whole.rows
-    return {"set": f"{args.data_name} val", "picture": link_picture(args, picture), "forged": share}
+    return {"set": f"{args.data_name} val", "picture": link_to(args, picture), "forged": share}
 
 
 # Sample clips
@@ -280,7 +273,7 @@ def picture_of(args: argparse.Namespace, name: str) -> Path:
     )
 
 
-def link_picture(args: argparse.Namespace, picture: Path) -> str:
+def link_to(args: argparse.Namespace, picture: Path) -> str:
     """The path from the document to a picture."""
     return Path(os.path.relpath(picture.resolve(), args.document.resolve().parent)).as_posix()
 

@@ -10,6 +10,7 @@ import argparse
 import http.client
 import json
 import os
+import queue
 import re
 import signal
 import statistics
@@ -20,7 +21,8 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -181,31 +183,14 @@ def load(folder: Path, uploads: int, clients: int, kills: int) -> dict[str, Any]
     bases = make_bases(folder)
     expected = judge_by_command(bases, folder)
     server = Server(folder / "desk", "--max-queue", str(max(8, uploads // 4)))
-    jobs: Iterator[int] = iter(range(uploads))
-    lock, ids, refused = threading.Lock(), dict[str, int](), Counter[str]()
+    jobs: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for number in range(uploads):
+        jobs.put(number)
+    ids, refused = dict[str, int](), Counter[str]()
     start = time.monotonic()
 
-    def upload() -> None:
-        while True:
-            with lock:
-                number = next(jobs, None)
-            if number is None:
-                return
-            base = bases[number % len(bases)]
-            content = make_variant(base, number)
-            path = f"/api/v1/clips?name={base.name}"
-            while True:
-                try:
-                    status, answer = server.ask("POST", path, content)
-                except (OSError, http.client.HTTPException, ValueError):
-                    status, answer = 0, None
-                if status in (200, 202):
-                    ids[answer["id"]] = number % len(bases)
-                    break
-                refused[str(status)] += 1
-                time.sleep(0.5)
-
-    threads = [threading.Thread(target=upload) for _ in range(clients)]
+    work = (server, bases, jobs, ids, refused)
+    threads = [threading.Thread(target=upload, args=work) for _ in range(clients)]
     for thread in threads:
         thread.start()
     memory = kill_and_measure(server, uploads, kills)
@@ -230,6 +215,36 @@ def load(folder: Path, uploads: int, clients: int, kills: int) -> dict[str, Any]
         "refused": refused,
         "memory_mb": memory,
     }
+
+
+def upload(
+    server: Server,
+    bases: Sequence[Path],
+    jobs: "queue.SimpleQueue[int]",
+    ids: dict[str, int],
+    refused: "Counter[str]",
+) -> None:
+    """Upload what is left, each until it is taken; fills `ids` (id -> base) and `refused`."""
+    with suppress(queue.Empty):
+        while True:
+            number = jobs.get_nowait()
+            base = bases[number % len(bases)]
+            content, status = make_variant(base, number), 0
+            while status not in (200, 202):
+                status, answer = try_to_send(server, base.name, content)
+                if status in (200, 202):
+                    ids[answer["id"]] = number % len(bases)
+                else:
+                    refused[str(status)] += 1
+                    time.sleep(0.5)
+
+
+def try_to_send(server: Server, name: str, content: bytes) -> tuple[int, Any]:
+    """Status and JSON of the answer; 0 where the server does not answer."""
+    try:
+        return server.ask("POST", f"/api/v1/clips?name={name}", content)
+    except (OSError, http.client.HTTPException, ValueError):
+        return 0, None
 
 
 def kill_and_measure(server: Server, uploads: int, kills: int) -> dict[str, dict[str, float]]:

@@ -11,7 +11,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -70,11 +70,9 @@ class Served:
             if ends:
                 connection.shutdown(socket.SHUT_WR)
             got = b""
-            try:
+            with suppress(ConnectionResetError):  # one way to close it
                 while piece := connection.recv(65536):
                     got += piece
-            except ConnectionResetError:
-                pass
             return got
 
     def upload(self, content: bytes, name: str = "clip.mp4", **headers: str) -> str:

@@ -16,12 +16,12 @@ NOISE = 2.0
 """Standard deviation of the noise that stands for another encoder's, in levels of 255."""
 
 
-def noisy(crop: Image) -> Image:
+def add_noise(crop: Image) -> Image:
     """A crop, RGB uint8, with fine noise, the same each time."""
     return np.rint(crop + _noise(crop.shape)).clip(0, 255).astype(np.uint8)
 
 
-def rescaled(crop: Image) -> Image:
+def rescale(crop: Image) -> Image:
     """A crop, RGB uint8, made one pixel larger and small again, which softens it a little."""
     height, width = crop.shape[:2]
     larger = cv2.resize(crop, (width + 1, height + 1), interpolation=cv2.INTER_LINEAR)
@@ -33,4 +33,4 @@ def _noise(shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
     return np.random.default_rng(1).normal(0, NOISE, shape).astype(np.float32)
 
 
-VARIANTS: Sequence[Callable[[Image], Image]] = (noisy, rescaled)
+VARIANTS: Sequence[Callable[[Image], Image]] = (add_noise, rescale)

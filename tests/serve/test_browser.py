@@ -195,6 +195,7 @@ def test_a_full_queue_is_waited_for(
         page.wait_for_selector("text=the queue is full; next try in")
         desk.judge()
         page.wait_for_selector("#rows >> text=notes.txt")
+        assert page.locator("#rows >> text=notes.txt").count() == 1
         page.close()
 
 

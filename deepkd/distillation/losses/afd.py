@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deepkd.distillation.losses.loss import Comparison, Loss
+from deepkd.distillation.losses.maps import attention_vectors
 from deepkd.distillation.losses.reduce import weighted_mean
 
 
@@ -85,15 +86,9 @@ def _embed(layers: nn.ModuleList, maps: Sequence[Tensor]) -> Tensor:
 
 def _distances(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
     """||g(t) - g(s)|| of each sample and pair of maps, (N, teacher's, student's)."""
-    return torch.stack(
-        [torch.stack([_distance(s.float(), t.float()) for s in student], 1) for t in teacher], 1
-    )
+    return torch.stack([torch.stack([_distance(s, t) for s in student], 1) for t in teacher], 1)
 
 
 def _distance(s: Tensor, t: Tensor) -> Tensor:
-    size = (min(s.shape[2], t.shape[2]), min(s.shape[3], t.shape[3]))
-    g_s, g_t = (
-        F.normalize(F.adaptive_avg_pool2d(f.square().mean(1, keepdim=True), size).flatten(1))
-        for f in (s, t)
-    )
+    g_s, g_t = attention_vectors(s, t)
     return torch.linalg.vector_norm(g_t - g_s, dim=1)

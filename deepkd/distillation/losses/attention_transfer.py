@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from deepkd.distillation.losses.loss import Loss
+from deepkd.distillation.losses.maps import attention_vectors
 from deepkd.distillation.losses.reduce import weighted_mean
 
 
@@ -28,12 +28,5 @@ class AttentionTransfer(Loss):
         weight: Tensor | None = None,
     ) -> Tensor:
         """Maps (N, C, H, W) of each, any C, H, W -> scalar."""
-        size = (min(student.shape[2], teacher.shape[2]), min(student.shape[3], teacher.shape[3]))
-        q_s, q_t = (
-            F.normalize(
-                F.adaptive_avg_pool2d(f.float().square().mean(1, keepdim=True), size).flatten(1),
-                dim=1,
-            )
-            for f in (student, teacher)
-        )
+        q_s, q_t = attention_vectors(student, teacher)
         return weighted_mean((q_s - q_t).square().mean(1), weight)

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deepkd.distillation.losses.loss import Loss
+from deepkd.distillation.losses.maps import pool_alike
 from deepkd.distillation.losses.reduce import weighted_mean
 
 
@@ -30,11 +31,7 @@ class NeuronSelectivity(Loss):
         weight: Tensor | None = None,
     ) -> Tensor:
         """Maps (N, C, H, W) of each, any C, H, W -> scalar."""
-        size = (min(student.shape[2], teacher.shape[2]), min(student.shape[3], teacher.shape[3]))
-        s, t = (
-            F.normalize(F.adaptive_avg_pool2d(f.float(), size).flatten(2), dim=2)
-            for f in (student, teacher)
-        )
+        s, t = (F.normalize(f.flatten(2), dim=2) for f in pool_alike(student, teacher))
         return weighted_mean(_kernel(t, t) + _kernel(s, s) - 2 * _kernel(s, t), weight)
 
 

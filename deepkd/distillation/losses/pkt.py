@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deepkd.distillation.losses.loss import Loss
-from deepkd.distillation.losses.reduce import keep_weighted
+from deepkd.distillation.losses.reduce import keep_weighted, weighted_mean
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class ProbabilisticTransfer(Loss):
             return student.sum() * 0
         log_s, log_t = (_log_neighbours(x) for x in (student, teacher))
         divergence = (log_t.exp() * (log_t - log_s)).sum(1)
-        return (divergence * weight).sum() / weight.sum()
+        return weighted_mean(divergence, weight)
 
 
 def _log_neighbours(x: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
-    """Mean of one value per sample, (N,), weighted by (N,); 0 where all weights are 0."""
+    """Mean of values of any shape by weights of the same shape; 0 where all weights are 0."""
     if weight is None:
         return values.mean()
     weight = weight.to(values)

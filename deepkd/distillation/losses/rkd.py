@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deepkd.distillation.losses.loss import Loss
-from deepkd.distillation.losses.reduce import keep_weighted
+from deepkd.distillation.losses.reduce import keep_weighted, weighted_mean
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class RelationalDistance(Loss):
         d_s, d_t = (_distances(x, pairs) for x in (student, teacher))
         weights = weight[pairs].prod(0)
         values = F.smooth_l1_loss(d_s, d_t, reduction="none")
-        return (values * weights).sum() / weights.sum()
+        return weighted_mean(values, weights)
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class RelationalAngle(Loss):
         differ = ~torch.eye(len(weight), dtype=torch.bool, device=student.device)
         weights = (differ[:, :, None] & differ[:, None, :] & differ[None]).to(values)
         weights = weights * weight[:, None, None] * weight[:, None] * weight
-        return (values * weights).sum() / weights.sum()
+        return weighted_mean(values, weights)
 
 
 def _distances(x: Tensor, pairs: Tensor) -> Tensor:

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from deepkd.distillation.losses.loss import Loss
+from deepkd.distillation.losses.reduce import keep_weighted, weighted_mean
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,8 @@ class Similarity(Loss):
         weight: Tensor | None = None,
     ) -> Tensor:
         """Maps (N, C, H, W) or features (N, C) of each, any C, H, W -> scalar."""
-        weight = (
-            torch.ones(len(student), device=student.device) if weight is None else weight.float()
-        )
-        kept = weight > 0
-        if not kept.any():
-            return student.float().sum() * 0
-        g_s, g_t = (
-            F.normalize((q := f[kept].float().flatten(1)) @ q.T, dim=1) for f in (student, teacher)
-        )
-        pairs = weight[kept][:, None] * weight[kept][None, :]
-        return ((g_s - g_t).square() * pairs).sum() / pairs.sum()
+        student, teacher, weight = keep_weighted(student, teacher, weight)
+        if not len(weight):
+            return student.sum() * 0
+        g_s, g_t = (F.normalize((q := f.flatten(1)) @ q.T, dim=1) for f in (student, teacher))
+        return weighted_mean((g_s - g_t).square(), weight[:, None] * weight[None, :])
