@@ -139,15 +139,13 @@ def describe_methods(methods: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 OF_CROPS = (
-    f"Both thresholds were chosen so that, of the validation crops, at most {FALSE_ALARMS:.0%} of"
-    f" the real ones are called FAKE and at most {MISSES:.0%} of the forged ones REAL; rounding may"
-    " add one crop."
+    f"Both thresholds come from the validation crops: at most {FALSE_ALARMS:.0%} of the real ones"
+    f" are called FAKE and at most {MISSES:.0%} of the forged ones REAL; rounding may add one crop."
 )
 OF_CLIPS = (
-    "Both thresholds were chosen so that, of the validation clips, each source counting equally, at"
-    f" most {CLIP_FALSE_ALARMS:.0%} of the real ones are called FAKE"
-    f" ({SOURCE_FALSE_ALARMS:.0%} within one source) and at most {MISSES:.0%} of the forged ones"
-    " REAL."
+    "Both thresholds come from the validation clips, each source counting equally: at most"
+    f" {CLIP_FALSE_ALARMS:.0%} of the real ones are called FAKE ({SOURCE_FALSE_ALARMS:.0%} within"
+    f" one source) and at most {MISSES:.0%} of the forged ones REAL."
 )
 
 

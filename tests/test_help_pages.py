@@ -34,7 +34,10 @@ def test_the_page_names_every_option_and_explains_those_of_help(command: str) ->
         for name in parameter.opts if parameter.param_type_name == "option" else [argument]:
             assert f"`{name}" in listed
         is_rare = parameter.name in {item.name for item in rare}
-        assert (parameter.help.replace("\\[", "[") in explained) != is_rare
+        choices, text = SCRIPT["split_choices"](parameter)
+        entry = f"{choices}`  \n{text}"
+        assert entry not in listed if is_rare else entry in explained
+        assert all(choice in parameter.help for choice in choices.split("|"))
 
 
 def test_only_what_lies_between_the_markers_is_made() -> None:

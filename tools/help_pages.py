@@ -2,10 +2,12 @@
 
 A list is made from the command itself, not from what `--help` prints. Only what lies between the
 two marks of a command is replaced; the rest is written by hand. Options that only `--help-all`
-shows are named. `distill` and `prune` take most options of `train`: their lists name these, too.
+shows are named, as are those that another page explains in the same words (`SHARED`). The choices
+of an option stand in place of its value.
 """
 
 import argparse
+import re
 import sys
 import types
 import typing
@@ -32,8 +34,13 @@ PAGES = {
 """Page of docs/ -> the commands whose options it lists."""
 START, END = "<!-- options of {}: made by tools/help_pages.py -->", "<!-- /options of {} -->"
 KINDS = {int: "NUMBER", float: "NUMBER", str: "TEXT", Path: "FILE"}
-SHARED = {"distill": "train", "prune": "train"}
+SHARED = {
+    "distill": "train", "prune": "train",
+    "benchmark": "detect", "extract": "detect", "serve": "detect",
+}  # fmt: skip
 """Command -> the command whose page explains the options that both have."""
+CHOICES = re.compile(r" One of: ([^ ]+(?:, [^ ]+)*)\.(?= \[default|$)")
+"""How the help of an option lists what it takes."""
 
 
 @cache
@@ -94,13 +101,25 @@ def entry(item: Any, hints: dict[str, Any]) -> Iterator[str]:
         if item.param_type_name == "option"
         else [format_argument(item)]
     )
+    choices, text = split_choices(item)
     takes = (
         ""
         if item.param_type_name == "argument" or is_flag(hints.get(item.name))
+        else f" {choices}"
+        if choices
         else value_name(item, hints)
     )
     yield f"{', '.join(f'`{name}{takes}`' for name in names)}  "
-    yield str(item.help).replace("\\[", "[")
+    yield text
+
+
+def split_choices(item: Any) -> tuple[str, str]:
+    """The choices of an option, such as `cpu|cuda`, or nothing; and its help without them."""
+    text = str(item.help).replace("\\[", "[")
+    found = CHOICES.search(text)
+    if not found:
+        return "", text
+    return found[1].replace(", ", "|"), text.replace(found[0], "")
 
 
 def is_flag(hint: Any) -> bool:
