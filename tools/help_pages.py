@@ -32,7 +32,7 @@ PAGES = {
     "benchmark": ("benchmark",),
 }
 """Page of docs/ -> the commands whose options it lists."""
-START, END = "<!-- options of {}: made by tools/help_pages.py -->", "<!-- /options of {} -->"
+START, END = "<!-- options of {} -->", "<!-- /options of {} -->"
 KINDS = {int: "NUMBER", float: "NUMBER", str: "TEXT", Path: "FILE"}
 SHARED = {
     "distill": "train", "prune": "train",
