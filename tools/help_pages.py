@@ -60,11 +60,20 @@ def options(command: str) -> str:
     lines = list(own.values())
     if shared := [name for name in entries(command) if name not in own]:
         lines.append(f"The same as in [{other}]({other}.md#options): {list_options(shared)}")
-    if rare := [n for item in commands()[command].params if is_rare(item) for n in item.opts]:
+    if rare := rare_names(command):
+        known = set(rare_names(other)) if other else set()
+        named = [name for name in rare if name not in known]
+        beside = f", and some of those of [{other}]({other}.md#options)"
         lines.append(
-            f"More options, which `deepkd {command} --help-all` explains: {list_options(rare)}"
+            f"More options, which `deepkd {command} --help-all` explains: {list_options(named)}"
+            f"{beside if len(named) < len(rare) else ''}"
         )
     return "\n\n".join(lines)
+
+
+def rare_names(command: str) -> list[str]:
+    """The options that only `--help-all` shows."""
+    return [name for item in commands()[command].params if is_rare(item) for name in item.opts]
 
 
 def entries(command: str) -> dict[str, str]:
