@@ -44,6 +44,7 @@ LAYERS = (
         "deepkd.shipped",
         "deepkd.stores",
         "deepkd.outputs",
+        "deepkd.pool",
         "deepkd.timing",
         "deepkd.text",
         "deepkd",
