@@ -41,6 +41,7 @@ LAYERS = (
         "deepkd.languages",
         "deepkd.machine",
         "deepkd.offline",
+        "deepkd.shards",
         "deepkd.shipped",
         "deepkd.stores",
         "deepkd.outputs",
