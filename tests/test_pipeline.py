@@ -17,10 +17,10 @@ import pytest
 from media import Media, scene, write_video
 from scorer_factory import tinted_clip, write_scorer
 
-from deepkd.data.extract.pool import Outcome
 from deepkd.errors import ModelError, VideoError
 from deepkd.parallel import AHEAD
 from deepkd.pipeline import Detector, _criteria, find_people, judge_file
+from deepkd.pool import Outcome
 from deepkd.report import Provenance, open_report
 from deepkd.scoring.thumbnails import SHOWN
 from deepkd.scoring.verdict import Label, Verdict
@@ -484,7 +484,7 @@ def test_interrupted_the_verdicts_that_came_early_are_handed_out(
             yield Outcome(tasks[number], Verdict.from_failure(tasks[number][1].path, "done"))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("deepkd.data.extract.pool.run_tasks", interrupted)
+    monkeypatch.setattr("deepkd.pool.run_tasks", interrupted)
     verdicts = bench.judge_all(inputs, workers=2)
     assert [next(verdicts).path.stem for _ in range(4)] == ["0", "1", "3", "6"]
     with pytest.raises(KeyboardInterrupt):
@@ -505,7 +505,7 @@ def test_few_verdicts_wait_for_a_slow_one(bench: Detector, monkeypatch: pytest.M
         yield from done
         assert room()
 
-    monkeypatch.setattr("deepkd.data.extract.pool.run_tasks", first_comes_last)
+    monkeypatch.setattr("deepkd.pool.run_tasks", first_comes_last)
     verdicts = bench.judge_all((Source(Path("x")) for _ in range(10**6)), workers=2)
     next(verdicts)
     assert begun == 2 * AHEAD

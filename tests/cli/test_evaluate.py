@@ -15,7 +15,7 @@ from deepkd.cli.app import app
 from deepkd.data.crops import load_crops
 from deepkd.data.families import training_record
 from deepkd.errors import OutputError
-from deepkd.evaluation.clips import ClipScorer
+from deepkd.evaluation.answers import ClipScorer
 from deepkd.evaluation.results import EvaluationDocument, ModelFigures
 from deepkd.shipped import sha256_of
 from deepkd.tables.evaluation import evaluation_tables

@@ -18,7 +18,7 @@ from deepkd.data.corruptions import CORRUPTIONS as PERTURBATIONS
 from deepkd.data.datasets.sources import find_clips
 from deepkd.data.splits import make_splits
 from deepkd.errors import ConfigError, DataError, OutputError, UsageError
-from deepkd.evaluation.clips import CachingDetector, ClipScorer
+from deepkd.evaluation.answers import CachingDetector, ClipScorer
 from deepkd.evaluation.corruption import corrupt_clip, steps_of
 from deepkd.evaluation.evaluate import evaluate_files, to_document
 from deepkd.evaluation.journal import JOURNAL_NAME
@@ -308,7 +308,7 @@ def noted(monkeypatch):
         with corrupt_clip(clip, name, level, seed=seed) as found:
             yield found
 
-    monkeypatch.setattr("deepkd.evaluation.clips.corrupt_clip", note)
+    monkeypatch.setattr("deepkd.evaluation.answers.corrupt_clip", note)
     return made
 
 
