@@ -65,6 +65,18 @@ def confusions(logits: Logits, labels: npt.NDArray[np.intp], classes: int) -> np
     return counts
 
 
+def check_classes_of(model: TorchModel | Scorer, crops: CropSet) -> None:
+    """Make sure that a model is for these crops: of the same classes, or REAL and FAKE.
+
+    Raises:
+        ModelError: it tells others apart.
+    """
+    wanted = crops.classes if isinstance(crops, ClassSet) else ()
+    if model.classes != wanted:
+        known, shown = (", ".join(names) or "REAL and FAKE" for names in (model.classes, wanted))
+        raise ModelError(f"{model.name}: tells {known} apart, and the pictures are of {shown}")
+
+
 def measure_classes(
     model: TorchModel | Scorer, pictures: CropSet
 ) -> tuple[dict[str, float], npt.NDArray[np.intp]]:
@@ -117,10 +129,7 @@ def evaluate_classes(arguments: Sequence[str], config: EvaluateConfig) -> ClassD
     device = str(pick_device(config.device))
     models = [load_model(one, device=device) for one in arguments]
     for model in models:
-        if model.classes != pictures.classes:
-            known = ", ".join(model.classes) or "REAL and FAKE"
-            wanted = ", ".join(pictures.classes)
-            raise ModelError(f"{model.name}: tells {known} apart, and the pictures are of {wanted}")
+        check_classes_of(model, pictures)
     found = []
     names = distinct_names([model.name for model in models], arguments)
     for name, model in zip(names, models, strict=True):
