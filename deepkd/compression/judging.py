@@ -45,8 +45,11 @@ def name_measure(crops: CropSet) -> str:
 def load_judged(
     data: Path, config: QuantizeConfig, source: Scorer, warn: Warn
 ) -> tuple[CropSet, CropSet, float | None]:
-    """The pictures that show ranges, the labelled ones that judge, which are others, and the share
-    of the latter that the model was trained on (None where it is unknown).
+    """Load what shows ranges, and what judges, which is something else.
+
+    Returns:
+        The crops that show ranges; the labelled ones that judge; the share of the latter that the
+        model was trained on, None where it is unknown.
 
     Raises:
         ConfigError, DataError: they cannot be used, are of one label, or trained the model.

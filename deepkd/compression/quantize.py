@@ -1,9 +1,10 @@
 """Quantize: a model in int8, in float16 and with int8 weights, each measured against float32.
 
 AUC, or accuracy of pictures of classes, is paired (the same crops, the same resamples of their
-originals), latency is taken in turn in one process. What chance does to a latency shows from float32's twin, the same file opened and timed
-once more in the same turns. A variant replaces float32 when it is faster here than chance makes
-that twin and its AUC falls by no more than is allowed; else the report says why not.
+originals), latency is taken in turn in one process. What chance does to a latency shows from
+float32's twin, the same file opened and timed once more in the same turns. A variant replaces
+float32 when it is faster here than chance makes that twin and its AUC or accuracy falls by no more
+than is allowed; else the report says why not.
 """
 
 import shutil

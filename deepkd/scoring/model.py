@@ -268,9 +268,14 @@ class Scorer:
         return np.asarray(self.calibration.probability(self.logits(crops)), np.float64)
 
 
+def classes_of(model: CropModel) -> tuple[str, ...]:
+    """The classes that a model tells apart; () for one that gives a forgery logit."""
+    return tuple(getattr(model, "classes", ()))
+
+
 def raw_logits(model: CropModel, crops: Sequence[Image]) -> npt.NDArray[np.float32]:
     """The logits of any model: of forgery, (N,), or one per class, (N, classes)."""
-    if getattr(model, "classes", ()):
+    if classes_of(model):
         found: npt.NDArray[np.float32] = model.class_logits(crops)  # type: ignore[attr-defined]
         return found
     return model.logits(crops)
