@@ -96,7 +96,7 @@ class QuantizeConfig(Config):
     )
     max_drop: float = setting(
         0.002,
-        "Largest loss of AUC, against float32, with which a variant still pays.",
+        "Largest loss of AUC or accuracy, against float32, with which a variant still pays.",
         low=0,
         high=1,
     )
@@ -110,7 +110,10 @@ class QuantizeConfig(Config):
         "train", "Split with the crops of --samples.", choices=("train", "val"), rare=True
     )
     samples: int = setting(
-        128, "Crops from which the value ranges of int8 are taken, as many real as forged.", low=2
+        128,
+        "Crops from which the value ranges of int8 are taken, as many real as forged, or of each "
+        "class.",
+        low=2,
     )
     split: str = setting("val", "Split to measure AUC on; `all` takes every crop.")
     limit: int | None = setting(
