@@ -22,8 +22,8 @@ from documents import ROOT, deepkd, fill, markdown
 
 from deepkd.cluster.judge import Judged, judge_on
 from deepkd.cluster.process import pack
-from deepkd.data.extract.pool import Outcome
 from deepkd.machine import cores, machine
+from deepkd.pool import Outcome
 from deepkd.settings.detect import DetectConfig
 from deepkd.video.sources import find_sources
 

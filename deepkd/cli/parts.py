@@ -67,8 +67,8 @@ def choose_part(
             "--out takes neither --report nor --save-video; 'deepkd collect' makes a report of"
             " the parts"
         )
-    from deepkd.cluster.shards import Shard
     from deepkd.cluster.staging import stage_part
+    from deepkd.shards import Shard
 
     which = Shard.parse(shard) if shard else Shard()
     with stage_part(out, which, resume=resume, overwrite=overwrite) as files:

@@ -17,7 +17,13 @@ Model = Annotated[
     ),
 ]
 Data = Annotated[
-    Path, typer.Option(help="Labelled crops, to set the value ranges of int8 and to measure AUC.")
+    Path,
+    typer.Option(
+        help=(
+            "Labelled crops, or pictures in SPLIT/CLASS/, to set int8's value ranges and to measure"
+            " AUC or accuracy."
+        )
+    ),
 ]
 Out = Annotated[Path, typer.Option(help="ONNX file to write.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")]
@@ -36,7 +42,8 @@ def quantize(
     """Store a model in int8 or float16, and write the fastest variant.
 
     A variant is written if it is faster than float32 on this machine and loses at most --max-drop
-    of AUC. If none is, the report says why; --keep NAME always writes a variant.
+    of AUC, or of accuracy on classes. If none is, the report says why; --keep NAME always writes a
+    variant.
     """
     config = load_config(QuantizeConfig, config_file, **settings)
     from deepkd.cli.progress import progress, say, warn

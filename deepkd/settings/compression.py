@@ -93,7 +93,7 @@ class QuantizeConfig(Config):
     )
     max_drop: float = setting(
         0.002,
-        "Largest loss of AUC, against float32, that auto accepts.",
+        "Largest loss of AUC or accuracy, against float32, that auto accepts.",
         low=0,
         high=1,
     )
@@ -106,7 +106,9 @@ class QuantizeConfig(Config):
         "train", "Split with the crops of --samples.", choices=("train", "val"), rare=True
     )
     samples: int = setting(
-        128, "Crops from which the value ranges of int8 are taken, as many real as forged.", low=2
+        128,
+        "Crops that set int8's value ranges, as many of each class.",
+        low=2,
     )
     split: str = setting("val", "Split to measure AUC on; `all` takes every crop.")
     limit: int | None = setting(
