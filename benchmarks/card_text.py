@@ -47,14 +47,12 @@ def show_file(document: Mapping[str, Any]) -> str:
         ],
         [
             "input",
-            f"one face, uint8 RGB, {side} x {side} pixels, cut by the rule `{rule['name']}`: its"
-            f" side is {rule['scale']:g} x the {rule['reference']} of MTCNN's box; its centre lies"
-            f" {rule['shift_y']:g} x the box's height below the box's centre",
+            f"one face, uint8 RGB, {side} x {side} pixels, cut by the rule `{rule['name']}`",
         ],
         [
             "output",
-            f"the logit of forgery{evidence if document['evidence'] else ''}; the file also holds"
-            " calibration and thresholds",
+            f"the logit of forgery{evidence if document['evidence'] else ''}; the file's metadata"
+            " has crop rule, calibration and thresholds",
         ],
     ]
     return "\n".join(["| | |", "|---|---|", *(f"| {' | '.join(cells)} |" for cells in lines)])
