@@ -15,6 +15,7 @@ LAYERS = (
     {"deepkd.report", "deepkd.tables"},
     {
         "deepkd.pipeline",
+        "deepkd.judging",
         "deepkd.parallel",
         "deepkd.runs",
         "deepkd.doctor",
@@ -72,6 +73,7 @@ TORCH_FREE = (
     "deepkd.origin",
     "deepkd.scoring",
     "deepkd.pipeline",
+    "deepkd.judging",
     "deepkd.parallel",
     "deepkd.report",
     "deepkd.tables",
