@@ -153,7 +153,8 @@ def test_what_is_said_of_other_data_follows_the_interval(
 ) -> None:
     measured = {"value": value, "low": low, "high": high}
     document = {"cross": "Other", "home": "DFDC", "home_auc": {"value": 0.9}, "auc": measured}
-    assert sentence in card["beyond"](document) and "On Other" in card["beyond"](document)
+    said = card["write_essence"].__globals__["beyond"](document)
+    assert sentence in said and "On Other" in said
 
 
 def test_a_known_share_of_forgeries_multiplies_the_odds(card: dict[str, Any]) -> None:
@@ -200,7 +201,7 @@ def test_a_limit_of_other_data_is_brought_up_to_date(card: dict[str, Any], tmp_p
         json.dumps({"limits": ["First.", "On Other it does worse than chance", "Last."]})
     )
     document = {"cross": "Other", "home": "DFDC", "home_auc": {"value": 0.9}, "auc": MEASURE}
-    limits = card["limits_of"](path, document)
+    limits = card["write_essence"].__globals__["limits_of"](path, document)
     assert limits == ["First.", "On Other it does little better than chance, if at all", "Last."]
 
 
