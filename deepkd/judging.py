@@ -1,7 +1,7 @@
 """Judging: one video or image, from its frames to a verdict."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from deepkd.scoring.closer_look import (
     suspicious_moments,
 )
 from deepkd.scoring.footage import Seen, find_people
+from deepkd.scoring.fragility import VARIANTS, Change, choose_variants
 from deepkd.scoring.model import CalibratedModel
 from deepkd.scoring.rules import Criteria
 from deepkd.scoring.scores import FrameScore, score_crops
@@ -64,7 +65,7 @@ def judge_file(
     ):
         with clip.watch.stage("decode"):
             info = video.info
-        clip.is_image = info.is_image
+        clip.is_image, clip.variants = info.is_image, choose_variants(has_palette=info.has_palette)
         criteria = _criteria(scorer, config, info)
         people = clip.score_people(video)
         clip.look_closer(people, criteria, info.duration_s)
@@ -93,6 +94,7 @@ class _Clip:
     threads: int
     alter: Alter | None
     is_image: bool = False
+    variants: Sequence[Change] = VARIANTS
     watch: Stopwatch = field(default_factory=Stopwatch)
     seen: Seen = field(default_factory=Seen)
 
@@ -131,8 +133,9 @@ class _Clip:
     def _scores(self, crops: Iterable[tuple[int, Crop]]) -> Iterator[tuple[int, FrameScore]]:
         crops = self.watch.each("faces", crops)
         scores = score_crops(
-            crops, self.scorer, thumbnails=self.thumbnails, all_variants=self.is_image
-        )
+            crops, self.scorer, thumbnails=self.thumbnails, variants=self.variants,
+            all_variants=self.is_image,
+        )  # fmt: skip
         return self.watch.each("score", scores)
 
     def _frames(self, video: ReadAhead) -> Iterator[Frame]:

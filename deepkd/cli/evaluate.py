@@ -33,12 +33,7 @@ Models = Annotated[
 ]
 Scores = Annotated[
     Path | None,
-    typer.Option(
-        help=(
-            "CSV file for every score: file,label,score; for videos also answer,reason, which say"
-            " why a score is missing."
-        )
-    ),
+    typer.Option(help="CSV file for all scores: file,label,score; for videos also answer,reason."),
 ]
 Plots = Annotated[
     Path | None,
@@ -49,19 +44,13 @@ Plots = Annotated[
 FeaturesFile = Annotated[
     Path | None,
     typer.Option(
-        help=(
-            "PNG file for a t-SNE plot of each model's last features on crops, with its V-score;"
-            " PyTorch models only."
-        )
+        help="PNG file for a t-SNE plot of the last features of each PyTorch model on crops."
     ),
 ]
 Out = Annotated[
     Path | None,
     typer.Option(
-        help=(
-            "Folder for the figures (JSON, CSV). It also keeps finished parts of --perturb and of"
-            " videos, so that the same command continues where it stopped."
-        )
+        help="Folder for the figures (JSON, CSV). After a stop, the same command continues from it."
     ),
 ]
 ShardName = Annotated[

@@ -19,18 +19,18 @@ Out = Annotated[
     str | None,
     typer.Option(
         metavar="DIR",
-        help="Write a JSON line per input to part-0001-of-0001.jsonl in DIR, a folder or s3://...",
+        help="Write a line of JSON per input to a file in DIR, a folder or s3://...",
     ),
 ]
 Resume = Annotated[
-    bool, typer.Option("--resume", help="Judge only what the part in --out lacks, and what failed.")
+    bool, typer.Option("--resume", help="With --out: judge only what is missing there or failed.")
 ]
 ShardName = Annotated[
     str | None,
     typer.Option(
         "--shard",
         metavar="I/N",
-        help="With --out: judge only share I of N, chosen by a hash of each path.",
+        help="With --out: judge only the I-th of N shares of the inputs.",
     ),
 ]
 

@@ -20,8 +20,8 @@ class DistillConfig(TrainingConfig):
     )
     loss: str = setting(
         "kd",
-        "Loss between the student and the teacher. A loss that compares features needs taps: give "
-        "it in a \\[\\[loss]] table.",
+        "Loss between student and teacher. A loss that compares features needs a recipe "
+        "(--config).",
         choices=LOSSES.names,
     )
     temperature: float = setting(3.0, "Temperature of --loss.", low=0.01)
@@ -38,15 +38,15 @@ class DistillConfig(TrainingConfig):
     )
     sample_weight: str = setting(
         "none",
-        "How much the teacher counts for a sample: always the same (none), by its confidence, "
-        "or by the probability that the crop shows a face.",
+        "What weights the teacher's loss on a crop: nothing, the teacher's confidence, or the "
+        "probability that the crop shows a face.",
         choices=("none", "teacher_confidence", "face_probability"),
         rare=True,
     )
     teacher_view: str = setting(
         "same",
-        "What the teacher gets: the same view as the student, or a clean one, without the "
-        "changes of colour, blur and compression.",
+        "What the teacher sees: the same picture as the student, or a clean one, without changes "
+        "of colour, blur and compression.",
         choices=("same", "clean"),
         rare=True,
     )
@@ -57,7 +57,7 @@ class DistillConfig(TrainingConfig):
     )
     teacher_mirrored: bool = setting(
         False,
-        "Use the mean of the teacher's logits for the view and for its mirror image.",
+        "Use the mean of the teacher's logits on each picture and its mirror image.",
         rare=True,
     )
     mixup: float = setting(
@@ -69,8 +69,8 @@ class DistillConfig(TrainingConfig):
     )
     labelled_share: float = setting(
         1.0,
-        "Share of the originals whose crops and forgeries keep their labels; on the others only "
-        "the teacher counts.",
+        "Share of the originals whose crops and forgeries keep their labels; from the others the "
+        "student learns by the teacher alone.",
         low=0,
         high=1,
         rare=True,

@@ -64,8 +64,7 @@ class FittingConfig(Config):
 
     epochs: int = setting(
         10,
-        "Passes over the training crops. To make a run longer, add --resume and give a larger "
-        "number; the learning rate then falls over all epochs.",
+        "Passes over the training crops. A larger number with --resume makes a run longer.",
         low=1,
     )
     batch: int = setting(32, "Crops per optimiser step, all processes together.", low=2)
@@ -228,17 +227,17 @@ class TrainingConfig(FittingConfig):
         None, "Side of the model's input, pixels; by default the model's own.", low=32, rare=True
     )
     init: Path | None = setting(
-        None, "Checkpoint of the same model to start from; its layer widths and outputs stay."
+        None, "Checkpoint of the same model, also a pruned one, to start from."
     )
     model_code: Path | None = setting(
         None,
-        "Folder with the code of a model of your own, MODULE:FUNCTION; the code is run.",
+        "Folder with the code of your own model, which is named MODULE:FUNCTION; the code is run.",
         rare=True,
     )
     val_split: str = setting(
         "val",
-        "Split to validate on. Pictures of classes without a split val hold out a tenth of train; "
-        "with another split, the model trains on all of train.",
+        "Split to validate on. If pictures have no folder val, val is a tenth of train; with"
+        " test, nothing is held out.",
         choices=("val", "test"),
         rare=True,
     )
@@ -277,8 +276,7 @@ class TrainConfig(TrainingConfig):
     )
     subclasses: str = setting(
         "none",
-        "method gives the model one output for each forgery method in the index, which the loss "
-        "subclass_kd needs in a teacher.",
+        "method: one output per forgery method of the index, for a teacher of subclass_kd.",
         choices=("none", "method"),
         rare=True,
     )

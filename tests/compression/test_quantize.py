@@ -13,6 +13,7 @@ from deepkd.benchmark.latency import Timing, chance_ratio, measure_ratio
 from deepkd.compression import quantize as quantisation
 from deepkd.compression.graphs import round_weights, weighted_layers, weights_only
 from deepkd.compression.int8 import Int8Method, float_layers, prepare, sensitivity, to_int8
+from deepkd.compression.judging import Judgement
 from deepkd.compression.quantize import VariantResult, quantize
 from deepkd.evaluation.metrics import Measure, auc, auc_change
 from deepkd.models.export import export_onnx
@@ -164,7 +165,8 @@ def trial(
     change: float, low: float, high: float, *, twin: tuple[float, float] = (0.99, 1.0)
 ) -> VariantResult:
     ratio = Measure((low + high) / 2, low, high)
-    return VariantResult(None, 0.9, Measure(change), 1.0, ratio, Measure(sum(twin) / 2, *twin))  # type: ignore[arg-type]
+    judgement, spread = Judgement(0.9, Measure(change)), Measure(sum(twin) / 2, *twin)
+    return VariantResult(None, judgement, "AUC", 1.0, ratio, spread)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
