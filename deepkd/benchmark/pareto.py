@@ -104,10 +104,7 @@ def pareto(
         areas, data = _areas(judged, crops, config, say)
     seen = dict(zip(judged, shares, strict=True))
     each = [{count: timings[count][index] for count in threads} for index in range(len(entries))]
-    rows = [
-        _row(entry, each[index], areas.get(index), seen.get(index))
-        for index, entry in enumerate(entries)
-    ]
+    rows = [_row(e, each[at], areas.get(at), seen.get(at)) for at, e in enumerate(entries)]
     return ParetoDocument(
         machine=where,
         runtime=config.runtime,
