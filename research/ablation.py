@@ -34,7 +34,7 @@ from deepkd.evaluation.metrics import auc, log_loss
 from deepkd.models.checkpoints import load_checkpoint
 from deepkd.models.registry import TorchModel
 from deepkd.outputs import write_whole
-from deepkd.settings.training import DistillConfig
+from deepkd.settings.distillation import DistillConfig
 from deepkd.training.engine import GRADIENT_NORM
 from deepkd.training.schedule import adamw, averaged, warmup_cosine
 from deepkd.training.supervised import start_model

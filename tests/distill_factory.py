@@ -2,7 +2,7 @@
 
 import torch
 
-from deepkd.settings.training import DistillConfig
+from deepkd.settings.distillation import DistillConfig
 
 TAPS = {"hint": ["conv_head:output", "conv_head:output"]}
 TERMS = (

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from scorer_factory import tinted_clip, write_scorer
 
-from deepkd.pipeline import Detector, judge_file
+from deepkd.judging import judge_file
+from deepkd.pipeline import Detector
 from deepkd.scoring.verdict import Label
 from deepkd.settings.detect import DetectConfig
 from deepkd.video.sources import Source

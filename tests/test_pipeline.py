@@ -12,7 +12,8 @@ from media import Media, scene, write_video
 from scorer_factory import tinted_clip, write_scorer
 
 from deepkd.errors import ModelError
-from deepkd.pipeline import Detector, _criteria, find_people, judge_file
+from deepkd.judging import _criteria, judge_file
+from deepkd.pipeline import Detector, find_people
 from deepkd.report import Provenance, open_report
 from deepkd.scoring.thumbnails import SHOWN
 from deepkd.scoring.verdict import Label, Verdict

@@ -7,7 +7,7 @@ import torch
 
 from deepkd.models.checkpoints import load_checkpoint
 from deepkd.settings.training import TrainConfig
-from deepkd.training.engine import Progress
+from deepkd.training.progress import Progress
 
 TINY = TrainConfig(
     model="pico",

@@ -8,7 +8,7 @@ import typer
 from deepkd.cli.options import check_format, takes_settings
 from deepkd.cli.train import Data, Resume, Run, list_crops, list_tables
 from deepkd.config import load_config
-from deepkd.settings.training import DistillConfig
+from deepkd.settings.distillation import DistillConfig
 from deepkd.shipped import recipe_file
 
 Teachers = Annotated[

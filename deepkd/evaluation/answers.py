@@ -27,7 +27,8 @@ from deepkd.evaluation.robustness import identities
 from deepkd.evaluation.scores import Progress
 from deepkd.images import Image
 from deepkd.journal import content_key
-from deepkd.pipeline import Alter, Detector
+from deepkd.judging import Alter
+from deepkd.pipeline import Detector
 from deepkd.scoring.model import CalibratedModel
 from deepkd.scoring.thresholds import Label
 from deepkd.settings.detect import DetectConfig

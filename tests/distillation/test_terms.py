@@ -19,7 +19,7 @@ from deepkd.errors import ConfigError, TrainingError
 from deepkd.models.checkpoints import load_checkpoint
 from deepkd.models.registry import TorchModel, build_model
 from deepkd.settings.choices import LOSSES
-from deepkd.training.engine import Objective
+from deepkd.training.objective import Objective
 from deepkd.training.supervised import class_labels
 
 

@@ -8,7 +8,7 @@ from media import Image, portraits
 from PIL import Image as Pillow
 from scorer_factory import write_scorer
 
-from deepkd.pipeline import judge_file
+from deepkd.judging import judge_file
 from deepkd.scoring.fragility import VARIANTS, choose_variants
 from deepkd.scoring.model import Scorer
 from deepkd.scoring.scores import TOGETHER, score_crops

@@ -19,7 +19,7 @@ from deepkd.models.checkpoints import WEIGHTS_FILE, load_checkpoint, save_model
 from deepkd.models.registry import TorchModel, build_model
 from deepkd.training import validation
 from deepkd.training.checkpointing import METRICS_FILE
-from deepkd.training.engine import Progress
+from deepkd.training.progress import Progress
 from deepkd.training.supervised import smooth, train
 from deepkd.training.validation import crop_logits
 

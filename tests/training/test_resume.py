@@ -14,7 +14,7 @@ from deepkd.evaluation.decisions import operating_point
 from deepkd.models.checkpoints import load_checkpoint
 from deepkd.settings.training import TrainConfig
 from deepkd.training.checkpointing import CONFIG_FILE, METRICS_FILE, STATE_FILE
-from deepkd.training.engine import Progress
+from deepkd.training.progress import Progress
 from deepkd.training.supervised import train
 from deepkd.training.validation import crop_logits
 

@@ -65,6 +65,21 @@ def list_changes(
     return changes
 
 
+def name_items(kinds: Sequence[bytes]) -> list[bytes]:
+    """An entry for each picture, numbered from 1."""
+    return [
+        box("infe", bytes([2, 0, 0, 0]), struct.pack(">HH4sB", number, 0, kind, 0))
+        for number, kind in enumerate(kinds, 1)
+    ]
+
+
+def associate(uses: Sequence[Sequence[int]]) -> bytes:
+    """Which properties each picture has."""
+    return b"".join(
+        struct.pack(">HB", number, len(use)) + bytes(use) for number, use in enumerate(uses, 1)
+    )
+
+
 def locate(pictures: Sequence[bytes], grid: bytes, start: int) -> bytes:
     """Where each picture lies, from `start` on, and the grid that joins them."""
     places = b""
@@ -102,13 +117,7 @@ def write_heic(
         kinds.append(b"grid")
         uses = [*uses, [3, *shown]]
         grid = bytes([0, 0, count // columns - 1, columns - 1]) + struct.pack(">HH", *size)
-    entries = [
-        box("infe", bytes([2, 0, 0, 0]), struct.pack(">HH4sB", number, 0, kind, 0))
-        for number, kind in enumerate(kinds, 1)
-    ]
-    used = b"".join(
-        struct.pack(">HB", number, len(use)) + bytes(use) for number, use in enumerate(uses, 1)
-    )
+    entries, used = name_items(kinds), associate(uses)
     parts = struct.pack(f">HH{count}H", count + 1, count, *range(1, count + 1))
 
     def meta(start: int) -> bytes:
