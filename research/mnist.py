@@ -24,7 +24,7 @@ from documents import fill, markdown
 
 from deepkd.data.classes import ClassSet, load_classes
 from deepkd.distillation.distiller import distill_on
-from deepkd.errors import DeepKDError
+from deepkd.errors import DeepKDError, Interrupted
 from deepkd.evaluation.classes import class_logits
 from deepkd.models.checkpoints import load_checkpoint
 from deepkd.models.registry import TorchModel
@@ -75,7 +75,7 @@ def main() -> None:
         torch.set_num_threads(args.threads)
         try:
             run(args)
-        except DeepKDError as error:  # also where it was stopped
+        except (DeepKDError, Interrupted) as error:
             raise SystemExit(f"mnist: {error}") from error
 
 

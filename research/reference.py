@@ -25,7 +25,7 @@ from documents import fill, markdown
 
 from deepkd.data.classes import ClassSet, load_classes
 from deepkd.distillation.distiller import distill_on
-from deepkd.errors import DeepKDError
+from deepkd.errors import DeepKDError, Interrupted
 from deepkd.evaluation.features import in_the_plane, penultimate, v_score
 from deepkd.models.checkpoints import load_checkpoint
 from deepkd.models.registry import TorchModel
@@ -118,7 +118,7 @@ def main() -> None:
     else:
         try:
             run(args.data, out, args.setting, args.rows)
-        except DeepKDError as error:  # also where it was stopped
+        except (DeepKDError, Interrupted) as error:
             raise SystemExit(f"reference: {error}") from error
 
 
