@@ -212,6 +212,20 @@ def describe_damage(document: Mapping[str, Any]) -> str:
     )
 
 
+def show_bytes(document: Mapping[str, Any]) -> str:
+    """The least and the most of the ways in which crops were saved again."""
+    ways = document["ways"]
+    least, most = (pick(ways, key=lambda name: ways[name]["changed"]) for pick in (min, max))
+    return (
+        f"Saved again in {len(ways)} harmless ways (JPEG, WebP, a palette, one pixel more),"
+        f" {document['crops']} crops of the validation splits change their verdict in"
+        f" {100 * ways[least]['changed']:.1f}% ({least}) to {100 * ways[most]['changed']:.1f}%"
+        f" ({most}), and their probability by {ways[least]['mean']:.3f} to"
+        f" {ways[most]['mean']:.3f} on average. `detect` calls such verdicts INCONCLUSIVE where it"
+        " can foresee them ([all ways](../research/inputs.md))."
+    )
+
+
 def value_of(metrics: Mapping[str, Any], key: str, otherwise: float) -> float:
     value = metrics[key]["value"]
     return otherwise if value is None else float(value)
