@@ -47,14 +47,12 @@ def show_file(document: Mapping[str, Any]) -> str:
         ],
         [
             "input",
-            f"one face, uint8 RGB, {side} x {side} pixels, cut by the rule `{rule['name']}`: its"
-            f" side is {rule['scale']:g} x the {rule['reference']} of MTCNN's box; its centre lies"
-            f" {rule['shift_y']:g} x the box's height below the box's centre",
+            f"one face, uint8 RGB, {side} x {side} pixels, cut by the rule `{rule['name']}`",
         ],
         [
             "output",
-            f"the logit of forgery{evidence if document['evidence'] else ''}; the file also holds"
-            " calibration and thresholds",
+            f"the logit of forgery{evidence if document['evidence'] else ''}; the file's metadata"
+            " has crop rule, calibration and thresholds",
         ],
     ]
     return "\n".join(["| | |", "|---|---|", *(f"| {' | '.join(cells)} |" for cells in lines)])
@@ -139,15 +137,13 @@ def describe_methods(methods: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 OF_CROPS = (
-    f"Both thresholds were chosen so that, of the validation crops, at most {FALSE_ALARMS:.0%} of"
-    f" the real ones are called FAKE and at most {MISSES:.0%} of the forged ones REAL; rounding may"
-    " add one crop."
+    f"Both thresholds come from the validation crops: at most {FALSE_ALARMS:.0%} of the real ones"
+    f" are called FAKE and at most {MISSES:.0%} of the forged ones REAL; rounding may add one crop."
 )
 OF_CLIPS = (
-    "Both thresholds were chosen so that, of the validation clips, each source counting equally, at"
-    f" most {CLIP_FALSE_ALARMS:.0%} of the real ones are called FAKE"
-    f" ({SOURCE_FALSE_ALARMS:.0%} within one source) and at most {MISSES:.0%} of the forged ones"
-    " REAL."
+    "Both thresholds come from the validation clips, each source counting equally: at most"
+    f" {CLIP_FALSE_ALARMS:.0%} of the real ones are called FAKE ({SOURCE_FALSE_ALARMS:.0%} within"
+    f" one source) and at most {MISSES:.0%} of the forged ones REAL."
 )
 
 
@@ -213,6 +209,20 @@ def describe_damage(document: Mapping[str, Any]) -> str:
         f" {low['crops']['auc']['value']:.3f} ({damage(low)}), and at most"
         f" {percent(high['crops'], 'false_alarms')} of the real crops are called FAKE"
         f" ({damage(high)})."
+    )
+
+
+def show_bytes(document: Mapping[str, Any]) -> str:
+    """The least and the most of the ways in which crops were saved again."""
+    ways = document["ways"]
+    least, most = (pick(ways, key=lambda name: ways[name]["changed"]) for pick in (min, max))
+    return (
+        f"Saved again in {len(ways)} harmless ways (JPEG, WebP, a palette, one pixel more),"
+        f" {document['crops']} crops of the validation splits change their verdict in"
+        f" {100 * ways[least]['changed']:.1f}% ({least}) to {100 * ways[most]['changed']:.1f}%"
+        f" ({most}), and their probability by {ways[least]['mean']:.3f} to"
+        f" {ways[most]['mean']:.3f} on average. `detect` calls such verdicts INCONCLUSIVE where it"
+        " can foresee them ([all ways](../research/inputs.md))."
     )
 
 

@@ -265,7 +265,6 @@ def median(values: Any) -> float:
 def table(document: Mapping[str, Any]) -> list[str]:
     clip, at, pair = document["clip"], document["machine"], document["against_opencv"]
     size = f"{clip['width']}x{clip['height']} {clip['codec']}"
-    judging = ", ".join(f"{stage} {pair['stages_ms'][stage]:.0f} ms" for stage in STAGES)
     lines = [
         (
             f"`{clip['name']}`, {clip['length_s']} s, {size}; {at['cpu']}, {at['cores']} cores,"
@@ -275,10 +274,6 @@ def table(document: Mapping[str, Any]) -> list[str]:
         f"| | wall s | CPU s |\n|---|---:|---:|\n{row('`deepkd detect`', pair['deepkd'])}",
         row("OpenCV, only decoding all frames", pair["opencv"]),
         f"| ratio | {pair['wall_ratio']:.2f} | {pair['cpu_ratio']:.2f} |",
-        (
-            f"\nOf deepkd's time, starting takes {pair['starting_ms']:.0f} ms; then {judging}"
-            " (decode: waiting for frames)."
-        ),
     ]
     if document["batch"]:
         lines.append(f"\nA folder of {document['batch'][0]['clips']} copies of the clip:\n")

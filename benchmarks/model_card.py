@@ -24,6 +24,7 @@ from card_text import (
     VERDICTS,
     count_crops,
     show_beyond,
+    show_bytes,
     show_damage,
     show_figures,
     show_file,
@@ -34,6 +35,7 @@ from card_text import (
     show_verdicts,
 )
 from documents import ROOT, Part, document_parser, say, show_progress, write_parts
+from reencodings import measure_reencodings
 
 from deepkd.config import load_config
 from deepkd.data.leakage import recipe_of
@@ -236,6 +238,17 @@ def measure_damage(args: argparse.Namespace) -> dict[str, Any]:
     return {"set": f"{args.data_name} val", "picture": link_to(args, picture), "models": models}
 
 
+# The same crops in other bytes
+
+
+def measure_bytes(args: argparse.Namespace) -> dict[str, Any]:
+    """How far scores move where crops of the validation splits are saved again."""
+    folders = [args.data]
+    if args.trained_with:
+        folders = [one.path for one in load_config(TrainConfig, args.trained_with).list_sources()]
+    return measure_reencodings(folders, Scorer.load(args.model))
+
+
 # Reliability
 
 
@@ -280,6 +293,7 @@ PARTS = {
     "figures": Part(measure_figures, show_figures),
     "reliability": Part(measure_reliability, show_reliability),
     "damage": Part(measure_damage, show_damage),
+    "bytes": Part(measure_bytes, show_bytes),
     "verdicts": Part(measure_verdicts, show_verdicts),
     "odds": Part(measure_odds, show_odds),
     "beyond": Part(measure_beyond, show_beyond),

@@ -9,6 +9,7 @@ import argparse
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -65,12 +66,29 @@ def chosen(folders: Sequence[Path], count: int) -> tuple[list[Image], npt.NDArra
 def row(name: str, before: Scores, after: Scores, scorer: Scorer) -> list[str]:
     """How far scores move, and the share of verdicts that do."""
     moved = np.abs(after - before)
-    others = [
-        scorer.thresholds.label(a) is not scorer.thresholds.label(b)
-        for a, b in zip(after, before, strict=True)
-    ]
     numbers = (moved.mean(), np.quantile(moved, 0.9), moved.max())
-    return [name, *(f"{number:.3f}" for number in numbers), f"{100 * np.mean(others):.1f}"]
+    changed = share_changed(before, after, scorer)
+    return [name, *(f"{number:.3f}" for number in numbers), f"{100 * changed:.1f}"]
+
+
+def share_changed(before: Scores, after: Scores, scorer: Scorer) -> float:
+    """The share of crops whose scores give another verdict."""
+    label = scorer.thresholds.label
+    return float(np.mean([label(a) is not label(b) for a, b in zip(after, before, strict=True)]))
+
+
+def measure_reencodings(
+    folders: Sequence[Path], scorer: Scorer, *, count: int = 200
+) -> dict[str, Any]:
+    """For a model card: mean change of the probability and share of changed verdicts, by way."""
+    images, _ = chosen(folders, count)
+    before = scorer.probabilities(images)
+    ways = {}
+    for name, change in REENCODINGS.items():
+        after = scorer.probabilities([change(image) for image in images])
+        changed = share_changed(before, after, scorer)
+        ways[name] = {"mean": float(np.abs(after - before).mean()), "changed": changed}
+    return {"crops": len(images), "ways": ways}
 
 
 def farthest(before: Scores, after: dict[str, Scores]) -> Scores:

@@ -23,7 +23,7 @@ MEASURE = {"value": 0.56, "low": 0.46, "high": 0.67}
 
 @pytest.fixture
 def card(script: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
-    return script("benchmarks/model_card.py")
+    return script("benchmarks/card_essence.py") | script("benchmarks/model_card.py")
 
 
 def other_crops(folder: Path) -> Path:
@@ -112,6 +112,9 @@ def test_every_part_and_the_essence_are_written(run: Callable[..., None], tmp_pa
     assert "| blend | " in page and "| architecture | `linear`; 4 parameters" in page
     assert "| DFDC test, 4 real | " in page and "| Downscale to 1/2, 1/4 | 0.25 |" in page
     assert "| DFDC val, 4 real | " not in page, "the thresholds come from it"
+    assert (
+        "Saved again in 13 harmless ways (JPEG, WebP, a palette, one pixel more), 8 crops" in page
+    )
     assert "Over all 3 levels ([plots](robustness-card.png)), AUC is at least " in page
     assert (
         "multiply the odds p/(1-p) of a probability p by s/(1-s). With s = 50%, ECE is 0." in page

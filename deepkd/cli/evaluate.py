@@ -59,8 +59,8 @@ ShardName = Annotated[
         "--shard",
         metavar="I/N",
         help=(
-            "With --out: only judge share I of N of the videos, chosen by a hash of each path."
-            " Without it, the same command measures what all shares hold."
+            "With --out: judge only the I-th of N shares of the videos. Without --shard, the same"
+            " command then measures all shares."
         ),
     ),
 ]

@@ -17,7 +17,7 @@ Source = Annotated[
 Data = Annotated[
     Path,
     typer.Option(
-        help=("Crops, or pictures in SPLIT/CLASS/, to measure importance and to fine-tune on.")
+        help="Crops, or pictures in SPLIT/CLASS/, to measure importance and to fine-tune on."
     ),
 ]
 Format = Annotated[

@@ -20,8 +20,8 @@ Data = Annotated[
     Path,
     typer.Option(
         help=(
-            "Labelled crops, or pictures in SPLIT/CLASS/, to set the value ranges of int8 and to"
-            " measure AUC (of classes, accuracy)."
+            "Labelled crops, or pictures in SPLIT/CLASS/, to set int8's value ranges and to measure"
+            " AUC or accuracy."
         )
     ),
 ]
@@ -42,7 +42,7 @@ def quantize(
     """Store a model in int8 or float16, and write the fastest variant.
 
     A variant is written if it is faster than float32 on this machine and loses at most --max-drop
-    of AUC (of classes, accuracy). If none is, the report says why; --keep NAME always writes a
+    of AUC, or of accuracy on classes. If none is, the report says why; --keep NAME always writes a
     variant.
     """
     config = load_config(QuantizeConfig, config_file, **settings)

@@ -107,14 +107,13 @@ class QuantizeConfig(Config):
     )
     samples: int = setting(
         128,
-        "Crops from which the value ranges of int8 are taken, as many real as forged, or of each "
-        "class.",
+        "Crops that set int8's value ranges, as many of each class.",
         low=2,
     )
     split: str = setting("val", "Split to measure AUC on; `all` takes every crop.")
     limit: int | None = setting(
         None,
-        "Measure AUC on about this number of crops; an original and its forgeries stay together.",
+        "Measure AUC on about this number of crops.",
         low=1,
     )
     allow_training_data: bool = setting(
@@ -125,7 +124,7 @@ class QuantizeConfig(Config):
     resamples: int = setting(
         1000, "Bootstrap resamples for the interval of the change in AUC.", low=0, rare=True
     )
-    runs: int = setting(100, "Timed runs of each variant; the variants take turns.", low=3)
+    runs: int = setting(100, "Timed runs of each variant.", low=3)
     threads: int | None = setting(None, "CPU threads; by default one per core.", low=1)
     seed: int = setting(0, "Seed of the random numbers.", low=0, rare=True)
     format: str = setting("table", "Output format.", choices=("table", "json"))

@@ -25,7 +25,7 @@ class DetectConfig(Config):
     model: str = setting("deepkd-nano", "Name of a shipped model, or path of an ONNX file.")
     runtime: str = setting(
         "onnxruntime",
-        "Library that runs the model; openvino needs `pip install 'deepkd\\[openvino]'`.",
+        "Library that runs ONNX files; openvino needs `pip install 'deepkd\\[openvino]'`.",
         choices=RUNTIMES.names,
     )
     frames: int = setting(

@@ -34,8 +34,7 @@ class EvaluateConfig(Config):
     )
     limit: int | None = setting(
         None,
-        "Evaluate on about this number of crops or videos; an original and its forgeries stay "
-        "together.",
+        "Evaluate on about this number of crops or videos.",
         low=1,
     )
     frames: int = setting(
@@ -91,7 +90,7 @@ class BenchmarkConfig(Config):
         "The large model. If no model is named, it is cross-efficient-vit, untrained.",
     )
     student: str | None = setting(None, "The small model. If no model is named, it is deepkd-nano.")
-    runs: int = setting(50, "Timed runs of each model; the models take turns.", low=3)
+    runs: int = setting(50, "Timed runs of each model.", low=3)
     batch: int = setting(32, "Crops per call when throughput is measured, 32 at most.", low=1)
     threads: int | None = setting(None, "CPU threads; by default all cores.", low=1)
     runtime: str = setting(
@@ -103,7 +102,7 @@ class BenchmarkConfig(Config):
     split: str = setting("test", "Split to measure AUC on; `all` takes every crop.")
     limit: int | None = setting(
         None,
-        "Measure AUC on about this number of crops; an original and its forgeries stay together.",
+        "Measure AUC on about this number of crops.",
         low=1,
     )
     allow_training_data: bool = setting(
