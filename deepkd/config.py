@@ -103,7 +103,7 @@ class Config:
 C = TypeVar("C", bound=Config)
 
 
-def load_config(kind: type[C], file: Path | None = None, /, **flags: Any) -> C:
+def load_config(kind: type[C], file: Path | None = None, /, **flags: object) -> C:
     """Settings from defaults, `file`, the environment and `flags`; the last one counts.
 
     The file is TOML, or the JSON that `Config.save` wrote beside a result of the same command.
@@ -129,7 +129,7 @@ def load_config(kind: type[C], file: Path | None = None, /, **flags: Any) -> C:
     return kind(**values)
 
 
-def build_config(kind: type[C], base: C | None = None, /, **values: Any) -> C:
+def build_config(kind: type[C], base: C | None = None, /, **values: object) -> C:
     """The settings of `base`, or the defaults, changed by those `values` that are not None.
 
     Neither a file nor the environment is read.
@@ -221,7 +221,7 @@ def _check_known(kind: type[Config], values: Iterable[str], prefix: str = "") ->
             raise ConfigError(f"{named} '{key}'{guess}; choose from {', '.join(sorted(known))}")
 
 
-def _kinds(hint: Any) -> tuple[type, ...]:
+def _kinds(hint: object) -> tuple[type, ...]:
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     return tuple(typing.get_origin(option) or option for option in options)
 

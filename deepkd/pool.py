@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from deepkd.errors import DeepKDError
 from deepkd.imports import start_safely
@@ -83,7 +83,7 @@ def _try_task(work: Callable[[T], R], task: T) -> Outcome[T, R]:
 class _Worker(Generic[T]):
     """One process and its task."""
 
-    def __init__(self, start: Callable[[], Callable[[Any], Any]]) -> None:
+    def __init__(self, start: Callable[[], Callable[[T], object]]) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process: BaseProcess = context.Process(
@@ -114,7 +114,7 @@ class _Worker(Generic[T]):
         )
 
 
-def _serve(start: Callable[[], Callable[[Any], Any]], pipe: Connection) -> None:
+def _serve(start: Callable[[], Callable[[T], object]], pipe: Connection) -> None:
     """Run in a worker: start, then answer each task until the other end of the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends its workers
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):

@@ -55,7 +55,7 @@ class Run:
     def __fspath__(self) -> str:
         return str(self.path)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
         return {**dataclasses.asdict(self), "path": str(self.path)}
 
@@ -79,7 +79,7 @@ class EvaluationResult:
     document: dict[str, Any] = dataclasses.field(repr=False)
     """Every figure with its 95% interval, as `deepkd evaluate --format json` prints them."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The document of schema deepkd.evaluate/1."""
         return self.document
 
@@ -114,7 +114,7 @@ def train(
     epochs: int | None = None,
     config: TrainConfig | AnyPath | None = None,
     resume: bool = False,
-    **settings: Any,
+    **settings: object,
 ) -> Run:
     """Train a model on labelled crops.
 
@@ -155,7 +155,7 @@ def distill(
     epochs: int | None = None,
     config: DistillConfig | AnyPath | None = None,
     resume: bool = False,
-    **settings: Any,
+    **settings: object,
 ) -> Run:
     """Distill a teacher into a small student.
 
@@ -198,7 +198,7 @@ def evaluate(
     *,
     split: str | None = None,
     config: EvaluateConfig | AnyPath | None = None,
-    **settings: Any,
+    **settings: object,
 ) -> EvaluationResult:
     """Measure a model on labelled crops or videos.
 
@@ -368,7 +368,7 @@ def _load_teacher(teacher: Path, data: "Data") -> "TorchModel":
     return load_weights(name, Path(file), classes=class_names(list_sources(data)[0].path))
 
 
-def _config(kind: type[C], config: C | AnyPath | None, **settings: Any) -> C:
+def _config(kind: type[C], config: C | AnyPath | None, **settings: object) -> C:
     """The settings of a call: those of `config`, changed where a value is given."""
     if isinstance(config, str | os.PathLike):
         return load_config(kind, recipe_file(Path(config)), **settings)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -46,7 +46,7 @@ def benchmark(
     out: Out = None,
     overwrite: Overwrite = False,
     config_file: ConfigFile = None,
-    **settings: Any,
+    **settings: object,
 ) -> None:
     """Compare a teacher and a student: size, latency, throughput, memory and AUC.
 

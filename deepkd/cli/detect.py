@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -91,7 +91,7 @@ def detect(
     quiet: Quiet = False,
     verbose: Verbose = False,
     config_file: ConfigFile = None,
-    **settings: Any,
+    **settings: object,
 ) -> None:
     """Judge whether the faces in videos or images are forged.
 

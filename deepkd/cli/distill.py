@@ -1,7 +1,7 @@
 """`deepkd distill`: a student from a teacher."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -45,7 +45,7 @@ def distill(
     resume: Resume = False,
     recipe: Recipe = None,
     format: Format = "table",
-    **settings: Any,
+    **settings: object,
 ) -> None:
     """Distill a teacher into a small student, and compare the two.
 

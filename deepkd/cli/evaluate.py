@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -83,7 +83,7 @@ def evaluate(
     shard: ShardName = None,
     overwrite: Overwrite = False,
     config_file: ConfigFile = None,
-    **settings: Any,
+    **settings: object,
 ) -> None:
     """Measure how accurate models are on labelled crops or videos, with 95% intervals.
 

@@ -37,7 +37,7 @@ def extract(
     overwrite: Overwrite = False,
     cluster: Cluster = None,
     config_file: ConfigFile = None,
-    **settings: Any,
+    **settings: object,
 ) -> None:
     """Cut the faces out of labelled clips, as crops to train on.
 

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -28,7 +28,7 @@ def forge(
     out: Out,
     overwrite: Overwrite = False,
     config_file: ConfigFile = None,
-    **settings: Any,
+    **settings: object,
 ) -> None:
     """Make labelled forgeries from real faces, to train on or to test with.
 

@@ -1,7 +1,7 @@
 """`deepkd prune`: a smaller network out of a trained one."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -45,7 +45,7 @@ def prune(
     resume: Resume = False,
     config_file: ConfigFile = None,
     format: Format = "table",
-    **settings: Any,
+    **settings: object,
 ) -> None:
     """Remove the least important channels of a trained network, until it is small enough.
 

@@ -1,7 +1,7 @@
 """`deepkd quantize`: a model in int8 or float16."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -37,7 +37,7 @@ def quantize(
     out: Out,
     overwrite: Overwrite = False,
     config_file: ConfigFile = None,
-    **settings: Any,
+    **settings: object,
 ) -> None:
     """Store a model in int8 or float16, and write the fastest variant.
 

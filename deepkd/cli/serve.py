@@ -1,14 +1,12 @@
 """`deepkd serve`: a review desk in the browser."""
 
-from typing import Any
-
 from deepkd.cli.options import ConfigFile, takes_settings
 from deepkd.config import load_config
 from deepkd.settings.serve import ServeConfig
 
 
 @takes_settings(ServeConfig)
-def serve(*, config_file: ConfigFile = None, **settings: Any) -> None:
+def serve(*, config_file: ConfigFile = None, **settings: object) -> None:
     r"""Open a review desk: drop clips on a page, read the evidence, write down what you decided.
 
     Clips, verdicts and decisions stay in the folder --store. Ctrl-C ends the server; clips that

@@ -1,7 +1,7 @@
 """`deepkd train`: a model on labelled crops."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -48,7 +48,7 @@ def train(
     out: Run,
     resume: Resume = False,
     config_file: ConfigFile = None,
-    **settings: Any,
+    **settings: object,
 ) -> None:
     """Train a model on labelled crops, such as a teacher for `deepkd distill`.
 

@@ -5,11 +5,14 @@ An engine is a class and a line in `deepkd.settings.choices.ENGINES`.
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol, Self
+from typing import Protocol, Self, TypeVar
 
 from deepkd.errors import UsageError
 from deepkd.pool import Outcome
 from deepkd.settings.choices import ENGINES
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Engine(Protocol):
@@ -35,7 +38,7 @@ class Engine(Protocol):
         """Pieces of work that can be done at the same time now, at least 1."""
         ...
 
-    def run(self, works: Iterable[tuple[Any, Callable[[], Any]]]) -> Iterator[Outcome[Any, Any]]:
+    def run(self, works: Iterable[tuple[T, Callable[[], R]]]) -> Iterator[Outcome[T, R]]:
         """Do work; its outcomes come in any order.
 
         Args:

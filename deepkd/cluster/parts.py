@@ -211,7 +211,7 @@ class Part:
         """Close the files; another run may open them then."""
         self._stack.close()
 
-    def _write(self, values: Mapping[str, Any]) -> None:
+    def _write(self, values: Mapping[str, object]) -> None:
         self._journal.append(json.dumps(values, separators=(",", ":")).encode() + b"\n")
 
     def _load(self, *, overwrite: bool) -> None:

@@ -23,7 +23,7 @@ SMALLEST_STORED = 64
 Floats = npt.NDArray[np.float32]
 
 
-def weighted_layers(graph: onnx.ModelProto) -> Iterator[tuple[Any, Any]]:
+def weighted_layers(graph: onnx.ModelProto) -> Iterator[tuple[onnx.NodeProto, onnx.TensorProto]]:
     """Every layer with weights of its own, and these, in the order of the graph."""
     known = {tensor.name: tensor for tensor in graph.graph.initializer}
     for node in graph.graph.node:
@@ -31,12 +31,12 @@ def weighted_layers(graph: onnx.ModelProto) -> Iterator[tuple[Any, Any]]:
             yield node, known[node.input[1]]
 
 
-def is_depthwise(weights: Any) -> bool:
+def is_depthwise(weights: onnx.TensorProto) -> bool:
     """Whether these are a convolution's with one input channel per filter."""
     return len(weights.dims) == 4 and weights.dims[1] == 1
 
 
-def round_weights(node: Any, weights: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
+def round_weights(node: onnx.NodeProto, weights: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
     """Weights as int8, symmetric, and the scale of each output channel, shaped to broadcast."""
     axis = weights.ndim - 1 if node.op_type == CHANNELS_LAST else 0
     others = tuple(index for index in range(weights.ndim) if index != axis)
@@ -65,7 +65,7 @@ def weights_only(source: Path, out: Path) -> None:
     _save(graph, source, out, "weights")
 
 
-def _store_as_int8(graph: Any, node: Any, tensor: Any) -> str:
+def _store_as_int8(graph: onnx.ModelProto, node: onnx.NodeProto, tensor: onnx.TensorProto) -> str:
     """Put int8 weights, their scales and their product into the graph; the name of the product."""
     whole, scale = round_weights(node, numpy_helper.to_array(tensor))
     names = {part: f"{tensor.name}_{part}" for part in ("int8", "scale", "cast", "float")}
@@ -118,12 +118,12 @@ def disturb_layer(source: Path, layer: str) -> bytes:
     return set_seal(graph.SerializeToString())
 
 
-def finish(path: Path, source: Path, variant: str, **about: Any) -> None:
+def finish(path: Path, source: Path, variant: str, **about: object) -> None:
     """Give a converted file, in place, its source's metadata and what was done to it."""
     _save(onnx.load(path), source, path, variant, **about)
 
 
-def _save(graph: Any, source: Path, out: Path, variant: str, **about: Any) -> None:
+def _save(graph: onnx.ModelProto, source: Path, out: Path, variant: str, **about: object) -> None:
     metadata = metadata_of(source)
     metadata["name"] = f"{metadata['name']}-{variant}"
     metadata["quantized"] = {"variant": variant, **about}

@@ -108,7 +108,7 @@ def overlaps_with_training(
 
 def find_training_shares(
     names: Sequence[str],
-    models: Sequence[Any],
+    models: Sequence[object],
     data: CropSet | list[Clip],
     *,
     allow: bool,
@@ -134,7 +134,7 @@ def find_training_shares(
 
 
 def _measure_training_share(
-    name: str, model: Any, data: CropSet | list[Clip], allow: bool, warn: Warn
+    name: str, model: object, data: CropSet | list[Clip], allow: bool, warn: Warn
 ) -> float | None:
     recipe = recipe_of(model)
     originals = {row.original for row in rows_of(data)}
@@ -212,6 +212,6 @@ def rows_of(data: CropSet | list[Clip]) -> Sequence[CropRow] | Sequence[Clip]:
     return data.rows if isinstance(data, CropSet) else data
 
 
-def recipe_of(model: Any) -> dict[str, Any]:
+def recipe_of(model: object) -> dict[str, Any]:
     """The recipe in a model's metadata; empty if there is none."""
     return getattr(model, "metadata", {}).get("recipe") or {}

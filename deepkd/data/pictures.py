@@ -3,7 +3,6 @@
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,7 @@ class PictureSet(CropSet):
     The `file` of a row is its position in the sequence. `picture_set` makes it.
     """
 
-    samples: Sequence[tuple[Any, Any]] = field(default=(), repr=False)
+    samples: Sequence[tuple[object, object]] = field(default=(), repr=False)
 
     def image(self, index: int) -> Image:
         """One picture: RGB, uint8, (height, width, 3).
@@ -38,10 +37,10 @@ class PictureSet(CropSet):
 
 
 def picture_set(
-    samples: Sequence[tuple[Any, Any]],
+    samples: Sequence[tuple[object, object]],
     *,
     fake: Callable[[Hashable], bool | None] = bool,
-    labels: Sequence[Any] | None = None,
+    labels: Sequence[object] | None = None,
     method: Callable[[Hashable], str] = lambda label: "",
 ) -> PictureSet:
     """Make a crop set of a sequence of (picture, label).
@@ -83,7 +82,7 @@ def _make_row(
     return CropRow(str(place), name, str(place), str(place), method=method(label) if forged else "")
 
 
-def as_rgb(picture: Any, name: str) -> Image:
+def as_rgb(picture: object, name: str) -> Image:
     """Convert a picture to (height, width, 3), RGB, uint8.
 
     Args:

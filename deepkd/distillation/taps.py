@@ -1,7 +1,6 @@
 """Taps: the input or the output of a named module, read while a network runs."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -42,7 +41,7 @@ class TapReader:
         self.value: Tensor | None = None
         modules[tap.module].register_forward_hook(self._keep)
 
-    def _keep(self, _: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+    def _keep(self, _: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         self.value = inputs[0] if self.tap.side == "input" else output
 
     def take(self) -> Tensor:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -188,7 +187,7 @@ def open_kept(
     """
     describe = cache(_describe)  # each clip is read once, though its part asks again
 
-    def subject(some: Iterable[Clip]) -> dict[str, Any]:
+    def subject(some: Iterable[Clip]) -> dict[str, object]:
         lines = (describe(clip.path, clip.label, clip.video) for clip in some)
         return _subject("\n".join(lines), config)
 
@@ -221,7 +220,7 @@ def _describe(path: Path, label: str, video: str) -> str:
     return f"{path},{label},{content_key(path, video)}"
 
 
-def _subject(clips: str, config: EvaluateConfig) -> dict[str, Any]:
+def _subject(clips: str, config: EvaluateConfig) -> dict[str, object]:
     """What the kept verdicts belong to."""
     return {
         "deepkd": deepkd.__version__,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,8 @@ from deepkd.errors import DataError, ModelError
 from deepkd.scoring.model import raw_logits
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from deepkd.evaluation.scores import Crops
     from deepkd.models.registry import TorchModel
     from deepkd.scoring.model import CropModel
@@ -120,9 +122,9 @@ def penultimate(model: "TorchModel", images: Sequence[npt.NDArray[np.uint8]]) ->
         for part in model.module.modules()
         if isinstance(part, nn.Linear) and part.out_features == outputs
     ]
-    seen: dict[Any, list[Array]] = {head: [] for head in heads}
+    seen: dict[nn.Module, list[Array]] = {head: [] for head in heads}
 
-    def keep(head: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def keep(head: nn.Module, inputs: tuple["Tensor", ...]) -> None:
         seen[head].append(inputs[0].flatten(1).double().cpu().numpy())
 
     hooks = [head.register_forward_pre_hook(keep) for head in heads]

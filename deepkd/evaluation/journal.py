@@ -18,7 +18,7 @@ class Journal:
     def __init__(
         self,
         folder: Path | None,
-        subject: Callable[[], dict[str, Any]],
+        subject: Callable[[], dict[str, object]],
         keys: Sequence[str],
         *,
         overwrite: bool = False,
@@ -40,7 +40,7 @@ class Journal:
         if self.path:
             self._open(self.path, subject(), overwrite=overwrite)
 
-    def join(self, path: Path, subject: dict[str, Any]) -> None:
+    def join(self, path: Path, subject: dict[str, object]) -> None:
         """Take the results in another file too; nothing is written to it.
 
         Raises:
@@ -52,7 +52,7 @@ class Journal:
             raise OutputError(f"{path}: cannot be read ({error.strerror})") from error
         self.found = self._parse(path, whole, subject) | self.found
 
-    def _open(self, path: Path, subject: dict[str, Any], *, overwrite: bool) -> None:
+    def _open(self, path: Path, subject: dict[str, object], *, overwrite: bool) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             whole, is_cut = _read_lines(path) if path.exists() and not overwrite else ([], False)
@@ -68,7 +68,7 @@ class Journal:
             ) from error
 
     def _parse(
-        self, path: Path, lines: list[bytes], subject: dict[str, Any]
+        self, path: Path, lines: list[bytes], subject: dict[str, object]
     ) -> dict[tuple[Hashable, ...], Any]:
         with suppress(ValueError, LookupError, TypeError):
             if json.loads(lines[0]) == subject:

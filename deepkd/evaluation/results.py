@@ -125,7 +125,7 @@ class Evaluation:
             v_score=round(self.features.v_score, 6) if self.features else None,
         )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The figures as plain values for JSON."""
         return self.figures.to_dict()
 

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -141,7 +140,7 @@ def _content(crops: Crops, row: CropRow) -> str:
     )
 
 
-def _subject(crops: Crops, indices: Sequence[int], config: EvaluateConfig) -> dict[str, Any]:
+def _subject(crops: Crops, indices: Sequence[int], config: EvaluateConfig) -> dict[str, object]:
     """What the kept logits belong to."""
     rows = [crops.rows[index] for index in indices]
     names = "\n".join(f"{row.shard},{row.file},{row.label},{_content(crops, row)}" for row in rows)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from string import Formatter
-from typing import Any, Protocol
+from typing import Protocol
 
 
 class Catalogue(Protocol):
@@ -58,20 +58,20 @@ class Note(str):
     """A sentence in English that can be said in another language later."""
 
     message: str
-    values: Mapping[str, Any]
+    values: Mapping[str, object]
 
-    def __new__(cls, message: str, **values: Any) -> "Note":
+    def __new__(cls, message: str, **values: object) -> "Note":
         """The sentence of a message and its values."""
         self = super().__new__(cls, ENGLISH.say(message, **values))
         self.message, self.values = message, values
         return self
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         """What another process makes it from."""
         return _note, (self.message, dict(self.values))
 
 
-def _note(message: str, values: Mapping[str, Any]) -> Note:
+def _note(message: str, values: Mapping[str, object]) -> Note:
     return Note(message, **values)
 
 
@@ -83,11 +83,11 @@ class Language:
     catalogue: Catalogue | None = field(default=None, repr=False, compare=False)
     """None for English."""
 
-    def say(self, message: str, /, **values: Any) -> str:
+    def say(self, message: str, /, **values: object) -> str:
         """A message with its values."""
         return self.fill(self._translate(message), values)
 
-    def count(self, one: str, many: str, count: int, /, **values: Any) -> str:
+    def count(self, one: str, many: str, count: int, /, **values: object) -> str:
         """A message for a number, which stands in it as `{count}`."""
         values = {"count": count, **values}
         if self.catalogue is None:
@@ -108,7 +108,7 @@ class Language:
         """A time in UTC, to the minute."""
         return when.strftime(HABITS[self.code].date)
 
-    def fill(self, text: str, values: Mapping[str, Any]) -> str:
+    def fill(self, text: str, values: Mapping[str, object]) -> str:
         """A translated text with its values."""
         return _Figures(self).vformat(text, (), values)
 
@@ -122,7 +122,7 @@ class _Figures(Formatter):
     def __init__(self, language: Language) -> None:
         self._language = language
 
-    def format_field(self, value: Any, format_spec: str) -> str:
+    def format_field(self, value: object, format_spec: str) -> str:
         if isinstance(value, int | float) and not isinstance(value, bool):
             return self._language.number(value, format_spec)
         return str(super().format_field(value, format_spec))

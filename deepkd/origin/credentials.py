@@ -82,7 +82,7 @@ class Credentials:
         """Whether they say that an AI generator made the file, or a part of it."""
         return not GENERATED.isdisjoint(self.source_types)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The `provenance` of schema deepkd.detect/1."""
         return {
             "state": str(self.state),

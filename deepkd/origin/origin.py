@@ -2,7 +2,6 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Origin:
     file: Path | None = None
     """Where it was kept."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The `origin` of schema deepkd.detect/1."""
         values = {**asdict(self), "file": None if self.file is None else str(self.file)}
         return {key: None if value == "" else value for key, value in values.items()}

@@ -44,7 +44,7 @@ class Provenance:
         about = (scorer.name, scorer.sha256, scorer.params, scorer.metadata)
         return cls(*about, detector.config.as_dict(), limits.to_dict() if limits else {})
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The `model` of schema deepkd.detect/1."""
         return {"name": self.model, "sha256": self.sha256, "params": self.params}
 

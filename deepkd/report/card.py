@@ -88,7 +88,7 @@ def _format_values(values: Mapping[str, Any], keys: tuple[str, ...]) -> str:
     return ", ".join(f"{key} {text}" for key, text in shown if text)
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     """A text, a number or a truth as text; "" for anything else."""
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"

@@ -106,7 +106,7 @@ class InputFormat:
         """Crops of any size as one batch: RGB, uint8, (N, size, size, 3)."""
         return np.stack([self.resize_crop(crop) for crop in crops])
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
         return dataclasses.asdict(self)
 

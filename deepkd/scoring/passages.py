@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from deepkd.scoring.rules import (
     WHOLE,
@@ -12,6 +11,7 @@ from deepkd.scoring.rules import (
     decide,
     find_forged_runs,
 )
+from deepkd.scoring.scores import FrameScore
 from deepkd.scoring.thresholds import Label
 from deepkd.settings.choices import RULES
 from deepkd.video.shots import Span
@@ -34,7 +34,7 @@ class ShotVerdict:
     suspicious_s: tuple[Seconds, ...] = ()
     """The parts of it that look forged, in order of time."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """An entry of `shots` in schema deepkd.detect/1."""
         return {
             "start_s": round(self.start_s, 3),
@@ -75,7 +75,7 @@ def _judge_shot(
     return ShotVerdict(span.start_s, span.end_s, label, found.score, people, tuple(seconds))
 
 
-def _frames_within(track: TrackDecision, span: Span) -> Iterator[Any]:
+def _frames_within(track: TrackDecision, span: Span) -> Iterator[FrameScore]:
     return (frame for frame in track.frames if span.has(frame.t_s))
 
 

@@ -48,7 +48,7 @@ class FrameScore:
     track: int = 0
     """The number that the tracker gave the face."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The frame of schema deepkd.detect/1."""
         return {
             "t_s": round(self.t_s, 3),

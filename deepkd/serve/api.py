@@ -5,7 +5,7 @@ import csv
 import io
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
@@ -300,7 +300,7 @@ def _read_number(request: Request, name: str, default: float) -> float:
     return value
 
 
-def _read_choice(request: Request, name: str, known: list[Any]) -> str:
+def _read_choice(request: Request, name: str, known: Sequence[str]) -> str:
     value = request.query_params.get(name, "")
     if value and value not in known:
         raise HTTPException(400, f"unknown {name}; choose from {', '.join(map(str, known))}")

@@ -51,7 +51,7 @@ class Person:
     line: tuple[tuple[float, float], ...] = ()
     """(share of the clip's length, probability of forgery), for a small time line."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
         return asdict(self)
 

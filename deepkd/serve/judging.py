@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deepkd.serve.clips import Evidence, Person, Result
 from deepkd.serve.store import ATTEMPTS, Store
@@ -20,6 +20,7 @@ from deepkd.text import visible
 
 if TYPE_CHECKING:
     from deepkd.pipeline import Detector
+    from deepkd.report import Provenance
     from deepkd.scoring.verdict import TrackVerdict, Verdict
     from deepkd.settings.detect import DetectConfig
     from deepkd.video.frames import Frame
@@ -240,7 +241,7 @@ def _summarize_person(track: "TrackVerdict", duration_s: float) -> Person:
     return Person(track.name, str(track.label), track.score, tuple(highest.values()))
 
 
-def make_key(provenance: Any) -> str:
+def make_key(provenance: "Provenance") -> str:
     """A key for the model and the settings that verdicts depend on."""
     import hashlib
     import json

@@ -77,7 +77,7 @@ class Pages:
             Route("/static/{name}", self.send_static),
         ]
 
-    def render(self, template: str, status: int = 200, **values: Any) -> Response:
+    def render(self, template: str, status: int = 200, **values: object) -> Response:
         """A page made from a template."""
         return HTMLResponse(self._templates.get_template(template).render(**values), status)
 
@@ -112,7 +112,7 @@ class Pages:
             "older": older,
         }
 
-    def _describe_state(self, clip: StoredClip) -> dict[str, Any]:
+    def _describe_state(self, clip: StoredClip) -> dict[str, object]:
         """How far a clip is, and a key that changes with what its row shows."""
         ahead = self.store.count_ahead(clip) if clip.state is State.QUEUED else 0
         decision = clip.decision.decision if clip.decision else ""

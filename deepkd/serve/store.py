@@ -105,7 +105,7 @@ class Store:
                 raise
             self._db.execute("COMMIT")
 
-    def _rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
+    def _rows(self, query: str, *values: object) -> list[sqlite3.Row]:
         with self._lock:
             return self._db.execute(query, values).fetchall()
 
@@ -291,7 +291,7 @@ class Store:
         files = (self.folder / f"desk.sqlite{end}" for end in ("", "-wal"))
         return int(row[0]) + sum(file.stat().st_size for file in files if file.exists())
 
-    def keep_model(self, made_with: str, provenance: Mapping[str, Any]) -> None:
+    def keep_model(self, made_with: str, provenance: Mapping[str, object]) -> None:
         """Remember what a key of model and settings stands for."""
         with self._change() as db:
             values = (made_with, json.dumps(provenance))

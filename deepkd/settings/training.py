@@ -32,7 +32,7 @@ class DataSource:
         return self.path.parent if self.path.suffix == ".csv" else self.path
 
     @classmethod
-    def from_table(cls, table: Any) -> "DataSource":
+    def from_table(cls, table: object) -> "DataSource":
         """A source as a config file gives it.
 
         Raises:
@@ -53,9 +53,10 @@ class DataSource:
         return cls(Path(table["path"]), weight, dict(datasets))
 
 
-def _is_weight(value: Any, *, above: float = -1.0) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and math.isfinite(value) and value >= 0 and value > above
+def _is_weight(value: object, *, above: float = -1.0) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return math.isfinite(value) and value >= 0 and value > above
 
 
 @dataclass(frozen=True)

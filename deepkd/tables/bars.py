@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deepkd.tables.plots import COLORS, RUNTIMES, plain, save_plot
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from deepkd.benchmark.results import BenchmarkDocument, BenchmarkRow
 
 BENCHMARK_PLOTS = ("benchmark.png", "size-latency.png")
@@ -40,7 +42,7 @@ def draw_bars(path: Path, document: "BenchmarkDocument") -> None:
     rows = document.models
     names = [_row_name(row) for row in rows]
 
-    def draw(figure: Any) -> None:
+    def draw(figure: "Figure") -> None:
         panels = figure.subplots(2, 3).flat
         for axes, (title, (value_of, form)) in zip(panels, BARS.items(), strict=True):
             values = [value_of(row) or 0.0 for row in rows]
@@ -61,7 +63,7 @@ def draw_size_latency(path: Path, document: "BenchmarkDocument") -> None:
     """Latency against parameters, both logarithmic; the AUC where it was measured."""
     rows = document.models
 
-    def draw(figure: Any) -> None:
+    def draw(figure: "Figure") -> None:
         axes = figure.subplots()
         for row in rows:
             x, y = row.params, row.latency_ms.p50

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +11,8 @@ from deepkd.tables.table import Column, Table, formats
 from deepkd.text import visible
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from deepkd.evaluation.classes import ClassDocument
 
 COLUMNS = (
@@ -41,7 +43,7 @@ def draw_confusions(path: Path, document: "ClassDocument") -> None:
     """
     names = [plain(name) for name in document.classes]
 
-    def draw(figure: Any) -> None:
+    def draw(figure: "Figure") -> None:
         places = figure.subplots(1, len(document.models), squeeze=False)[0]
         for axes, model in zip(places, document.models, strict=True):
             counts = np.array(model.confusions, float)

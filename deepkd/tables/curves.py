@@ -3,12 +3,15 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from deepkd.scoring.calibration import reliability
 from deepkd.tables.plots import COLORS, FAKE, REAL, Array, legend, plain, save_plot
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ def draw_evaluation(folder: Path, curves: Sequence[Curves]) -> list[Path]:
 def draw_roc(path: Path, curves: Sequence[Curves]) -> None:
     """True against false positive rate of every model."""
 
-    def draw(figure: Any) -> None:
+    def draw(figure: "Figure") -> None:
         axes = figure.subplots()
         axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle=":")
         for one, hue in _assign_colours(curves):
@@ -84,7 +87,7 @@ def draw_roc(path: Path, curves: Sequence[Curves]) -> None:
 def draw_precision(path: Path, curves: Sequence[Curves]) -> None:
     """Precision against recall of every model, over the share of forgeries that the data has."""
 
-    def draw(figure: Any) -> None:
+    def draw(figure: "Figure") -> None:
         axes = figure.subplots()
         share = float(np.mean(curves[0].labels))
         axes.axhline(
@@ -115,7 +118,7 @@ def draw_precision(path: Path, curves: Sequence[Curves]) -> None:
 def draw_reliability(path: Path, curves: Sequence[Curves]) -> None:
     """The share of forgeries among rows of similar probability, for every model."""
 
-    def draw(figure: Any) -> None:
+    def draw(figure: "Figure") -> None:
         axes = figure.subplots()
         axes.plot(
             [0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle=":", label="as it should be"
@@ -139,7 +142,7 @@ def draw_reliability(path: Path, curves: Sequence[Curves]) -> None:
 def draw_scores(path: Path, curves: Sequence[Curves]) -> None:
     """Histogram of the probability of forgery, real and forged apart, a panel per model."""
 
-    def draw(figure: Any) -> None:
+    def draw(figure: "Figure") -> None:
         panels = figure.subplots(1, len(curves), sharey=True, squeeze=False)[0]
         edges = np.linspace(0, 1, 41)
         for axes, one in zip(panels, curves, strict=True):
@@ -165,7 +168,7 @@ def draw_scores(path: Path, curves: Sequence[Curves]) -> None:
 def draw_features(path: Path, panels: Sequence[FeaturePlot]) -> None:
     """Features of crops in the plane, a panel per model with its V-score."""
 
-    def draw(figure: Any) -> None:
+    def draw(figure: "Figure") -> None:
         for axes, one in zip(
             figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
         ):

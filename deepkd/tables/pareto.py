@@ -13,6 +13,9 @@ from deepkd.tables.table import Column, Table, as_json, formats, write_texts
 from deepkd.text import visible
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
     from deepkd.benchmark.results import ParetoDocument, ParetoRow
     from deepkd.evaluation.metrics import Measure
 
@@ -137,7 +140,7 @@ def draw_pareto(path: Path, document: "ParetoDocument") -> None:
     rows = document.models
     lines_of_key = math.ceil((len(rows) + 1) / KEYS_IN_A_LINE)
 
-    def draw(figure: Any) -> None:
+    def draw(figure: "Figure") -> None:
         for axes, name in zip(figure.subplots(1, len(PANELS), sharey=True), PANELS, strict=True):
             _panel(axes, name, rows)
         figure.axes[0].set_ylabel("AUC")
@@ -179,7 +182,7 @@ def _panel(axes: Any, name: str, rows: "Sequence[ParetoRow]") -> None:
     axes.margins(x=0.1, y=0.12)
 
 
-def _key(axes: Any, rows: "Sequence[ParetoRow]") -> tuple[list[Any], list[str]]:
+def _key(axes: "Axes", rows: "Sequence[ParetoRow]") -> tuple[list[Any], list[str]]:
     """What the lines and the numbers stand for: handles and words."""
     from matplotlib.lines import Line2D
 

@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,10 @@ from deepkd.errors import DataError, UsageError
 from deepkd.offline import import_matplotlib
 from deepkd.outputs import write_whole
 from deepkd.text import visible
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Array = npt.NDArray[np.float64]
 
@@ -53,7 +57,7 @@ def draw_training(metrics: Path, path: Path) -> None:
     epochs = [line["epoch"] for line in lines]
     score, title_of_score = SCORES["val_accuracy" in lines[-1]]
 
-    def draw(figure: Any) -> None:
+    def draw(figure: "Figure") -> None:
         losses, area, rate = figure.subplots(1, 3)
         _line(losses, epochs, lines, "train_loss", "training (all terms)", COLORS[0])
         _line(losses, epochs, lines, "val_log_loss", "validation log loss", COLORS[1])
@@ -97,7 +101,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def _line(
-    axes: Any,
+    axes: "Axes",
     epochs: Sequence[int],
     lines: Sequence[Mapping[str, Any]],
     key: str,
@@ -116,7 +120,7 @@ def _line(
         )
 
 
-def _mark_best(axes: Any, lines: Sequence[Mapping[str, Any]], score: str) -> None:
+def _mark_best(axes: "Axes", lines: Sequence[Mapping[str, Any]], score: str) -> None:
     known = [line for line in lines if line.get(score) is not None]
     if known:
         best = max(known, key=lambda line: line[score])
@@ -130,13 +134,13 @@ def plain(name: str) -> str:
     return visible(name).replace("$", r"\$")
 
 
-def legend(figure: Any, axes: Any = None, *, columns: int = 1) -> Any:
+def legend(figure: "Figure", axes: "Axes | None" = None, *, columns: int = 1) -> Any:
     """A legend below the panels, where it covers no data; of the first panel unless given."""
     handles = (axes or figure.axes[0]).get_legend_handles_labels()
     return figure.legend(*handles, loc="outside lower left", ncols=columns)
 
 
-def save_plot(path: Path, draw: Callable[[Any], None], *, width: float, height: float) -> None:
+def save_plot(path: Path, draw: Callable[["Figure"], None], *, width: float, height: float) -> None:
     """Let `draw` fill a new figure of (width, height) inches and write it, whole or not at all."""
     try:
         matplotlib = import_matplotlib()

@@ -13,6 +13,8 @@ from deepkd.tables.table import Column, Table
 from deepkd.text import visible
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from deepkd.evaluation.metrics import Metrics
     from deepkd.evaluation.results import Condition, ModelFigures
 
@@ -89,7 +91,7 @@ def draw_robustness(path: Path, models: "Sequence[ModelFigures]") -> None:
         OutputError: the plot cannot be written.
     """
 
-    def draw(figure: Any) -> None:
+    def draw(figure: "Figure") -> None:
         panels = figure.subplots(len(models), 2, squeeze=False, sharey=True)
         for row, model in zip(panels, models, strict=True):
             for axes, (key, title, span, colours) in zip(row, HEAT, strict=True):

@@ -37,7 +37,7 @@ def start_folder(run: Path, config: Config, *, resume: bool) -> None:
     metrics.write_text("", encoding="utf-8")
 
 
-def add_metrics(run: Path, line: Mapping[str, Any]) -> None:
+def add_metrics(run: Path, line: Mapping[str, object]) -> None:
     """Append the line of an epoch."""
     with (run / METRICS_FILE).open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
@@ -50,7 +50,7 @@ def cut_metrics(run: Path, epochs: int) -> None:
     path.write_text("".join(line + "\n" for line in done), encoding="utf-8")
 
 
-def save_state(run: Path, content: Mapping[str, Any]) -> None:
+def save_state(run: Path, content: Mapping[str, object]) -> None:
     """Write what a run resumes from, whole or not at all.
 
     Raises:
