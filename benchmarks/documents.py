@@ -113,7 +113,8 @@ def show_progress(done: int, total: int) -> None:
 def markdown(titles: list[str], lines: list[list[str]], *, left: int = 1) -> str:
     """A Markdown table with its first columns to the left."""
     rule = ["---"] * left + ["---:"] * (len(titles) - left)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (titles, rule, *lines))
+    head, *body = (f"| {' | '.join(cells)} |" for cells in (titles, *lines))
+    return "\n".join([head, f"|{'|'.join(rule)}|", *body])
 
 
 def fill(text: str, name: str, content: str) -> str:

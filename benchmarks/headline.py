@@ -29,6 +29,7 @@ Row = Mapping[str, Any]
 Show = Callable[[float], str]
 Gain = Callable[[float, float], str]
 README = ROOT / "README.md"
+RUNTIMES = {"torch": "PyTorch", "onnxruntime": "ONNX Runtime"}
 STUDENTS = sorted(shipped_students(), key=lambda name: name != STUDENT)
 """Shipped students, the usual one first: the clip is timed with it alone."""
 
@@ -134,10 +135,15 @@ def speeds(document: Mapping[str, Any]) -> Iterator[Line]:
     def milliseconds(taken: float) -> str:
         return f"{taken:,.2f} ms"
 
-    for name, large in (("as deployed", teacher), ("all in ONNX Runtime", twin)):
+    for large in (teacher, twin):
+        name = RUNTIMES.get(large["runtime"], large["runtime"])
         quick = [student["latency_ms"]["p50"] for student in students]
         yield compare(
-            f"latency of one crop, {name}", large["latency_ms"]["p50"], quick, milliseconds, faster
+            f"latency of one face, teacher in {name}",
+            large["latency_ms"]["p50"],
+            quick,
+            milliseconds,
+            faster,
         )
     batch = document["machine"]["throughput_batch"]
     many = [student["throughput_per_s"] for student in students]
@@ -145,7 +151,7 @@ def speeds(document: Mapping[str, Any]) -> Iterator[Line]:
         f"throughput, batch of {batch}",
         teacher["throughput_per_s"],
         many,
-        lambda count: f"{count:,.0f} crops/s",
+        lambda count: f"{count:,.0f} faces/s",
         lambda slow, fast: f"{fast / slow:,.0f}x",
     )
 
@@ -196,22 +202,19 @@ def quote_cards(students: Sequence[str]) -> Iterator[str]:
             figures = "; ".join(
                 f"{data} {figure.split()[0]}" for data, figure in card["auc"].items()
             )
-            yield f"AUC of {Path(card['file']).stem}, from its card: {figures}."
+            yield f"AUC of {Path(card['file']).stem}: {figures}."
 
 
 def conditions(document: Mapping[str, Any]) -> Iterator[str]:
     at, runs = document["machine"], document["models"][0]["latency_ms"]["runs"]
     yield (
         f"{at['cpu']}, {at['threads']} threads, load {at['load']} before the run; PyTorch"
-        f" {at['torch']}, ONNX Runtime {at['onnxruntime']}; models in turn in one process, median"
-        f" of {runs} runs."
+        f" {at['torch']}, ONNX Runtime {at['onnxruntime']}; the models take turns in one process,"
+        f" median of {runs} runs."
     )
     yield from busy_warning(Machine.from_dict(at))
     if any("untrained" in row["name"] for row in document["models"]):
-        yield (
-            "An untrained teacher is the published architecture: size and speed do not depend on"
-            " the weights."
-        )
+        yield "The size and speed of the untrained teacher do not depend on its weights."
 
 
 def help_seconds() -> float:

@@ -11,22 +11,20 @@ writes the card of another student, which is begun where there is none.
 """
 
 import argparse
-import json
 import math
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import onnx
+from card_essence import write_essence
 from card_text import (
-    BEYOND,
     VERDICTS,
-    beyond,
     count_crops,
     show_beyond,
+    show_bytes,
     show_damage,
     show_figures,
     show_file,
@@ -36,7 +34,8 @@ from card_text import (
     show_trained,
     show_verdicts,
 )
-from documents import ROOT, Part, document_parser, interval, say, show_progress, write_parts
+from documents import ROOT, Part, document_parser, say, show_progress, write_parts
+from reencodings import measure_reencodings
 
 from deepkd.config import load_config
 from deepkd.data.leakage import recipe_of
@@ -45,7 +44,6 @@ from deepkd.evaluation.evaluate import evaluate_files
 from deepkd.evaluation.figures import sources_of
 from deepkd.evaluation.metrics import measure
 from deepkd.evaluation.results import Evaluation
-from deepkd.outputs import write_whole
 from deepkd.pipeline import Detector
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.model import Scorer
@@ -240,6 +238,17 @@ def measure_damage(args: argparse.Namespace) -> dict[str, Any]:
     return {"set": f"{args.data_name} val", "picture": link_to(args, picture), "models": models}
 
 
+# The same crops in other bytes
+
+
+def measure_bytes(args: argparse.Namespace) -> dict[str, Any]:
+    """How far scores move where crops of the validation splits are saved again."""
+    folders = [args.data]
+    if args.trained_with:
+        folders = [one.path for one in load_config(TrainConfig, args.trained_with).list_sources()]
+    return measure_reencodings(folders, Scorer.load(args.model))
+
+
 # Reliability
 
 
@@ -263,7 +272,7 @@ def measure_samples(args: argparse.Namespace) -> dict[str, Any]:
     return {"clips": [{"name": c.name, **row} for c, row in zip(clips, rows, strict=True)]}
 
 
-# Pictures, and the essence
+# Pictures
 
 
 def picture_of(args: argparse.Namespace, name: str) -> Path:
@@ -278,55 +287,13 @@ def link_to(args: argparse.Namespace, picture: Path) -> str:
     return Path(os.path.relpath(picture.resolve(), args.document.resolve().parent)).as_posix()
 
 
-def write_essence(args: argparse.Namespace) -> None:
-    """Write what reports show of the model beside the card.
-
-    Raises:
-        SystemExit: a limit is no sentence of the card.
-    """
-    scorer = Scorer.load(args.model)
-    path = args.document.parent / f"{scorer.path.stem}.json"
-    kept = [args.out / f"{name}.json" for name in ("trained", "figures", "beyond")]
-    trained, figures, other = (json.loads(one.read_text()) if one.exists() else {} for one in kept)
-    if any(one.get("sha256") != scorer.sha256 for one in (trained, figures, other)):
-        raise SystemExit(
-            f"{path}: not written; measure the parts trained, figures and beyond of this file first"
-        )
-    essence = {
-        "file": scorer.path.name,
-        "sha256": scorer.sha256,
-        "trained_on": trained["trained_on"],
-        "auc": {name: interval(models[0]["auc"]) for name, models in figures["sets"].items()},
-        "limits": limits_of(path, other),
-    }
-    with write_whole(path) as beside:
-        beside.write_text(json.dumps(essence, indent=2) + "\n")
-    say(f"wrote {path}")
-    page = " ".join(args.document.read_text().split())
-    lost = [text for text in essence["limits"] if text not in page]
-    if lost:
-        raise SystemExit(
-            f"{path}: no sentence of {args.document}, mend one of them: {' | '.join(lost)}"
-        )
-
-
-def limits_of(path: Path, document: Mapping[str, Any]) -> list[str]:
-    """The limits that people chose, with the sentence about other data as measured now."""
-    ours = {text.format(**document) for text in BEYOND.values()}
-    known: Sequence[str] = (
-        json.loads(path.read_text(encoding="utf-8"))["limits"] if path.exists() else []
-    )
-    place = next((number for number, text in enumerate(known) if text in ours), len(known))
-    kept = [text for text in known if text not in ours]
-    return [*kept[:place], beyond(document), *kept[place:]]
-
-
 PARTS = {
     "file": Part(measure_file, show_file),
     "trained": Part(measure_trained, show_trained),
     "figures": Part(measure_figures, show_figures),
     "reliability": Part(measure_reliability, show_reliability),
     "damage": Part(measure_damage, show_damage),
+    "bytes": Part(measure_bytes, show_bytes),
     "verdicts": Part(measure_verdicts, show_verdicts),
     "odds": Part(measure_odds, show_odds),
     "beyond": Part(measure_beyond, show_beyond),

@@ -9,6 +9,7 @@ import argparse
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,7 +19,7 @@ from PIL import Image as Pillow
 
 from deepkd.data.crops import CropSet, load_crops
 from deepkd.images import Image
-from deepkd.scoring.fragility import VARIANTS
+from deepkd.scoring.fragility import choose_variants
 from deepkd.scoring.model import Scorer
 from deepkd.scoring.thresholds import Label
 
@@ -43,7 +44,9 @@ def main() -> None:
     rows.append(row("any of them", before, farthest(before, after), scorer))
     print(markdown(["saved as", "mean", "90% below", "largest", "another verdict, %"], rows), "\n")
     rows = changes(images, is_fake, before, scorer)
-    print(markdown(["crops", "verdict", "before", "with the rule"], rows))
+    print(markdown(["crops", "verdict", "before", "with the rule"], rows), "\n")
+    rows = [palette_row(kind, images, before, scorer) for kind in ("own", "web")]
+    print(markdown(["palette", "decided otherwise", "with the rule"], rows))
 
 
 def chosen(folders: Sequence[Path], count: int) -> tuple[list[Image], npt.NDArray[np.bool_]]:
@@ -63,12 +66,29 @@ def chosen(folders: Sequence[Path], count: int) -> tuple[list[Image], npt.NDArra
 def row(name: str, before: Scores, after: Scores, scorer: Scorer) -> list[str]:
     """How far scores move, and the share of verdicts that do."""
     moved = np.abs(after - before)
-    others = [
-        scorer.thresholds.label(a) is not scorer.thresholds.label(b)
-        for a, b in zip(after, before, strict=True)
-    ]
     numbers = (moved.mean(), np.quantile(moved, 0.9), moved.max())
-    return [name, *(f"{number:.3f}" for number in numbers), f"{100 * np.mean(others):.1f}"]
+    changed = share_changed(before, after, scorer)
+    return [name, *(f"{number:.3f}" for number in numbers), f"{100 * changed:.1f}"]
+
+
+def share_changed(before: Scores, after: Scores, scorer: Scorer) -> float:
+    """The share of crops whose scores give another verdict."""
+    label = scorer.thresholds.label
+    return float(np.mean([label(a) is not label(b) for a, b in zip(after, before, strict=True)]))
+
+
+def measure_reencodings(
+    folders: Sequence[Path], scorer: Scorer, *, count: int = 200
+) -> dict[str, Any]:
+    """For a model card: mean change of the probability and share of changed verdicts, by way."""
+    images, _ = chosen(folders, count)
+    before = scorer.probabilities(images)
+    ways = {}
+    for name, change in REENCODINGS.items():
+        after = scorer.probabilities([change(image) for image in images])
+        changed = share_changed(before, after, scorer)
+        ways[name] = {"mean": float(np.abs(after - before).mean()), "changed": changed}
+    return {"crops": len(images), "ways": ways}
 
 
 def farthest(before: Scores, after: dict[str, Scores]) -> Scores:
@@ -81,16 +101,8 @@ def changes(
     images: Sequence[Image], is_fake: npt.NDArray[np.bool_], before: Scores, scorer: Scorer
 ) -> list[list[str]]:
     """How many crops have each verdict, before and with the rule for fragile scores."""
-    label = scorer.thresholds.label
-    labels = [label(score) for score in before]
-    variants = [
-        scorer.probabilities([make(scorer.format.resize_crop(image)) for image in images])
-        for make in VARIANTS
-    ]
-    held = [
-        one if all(label(found[place]) is one for found in variants) else Label.INCONCLUSIVE
-        for place, one in enumerate(labels)
-    ]
+    labels = [scorer.thresholds.label(score) for score in before]
+    held = verdicts(images, before, scorer, has_palette=False)
     rows = []
     for title, places in (("real", ~is_fake), ("forged", is_fake)):
         for verdict in (Label.FAKE, Label.REAL, Label.INCONCLUSIVE):
@@ -100,6 +112,39 @@ def changes(
             ]
             rows.append([title, verdict, *map(str, counts)])
     return rows
+
+
+def verdicts(
+    images: Sequence[Image], scores: Scores, scorer: Scorer, *, has_palette: bool
+) -> list[Label]:
+    """The verdict on each crop, INCONCLUSIVE where a harmless change gives another."""
+    label = scorer.thresholds.label
+    variants = [
+        scorer.probabilities([make(scorer.format.resize_crop(image)) for image in images])
+        for make in choose_variants(has_palette=has_palette)
+    ]
+    return [
+        label(score)
+        if all(label(found[place]) is label(score) for found in variants)
+        else Label.INCONCLUSIVE
+        for place, score in enumerate(scores)
+    ]
+
+
+def palette_row(kind: str, images: Sequence[Image], before: Scores, scorer: Scorer) -> list[str]:
+    """How many crops are FAKE or REAL with a palette, and were not so without it."""
+    label = scorer.thresholds.label
+    saved = [with_palette(kind)(image) for image in images]
+    scores = scorer.probabilities(saved)
+    held = verdicts(saved, scores, scorer, has_palette=True)
+    counts = [
+        sum(
+            now is not Label.INCONCLUSIVE and now is not label(score)
+            for now, score in zip(found, before, strict=True)
+        )
+        for found in ([label(score) for score in scores], held)
+    ]
+    return [kind, *map(str, counts)]
 
 
 def saved(ending: str, *options: int) -> Callable[[Image], Image]:

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from deepkd.data.classes import ClassSet, load_classes
 from deepkd.models.registry import build_model, normalise
 from deepkd.settings.training import TrainConfig
-from deepkd.training.engine import Progress
+from deepkd.training.progress import Progress
 from deepkd.training.supervised import train_on
 
 BATCH, PAD, LR = 64, 4, 5e-4

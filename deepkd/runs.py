@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from deepkd.config import Config, build_config, load_config
+from deepkd.settings.distillation import DistillConfig
 from deepkd.settings.evaluation import EvaluateConfig
-from deepkd.settings.training import DistillConfig, TrainConfig
+from deepkd.settings.training import TrainConfig
 from deepkd.shipped import recipe_file
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from deepkd.data.mixture import Data
     from deepkd.models.registry import TorchModel
     from deepkd.scoring.model import Scorer
-    from deepkd.training.engine import Progress
+    from deepkd.training.progress import Progress
 
 AnyPath = str | os.PathLike[str]
 C = TypeVar("C", bound=Config)

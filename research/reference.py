@@ -30,8 +30,9 @@ from deepkd.evaluation.features import in_the_plane, penultimate, v_score
 from deepkd.models.checkpoints import load_checkpoint
 from deepkd.models.registry import TorchModel
 from deepkd.outputs import write_whole
-from deepkd.settings.training import DistillConfig, TrainConfig
-from deepkd.training.engine import Progress
+from deepkd.settings.distillation import DistillConfig
+from deepkd.settings.training import TrainConfig
+from deepkd.training.progress import Progress
 from deepkd.training.supervised import train_on
 
 REFERENCE = Path(__file__).with_name("reference")

@@ -23,8 +23,9 @@ from typer.testing import CliRunner
 import deepkd
 from deepkd.cli.app import app
 from deepkd.settings.detect import DetectConfig
+from deepkd.settings.distillation import DistillConfig
 from deepkd.settings.evaluation import EvaluateConfig
-from deepkd.settings.training import DistillConfig, TrainConfig
+from deepkd.settings.training import TrainConfig
 from deepkd.video.frames import evenly, probe
 from deepkd.video.readahead import ReadAhead
 from deepkd.video.sources import URL_HINT, Source

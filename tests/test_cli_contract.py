@@ -19,9 +19,10 @@ from deepkd.config import Config
 from deepkd.settings.compression import PruneConfig, QuantizeConfig
 from deepkd.settings.data import ExtractConfig, ForgeConfig
 from deepkd.settings.detect import DetectConfig
+from deepkd.settings.distillation import DistillConfig
 from deepkd.settings.evaluation import BenchmarkConfig, EvaluateConfig
 from deepkd.settings.serve import ServeConfig
-from deepkd.settings.training import DistillConfig, TrainConfig
+from deepkd.settings.training import TrainConfig
 
 ROOT = Path(__file__).parents[1]
 CONTRACT = {

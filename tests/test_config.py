@@ -14,8 +14,9 @@ from deepkd.config import LONGEST_S, Config, load_config, setting
 from deepkd.errors import ConfigError, OutputError
 from deepkd.settings.data import ExtractConfig
 from deepkd.settings.detect import DetectConfig
+from deepkd.settings.distillation import DistillConfig
 from deepkd.settings.evaluation import BenchmarkConfig, EvaluateConfig
-from deepkd.settings.training import DistillConfig, TrainConfig
+from deepkd.settings.training import TrainConfig
 from deepkd.timing import time_limit
 
 ALL = (ExtractConfig, TrainConfig, DistillConfig, EvaluateConfig, DetectConfig, BenchmarkConfig)

@@ -26,7 +26,8 @@ from deepkd.data.index import read_index
 from deepkd.data.splits import make_splits
 from deepkd.models.checkpoints import load_checkpoint
 from deepkd.scoring.model import Scorer
-from deepkd.settings.training import DistillConfig, TrainConfig
+from deepkd.settings.distillation import DistillConfig
+from deepkd.settings.training import TrainConfig
 from deepkd.tables.plots import read_metrics
 
 ROOT = Path(__file__).resolve().parents[1]

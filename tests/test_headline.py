@@ -58,7 +58,7 @@ def test_the_table_is_written_into_the_readme(
     assert teacher == small == smaller and gain == its == "+0.0000"
     (clip,) = (line for name, line in cells.items() if name.startswith("a clip of 1 s, 240 lines"))
     assert clip[2].endswith("x faster") and clip[3:] == ["", ""], "with the first student alone"
-    assert "models in turn in one process" in lines[-1] + lines[-2]
+    assert "the models take turns in one process" in lines[-1] + lines[-2]
 
 
 def test_a_shipped_student_brings_the_figures_of_its_card(
@@ -66,7 +66,7 @@ def test_a_shipped_student_brings_the_figures_of_its_card(
 ) -> None:
     said = script("benchmarks/headline.py")["quote_cards"](["deepkd-nano", "deepkd-pico"])
     assert [text.split(":")[0] for text in said] == [
-        f"AUC of deepkd-{name}, from its card" for name in ("nano", "pico")
+        f"AUC of deepkd-{name}" for name in ("nano", "pico")
     ]
 
 

@@ -28,13 +28,18 @@ def test_the_page_names_every_option_and_explains_those_of_help(command: str) ->
     listed = SCRIPT["options"](command)
     explained = listed + SCRIPT["options"](SCRIPT["SHARED"].get(command, command))
     rare = [item for item in SCRIPT["commands"]()[command].params if SCRIPT["is_rare"](item)]
+    other = SCRIPT["SHARED"].get(command)
+    listed_elsewhere = SCRIPT["rare_names"](other) if other else []
     assert bool(rare) == (f"`deepkd {command} --help-all` explains" in listed)
     for parameter in typer.main.get_command(app).commands[command].params:
         argument = parameter.metavar or parameter.name.upper()
         for name in parameter.opts if parameter.param_type_name == "option" else [argument]:
-            assert f"`{name}" in listed
+            assert f"`{name}" in (explained if name in listed_elsewhere else listed)
         is_rare = parameter.name in {item.name for item in rare}
-        assert (parameter.help.replace("\\[", "[") in explained) != is_rare
+        choices, text = SCRIPT["split_choices"](parameter)
+        entry = f"{choices}`  \n{text}"
+        assert entry not in listed if is_rare else entry in explained
+        assert all(choice in parameter.help for choice in choices.split("|"))
 
 
 def test_only_what_lies_between_the_markers_is_made() -> None:

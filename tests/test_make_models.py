@@ -14,7 +14,8 @@ from crop_factory import write_crops
 
 from deepkd.config import load_config
 from deepkd.models.checkpoints import load_checkpoint
-from deepkd.settings.training import DistillConfig, TrainConfig
+from deepkd.settings.distillation import DistillConfig
+from deepkd.settings.training import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ["--epochs", "1", "--limit", "8", "--batch", "4", "--workers", "0", "--device", "cpu"]

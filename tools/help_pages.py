@@ -2,10 +2,12 @@
 
 A list is made from the command itself, not from what `--help` prints. Only what lies between the
 two marks of a command is replaced; the rest is written by hand. Options that only `--help-all`
-shows are named. `distill` and `prune` take most options of `train`: their lists name these, too.
+shows are named, as are those that another page explains in the same words (`SHARED`). The choices
+of an option stand in place of its value.
 """
 
 import argparse
+import re
 import sys
 import types
 import typing
@@ -30,10 +32,15 @@ PAGES = {
     "benchmark": ("benchmark",),
 }
 """Page of docs/ -> the commands whose options it lists."""
-START, END = "<!-- options of {}: made by tools/help_pages.py -->", "<!-- /options of {} -->"
+START, END = "<!-- options of {} -->", "<!-- /options of {} -->"
 KINDS = {int: "NUMBER", float: "NUMBER", str: "TEXT", Path: "FILE"}
-SHARED = {"distill": "train", "prune": "train"}
+SHARED = {
+    "distill": "train", "prune": "train",
+    "benchmark": "detect", "extract": "detect", "serve": "detect",
+}  # fmt: skip
 """Command -> the command whose page explains the options that both have."""
+CHOICES = re.compile(r" One of: ([^ ]+(?:, [^ ]+)*)\.(?= \[default|$)")
+"""How the help of an option lists what it takes."""
 
 
 @cache
@@ -53,11 +60,20 @@ def options(command: str) -> str:
     lines = list(own.values())
     if shared := [name for name in entries(command) if name not in own]:
         lines.append(f"The same as in [{other}]({other}.md#options): {list_options(shared)}")
-    if rare := [n for item in commands()[command].params if is_rare(item) for n in item.opts]:
+    if rare := rare_names(command):
+        known = set(rare_names(other)) if other else set()
+        named = [name for name in rare if name not in known]
+        beside = f", and some of those of [{other}]({other}.md#options)"
         lines.append(
-            f"More options, which `deepkd {command} --help-all` explains: {list_options(rare)}"
+            f"More options, which `deepkd {command} --help-all` explains: {list_options(named)}"
+            f"{beside if len(named) < len(rare) else ''}"
         )
     return "\n\n".join(lines)
+
+
+def rare_names(command: str) -> list[str]:
+    """The options that only `--help-all` shows."""
+    return [name for item in commands()[command].params if is_rare(item) for name in item.opts]
 
 
 def entries(command: str) -> dict[str, str]:
@@ -94,13 +110,25 @@ def entry(item: Any, hints: dict[str, Any]) -> Iterator[str]:
         if item.param_type_name == "option"
         else [format_argument(item)]
     )
+    choices, text = split_choices(item)
     takes = (
         ""
         if item.param_type_name == "argument" or is_flag(hints.get(item.name))
+        else f" {choices}"
+        if choices
         else value_name(item, hints)
     )
     yield f"{', '.join(f'`{name}{takes}`' for name in names)}  "
-    yield str(item.help).replace("\\[", "[")
+    yield text
+
+
+def split_choices(item: Any) -> tuple[str, str]:
+    """The choices of an option, such as `cpu|cuda`, or nothing; and its help without them."""
+    text = str(item.help).replace("\\[", "[")
+    found = CHOICES.search(text)
+    if not found:
+        return "", text
+    return found[1].replace(", ", "|"), text.replace(found[0], "")
 
 
 def is_flag(hint: Any) -> bool:

@@ -264,7 +264,7 @@ def _clip_turns(
     video: Path, config: BenchmarkConfig, models: Sequence[CropModel], threads: int
 ) -> list[list[dict[str, float]]]:
     """Milliseconds of each stage in each timed turn of each model."""
-    from deepkd.pipeline import judge_file
+    from deepkd.judging import judge_file
     from deepkd.video.faces import load_detector
 
     detector = load_detector("mtcnn", threads=threads)

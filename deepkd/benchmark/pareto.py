@@ -91,11 +91,7 @@ def pareto(
         DataError: the crops cannot be used, or a model was trained on them.
         ConfigError: they are pictures of classes.
     """
-    if config.data and is_class_data(config.data):
-        raise ConfigError(
-            f"{config.data}: --pareto weighs AUC, which pictures of classes do not have; name the"
-            " models without --pareto, which then shows their accuracy"
-        )
+    _refuse_classes(config)
     threads = (config.threads,) if config.threads else THREADS
     where = machine(threads[-1])
     with scratch() as exports:
@@ -108,10 +104,7 @@ def pareto(
         areas, data = _areas(judged, crops, config, say)
     seen = dict(zip(judged, shares, strict=True))
     each = [{count: timings[count][index] for count in threads} for index in range(len(entries))]
-    rows = [
-        _row(entry, each[index], areas.get(index), seen.get(index))
-        for index, entry in enumerate(entries)
-    ]
+    rows = [_row(e, each[at], areas.get(at), seen.get(at)) for at, e in enumerate(entries)]
     return ParetoDocument(
         machine=where,
         runtime=config.runtime,
@@ -121,6 +114,14 @@ def pareto(
         models=_sort_rows(_with_fronts(rows)),
         left_out=tuple(left_out),
     )
+
+
+def _refuse_classes(config: BenchmarkConfig) -> None:
+    if config.data and is_class_data(config.data):
+        raise ConfigError(
+            f"{config.data}: --pareto weighs AUC, which pictures of classes do not have; name the"
+            " models without --pareto, which then shows their accuracy"
+        )
 
 
 def _sort_rows(rows: Sequence[ParetoRow]) -> tuple[ParetoRow, ...]:

@@ -8,16 +8,16 @@ import typer
 from deepkd.cli.options import check_format, takes_settings
 from deepkd.cli.train import Data, Resume, Run, list_crops, list_tables
 from deepkd.config import load_config
-from deepkd.settings.training import DistillConfig
+from deepkd.settings.distillation import DistillConfig
 from deepkd.shipped import recipe_file
 
 Teachers = Annotated[
     list[Path],
     typer.Option(
         help=(
-            "Trained model: a run folder, a .safetensors or a published .pth; or MODEL=FILE, the"
-            " name of a model and its state dict. May be given several times: the student learns"
-            " from the mean; a model given twice counts twice."
+            "Trained model: a run folder, a .safetensors or a published .pth; or MODEL=FILE, a "
+            "model's name and its state dict. May be given several times: the student learns from"
+            " the mean."
         )
     ),
 ]

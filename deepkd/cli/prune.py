@@ -17,7 +17,7 @@ Source = Annotated[
 Data = Annotated[
     Path,
     typer.Option(
-        help=("Crops, or pictures in SPLIT/CLASS/, to measure importance and to fine-tune on.")
+        help="Crops, or pictures in SPLIT/CLASS/, to measure importance and to fine-tune on."
     ),
 ]
 Format = Annotated[
@@ -28,8 +28,8 @@ Teachers = Annotated[
     list[Path] | None,
     typer.Option(
         help=(
-            "Trained model that teaches the pruned one after each step; by default RUN. May be"
-            " given several times, as in distill."
+            "Trained model that teaches the pruned one; by default RUN. May be given several "
+            "times, as in distill."
         )
     ),
 ]

@@ -20,8 +20,8 @@ Data = Annotated[
     Path,
     typer.Option(
         help=(
-            "Labelled crops, or pictures in SPLIT/CLASS/, to set the value ranges of int8 and to"
-            " measure AUC (of classes, accuracy)."
+            "Labelled crops, or pictures in SPLIT/CLASS/, to set int8's value ranges and to measure"
+            " AUC or accuracy."
         )
     ),
 ]
@@ -39,11 +39,11 @@ def quantize(
     config_file: ConfigFile = None,
     **settings: Any,
 ) -> None:
-    """Try int8, float16 and int8 weights, and write the fastest variant that pays.
+    """Store a model in int8 or float16, and write the fastest variant.
 
-    A variant pays if it is faster than float32 on this machine and loses at most --max-drop of AUC
-    (of classes, accuracy). If none pays, nothing is written and the report says why; --keep NAME
-    always writes a variant.
+    A variant is written if it is faster than float32 on this machine and loses at most --max-drop
+    of AUC, or of accuracy on classes. If none is, the report says why; --keep NAME always writes a
+    variant.
     """
     config = load_config(QuantizeConfig, config_file, **settings)
     from deepkd.cli.progress import progress, say, warn

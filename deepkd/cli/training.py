@@ -12,7 +12,7 @@ from deepkd.cli.progress import progress, wrote
 from deepkd.cli.progress import warn as progress_warn
 
 if TYPE_CHECKING:
-    from deepkd.training.engine import Progress
+    from deepkd.training.progress import Progress
 
 DROWNS = 0.95
 """Share of the gradient from which one loss term drowns the others."""

@@ -28,9 +28,10 @@ from deepkd.models.registry import TorchModel
 from deepkd.outputs import alone_in, write_whole
 from deepkd.settings.choices import CRITERIA
 from deepkd.settings.compression import PruneConfig
-from deepkd.settings.training import DistillConfig, FittingConfig
+from deepkd.settings.distillation import DistillConfig
+from deepkd.settings.training import FittingConfig
 from deepkd.training.checkpointing import CONFIG_FILE
-from deepkd.training.engine import Progress
+from deepkd.training.progress import Progress
 from deepkd.training.resuming import check_settings
 from deepkd.training.validation import CLASSES, FORGERY, Task, calibrate
 

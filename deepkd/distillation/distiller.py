@@ -22,8 +22,10 @@ from deepkd.errors import ConfigError, DataError
 from deepkd.models.registry import TorchModel
 from deepkd.models.subclasses import names_of
 from deepkd.settings.choices import SAMPLINGS
-from deepkd.settings.training import DistillConfig, TrainConfig, TrainingConfig
-from deepkd.training.engine import Progress, fit
+from deepkd.settings.distillation import DistillConfig
+from deepkd.settings.training import TrainConfig, TrainingConfig
+from deepkd.training.engine import fit
+from deepkd.training.progress import Progress
 from deepkd.training.supervised import (
     class_labels,
     load_splits,

@@ -22,8 +22,8 @@ from deepkd.errors import ConfigError
 from deepkd.models.devices import pick_device
 from deepkd.models.registry import TorchModel, evaluating
 from deepkd.models.subclasses import network_of
-from deepkd.settings.training import DistillConfig
-from deepkd.training.engine import Objective
+from deepkd.settings.distillation import DistillConfig
+from deepkd.training.objective import Objective
 from deepkd.training.validation import CLASSES
 
 FEATURE_SHAPES: dict[Inputs, tuple[int, str]] = {

@@ -24,7 +24,7 @@ from typing import Any
 from deepkd.distillation.losses.loss import FEATURES, Loss
 from deepkd.errors import ConfigError
 from deepkd.settings.choices import LOSSES
-from deepkd.settings.training import DistillConfig
+from deepkd.settings.distillation import DistillConfig
 
 Schedule = float | tuple[float, float]
 """A number, or its value at the start and at the end of the training."""

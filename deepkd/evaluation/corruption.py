@@ -19,8 +19,8 @@ from deepkd.data.corruptions import REUPLOAD, Step, draw_mixed
 from deepkd.data.corruptions import corrupt as perturb
 from deepkd.errors import InputError
 from deepkd.images import Image
+from deepkd.judging import Alter
 from deepkd.outputs import scratch
-from deepkd.pipeline import Alter
 from deepkd.video.decoder import GUESSED_FPS
 from deepkd.video.encoder import write_clip
 from deepkd.video.frames import Frame, every_frame, probe

@@ -28,9 +28,20 @@ def rescale(crop: Image) -> Image:
     return np.asarray(cv2.resize(larger, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
+def soften(crop: Image) -> Image:
+    """A crop, RGB uint8, blurred by a pixel, so that the dots of a palette blend."""
+    return np.asarray(cv2.GaussianBlur(crop, (0, 0), 1.0), np.uint8)
+
+
 @lru_cache(maxsize=2)
 def _noise(shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
     return np.random.default_rng(1).normal(0, NOISE, shape).astype(np.float32)
 
 
-VARIANTS: Sequence[Callable[[Image], Image]] = (add_noise, rescale)
+Change = Callable[[Image], Image]
+VARIANTS: Sequence[Change] = (add_noise, rescale)
+
+
+def choose_variants(*, has_palette: bool) -> Sequence[Change]:
+    """The harmless changes; `soften` too where a palette mixes its colors of dots."""
+    return (*VARIANTS, soften) if has_palette else VARIANTS

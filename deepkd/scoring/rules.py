@@ -248,7 +248,7 @@ def _decide_by_scores(id: int, frames: tuple[FrameScore, ...], criteria: Criteri
 def doubt_fragile(track: TrackDecision, criteria: Criteria) -> TrackDecision:
     """The decision; INCONCLUSIVE where a harmless change of the pictures gives another label.
 
-    It concerns what the mean decides. Each of `VARIANTS` moves it by its mean effect on the frames
+    It concerns what the mean decides. Each change moves it by its mean effect on the frames
     of which the variants were scored.
     """
     usable = [frame for frame in track.frames if frame.flaw is None and not frame.is_closer]

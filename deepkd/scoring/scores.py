@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deepkd.scoring.evidence import flaw
-from deepkd.scoring.fragility import VARIANTS
+from deepkd.scoring.fragility import VARIANTS, Change
 from deepkd.scoring.model import CalibratedModel, Scorer
 from deepkd.scoring.thumbnails import thumbnail
 from deepkd.video.crops import Crop
@@ -42,7 +42,7 @@ class FrameScore:
     """The logit of each place of the face, (h, w), whose mean is `logit`; None where the model has
     no such output."""
     variants: tuple[float, ...] = dataclasses.field(default=(), repr=False, compare=False)
-    """The logits of the face after each of `VARIANTS`; empty where they were not computed."""
+    """The logits of the face after each harmless change; empty where they were not computed."""
     is_closer: bool = False
     """From a closer look at one suspicious moment, so it does not count in the mean of a track."""
     track: int = 0
@@ -63,6 +63,7 @@ def score_crops(
     scorer: CalibratedModel,
     *,
     thumbnails: bool = False,
+    variants: Sequence[Change] = VARIANTS,
     all_variants: bool = False,
 ) -> Iterator[tuple[int, FrameScore]]:
     """The scores of crops, in the same order.
@@ -71,6 +72,7 @@ def score_crops(
         crops: (number of the person, crop). `TOGETHER` of them are held in memory at a time.
         scorer: the model.
         thumbnails: keep a small picture of each face, and the model's evidence where it has some.
+        variants: harmless changes, which a verdict is to outlast.
         all_variants: score the variants of every crop; else those of one crop of a person in each
             `TOGETHER`, which costs little.
 
@@ -86,7 +88,7 @@ def score_crops(
         else:
             logits = scorer.logits(images)
         scores = scorer.calibration.probability(logits)
-        variants = _variant_logits(batch, scorer, is_all=all_variants)
+        changed = _variant_logits(batch, scorer, variants, is_all=all_variants)
         for place, ((person, crop), logit, score, evidence) in enumerate(
             zip(batch, logits, scores, maps, strict=False)
         ):
@@ -94,18 +96,22 @@ def score_crops(
                 t_s=crop.t_s, box=crop.face.box, logit=float(logit), score=float(score),
                 face_probability=crop.face.probability, flaw=flaw(crop),
                 thumbnail=thumbnail(crop.image) if thumbnails else b"", evidence=evidence,
-                variants=variants.get(place, ()),
+                variants=changed.get(place, ()),
                 track=person,
             )  # fmt: skip
 
 
 def _variant_logits(
-    batch: Sequence[tuple[int, Crop]], scorer: CalibratedModel, *, is_all: bool
+    batch: Sequence[tuple[int, Crop]],
+    scorer: CalibratedModel,
+    variants: Sequence[Change],
+    *,
+    is_all: bool,
 ) -> dict[int, tuple[float, ...]]:
     """Place in the batch -> the logits of the variants of its crop."""
     first = {person: place for place, (person, _) in reversed([*enumerate(batch)])}
     places = range(len(batch)) if is_all else sorted(first.values())
     images = [scorer.format.resize_crop(batch[place][1].image) for place in places]
-    logits = scorer.logits([change(image) for image in images for change in VARIANTS])
-    rows = logits.reshape(-1, len(VARIANTS)).tolist()
+    logits = scorer.logits([change(image) for image in images for change in variants])
+    rows = logits.reshape(-1, len(variants)).tolist()
     return {place: tuple(row) for place, row in zip(places, rows, strict=True)}

@@ -11,7 +11,6 @@ from deepkd.errors import ConfigError
 from deepkd.settings.choices import (
     AUGMENTATIONS,
     DEVICES,
-    LOSSES,
     OPTIMIZERS,
     SAMPLINGS,
     SCHEDULES,
@@ -65,8 +64,7 @@ class FittingConfig(Config):
 
     epochs: int = setting(
         10,
-        "Passes over the training crops. To make a run longer, add --resume and give a larger "
-        "number; the learning rate then falls over all epochs.",
+        "Passes over the training crops. A larger number with --resume makes a run longer.",
         low=1,
     )
     batch: int = setting(32, "Crops per optimiser step, all processes together.", low=2)
@@ -229,17 +227,17 @@ class TrainingConfig(FittingConfig):
         None, "Side of the model's input, pixels; by default the model's own.", low=32, rare=True
     )
     init: Path | None = setting(
-        None, "Checkpoint of the same model to start from; its layer widths and outputs stay."
+        None, "Checkpoint of the same model, also a pruned one, to start from."
     )
     model_code: Path | None = setting(
         None,
-        "Folder with the code of a model of your own, MODULE:FUNCTION; the code is run.",
+        "Folder with the code of your own model, which is named MODULE:FUNCTION; the code is run.",
         rare=True,
     )
     val_split: str = setting(
         "val",
-        "Split to validate on. Pictures of classes without a split val hold out a tenth of train; "
-        "with another split, the model trains on all of train.",
+        "Split to validate on. If pictures have no folder val, val is a tenth of train; with"
+        " test, nothing is held out.",
         choices=("val", "test"),
         rare=True,
     )
@@ -278,8 +276,7 @@ class TrainConfig(TrainingConfig):
     )
     subclasses: str = setting(
         "none",
-        "method gives the model one output for each forgery method in the index, which the loss "
-        "subclass_kd needs in a teacher.",
+        "method: one output per forgery method of the index, for a teacher of subclass_kd.",
         choices=("none", "method"),
         rare=True,
     )
@@ -291,109 +288,3 @@ class TrainConfig(TrainingConfig):
             raise ConfigError(
                 f"self_blend={self.self_blend} and subclasses={self.subclasses} exclude each other"
             )
-
-
-@dataclass(frozen=True)
-class DistillConfig(TrainingConfig):
-    """`deepkd distill`: a student from a teacher."""
-
-    command: ClassVar[str] = "distill"
-
-    student: str = setting(
-        "nano", "Student to train: the name of a model of deepkd or of the timm library."
-    )
-    loss: str = setting(
-        "kd",
-        "Loss between the student and the teacher. A loss that compares features needs taps: give "
-        "it in a \\[\\[loss]] table.",
-        choices=LOSSES.names,
-    )
-    temperature: float = setting(3.0, "Temperature of --loss.", low=0.01)
-    alpha: float = setting(0.7, "Weight of --loss; the labels get the rest.", low=0, high=1)
-    teacher_noise: float = setting(
-        0.0,
-        "Standard deviation of the random noise on the teacher's logits, relative to each "
-        "logit; 0 turns it off.",
-        low=0,
-        rare=True,
-    )
-    noise_share: float = setting(
-        0.5, "Share of the samples that get the noise of --teacher-noise.", low=0, high=1, rare=True
-    )
-    sample_weight: str = setting(
-        "none",
-        "How much the teacher counts for a sample: always the same (none), by its confidence, "
-        "or by the probability that the crop shows a face.",
-        choices=("none", "teacher_confidence", "face_probability"),
-        rare=True,
-    )
-    teacher_view: str = setting(
-        "same",
-        "What the teacher gets: the same view as the student, or a clean one, without the "
-        "changes of colour, blur and compression.",
-        choices=("same", "clean"),
-        rare=True,
-    )
-    blends_by_label: bool = setting(
-        False,
-        "Train on self-blended forgeries with labels only; use it if the teacher calls them real.",
-        rare=True,
-    )
-    teacher_mirrored: bool = setting(
-        False,
-        "Use the mean of the teacher's logits for the view and for its mirror image.",
-        rare=True,
-    )
-    mixup: float = setting(
-        0.0,
-        "Mixup: blend two samples, with a share from the distribution Beta(MIXUP, MIXUP); 0 "
-        "turns it off.",
-        low=0,
-        rare=True,
-    )
-    labelled_share: float = setting(
-        1.0,
-        "Share of the originals whose crops and forgeries keep their labels; on the others only "
-        "the teacher counts.",
-        low=0,
-        high=1,
-        rare=True,
-    )
-    losses: tuple[Any, ...] = setting(
-        (),
-        "Terms to minimise. They replace loss, temperature and alpha, which are then refused."
-        " A bce without a label_smoothing of its own takes that of the settings.",
-        table="loss",
-    )
-    taps: dict[str, Any] | None = setting(
-        None, "Name = [student module, teacher module] to compare.", table="taps"
-    )
-    alone: bool = setting(
-        False, "Also train the student without the teacher, into OUT/alone, to compare.", rare=True
-    )
-
-    def check(self) -> None:
-        """Refuse settings that contradict each other."""
-        super().check()
-        idle = [f"{item.name}={getattr(self, item.name)}" for item in fields(self)
-                if item.name in REPLACED and getattr(self, item.name) != item.default]  # fmt: skip
-        if idle and self.losses:
-            raise ConfigError(
-                f"{', '.join(idle)}: the [[loss]] tables take its place; say it in them, or leave"
-                " it out"
-            )
-        if self.labelled_share < 1:
-            share = f"labelled_share={self.labelled_share}"
-            self._require_sampling(share, "draws unlabelled crops")
-        if self.mixup and self.teacher_view == "clean":
-            raise ConfigError(
-                "mixup and teacher_view=clean exclude each other: a blend has no clean view"
-            )
-        if self.mixup and self.blends_by_label:
-            raise ConfigError(
-                "mixup and blends_by_label exclude each other: a mixture is not all blend"
-            )
-
-
-REPLACED = ("loss", "temperature", "alpha")
-"""Settings of a distillation that do nothing where a recipe lists its losses."""

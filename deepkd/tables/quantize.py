@@ -101,10 +101,9 @@ def notes(document: "QuantizeDocument") -> list[str]:
             f" {at.onnxruntime}; models in turn in one process, median of single crops."
         ),
         (
-            "float32's twin is the same file, opened and timed a second time; the interval of its"
-            " ratio shows the noise of the timing. A variant counts as faster if its whole"
-            f" interval is below {document.twin.faster_below:.2f}, the low end of the twin's"
-            " interval or of its inverse."
+            "float32's twin is the same file, timed a second time: its interval is the noise of"
+            " the timing. A variant counts as faster if its whole interval is below"
+            f" {document.twin.faster_below:.2f}."
         ),
         *busy_warning(at),
     ]

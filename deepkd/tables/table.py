@@ -117,8 +117,9 @@ class Table:
         columns = [column for _, column in self._visible_columns]
         rule = ["---" if column.is_left else "---:" for column in columns]
         lines = [[text.plain for text in self._texts(row)] for row in filter(None, self.rows)]
-        cells = [[column.title for column in columns], rule, *lines]
-        table = "\n".join(f"| {' | '.join(line)} |" for line in cells)
+        titles = [column.title for column in columns]
+        head, *body = (f"| {' | '.join(line)} |" for line in (titles, *lines))
+        table = "\n".join([head, f"|{'|'.join(rule)}|", *body])
         return "\n\n".join([table, "\n".join(self.notes)] if self.notes else [table])
 
     def transpose(self, heads: Iterable[str]) -> "Table":

@@ -3,9 +3,8 @@
 import math
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -36,67 +35,14 @@ from deepkd.training.checkpointing import (
 from deepkd.training.endings import describe_failure, handle_signals
 from deepkd.training.freezing import freeze
 from deepkd.training.loading import check_parts, load_batches
+from deepkd.training.objective import Objective
 from deepkd.training.processes import DistributedContext, distributed
+from deepkd.training.progress import Progress, State
 from deepkd.training.resuming import describe_growth
 from deepkd.training.schedule import average_weights
-from deepkd.training.validation import FORGERY, Task
 
 GRADIENT_NORM = 5.0
 """Gradients longer than this are shortened to it."""
-
-
-class Objective(nn.Module):
-    """What a training minimises; its parameters and those of its submodules are trained.
-
-    `forward(views, labels, rows)` takes views (N, 3, view_px, view_px) in [0, 1], RGB, labels (N,)
-    float with NaN where there is none, and the samples' rows of the crop set (N,). It returns
-    scalars by name: `total`, which is minimised, and each term of it. Where `wants_clean`, the
-    views before photometric augmentation come as a fourth argument.
-    """
-
-    view_px: int
-    """Side of the views that it takes, pixels."""
-    wants_clean: bool = False
-    progress: float = 0.0
-    """Share of the training that is done, 0 to 1; for what is scheduled."""
-    task: Task = FORGERY
-    """What it is validated by."""
-    given: Mapping[str, str] = MappingProxyType({})
-    """What it was given besides settings -> a hash of it; a run is resumed with the same only."""
-
-    def gradient_norms(
-        self, views: Tensor, labels: Tensor, rows: Tensor, clean: Tensor | None = None
-    ) -> dict[str, float]:
-        """Length of each weighted term's gradient; {} for one term. Arguments as in `forward`."""
-        return {}
-
-
-@dataclass
-class Progress:
-    """The progress of a training, reported after every step; an epoch's end has validation."""
-
-    step: int
-    steps: int
-    epoch: int
-    loss: float
-    validation: dict[str, Any] | None = None
-    note: str = ""
-    """How a run that was made longer goes on; with it no step has been taken."""
-
-
-@dataclass
-class State:
-    """What must survive a kill, besides weights and the optimiser."""
-
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
-    best_score: float = -1.0
-    epochs_without_gain: int = 0
-    stopped: bool = False
-    seen: int = 0
-    sums: dict[str, float] = field(default_factory=dict)
-    norms: dict[str, float] = field(default_factory=dict)
 
 
 def fit(

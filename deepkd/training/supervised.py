@@ -28,7 +28,9 @@ from deepkd.models.subclasses import (
     outputs_and_logit,
 )
 from deepkd.settings.training import TrainConfig, TrainingConfig
-from deepkd.training.engine import Objective, Progress, fit
+from deepkd.training.engine import fit
+from deepkd.training.objective import Objective
+from deepkd.training.progress import Progress
 from deepkd.training.validation import CLASSES
 
 FOR_FORGERIES = (

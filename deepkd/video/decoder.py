@@ -4,17 +4,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import takewhile
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import BinaryIO, Literal, cast
 
 import av
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from deepkd.errors import VideoError
 from deepkd.video.containers import check_size, has_sound, open_container, video_streams
 from deepkd.video.hdr import Color
+from deepkd.video.index import End, read_index
+from deepkd.video.joins import RESTARTING, Joins
 from deepkd.video.orientation import Orientation
 
 SKIPS: tuple[Literal["NONKEY", "NONREF", "DEFAULT"], ...] = ("NONKEY", "NONREF", "DEFAULT")
@@ -27,20 +29,9 @@ SEEK_S = 10.0
 """A sample farther ahead than this is reached by seeking; encoders put keyframes closer than
 this."""
 
-INDEX_ERROR_S = 0.2
-"""How far the time of a keyframe in a file's index, a decoding time, may lie from the time at which
-it is shown."""
-
 ASPECTS = (0.25, 4.0)
 """Between these a file is believed what it says of its pixels' shape; films are shot at 0.5 to
 2."""
-
-RESTARTING = {"mpegts", "mpeg"}
-"""Containers that can be joined end to end, as recorders and discs do, so that their times begin
-anew in the middle."""
-
-RESTART_S = 0.5
-"""How far decoding times fall back at least where they begin anew."""
 
 GUESSED_FPS = 25.0
 """For streams that carry neither timestamps nor a frame rate."""
@@ -53,25 +44,6 @@ class Sample:
     picture: VideoFrame
     t_s: float
     """Time since the start of the video stream, seconds."""
-
-
-@dataclass(frozen=True)
-class End:
-    """Where the frames of a video end."""
-
-    last_s: float
-    """Time of the last one, seconds."""
-    gap_s: float
-    """Mean time from one to the next, seconds."""
-
-    @property
-    def length_s(self) -> float:
-        """The time to the end of the last frame, if that lasts as long as the others, seconds."""
-        return self.last_s + self.gap_s
-
-    def is_near(self, declared_s: float, within_s: float) -> bool:
-        """Whether a declared length is about true; how long the last frame lasts is unknown."""
-        return self.last_s - within_s <= declared_s <= self.length_s + within_s
 
 
 class Stopped(Exception):
@@ -172,20 +144,12 @@ class Decoder:
         That is what `nearest` and `climb` would find out by decoding. To be called before any frame
         is decoded.
         """
-        entries: Any = getattr(self._stream, "index_entries", ())
-        if not self._is_timed or not len(entries) == self._stream.frames > 0:
-            return
-        margin_s, start = within_s + INDEX_ERROR_S, entries[0].timestamp
-        times = (
-            (float((entry.timestamp - start) * self._tick_s), entry.is_keyframe)
-            for entry in entries
-        )
-        early = takewhile(lambda entry: entry[0] <= target_s + margin_s, times)
-        if not any(is_key and t_s >= target_s - margin_s for t_s, is_key in early):
+        index = read_index(self._stream)
+        if self._is_timed and index and not index.has_keyframe(target_s, within_s):
             self._level += 1
             self._stream.codec_context.skip_frame = SKIPS[self._level]
 
-    def end(self, after_s: float | None = None) -> "End | None":
+    def end(self, after_s: float | None = None) -> End | None:
         """The end of the frames, by reading from the keyframe before a time, else from here.
 
         None where that shows fewer than two frames with times. What a file declares plays no part.
@@ -209,23 +173,16 @@ class Decoder:
     @property
     def has_restarted(self) -> bool:
         """Whether times began anew in what was read."""
-        return self._shift != 0
+        return self._joins.shift != 0
 
     def stop_seeking(self) -> None:
         """Reach all samples by decoding on."""
         self._can_seek = False
 
-    def find_indexed_end(self) -> "End | None":
+    def find_indexed_end(self) -> End | None:
         """The end of the frames by the file's index; None without a whole, true index."""
-        entries: Any = getattr(self._stream, "index_entries", ())
-        if not self._is_timed or not len(entries) == self._stream.frames > 1:
-            return None
-        first, last = entries[0], entries[-1]
-        if last.pos + last.size > self.path.stat().st_size:
-            return None
-        last_s = float((last.timestamp - first.timestamp) * self._tick_s)
-        count = sum(entry.size > 0 for entry in entries)
-        return End(last_s, last_s / max(1, count - 1))
+        index = read_index(self._stream)
+        return index.find_end(self.path.stat().st_size) if self._is_timed and index else None
 
     def measure_length(self) -> float:
         """Length of the video stream, seconds, by reading on to the end without decoding."""
@@ -317,7 +274,7 @@ class Decoder:
     def _restart(self) -> None:
         """Decode on from where the file is now."""
         self._before = self._ahead = None
-        self._shift = 0
+        self._joins = Joins(self._stream.time_base)
         self._decoded = 0
         self._coming = self.decode_rest()
 
@@ -337,29 +294,15 @@ class Decoder:
         if self._ahead and (self._level + 1 == len(SKIPS) or not self._is_timed):
             self.end_s = self._ahead.t_s
 
-    def _packets(self) -> Iterator[Any]:
+    def _packets(self) -> Iterator["Packet[VideoStream]"]:
         """The packets of the video; where times start again, they go on from those before."""
-        before, last, end, width = None, None, 0, RESTART_S / float(self._tick_s or 1)
-        for packet in self._demux([self._stream]):
-            stamp = packet.dts
-            if self.may_restart and stamp is not None:
-                # A fall to where the times were before the last one ends an outlier, a damaged
-                # stamp.
-                if (
-                    last is not None
-                    and stamp < last - width
-                    and (before is None or abs(stamp - before) > width)
-                ):
-                    self._shift += end - stamp
-                before, last, end = last, stamp, stamp + (packet.duration or 0)
-            if self._shift:
-                packet.dts = None if stamp is None else stamp + self._shift
-                packet.pts = None if packet.pts is None else packet.pts + self._shift
-            yield packet
+        packets = self._demux([self._stream])
+        return self._joins.go_on(packets) if self.may_restart else packets
 
-    def _demux(self, streams: list[VideoStream]) -> Iterator[Any]:
+    def _demux(self, streams: list[VideoStream]) -> Iterator["Packet[VideoStream]"]:
+        packets = cast("Iterator[Packet[VideoStream]]", self._container.demux(streams))
         try:
-            for packet in self._container.demux(streams):
+            for packet in packets:
                 if self._stop():
                     raise Stopped
                 yield packet

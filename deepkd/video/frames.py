@@ -15,7 +15,7 @@ from deepkd.languages import Note
 from deepkd.video.containers import check_size
 from deepkd.video.decoder import Decoder, Sample, never, open_decoder
 from deepkd.video.lengths import FIELD_RATE, count_fields_once, lengths_s
-from deepkd.video.stills import check_file, read_still, still_kind
+from deepkd.video.stills import check_file, has_palette, read_still, still_kind
 
 if TYPE_CHECKING:
     from deepkd.images import Image
@@ -30,6 +30,9 @@ it declares."""
 MAX_SHIFT = 0.4
 """How far a cheap frame may lie from the middle of its part, as a share of the part, before dearer
 ones are decoded."""
+
+
+PALETTE = Note("stored with at most 256 colors, which may shift the score")
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ class VideoInfo:
     warnings: tuple[str, ...] = ()
     """What is odd about the file, one sentence each."""
     has_sound: bool = False
+    has_palette: bool = False
+    """Whether a pixel is stored as one of at most 256 colors."""
 
 
 @dataclass(frozen=True)
@@ -135,11 +140,14 @@ def open_media(
         VideoError, ImageError: it cannot be opened, or not one frame decodes.
     """
     path = Path(path)
-    kind = still_kind(check_file(path))
+    head = check_file(path)
+    kind = still_kind(head)
     if kind:
         warnings: list[str] = []
         image = read_still(path, max_pixels=max_pixels, warn=warnings.append)
-        yield _Still(path, kind, image, warnings)
+        if has_palette(head):
+            warnings.append(PALETTE)
+        yield _Still(path, kind, image, warnings, has_palette(head))
         return
     with open_decoder(path, max_pixels=max_pixels, threads=threads, stop=stop) as video:
         declared_s, length_s = lengths_s(path, video, max_pixels, stop)
@@ -189,11 +197,14 @@ def read_frames(
 class _Still:
     """A `Reading` of an image."""
 
-    def __init__(self, path: Path, kind: str, image: Image, warnings: Sequence[str]) -> None:
+    def __init__(
+        self, path: Path, kind: str, image: Image, warnings: Sequence[str], has_palette: bool
+    ) -> None:
         height, width = image.shape[:2]
         self.info = VideoInfo(
-            path, width, height, 0, 0.0, 0.0, kind, is_image=True, warnings=tuple(warnings)
-        )
+            path, width, height, 0, 0.0, 0.0, kind, is_image=True, warnings=tuple(warnings),
+            has_palette=has_palette,
+        )  # fmt: skip
         self._image = image
 
     def frames(self, warn: Callable[[str], None] | None = None) -> Iterator[Frame]:
@@ -226,11 +237,12 @@ class _Moving:
             count_fields_once(self.path, video, self._max_pixels)
         orientation = video.orientation(first.picture)
         width, height = orientation.size(first.picture)
-        warnings = list(_remarks(video.others, orientation.color.hdr))
+        is_dotted = video.codec == "gif" or first.picture.format.name == "pal8"
+        warnings = list(_remarks(video.others, orientation.color.hdr, is_dotted))
         turn = 90 * orientation.quarter_turns
         found = VideoInfo(
             self.path, width, height, turn, video.fps, self._length_s, video.codec, False,
-            tuple(warnings), video.has_sound,
+            tuple(warnings), video.has_sound, is_dotted,
         )  # fmt: skip
         check_size(self.path, found, self._max_pixels)
         return found
@@ -316,14 +328,16 @@ def _complaints(
         )
 
 
-def _remarks(others: int, hdr: str) -> Iterator[str]:
-    """What is odd about a video, by the number of its further streams and its kind of HDR."""
+def _remarks(others: int, hdr: str, has_palette: bool) -> Iterator[str]:
+    """What is odd about a video, by the number of its further streams and how it has colors."""
     if others == 1:
         yield Note("1 more video stream is not judged")
     elif others:
         yield Note("{count} more video streams are not judged", count=others)
     if hdr:
         yield Note("HDR ({kind}) was converted to SDR", kind=hdr)
+    if has_palette:
+        yield PALETTE
 
 
 def _undecodable(path: Path, video: Decoder) -> VideoError:

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
-from deepkd.video.decoder import Decoder, End, open_decoder
+from deepkd.video.decoder import Decoder, open_decoder
+from deepkd.video.index import End
 
 FAR = 1 / 16
 """How far the end of a video may lie from the declared one, as a share of its length, before the

@@ -83,6 +83,12 @@ def still_kind(head: bytes) -> str | None:
     return next((kind for start, kind in STARTS.items() if head.startswith(start)), None)
 
 
+def has_palette(head: bytes) -> bool:
+    """Whether an image, by the first 30 bytes of its file, has at most 256 colors: PNG or BMP."""
+    kind = still_kind(head)
+    return (kind == "png" and head[25:26] == b"\3") or (kind == "bmp" and head[28:29] <= b"\x08")
+
+
 def read_still(path: Path, *, max_pixels: int, warn: Callable[[str], None] | None = None) -> Image:
     """The picture of an image file, RGB uint8 (H, W, 3), turned as its EXIF data say.
 

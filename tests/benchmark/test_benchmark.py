@@ -163,7 +163,7 @@ def test_both_models_come_first_with_the_clip_by_turns(tmp_path, monkeypatch):
         calls.append(judge.model.name)
         return SimpleNamespace(timing_ms={"total": float(len(calls))})
 
-    monkeypatch.setattr("deepkd.pipeline.judge_file", detect)
+    monkeypatch.setattr("deepkd.judging.judge_file", detect)
     models = [
         open_model(str(write_scorer(tmp_path / f"{name}.onnx", name=name)), threads=1)
         for name in "TS"

@@ -14,10 +14,10 @@ from deepkd.cluster import collect as module
 from deepkd.cluster.collect import collect
 from deepkd.cluster.parts import PartFiles
 from deepkd.cluster.reports import REPORTS
-from deepkd.cluster.shards import Shard
 from deepkd.errors import DataError, OutputError, UsageError
 from deepkd.report.csv import CsvReport
 from deepkd.scoring.verdict import Label
+from deepkd.shards import Shard
 
 NAMES = [f"{number}.mp4" for number in range(12)]
 

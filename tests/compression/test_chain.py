@@ -13,9 +13,10 @@ from deepkd.cli.training import follow_run
 from deepkd.compression.gradual import prune_in_steps
 from deepkd.data.crops import load_crops
 from deepkd.evaluation.evaluate import evaluate
+from deepkd.judging import judge_file
 from deepkd.models.checkpoints import load_checkpoint
 from deepkd.models.export import export_onnx
-from deepkd.pipeline import Detector, judge_file
+from deepkd.pipeline import Detector
 from deepkd.scoring.model import Scorer
 from deepkd.scoring.thresholds import Label
 from deepkd.settings.compression import PruneConfig

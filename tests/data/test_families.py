@@ -26,8 +26,9 @@ from deepkd.errors import DataError, ModelError
 from deepkd.evaluation.evaluate import evaluate_files, to_document
 from deepkd.models.checkpoints import load_checkpoint, save_model
 from deepkd.models.registry import build_model
+from deepkd.settings.distillation import DistillConfig
 from deepkd.settings.evaluation import EvaluateConfig
-from deepkd.settings.training import DistillConfig, TrainConfig
+from deepkd.settings.training import TrainConfig
 from deepkd.tables.evaluation import evaluation_tables
 from deepkd.training.supervised import train
 

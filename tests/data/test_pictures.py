@@ -16,8 +16,9 @@ from deepkd.distillation.modifiers import with_labels_hidden
 from deepkd.errors import DataError
 from deepkd.evaluation.evaluate import evaluate
 from deepkd.models.registry import build_model
+from deepkd.settings.distillation import DistillConfig
 from deepkd.settings.evaluation import EvaluateConfig
-from deepkd.settings.training import DistillConfig, TrainConfig
+from deepkd.settings.training import TrainConfig
 from deepkd.training.engine import fit
 from deepkd.training.supervised import train
 

@@ -20,7 +20,7 @@ from deepkd.distillation.modifiers import with_labels_hidden
 from deepkd.distillation.objective import Distillation
 from deepkd.models.checkpoints import load_checkpoint, save_model
 from deepkd.models.registry import TorchModel, build_model
-from deepkd.settings.training import DistillConfig
+from deepkd.settings.distillation import DistillConfig
 from deepkd.shipped import recipe_file
 from deepkd.training.supervised import settings_for_classes
 

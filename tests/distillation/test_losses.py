@@ -18,7 +18,7 @@ from deepkd.distillation.losses.loss import FEATURES, INPUTS, Loss
 from deepkd.distillation.terms import Term, options_of
 from deepkd.errors import ConfigError
 from deepkd.settings.choices import LOSSES
-from deepkd.settings.training import DistillConfig
+from deepkd.settings.distillation import DistillConfig
 
 KINDS: dict[str, type[Loss]] = {name: LOSSES.load(name) for name in LOSSES}
 FROM_TEACHER = [name for name, kind in KINDS.items() if kind.wants_teacher]

@@ -22,7 +22,7 @@ from deepkd.errors import ConfigError, DataError
 from deepkd.models.registry import TorchModel, build_model
 from deepkd.models.subclasses import network_of
 from deepkd.settings.choices import LOSSES
-from deepkd.settings.training import DistillConfig
+from deepkd.settings.distillation import DistillConfig
 from deepkd.shipped import recipe_file
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))

@@ -26,8 +26,9 @@ from deepkd.models.export import export_onnx
 from deepkd.models.registry import TorchModel, build_model
 from deepkd.models.subclasses import Subclassed, forgery_logit, names_of, outputs_and_logit
 from deepkd.scoring.model import Scorer
+from deepkd.settings.distillation import DistillConfig
 from deepkd.settings.evaluation import EvaluateConfig
-from deepkd.settings.training import DistillConfig, TrainConfig
+from deepkd.settings.training import TrainConfig
 from deepkd.training.supervised import start_model, subclass_columns, subclasses_in, train
 
 NAMES = ("REAL", "FAKE/lips", "FAKE/swap")

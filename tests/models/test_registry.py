@@ -25,7 +25,8 @@ from deepkd.models.spec import ModelSpec
 from deepkd.models.students import reset_classifier
 from deepkd.scoring.model import InputFormat, Scorer
 from deepkd.settings.choices import MODELS
-from deepkd.settings.training import DistillConfig, TrainConfig
+from deepkd.settings.distillation import DistillConfig
+from deepkd.settings.training import TrainConfig
 from deepkd.training.supervised import start_model
 
 PUBLISHED_PARAMETERS = 101_377_610

@@ -1,16 +1,20 @@
 """The variants of crops look as the crops do, and are scored for some crops of everybody."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from media import portraits
+from media import Image, portraits
+from PIL import Image as Pillow
 from scorer_factory import write_scorer
 
-from deepkd.scoring.fragility import VARIANTS
+from deepkd.judging import judge_file
+from deepkd.scoring.fragility import VARIANTS, choose_variants
 from deepkd.scoring.model import Scorer
 from deepkd.scoring.scores import TOGETHER, score_crops
 from deepkd.video.crops import CROP_RULES, crop_face
-from deepkd.video.faces import Face
-from deepkd.video.frames import Frame
+from deepkd.video.faces import Face, load_detector
+from deepkd.video.frames import PALETTE, Frame
 
 
 def crop():
@@ -19,7 +23,7 @@ def crop():
     return crop_face(Frame(portrait.image, 0.0, 0), face, face_px=160, rule=CROP_RULES["dfdc"])
 
 
-@pytest.mark.parametrize("change", VARIANTS)
+@pytest.mark.parametrize("change", choose_variants(has_palette=True))
 def test_a_variant_differs_little_and_is_the_same_each_time(change) -> None:
     image = crop().image
     changed = change(image)
@@ -41,3 +45,26 @@ def test_variants_are_scored_of_each_person_in_each_batch(all_variants, expected
         assert score.variants == pytest.approx(
             [score.logit] * len(VARIANTS) if score.variants else [], abs=0.5
         )
+
+
+@pytest.mark.parametrize(
+    ("file", "mode", "has_palette"),
+    [
+        ("a.png", "P", True),
+        ("a.gif", "P", True),
+        ("a.bmp", "P", True),
+        ("a.png", "RGB", False),
+        ("a.bmp", "RGB", False),
+        ("a.jpg", "L", False),
+    ],
+)
+def test_a_picture_with_a_palette_is_checked_once_more_and_says_so(
+    file: str, mode: str, has_palette: bool, tmp_path: Path, astronaut: Image
+) -> None:
+    Pillow.fromarray(astronaut).convert(mode).save(tmp_path / file)
+    scorer = Scorer.load(write_scorer(tmp_path / "green.onnx"))
+    verdict = judge_file(tmp_path / file, scorer, load_detector("mtcnn"))
+    ((frame,),) = (track.frames for track in verdict.tracks)
+    assert len(frame.variants) == len(VARIANTS) + has_palette
+    assert (PALETTE in verdict.warnings) == has_palette
+    assert (PALETTE in verdict.reason) == has_palette

@@ -179,7 +179,7 @@ def test_files_hold_values_and_people_read_formats() -> None:
     assert table.csv() == "name,role,bytes,made\n'=nano,student,1800000,distilled int8\n"
     assert table.markdown().splitlines() == [
         "| Model | MB | Made | shown only |",
-        "| --- | ---: | ---: | ---: |",
+        "|---|---:|---:|---:|",
         "| =nano | 1.8 | distilled, int8 | x |",
         "",
         "a note",

@@ -24,7 +24,8 @@ from deepkd.models.outside import _folders, allow_code
 from deepkd.models.registry import TorchModel, build_model
 from deepkd.runs import distill_models
 from deepkd.scoring.model import Scorer
-from deepkd.settings.training import DistillConfig, TrainConfig
+from deepkd.settings.distillation import DistillConfig
+from deepkd.settings.training import TrainConfig
 from deepkd.training.schedule import constant, fifths
 from deepkd.training.supervised import load_splits, train
 

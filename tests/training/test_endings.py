@@ -19,7 +19,7 @@ from deepkd.errors import ConfigError, Interrupted, TrainingError
 from deepkd.models.registry import TorchModel
 from deepkd.settings.training import TrainConfig
 from deepkd.training.checkpointing import METRICS_FILE, STATE_FILE
-from deepkd.training.engine import Progress
+from deepkd.training.progress import Progress
 from deepkd.training.supervised import Supervised, train
 
 TINY = TrainConfig(

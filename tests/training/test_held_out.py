@@ -19,7 +19,8 @@ from deepkd.distillation import distiller
 from deepkd.errors import DataError
 from deepkd.models.checkpoints import save_model
 from deepkd.settings.compression import PruneConfig
-from deepkd.settings.training import DistillConfig, TrainConfig
+from deepkd.settings.distillation import DistillConfig
+from deepkd.settings.training import TrainConfig
 from deepkd.training import supervised
 
 SMALL: dict[str, Any] = {"image_size": 32, "batch": 4, "epochs": 1, "workers": 0}
