@@ -237,6 +237,14 @@ def test_a_table_on_a_terminal(monkeypatch: pytest.MonkeyPatch):
     assert "1 FAKE, 1 REAL, 1 INCONCLUSIVE, 1 NO_FACE, 1 ERROR; judged by nano <b>" in plain
 
 
+@pytest.mark.parametrize(("label", "is_told"), [(Label.REAL, True), (Label.NO_FACE, False)])
+def test_the_table_says_that_sound_was_not_examined(label: Label, is_told: bool):
+    for has_sound in (True, False, None):
+        one = dataclasses.replace(ALL[label], has_sound=has_sound)
+        told = "Sound was not examined." in written("table", one, out=Terminal())
+        assert told == (is_told and has_sound is True)
+
+
 class Page(HTMLParser):
     """What a browser would make of a page: its elements, and its text."""
 
