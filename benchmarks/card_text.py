@@ -17,8 +17,8 @@ from deepkd.scoring.thresholds import Label
 
 VERDICTS = (Label.FAKE, Label.INCONCLUSIVE, Label.REAL)
 FIGURES = {
-    "ece_even": "calibration error at even odds",
-    "fpr_at_95_tpr": "real called forged where 95% of forgeries are found",
+    "ece_even": "calibration error (ECE)",
+    "fpr_at_95_tpr": "false alarms if 95% of forgeries are found",
 }
 BEYOND = {
     "unknown": "On {cross} no AUC with an interval was measured",
@@ -35,8 +35,11 @@ def show_file(document: Mapping[str, Any]) -> str:
     evidence = " and `evidence`, a map of logits over the face"
     kinds = ", ".join(document["kinds"])
     lines = [
-        ["file", f"`{document['file']}`, {document['bytes']:,} bytes, {kinds}"],
-        ["SHA-256", f"`{document['sha256']}`"],
+        [
+            "file",
+            f"`{document['file']}`, {document['bytes']:,} bytes, {kinds}, SHA-256"
+            f" `{document['sha256']}`",
+        ],
         [
             "architecture",
             f"`{document['architecture']}`; {document['params']:,} parameters,"
@@ -44,14 +47,14 @@ def show_file(document: Mapping[str, Any]) -> str:
         ],
         [
             "input",
-            f"one face, uint8 RGB, {side} x {side} pixels: a square of {rule['scale']:g} x the"
-            f" {rule['reference']} of MTCNN's box, its centre {rule['shift_y']:g} x that height"
-            f" lower (rule `{rule['name']}`)",
+            f"one face, uint8 RGB, {side} x {side} pixels, cut by the rule `{rule['name']}`: its"
+            f" side is {rule['scale']:g} x the {rule['reference']} of MTCNN's box; its centre lies"
+            f" {rule['shift_y']:g} x the box's height below the box's centre",
         ],
         [
             "output",
-            f"the logit of forgery{evidence if document['evidence'] else ''}; calibration and"
-            " thresholds are in the file",
+            f"the logit of forgery{evidence if document['evidence'] else ''}; the file also holds"
+            " calibration and thresholds",
         ],
     ]
     return "\n".join(["| | |", "|---|---|", *(f"| {' | '.join(cells)} |" for cells in lines)])
@@ -81,21 +84,18 @@ def show_figures(document: Mapping[str, Any]) -> str:
         [title, *(interval(found[key]) for found in columns.values())]
         for key, title in FIGURES.items()
     ]
-    named = [f"{one['name']} ({one['params']:,} parameters)" for one in document["models"]]
     areas = [
-        [name, *(interval(models[number]["auc"]) for models in document["sets"].values())]
-        for number, name in enumerate(named)
+        [f"AUC of {one['name']}", *(interval(m[number]["auc"]) for m in document["sets"].values())]
+        for number, one in enumerate(document["models"])
     ]
-    parts = [markdown(["AUC", *columns], areas), markdown(["", *columns], [counted, *lines])]
+    parts = [markdown(["[95% interval]", *columns], [counted, *areas, *lines])]
     if document["methods"]:
         methods = [
             [one["name"], *(interval(models[number]) for models in document["methods"].values())]
             for number, one in enumerate(document["models"])
         ]
-        parts += [
-            markdown([f"AUC on {document['cross']}, by method", *document["methods"]], methods)
-        ]
-    return "\n\n".join([*parts, "In brackets: 95% intervals of a bootstrap over original videos."])
+        parts += [markdown([f"AUC on {document['cross']}", *document["methods"]], methods)]
+    return "\n\n".join(parts)
 
 
 def beyond(document: Mapping[str, Any]) -> str:
@@ -118,65 +118,56 @@ def show_beyond(document: Mapping[str, Any]) -> str:
         f"- **{beyond(document)}**: AUC {interval(document['auc'])} on {document['level']}. It"
         f" calls {100 * missed / max(1, total):.0f}% of the {total:,} forged crops there REAL."
     )
-    return "\n".join([text, *(f"  {line}" for line in methods_said(document["methods"]))])
+    return f"{text}{describe_methods(document['methods'])}"
 
 
-def methods_said(methods: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Which methods are found, as far as the intervals tell; nothing where none is known."""
+def describe_methods(methods: Mapping[str, Mapping[str, Any]]) -> str:
+    """Which methods are found, as far as the intervals tell; empty where none is known."""
     known = {name: one for name, one in methods.items() if one["low"] is not None}
-    if not known:
-        return []
     found = [name for name, one in known.items() if one["low"] > 0.5]
     missed = [name for name, one in known.items() if one["high"] < 0.5]
     unsure = [name for name in known if name not in (*found, *missed)]
-    worst = min(known, key=lambda name: known[name]["value"])
-    said = {
+    clauses = {
         "is better than chance": found,
         "is worse than chance": missed,
-        "may be chance, because its interval includes 0.5": unsure,
+        "may be chance (0.5 lies in the interval)": unsure,
     }
-    clauses = [
-        f"against {', '.join(names)} its AUC {what}" for what, names in said.items() if names
-    ]
-    return [
-        f"Method by method: {'; '.join(clauses)}.",
-        (
-            f"The lowest is {interval(known[worst])}, of {worst}; the interval is"
-            f" {known[worst]['high'] - known[worst]['low']:.2f} wide because originals are few."
-        ),
-    ]
+    text = "; ".join(
+        f"{what} against {', '.join(names)}" for what, names in clauses.items() if names
+    )
+    return f"\n  Its AUC {text}." if text else ""
 
 
 OF_CROPS = (
-    f"Both thresholds were set on the validation split so that at most {FALSE_ALARMS:.0%} of the"
-    f" real crops are called FAKE and at most {MISSES:.0%} of the forged ones REAL; rounding may"
+    f"Both thresholds were chosen so that, of the validation crops, at most {FALSE_ALARMS:.0%} of"
+    f" the real ones are called FAKE and at most {MISSES:.0%} of the forged ones REAL; rounding may"
     " add one crop."
 )
 OF_CLIPS = (
-    "Both thresholds were set on the clips of the validation splits, where each source weighs"
-    f" alike: at most {CLIP_FALSE_ALARMS:.0%} of the real clips are called FAKE, at most"
-    f" {SOURCE_FALSE_ALARMS:.0%} within any source, and at most {MISSES:.0%} of the forged ones"
+    "Both thresholds were chosen so that, of the validation clips, each source counting equally, at"
+    f" most {CLIP_FALSE_ALARMS:.0%} of the real ones are called FAKE"
+    f" ({SOURCE_FALSE_ALARMS:.0%} within one source) and at most {MISSES:.0%} of the forged ones"
     " REAL."
 )
 
 
 def show_verdicts(document: Mapping[str, Any]) -> str:
+    """Thresholds and the shares of verdicts, without the first set, which chose the thresholds."""
     limits = document["thresholds"]
+    _, *sets = document["sets"].items()
     lines = [
         [f"{name}, {sum(counts.values()):,} {kind}", *(shares(counts))]
-        for name, kinds in document["sets"].items()
+        for name, kinds in sets
         for kind, counts in kinds.items()
     ]
-    first = next(iter(document["sets"]))
-    counts = [
-        sum(kind[verdict] for kind in document["sets"][first].values()) for verdict in VERDICTS
-    ]
+    first, found = sets[0]
+    counts = [sum(kind[verdict] for kind in found.values()) for verdict in VERDICTS]
     unsure = 100 * counts[1] / max(1, sum(counts))
     rule = OF_CLIPS if document.get("folders", 1) > 1 else OF_CROPS
     return (
         f"FAKE from a probability of {limits['fake']:.2f}, REAL up to {limits['real']:.2f},"
         f" INCONCLUSIVE between: **{unsure:.0f}% of the single crops** of {first}. {rule}\n\n"
-        + markdown(["crops", *(f"called {verdict}, %" for verdict in VERDICTS)], lines)
+        + markdown(["crops called", *(f"{verdict}, %" for verdict in VERDICTS)], lines)
     )
 
 
@@ -188,10 +179,8 @@ def shares(counts: Mapping[str, int]) -> list[str]:
 def show_odds(document: Mapping[str, Any]) -> str:
     errors = " and ".join(f"{interval(ece)} on {name}" for name, ece in document["ece"].items())
     return (
-        "If you know the share of forgeries, multiply the odds of each probability by the odds of"
-        " that share: with"
-        f" the share of {document['set']}, {document['share']:.0%}, the calibration"
-        f" error (ECE) is {errors}."
+        "If you know the share s of forgeries, multiply the odds p/(1-p) of a probability p by"
+        f" s/(1-s). With s = {document['share']:.0%}, ECE is {errors}."
     )
 
 
@@ -202,8 +191,7 @@ def show_damage(document: Mapping[str, Any]) -> str:
     hardest = {one["title"]: one for one in student["robustness"]}  # severities rise
     for title, one in hardest.items():
         lines.append([title, f"{one['level']:g}", *damage_cells(one["crops"])])
-    picture = f"![AUC and false alarms on corrupted crops]({document['picture']})"
-    return "\n\n".join([damage_said(document), markdown(titles, lines, left=2), picture])
+    return "\n\n".join([describe_damage(document), markdown(titles, lines, left=2)])
 
 
 def damage_cells(metrics: Mapping[str, Any]) -> list[str]:
@@ -214,22 +202,17 @@ def damage_cells(metrics: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def damage_said(document: Mapping[str, Any]) -> str:
-    """What was corrupted and how often, and where AUC is lowest and false alarms are highest."""
+def describe_damage(document: Mapping[str, Any]) -> str:
+    """What was corrupted, and where AUC is lowest and false alarms are highest."""
     student = document["models"][0]
-    kinds = [
-        f"{title} ({count} {'level' if count == 1 else 'levels'})"
-        for title, count in Counter(one["title"] for one in student["robustness"]).items()
-    ]
     low = min(student["robustness"], key=lambda one: value_of(one["crops"], "auc", 1))
     high = max(student["robustness"], key=lambda one: value_of(one["crops"], "false_alarms", 0))
     return (
-        f"The {student['crops']['rows']:,} crops of {document['set']}, corrupted:"
-        f" {'; '.join(kinds)}; the table has the hardest level of each. AUC is lowest,"
-        f" {interval(low['crops']['auc'])}, under {damage(low)}; uncorrupted crops have"
-        f" {interval(student['crops']['auc'])}. The share of real crops called FAKE is"
-        f" highest, {percent(high['crops'], 'false_alarms')}, under {damage(high)}; without"
-        f" corruption it is {percent(student['crops'], 'false_alarms')}."
+        f"{document['set']} at the hardest level of each corruption. Over all"
+        f" {len(student['robustness'])} levels ([plots]({document['picture']})), AUC is at least"
+        f" {low['crops']['auc']['value']:.3f} ({damage(low)}), and at most"
+        f" {percent(high['crops'], 'false_alarms')} of the real crops are called FAKE"
+        f" ({damage(high)})."
     )
 
 
@@ -240,8 +223,8 @@ def value_of(metrics: Mapping[str, Any], key: str, otherwise: float) -> float:
 
 def show_reliability(document: Mapping[str, Any]) -> str:
     return (
-        f"![Reliability on {document['set']}]({document['picture']})\n\nOf {document['set']},"
-        f" {100 * document['forged']:.0f}% are forged; the probabilities assume half."
+        f"The probabilities assume that half of the faces are forged; of {document['set']}"
+        f" {100 * document['forged']:.0f}% are ([plot]({document['picture']}))."
     )
 
 
@@ -253,4 +236,4 @@ def show_samples(document: Mapping[str, Any]) -> str:
 
 
 def score_said(score: float | None) -> str:
-    return "" if score is None else f" (probability of forgery {score:.0%})"
+    return "" if score is None else f" (forgery {score:.0%})"

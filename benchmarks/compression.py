@@ -106,8 +106,8 @@ def show_runtimes(document: Mapping[str, Any]) -> str:
     table = markdown(["runtime", "ms, one crop", "ms per crop, batch of 32"], lines)
     return (
         f"{table}\n\n{at['cpu']}, {at['threads']} threads, load {at['load']} before the run, both"
-        f" in turn in one process. Largest difference of two logits on {NOISE} crops of noise:"
-        f" {document['difference']:.1e}."
+        f" in turn in one process. Logits differ by at most {document['difference']:.1e} on {NOISE}"
+        " crops of noise."
     )
 
 
@@ -123,8 +123,8 @@ def show_browser(document: Mapping[str, Any]) -> str:
     return (
         f"`{document['model']}` in onnxruntime-web {document['onnxruntime_web']},"
         f" {document['browser']}, one thread of WebAssembly: one crop takes {document['ms']:.1f} ms"
-        f" (median of {browser_check.RUNS}); the largest difference of two logits from ONNX"
-        f" Runtime's is {document['difference']:.1e}."
+        f" (median of {browser_check.RUNS}), and logits differ from ONNX Runtime's by at most"
+        f" {document['difference']:.1e}."
     )
 
 

@@ -269,27 +269,25 @@ def table(document: Mapping[str, Any]) -> list[str]:
     lines = [
         (
             f"`{clip['name']}`, {clip['length_s']} s, {size}; {at['cpu']}, {at['cores']} cores,"
-            f" load {at['load']} before the run. Cold processes in turn, median of"
+            f" load {at['load']} before the run. New processes in turn, median of"
             f" {pair['runs']}:\n"
         ),
         f"| | wall s | CPU s |\n|---|---:|---:|\n{row('`deepkd detect`', pair['deepkd'])}",
-        row("OpenCV, decoding all of it", pair["opencv"]),
+        row("OpenCV, only decoding all frames", pair["opencv"]),
         f"| ratio | {pair['wall_ratio']:.2f} | {pair['cpu_ratio']:.2f} |",
         (
-            f"\nDecoding begins after {pair['decoding_begins_ms']:.0f} ms, the first frame is there"
-            f" after {pair['first_frame_ms']:.0f} ms, and judging begins after"
-            f" {pair['starting_ms']:.0f} ms: {judging} (decode: the time that the other"
-            " stages waited)."
+            f"\nOf deepkd's time, starting takes {pair['starting_ms']:.0f} ms; then {judging}"
+            " (decode: waiting for frames)."
         ),
     ]
     if document["batch"]:
-        lines.append(f"\nA folder of {document['batch'][0]['clips']} copies:\n")
+        lines.append(f"\nA folder of {document['batch'][0]['clips']} copies of the clip:\n")
         lines.append("| `--workers` | cores | clips per minute | per core |\n|---:|---:|---:|---:|")
     for one in document["batch"]:
         speeds = f"{one['clips_per_minute']:.1f} | {one['clips_per_minute_and_core']:.1f}"
         lines.append(f"| {one['workers']} | {one['cores']} | {speeds} |")
     if document["memory"]:
-        lines.append("\nThe clip repeated to greater lengths:\n")
+        lines.append("\nThe clip repeated to these lengths:\n")
         lines.append("| length s | frames | peak MB | wall s | CPU s |\n|---:|---:|---:|---:|---:|")
     for one in document["memory"]:
         times = f"{one['wall_s']:.1f} | {one['cpu_s']:.1f}"

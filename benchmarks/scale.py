@@ -22,8 +22,8 @@ from documents import ROOT, deepkd, fill, markdown
 
 from deepkd.cluster.judge import Judged, judge_on
 from deepkd.cluster.process import pack
-from deepkd.data.extract.pool import Outcome
 from deepkd.machine import cores, machine
+from deepkd.pool import Outcome
 from deepkd.settings.detect import DetectConfig
 from deepkd.video.sources import find_sources
 
@@ -156,12 +156,13 @@ def show(found: dict[str, Any]) -> str:
     per_second = 1000 * per_minute / 60
     return (
         f"A million clips of ten seconds, 1080p, take {10**6 / per_minute / 60:.0f} core hours"
-        f" ({per_minute} clips a minute and core, [measured](detect.md#speed)),"
-        f" {found['bytes'] / 1000:.1f} GB for the parts, and of a store 2 million requests besides"
-        f" 1,000 for the listing. 1,000 cores read {per_second:.0f} clips a second, which at"
-        f" {CLIP_MB} MB (the mean of four DFDC clips) are {per_second * CLIP_MB / 1000:.1f} GB/s:"
-        " the network is the first limit. The driver, with machines that answer at once"
-        f" (`python benchmarks/scale.py --write`; {about['cpu']}, {about['cores']} cores):"
+        f" ({per_minute} clips a minute and core, [measured](detect.md#speed)) and"
+        f" {found['bytes'] / 1000:.1f} GB of results. In an object store they take 2 million"
+        f" requests, and 1,000 to list them. 1,000 cores read {per_second:.0f} clips a second,"
+        f" which at {CLIP_MB} MB each (the mean of four DFDC clips) are"
+        f" {per_second * CLIP_MB / 1000:.1f} GB/s: the network is the first limit. What handing out"
+        " the shards takes, with machines that answer at once (`python benchmarks/scale.py"
+        f" --write`; {about['cpu']}, {about['cores']} cores):"
         f"\n\n{markdown(titles, lines, left=0)}"
     )
 

@@ -22,7 +22,7 @@ def judge_in_processes(
         sources: the inputs.
         workers: number of processes.
     """
-    from deepkd.data.extract.pool import run_tasks
+    from deepkd.pool import run_tasks
 
     early: dict[int, Verdict] = {}
     turn = 0

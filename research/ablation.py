@@ -215,12 +215,7 @@ def run_seed(args: argparse.Namespace, seed: int) -> None:
                 )
                 lessons[method].learn(batch, labels, step / steps)
         if step % 20 == 19:
-            left = (time.monotonic() - started) / (step + 1) * (steps - step - 1)
-            print(
-                f"seed {seed}: step {step + 1} of {steps}, {left:.0f} s left",
-                file=sys.stderr,
-                flush=True,
-            )
+            tell_progress(seed, step + 1, steps, started)
     found = {method.name: lesson.logits(val) for method, lesson in lessons.items()}
     found["teacher"] = crop_logits(load_checkpoint(args.teacher), val)
     about = {key: getattr(args, key) for key in ("student", "views", "batch", "lr")}
@@ -233,6 +228,12 @@ def run_seed(args: argparse.Namespace, seed: int) -> None:
     originals = np.array([row.original for row in val.rows])
     with write_whole(target) as beside, beside.open("wb") as file:
         np.savez(file, labels=val.labels, originals=originals, about=json.dumps(about), **found)
+
+
+def tell_progress(seed: int, done: int, steps: int, started: float) -> None:
+    """Say how long the rest takes; `started` is a time of the monotonic clock."""
+    left_s = (time.monotonic() - started) / done * (steps - done)
+    print(f"seed {seed}: step {done} of {steps}, {left_s:.0f} s left", file=sys.stderr, flush=True)
 
 
 def batches(

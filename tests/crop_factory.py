@@ -3,11 +3,12 @@ it."""
 
 import io
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
-from media import forged_portrait, portraits
+from media import Image, forged_portrait, portraits
 
 from deepkd.data.index import CropRow, write_index
 
@@ -35,22 +36,10 @@ def write_crops(
     rng = np.random.default_rng(0)
     rows, files = [], {}
     for family in range(families):
-        name = ("astronaut", "grace_hopper")[family % 2]
-        person = portraits()[name]
-        x, y, w, h = person.box
-        shift = rng.uniform(-0.08, 0.08, 2) * h
-        side, light = round(1.1 * h * rng.uniform(0.9, 1.1)), rng.uniform(0.8, 1.1)
-        left, top = (
-            max(0, round(x + w / 2 - side / 2 + shift[0])),
-            max(0, round(y + h / 2 - side / 2 + shift[1])),
-        )
         split = SPLITS[family % len(SPLITS)]
         original = f"family-{family}.mp4"
-        for label, image in (("REAL", person.image), ("FAKE", forged_portrait(name))):
-            crop = cv2.resize(
-                image[top : top + side, left : left + side], (px, px), interpolation=cv2.INTER_AREA
-            )
-            turn = family // len(SPLITS) % len(methods)
+        turn = family // len(SPLITS) % len(methods)
+        for label, crop, light in _cut_pair(family, px, rng):
             crop = crop + np.roll([0, tint if label == "FAKE" else 0, 0], turn % 2)
             crop = np.clip(crop * light, 0, 255).astype(np.uint8)
             file = f"{family}-{label.lower()}.jpg"
@@ -67,6 +56,22 @@ def write_crops(
     _write_files(folder, rows, files)
     write_index(folder, rows)
     return folder
+
+
+def _cut_pair(family: int, px: int, rng: np.random.Generator) -> Iterator[tuple[str, Image, float]]:
+    """The label, the crop and the light of a family's original and of its forgery."""
+    name = ("astronaut", "grace_hopper")[family % 2]
+    person = portraits()[name]
+    x, y, w, h = person.box
+    shift = rng.uniform(-0.08, 0.08, 2) * h
+    side, light = round(1.1 * h * rng.uniform(0.9, 1.1)), rng.uniform(0.8, 1.1)
+    left, top = (
+        max(0, round(x + w / 2 - side / 2 + shift[0])),
+        max(0, round(y + h / 2 - side / 2 + shift[1])),
+    )
+    for label, image in (("REAL", person.image), ("FAKE", forged_portrait(name))):
+        cut = image[top : top + side, left : left + side]
+        yield label, cv2.resize(cut, (px, px), interpolation=cv2.INTER_AREA), light
 
 
 def _write_files(folder: Path, rows: list[CropRow], files: dict[str, bytes]) -> None:

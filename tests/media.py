@@ -164,11 +164,8 @@ def write_video(
     if pixel_format is None:
         pixel_format = "yuv444p" if width % 2 or height % 2 else "yuv420p"
         pixel_format = "yuvj420p" if codec == "mjpeg" else pixel_format
-    if codec == "libx264":
-        options = {
-            "mbtree": "0",
-            **(options or {}),
-        }  # its tree of macroblocks differs from run to run
+    if codec == "libx264":  # its tree of macroblocks differs from run to run
+        options = {"mbtree": "0", **(options or {})}
     index_first = {"movflags": "faststart"} if path.suffix in {".mp4", ".mov"} else {}
     with av.open(str(path), "w", options=index_first) as container:
         stream = container.add_stream(

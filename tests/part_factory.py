@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from deepkd.cluster.parts import Part, PartFiles, open_part
-from deepkd.cluster.shards import Shard
 from deepkd.report import Provenance
 from deepkd.scoring.scores import FrameScore
 from deepkd.scoring.verdict import Label, TrackVerdict, Verdict
+from deepkd.shards import Shard
 from deepkd.video.sources import Source
 
 MADE_WITH = Provenance("green", "ab" * 32, 4, {}, {"model": "green", "frames": 16, "workers": 0})

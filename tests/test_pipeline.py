@@ -1,14 +1,8 @@
 import dataclasses
 import json
-import multiprocessing
 import os
-import signal
-import threading
-import time
 from collections import Counter
-from contextlib import suppress
 from io import StringIO
-from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -17,15 +11,12 @@ import pytest
 from media import Media, scene, write_video
 from scorer_factory import tinted_clip, write_scorer
 
-from deepkd.data.extract.pool import Outcome
-from deepkd.errors import ModelError, VideoError
-from deepkd.parallel import AHEAD
+from deepkd.errors import ModelError
 from deepkd.pipeline import Detector, _criteria, find_people, judge_file
 from deepkd.report import Provenance, open_report
 from deepkd.scoring.thumbnails import SHOWN
 from deepkd.scoring.verdict import Label, Verdict
 from deepkd.settings.detect import DetectConfig
-from deepkd.timing import Stopwatch, time_limit
 from deepkd.video.faces import Face
 from deepkd.video.frames import Frame, probe
 from deepkd.video.sources import Source
@@ -44,12 +35,6 @@ def model(folder: Path) -> str:
 @pytest.fixture(scope="module")
 def bench(model: str) -> Detector:
     return Detector.load(DetectConfig(model=model), thumbnails=True, threads=2)
-
-
-def with_config(detector: Detector, **settings) -> Detector:
-    """The same model and face detector with some settings changed."""
-    config = detector.config.replace(**settings)
-    return Detector.from_parts(detector.scorer, detector.faces, config)
 
 
 @pytest.fixture(scope="module")
@@ -281,101 +266,6 @@ def test_how_many_frames(duration_s: float, settings: dict, count: int):
     assert DetectConfig(**settings).samples(duration_s) == count
 
 
-@pytest.fixture(scope="module")
-def long(folder: Path) -> Path:
-    """30 s of which one second, between two samples of the middle, is forged."""
-    return tinted_clip(
-        folder / "long.mp4", seconds=30, fps=10, green=lambda t_s: 17.1 <= t_s < 18.1
-    )
-
-
-def test_a_forged_second_in_a_long_clip_is_found(bench: Detector, long: Path):
-    answer = bench.judge(Source(long))
-    assert answer.label is Label.FAKE
-    start, end = answer.tracks[0].forged_s
-    assert 17.1 <= start < end <= 18.1
-    closer = [frame for frame in answer.tracks[0].frames if frame.is_closer]
-    assert 3 <= len(closer) <= 20 and all(16 < frame.t_s < 19.2 for frame in closer)
-    assert (
-        len(times := [frame.t_s for frame in answer.tracks[0].frames])
-        <= answer.frames_sampled
-        <= 38 + 30
-    )
-    assert times == sorted(set(times))
-
-
-def test_without_a_closer_look_it_is_missed(bench: Detector, long: Path):
-    config = bench.config.replace(single_look=True)
-    assert judge_file(long, bench.scorer, bench.faces, config).label is Label.REAL
-
-
-def test_a_closer_look_at_one_odd_frame_is_no_verdict(bench: Detector, folder: Path):
-    clip = tinted_clip(folder / "odd.mp4", seconds=12, fps=10, green=lambda t_s: 5.85 <= t_s < 6.15)
-    every = bench.config.replace(frames=int(12 / 0.1), single_look=True)
-    suspicious = [
-        f.t_s
-        for f in judge_file(clip, bench.scorer, bench.faces, every).tracks[0].frames
-        if f.score > 0.9
-    ]
-    assert 1 <= len(suspicious) <= 4
-    config = bench.config.replace(frames=15 * 2 - 1)
-    answer = judge_file(clip, bench.scorer, bench.faces, config)
-    assert answer.label is Label.REAL
-
-
-def test_a_closer_look_follows_the_person(bench: Detector, folder: Path):
-    people = ("astronaut", "grace_hopper")
-    clip = tinted_clip(
-        folder / "pair.mp4",
-        faces=people,
-        size=(480, 240),
-        seconds=12,
-        right_only=True,
-        green=lambda t_s: 5.5 <= t_s < 6.5,
-    )
-    left, right = bench.judge(Source(clip)).tracks
-    assert (left.label, right.label) == (Label.REAL, Label.FAKE)
-    assert not any(frame.is_closer for frame in left.frames)
-    assert all(frame.box[0] >= 240 for frame in right.frames)
-    assert [frame for frame in right.frames if frame.is_closer]
-
-
-def test_too_slow_is_an_error_and_the_next_input_is_judged(
-    model: str, bench: Detector, media: Media
-):
-    hasty = with_config(bench, timeout_s=1e-4)
-    slow = hasty.judge(Source(media.clip()))
-    assert slow.label is Label.ERROR
-    assert slow.reason == "took longer than 0.0001 s; raise --timeout, or lower --frames"
-    assert bench.judge(Source(media.still())).label is Label.REAL
-    assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
-
-
-def test_time_limit_rings_inside_a_long_step():
-    with (
-        pytest.raises(VideoError, match=r"clip\.mp4: took longer than 0\.01 s"),
-        time_limit(Path("clip.mp4"), 0.01),
-    ):
-        for _ in range(10**9):
-            pass
-
-
-def test_time_limit_holds_where_its_ringing_comes_to_nothing():
-    late = pytest.raises(VideoError, match=r"took longer than 0\.01 s")
-    with late, time_limit(Path("clip.mp4"), 0.01), suppress(VideoError):
-        time.sleep(0.2)
-
-
-def test_time_limit_holds_in_a_thread_too(bench: Detector, media: Media):
-    answers: list[Verdict] = []
-    hasty = with_config(bench, timeout_s=1e-4)
-    source = Source(media.clip())
-    thread = threading.Thread(target=lambda: answers.append(hasty.judge(source)))
-    thread.start()
-    thread.join()
-    assert "took longer" in answers[0].reason
-
-
 def test_small_faces_beside_larger_ones_are_sought_now_and_then_and_while_there_are_any(
     bench: Detector,
 ):
@@ -451,93 +341,8 @@ def said(verdicts) -> list[tuple]:
     return [(v.path.name, v.label, v.score, v.reason, len(v.tracks)) for v in verdicts]
 
 
-def test_processes_say_the_same_in_the_same_order_and_outlive_a_killed_one(
-    bench: Detector, media: Media
-):
-    inputs = [
-        Source(media.still("a.jpg")),
-        Source(media.junk("b.mp4")),
-        Source(media.path("c.mp4"), "does not exist"),
-        Source(media.clip("d.mp4", faces=())),
-        Source(media.still("e.jpg", forged=True)),
-        Source(media.audio("f.mp4")),
-    ]
-
-    def with_a_murder():
-        for number, source in enumerate(inputs):
-            if number == 4:
-                [child.kill() for child in multiprocessing.active_children()]
-            yield source
-
-    assert said(bench.judge_all(with_a_murder(), workers=2)) == said(bench.judge_all(inputs))
-    assert not multiprocessing.active_children()
-
-
-def test_interrupted_the_verdicts_that_came_early_are_handed_out(
-    bench: Detector, monkeypatch: pytest.MonkeyPatch
-):
-    inputs = [Source(Path(f"{number}.mp4")) for number in range(9)]
-
-    def interrupted(start, tasks, *, workers, room):
-        tasks = list(tasks)
-        for number in (1, 0, 6, 3):
-            yield Outcome(tasks[number], Verdict.from_failure(tasks[number][1].path, "done"))
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("deepkd.data.extract.pool.run_tasks", interrupted)
-    verdicts = bench.judge_all(inputs, workers=2)
-    assert [next(verdicts).path.stem for _ in range(4)] == ["0", "1", "3", "6"]
-    with pytest.raises(KeyboardInterrupt):
-        next(verdicts)
-
-
-def test_few_verdicts_wait_for_a_slow_one(bench: Detector, monkeypatch: pytest.MonkeyPatch):
-    begun = 0
-
-    def first_comes_last(start, tasks, *, workers, room):
-        nonlocal begun
-        done = [
-            Outcome(task, Verdict.from_failure(task[1].path, "done")) for task in islice(tasks, 1)
-        ]
-        while room():
-            begun += 1
-            yield Outcome(task := next(tasks), Verdict.from_failure(task[1].path, "done"))
-        yield from done
-        assert room()
-
-    monkeypatch.setattr("deepkd.data.extract.pool.run_tasks", first_comes_last)
-    verdicts = bench.judge_all((Source(Path("x")) for _ in range(10**6)), workers=2)
-    next(verdicts)
-    assert begun == 2 * AHEAD
-    assert len(list(verdicts)) == begun
-
-
-def test_leaving_early_ends_the_processes(bench: Detector, media: Media):
-    still = media.still()
-    verdicts = bench.judge_all((Source(still) for _ in range(10**6)), workers=2)
-    assert next(verdicts).label is Label.REAL
-    children = multiprocessing.active_children()
-    verdicts.close()
-    for child in children:
-        child.join()
-    assert children
-    assert not any(child.is_alive() for child in children)
-
-
 def test_inputs_are_only_read(bench: Detector, media: Media):
     path = media.clip()
     before = (path.read_bytes(), os.stat(path).st_mtime_ns, sorted(media.folder.iterdir()))
     bench.judge(Source(path))
     assert (path.read_bytes(), os.stat(path).st_mtime_ns, sorted(media.folder.iterdir())) == before
-
-
-def test_stopwatch_gives_nested_time_to_the_innermost(monkeypatch: pytest.MonkeyPatch):
-    clock = iter(range(100))
-    monkeypatch.setattr("time.perf_counter", lambda: float(next(clock)))
-    watch = Stopwatch()
-    inner = watch.each("inner", [1, 2])
-    assert list(watch.each("outer", inner)) == [1, 2]
-    assert watch.count == {"inner": 2, "outer": 2}
-    timing = watch.timing_ms()
-    assert timing["inner"] == 3000
-    assert timing["inner"] + timing["outer"] <= timing["total"]

@@ -74,17 +74,14 @@ def card_page(name: str) -> str:
 
 
 def areas(page: str, name: str) -> dict[str, str]:
-    """Data set -> AUC with its interval, from the table `AUC` of the card of a student."""
+    """Data set -> AUC with its interval, from the table of figures of a student's card."""
     rows = [
         [cell.strip() for cell in line.split("|")[1:-1]]
-        for line in page.splitlines()
+        for line in page.split("<!-- figures -->")[1].splitlines()
         if line.startswith("|")
     ]
-    start = next(
-        number for number, row in enumerate(rows) if row[0] == "AUC" and "0." not in row[1]
-    )
-    figures = next(row for row in rows[start:] if row[0].startswith(f"{name} ("))
-    return dict(zip(rows[start][1:], figures[1:], strict=True))
+    figures = next(row for row in rows if row[0] == f"AUC of {name}")
+    return dict(zip(rows[0][1:], figures[1:], strict=True))
 
 
 @pytest.mark.parametrize("name", STUDENTS)

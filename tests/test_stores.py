@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import deepkd
 from deepkd import stores
 from deepkd.cli.app import app
-from deepkd.data.extract.pool import Outcome
+from deepkd.pool import Outcome
 from deepkd.settings.choices import ENGINES
 
 CLIPS = "s3://bucket/clips"

@@ -2,7 +2,7 @@
 
 import dataclasses
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -82,10 +82,11 @@ def benchmark(
             for one in candidates
         ]
     clip = _end_to_end(config, candidates, threads, say)
-    areas = zip(_areas(judged, crops, say), shares, strict=True)
-    known = {id(one): found for one, found in zip(judged, areas, strict=True)}
+    found = zip(_accuracies(judged, crops, say), shares, strict=True)
+    known = {id(one): {**figures, "training_data": seen}
+             for one, (figures, seen) in zip(judged, found, strict=True)}  # fmt: skip
     rows = tuple(
-        _row(one, timing, resident, *known.get(id(one), (None, None)), batch=config.batch)
+        _row(one, timing, resident, known.get(id(one), {}), batch=config.batch)
         for one, timing, resident in zip(candidates, timings, memory, strict=True)
     )
     return BenchmarkDocument(where, rows, reduction(rows), clip)
@@ -127,8 +128,7 @@ def _row(
     candidate: Candidate,
     timing: Timing,
     memory_mb: float | None,
-    auc: float | None,
-    seen: float | None,
+    judged: Mapping[str, float | None],
     *,
     batch: int,
 ) -> BenchmarkRow:
@@ -143,8 +143,7 @@ def _row(
         latency_ms=Latency(1, round(p50, 4), round(p95, 4), len(timing.single)),
         throughput_per_s=round(batch / float(np.median(timing.batch)), 2),
         peak_rss_mb=None if memory_mb is None else round(memory_mb, 1),
-        auc=None if auc is None else round(auc, 6),
-        training_data=seen,
+        **{"auc": None, "training_data": None, **judged},
     )
 
 
@@ -192,25 +191,40 @@ def load_judging_crops(
     """
     if config.data is None or not models:
         return None, [None] * len(models)
-    from deepkd.data.crops import load_crops
+    from deepkd.data.classes import ClassSet
     from deepkd.data.leakage import find_training_shares
+    from deepkd.data.mixture import load_data
+    from deepkd.evaluation.classes import check_classes_of
 
-    crops = load_crops(
-        config.data, None if config.split == "all" else config.split, limit=config.limit
-    )
+    split = None if config.split == "all" else config.split
+    crops = load_data(config.data, split, limit=config.limit)
     names, judged = [name for name, _ in models], [model for _, model in models]
+    if isinstance(crops, ClassSet):
+        for model in judged:
+            check_classes_of(model, crops)
+        return crops, [None] * len(models)
     return crops, find_training_shares(
         names, judged, crops, allow=config.allow_training_data, warn=warn
     )
 
 
-def _areas(judged: Sequence[Candidate], crops: "CropSet | None", say: Say) -> list[float | None]:
-    """AUC of trained models as they are deployed; None without crops."""
+def _accuracies(
+    judged: Sequence[Candidate], crops: "CropSet | None", say: Say
+) -> list[dict[str, float | None]]:
+    """AUC of trained models as they are deployed, or accuracy of classes; nothing without crops."""
     if crops is None:
-        return [None] * len(judged)
+        return [{} for _ in judged]
+    from deepkd.data.classes import ClassSet
+    from deepkd.evaluation.classes import measure_classes
+
+    if isinstance(crops, ClassSet):
+        say(f"measuring accuracy on {len(crops):,} pictures")
+        figures = [measure_classes(one.model, crops)[0] for one in judged]
+        return [{"accuracy": round(one["accuracy"], 6)} for one in figures]
     say(f"measuring AUC on {len(crops):,} crops")
     found = evaluate([candidate.model for candidate in judged], crops, EvaluateConfig(resamples=0))
-    return [one.whole.auc.value for one in found]
+    areas = [one.whole.auc.value for one in found]
+    return [{"auc": None if area is None else round(area, 6)} for area in areas]
 
 
 @dataclass(frozen=True)

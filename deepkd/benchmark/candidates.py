@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from deepkd.errors import ConfigError, ModelError
 from deepkd.images import Image
-from deepkd.scoring.model import CropModel, InputFormat, Scorer, is_onnx
+from deepkd.scoring.model import CropModel, InputFormat, Scorer, is_onnx, raw_logits
 from deepkd.scoring.runtimes import start
 from deepkd.scoring.seal import SEAL_KEY
 from deepkd.settings.choices import MODELS
@@ -173,7 +173,7 @@ def is_export(path: Path, model: "TorchModel") -> bool:
         return False
     size = model.format.size
     crops = list(np.random.default_rng(0).integers(0, 256, (3, size, size, 3), np.uint8))
-    return bool(np.abs(scorer.logits(crops) - model.logits(crops)).max() <= SAME_LOGITS)
+    return bool(np.abs(raw_logits(scorer, crops) - raw_logits(model, crops)).max() <= SAME_LOGITS)
 
 
 def _comparable_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from deepkd.evaluation.scores import Progress
 from deepkd.images import Image
 from deepkd.machine import cores
 from deepkd.outputs import scratch
-from deepkd.scoring.model import CropModel, InputFormat, Scorer
+from deepkd.scoring.model import CropModel, InputFormat, Scorer, raw_logits
 
 if TYPE_CHECKING:
     from deepkd.models.registry import TorchModel
@@ -137,7 +137,4 @@ def median_ms(seconds: npt.NDArray[np.float64]) -> float:
 
 def _run(model: CropModel, images: Sequence[Image]) -> None:
     """One call of a model, whatever it gives."""
-    if getattr(model, "classes", ()):
-        model.class_logits(images)  # type: ignore[attr-defined]
-    else:
-        model.logits(images)
+    raw_logits(model, images)

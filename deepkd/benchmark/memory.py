@@ -59,11 +59,12 @@ def _score_some(runtime: str, source: str, size: int, threads: int) -> None:
         import torch
 
         from deepkd.benchmark.candidates import open_model
+        from deepkd.scoring.model import raw_logits
 
         torch.set_num_threads(threads)
         model = open_model(source, threads=threads)
         for _ in range(CROPS):
-            model.logits([crop])
+            raw_logits(model, [crop])
         return
     from deepkd.settings.choices import RUNTIMES
 

@@ -22,9 +22,10 @@ from deepkd.benchmark.candidates import (
 )
 from deepkd.benchmark.latency import Timing, take_turns
 from deepkd.benchmark.results import LeftOut, ParetoData, ParetoDocument, ParetoRow, ThreadLatency
+from deepkd.data.classes import is_class_data
 from deepkd.data.clips import Warn
 from deepkd.data.crops import CropSet
-from deepkd.errors import ModelError
+from deepkd.errors import ConfigError, ModelError
 from deepkd.evaluation.evaluate import evaluate
 from deepkd.evaluation.metrics import Measure
 from deepkd.evaluation.results import distinct_names
@@ -88,7 +89,13 @@ def pareto(
     Raises:
         ModelError: the folder holds no model, or one that was named cannot be opened.
         DataError: the crops cannot be used, or a model was trained on them.
+        ConfigError: they are pictures of classes.
     """
+    if config.data and is_class_data(config.data):
+        raise ConfigError(
+            f"{config.data}: --pareto weighs AUC, which pictures of classes do not have; name the"
+            " models without --pareto, which then shows their accuracy"
+        )
     threads = (config.threads,) if config.threads else THREADS
     where = machine(threads[-1])
     with scratch() as exports:

@@ -43,9 +43,11 @@ class BenchmarkRow(Document):
     peak_rss_mb: float | None
     """None where the system does not say."""
     auc: float | None
-    """None without crops."""
+    """None without crops, and of models that tell classes apart."""
     training_data: float | None
     """Share of the originals that the model was trained on; None where it is unknown."""
+    accuracy: float | None = None
+    """Of models that tell classes apart, on pictures of them."""
 
 
 @dataclass(frozen=True)

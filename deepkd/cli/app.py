@@ -100,7 +100,7 @@ def _root(
         ),
     ] = False,
 ) -> None:
-    """Judge whether the faces in a video are forged; train and compress models for it."""
+    """Judge whether the faces in a video are forged; train and compress models that do."""
 
 
 def build(names: Iterable[str] = COMMANDS) -> typer.Typer:

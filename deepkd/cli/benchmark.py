@@ -27,8 +27,8 @@ Pareto = Annotated[
     typer.Option(
         metavar="DIR",
         help=(
-            "Measure every model of this folder (ONNX files, run folders) and the teacher, on 1 and"
-            " 2 threads, and mark the Pareto front of AUC against time and size."
+            "Measure every model of this folder and the teacher, on 1 and 2 threads, and mark "
+            "those that no other beats in AUC, time and size together (the Pareto front)."
         ),
     ),
 ]

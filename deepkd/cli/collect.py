@@ -18,17 +18,17 @@ ReportFile = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="Write the verdicts to one file: .jsonl, .csv, or .parquet (a row per person; takes"
-        " deepkd's extra of that name).",
+        help="Write the verdicts to one file: .jsonl, .csv, or .parquet (a row per person; needs"
+        " `pip install 'deepkd\\[parquet]'`).",
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing report.")]
 
 
 def collect(folders: Folders, *, report: ReportFile = None, overwrite: Overwrite = False) -> None:
-    """Join the parts that many runs of `deepkd detect --out` wrote.
+    """Join the results of many runs of `deepkd detect --out`.
 
-    Says what is missing, judged twice or failed. An input that was judged twice comes once, with
+    Says what is missing, judged twice or failed. An input that was judged twice appears once, with
     the later verdict.
 
     Exit codes: 0 all were judged; 1 nothing could be read; 2 wrong usage; 3 parts are missing or

@@ -15,9 +15,9 @@ Teachers = Annotated[
     list[Path],
     typer.Option(
         help=(
-            "Trained model: a run folder, a .safetensors or a published .pth; or MODEL=FILE, the"
-            " name of a model and its state dict. May be given several times: the student learns"
-            " from the mean; a model given twice counts twice."
+            "Trained model: a run folder, a .safetensors or a published .pth; or MODEL=FILE, a "
+            "model's name and its state dict. May be given several times: the student learns from"
+            " the mean."
         )
     ),
 ]

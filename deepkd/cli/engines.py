@@ -21,14 +21,14 @@ Cluster = Annotated[
     str | None,
     typer.Option(
         metavar="ENGINE",
-        help="With --out: work on many machines, by ray, or ray://HOST:PORT; takes deepkd's extra"
-        " cluster. --workers is then the cores for each shard.",
+        help="With --out: run on many machines, by ray or ray://HOST:PORT; needs"
+        " `pip install 'deepkd\\[cluster]'`. --workers is then the number of cores per shard.",
     ),
 ]
 Shards = Annotated[
     int | None,
     typer.Option(
-        min=1, hidden=True, help="With --cluster: number of shards; by default one for each GB."
+        min=1, hidden=True, help="With --cluster: number of shards; by default one per GB of clips."
     ),
 ]
 

@@ -10,6 +10,7 @@ import typer
 
 from deepkd.cli.options import ConfigFile, takes_settings
 from deepkd.config import load_config
+from deepkd.errors import UsageError
 from deepkd.outputs import (
     alone_in,
     check_ending,
@@ -17,6 +18,7 @@ from deepkd.outputs import (
     settings_beside,
 )
 from deepkd.settings.evaluation import EvaluateConfig
+from deepkd.shards import Shard
 
 if TYPE_CHECKING:
     from deepkd.evaluation.results import Evaluation, EvaluationDocument
@@ -31,12 +33,7 @@ Models = Annotated[
 ]
 Scores = Annotated[
     Path | None,
-    typer.Option(
-        help=(
-            "CSV file for every score: file,label,score; for videos also answer,reason, which say"
-            " why a score is missing."
-        )
-    ),
+    typer.Option(help="CSV file for all scores: file,label,score; for videos also answer,reason."),
 ]
 Plots = Annotated[
     Path | None,
@@ -47,19 +44,24 @@ Plots = Annotated[
 FeaturesFile = Annotated[
     Path | None,
     typer.Option(
-        help=(
-            "PNG file for a t-SNE plot of each model's last features on crops, with its V-score;"
-            " PyTorch models only."
-        )
+        help="PNG file for a t-SNE plot of the last features of each PyTorch model on crops."
     ),
 ]
 Out = Annotated[
     Path | None,
     typer.Option(
+        help="Folder for the figures (JSON, CSV). After a stop, the same command continues from it."
+    ),
+]
+ShardName = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
         help=(
-            "Folder for the figures (JSON, CSV). It also keeps finished parts of --perturb and of"
-            " videos, so that the same command continues where it stopped."
-        )
+            "With --out: only judge share I of N of the videos, chosen by a hash of each path."
+            " Without it, the same command measures what all shares hold."
+        ),
     ),
 ]
 Overwrite = Annotated[
@@ -78,6 +80,7 @@ def evaluate(
     plots: Plots = None,
     features: FeaturesFile = None,
     out: Out = None,
+    shard: ShardName = None,
     overwrite: Overwrite = False,
     config_file: ConfigFile = None,
     **settings: Any,
@@ -95,21 +98,30 @@ def evaluate(
     Exit codes: 0 done; 1 nothing could be measured; 2 wrong usage; 3 some videos failed.
     """
     config = load_config(EvaluateConfig, config_file, **settings)
+    outputs = _Outputs(scores, plots, features, out)
+    if shard:
+        return _judge_share(models, config, shard, outputs, overwrite=overwrite)
+    if config.data and _is_of_classes(config.data):
+        return _evaluate_classes(models, config, plots)
+    _evaluate(models, config, outputs, overwrite=overwrite)
+
+
+def _evaluate(
+    models: list[str], config: EvaluateConfig, outputs: "_Outputs", *, overwrite: bool
+) -> None:
+    """Write and print the figures of crops or videos."""
     from deepkd.cli.progress import progress, warn
     from deepkd.evaluation.evaluate import evaluate_files, to_document
     from deepkd.tables.evaluation import FORMATS
 
-    if config.data and _is_of_classes(config.data):
-        return _evaluate_classes(models, config, plots)
-    outputs = _Outputs(scores, plots, features, out)
     outputs.check(_inputs(models, config), overwrite=overwrite)
-    with alone_in(out) if out else nullcontext():
+    with alone_in(outputs.out) if outputs.out else nullcontext():
         with progress("evaluate", "scored") as show:
             found = evaluate_files(
                 models,
                 config,
-                features=features is not None,
-                out=out,
+                features=outputs.features is not None,
+                out=outputs.out,
                 overwrite=overwrite,
                 warn=warn,
                 progress=show,
@@ -119,6 +131,34 @@ def evaluate(
             config.save(settings_beside(result))
     FORMATS[config.format](document)
     _exit(_list_failures(found))
+
+
+def _judge_share(
+    models: list[str], config: EvaluateConfig, shard: str, outputs: "_Outputs", *, overwrite: bool
+) -> None:
+    """Judge a share of the videos, and say where its verdicts are kept."""
+    from deepkd.cli.progress import progress, warn
+    from deepkd.evaluation.evaluate import judge_share
+    from deepkd.evaluation.journal import JOURNAL_NAME
+    from deepkd.text import visible
+
+    which = Shard.parse(shard)
+    if outputs.out is None:
+        raise UsageError("--shard needs --out DIR")
+    if outputs.scores or outputs.plots or outputs.features:
+        raise UsageError(
+            "--shard takes neither --scores, --plots nor --features; the same command without"
+            " --shard writes them for the videos of all shares"
+        )
+    place = outputs.out / which.part
+    with alone_in(place), progress("evaluate", "scored") as show:
+        share = judge_share(
+            models, config, which, out=outputs.out, overwrite=overwrite, warn=warn, progress=show
+        )
+        config.save(settings_beside(place / JOURNAL_NAME))
+    if config.format == "table":
+        print(f"{share.videos} videos in share {which}: {visible(share.folder)}")
+    _exit([f"{file}: {reason}" for file, reason in share.failed.items()])
 
 
 def _is_of_classes(data: Path) -> bool:

@@ -19,18 +19,18 @@ Out = Annotated[
     str | None,
     typer.Option(
         metavar="DIR",
-        help="Write a JSON line per input to part-0001-of-0001.jsonl in DIR, a folder or s3://...",
+        help="Write a line of JSON per input to a file in DIR, a folder or s3://...",
     ),
 ]
 Resume = Annotated[
-    bool, typer.Option("--resume", help="Judge only what the part in --out lacks, and what failed.")
+    bool, typer.Option("--resume", help="With --out: judge only what is missing there or failed.")
 ]
 ShardName = Annotated[
     str | None,
     typer.Option(
         "--shard",
         metavar="I/N",
-        help="With --out: judge only share I of N, chosen by a hash of each path.",
+        help="With --out: judge only the I-th of N shares of the inputs.",
     ),
 ]
 
@@ -67,8 +67,8 @@ def choose_part(
             "--out takes neither --report nor --save-video; 'deepkd collect' makes a report of"
             " the parts"
         )
-    from deepkd.cluster.shards import Shard
     from deepkd.cluster.staging import stage_part
+    from deepkd.shards import Shard
 
     which = Shard.parse(shard) if shard else Shard()
     with stage_part(out, which, resume=resume, overwrite=overwrite) as files:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from deepkd.cli.options import ConfigFile, takes_settings
+from deepkd.cli.options import ConfigFile, check_format, takes_settings
 from deepkd.cli.train import Resume
 from deepkd.config import load_config
 from deepkd.settings.compression import PruneConfig
@@ -14,14 +14,22 @@ Source = Annotated[
     Path,
     typer.Argument(metavar="RUN", help="Trained model: a run folder, a .safetensors or .pth."),
 ]
-Data = Annotated[Path, typer.Option(help="Crops to measure importance and to fine-tune on.")]
+Data = Annotated[
+    Path,
+    typer.Option(
+        help=("Crops, or pictures in SPLIT/CLASS/, to measure importance and to fine-tune on.")
+    ),
+]
+Format = Annotated[
+    str, typer.Option(help="Output format of the steps: table or json.", hidden=True)
+]
 Out = Annotated[Path, typer.Option(help="Folder of the pruned model.")]
 Teachers = Annotated[
     list[Path] | None,
     typer.Option(
         help=(
-            "Trained model that teaches the pruned one after each step; by default RUN. May be"
-            " given several times, as in distill."
+            "Trained model that teaches the pruned one; by default RUN. May be given several "
+            "times, as in distill."
         )
     ),
 ]
@@ -36,6 +44,7 @@ def prune(
     teacher: Teachers = None,
     resume: Resume = False,
     config_file: ConfigFile = None,
+    format: Format = "table",
     **settings: Any,
 ) -> None:
     """Remove the least important channels of a trained network, until it is small enough.
@@ -43,12 +52,16 @@ def prune(
     Give one or more limits: --params, --macs-m, --latency-ms. With --epochs the network, or each
     --teacher, teaches the pruned one after each step. Without --epochs, fine-tune it with `deepkd
     distill --student NAME --init OUT --teacher RUN` or `deepkd train --model NAME --init OUT`.
+    OUT/steps.png shows AUC, or accuracy of classes, against multiply-accumulates.
     """
     config = load_config(PruneConfig, config_file, **settings)
     from deepkd.cli.progress import wrote
     from deepkd.cli.training import follow_run, warn
-    from deepkd.compression.gradual import prune_in_steps
+    from deepkd.compression.gradual import prune_in_steps, read_steps
     from deepkd.models.checkpoints import load_checkpoint
+    from deepkd.tables.prune import FORMATS, draw_steps
+
+    check_format(format, FORMATS)
 
     if config.latency_ms is not None:
         _warn_if_busy()
@@ -67,6 +80,9 @@ def prune(
     taken_ms = pruned.metadata["pruned"]["measured_ms"]
     size += "" if taken_ms is None else f", {taken_ms:.3g} ms for one crop when it was pruned"
     wrote(out, f": {size}")
+    steps = read_steps(out)
+    draw_steps(out / "steps.png", steps)
+    FORMATS[format](steps)
 
 
 def _warn_if_busy() -> None:

@@ -17,7 +17,13 @@ Model = Annotated[
     ),
 ]
 Data = Annotated[
-    Path, typer.Option(help="Labelled crops, to set the value ranges of int8 and to measure AUC.")
+    Path,
+    typer.Option(
+        help=(
+            "Labelled crops, or pictures in SPLIT/CLASS/, to set the value ranges of int8 and to"
+            " measure AUC (of classes, accuracy)."
+        )
+    ),
 ]
 Out = Annotated[Path, typer.Option(help="ONNX file to write.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")]
@@ -33,10 +39,11 @@ def quantize(
     config_file: ConfigFile = None,
     **settings: Any,
 ) -> None:
-    """Try int8, float16 and int8 weights, and write the fastest variant that pays.
+    """Store a model in int8 or float16, and write the fastest variant.
 
-    A variant pays if it is faster than float32 on this machine and loses at most --max-drop of AUC.
-    If none pays, nothing is written and the report says why; --keep NAME always writes a variant.
+    A variant is written if it is faster than float32 on this machine and loses at most --max-drop
+    of AUC (of classes, accuracy). If none is, the report says why; --keep NAME always writes a
+    variant.
     """
     config = load_config(QuantizeConfig, config_file, **settings)
     from deepkd.cli.progress import progress, say, warn

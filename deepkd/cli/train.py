@@ -14,9 +14,8 @@ Data = Annotated[
     list[Path] | None,
     typer.Option(
         help=(
-            "Crops to train on: a folder from `deepkd extract`, or pictures in train/CLASS/ and"
-            " val/CLASS/, where CLASS is real or fake or one of two other names. May be given"
-            " several times."
+            "Crops to train on: a folder from `deepkd extract`, or pictures in train/CLASS/ and "
+            "val/CLASS/. May be given several times."
         )
     ),
 ]

@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, Self
 
-from deepkd.data.extract.pool import Outcome
 from deepkd.errors import UsageError
+from deepkd.pool import Outcome
 from deepkd.settings.choices import ENGINES
 
 

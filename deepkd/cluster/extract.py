@@ -8,9 +8,9 @@ from deepkd.cluster.engine import Engine
 from deepkd.cluster.plan import SHARD_BYTES
 from deepkd.cluster.process import die_with_starter
 from deepkd.data.extract.journal import Record
-from deepkd.data.extract.pool import Outcome, run_tasks
 from deepkd.data.extract.run import Start
 from deepkd.data.extract.worker import Task
+from deepkd.pool import Outcome, run_tasks
 
 PIECE_CLIPS = 32
 """Most clips of a piece: what is lost with a machine is about a minute of one core."""

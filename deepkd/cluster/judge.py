@@ -11,7 +11,6 @@ from deepkd.cluster.collect import Names
 from deepkd.cluster.engine import Engine
 from deepkd.cluster.parts import Part, PartFiles, open_part
 from deepkd.cluster.plan import Plan
-from deepkd.cluster.shards import Shard
 from deepkd.cluster.staging import claim_parts, stage_part
 from deepkd.errors import ModelError, OutputError
 from deepkd.journal import BusyError
@@ -20,6 +19,7 @@ from deepkd.pipeline import Detector
 from deepkd.report import Provenance
 from deepkd.scoring.verdict import Label
 from deepkd.settings.detect import DetectConfig
+from deepkd.shards import Shard
 from deepkd.video.sources import Source
 
 BUSY_S = 120.0

@@ -20,17 +20,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from deepkd.cluster.shards import Shard, input_key
 from deepkd.errors import OutputError, UsageError
 from deepkd.journal import LineFile, content_key
 from deepkd.outputs import check_folder, settings_beside, write_whole
 from deepkd.report import Provenance
 from deepkd.report.jsonl import make_line
 from deepkd.scoring.verdict import Label, Verdict
+from deepkd.shards import PART, Shard, input_key
 from deepkd.video.sources import Source
 
 FORMAT = "deepkd.part/1"
-NAME = re.compile(r"part-(\d{4,7})-of-(\d{4,7})\.jsonl")
+NAME = re.compile(rf"{PART}\.jsonl")
 NEUTRAL = {
     *("model", "device", "workers", "timeout_s", "language", "format"),
     *("keep", "allow_private", "fetch_mb", "fetch_timeout_s"),
@@ -59,9 +59,7 @@ class PartFiles:
     @property
     def lines(self) -> Path:
         """The file of the verdicts."""
-        width = max(4, len(str(self.shard.count)))
-        number, count = (f"{each:0{width}d}" for each in (self.shard.number, self.shard.count))
-        return self.folder / f"part-{number}-of-{count}.jsonl"
+        return self.folder / f"{self.shard.part}.jsonl"
 
     @property
     def journal(self) -> Path:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from deepkd.cluster.shards import Shard
+from deepkd.shards import Shard
 from deepkd.video.sources import Source, as_source
 
 SHARD_BYTES = 10**9

@@ -8,8 +8,8 @@ from contextlib import suppress
 from typing import Any, Self
 
 from deepkd.cluster.process import pack, run_in_process
-from deepkd.data.extract.pool import Outcome
 from deepkd.errors import DeepKDError, UsageError
+from deepkd.pool import Outcome
 
 RETRIES = 10
 """How often a task is tried again because its machine died."""

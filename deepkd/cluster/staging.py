@@ -5,9 +5,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from deepkd.cluster.parts import NAME, PartFiles
-from deepkd.cluster.shards import Shard
 from deepkd.errors import OutputError, UsageError
 from deepkd.outputs import check_folder, scratch
+from deepkd.shards import Shard
 from deepkd.stores import download, is_stored, is_there, join_url, list_objects, upload
 
 

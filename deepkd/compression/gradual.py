@@ -1,30 +1,38 @@
 """Pruning in steps: shrink a little, fine-tune by distillation, shrink again."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from deepkd.benchmark.latency import latency_ms
 from deepkd.compression.importance import check_both, draw_samples
 from deepkd.compression.latency import prune_to_latency
 from deepkd.compression.prune import Target, prune
+from deepkd.compression.results import PruneDocument, PruneStep
+from deepkd.data.classes import ClassSet
 from deepkd.data.clips import Warn
-from deepkd.data.crops import CropSet, load_crops
+from deepkd.data.crops import CropSet
 from deepkd.data.families import list_inherited
 from deepkd.data.leakage import check_held_out
+from deepkd.data.mixture import load_data
 from deepkd.distillation.distiller import distill
 from deepkd.errors import ConfigError, OutputError
+from deepkd.evaluation.classes import check_classes_of
 from deepkd.models.checkpoints import WEIGHTS_FILE, load_checkpoint, save_model
 from deepkd.models.registry import TorchModel
-from deepkd.outputs import alone_in
+from deepkd.outputs import alone_in, write_whole
 from deepkd.settings.choices import CRITERIA
 from deepkd.settings.compression import PruneConfig
 from deepkd.settings.training import DistillConfig, FittingConfig
 from deepkd.training.checkpointing import CONFIG_FILE
 from deepkd.training.engine import Progress
 from deepkd.training.resuming import check_settings
-from deepkd.training.validation import calibrate, check_validation
+from deepkd.training.validation import CLASSES, FORGERY, Task, calibrate
 
 DECIDING = (
     "params",
@@ -38,6 +46,10 @@ DECIDING = (
     "seed",
 )
 """Settings that decide what is cut; besides them, the model itself."""
+STEPS_FILE = "steps.json"
+"""The figures after each step."""
+MEASURES = {FORGERY.score: "AUC", CLASSES.score: "accuracy"}
+"""The figure that chooses weights -> its name for people."""
 Follow = Callable[[Path, str], AbstractContextManager[Callable[[Progress], None]]]
 """Given a run folder and what happens there: what to report the training's progress to."""
 
@@ -55,9 +67,11 @@ def prune_in_steps(
 ) -> TorchModel:
     """The pruned model, written to `out`; with `config.epochs` each step is a run in `out/step-N`.
 
+    Its figures after each step are in `out/steps.json`, a `PruneDocument`.
+
     Args:
         model: what to prune.
-        data: crops that show what channels are worth, and to fine-tune on.
+        data: crops, or pictures of classes, that show what channels are worth, and to fine-tune on.
         out: folder.
         config: target, criterion, fine-tuning.
         follow: see `Follow`.
@@ -89,7 +103,9 @@ def _prune_in_steps(
     warn: Warn,
 ) -> TorchModel:
     crops, val = _crops(data, config, [model, *teachers], warn)
-    current = model
+    task = CLASSES if isinstance(crops, ClassSet) else FORGERY
+    current, figures = model, task.validate(model, val)[0]
+    done = [_describe(0, model, figures, task)]
     steps = zip(_targets(model, config), _limits_ms(model, config), strict=True)
     for number, (target, limit_ms) in enumerate(steps, start=1):
         run = out / f"step-{number}"
@@ -102,11 +118,30 @@ def _prune_in_steps(
                 current, teachers or [model], data, run, config, follow, resume=resume
             )
             current.module.cpu()  # where channels are weighed and cut
-    if not config.epochs:
-        calibrate(current, val)
+        else:
+            calibrate(current, val, task)
+        done.append(_describe(number, current, current.metadata["validation"], task))
+    count = int(np.isfinite(val.labels).sum())
+    measure = MEASURES[task.score]
+    _write_steps(out, PruneDocument(model.name, measure, count, config.epochs, tuple(done)))
     save_model(current, out / WEIGHTS_FILE)
     config.save(out / CONFIG_FILE)
     return current
+
+
+def _write_steps(out: Path, document: PruneDocument) -> None:
+    with write_whole(out / STEPS_FILE) as path:
+        path.write_text(json.dumps(document.to_dict(), indent=2) + "\n", encoding="utf-8")
+
+
+def read_steps(out: Path) -> PruneDocument:
+    """The figures after each step of a pruning that was written to `out`."""
+    return PruneDocument.from_dict(json.loads((out / STEPS_FILE).read_text(encoding="utf-8")))
+
+
+def _describe(number: int, model: TorchModel, figures: Mapping[str, Any], task: Task) -> PruneStep:
+    score = figures[task.score]
+    return PruneStep(number, model.params, model.macs, None if score is None else round(score, 6))
 
 
 def _check_teachers(teachers: Sequence[TorchModel], config: PruneConfig) -> None:
@@ -121,18 +156,32 @@ def _crops(
 ) -> tuple[CropSet, CropSet]:
     """The crops of training and of validation; the `earlier` models must not know the latter."""
     crops, val = (
-        load_crops(data, "train", limit=config.limit),
-        load_crops(data, "val", limit=config.val_limit),
+        load_data(data, "train", limit=config.limit),
+        load_data(data, "val", limit=config.val_limit),
     )
+    for model in earlier:
+        check_classes_of(model, crops)
+    if isinstance(crops, ClassSet):
+        CLASSES.check(val)
+        check_held_out(crops, val, [], warn=warn)
+        _warn_of_val(earlier, warn)
+        return crops.keep_labelled(), val
     if CRITERIA.load(config.criterion).needs_crops:
         fewer = ", a larger --limit" if config.limit else ""
         advice = f"to show what channels are worth; give another --data{fewer} or --criterion"
         check_both(crops, f"{data}: split 'train'", advice)
-    check_validation(val)
+    FORGERY.check(val)
     check_held_out(
         crops, val, [(model.name, list_inherited(model)) for model in earlier], warn=warn
     )
     return crops, val
+
+
+def _warn_of_val(earlier: Sequence[TorchModel], warn: Warn) -> None:
+    """Warn of networks of classes that were trained on the split `val`, too."""
+    for model in earlier:
+        if model.metadata.get("recipe", {}).get("val_split", "val") != "val":
+            warn(f"{model.name} was trained on the split val, which flatters its accuracy there")
 
 
 def _check_out(out: Path, *, goes_on: bool) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deepkd.data.classes import ClassSet
 from deepkd.data.crops import CropSet
 from deepkd.data.sampling import draw_balanced
 from deepkd.errors import DataError
@@ -44,7 +45,7 @@ class Criterion:
 def draw_samples(
     crops: CropSet, format: InputFormat, count: int, *, seed: int = 0
 ) -> Iterator[Samples]:
-    """About `count` labelled crops of a set, as many real as forged, in batches of up to 32."""
+    """About `count` labelled crops of a set, drawn as by `draw_rows`, in batches of up to 32."""
     rows = draw_rows(crops, count, seed=seed)
     for start in range(0, len(rows), BATCH):
         part = rows[start : start + BATCH]
@@ -68,9 +69,24 @@ def check_both(crops: CropSet, where: str, advice: str) -> None:
 
 
 def draw_rows(crops: CropSet, count: int, *, seed: int = 0) -> list[int]:
-    """About `count` labelled rows of a set, as many real as forged."""
-    draw = draw_balanced(crops, np.random.default_rng(seed))
+    """About `count` labelled rows of a set, as many real as forged, or of each class."""
+    rng = np.random.default_rng(seed)
+    if isinstance(crops, ClassSet):
+        return _draw_of_each(crops, count, rng)
+    draw = draw_balanced(crops, rng)
     return [row for sample in draw for row in sample][:count]
+
+
+def _draw_of_each(pictures: ClassSet, count: int, rng: np.random.Generator) -> list[int]:
+    """Rows of the classes in turn, each class in random order, until there are `count`."""
+    labels, rank = pictures.labels, np.zeros(len(pictures))
+    order = rng.permutation(len(pictures))
+    for place in range(len(pictures.classes)):
+        own = order[labels[order] == place]
+        rank[own] = np.arange(len(own))
+    known = order[np.isfinite(labels[order])]
+    chosen: list[int] = known[np.argsort(rank[known], kind="stable")][:count].tolist()
+    return chosen
 
 
 def taylor(model: TorchModel, samples: Iterator[Samples], *, seed: int = 0) -> Importance:
@@ -83,8 +99,12 @@ def taylor(model: TorchModel, samples: Iterator[Samples], *, seed: int = 0) -> I
     with evaluating(model.module), _watch_norms(model.module, totals):
         for crops, labels in samples:
             views = views_of(crops, model.format)
-            logits = model.module(views).flatten()
-            F.binary_cross_entropy_with_logits(logits, labels, reduction="sum").backward()
+            logits = model.module(views)
+            if model.classes:
+                loss = F.cross_entropy(logits, labels.long(), reduction="sum")
+            else:
+                loss = F.binary_cross_entropy_with_logits(logits.flatten(), labels, reduction="sum")
+            loss.backward()
     model.module.zero_grad(set_to_none=True)
     return totals
 

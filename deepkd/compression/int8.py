@@ -20,7 +20,7 @@ import onnx
 from deepkd.compression.graphs import disturb_layer, finish, weighted_layers
 from deepkd.images import Image
 from deepkd.outputs import scratch
-from deepkd.scoring.model import Scorer
+from deepkd.scoring.model import Scorer, raw_logits
 from deepkd.scoring.seal import set_seal
 from deepkd.settings.choices import INT8_METHODS
 
@@ -72,7 +72,7 @@ def to_int8(
         say: told what happens next.
     """
     scorer = Scorer.load(source, threads=threads)
-    expected = scorer.logits(crops)
+    expected = raw_logits(scorer, crops)
     batches = [
         scorer.format.batch(crops[start : start + FEED]) for start in range(0, len(crops), FEED)
     ]
@@ -86,9 +86,8 @@ def to_int8(
             kept = float_layers(prepared, INT8_METHODS.load(name), crops, threads=threads)
             _quantise(prepared, files[name], batches, INT8_METHODS.load(name), kept)
             finish(files[name], source, "int8", recipe=name, crops=len(crops))
-            distances[name] = _distance(
-                Scorer.load(files[name], threads=threads).logits(crops), expected
-            )
+            made = Scorer.load(files[name], threads=threads)
+            distances[name] = _distance(raw_logits(made, crops), expected)
         best = min(distances, key=lambda name: np.nan_to_num(distances[name], nan=np.inf))
         shutil.copyfile(files[best], out)
     return distances
@@ -174,10 +173,11 @@ def sensitivity(
     source: Path, layers: Sequence[str], crops: Sequence[Image], *, threads: int | None = None
 ) -> dict[str, float]:
     """Layer -> how far the logits move (RMS) when its weights alone are rounded to int8."""
-    expected = Scorer.load(source, threads=threads).logits(crops)
+    expected = raw_logits(Scorer.load(source, threads=threads), crops)
     return {
         layer: _distance(
-            Scorer(source, disturb_layer(source, layer), threads=threads).logits(crops), expected
+            raw_logits(Scorer(source, disturb_layer(source, layer), threads=threads), crops),
+            expected,
         )
         for layer in layers
     }

@@ -1,9 +1,10 @@
 """Quantize: a model in int8, in float16 and with int8 weights, each measured against float32.
 
-AUC is paired (the same crops, the same resamples of their originals), latency is taken in turn in
-one process. What chance does to a latency shows from float32's twin, the same file opened and timed
-once more in the same turns. A variant replaces float32 when it is faster here than chance makes
-that twin and its AUC falls by no more than is allowed; else the report says why not.
+AUC, or accuracy of pictures of classes, is paired (the same crops, the same resamples of their
+originals), latency is taken in turn in one process. What chance does to a latency shows from
+float32's twin, the same file opened and timed once more in the same turns. A variant replaces
+float32 when it is faster here than chance makes that twin and its AUC or accuracy falls by no more
+than is allowed; else the report says why not.
 """
 
 import shutil
@@ -15,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from deepkd.benchmark.latency import chance_ratio, measure_ratio, median_ms, take_turns
-from deepkd.compression.importance import check_both, draw_rows
+from deepkd.compression.importance import draw_rows
 from deepkd.compression.int8 import to_int8
+from deepkd.compression.judging import Judgement, judge, load_judged, name_measure
 from deepkd.compression.results import (
     CalibrationCrops,
     JudgedCrops,
@@ -26,11 +28,10 @@ from deepkd.compression.results import (
     Written,
 )
 from deepkd.data.clips import Warn
-from deepkd.data.crops import CropSet, load_crops
-from deepkd.data.leakage import find_training_shares
-from deepkd.errors import ConfigError, ModelError
-from deepkd.evaluation.metrics import Measure, auc, auc_change
-from deepkd.evaluation.scores import Progress, logits_of
+from deepkd.data.crops import CropSet
+from deepkd.errors import ModelError
+from deepkd.evaluation.metrics import Measure
+from deepkd.evaluation.scores import Progress
 from deepkd.machine import cores, machine
 from deepkd.models.checkpoints import load_checkpoint
 from deepkd.models.export import export_onnx
@@ -42,8 +43,6 @@ from deepkd.settings.compression import QuantizeConfig
 FLOAT32 = "float32"
 VARIANTS = ("int8", *CONVERSIONS)
 """int8 weights and activations; float16, for GPUs; int8 weights only, for size."""
-SCORED_TOGETHER = 64
-"""Crops decoded and scored at once."""
 Say = Callable[[str], None]
 
 
@@ -52,17 +51,19 @@ class VariantResult:
     """One variant beside float32."""
 
     scorer: Scorer
-    auc: float | None
-    """None where a logit is not finite."""
-    change: Measure
-    """AUC less float32's, with its interval."""
+    judgement: Judgement
+    measure: str
+    """What it is judged by: see `name_measure`."""
     latency_ms: float
     ratio: Measure
     """Latency divided by float32's, with its interval."""
     twin: Measure
     """Likewise of float32's twin: what chance does."""
-    broken: int = 0
-    """Crops whose logit is not finite."""
+
+    @property
+    def broken(self) -> int:
+        """Crops with a logit that is not finite."""
+        return self.judgement.broken
 
     def objections(self, max_drop: float) -> list[str]:
         """Why it must not replace float32; [] when it may."""
@@ -73,8 +74,9 @@ class VariantResult:
                 f"not faster here ({format_ratio(self.ratio)} of float32's time, float32's twin"
                 f" {chance})"
             )
-        if (self.change.value or 0.0) < -max_drop:
-            found.append(f"AUC falls by {-(self.change.value or 0.0):.4f}, more than {max_drop:g}")
+        change = self.judgement.change.value or 0.0
+        if change < -max_drop:
+            found.append(f"{self.measure} falls by {-change:.4f}, more than {max_drop:g}")
         return found
 
 
@@ -92,7 +94,7 @@ def quantize(
 
     Args:
         argument: a run folder, a checkpoint, an ONNX file or a shipped name.
-        data: labelled crops.
+        data: labelled crops, or pictures of classes.
         out: ONNX file to write; it is left alone where no variant may replace float32.
         config: crops, runs, limits, which variant to keep.
         say: told what happens next.
@@ -109,10 +111,8 @@ def quantize(
     where = machine(threads)
     with scratch() as folder:
         source = _float32(argument, folder, out)
-        shown, judged = _crops(data, config)
-        [share] = find_training_shares(
-            [source.name], [source], judged, allow=config.allow_training_data, warn=warn
-        )
+        shown, judged, share = load_judged(data, config, source, warn)
+        shown = shown.subset(draw_rows(shown, config.samples, seed=config.seed))
         files, distances = _convert(source.path, shown, config, folder, say)
         compared = {FLOAT32: source.path, **files}
         trials, twin = _measure(compared, judged, config, threads, say, progress)
@@ -148,24 +148,6 @@ def _float32(argument: str, folder: Path, out: Path) -> Scorer:
     return source
 
 
-def _crops(data: Path, config: QuantizeConfig) -> tuple[CropSet, CropSet]:
-    """The crops that show ranges, and the labelled ones that judge, which are others."""
-    if config.split in (config.calibrate_on, "all") and not config.allow_training_data:
-        raise ConfigError(
-            f"split={config.split}, calibrate_on={config.calibrate_on}: what shows the ranges of"
-            " int8 would judge it, too; choose another --split or --calibrate-on, or add"
-            " --allow-training-data"
-        )
-    shown = load_crops(data, config.calibrate_on)
-    advice = "to show the ranges of int8; give another --calibrate-on or --data"
-    check_both(shown, f"{data}: split '{config.calibrate_on}'", advice)
-    split = None if config.split == "all" else config.split
-    judged = load_crops(data, split, limit=config.limit)
-    judged = judged.subset([index for index, row in enumerate(judged.rows) if row.label])
-    check_both(judged, f"{data}: split '{config.split}'", "to measure AUC on; give --split")
-    return shown.subset(draw_rows(shown, config.samples, seed=config.seed)), judged
-
-
 def _convert(
     source: Path, shown: CropSet, config: QuantizeConfig, folder: Path, say: Say
 ) -> tuple[dict[str, Path], dict[str, float]]:
@@ -193,7 +175,7 @@ def _measure(
     compared = [*scorers.values(), Scorer.load(files[FLOAT32], threads=threads)]
     say(f"timing {len(compared)} models in turn, float32 twice, {config.runs} runs each")
     timings = take_turns(compared, runs=config.runs, batch=1, progress=progress)
-    say(f"measuring AUC on {len(judged):,} crops")
+    say(f"measuring {name_measure(judged)} on {len(judged):,} crops")
     seconds = [np.array(one.single) for one in timings]
     trials = _trials(scorers, seconds, judged, config)
     return trials, _twin(seconds[-1], trials[FLOAT32].twin)
@@ -209,27 +191,21 @@ def _trials(
 
     Float32 comes first in `scorers` and `seconds`; its twin's turns come last.
     """
-    logits = logits_of(
-        list(scorers.values()), judged, range(len(judged)), batch=SCORED_TOGETHER, checked=1
-    )
-    labels, sources = judged.labels, [row.original for row in judged.rows]
+    judgements = judge(list(scorers.values()), judged, config)
     twin = measure_ratio(seconds[-1], seconds[0], seed=config.seed)
-    trials = {}
-    for (name, scorer), found, taken in zip(scorers.items(), logits, seconds[:-1], strict=True):
-        ratio = measure_ratio(taken, seconds[0], seed=config.seed)
-        broken = int((~np.isfinite(found)).sum())
-        if broken:
-            trials[name] = VariantResult(
-                scorer, None, Measure(None), median_ms(taken), ratio, twin, broken
-            )
-            continue
-        change = auc_change(
-            labels, logits[0], found, sources=sources, resamples=config.resamples, seed=config.seed
+    return {
+        name: VariantResult(
+            scorer,
+            judgement,
+            name_measure(judged),
+            median_ms(taken),
+            measure_ratio(taken, seconds[0], seed=config.seed),
+            twin,
         )
-        trials[name] = VariantResult(
-            scorer, float(auc(labels, found) or 0.0), change, median_ms(taken), ratio, twin
+        for (name, scorer), judgement, taken in zip(
+            scorers.items(), judgements, seconds[:-1], strict=True
         )
-    return trials
+    }
 
 
 def format_ratio(ratio: Measure) -> str:
@@ -265,6 +241,9 @@ def _row(name: str, trial: VariantResult, config: QuantizeConfig) -> VariantRow:
     """One model of the document; float32 has nothing to be accepted as."""
     scorer = trial.scorer
     objections = None if name == FLOAT32 else trial.objections(config.max_drop)
+    score, change = trial.judgement.score, trial.judgement.change.round_to(6)
+    score = None if score is None else round(score, 6)
+    by_auc = trial.measure == "AUC"
     return VariantRow(
         variant=name,
         name=scorer.name,
@@ -272,10 +251,12 @@ def _row(name: str, trial: VariantResult, config: QuantizeConfig) -> VariantRow:
         params=scorer.params,
         bytes=scorer.bytes,
         sha256=scorer.sha256,
-        auc=None if trial.auc is None else round(trial.auc, 6),
-        auc_change=trial.change.round_to(6),
+        auc=score if by_auc else None,
+        auc_change=change if by_auc else Measure(None),
         latency_ms=round(trial.latency_ms, 4),
         latency_ratio=trial.ratio.round_to(4),
         accepted=None if objections is None else not objections,
         objections=tuple(objections or ()),
+        accuracy=None if by_auc else score,
+        accuracy_change=None if by_auc else change,
     )

@@ -1,4 +1,4 @@
-"""Results: variants of a model beside float32, as one document."""
+"""Results: variants of a model beside float32, and the steps of a pruning, as documents."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -20,7 +20,7 @@ class VariantRow(Document):
     bytes: int
     sha256: str
     auc: float | None
-    """None where a logit is not finite."""
+    """None where a logit is not finite, and of pictures of classes."""
     auc_change: Measure
     """AUC less float32's."""
     latency_ms: float
@@ -30,6 +30,10 @@ class VariantRow(Document):
     """Whether it may replace float32; None of float32."""
     objections: tuple[str, ...]
     """Why it must not replace float32."""
+    accuracy: float | None = None
+    """In place of AUC, on pictures of classes."""
+    accuracy_change: Measure | None = None
+    """Accuracy less float32's."""
 
 
 @dataclass(frozen=True)
@@ -85,3 +89,31 @@ class QuantizeDocument(Document):
     models: tuple[VariantRow, ...]
     twin: TwinRow
     written: Written | None
+
+
+@dataclass(frozen=True)
+class PruneStep(Document):
+    """The network after one step."""
+
+    step: int
+    """0 is the unpruned network."""
+    params: int
+    macs: int
+    score: float | None
+    """AUC, or accuracy of pictures of classes, on the validation split."""
+
+
+@dataclass(frozen=True)
+class PruneDocument(Document):
+    """What a network lost in accuracy, and in cost, step by step."""
+
+    schema: ClassVar[str] = "deepkd.prune/1"
+
+    model: str
+    measure: str
+    """`AUC` or `accuracy`."""
+    crops: int
+    """Of the validation split."""
+    epochs: int
+    """Of distillation after each step."""
+    steps: tuple[PruneStep, ...]

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deepkd.data.chance import share_of
-from deepkd.data.clips import FOLDER_LABELS, SPLITS
+from deepkd.data.clips import FOLDER_LABELS, SPLITS, UNLABELLED
 from deepkd.data.crops import CropSet, whole_families
 from deepkd.data.image_folders import is_image_folder
 from deepkd.data.index import INDEX_NAME, CropRow
@@ -107,7 +107,7 @@ def is_class_data(path: Path) -> bool:
         for entry in path.iterdir()
         if entry.name.lower() in SPLITS and entry.is_dir()
         for inner in entry.iterdir()
-        if inner.is_dir()
+        if inner.is_dir() and inner.name.lower() not in UNLABELLED
     }
     return len(names) > 2 and not any(name.lower() in FOLDER_LABELS for name in names)
 
@@ -121,7 +121,7 @@ def load_classes(path: Path, split: str, *, limit: int | None = None) -> ClassSe
     """Load one split of the pictures of a folder, or of a data set of torchvision.
 
     Where there is no split `val`, about a tenth of `train` is `val` and the rest `train`, always
-    the same pictures; `train+val` is then all of it.
+    the same pictures; `train+val` is then all of it. Pictures in `SPLIT/unlabelled/` have no class.
 
     Args:
         path: the folder with SPLIT/CLASS/, or `torchvision:NAME:FOLDER`.
@@ -180,7 +180,7 @@ def class_set(
 
 
 def _hold_out(row: CropRow) -> CropRow:
-    held = row.split == "train" and share_of(row.original) < HELD_OUT
+    held = row.split == "train" and row.label and share_of(row.original) < HELD_OUT
     return replace(row, split="val") if held else row
 
 
@@ -192,10 +192,11 @@ def _read_folder(root: Path) -> ClassSet:
             names = sorted(_list_pictures(str(inner))) if inner.is_dir() else ()
             for name in names:
                 file = name[len(str(root)) + 1 :].replace(os.sep, "/")
-                rows.append(CropRow(file, inner.name, file, file, split=split))
+                label = "" if inner.name.lower() in UNLABELLED else inner.name
+                rows.append(CropRow(file, label, file, file, split=split))
     if not rows:
         raise DataError(f"{root}: has no pictures in SPLIT/CLASS/, such as train/cat/1.png")
-    return ClassSet(root, rows, classes=tuple(sorted({row.label for row in rows})))
+    return ClassSet(root, rows, classes=tuple(sorted({row.label for row in rows} - {""})))
 
 
 def _list_pictures(folder: str) -> Iterator[str]:

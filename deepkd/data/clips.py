@@ -15,6 +15,8 @@ Warn = Callable[[str], None]
 
 FOLDER_LABELS = {"real": REAL, "original": REAL, "fake": FAKE, "manipulated": FAKE}
 """Name of a folder in lower case -> label of the clips in it."""
+UNLABELLED = ("unlabelled", "unlabeled")
+"""Names, in lower case, of a folder of pictures without a label, which only a teacher judges."""
 SPLITS = {
     "train": "train",
     "training": "train",

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from deepkd.data.clips import FAKE, FOLDER_LABELS, REAL, SPLITS
+from deepkd.data.clips import FAKE, FOLDER_LABELS, REAL, SPLITS, UNLABELLED
 from deepkd.data.index import CropRow
 from deepkd.data.originals import RealPaths
 from deepkd.errors import DataError
@@ -31,7 +31,8 @@ def read_image_folder(root: Path) -> list[CropRow]:
     manipulated; any other two names are taken as REAL and FAKE in alphabetical order. A folder
     between the class and the picture names the forgery's method. The original of a forgery is the
     real picture of the same split and the same path below its class, else the only one that shares
-    the longest end of that path, at least the file name.
+    the longest end of that path, at least the file name. Pictures in a folder called unlabelled
+    have no label.
 
     Raises:
         DataError: there are no pictures, or the folders do not name two classes.
@@ -45,7 +46,9 @@ def read_image_folder(root: Path) -> list[CropRow]:
         raise DataError(
             f"{root}: has no pictures in SPLIT/CLASS/, such as train/real/1.png, and no index.csv"
         )
-    labels = _label_classes(root, {path.parts[1] for path in names})
+    folders = {path.parts[1] for path in names}
+    unlabelled = {name: "" for name in folders if name.lower() in UNLABELLED}
+    labels = {**_label_classes(root, folders - unlabelled.keys()), **unlabelled}
     rows = [_make_row(path, labels[path.parts[1]]) for path in names]
     return list(_link_to_reals(rows))
 

@@ -8,8 +8,8 @@ Probabilities follow the DFDC winner's recipe (JPEG, noise, blur, grey) and the 
 paper (JPEG range). Shrinking and enlarging imitates re-encoded clips. `robust` adds the corruptions
 of `deepkd evaluate --perturb`, with the real H.264 encoder. A model trained with them has seen
 these kinds of corruption: its robustness to them says less about others. `footage` makes
-photographs look like frames of a clip: smaller, and encoded by a video codec. All randomness comes
-from torch's generator, so that a seed determines a view.
+photographs look like frames of a clip: smaller, and encoded by a video codec, some as a GIF. All
+randomness comes from torch's generator, so that a seed determines a view.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 import torch
+from PIL import Image as Pillow
 from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
@@ -91,6 +92,19 @@ class Jpeg(v2.Transform):
             ".jpg", _picture(image.flip(0)), [cv2.IMWRITE_JPEG_QUALITY, quality]
         )
         return _view(np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR))).flip(0)
+
+
+class Palette(v2.Transform):
+    """Save with 256 dithered colours, as a GIF: the picture's own, or in half of them the web's."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(3, H, W) uint8 -> the same."""
+        picture = Pillow.fromarray(_picture(image))
+        if torch.rand(()).item() < 0.5:
+            picture = picture.quantize(256, dither=Pillow.Dither.FLOYDSTEINBERG)
+        else:
+            picture = picture.convert("P", palette=Pillow.Palette.WEB)
+        return _view(np.array(picture.convert("RGB")))
 
 
 class Corrupt(v2.Transform):
@@ -185,6 +199,7 @@ FOOTAGE = replace(
         v2.RandomGrayscale(0.05),
         _sometimes(0.1, v2.GaussianBlur(5, (0.3, 1.5))),
         _sometimes(0.1, Noise(12.0)),
+        _sometimes(0.06, Palette()),
         _sometimes(0.3, Shrink(2.5)),
         _sometimes(0.35, Corrupt("h264", 20, 36)),
         _sometimes(0.3, Jpeg((40, 100))),

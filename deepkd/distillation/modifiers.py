@@ -12,8 +12,8 @@ from deepkd.data.crops import CropSet
 def noisy(logits: Tensor, sigma: float, share: float) -> Tensor:
     """Multiply teacher logits by noise, `(1 + xi) z`, `xi ~ N(0, sigma^2)`, on a random `share`.
 
-    A teacher that errs a little, as a regulariser (Sau & Balasubramanian 2016, arXiv:1610.09650,
-    eq. 4); E[z'] = z. (N, ...) -> the same shape.
+    A teacher that errs a little, as a regulariser (Sau & Balasubramanian 2016, arXiv:1610.09650);
+    E[z'] = z. (N, ...) -> the same shape.
     """
     chosen = torch.rand(len(logits), device=logits.device) < share
     xi = sigma * torch.randn(len(logits), device=logits.device) * chosen
@@ -42,7 +42,9 @@ def with_labels_hidden(crops: CropSet, labelled_share: float) -> CropSet:
     The others are transfer data: they take the soft terms only (Bucila et al. 2006).
     """
     rows = [
-        row if share_of(row.original) < labelled_share else dataclasses.replace(row, label="")
+        row
+        if share_of(f"label of {row.original}") < labelled_share  # not the share that validates
+        else dataclasses.replace(row, label="")
         for row in crops.rows
     ]
     return dataclasses.replace(crops, rows=rows)

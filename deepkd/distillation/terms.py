@@ -4,6 +4,7 @@
 name = "kd"
 weight = 0.7
 temperature = [6, 3]        # two numbers: from the first to the second over the training
+warmup = 0.1                # share of the training in which the weight rises from 0
 
 [[loss]]
 name = "amd"
@@ -37,6 +38,8 @@ class Term:
 
     name: str
     weight: Schedule = 1.0
+    warmup: float = 0.0
+    """Share of the training in which the weight rises from 0."""
     tap: str = ""
     """The name of its tap; of several, the names with + between."""
     options: Mapping[str, Schedule] = field(default_factory=dict)
@@ -74,8 +77,9 @@ class Term:
             raise ConfigError(f"unknown loss '{name}'; choose from {', '.join(LOSSES)}")
         tap = _tap(values.pop("tap", ""))
         weight = _schedule(name, "weight", values.pop("weight", 1.0))
+        warmup = _warmup(name, values.pop("warmup", 0.0))
         options = {key: _schedule(name, key, value) for key, value in values.items()}
-        term = cls(name, weight, tap, options)
+        term = cls(name, weight, warmup, tap, options)
         if bool(tap) != (term.kind.inputs in FEATURES):
             wrong = "takes no tap" if tap else "compares features and needs a tap"
             raise ConfigError(f"loss '{name}' {wrong}")
@@ -87,11 +91,24 @@ class Term:
 
     def weight_at(self, progress: float) -> float:
         """The weight after `progress` (0 to 1) of the training."""
-        return at(self.weight, progress)
+        risen = min(1.0, progress / self.warmup) if self.warmup else 1.0
+        return risen * at(self.weight, progress)
 
     def loss_at(self, progress: float) -> Loss:
         """The loss with its options after `progress` (0 to 1) of the training."""
         return self.kind(**{key: at(value, progress) for key, value in self.options.items()})
+
+
+def _warmup(name: str, given: Any) -> float:
+    """The share of the training in which a weight rises.
+
+    Raises:
+        ConfigError: it is no number from 0 to 1.
+    """
+    share = _schedule(name, "warmup", given)
+    if isinstance(share, tuple) or not 0 <= share <= 1:
+        raise ConfigError(f"loss '{name}': warmup={given!r}: takes a number from 0 to 1")
+    return share
 
 
 def _tap(given: Any) -> str:
@@ -115,7 +132,7 @@ def _check_options(term: Term) -> None:
     known = options_of(term.name)
     for key in term.options:
         if key not in known:
-            choices = ", ".join(["weight", *known])
+            choices = ", ".join(["weight", "warmup", *known])
             raise ConfigError(f"loss '{term.name}': unknown option '{key}'; choose from {choices}")
 
 

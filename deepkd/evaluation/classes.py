@@ -13,8 +13,7 @@ from deepkd.data.crops import CropSet
 from deepkd.documents import Document
 from deepkd.errors import ModelError
 from deepkd.evaluation.results import distinct_names
-from deepkd.models.registry import TorchModel
-from deepkd.scoring.model import Scorer
+from deepkd.scoring.model import CropModel, classes_of, raw_logits
 from deepkd.settings.evaluation import EvaluateConfig
 from deepkd.text import as_text
 
@@ -24,7 +23,7 @@ TOGETHER = 256
 TOP = 5
 
 
-def class_logits(model: TorchModel | Scorer, pictures: CropSet, rows: Sequence[int]) -> Logits:
+def class_logits(model: CropModel, pictures: CropSet, rows: Sequence[int]) -> Logits:
     """A logit per class of each row, (N, classes)."""
     size = model.format.size
     kept = (
@@ -34,7 +33,7 @@ def class_logits(model: TorchModel | Scorer, pictures: CropSet, rows: Sequence[i
     for start in range(0, len(rows), TOGETHER):
         some = rows[start : start + TOGETHER]
         images = [pictures.image(row) for row in some] if kept is False else list(kept[some])
-        parts.append(model.class_logits(images))
+        parts.append(raw_logits(model, images))
     return np.concatenate(parts)
 
 
@@ -65,8 +64,22 @@ def confusions(logits: Logits, labels: npt.NDArray[np.intp], classes: int) -> np
     return counts
 
 
+def check_classes_of(model: CropModel, crops: CropSet) -> None:
+    """Make sure that a model is for these crops: of the same classes, or REAL and FAKE.
+
+    Raises:
+        ModelError: it tells others apart.
+    """
+    wanted = crops.classes if isinstance(crops, ClassSet) else ()
+    if classes_of(model) != wanted:
+        known, shown = (
+            ", ".join(names) or "REAL and FAKE" for names in (classes_of(model), wanted)
+        )
+        raise ModelError(f"{model.name}: tells {known} apart, and the pictures are of {shown}")
+
+
 def measure_classes(
-    model: TorchModel | Scorer, pictures: CropSet
+    model: CropModel, pictures: CropSet
 ) -> tuple[dict[str, float], npt.NDArray[np.intp]]:
     """The figures and the confusions of a model on the pictures with a label."""
     known = np.flatnonzero(np.isfinite(pictures.labels))
@@ -117,10 +130,7 @@ def evaluate_classes(arguments: Sequence[str], config: EvaluateConfig) -> ClassD
     device = str(pick_device(config.device))
     models = [load_model(one, device=device) for one in arguments]
     for model in models:
-        if model.classes != pictures.classes:
-            known = ", ".join(model.classes) or "REAL and FAKE"
-            wanted = ", ".join(pictures.classes)
-            raise ModelError(f"{model.name}: tells {known} apart, and the pictures are of {wanted}")
+        check_classes_of(model, pictures)
     found = []
     names = distinct_names([model.name for model in models], arguments)
     for name, model in zip(names, models, strict=True):

@@ -1,23 +1,16 @@
 """Clips, judged whole: verdicts of `detect` against labels, clean and corrupted."""
 
 import dataclasses
-import hashlib
-import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import product
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-import deepkd
 from deepkd.data.clips import Clip
-from deepkd.data.corruptions import SUITE, Step
+from deepkd.data.corruptions import Step
 from deepkd.data.index import CropRow
 from deepkd.errors import DataError
-from deepkd.evaluation.corruption import corrupt_clip
+from deepkd.evaluation.answers import CLEAN, Answer, Answers, judge_clips, keep_labelled, open_kept
 from deepkd.evaluation.figures import (
     by_dataset,
     by_method,
@@ -25,99 +18,15 @@ from deepkd.evaluation.figures import (
     labels_of,
     sources_of,
 )
-from deepkd.evaluation.journal import Journal
 from deepkd.evaluation.metrics import Array
 from deepkd.evaluation.results import Condition, Evaluation, Unjudged
-from deepkd.evaluation.robustness import identities
 from deepkd.evaluation.scores import Progress
-from deepkd.images import Image
-from deepkd.journal import content_key
-from deepkd.pipeline import Alter, Detector
 from deepkd.scoring.model import CalibratedModel
 from deepkd.scoring.thresholds import Label
-from deepkd.settings.detect import DetectConfig
 from deepkd.settings.evaluation import EvaluateConfig
-from deepkd.video.faces import Face, FaceDetector, load_detector
-from deepkd.video.sources import Source
 
 CALLED = {Label.FAKE: 1.0, Label.REAL: 0.0, Label.INCONCLUSIVE: np.nan, Label.NO_FACE: np.nan}
 """Verdict -> decision; an ERROR is none."""
-CLEAN = "clean"
-"""In place of a perturbation's name: the clips as they are."""
-KEYS = ("model", "clip", "perturbation", "level")
-"""What tells one kept verdict from another."""
-
-
-class CachingDetector:
-    """A face detector that finds the faces of a picture once, for all models that ask."""
-
-    def __init__(self, detector: FaceDetector) -> None:
-        self.detector = detector
-        self._found: dict[tuple[int, tuple[int, ...], bool], list[Face]] = {}
-
-    def detect(self, image: Image, *, thorough: bool = False) -> list[Face]:
-        """As the detector's own."""
-        key = (zlib.crc32(np.ascontiguousarray(image).data), image.shape, thorough)
-        if key not in self._found:
-            self._found[key] = self.detector.detect(image, thorough=thorough)
-        return self._found[key]
-
-    def forget(self) -> None:
-        """Let go of the pictures of one video."""
-        self._found.clear()
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What `detect` answered for one clip."""
-
-    verdict: Label
-    score: float | None
-    """Calibrated probability of forgery; None without a judged face."""
-    reason: str
-
-
-@dataclass(frozen=True)
-class ClipScorer:
-    """Models that judge clips as `detect` does, and keep their answers."""
-
-    models: Sequence[CalibratedModel]
-    detector: CachingDetector
-    config: EvaluateConfig
-    kept: Journal
-
-    def answers(self, clip: Clip, name: str, level: float) -> list[Answer]:
-        """Each model's answer on a clip under one corruption, or `CLEAN`."""
-        keys = [(model, str(clip.path), name, level) for model in map(_identity, self.models)]
-        found = {key: self.kept.found[key] for key in keys if key in self.kept.found}
-        if len(found) < len(set(keys)):
-            with self._source(clip, name, level) as (source, alter):
-                for key, model in zip(keys, self.models, strict=True):
-                    found[key] = found.get(key) or self._judge(source, model, alter)
-                    if (
-                        key not in self.kept.found and found[key][0] != Label.ERROR
-                    ):  # which may pass: tried again
-                        self.kept.add(*key, result=found[key])
-            self.detector.forget()
-        return [
-            Answer(Label(verdict), score, reason)
-            for verdict, score, reason in map(found.__getitem__, keys)
-        ]
-
-    @contextmanager
-    def _source(self, clip: Clip, name: str, level: float) -> Iterator[tuple[Source, Alter | None]]:
-        if name == CLEAN:
-            yield Source(clip.path, clip.problem), None
-            return
-        with corrupt_clip(clip, name, level, seed=self.config.seed) as (source, alter):
-            yield source, alter
-
-    def _judge(
-        self, source: Source, model: CalibratedModel, alter: Alter | None
-    ) -> tuple[str, float | None, str]:
-        judge = DetectConfig(frames=self.config.frames, threshold_fake=self.config.threshold)
-        verdict = Detector.from_parts(model, self.detector, judge).judge(source, alter=alter)
-        return str(verdict.label), verdict.score, verdict.reason
 
 
 def evaluate_clips(
@@ -143,8 +52,7 @@ def evaluate_clips(
         config: frames, threshold, resamples, seed.
         names: how to call the models.
         conditions: names of `CORRUPTIONS` and their levels; clips are judged again under each.
-        folder: where verdicts are kept for a second run, or None. An ERROR is not kept: it may
-            have been the machine's.
+        folder: where verdicts are kept for a second run, or None; see `open_kept`.
         overwrite: begin anew what is kept.
         progress: told after each clip and level.
 
@@ -153,18 +61,10 @@ def evaluate_clips(
         OutputError: the folder holds the results of other clips or settings, or cannot be written,
             or a damaged clip cannot be.
     """
-    labelled = _keep_labelled(clips)
-    detector = CachingDetector(load_detector(DetectConfig().detector, device=config.device))
-    kept = Journal(folder, lambda: _subject(labelled, config), KEYS, overwrite=overwrite)
-    scorer = ClipScorer(models, detector, config, kept)
-    conditions = [(CLEAN, 0.0), *conditions]
-    answers: dict[tuple[str, float], list[list[Answer]]] = {
-        condition: [] for condition in conditions
-    }
-    for done, (clip, condition) in enumerate(product(labelled, conditions), 1):
-        answers[condition].append(scorer.answers(clip, *condition))
-        if progress:
-            progress(done, len(labelled) * len(conditions))
+    labelled = keep_labelled(clips)
+    kept = open_kept(labelled, config, folder, overwrite=overwrite)
+    steps = [(CLEAN, 0.0), *conditions]
+    answers = judge_clips(models, labelled, steps, config, kept, progress=progress)
     rows, left_out = [_row(clip) for clip in labelled], len(clips) - len(labelled)
     return [
         _evaluate(name, model, rows, _answers_of(place, answers), config, left_out)
@@ -172,29 +72,16 @@ def evaluate_clips(
     ]
 
 
-def _answers_of(
-    place: int, answers: dict[tuple[str, float], list[list[Answer]]]
-) -> dict[tuple[str, float], list[Answer]]:
+def _answers_of(place: int, answers: Answers) -> dict[Step, list[Answer]]:
     """The answers of the model at one place, by condition."""
     return {key: [each[place] for each in clips] for key, clips in answers.items()}
-
-
-def _keep_labelled(clips: Sequence[Clip]) -> list[Clip]:
-    """Those with a label, of which there must be some."""
-    labelled = [clip for clip in clips if clip.label]
-    if not labelled:
-        raise DataError(
-            f"none of the {len(clips)} videos has a label; give a data set's own folder, folders"
-            " named real and fake, a list (path,label), or crops with their index.csv"
-        )
-    return labelled
 
 
 def _evaluate(
     name: str,
     model: CalibratedModel,
     rows: Sequence[CropRow],
-    answers: dict[tuple[str, float], list[Answer]],
+    answers: dict[Step, list[Answer]],
     config: EvaluateConfig,
     unlabelled: int,
 ) -> Evaluation:
@@ -278,27 +165,6 @@ def _count(
         model, np.array([np.nan if score is None else score for _, score, _ in kept], float)
     )
     return tuple(row for row, _, _ in kept), logits, np.array([called for _, _, called in kept])
-
-
-def _identity(model: CalibratedModel) -> str:
-    """A hash of all that a model's verdicts depend on: weights, calibration, thresholds."""
-    parts = (*identities([model]), repr(model.calibration), repr(model.thresholds))
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
-
-def _subject(clips: Sequence[Clip], config: EvaluateConfig) -> dict[str, Any]:
-    """What the kept verdicts belong to."""
-    names = "\n".join(
-        f"{clip.path},{clip.label},{content_key(clip.path, clip.video)}" for clip in clips
-    )
-    return {
-        "deepkd": deepkd.__version__,
-        "suite": SUITE,
-        "videos": hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest(),
-        "frames": config.frames,
-        "threshold": config.threshold,
-        "seed": config.seed,
-    }
 
 
 def _row(clip: Clip) -> CropRow:

@@ -3,7 +3,7 @@
 import csv
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from deepkd.data.leakage import (
 )
 from deepkd.data.splits import SPLIT_NAMES, make_splits
 from deepkd.errors import DataError, OutputError, UsageError
+from deepkd.evaluation.answers import CLEAN, judge_clips, keep_labelled, open_kept
 from deepkd.evaluation.clips import evaluate_clips
 from deepkd.evaluation.features import check_features, features_of
 from deepkd.evaluation.figures import evaluate_rows
@@ -31,7 +32,9 @@ from deepkd.evaluation.results import Evaluation, EvaluationDocument, distinct_n
 from deepkd.evaluation.robustness import measure_robustness
 from deepkd.evaluation.scores import Crops, Progress, logits_of, scale_progress
 from deepkd.scoring.model import CropModel
+from deepkd.scoring.thresholds import Label
 from deepkd.settings.evaluation import EvaluateConfig
+from deepkd.shards import Shard
 from deepkd.text import TableReader, as_text, open_text
 
 RESULT_NAME = "evaluation.json"
@@ -99,29 +102,110 @@ def evaluate_files(
         ModelError, DataError: a model or the data cannot be used, or trained the model.
         OutputError: `out` holds the results of something else, or cannot be written.
     """
-    place = _check_settings(config)  # before anything is loaded
-    models = _load_models(arguments, config, features=features)
-    names = distinct_names([model.name for model in models], arguments)
-    data, everything = _load(place, config, warn)
-    conditions = _conditions(config, crops=isinstance(data, CropSet))
-    if features and not isinstance(data, CropSet):
-        raise UsageError(
-            f"--features looks at crops, and {place} holds videos; extract crops first"
-        )
+    task = _load_task(arguments, config, features=features, warn=warn)
+    models, data = task.models, task.data
     if out and not overwrite:
-        _check_others(out / RESULT_NAME, names, [model.sha256 for model in models])
-    shares = find_training_shares(names, models, data, allow=config.allow_training_data, warn=warn)
+        _check_others(out / RESULT_NAME, task.names, [model.sha256 for model in models])
+    shares = task.find_training_shares(config, warn)
     kept: dict[str, Any] = {"folder": out, "overwrite": overwrite, "progress": progress}
-    kept |= {"names": names, "conditions": conditions}
+    kept |= {"names": task.names, "conditions": task.conditions}
     if isinstance(data, CropSet):
         found = _evaluate_crops(models, data, config, features=features, **kept)
     else:
         found = evaluate_clips(models, data, config, **kept)
-    elsewhere = overlaps_with_splits(rows_of(data), everything, config.split)
+    elsewhere = overlaps_with_splits(rows_of(data), task.everything, config.split)
     rest = zip(found, models, shares, strict=True)
     return [
         _with_leakage(one, model, share, elsewhere, rows_of(data)) for one, model, share in rest
     ]
+
+
+@dataclass(frozen=True)
+class JudgedShare:
+    """What a run on a share of the videos did."""
+
+    folder: Path
+    """Where its verdicts are kept."""
+    videos: int
+    """Videos in the share."""
+    failed: dict[str, str]
+    """Path of each video that could not be read, clean or corrupted -> why."""
+
+
+def judge_share(
+    arguments: Sequence[str],
+    config: EvaluateConfig,
+    shard: Shard,
+    *,
+    out: Path,
+    overwrite: bool = False,
+    warn: Warn = lambda message: None,
+    progress: Progress | None = None,
+) -> JudgedShare:
+    """Judge a share of the videos; `evaluate_files` with the same `out` takes these verdicts.
+
+    Args:
+        arguments: as of `evaluate_files`, like those that follow.
+        config: all settings.
+        shard: the share, by a hash of each path.
+        out: the folder of all shares, in which this one has a folder.
+        overwrite: begin anew what is kept of this share.
+        warn: told what is odd about the data.
+        progress: told after each video.
+
+    Raises:
+        UsageError: the data is no videos, or as `evaluate_files`.
+        ModelError, DataError, OutputError: as `evaluate_files`.
+    """
+    task = _load_task(arguments, config, features=False, warn=warn)
+    if isinstance(task.data, CropSet):
+        raise UsageError(f"--shard shares out videos, and {config.data} holds crops; leave it out")
+    task.find_training_shares(config, warn)
+    labelled = keep_labelled(task.data)
+    kept = open_kept(labelled, config, out, shard=shard, overwrite=overwrite)
+    mine = [*shard.take(labelled)]
+    steps = [(CLEAN, 0.0), *task.conditions]
+    answers = judge_clips(task.models, mine, steps, config, kept, progress=progress)
+    failed = {
+        str(clip.path): answer.reason
+        for found in answers.values()
+        for clip, each in zip(mine, found, strict=True)
+        for answer in each
+        if answer.verdict is Label.ERROR
+    }
+    return JudgedShare(out / shard.part, len(mine), failed)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is evaluated, loaded."""
+
+    models: list[Any]
+    names: list[str]
+    data: CropSet | list[Clip]
+    everything: Sequence[CropRow] | list[Clip]
+    """Crops or clips of all splits."""
+    conditions: list[Step]
+
+    def find_training_shares(self, config: EvaluateConfig, warn: Warn) -> list[float | None]:
+        """For each model the share of the originals that it was trained on, if that is allowed."""
+        allow = config.allow_training_data
+        return find_training_shares(self.names, self.models, self.data, allow=allow, warn=warn)
+
+
+def _load_task(
+    arguments: Sequence[str], config: EvaluateConfig, *, features: bool, warn: Warn
+) -> _Task:
+    place = _check_settings(config)  # before anything is loaded
+    models = _load_models(arguments, config, features=features)
+    names = distinct_names([model.name for model in models], arguments)
+    data, everything = _load(place, config, warn)
+    if features and not isinstance(data, CropSet):
+        raise UsageError(
+            f"--features looks at crops, and {place} holds videos; extract crops first"
+        )
+    conditions = _conditions(config, crops=isinstance(data, CropSet))
+    return _Task(models, names, data, everything, conditions)
 
 
 def _with_leakage(

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deepkd.errors import DataError, ModelError
+from deepkd.scoring.model import raw_logits
 
 if TYPE_CHECKING:
     from deepkd.evaluation.scores import Crops
@@ -126,7 +127,7 @@ def penultimate(model: "TorchModel", images: Sequence[npt.NDArray[np.uint8]]) ->
 
     hooks = [head.register_forward_pre_hook(keep) for head in heads]
     try:
-        model.class_logits(images) if model.classes else model.logits(images)
+        raw_logits(model, images)
     finally:
         for hook in hooks:
             hook.remove()

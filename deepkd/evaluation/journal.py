@@ -40,18 +40,25 @@ class Journal:
         if self.path:
             self._open(self.path, subject(), overwrite=overwrite)
 
+    def join(self, path: Path, subject: dict[str, Any]) -> None:
+        """Take the results in another file too; nothing is written to it.
+
+        Raises:
+            OutputError: it belongs to other data or settings, is damaged, or cannot be read.
+        """
+        try:
+            whole, _ = _read_lines(path)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be read ({error.strerror})") from error
+        self.found = self._parse(path, whole, subject) | self.found
+
     def _open(self, path: Path, subject: dict[str, Any], *, overwrite: bool) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            lines = (
-                path.read_bytes().splitlines(keepends=True)
-                if path.exists() and not overwrite
-                else []
-            )
-            whole = [line for line in lines if line.endswith(b"\n")]
+            whole, is_cut = _read_lines(path) if path.exists() and not overwrite else ([], False)
             if whole:
-                self._load(path, whole, subject)
-                if len(whole) < len(lines):  # a kill cut the last line short
+                self.found = self._parse(path, whole, subject)
+                if is_cut:
                     path.write_bytes(b"".join(whole))
             else:
                 path.write_text(json.dumps(subject) + "\n", encoding="utf-8")
@@ -60,13 +67,15 @@ class Journal:
                 f"{path}: cannot be written ({error.strerror}); choose another --out"
             ) from error
 
-    def _load(self, path: Path, lines: list[bytes], subject: dict[str, Any]) -> None:
-        with suppress(ValueError, KeyError, TypeError):
+    def _parse(
+        self, path: Path, lines: list[bytes], subject: dict[str, Any]
+    ) -> dict[tuple[Hashable, ...], Any]:
+        with suppress(ValueError, LookupError, TypeError):
             if json.loads(lines[0]) == subject:
-                for line in lines[1:]:
-                    entry = json.loads(line)
-                    self.found[tuple(entry[key] for key in self.keys)] = entry["result"]
-                return
+                entries = map(json.loads, lines[1:])
+                return {
+                    tuple(entry[key] for key in self.keys): entry["result"] for entry in entries
+                }
         raise OutputError(
             f"{path}: was begun with other data or settings, or is damaged; choose another --out,"
             " or --overwrite it"
@@ -90,3 +99,10 @@ class Journal:
             raise OutputError(
                 f"{self.path}: {why}; make room, then run the same command again"
             ) from error
+
+
+def _read_lines(path: Path) -> tuple[list[bytes], bool]:
+    """The whole lines of a file, and whether a kill cut the last one short."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith(b"\n")]
+    return whole, len(whole) < len(lines)

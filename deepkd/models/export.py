@@ -19,7 +19,7 @@ from deepkd import __version__
 from deepkd.errors import DeepKDError, ModelError
 from deepkd.models.registry import TorchModel, evaluating, normalise
 from deepkd.outputs import write_whole
-from deepkd.scoring.model import METADATA_KEY, METADATA_SCHEMA, InputFormat, Scorer
+from deepkd.scoring.model import METADATA_KEY, METADATA_SCHEMA, InputFormat, Scorer, raw_logits
 from deepkd.scoring.seal import SEAL_KEY, UNSEALED, set_seal
 from deepkd.text import first_sentence
 
@@ -247,8 +247,7 @@ def _verify(path: Path, network: Folded, example: Tensor) -> None:
     expected = reference.numpy()
     scorer, crops = Scorer.load(path), list(example.numpy())
     try:
-        found = scorer.class_logits(crops) if scorer.classes else scorer.logits(crops)
-        difference = float(np.abs(found - expected).max())
+        difference = float(np.abs(raw_logits(scorer, crops) - expected).max())
     except Exception as error:  # the runtime raises its own unrelated classes
         raise ModelError(
             f"export refused: traced on {TRACED} crops, it fails on {len(crops)}; make the network"

@@ -29,10 +29,11 @@ SUMMARIES = {
     ),
     Label.INCONCLUSIVE: message(
         "A statistical model looked at the faces in {frames} of this file. What it found is too"
-        " little to call the faces forged or genuine."
+        " little to call the faces forged or genuine. A longer or sharper copy may help."
     ),
     Label.NO_FACE: message(
-        "No face was found in {frames} of this file, so there was nothing to examine."
+        "No face was found in {frames} of this file, so there was nothing to examine. It may still"
+        " be forged."
     ),
     Label.ERROR: message("This file could not be examined."),
 }

@@ -268,6 +268,19 @@ class Scorer:
         return np.asarray(self.calibration.probability(self.logits(crops)), np.float64)
 
 
+def classes_of(model: CropModel) -> tuple[str, ...]:
+    """The classes that a model tells apart; () for one that gives a forgery logit."""
+    return tuple(getattr(model, "classes", ()))
+
+
+def raw_logits(model: CropModel, crops: Sequence[Image]) -> npt.NDArray[np.float32]:
+    """The logits of any model: of forgery, (N,), or one per class, (N, classes)."""
+    if classes_of(model):
+        found: npt.NDArray[np.float32] = model.class_logits(crops)  # type: ignore[attr-defined]
+        return found
+    return model.logits(crops)
+
+
 def refuse_classes(name: str, classes: Sequence[str]) -> None:
     """Refuse a model that tells classes apart where a forgery logit is needed.
 

@@ -124,7 +124,7 @@ class Judging:
         raise StopIteration
 
     def _run(self) -> None:
-        from deepkd.data.extract.pool import run_tasks
+        from deepkd.pool import run_tasks
 
         while not self._stopping.is_set():
             try:

@@ -38,21 +38,6 @@ STATIC = {
     "desk.svg": ("deepkd.serve", "static/desk.svg", "image/svg+xml"),
 }
 """Name -> package, file in it, media type. No other file is served but clips."""
-ADVICE = {
-    Label.FAKE: "A reason to look closer, never a proof.",
-    Label.REAL: (
-        "No sign of forgery was found in the faces. Sound, captions, place and time were not looked"
-        " at."
-    ),
-    Label.INCONCLUSIVE: (
-        "The evidence is too weak to say either. A longer or sharper copy of the clip may help."
-    ),
-    Label.NO_FACE: "Only faces are judged, and none was found. The clip may still be forged.",
-    Label.ERROR: (
-        "The clip could not be judged. To try again, remove it and send it or another copy."
-    ),
-}
-"""Verdict -> what it means for the reader."""
 
 
 class Pages:
@@ -69,7 +54,7 @@ class Pages:
             badge=lambda label: make_badge(Label(label)),
         )
         self._templates.globals.update(
-            labels=[*Label], choices=[*Choice], advice=ADVICE, has_token=bool(desk.config.token)
+            labels=[*Label], choices=[*Choice], has_token=bool(desk.config.token)
         )
         self._static = {
             name: (files(package).joinpath(file).read_bytes(), kind)

@@ -15,15 +15,13 @@ class PruneConfig(FittingConfig):
 
     command: ClassVar[str] = "prune"
 
-    params: int | None = setting(
-        None, "Largest number of parameters for the pruned network.", low=1
-    )
+    params: int | None = setting(None, "Largest number of parameters.", low=1)
     macs_m: float | None = setting(
         None, "Largest cost of one crop, million multiply-accumulates.", low=0.001
     )
     latency_ms: float | None = setting(
         None,
-        "Longest time for one crop on this machine, milliseconds, in ONNX Runtime on all cores.",
+        "Longest time for one crop, milliseconds, on this machine in ONNX Runtime with all cores.",
         low=0.001,
     )
     criterion: str = setting(
@@ -42,15 +40,14 @@ class PruneConfig(FittingConfig):
     )
     steps: int = setting(
         1,
-        "Number of steps; each shrinks the network by the same share and is followed by "
-        "fine-tuning.",
+        "Number of steps; each shrinks the network by the same share and then fine-tunes it.",
         low=1,
     )
     epochs: int = setting(0, "Epochs of distillation after each step; 0 only prunes.", low=0)
     teacher_view: str = setting(
         "same",
-        "What the teachers get: the same view as the pruned network, or a clean one, without "
-        "the changes of colour, blur and compression.",
+        "What the teachers see: the same picture as the pruned network, or a clean one, without "
+        "changes of colour, blur and compression.",
         choices=("same", "clean"),
         rare=True,
     )
@@ -90,27 +87,29 @@ class QuantizeConfig(Config):
 
     keep: str = setting(
         "auto",
-        "Variant to write: auto is the fastest variant that pays, or none; a name always writes "
-        "that variant.",
+        "Variant to write. auto writes the fastest that meets --max-drop, if it beats float32; a "
+        "name is always written.",
         choices=("auto", "int8", *CONVERSIONS),
     )
     max_drop: float = setting(
         0.002,
-        "Largest loss of AUC, against float32, with which a variant still pays.",
+        "Largest loss of AUC or accuracy, against float32, that auto accepts.",
         low=0,
         high=1,
     )
     int8: str = setting(
         "auto",
-        "How int8 is made; auto tries all ways and takes the one whose logits are closest to "
-        "float32.",
+        "Way to make int8; auto takes the one whose logits are closest to float32.",
         choices=("auto", *INT8_METHODS),
     )
     calibrate_on: str = setting(
         "train", "Split with the crops of --samples.", choices=("train", "val"), rare=True
     )
     samples: int = setting(
-        128, "Crops from which the value ranges of int8 are taken, as many real as forged.", low=2
+        128,
+        "Crops from which the value ranges of int8 are taken, as many real as forged, or of each "
+        "class.",
+        low=2,
     )
     split: str = setting("val", "Split to measure AUC on; `all` takes every crop.")
     limit: int | None = setting(
@@ -127,8 +126,6 @@ class QuantizeConfig(Config):
         1000, "Bootstrap resamples for the interval of the change in AUC.", low=0, rare=True
     )
     runs: int = setting(100, "Timed runs of each variant; the variants take turns.", low=3)
-    threads: int | None = setting(
-        None, "CPU threads of the runtime; by default one per core.", low=1
-    )
+    threads: int | None = setting(None, "CPU threads; by default one per core.", low=1)
     seed: int = setting(0, "Seed of the random numbers.", low=0, rare=True)
     format: str = setting("table", "Output format.", choices=("table", "json"))

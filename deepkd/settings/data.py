@@ -17,16 +17,17 @@ class ExtractConfig(Config):
     dataset: str = setting(
         "auto", "Layout of the source folders; auto detects it.", choices=("auto", *LAYOUTS)
     )
-    frames: int = setting(32, "Frames sampled from each clip, evenly in time.", low=1)
+    frames: int = setting(32, "Frames to sample from each clip, evenly spaced.", low=1)
     face_px: int = setting(224, "Side of the crops, pixels.", low=32, high=1024)
     crop_rule: str | None = setting(
         None,
-        "How the square around a face is cut; dfdc unless --margin is given.",
+        "How the square around a face is cut; by default dfdc.",
         choices=("dfdc", "tight", "margin"),
     )
     margin: float | None = setting(
         None,
-        "Cut a centred square; its side is (1 + MARGIN) times the longer side of the face's box.",
+        "Instead of --crop-rule: a centred square, 1 + MARGIN times the longer side of the face's"
+        " box.",
         low=0,
         high=4,
     )
@@ -46,8 +47,8 @@ class ExtractConfig(Config):
     )
     sure_probability: float = setting(
         0.97,
-        "Drop people who never reach this face probability, if another person in the same frame "
-        "does; 0 keeps all.",
+        "Drop people who stay below this face probability, if another person in the same frame "
+        "reaches it; 0 keeps all.",
         low=0,
         high=1,
         rare=True,
@@ -74,7 +75,7 @@ class ExtractConfig(Config):
     )
     split_by: str = setting(
         "auto",
-        "Keep all clips of an original (original) or also of a person (identity) in one split; "
+        "Keep in one split all clips of an original (original), or also of a person (identity); "
         "auto is identity, unless one group of people is too large.",
         choices=("auto", "identity", "original"),
         rare=True,
@@ -84,8 +85,7 @@ class ExtractConfig(Config):
     )
     timeout_s: float = setting(
         600.0,
-        "Longest time for one clip, seconds; a clip that takes longer counts as unreadable. 0 "
-        "for no limit.",
+        "Longest time for one clip, seconds; a slower clip counts as unreadable. 0 is no limit.",
         low=0,
     )
 
@@ -110,8 +110,7 @@ class ForgeConfig(Config):
     )
     method: str = setting(
         "self-blend",
-        "self-blend blends a face with a changed copy of itself, face-swap with a face from "
-        "another source.",
+        "Blend a face with a changed copy of itself, or with a face from another source.",
         choices=("self-blend", "face-swap"),
     )
     count: int = setting(1, "Forgeries to make from each crop or clip.", low=1)
@@ -120,7 +119,7 @@ class ForgeConfig(Config):
         "Layout of the source folders; auto detects it. Clips with the label FAKE are left out.",
         choices=("auto", *LAYOUTS),
     )
-    frames: int = setting(8, "Frames sampled from each source for crops, evenly in time.", low=1)
+    frames: int = setting(8, "Frames to sample from each source for crops, evenly spaced.", low=1)
     face_px: int = setting(224, "Side of the crops, pixels.", low=32, high=1024)
     crop_rule: str = setting(
         "dfdc",

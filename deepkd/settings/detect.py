@@ -29,7 +29,7 @@ class DetectConfig(Config):
         choices=RUNTIMES.names,
     )
     frames: int = setting(
-        16, "Smallest number of frames to sample from each clip, evenly in time.", low=1
+        16, "Least number of frames to sample from each clip, evenly spaced.", low=1
     )
     every_s: float | None = setting(
         None,
@@ -73,7 +73,7 @@ class DetectConfig(Config):
     detector: str = setting("mtcnn", "Face detector.", choices=DETECTORS.names, rare=True)
     device: str = setting(
         "auto",
-        "Where the model runs, and the face detector mtcnn-torch; cuda needs onnxruntime-gpu.",
+        "Device of the model and of the face detector mtcnn-torch; cuda needs onnxruntime-gpu.",
         choices=DEVICES,
         rare=True,
     )
@@ -100,14 +100,14 @@ class DetectConfig(Config):
     )
     timeout_s: float = setting(
         600.0,
-        "Longest time for one input, and for --save-video, seconds; an input that takes longer is "
-        "an ERROR. 0 for no limit.",
+        "Longest time for one input, and for --save-video, seconds; a slower input is an ERROR. 0"
+        " is no limit.",
         low=0,
         rare=True,
     )
     language: str | None = setting(
         None,
-        "Language of an HTML report; by default that of LANG, or else English.",
+        "Language of an HTML report; by default the system's (LANG), or English.",
         choices=LANGUAGES,
     )
     format: str = setting("table", "Output format.", choices=REPORTS.names)

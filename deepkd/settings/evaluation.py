@@ -18,19 +18,19 @@ class EvaluateConfig(Config):
     data: Path | None = setting(
         None,
         "Folder of crops with index.csv, of pictures in SPLIT/CLASS/, or of videos (a published "
-        "data set, or folders real and fake); or a list of videos (CSV).",
+        "data set, or folders real and fake); or a CSV list of videos.",
     )
     dataset: str = setting(
         "auto",
         "Layout of a folder of videos. With any value but auto, pictures without an index are "
-        "judged like the images that detect takes.",
+        "judged as detect judges images.",
         choices=("auto", *LAYOUTS),
         rare=True,
     )
     split: str = setting(
         "test",
-        "Split to evaluate on; `all` takes everything. If a data set of videos has no such "
-        "split, it is made as in extract.",
+        "Split to evaluate on; `all` takes everything. Videos without splits are split as by "
+        "extract.",
     )
     limit: int | None = setting(
         None,
@@ -39,12 +39,12 @@ class EvaluateConfig(Config):
         low=1,
     )
     frames: int = setting(
-        16, "Smallest number of frames to sample from each video, evenly in time.", low=1
+        16, "Least number of frames to sample from each video, evenly spaced.", low=1
     )
     perturb: str | None = setting(
         None,
-        "Also measure robustness, on corrupted crops or videos: `all`, or NAME or NAME:LEVEL, "
-        "separated by commas.",
+        "Also measure on corrupted crops or videos: `all`, or NAME or NAME:LEVEL, separated by "
+        "commas.",
     )
     allow_training_data: bool = setting(
         False, "Evaluate even on data that a model was trained on; the report says so."
@@ -57,7 +57,7 @@ class EvaluateConfig(Config):
     )
     prevalence: float = setting(
         0.01,
-        "Assumed share of forgeries in real use, from which the precision is computed.",
+        "Share of forgeries in real use, assumed to compute the precision.",
         low=0,
         high=1,
         rare=True,
@@ -88,15 +88,12 @@ class BenchmarkConfig(Config):
 
     teacher: str | None = setting(
         None,
-        "The large model. If no model is named, it is cross-efficient-vit, untrained, for its "
-        "size and speed.",
+        "The large model. If no model is named, it is cross-efficient-vit, untrained.",
     )
     student: str | None = setting(None, "The small model. If no model is named, it is deepkd-nano.")
     runs: int = setting(50, "Timed runs of each model; the models take turns.", low=3)
     batch: int = setting(32, "Crops per call when throughput is measured, 32 at most.", low=1)
-    threads: int | None = setting(
-        None, "CPU threads of every runtime; by default all cores.", low=1
-    )
+    threads: int | None = setting(None, "CPU threads; by default all cores.", low=1)
     runtime: str = setting(
         "onnxruntime",
         "Library that runs ONNX files; openvino needs `pip install 'deepkd\\[openvino]'`.",
@@ -114,9 +111,7 @@ class BenchmarkConfig(Config):
         "Measure AUC even on data that a model was trained on; the report says so.",
         rare=True,
     )
-    video: Path | None = setting(
-        None, "Clip on which each model is timed, from decoding to verdict."
-    )
+    video: Path | None = setting(None, "Clip to time each model on, from decoding to verdict.")
     video_runs: int = setting(
         3, "Timed runs of the clip with each model; the models take turns.", low=1, rare=True
     )

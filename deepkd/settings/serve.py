@@ -41,7 +41,7 @@ class ServeConfig(Config):
     )
     allow_host: str | None = setting(
         None,
-        "Further names of this server, separated by commas, such as the one that a proxy has.",
+        "Further host names of this server, separated by commas, such as a proxy's.",
         rare=True,
     )
     workers: int = setting(
@@ -51,16 +51,14 @@ class ServeConfig(Config):
         30.0, "Days until a clip without a decision is removed; 0 keeps all.", low=0, high=36500
     )
     max_store_gb: float = setting(
-        100.0, "Size of the store from which clips are refused, GB.", low=0.001
+        100.0, "Clips are refused while the store is larger, GB.", low=0.001
     )
-    max_clip_mb: float = setting(2000.0, "Size of the largest clip that is taken, MB.", low=0.001)
-    max_queue: int = setting(
-        200, "Number of waiting clips from which further ones are refused.", low=1
-    )
+    max_clip_mb: float = setting(2000.0, "Largest clip that is accepted, MB.", low=0.001)
+    max_queue: int = setting(200, "Clips are refused while this number waits.", low=1)
     stall_s: float = setting(
         20.0,
-        "Time in which 64 KB of an upload, or its headers, have to arrive, seconds; slower ones"
-        " are dropped.",
+        "Longest time for each 64 KB of an upload, or its headers, seconds; slower uploads are "
+        "dropped.",
         low=0.1,
         rare=True,
     )
@@ -69,7 +67,7 @@ class ServeConfig(Config):
     frames: int = _copy_setting("frames", rare=False)
     timeout_s: float = setting(
         600.0,
-        "Longest time for one clip, seconds; a clip that takes longer is an ERROR. 0 for no limit.",
+        "Longest time for one clip, seconds; a slower clip is an ERROR. 0 is no limit.",
         low=0,
     )
     runtime: str = _copy_setting("runtime")

@@ -65,8 +65,7 @@ class FittingConfig(Config):
 
     epochs: int = setting(
         10,
-        "Passes over the training crops. To make a run longer, add --resume and give a larger "
-        "number; the learning rate then falls over all epochs.",
+        "Passes over the training crops. A larger number with --resume makes a run longer.",
         low=1,
     )
     batch: int = setting(32, "Crops per optimiser step, all processes together.", low=2)
@@ -229,17 +228,17 @@ class TrainingConfig(FittingConfig):
         None, "Side of the model's input, pixels; by default the model's own.", low=32, rare=True
     )
     init: Path | None = setting(
-        None, "Checkpoint of the same model to start from; its layer widths and outputs stay."
+        None, "Checkpoint of the same model, also a pruned one, to start from."
     )
     model_code: Path | None = setting(
         None,
-        "Folder with the code of a model of your own, MODULE:FUNCTION; the code is run.",
+        "Folder with the code of your own model, which is named MODULE:FUNCTION; the code is run.",
         rare=True,
     )
     val_split: str = setting(
         "val",
-        "Split to validate on. Pictures of classes without a split val hold out a tenth of train; "
-        "with another split, the model trains on all of train.",
+        "Split to validate on. If pictures have no folder val, val is a tenth of train; with"
+        " test, nothing is held out.",
         choices=("val", "test"),
         rare=True,
     )
@@ -278,8 +277,7 @@ class TrainConfig(TrainingConfig):
     )
     subclasses: str = setting(
         "none",
-        "method gives the model one output for each forgery method in the index, which the loss "
-        "subclass_kd needs in a teacher.",
+        "method: one output per forgery method of the index, for a teacher of subclass_kd.",
         choices=("none", "method"),
         rare=True,
     )
@@ -304,8 +302,8 @@ class DistillConfig(TrainingConfig):
     )
     loss: str = setting(
         "kd",
-        "Loss between the student and the teacher. A loss that compares features needs taps: give "
-        "it in a \\[\\[loss]] table.",
+        "Loss between student and teacher. A loss that compares features needs a recipe "
+        "(--config).",
         choices=LOSSES.names,
     )
     temperature: float = setting(3.0, "Temperature of --loss.", low=0.01)
@@ -322,15 +320,15 @@ class DistillConfig(TrainingConfig):
     )
     sample_weight: str = setting(
         "none",
-        "How much the teacher counts for a sample: always the same (none), by its confidence, "
-        "or by the probability that the crop shows a face.",
+        "What weights the teacher's loss on a crop: nothing, the teacher's confidence, or the "
+        "probability that the crop shows a face.",
         choices=("none", "teacher_confidence", "face_probability"),
         rare=True,
     )
     teacher_view: str = setting(
         "same",
-        "What the teacher gets: the same view as the student, or a clean one, without the "
-        "changes of colour, blur and compression.",
+        "What the teacher sees: the same picture as the student, or a clean one, without changes "
+        "of colour, blur and compression.",
         choices=("same", "clean"),
         rare=True,
     )
@@ -341,7 +339,7 @@ class DistillConfig(TrainingConfig):
     )
     teacher_mirrored: bool = setting(
         False,
-        "Use the mean of the teacher's logits for the view and for its mirror image.",
+        "Use the mean of the teacher's logits on each picture and its mirror image.",
         rare=True,
     )
     mixup: float = setting(
@@ -353,8 +351,8 @@ class DistillConfig(TrainingConfig):
     )
     labelled_share: float = setting(
         1.0,
-        "Share of the originals whose crops and forgeries keep their labels; on the others only "
-        "the teacher counts.",
+        "Share of the originals whose crops and forgeries keep their labels; from the others the "
+        "student learns by the teacher alone.",
         low=0,
         high=1,
         rare=True,

@@ -58,6 +58,8 @@ COLUMNS: tuple[tuple[Column, "Callable[[BenchmarkRow], object]"], ...] = (
     ),
     (Column("AUC", _or_dash("{:.4f}"), key="auc"), lambda row: row.auc),
 )
+ACCURACY = Column("Accuracy", _or_dash("{:.4f}"), key="accuracy")
+"""In place of AUC, for models that tell classes apart."""
 """How each figure is shown, and where it stands in a row."""
 REDUCTIONS = {
     "params_pct": "parameters",
@@ -72,8 +74,11 @@ BUSY = 0.5
 
 def benchmark_table(document: "BenchmarkDocument") -> Table:
     """A row per model."""
-    rows = [[value_of(row) for _, value_of in COLUMNS] for row in document.models]
-    return Table([column for column, _ in COLUMNS], rows, title="Models")
+    columns, values = zip(*COLUMNS, strict=True)
+    if any(row.accuracy is not None for row in document.models):
+        columns, values = (*columns[:-1], ACCURACY), (*values[:-1], lambda row: row.accuracy)
+    rows = [[value_of(row) for value_of in values] for row in document.models]
+    return Table(columns, rows, title="Models")
 
 
 def benchmark_tables(document: "BenchmarkDocument") -> Group:

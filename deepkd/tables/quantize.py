@@ -30,15 +30,20 @@ def _change(change: "Measure") -> str:
     return f"{change.value:+.4f}{span}"
 
 
-COLUMNS = (
-    Column("", is_words=True, is_left=True),
-    Column("File", _or_nothing(lambda size: f"{size / 1e6:,.2f} MB")),
-    Column("AUC"),
-    Column("Change of AUC", _or_nothing(_change)),
-    Column("Latency", "{:,.3f} ms".format),
-    Column("ratio to float32", _or_nothing(times)),
-    Column("Replaces float32", is_words=True),
-)
+def _columns(measure: str) -> tuple[Column, ...]:
+    return (
+        Column("", is_words=True, is_left=True),
+        Column("File", _or_nothing(lambda size: f"{size / 1e6:,.2f} MB")),
+        Column(measure[0].upper() + measure[1:]),
+        Column(f"Change of {measure}", _or_nothing(_change)),
+        Column("Latency", "{:,.3f} ms".format),
+        Column("ratio to float32", _or_nothing(times)),
+        Column("Replaces float32", is_words=True),
+    )
+
+
+def _measure_of(document: "QuantizeDocument") -> str:
+    return "AUC" if document.models[0].accuracy is None else "accuracy"
 
 
 def quantize_table(document: "QuantizeDocument") -> Table:
@@ -48,17 +53,20 @@ def quantize_table(document: "QuantizeDocument") -> Table:
         *map(_cells, document.models),
         ("float32's twin", None, "", None, twin.latency_ms, twin.latency_ratio, ""),
     ]
-    return Table(COLUMNS, rows, title="Variants", notes=[outcome(document), *notes(document)])
+    columns = _columns(_measure_of(document))
+    return Table(columns, rows, title="Variants", notes=[outcome(document), *notes(document)])
 
 
 def _cells(row: "VariantRow") -> Sequence[object]:
     is_variant = row.accepted is not None
     refused = f"no: {'; '.join(row.objections)}"
+    score = row.auc if row.accuracy is None else row.accuracy
+    change = row.accuracy_change or row.auc_change
     return (
         row.variant,
         row.bytes,
-        "-" if row.auc is None else f"{row.auc:.4f}",
-        row.auc_change if is_variant else None,
+        "-" if score is None else f"{score:.4f}",
+        change if is_variant else None,
         row.latency_ms,
         row.latency_ratio if is_variant else None,
         DECIDED.get(row.accepted, refused),
@@ -86,23 +94,32 @@ def notes(document: "QuantizeDocument") -> list[str]:
             f"int8: distance of the logits from float32's (RMS) on {shown.crops:,} crops of"
             f" '{shown.split}' that showed the ranges: {distances}."
         ),
-        (
-            f"AUC on {data.crops:,} crops of '{data.split}', its change with the 95% interval"
-            " over originals; people may recur across splits."
-        ),
+        _judged_on(document),
         *warn_of_training("The model", data.training_data),
         (
             f"{at.cpu}, {at.threads} of {at.cores} cores, load {at.load}, onnxruntime"
             f" {at.onnxruntime}; models in turn in one process, median of single crops."
         ),
         (
-            "float32's twin is the same file, opened and timed a second time; the interval of its"
-            " ratio shows the noise of the timing. A variant counts as faster if its whole"
-            f" interval is below {document.twin.faster_below:.2f}, the low end of the twin's"
-            " interval or of its inverse."
+            "float32's twin is the same file, timed a second time: its interval is the noise of"
+            " the timing. A variant counts as faster if its whole interval is below"
+            f" {document.twin.faster_below:.2f}."
         ),
         *busy_warning(at),
     ]
+
+
+def _judged_on(document: "QuantizeDocument") -> str:
+    data, measure = document.data, _measure_of(document)
+    if measure == "AUC":
+        return (
+            f"AUC on {data.crops:,} crops of '{data.split}', its change with the 95% interval"
+            " over originals; people may recur across splits."
+        )
+    return (
+        f"Accuracy on {data.crops:,} pictures of '{data.split}', its change with the 95% interval"
+        " over pictures."
+    )
 
 
 FORMATS: "dict[str, Callable[[QuantizeDocument], None]]" = formats(quantize_table)

@@ -11,6 +11,7 @@ import torch
 from torch import distributed as dist
 
 from deepkd.models.devices import pick_device
+from deepkd.training.memory import keep_freed_memory
 
 PATIENCE = timedelta(hours=12)
 """How long processes wait for one another: while the first one validates, the others do nothing
@@ -63,6 +64,8 @@ def leads() -> bool:
 def distributed(device: str, precision: str) -> Iterator[DistributedContext]:
     """Join the processes that `torchrun` started, if any, and leave them at the end."""
     chosen = pick_device(device)
+    if chosen.type == "cpu":
+        keep_freed_memory()
     bf16 = precision == "bf16" or (precision == "auto" and chosen.type == "cuda")
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:

@@ -47,9 +47,9 @@ def check_validation(val: CropSet) -> None:
         )
 
 
-def calibrate(model: TorchModel, val: CropSet) -> None:
-    """Record AUC, log loss and operating point on the held-out crops in the metadata."""
-    figures, point = validate(model, val)
+def calibrate(model: TorchModel, val: CropSet, task: Task) -> None:
+    """Record the figures on the held-out crops, and an operating point, in the metadata."""
+    figures, point = task.validate(model, val)
     model.metadata |= {"validation": figures, **point}
 
 

@@ -1,6 +1,7 @@
+"""`deepkd detect` from the command line: what goes where, and what is refused."""
+
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections import Counter
@@ -8,13 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from detect_process import start_detect
 from media import Media
 from scorer_factory import tinted_clip, write_scorer
 from typer.testing import CliRunner
 
 from deepkd.cli.app import app
 from deepkd.cli.detect import exit_code
-from deepkd.errors import OutputError
 from deepkd.settings.choices import DETECTORS, REPORTS, RULES
 from deepkd.settings.detect import DetectConfig
 
@@ -33,17 +34,6 @@ def forged(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def run(*arguments: str, env: dict[str, str] | None = None):
     return CliRunner().invoke(app, ["detect", *arguments], env=env)
-
-
-def start(
-    *arguments: str, code: str = "from deepkd.cli.app import main; main()", **options
-) -> "subprocess.Popen[str]":
-    # Under nohup the tests ignore SIGHUP, and so would what they start.
-    hangs_up = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
-    words = [sys.executable, "-c", hangs_up + code, "detect", *arguments]
-    return subprocess.Popen(
-        words, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
-    )
 
 
 @pytest.mark.parametrize(
@@ -89,7 +79,7 @@ def test_a_cold_process_prints_one_document_and_never_meets_torch(model: str, fo
         "import sys\nfrom deepkd.cli.app import main\ntry: main()\nfinally: print('HEAVY',"
         f" sorted({heavy} & sys.modules.keys()), file=sys.stderr)"
     )
-    process = start(forged, "--model", model, "--format", "json", code=code)
+    process = start_detect(forged, "--model", model, "--format", "json", code=code)
     out, err = process.communicate()
     assert process.returncode == 0
     assert json.loads(out)["videos"][0]["verdict"] == "FAKE"
@@ -206,123 +196,6 @@ def test_other_settings_are_not_replaced_unasked(model: str, media: Media):
     assert json.loads(settings.read_text())["command"] == "detect"
 
 
-def test_the_clip_with_boxes(model: str, forged: str, tmp_path: Path):
-    out = tmp_path / "marked.webm"
-    assert run(forged, "--model", model, "--save-video", str(out)).exit_code == 0
-    assert out.read_bytes()[:4] == b"\x1aE\xdf\xa3"
-    assert [path.name for path in tmp_path.iterdir()] == ["marked.webm"]
-
-
-SLOW_FILM = """
-import sys, time
-import deepkd.report.video as video
-whole = video.every_frame
-def slowly(path):
-    for number, frame in enumerate(whole(path)):
-        if number == 2:
-            print("drawing", file=sys.stderr, flush=True)
-            time.sleep(60)
-        yield frame
-video.every_frame = slowly
-from deepkd.cli.app import main; main()
-"""
-
-
-def test_interrupted_while_drawing_no_film_is_named(model: str, forged: str, tmp_path: Path):
-    film, report = tmp_path / "marked.webm", tmp_path / "report.jsonl"
-    film.write_bytes(b"the film of last time")
-    flags = ["--save-video", str(film), "--report", str(report), "--overwrite", "--format", "jsonl"]
-    process = start(forged, "--model", model, *flags, code=SLOW_FILM)
-    assert process.stderr.readline() == "drawing\n"
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate()
-    assert (process.returncode, err) == (130, "interrupted; what was finished is kept\n")
-    assert json.loads(out)["verdict"] == json.loads(report.read_text())["verdict"] == "FAKE"
-    assert film.read_bytes() == b"the film of last time"
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "marked.webm",
-        "report.jsonl",
-        "report.jsonl.config.json",
-    }
-
-
-SLOW_JUDGE = """
-import sys, time
-from deepkd.pipeline import Detector
-def slowly(*_, **__):
-    print("judging", file=sys.stderr, flush=True)
-    time.sleep(60)
-Detector.judge = slowly
-from deepkd.cli.start import main; main()
-"""
-
-
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
-)
-def test_interrupted_before_drawing_no_film_is_missed(
-    number: signal.Signals, code: int, model: str, forged: str, tmp_path: Path
-):
-    film = tmp_path / "marked.webm"
-    process = start(forged, "--model", model, "--save-video", str(film), code=SLOW_JUDGE)
-    assert process.stderr.readline() == "judging\n"
-    process.send_signal(number)
-    assert process.communicate() == ("", "interrupted; what was finished is kept\n")
-    assert process.returncode == code
-    assert not film.exists()
-
-
-def test_drawing_has_the_same_time_as_judging(
-    model: str, forged: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    def endlessly(verdict, out, *, limit_s):
-        out.touch()
-        raise OutputError(f"{limit_s} s are over")
-
-    monkeypatch.setattr("deepkd.report.video.write_video", endlessly)
-    film = tmp_path / "marked.webm"
-    result = run(forged, "--model", model, "--save-video", str(film), "--timeout", "77")
-    assert (result.exit_code, result.stderr) == (1, "error: 77.0 s are over\n")
-    assert result.stdout.startswith("FAKE") and not list(tmp_path.iterdir())
-    asked = run(
-        forged, "--model", model, "--save-video", str(film), "--timeout", "77", "--fail-on-fake"
-    )
-    assert (asked.exit_code, asked.stderr) == (4, "error: 77.0 s are over\n")
-
-
-def test_a_report_is_kept_where_no_film_can_be_drawn(
-    model: str, media: Media, monkeypatch: pytest.MonkeyPatch
-):
-    def never(verdict, out, *, limit_s):
-        raise OutputError("the disk is full")
-
-    monkeypatch.setattr("deepkd.report.video.write_video", never)
-    report, film = media.path("out/report.jsonl"), media.path("out/marked.webm")
-    result = run(
-        str(media.clip()), "--model", model, "--report", str(report), "--save-video", str(film)
-    )
-    assert result.exit_code == 1 and "the disk is full" in result.stderr
-    assert json.loads(report.read_text())["verdict"] == "REAL"
-    assert not film.exists()
-
-
-@pytest.mark.parametrize("name", ["empty.mp4", "gone.mp4"])
-def test_what_cannot_be_drawn_since_it_cannot_be_read_has_a_verdict(
-    name: str, model: str, media: Media
-):
-    media.junk("empty.mp4", size=0)
-    result = run(
-        str(media.path(name)),
-        "--model",
-        model,
-        "--save-video",
-        str(media.path("v.webm")),
-        "--format",
-        "json",
-    )
-    assert result.exit_code == 1 and json.loads(result.stdout)["videos"][0]["verdict"] == "ERROR"
-
-
 def test_a_model_that_guesses_is_warned_of(media: Media):
     guess = str(write_scorer(media.path("guess.onnx"), validation={"val_auc": 0.53}))
     result = run(str(media.still()), "--model", guess)
@@ -372,97 +245,6 @@ def test_several_processes(model: str, media: Media):
     stills = [str(media.still(f"{number}.jpg")) for number in range(3)]
     result = run(*stills, "--model", model, "--workers", "2", "--format", "jsonl")
     assert [json.loads(line)["path"] for line in result.stdout.splitlines()] == stills
-
-
-def test_interrupted_what_is_done_stays(model: str, media: Media):
-    still = media.still("0.jpg")
-    for number in range(1, 400):
-        media.path(f"{number}.jpg").hardlink_to(still)
-    report = media.path("report.html")
-    process = start(
-        str(media.folder), "--model", model, "--format", "jsonl", "--report", str(report)
-    )
-    first = process.stdout.readline()
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate()
-    lines = [json.loads(line) for line in (first + out).splitlines()]
-    assert process.returncode == 130, err
-    assert 1 <= len(lines) < 400
-    assert "interrupted" in err and "Traceback" not in err
-    assert report.read_text().count("<article") == min(len(lines), 200)
-
-
-def test_a_reader_that_leaves_ends_it_quietly(model: str, media: Media):
-    still = media.still("0.jpg")
-    for number in range(1, 60):
-        media.path(f"{number}.jpg").hardlink_to(still)
-    with start(str(media.folder), "--model", model, "--format", "jsonl", "-q") as process:
-        process.stdout.readline()
-        process.stdout.close()
-        assert process.stderr.read() == ""
-        assert process.wait() == 1
-
-
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
-def test_a_full_disk_is_named(model: str, media: Media):
-    words = [
-        sys.executable,
-        "-m",
-        "deepkd",
-        "detect",
-        str(media.still()),
-        "--model",
-        model,
-        "--format",
-        "json",
-    ]
-    with open("/dev/full", "w") as full:
-        process = subprocess.run(words, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
-    assert process.returncode == 1
-    assert process.stderr == "error: standard output cannot be written (No space left on device)\n"
-
-
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
-@pytest.mark.parametrize("format", REPORTS)
-def test_a_report_in_a_file_is_whole_though_standard_output_takes_nothing(
-    format: str, model: str, media: Media
-):
-    stills, report = (
-        [str(media.still(f"{number}.jpg")) for number in range(2)],
-        media.path("report.json"),
-    )
-    words = [*stills, "--model", model, "--format", format, "--report", str(report), "-q"]
-    with open("/dev/full", "w") as full:
-        process = subprocess.run(
-            [sys.executable, "-m", "deepkd", "detect", *words],
-            cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-    assert process.stderr == "error: standard output cannot be written (No space left on device)\n"
-    assert process.returncode == 1
-    assert [video["path"] for video in json.loads(report.read_text())["videos"]] == stills
-
-
-def test_a_report_in_a_file_outlives_the_reader_of_standard_output(model: str, media: Media):
-    still = media.still("0.jpg")
-    for number in range(1, 20):
-        media.path(f"{number}.jpg").hardlink_to(still)
-    report = media.path("report.jsonl")
-    words = [
-        str(media.folder),
-        "--model",
-        model,
-        "--format",
-        "jsonl",
-        "-q",
-        "--report",
-        str(report),
-    ]
-    with start(*words) as process:
-        process.stdout.readline()
-        process.stdout.close()
-        assert process.stderr.read() == ""
-        assert process.wait() == 1
-    assert len(report.read_text().splitlines()) == 20
 
 
 def test_a_page_is_in_the_encoding_that_it_declares(model: str, media: Media):

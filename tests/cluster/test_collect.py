@@ -15,13 +15,13 @@ from deepkd.cluster import collect as module
 from deepkd.cluster.collect import collect
 from deepkd.cluster.parts import PartFiles
 from deepkd.cluster.reports import REPORTS
-from deepkd.cluster.shards import Shard
 from deepkd.errors import DataError, OutputError, UsageError
 from deepkd.origin.credentials import Credentials, State
 from deepkd.report.csv import CsvReport
 from deepkd.scoring.grades import Grade
 from deepkd.scoring.passages import ShotVerdict
 from deepkd.scoring.verdict import Label
+from deepkd.shards import Shard
 
 NAMES = [f"{number}.mp4" for number in range(12)]
 

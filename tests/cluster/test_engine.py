@@ -16,8 +16,8 @@ import deepkd
 from deepkd.cluster.engine import open_engine
 from deepkd.cluster.plan import SHARD_BYTES, Plan
 from deepkd.cluster.process import pack, run_in_process
-from deepkd.cluster.shards import Shard
 from deepkd.errors import DataError, DeepKDError, UsageError
+from deepkd.shards import Shard
 from deepkd.video.sources import Source, expand_paths
 
 STARTER = """

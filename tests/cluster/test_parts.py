@@ -8,11 +8,11 @@ import pytest
 from part_factory import judge, made_with, make_clips, make_verdict, open_made, read_lines
 
 from deepkd.cluster.parts import PartFiles
-from deepkd.cluster.shards import Shard
 from deepkd.errors import OutputError, UsageError
 from deepkd.report import Provenance
 from deepkd.report.jsonl import JsonLinesReport
 from deepkd.scoring.verdict import Label
+from deepkd.shards import Shard
 from deepkd.video.sources import Source
 
 NAMES = ["a.mp4", "b.mp4", "c.mp4"]

@@ -7,14 +7,12 @@ import numpy as np
 import pytest
 import torch
 from crop_factory import write_crops
-from model_factory import milliseconds, random_model
+from model_factory import random_model
 from torch import Tensor, nn
 
-from deepkd.benchmark import latency as latencies
 from deepkd.cli.training import follow_run
-from deepkd.compression import gradual, latency
+from deepkd.compression import gradual
 from deepkd.compression.importance import Importance, draw_samples, taylor
-from deepkd.compression.latency import prune_to_latency
 from deepkd.compression.prune import BLOCK, Target, prune
 from deepkd.data.crops import load_crops
 from deepkd.errors import ConfigError, ModelError
@@ -182,114 +180,6 @@ def test_a_channel_costs_what_the_layers_on_its_side_lose_with_it() -> None:
     assert taken == ["one", "four", "two"] == sorted(lost, key=lambda name: -lost[name])
 
 
-def test_a_latency_is_reached_and_not_by_more_than_needed() -> None:
-    model = random_model("pico")
-    importance = CRITERIA.load("bn-scale")(model, iter(()))
-    limit = 0.6 * milliseconds(model)
-    pruned, taken = prune_to_latency(model, importance, Target(), limit, measure=milliseconds)
-    assert taken == milliseconds(pruned) and 0.9 * limit < taken <= limit
-    small = Target(params=model.params // 3)
-    both, _ = prune_to_latency(model, importance, small, limit, measure=milliseconds)
-    assert both.params <= model.params // 3
-    same, taken = prune_to_latency(
-        model, importance, Target(), 2 * milliseconds(model), measure=milliseconds
-    )
-    assert (same.params, taken) == (model.params, milliseconds(model))
-    with pytest.raises(
-        ConfigError,
-        match=r"latency_ms=0.001: cannot be reached by pruning pico; the fastest took \d",
-    ):
-        prune_to_latency(model, importance, Target(), 0.001, measure=milliseconds)
-
-
-class Clock:
-    """Times candidates as `milliseconds` does at first; later some of them by half more."""
-
-    def __init__(self, *unlucky: int) -> None:
-        self.unlucky = unlucky
-        self.seen: list[int] = []
-        self.again: list[int] = []
-
-    def __call__(self, model: TorchModel) -> float:
-        if model.macs not in self.seen:
-            self.seen.append(model.macs)
-            return milliseconds(model)
-        self.again.append(model.macs)
-        return milliseconds(model) * (1.5 if len(self.again) - 1 in self.unlucky else 1)
-
-
-@pytest.fixture
-def pruned_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Searches of one network for a latency prune it once to each target."""
-    known: dict[Target, TorchModel] = {}
-
-    def remembering(
-        model: TorchModel, importance: Importance, target: Target, **more: float
-    ) -> TorchModel:
-        if target not in known:
-            known[target] = prune(model, importance, target, **more)
-        return known[target]
-
-    monkeypatch.setattr(latency, "prune", remembering)
-
-
-@pytest.mark.usefixtures("pruned_once")
-def test_what_was_fast_by_luck_gives_way_to_the_next_smaller() -> None:
-    model = random_model("pico")
-    importance = CRITERIA.load("bn-scale")(model, iter(()))
-    limit = 0.6 * milliseconds(model)
-    sizes = []
-    for unlucky in ((), (0,), (0, 1)):
-        clock = Clock(*unlucky)
-        pruned, taken = prune_to_latency(model, importance, Target(), limit, measure=clock)
-        assert taken == milliseconds(pruned) <= limit
-        assert (
-            clock.again == sorted(clock.again, reverse=True)
-            and len(clock.again) == len(unlucky) + 1
-        )
-        sizes.append(pruned.macs)
-    assert sizes[0] > sizes[1] > sizes[2]
-    with pytest.raises(
-        ConfigError, match=r"the fastest took [\d.]+ ms, but longer when timed again"
-    ):
-        prune_to_latency(model, importance, Target(), limit, measure=Clock(*range(9)))
-    whole = Clock(0)
-    pruned, _ = prune_to_latency(
-        model, importance, Target(), 1.2 * milliseconds(model), measure=whole
-    )
-    assert pruned.macs < model.macs and whole.again[0] == model.macs
-
-
-def test_a_search_times_a_network_once_and_again_before_it_is_taken(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    model = random_model("pico")
-    small = prune(model, CRITERIA.load("bn-scale")(model, iter(())), Target(macs=model.macs // 2))
-
-    def coarse(
-        model: TorchModel, importance: Importance, target: Target, **more: float
-    ) -> TorchModel:
-        return small if target.macs is not None and target.macs < 0.75 * model.macs else model
-
-    timed: list[int] = []
-
-    def measure(model: TorchModel) -> float:
-        timed.append(model.macs)
-        return milliseconds(model)
-
-    monkeypatch.setattr(latency, "prune", coarse)
-    limit = (milliseconds(small) + milliseconds(model)) / 2
-    assert prune_to_latency(model, {}, Target(), limit, measure=measure) == (
-        small,
-        milliseconds(small),
-    )
-    assert timed == [model.macs, small.macs, small.macs]
-
-
-def test_the_clock_is_that_of_the_exported_network() -> None:
-    assert 0 < latencies.latency_ms(random_model("pico")) < 10_000
-
-
 def test_what_cannot_be_reached_is_said(model: TorchModel) -> None:
     importance = CRITERIA.load("bn-scale")(model, iter(()))
     with pytest.raises(
@@ -299,93 +189,6 @@ def test_what_cannot_be_reached_is_said(model: TorchModel) -> None:
     nothing: Importance = {}
     with pytest.raises(ModelError, match="no channels that can be pruned"):
         prune(model, nothing, Target(params=100))
-
-
-@pytest.mark.parametrize(
-    "order", [(0, 1, 2, 3), (0, 2, 3, 1)], ids=["channels first", "patches first"]
-)
-def test_flattened_channels_are_pruned_only_where_the_graph_finds_them(
-    order: tuple[int, ...],
-) -> None:
-    class Flat(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.stem, self.one = nn.Conv2d(3, 24, 3, stride=4), nn.BatchNorm2d(24)
-            self.deep, self.two = nn.Conv2d(24, 24, 1), nn.BatchNorm2d(24)
-            self.head = nn.Linear(24 * 16, 1)
-
-        def forward(self, views: Tensor) -> Tensor:
-            maps = self.two(self.deep(self.one(self.stem(views)).relu())).relu()
-            return self.head(maps.permute(order).flatten(1))  # type: ignore[no-any-return]
-
-    torch.manual_seed(1)
-    flat = Flat().eval()
-    for norm in (flat.one, flat.two):
-        norm.weight.data[:BLOCK] = norm.bias.data[:BLOCK] = 0
-    model = TorchModel("flat", "flat", flat, InputFormat(size=16))
-    crops = [crop[:16, :16] for crop in CROPS]
-    importance = CRITERIA.load("bn-scale")(model, iter(()))
-    pruned = prune(model, importance, Target(params=model.params - (700 if order[1] == 1 else 400)))
-    np.testing.assert_allclose(pruned.logits(crops), model.logits(crops), atol=1e-4)
-    followed = order[1] == 1
-    assert (pruned.module.two.num_features, pruned.module.one.num_features) == (
-        16 if followed else 24,
-        16,
-    )
-
-
-class Grouped(nn.Module):
-    """Convolutions: plain, in groups, and with two filters per channel; then a linear layer."""
-
-    def __init__(self, *, groups: int, multiple: int = 1) -> None:
-        super().__init__()
-        self.stem, self.one = nn.Conv2d(3, 24, 3), nn.BatchNorm2d(24)
-        self.deep, self.two = nn.Conv2d(24, 24, 1), nn.BatchNorm2d(24)
-        self.grouped, self.three = (
-            nn.Conv2d(24, 24 * multiple, 3, groups=groups),
-            nn.BatchNorm2d(24 * multiple),
-        )
-        self.head = nn.Linear(24 * multiple, 1)
-
-    def forward(self, views: Tensor) -> Tensor:
-        maps = self.two(self.deep(self.one(self.stem(views)).relu())).relu()
-        return self.head(self.three(self.grouped(maps)).mean((2, 3)))  # type: ignore[no-any-return]
-
-
-@pytest.mark.parametrize(
-    ("groups", "multiple", "left"),
-    [(3, 1, (8, 24, 24)), (24, 2, (8, 24, 48)), (24, 1, (8, 8, 8)), (1, 1, (8, 8, 8))],
-    ids=["groups", "several filters a channel", "depthwise", "plain"],
-)
-def test_convolutions_in_groups_keep_their_widths(
-    groups: int, multiple: int, left: tuple[int, ...]
-) -> None:
-    torch.manual_seed(1)
-    network = Grouped(groups=groups, multiple=multiple).eval()
-    for norm in (network.one, network.two, network.three):
-        nn.init.uniform_(norm.weight, 0.5, 1.5)
-    model = TorchModel("grouped", "grouped", network, InputFormat(size=16))
-    importance = CRITERIA.load("bn-scale")(model, iter(()))
-    with pytest.raises(ConfigError, match=r"at the least, grouped has [0-9,]+ parameters") as found:
-        prune(model, importance, Target(params=1))
-    least = int(str(found.value).split(" parameters")[0].split()[-1].replace(",", ""))
-    pruned = prune(model, importance, Target(params=least))
-    assert (
-        tuple(pruned.module.get_submodule(name).num_features for name in ("one", "two", "three"))
-        == left
-    )
-    again = Grouped(groups=groups, multiple=multiple).eval()
-    resize(again, widths_of(pruned.module))
-    again.load_state_dict(pruned.module.state_dict())
-    crops = [crop[:16, :16] for crop in CROPS]
-    rebuilt = TorchModel("grouped", "grouped", again, model.format)
-    np.testing.assert_array_equal(rebuilt.logits(crops), pruned.logits(crops))
-    if groups == 3:
-        with pytest.raises(
-            ModelError,
-            match=r"no channels that can be pruned; it needs .* not in groups of channels",
-        ):
-            prune(model, {"two": importance["two"], "three": importance["three"]}, Target(params=1))
 
 
 def test_widths_of_another_network_are_refused() -> None:
@@ -422,43 +225,6 @@ def test_multiply_accumulates_of_no_layer_count() -> None:
         attending, CRITERIA.load("bn-scale")(attending, iter(())), Target(macs=attending.macs - 1)
     )
     assert pruned.macs < attending.macs
-
-
-class Joined(nn.Module):
-    """Maps that are joined with what is made of them, and then added to others or not."""
-
-    def __init__(self, form: str) -> None:
-        super().__init__()
-        self.form = form
-        self.stem, self.one = nn.Conv2d(3, 32, 3), nn.BatchNorm2d(32)
-        self.deep, self.two = nn.Conv2d(32, 16, 1), nn.BatchNorm2d(16)
-        self.cheap, self.three = nn.Conv2d(16, 16, 3, padding=1, groups=16), nn.BatchNorm2d(16)
-        self.last, self.four = nn.Conv2d(32, 24, 1), nn.BatchNorm2d(24)
-        self.head = nn.Linear(24, 1)
-
-    def forward(self, views: Tensor) -> Tensor:
-        wide = self.one(self.stem(views)).relu()
-        maps = self.two(self.deep(wide)).relu()
-        joined = torch.cat([maps, self.three(self.cheap(maps)).relu()], 1)
-        joined = joined + wide if self.form == "added" else joined
-        return self.head(self.four(self.last(joined)).mean((2, 3)))  # type: ignore[no-any-return]
-
-
-@pytest.mark.parametrize(("form", "left"), [("joined", (8, 8)), ("added", (32, 16))])
-def test_joined_channels_are_pruned_only_where_the_graph_follows_them(
-    form: str, left: tuple[int, int]
-) -> None:
-    torch.manual_seed(1)
-    model = TorchModel(form, form, Joined(form).eval(), InputFormat(size=16))
-    importance = CRITERIA.load("random")(model, iter(()), seed=3)
-    with pytest.raises(ConfigError, match="at the least") as found:
-        prune(model, importance, Target(params=1))
-    least = int(str(found.value).split(" parameters")[0].split()[-1].replace(",", ""))
-    pruned = prune(model, importance, Target(params=least))
-    assert tuple(pruned.module.get_submodule(name).num_features for name in ("one", "two")) == left
-    again = Joined(form).eval()
-    resize(again, widths_of(pruned.module))
-    again.load_state_dict(pruned.module.state_dict())
 
 
 def test_what_could_not_be_loaded_again_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,6 +56,15 @@ def test_a_busy_machine_is_named_before_it_is_measured_on(
     assert said.count("prune again when it is idle") == warned
 
 
+IN_STEPS = ["--steps", "2", "--epochs", "1", "--batch", "4", "--workers", "0"]
+
+
+def prune_words(source: Path, data: Path, out: Path, *more: str) -> list[str]:
+    """The command that prunes a model with few crops."""
+    files = [str(source), "--data", str(data), "--out", str(out)]
+    return ["prune", *files, "--samples", "8", *more]
+
+
 def test_the_command_prunes_to_a_latency_in_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -71,36 +80,11 @@ def test_the_command_prunes_to_a_latency_in_steps(
     data = write_crops(tmp_path / "crops", tint=40)
     source = save_model(random_model("pico"), tmp_path / "source.safetensors")
     limit = 0.5 * milliseconds(load_checkpoint(source))
-    words = [
-        "prune",
-        str(source),
-        "--data",
-        str(data),
-        "--out",
-        str(tmp_path / "out"),
-        "--samples",
-        "8",
-    ]
-    words += [
-        "--latency-ms",
-        str(limit),
-        "--steps",
-        "2",
-        "--epochs",
-        "1",
-        "--batch",
-        "4",
-        "--workers",
-        "0",
-    ]
+    words = prune_words(source, data, tmp_path / "out", "--latency-ms", str(limit), *IN_STEPS)
     other = random_model("pico")
     other.name = "other"
-    words += [
-        "--teacher",
-        str(source),
-        "--teacher",
-        str(save_model(other, tmp_path / "other.safetensors")),
-    ]
+    second = save_model(other, tmp_path / "other.safetensors")
+    words += ["--teacher", str(source), "--teacher", str(second)]
     words += ["--augment", "light", "--teacher-view", "clean"]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
@@ -133,48 +117,21 @@ def test_the_command_prunes_in_steps_and_keeps_its_place_in_the_pipeline(tmp_pat
     data = write_crops(tmp_path / "crops", tint=40)
     source = save_model(random_model("pico"), tmp_path / "source.safetensors")
     run = CliRunner().invoke
-    sizes = ["--params", "120000", "--samples", "8"]
-    plain = run(
-        app, ["prune", str(source), "--data", str(data), "--out", str(tmp_path / "plain"), *sizes]
-    )
+    small = ["--params", "120000"]
+    plain = run(app, prune_words(source, data, tmp_path / "plain", *small))
     assert plain.exit_code == 0, plain.output
     pruned = load_checkpoint(tmp_path / "plain")
     assert pruned.params <= 120_000
     assert pruned.metadata["pruned"]["criterion"] == "taylor"
     assert "calibration" in pruned.metadata
-    tuned = ["--steps", "2", "--epochs", "1", "--batch", "4", "--workers", "0"]
-    steps = run(
-        app,
-        [
-            "prune",
-            str(source),
-            "--data",
-            str(data),
-            "--out",
-            str(tmp_path / "steps"),
-            *sizes,
-            *tuned,
-        ],
-    )
+    steps = run(app, prune_words(source, data, tmp_path / "steps", *small, *IN_STEPS))
     assert steps.exit_code == 0, steps.output
     first, second = (load_checkpoint(tmp_path / "steps" / f"step-{number}") for number in (1, 2))
     assert load_checkpoint(source).params > first.params > second.params
     assert second.params == load_checkpoint(tmp_path / "steps").params <= 120_000
     assert second.metadata["recipe"]["teacher"] == "pico", "the unpruned network"
     for flags in ([], ["--resume"]):
-        again = run(
-            app,
-            [
-                "prune",
-                str(source),
-                "--data",
-                str(data),
-                "--out",
-                str(tmp_path / "plain"),
-                *sizes,
-                *flags,
-            ],
-        )
+        again = run(app, prune_words(source, data, tmp_path / "plain", *small, *flags))
         assert again.exit_code == 1
         assert "holds a model already" in again.stderr
     assert load_checkpoint(tmp_path / "plain").sha256 == pruned.sha256
@@ -204,19 +161,7 @@ def test_what_was_stopped_goes_on_and_cuts_nothing_again(
     data = write_crops(tmp_path / "crops", tint=40)
     source = save_model(random_model("pico"), tmp_path / "source.safetensors")
     run, out = CliRunner().invoke, tmp_path / "out"
-    words = [
-        "prune",
-        str(source),
-        "--data",
-        str(data),
-        "--out",
-        str(out),
-        "--params",
-        "120000",
-        "--samples",
-        "8",
-    ]
-    words += ["--steps", "2", "--epochs", "1", "--batch", "4", "--workers", "0"]
+    words = prune_words(source, data, out, "--params", "120000", *IN_STEPS)
     tune, cut = gradual.distill, gradual.prune
     calls: list[str] = []
 

@@ -9,77 +9,24 @@ import numpy as np
 import pytest
 import torch
 from crop_factory import write_crops
+from distill_factory import ROWS, TAPS, TINY, WITH_HINT, batch
 from model_factory import random_model
 from torch import nn
 from typer.testing import CliRunner
 
 from deepkd.benchmark.comparison import compare
 from deepkd.cli.app import app
-from deepkd.cli.training import find_dominant
 from deepkd.data.crops import load_crops
 from deepkd.data.sampling import keep_labelled
 from deepkd.distillation.distiller import distill, train_alone
-from deepkd.distillation.losses.loss import Loss
 from deepkd.distillation.modifiers import with_labels_hidden
 from deepkd.distillation.objective import Distillation
-from deepkd.distillation.taps import Tap, TapReader
 from deepkd.distillation.teachers import to_input
-from deepkd.distillation.terms import terms_of
-from deepkd.errors import ConfigError, DataError, TrainingError
+from deepkd.errors import ConfigError, DataError
 from deepkd.models.checkpoints import load_checkpoint, save_model
 from deepkd.models.registry import TorchModel, build_model, normalise
 from deepkd.scoring.model import InputFormat, Scorer
 from deepkd.settings.choices import LOSSES
-from deepkd.settings.training import DistillConfig, TrainConfig
-from deepkd.training.engine import Objective
-from deepkd.training.supervised import class_labels, train
-
-TAPS = {"hint": ["conv_head:output", "conv_head:output"]}
-TERMS = (
-    {"name": "bce", "weight": 0.3},
-    {"name": "kd", "weight": 0.7},
-    {"name": "hint", "weight": 1.0, "tap": "hint"},
-)
-"""Labels, teacher and a hint."""
-TINY = DistillConfig(
-    student="pico",
-    image_size=32,
-    batch=8,
-    epochs=1,
-    workers=0,
-    augment="light",
-    ema=0.9,
-    lr=2e-3,
-)
-WITH_HINT = TINY.replace(losses=TERMS, taps=TAPS)
-
-
-@pytest.fixture(scope="module")
-def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_crops(tmp_path_factory.mktemp("crops"), families=20, px=48, tint=40)
-
-
-@pytest.fixture(scope="module")
-def teacher(crops: Path, tmp_path_factory: pytest.TempPathFactory) -> TorchModel:
-    config = TrainConfig(
-        model="nano",
-        image_size=32,
-        batch=8,
-        epochs=10,
-        workers=0,
-        augment="light",
-        ema=0.9,
-        lr=2e-2,
-    )
-    return train(crops, tmp_path_factory.mktemp("teacher") / "run", config)
-
-
-ROWS = torch.arange(4)
-
-
-def batch() -> tuple[torch.Tensor, torch.Tensor]:
-    torch.manual_seed(0)
-    return torch.rand(4, 3, 32, 32), torch.tensor([0.0, 1.0, float("nan"), 1.0])
 
 
 def test_a_step_leaves_the_teacher_alone_and_moves_student_and_adapter(teacher: TorchModel) -> None:
@@ -289,144 +236,3 @@ def test_the_student_is_exported_before_the_one_alone_is_trained(
     result = CliRunner().invoke(app, [*words.split(), *options.split()])
     assert result.exit_code == 1 and "alone: holds a run already" in result.stderr.replace("\n", "")
     assert Scorer.load(run / "model.onnx").metadata["recipe"]["teacher"] == "nano"
-
-
-@pytest.mark.parametrize(
-    ("student", "other", "message"),
-    [
-        ("conv_haed:output", "conv_head:output", "no such module; it has .*conv_head"),
-        ("conv_head", "conv_head:output", "takes a module's name and :input or :output"),
-        ("conv_head:output", "blocks.0:output", "both must have the same H and W"),
-        ("conv_head:output", "classifier:output", "both must be maps"),
-    ],
-)
-def test_a_wrong_tap_says_what_there_is(
-    student: str, other: str, message: str, teacher: TorchModel
-) -> None:
-    config = WITH_HINT.replace(taps={"hint": [student, other]})
-    with pytest.raises(ConfigError, match=message):
-        Distillation(build_model("pico", image_size=32), [teacher], config)
-
-
-def test_the_pull_of_each_term_is_measured_without_a_trace(
-    crops: Path, teacher: TorchModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    distill([teacher], crops, tmp_path / "measured", WITH_HINT)
-    line = json.loads((tmp_path / "measured" / "metrics.jsonl").read_text())
-    assert {name for name in line if name.startswith("gradient_")} == {
-        "gradient_bce",
-        "gradient_kd",
-        "gradient_hint",
-    }
-    monkeypatch.setattr(Distillation, "gradient_norms", Objective.gradient_norms)
-    distill([teacher], crops, tmp_path / "not", WITH_HINT)
-    one, other = (
-        load_checkpoint(tmp_path / name).module.state_dict() for name in ("measured", "not")
-    )
-    assert all(torch.equal(one[name], other[name]) for name in one)
-
-
-def test_gradient_norms_by_hand(teacher: TorchModel) -> None:
-    table = ({"name": "logit_mse", "weight": 3.0},)
-    objective = Distillation(
-        build_model("pico", image_size=32), [teacher], TINY.replace(losses=table)
-    ).eval()
-    views, labels = batch()
-    norm = objective.gradient_norms(views, labels, ROWS)["logit_mse"]
-    objective(views, labels, ROWS)["total"].backward()
-    squares = [
-        float(p.grad.square().sum()) for p in objective.module.parameters() if p.grad is not None
-    ]
-    assert norm == pytest.approx(sum(squares) ** 0.5, rel=1e-4)
-
-
-def test_a_term_that_drowns_the_others_is_named() -> None:
-    assert find_dominant({"gradient_kd": 1.0, "gradient_amd.high": 99.0, "train_loss": 5.0}) == {
-        "amd.high": 0.99
-    }
-    assert (
-        find_dominant({"gradient_kd": 1.0, "gradient_bce": 2.0})
-        == find_dominant({"gradient_kd": 1.0})
-        == {}
-    )
-
-
-def test_taps_read_both_sides_once() -> None:
-    net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
-    sides = {side: TapReader(net, Tap.parse(f"1:{side}")) for side in ("input", "output")}
-    output = net(torch.ones(3, 2, 2))
-    assert sides["input"].take().shape == (3, 4)
-    assert sides["output"].take() is output
-    with pytest.raises(ConfigError, match="never reached it"):
-        sides["output"].take()
-
-
-def test_the_published_teachers_patch_embeddings_can_be_tapped() -> None:
-    teacher = build_model("cross-efficient-vit")
-    taps = [
-        TapReader(teacher.module, Tap.parse(f"{side}_image_embedder.to_patch_embedding:input"))
-        for side in ("sm", "lg")
-    ]
-    with torch.inference_mode():
-        teacher.module(torch.zeros(1, 3, 224, 224))
-    assert [tuple(tap.take().shape) for tap in taps] == [(1, 1280, 7, 7), (1, 24, 56, 56)]
-
-
-@dataclasses.dataclass(frozen=True)
-class Distances(Loss):
-    """Distances between the samples of a batch, as relational distillation compares them."""
-
-    inputs = "embedding"
-
-    spoil: float = 0.0
-
-    def __call__(
-        self,
-        student: torch.Tensor,
-        teacher: torch.Tensor,
-        *,
-        labels: torch.Tensor | None = None,
-        weight: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        mine, its = (torch.nn.functional.pdist(one.float()) for one in (student, teacher))
-        loss = nn.functional.smooth_l1_loss(mine / mine.mean(), its / its.mean())
-        return loss / 0 if self.spoil else loss
-
-
-def test_a_new_loss_compares_embeddings(
-    crops: Path, teacher: TorchModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(LOSSES.targets, "distances", f"{__name__}:Distances")
-    table = {"name": "distances", "tap": "pooled"}
-    config = TINY.replace(losses=(table,), taps={"pooled": ["global_pool:output"] * 2})
-    distill([teacher], crops, tmp_path / "run", config)
-    line = json.loads((tmp_path / "run" / "metrics.jsonl").read_text())
-    assert line["train_distances.pooled"] > 0
-    maps = config.replace(taps={"pooled": ["conv_head:output"] * 2})
-    with pytest.raises(ConfigError, match=r"distances.pooled: its tap .* must be embeddings"):
-        Distillation(build_model("pico", image_size=32), [teacher], maps)
-    spoilt = config.replace(losses=({**table, "spoil": 1}, {"name": "bce"}))
-    with pytest.raises(TrainingError, match=r"at step 0: distances.pooled is (inf|nan); no step"):
-        distill([teacher], crops, tmp_path / "spoilt", spoilt)
-
-
-def test_a_loss_on_classes_gets_the_column_of_each_sample(crops: Path) -> None:
-    names = ("REAL", "FAKE/a", "FAKE/b")
-    rows = load_crops(crops, "train").rows
-    kinds = [("REAL", ""), ("FAKE", "b"), ("FAKE", "unknown"), ("", "")]
-    some = [
-        dataclasses.replace(row, label=label, method=method)
-        for row, (label, method) in zip(rows, kinds, strict=False)
-    ]
-    labels = class_labels(dataclasses.replace(load_crops(crops, "train"), rows=some), names)
-    assert labels is not None and labels[:2].tolist() == [0, 2] and labels[2:].isnan().all()
-
-
-def test_a_term_cannot_be_listed_twice() -> None:
-    with pytest.raises(ConfigError, match=r"loss .kd. is listed twice"):
-        terms_of(TINY.replace(losses=({"name": "kd"}, {"name": "kd", "weight": 2})))
-
-
-def test_a_temperature_needs_a_loss_that_has_one() -> None:
-    with pytest.raises(ConfigError, match=r"temperature=4\.0: loss 'logit_mse' has none"):
-        terms_of(TINY.replace(loss="logit_mse", temperature=4.0))

@@ -119,12 +119,13 @@ def test_the_command_takes_a_recipe_by_its_name(
         ('[[loss]]\nname = "kdd"', "unknown loss 'kdd'; choose from bce, ce, kd, logit_mse"),
         (
             '[[loss]]\nname = "kd"\ntemprature = 3',
-            "loss 'kd': unknown option 'temprature'; choose from weight, temp",
+            "loss 'kd': unknown option 'temprature'; choose from weight, warmup, temp",
         ),
         (
             '[[loss]]\nname = "kd"\nweight = "much"',
             r"weight='much': takes a number, or \[start, end\]",
         ),
+        ('[[loss]]\nname = "kd"\nwarmup = 2', "warmup=2: takes a number from 0 to 1"),
         ('[[loss]]\nname = "kd"\ntemperature = [1, 2, 3]', r"takes a number, or \[start, end\]"),
         ('[[loss]]\nname = "amd"', "compares features and needs a tap"),
         ('[[loss]]\nname = "kd"\ntap = "high"', "takes no tap"),
@@ -197,6 +198,8 @@ def test_hidden_labels_need_sampling_that_takes_every_row() -> None:
 def test_schedules_run_from_start_to_end() -> None:
     term = Term.parse({"name": "kd", "weight": [1.0, 0.5], "temperature": [6, 2]})
     assert [term.weight_at(p) for p in (0.0, 0.5, 1.0)] == [1.0, 0.75, 0.5]
+    rising = Term.parse({"name": "kd", "weight": 2.0, "warmup": 0.5})
+    assert [rising.weight_at(p) for p in (0.0, 0.25, 0.5, 1.0)] == [0.0, 1.0, 2.0, 2.0]
     # type: ignore[attr-defined]
     assert [term.loss_at(p).temperature for p in (0.0, 0.5, 1.0)] == [6, 4, 2]
     one = objective(DistillConfig(losses=({"name": "kd", "weight": [2.0, 0.0]},)))

@@ -10,16 +10,11 @@ import pytest
 from media import Media
 from rich.console import Console
 from scorer_factory import tinted_clip, write_scorer
-from typer.testing import CliRunner
 
-from deepkd.cli.app import app
-from deepkd.data.clips import Clip
-from deepkd.data.corruptions import CORRUPTIONS as PERTURBATIONS
 from deepkd.data.datasets.sources import find_clips
-from deepkd.data.splits import make_splits
 from deepkd.errors import ConfigError, DataError, OutputError, UsageError
-from deepkd.evaluation.clips import CachingDetector, ClipScorer
-from deepkd.evaluation.corruption import corrupt_clip, steps_of
+from deepkd.evaluation.answers import CachingDetector, ClipScorer
+from deepkd.evaluation.corruption import corrupt_clip
 from deepkd.evaluation.evaluate import evaluate_files, to_document
 from deepkd.evaluation.journal import JOURNAL_NAME
 from deepkd.evaluation.results import write_scores
@@ -29,7 +24,6 @@ from deepkd.pipeline import Detector
 from deepkd.settings.detect import DetectConfig
 from deepkd.settings.evaluation import EvaluateConfig
 from deepkd.tables.evaluation import evaluation_table, evaluation_tables
-from deepkd.video.frames import Frame, every_frame, probe
 from deepkd.video.sources import Source
 
 
@@ -157,24 +151,11 @@ def test_a_list_with_splits_is_taken(model, videos):
     listing.unlink()
 
 
-def test_a_split_that_no_list_ships_is_the_one_that_extract_draws(model, tmp_path, monkeypatch):
-    for number in range(30):
-        for label in ("real", "fake"):
-            tinted_clip(Media(tmp_path).path(f"{label}/{number}.mp4"), seconds=0.2)
-    monkeypatch.setattr(ClipScorer, "_judge", lambda *args: ("FAKE", 0.9, ""))
-    expected = {clip.video: clip.split for clip in make_splits(find_clips([str(tmp_path)])).clips}
-    drawn = {}
-    for split in ("train", "val", "test"):
-        told = []
-        (found,) = evaluate_files([str(model)], config(tmp_path, split=split), warn=told.append)
-        assert f"ships no split '{split}'" in told[0]
-        assert {
-            one.shared
-            for one in found.overlaps
-            if one.kind == "originals" and one.place != "training"
-        } == {0}
-        drawn |= {row.file.removeprefix(f"{tmp_path}/"): split for row in found.rows}
-    assert drawn == expected and set(drawn.values()) == {"train", "val", "test"}
+def test_limits_keep_whole_families(model, videos):
+    clips = find_clips([str(videos)])
+    (found,) = evaluate_files([str(model)], config(videos, limit=1))
+    kept = {row.original for row in found.rows}
+    assert len(kept) == 1 and len(found.rows) + len(found.unjudged) < len(clips)
 
 
 def test_faces_are_looked_for_once_for_all_models():
@@ -218,86 +199,6 @@ def test_features_need_crops(videos, tmp_path):
         evaluate_files([str(tmp_path / "pico.safetensors")], config(videos), features=True)
 
 
-def test_folders_of_splits_hold_pictures_or_clips(model, tmp_path):
-    media = Media(tmp_path)
-    for label in ("real", "fake"):
-        media.still(f"test/{label}/1.png")
-    (found,) = evaluate_files([str(model)], config(tmp_path, split="test"))
-    assert found.crops.rows == 2 and found.unjudged == ()
-    (found,) = evaluate_files([str(model)], config(tmp_path, split="test", dataset="folder"))
-    assert found.crops is None and len(found.rows) + len(found.unjudged) == 2
-    tinted_clip(media.path("test/fake/2.mp4"), seconds=0.8)
-    (found,) = evaluate_files([str(model)], config(tmp_path, split="test"))
-    assert found.crops is None and len(found.rows) + len(found.unjudged) == 3
-
-
-FF_REAL, FF_FAKE = (
-    "original_sequences/youtube/c23/videos/",
-    "manipulated_sequences/Deepfakes/c23/videos/",
-)
-OFFICIAL = {
-    "dfdc": (
-        {"labels.csv": "filename,label\nr.mp4,0\nf.mp4,1\n"},
-        ["r.mp4"],
-        ["f.mp4"],
-        ["unlisted.mp4"],
-    ),
-    "faceforensics": (
-        {"test.json": '[["001", "002"]]', "train.json": '[["003", "004"]]'},
-        [f"{FF_REAL}001.mp4"],
-        [f"{FF_FAKE}001_002.mp4"],
-        [f"{FF_REAL}003.mp4", f"{FF_FAKE}003_004.mp4"],
-    ),
-    "celeb-df": (
-        {
-            "List_of_testing_videos.txt": (
-                "1 Celeb-real/id0_0000.mp4\n0 Celeb-synthesis/id0_id1_0000.mp4\n"
-            )
-        },
-        ["Celeb-real/id0_0000.mp4"],
-        ["Celeb-synthesis/id0_id1_0000.mp4"],
-        ["Celeb-real/id2_0000.mp4"],
-    ),
-}
-"""Data set -> its official list, the real and the forged clips that it names for testing, and
-others."""
-
-
-@pytest.mark.parametrize("dataset", ["dfdc", "celeb-df"])
-def test_what_an_official_list_names_and_the_disk_lacks_is_told(dataset, model, tmp_path):
-    lists, real, fake, _ = OFFICIAL[dataset]
-    for name, text in lists.items():
-        (tmp_path / name).write_text(text)
-    for name in real:
-        tinted_clip(Media(tmp_path).path(name), green=lambda t_s: False, seconds=0.4)
-    command = ["evaluate", str(model), "--data", str(tmp_path), "--frames", "4", "--resamples", "0"]
-    result = CliRunner().invoke(app, command)
-    assert result.exit_code == 0, result.stderr
-    message = "1 of 2 clips are not on disk, e.g. " + fake[0].lower()
-    assert f"warning: {tmp_path}" in result.stderr and message in result.stderr
-
-
-@pytest.mark.parametrize("dataset", OFFICIAL)
-def test_official_test_lists_are_what_is_evaluated(dataset, model, tmp_path):
-    lists, real, fake, others = OFFICIAL[dataset]
-    for name, text in lists.items():
-        (tmp_path / name).write_text(text)
-    for name in (*real, *fake, *others):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        tinted_clip(tmp_path / name, green=lambda t_s, forged=name in fake: forged, seconds=0.4)
-    (found,) = evaluate_files([str(model)], config(tmp_path, split="test"))
-    names = {row.file.removeprefix(f"{tmp_path}/"): row.label for row in found.rows}
-    assert names == {**dict.fromkeys(real, "REAL"), **dict.fromkeys(fake, "FAKE")}
-    assert {row.dataset for row in found.rows} == {dataset} and found.videos.auc.value == 1.0
-
-
-def test_limits_keep_whole_families(model, videos):
-    clips = find_clips([str(videos)])
-    (found,) = evaluate_files([str(model)], config(videos, limit=1))
-    kept = {row.original for row in found.rows}
-    assert len(kept) == 1 and len(found.rows) + len(found.unjudged) < len(clips)
-
-
 def noted(monkeypatch):
     """(Corruption and level, clip) of each source that `corrupt_clip` makes from now on."""
     made = []
@@ -308,7 +209,7 @@ def noted(monkeypatch):
         with corrupt_clip(clip, name, level, seed=seed) as found:
             yield found
 
-    monkeypatch.setattr("deepkd.evaluation.clips.corrupt_clip", note)
+    monkeypatch.setattr("deepkd.evaluation.answers.corrupt_clip", note)
     return made
 
 
@@ -391,67 +292,3 @@ def test_verdicts_on_another_clip_of_the_name_are_not_taken(model, tmp_path, mon
     tinted_clip(clip, seconds=0.4)
     with pytest.raises(OutputError, match="other data or settings"):
         evaluate_files([str(model)], config(tmp_path), out=tmp_path / "out")
-
-
-def clip_of(path, video="v"):
-    return Clip(path, "REAL", video, video)
-
-
-@pytest.mark.parametrize(
-    ("name", "level"), [("h264", 40), ("double-compression", 38), ("frame-rate", 15)]
-)
-def test_encodings_write_the_whole_clip_anew(name, level, tmp_path):
-    path = tinted_clip(tmp_path / "a.mp4", seconds=1.0, fps=30, size=(161, 121))
-    with corrupt_clip(clip_of(path), name, level, seed=0) as (source, alter):
-        frames = [image for _, image in every_frame(source.path)]
-        info = probe(source.path)
-        kept = source.path.read_bytes()
-    assert not source.path.exists()
-    side = {"double-compression": 0.75}.get(name, 1)
-    assert (info.codec, len(frames)) == ("h264", 15 if name == "frame-rate" else 30)
-    assert (info.width, info.height) == pytest.approx((160 * side, 120 * side), abs=2)
-    assert info.duration_s == pytest.approx(1.0, abs=0.05)
-    with corrupt_clip(clip_of(path), name, level, seed=0) as (source, _):
-        assert source.path.read_bytes() == kept, "the same bytes each time"
-    frame = Frame(frames[0], 0.0, 0)
-    assert alter(frame).image is frames[0]
-
-
-def test_stronger_compression_is_worse(tmp_path):
-    path = tinted_clip(tmp_path / "a.mp4", seconds=0.3)
-    original = next(image for _, image in every_frame(path)).astype(int)
-    errors = []
-    for level in PERTURBATIONS["h264"].severities:
-        with corrupt_clip(clip_of(path), "h264", level, seed=0) as (source, _):
-            errors.append(
-                np.abs(next(image for _, image in every_frame(source.path)) - original).mean()
-            )
-    assert errors == sorted(errors) and errors[-1] > errors[0]
-
-
-def test_mixed_damage_falls_in_its_order_around_the_encoding(tmp_path):
-    path = tinted_clip(tmp_path / "a.mp4", seconds=0.3)
-    drawn = {f"v{n}": steps_of("mixed", 3, seed=0, video=f"v{n}") for n in range(400)}
-    video, steps = next(
-        (v, s) for v, s in drawn.items() if [name for name, _ in s][:2] == ["contrast", "h264"]
-    )
-    with corrupt_clip(clip_of(path, video), "mixed", 3, seed=0) as (source, alter):
-        image = next(image for _, image in every_frame(source.path))
-        assert alter(Frame(image, 0.0, 0)).image.tolist() != image.tolist(), (
-            f"{steps[2]} falls after the encoding"
-        )
-    plain = next(image for _, image in every_frame(path))
-    assert image.mean() == pytest.approx(steps[0][1] * plain.mean(), rel=0.1), (
-        "the contrast falls before it"
-    )
-
-
-def test_stills_and_what_cannot_be_decoded(tmp_path):
-    media = Media(tmp_path)
-    still = media.still("a.png")
-    with corrupt_clip(clip_of(still), "h264", 40, seed=0) as (source, alter):
-        assert source == Source(still)
-        image = np.full((16, 16, 3), 100, np.uint8) + np.arange(16, dtype=np.uint8)[:, None]
-        assert alter(Frame(image, 0.0, 0)).image.tolist() != image.tolist()
-    with corrupt_clip(clip_of(media.junk("b.mp4")), "h264", 40, seed=0) as (source, _):
-        assert source.path.name == "b.mp4" and "not a video" in source.problem

@@ -2,11 +2,11 @@ import dataclasses
 import math
 
 import pytest
+from score_factory import seen
 
 from deepkd.errors import ConfigError, ModelError
 from deepkd.scoring.calibration import Calibration, sigmoid
 from deepkd.scoring.rules import Criteria, find_forged_run
-from deepkd.scoring.scores import FrameScore
 from deepkd.scoring.thresholds import Label, Thresholds
 from deepkd.scoring.verdict import Verdict, judge
 from deepkd.scoring.wording import clock
@@ -14,21 +14,6 @@ from deepkd.settings.choices import RULES
 
 CRITERIA = Criteria(Calibration(), Thresholds())
 FAKE, REAL, INCONCLUSIVE = Label.FAKE, Label.REAL, Label.INCONCLUSIVE
-
-
-def seen(*logits, flaw=None, every_s=0.5):
-    """One person's frames with these logits; `None` stands for a logit of 9 on a face too small."""
-    return [
-        FrameScore(
-            t_s=i * every_s,
-            box=(1, 2, 30, 40),
-            logit=9.0 if logit is None else logit,
-            score=float(sigmoid(9.0 if logit is None else logit)),
-            face_probability=0.99,
-            flaw="too small" if logit is None else flaw,
-        )
-        for i, logit in enumerate(logits)
-    ]
 
 
 CASES = {
@@ -228,48 +213,6 @@ def test_forged_run_is_the_most_suspicious_one():
     assert find_forged_run(seen(-1, -1, -1), CRITERIA) == []
 
 
-UPSTREAM = {
-    "the first face over 0.55 wins": ([0.2, 0.58, 0.99], REAL, 0.58),
-    "a face over 0.6 is enough": ([0.2, 0.7, 0.1], FAKE, 0.7),
-    "else the mean of all": ([0.5, 0.3, 0.1], REAL, 0.3),
-    "the fourth face is not looked at": ([0.1, 0.1, 0.1, 0.99], REAL, 0.1),
-}
-
-
-@pytest.mark.parametrize("name", UPSTREAM)
-def test_upstream_rule(name):
-    scores, verdict, score = UPSTREAM[name]
-    people = {i: seen(math.log(p / (1 - p))) for i, p in enumerate(scores)}
-    judgement = judge(people, CRITERIA, rule="upstream")
-    assert (judgement.label, judgement.score) == (verdict, pytest.approx(score))
-
-
-def test_upstream_takes_the_mean_of_probabilities():
-    judgement = judge({0: seen(9, -3, -3, -3, -3)}, CRITERIA, rule="upstream")
-    assert judgement.score == pytest.approx((sigmoid(9) + 4 * sigmoid(-3)) / 5)
-
-
-def test_upstream_knows_no_calibration_and_leaves_nobody_out():
-    criteria = Criteria(
-        Calibration(temperature=2, bias=-3), Thresholds(real=0.9, fake=0.95), min_frames=9
-    )
-    hand = [
-        dataclasses.replace(frame, score=0.01, face_probability=0.75, flaw="hardly a face")
-        for frame in seen(1, 2)
-    ]
-    judgement = judge({0: hand, 1: seen(-3, -3, -3)}, criteria, rule="upstream")
-    assert (judgement.label, judgement.score) == (
-        FAKE,
-        pytest.approx((sigmoid(1) + sigmoid(2)) / 2),
-    )
-    assert [len(track.frames) for track in judgement.tracks] == [2, 3]
-
-
-def test_upstream_counts_every_face():
-    judgement = judge({0: seen(-3, None, -3)}, CRITERIA, rule="upstream")
-    assert [frame.flaw for frame in judgement.tracks[0].frames] == [None] * 3
-
-
 def larger(frames, times):
     return [dataclasses.replace(frame, box=(1, 2, times * 30, times * 40)) for frame in frames]
 
@@ -365,48 +308,6 @@ def test_unknown_rule_lists_the_known():
         ConfigError, match="unknown rule 'median'; choose from mean-logit, upstream"
     ):
         judge({}, CRITERIA, rule="median")
-
-
-@pytest.mark.parametrize(
-    ("score", "label"),
-    [
-        (0.0, REAL),
-        (0.3, REAL),
-        (0.31, INCONCLUSIVE),
-        (0.69, INCONCLUSIVE),
-        (0.7, FAKE),
-        (1.0, FAKE),
-    ],
-)
-def test_thresholds_decide(score, label):
-    assert Thresholds(real=0.3, fake=0.7).label(score) is label
-
-
-@pytest.mark.parametrize(
-    ("changes", "real", "fake"),
-    [
-        ({}, 0.5, 0.5),
-        ({"fake": 0.8}, 0.5, 0.8),
-        ({"fake": 0.3}, 0.3, 0.3),
-        ({"real": 0.2}, 0.2, 0.5),
-        ({"real": 0.9}, 0.9, 0.9),
-        ({"real": 0.1, "fake": 0.9}, 0.1, 0.9),
-    ],
-)
-def test_one_threshold_moves_the_other_rather_than_cross_it(changes, real, fake):
-    assert Thresholds().replace(**changes) == Thresholds(real, fake)
-
-
-@pytest.mark.parametrize(
-    "values", [{"real": 0.6}, {"fake": 1.1}, {"real": -0.1}, {"lower": 0}, {"fake": "x"}, None]
-)
-def test_bad_thresholds_are_refused(values):
-    with pytest.raises(ModelError, match="thresholds"):
-        Thresholds.from_dict(values)
-
-
-def test_thresholds_round_trip():
-    assert Thresholds.from_dict(Thresholds(0.2, 0.9).to_dict()) == Thresholds(0.2, 0.9)
 
 
 @pytest.mark.parametrize(

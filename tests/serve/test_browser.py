@@ -200,10 +200,10 @@ def test_a_full_queue_is_waited_for(
 
 
 STATES = {
-    "FAKE": "A reason to look closer, never a proof.",
-    "INCONCLUSIVE": "too weak to say either",
-    "NO_FACE": "none was found. The clip may still be forged.",
-    "ERROR": "could not be judged",
+    "FAKE": "This is a reason to have the file examined further, not a proof",
+    "INCONCLUSIVE": "too little to call the faces forged or genuine",
+    "NO_FACE": "nothing to examine. It may still be forged.",
+    "ERROR": "could not be examined. To try again, remove the clip",
 }
 
 

@@ -4,10 +4,10 @@ import dataclasses
 import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
+from class_factory import CLASSES, write_pictures
 from typer.testing import CliRunner
 
 from deepkd.cli.app import app
@@ -28,24 +28,14 @@ from deepkd.settings.training import DistillConfig, TrainConfig
 from deepkd.training.schedule import constant, fifths
 from deepkd.training.supervised import load_splits, train
 
-CLASSES = ("blue", "green", "grey", "red")
-COLOURS = {"blue": (200, 40, 40), "green": (40, 200, 40), "grey": (120, 120, 120),
-           "red": (40, 40, 200)}  # fmt: skip
 SHARED = {"epochs": 3, "batch": 16, "ema": 0.0, "workers": 0, "augment": "shift-flip",
           "optimizer": "adam", "lr": 1e-2, "schedule": "constant", "warmup": 0.0}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Noise around a colour for each class: 30 to train on, 8 to test on, 28 pixels each."""
-    root, random = tmp_path_factory.mktemp("data") / "colours", np.random.default_rng(0)
-    for split, count in (("train", 30), ("test", 8)):
-        for name, colour in COLOURS.items():
-            (root / split / name).mkdir(parents=True)
-            for number in range(count):
-                image = np.clip(random.normal(colour, 30, (28, 28, 3)), 0, 255).astype(np.uint8)
-                cv2.imwrite(str(root / split / name / f"{number}.png"), image)
-    return root
+    """30 of each class to train on, 8 to test on, 28 pixels each."""
+    return write_pictures(tmp_path_factory.mktemp("data") / "colours", train=30, test=8)
 
 
 @pytest.fixture(scope="module")

@@ -47,6 +47,35 @@ def encoded(frame: av.VideoFrame, transfer: int) -> tuple[bytes, bytes]:
         return bytes(packet.stream.codec_context.extradata), bytes(packet)
 
 
+def list_changes(
+    size: tuple[int, int],
+    turns: int,
+    mirror: int | None,
+    colors: tuple[int, int, int, int] | None,
+) -> list[bytes]:
+    """The properties of the whole picture: its size, how it is turned, its colours."""
+    changes = [
+        box("ispe", bytes(4), struct.pack(">II", *size)),
+        box("irot", bytes([turns])),
+        box("imir", bytes([mirror or 0])),
+    ]
+    if colors:
+        numbers = struct.pack(">HHHB", *colors[:3], colors[3] << 7)
+        changes.append(box("colr", b"nclx", numbers))
+    return changes
+
+
+def locate(pictures: Sequence[bytes], grid: bytes, start: int) -> bytes:
+    """Where each picture lies, from `start` on, and the grid that joins them."""
+    places = b""
+    for number, data in enumerate(pictures, 1):
+        places += struct.pack(">HHHHII", number, 0, 0, 1, start, len(data))
+        start += len(data)
+    if grid:
+        places += struct.pack(">HHHHII", len(pictures) + 1, 1, 0, 1, 0, len(grid))
+    return places
+
+
 def write_heic(
     path: Path,
     frames: Sequence[av.VideoFrame],
@@ -59,17 +88,11 @@ def write_heic(
 ) -> Path:
     """A HEIC as phones write it: one picture, or tiles to join; properties turn it."""
     pictures = [encoded(frame, colors[1] if colors else 2) for frame in frames]
-    tile = frames[0]
     properties = [
         box("hvcC", pictures[0][0]),
-        box("ispe", bytes(4), struct.pack(">II", tile.width, tile.height)),
-        box("ispe", bytes(4), struct.pack(">II", *size)),
-        box("irot", bytes([turns])),
-        box("imir", bytes([mirror or 0])),
+        box("ispe", bytes(4), struct.pack(">II", frames[0].width, frames[0].height)),
+        *list_changes(size, turns, mirror, colors),
     ]
-    if colors:
-        numbers = struct.pack(">HHHB", *colors[:3], colors[3] << 7)
-        properties.append(box("colr", b"nclx", numbers))
     is_grid, count = len(frames) > 1, len(frames)
     shown = [4] * (turns > 0) + [5] * (mirror is not None)
     uses = [[1, 2, *[6] * bool(colors), *([] if is_grid else shown)]] * count
@@ -89,12 +112,7 @@ def write_heic(
     parts = struct.pack(f">HH{count}H", count + 1, count, *range(1, count + 1))
 
     def meta(start: int) -> bytes:
-        places, at = b"", start
-        for number, (_, data) in enumerate(pictures, 1):
-            places += struct.pack(">HHHHII", number, 0, 0, 1, at, len(data))
-            at += len(data)
-        if is_grid:
-            places += struct.pack(">HHHHII", count + 1, 1, 0, 1, 0, len(grid))
+        places = locate([data for _, data in pictures], grid, start)
         return box(
             "meta",
             bytes(4),

@@ -28,13 +28,13 @@ from deepkd.data.extract.folder import (
     save_settings,
 )
 from deepkd.data.extract.journal import Journal, Record
-from deepkd.data.extract.pool import Outcome, run_tasks
 from deepkd.data.extract.worker import CROPS_DIR, PARTS_DIR, ClipExtractor, Task, make_rows
 from deepkd.data.index import INDEX_NAME, CropRow, write_index
 from deepkd.data.splits import Splits, make_splits
 from deepkd.errors import DataError
 from deepkd.journal import content_key
 from deepkd.machine import cores
+from deepkd.pool import Outcome, run_tasks
 from deepkd.settings.data import ExtractConfig
 
 Start = Callable[[], Callable[[Task], Record]]

@@ -11,7 +11,7 @@ from deepkd.distillation.losses.loss import Loss
 from deepkd.distillation.losses.reduce import weighted_mean
 from deepkd.errors import ConfigError
 
-CLAMP = 1 - 1e-6
+CLAMP = 1 - 1e-7
 """Keeps the slope of acos finite at its end."""
 
 
@@ -24,7 +24,8 @@ class AngularMargin(Loss):
     `P = s cos(m acos q)`, `N = s (1 - q)`, `A = P - log(e^P + e^N) = -softplus(N - P)`;
     `L = 1/3 sum over x in {A, P, N} of MSE(x_s / ||x_s||, x_t / ||x_t||)`.
     With `local` > 0, `(1 - local) L(whole) + local * mean of L over the four quadrants` of the
-    normalised map. Its size falls with H x W, so give it a weight per tap.
+    normalised map. Its size falls with H x W, so give it a weight per tap. Factors, margin and
+    scale are those of the authors' code.
     """
 
     inputs = "map"
@@ -32,7 +33,7 @@ class AngularMargin(Loss):
     margin: float = 1.35
     scale: float = 64.0
     local: float = 0.0
-    """Share of the quadrants; the paper's global and local variant takes 0.2."""
+    """Share of the quadrants; the global and local variant takes 0.2."""
 
     def __post_init__(self) -> None:
         """Refuse a margin that would bend the angle back.
@@ -95,11 +96,11 @@ class AngularMargin(Loss):
 
 
 def _quadrants(q: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Four quarters of (N, H, W); of an odd side the middle line belongs to none."""
+    """Four quarters of (N, H, W); of an odd side the second part is the larger one."""
     height, width = q.shape[1] // 2, q.shape[2] // 2
     return (
         q[:, :height, :width],
-        q[:, :height, -width:],
-        q[:, -height:, :width],
-        q[:, -height:, -width:],
+        q[:, :height, width:],
+        q[:, height:, :width],
+        q[:, height:, width:],
     )

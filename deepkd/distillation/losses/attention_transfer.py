@@ -13,8 +13,9 @@ from deepkd.distillation.losses.reduce import weighted_mean
 class AttentionTransfer(Loss):
     """Distance of normalised activation maps (Zagoruyko & Komodakis 2017, arXiv:1612.03928, eq. 2).
 
-    `Q = vec(mean_c F^2)`, `q = Q / ||Q||_2`, loss = mean of `(q_s - q_t)^2`. The larger map's
-    squares are pooled to the smaller one's size.
+    `Q = vec(mean_c F^2)`, `q = Q / ||Q||_2`, loss = mean of `(q_s - q_t)^2` over samples, H and W.
+    This is the authors' code, whose weight is 1,000; their equation sums `||q_s - q_t||_2` over the
+    maps, with half that weight. The larger map's squares are pooled to the smaller one's size.
     """
 
     inputs = "map"

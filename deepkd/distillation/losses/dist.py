@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from deepkd.distillation.losses.loss import Loss, refuse_two_classes
 from deepkd.distillation.losses.reduce import keep_weighted, weighted_mean
@@ -13,10 +12,11 @@ from deepkd.distillation.losses.reduce import keep_weighted, weighted_mean
 class Dist(Loss):
     """Correlation in place of divergence, `T^2 (beta inter + gamma intra)`.
 
-    Huang et al. 2022, arXiv:2205.10536, sec. 3. With `p = softmax(z / T)`, (N, S), and Pearson's
+    Huang et al. 2022, arXiv:2205.10536. With `p = softmax(z / T)`, (N, S), and Pearson's
     correlation r: `inter = mean over samples of 1 - r(p_s[i, :], p_t[i, :])`,
     `intra = mean over classes of 1 - r(p_s[:, j], p_t[:, j])`. Needs three classes: of two, the
-    correlation between classes is always -1 or 1. A single sample has no intra.
+    correlation between classes is always -1 or 1. A single sample has no intra. As in the authors'
+    code, r has 1e-8 added to the product of norms it is divided by.
     """
 
     inputs = "classes"
@@ -52,6 +52,6 @@ class Dist(Loss):
 
 def _correlation(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
     """Pearson's correlation of each row of (R, K), weighted by (K,); (R,)."""
-    share = weight / weight.sum()
-    a, b = ((x - (x * share).sum(1, keepdim=True)) * share.sqrt() for x in (a, b))
-    return (F.normalize(a, dim=1) * F.normalize(b, dim=1)).sum(1)
+    share = weight / weight.mean()
+    a, b = ((x - (x * share).mean(1, keepdim=True)) * share.sqrt() for x in (a, b))
+    return (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1) + 1e-8)

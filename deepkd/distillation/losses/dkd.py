@@ -13,9 +13,11 @@ from deepkd.distillation.losses.reduce import weighted_mean
 class DecoupledKD(Loss):
     """Decoupled knowledge distillation, `T^2 (alpha TCKD + beta NCKD)`.
 
-    Zhao et al. 2022, arXiv:2203.08679, eq. 7. `TCKD = KL(b_t || b_s)` of `b = [p_y, 1 - p_y]`, the
+    Zhao et al. 2022, arXiv:2203.08679. `TCKD = KL(b_t || b_s)` of `b = [p_y, 1 - p_y]`, the
     label's class against all others; `NCKD = KL(q_t || q_s)`, q the softmax of the other classes
-    alone; `p = softmax(z / T)`. Needs three classes: of a single other class, q is always 1.
+    alone; `p = softmax(z / T)`. The authors' code lets its weight rise from 0 over the first 20 of
+    240 epochs (`warmup` of the `[[loss]]` table). Needs three classes: of a single other class, q
+    is always 1.
     """
 
     inputs = "classes"

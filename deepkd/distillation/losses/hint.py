@@ -11,12 +11,13 @@ from deepkd.distillation.losses.reduce import weighted_mean
 
 @dataclass(frozen=True)
 class Hint(Loss):
-    """Distance of features after an adapter (FitNets, Romero et al. 2015, arXiv:1412.6550, eq. 3).
+    """Distance of features after an adapter (FitNets, Romero et al. 2015, arXiv:1412.6550).
 
-    Both maps are brought to zero mean and unit variance per channel over the batch, as the
-    student's scale is not the point (Heo et al. 2019, arXiv:1904.01866); loss = mean of their
-    squared difference. Samples of weight 0 are in no mean; a single value per channel has no
-    variance, and no loss.
+    Other than in the paper, both maps are brought to zero mean and unit variance per channel over
+    the batch, as the student's scale is not the point (Heo et al. 2019, arXiv:1904.01866), so its
+    weight is smaller than the 100 of common code; and the student learns from it all the time, not
+    in a stage before. Loss = mean of the squared difference. Samples of weight 0 are in no mean; a
+    single value per channel has no variance, and no loss.
     """
 
     inputs = "map"

@@ -13,7 +13,7 @@ from deepkd.distillation.losses.reduce import weighted_mean
 class KD(Loss):
     """Soft targets, `T^2 KL(p_teacher || p_student)` at temperature T.
 
-    Hinton et al. 2015, arXiv:1503.02531, sec. 2.
+    Hinton et al. 2015, arXiv:1503.02531; the factor T^2 keeps the size of the gradient.
 
     For one logit z the two classes are those of `[0, z]`: with `p = sigmoid(z_t / T)` the
     divergence is that of two Bernoulli distributions, `BCEWithLogits(z_s / T, p) - H(p)`, and its

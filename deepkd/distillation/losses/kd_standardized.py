@@ -12,9 +12,10 @@ from deepkd.distillation.losses.loss import Loss, refuse_two_classes
 class StandardizedKD(Loss):
     """Soft targets of logits without their own mean and scale, `T^2 KL(p_teacher || p_student)`.
 
-    Sun et al. 2024, arXiv:2403.01427, sec. 4: `p = softmax((z - mean(z)) / (std(z) T))` over the
-    classes, so that the student need not match the size of the teacher's logits. Needs three
-    classes: of two, the standardised logits are always -1 and 1.
+    Sun et al. 2024, arXiv:2403.01427: `p = softmax((z - mean(z)) / ((std(z) + 1e-7) T))` over the S
+    classes, so that the student need not match the size of the teacher's logits. As in the authors'
+    code, the variance is the sum of squares over S - 1. Needs three classes: of two, only the sign
+    of the standardised logits differs.
     """
 
     inputs = "classes"
@@ -41,4 +42,5 @@ class StandardizedKD(Loss):
 
 def _standardize(logits: Tensor) -> Tensor:
     centred = logits - logits.mean(1, keepdim=True)
-    return centred / (centred.square().mean(1, keepdim=True) + 1e-12).sqrt()
+    variance = centred.square().sum(1, keepdim=True) / (logits.shape[1] - 1)
+    return centred / (variance + 1e-14).sqrt()  # the slope stays finite for equal logits

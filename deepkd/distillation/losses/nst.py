@@ -14,10 +14,10 @@ from deepkd.distillation.losses.reduce import weighted_mean
 class NeuronSelectivity(Loss):
     """Squared maximum mean discrepancy between the channels of two maps.
 
-    Huang & Wang 2017, arXiv:1707.01219, sec. 4. Each channel is a vector f of H x W, divided by its
-    2-norm; with `k(x, y) = (x . y)^2`, the loss of a sample is `mean k(t, t') + mean k(s, s')
-    - 2 mean k(t, s)` over all pairs of channels. The larger map is pooled to the smaller one's
-    size.
+    Huang & Wang 2017, arXiv:1707.01219, with the polynomial kernel. Each channel is a vector f of
+    H x W, divided by its 2-norm; with `k(x, y) = (x . y)^2`, the loss of a sample is
+    `mean k(t, t') + mean k(s, s') - 2 mean k(t, s)` over all pairs of channels. The larger map is
+    pooled to the smaller one's size.
     """
 
     inputs = "map"

@@ -2,21 +2,24 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from deepkd.distillation.losses.loss import Loss
 from deepkd.distillation.losses.reduce import keep_weighted, weighted_mean
 
+SMALL = 1e-7
+
 
 @dataclass(frozen=True)
 class ProbabilisticTransfer(Loss):
     """Divergence of the probabilities that one sample has another for its neighbour.
 
-    Passalis & Tefas 2018, arXiv:1803.10837, sec. 3. `K(a, b) = (cos(a, b) + 1) / 2`,
-    `p[j | i] = K(x_i, x_j) / sum over k != i of K(x_i, x_k)`; loss = mean over samples i of the sum
-    over j != i of `p_t[j | i] log(p_t[j | i] / p_s[j | i])`.
+    Passalis & Tefas 2018, arXiv:1803.10837. `K(a, b) = (cos(a, b) + 1) / 2`,
+    `p[j | i] = K(x_i, x_j) / sum over k of K(x_i, x_k)`; loss = mean over the N samples i of the
+    sum over j of `p_t[j | i] log(p_t[j | i] / p_s[j | i])`. As in the authors' code, i is among the
+    j and k, and 1e-7 is added to both probabilities in the logarithm. That code also divides by N,
+    so that its weight of 30,000 at a batch of 64 is one of 470 here.
     """
 
     inputs = "embedding"
@@ -36,14 +39,13 @@ class ProbabilisticTransfer(Loss):
         student, teacher, weight = keep_weighted(student, teacher, weight)
         if len(weight) < 2:
             return student.sum() * 0
-        log_s, log_t = (_log_neighbours(x) for x in (student, teacher))
-        divergence = (log_t.exp() * (log_t - log_s)).sum(1)
+        p_s, p_t = (_neighbours(x) for x in (student, teacher))
+        divergence = (p_t * ((p_t + SMALL) / (p_s + SMALL)).log()).sum(1)
         return weighted_mean(divergence, weight)
 
 
-def _log_neighbours(x: Tensor) -> Tensor:
-    """The logarithm of p[j | i] without the diagonal, (N, N - 1)."""
+def _neighbours(x: Tensor) -> Tensor:
+    """p[j | i] of features (N, C), (N, N)."""
     unit = F.normalize(x, dim=1)
-    kernel = ((unit @ unit.T + 1) / 2).clamp_min(1e-7)
-    others = kernel[~torch.eye(len(x), dtype=torch.bool, device=x.device)].view(len(x), -1)
-    return (others / others.sum(1, keepdim=True)).log()
+    kernel = (unit @ unit.T + 1) / 2
+    return kernel / kernel.sum(1, keepdim=True)

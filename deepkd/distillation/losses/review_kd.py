@@ -13,16 +13,20 @@ from deepkd.distillation.losses.reduce import weighted_mean
 LEVELS = (4, 2, 1)
 """Sides of the pooled maps; each weighs half as much as the one before."""
 
+MOST_CHANNELS = 512
+"""Of a fused map."""
+
 
 @dataclass(frozen=True)
 class ReviewKD(Loss):
-    """Knowledge review (Chen et al. 2021, arXiv:2104.09044, sec. 3).
+    """Knowledge review (Chen et al. 2021, arXiv:2104.09044).
 
     From the deepest map to the first, each of the student's maps is fused with the deeper result by
     learned attention: `f = a_1 * s' + a_2 * up(deeper)`, `[a_1, a_2] = sigmoid(conv([s', deeper]))`
     (ABF). Loss = sum over maps of HCL(f, t): the mean squared distance of the maps and of the maps
     pooled to 4 x 4, 2 x 2, 1 x 1, weighted 1, 1/2, 1/4, 1/8 over their sum. Called without the
-    fusion, f is the student's map.
+    fusion, f is the student's map. The authors' code also compares the pooled features, and lets
+    its weight rise from 0 over the first 20 of 240 epochs (`warmup` of the `[[loss]]` table).
     """
 
     inputs = "map"
@@ -56,7 +60,7 @@ class _Review(Comparison):
     ) -> None:
         super().__init__()
         self.loss = loss
-        middle = student[-1].shape[1]
+        middle = min(student[-1].shape[1], MOST_CHANNELS)
         self.enter = nn.ModuleList(_convolution(s.shape[1], middle, 1) for s in student)
         self.attend = nn.ModuleList(nn.Conv2d(2 * middle, 2, 1) for _ in student[1:])
         self.leave = nn.ModuleList(_convolution(middle, t.shape[1], 3) for t in teacher)
@@ -87,6 +91,7 @@ class _Review(Comparison):
 
 def _convolution(channels_in: int, channels: int, side: int) -> nn.Module:
     convolution = nn.Conv2d(channels_in, channels, side, padding=side // 2, bias=False)
+    nn.init.kaiming_uniform_(convolution.weight, a=1)
     return nn.Sequential(convolution, nn.BatchNorm2d(channels))
 
 

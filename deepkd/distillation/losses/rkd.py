@@ -12,10 +12,11 @@ from deepkd.distillation.losses.reduce import keep_weighted, weighted_mean
 
 @dataclass(frozen=True)
 class RelationalDistance(Loss):
-    """Distance of the distances between samples (Park et al. 2019, arXiv:1904.05068, sec. 3.2.1).
+    """Distance of the distances between samples (Park et al. 2019, arXiv:1904.05068).
 
     `d[i, j] = ||x_i - x_j|| / mu`, mu the mean over the pairs of a batch; loss = mean over pairs of
     Huber's loss (delta 1) of `d_s - d_t`. A pair weighs the product of its samples' weights.
+    Common code also counts the N pairs of a sample with itself, which are 0.
     """
 
     inputs = "embedding"
@@ -41,11 +42,12 @@ class RelationalDistance(Loss):
 
 @dataclass(frozen=True)
 class RelationalAngle(Loss):
-    """Distance of the angles between samples (Park et al. 2019, arXiv:1904.05068, sec. 3.2.2).
+    """Distance of the angles between samples (Park et al. 2019, arXiv:1904.05068).
 
     `a[i, j, k] = <e_ij, e_kj>`, `e_ij = (x_i - x_j) / ||x_i - x_j||`, the cosine at j; loss = mean
     over triples of distinct samples of Huber's loss (delta 1) of `a_s - a_t`. A triple weighs the
-    product of its samples' weights.
+    product of its samples' weights. Common code also counts triples that repeat a sample, which are
+    0.
     """
 
     inputs = "embedding"

@@ -13,7 +13,7 @@ from deepkd.distillation.losses.reduce import keep_weighted, weighted_mean
 class Similarity(Loss):
     """Distance of pairwise similarities between the samples of a batch.
 
-    Tung & Mori 2019, arXiv:1907.09682, eq. 4: `G = Q Q^T`, a flattened map per row of Q, each row
+    Tung & Mori 2019, arXiv:1907.09682: `G = Q Q^T`, a flattened map per row of Q, each row
     of G divided by its 2-norm; loss = mean of `(G_s - G_t)^2`. Samples of weight 0 are left out of
     both matrices; a pair weighs the product of its samples' weights.
     """

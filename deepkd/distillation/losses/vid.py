@@ -6,17 +6,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deepkd.distillation.losses.loss import Comparison, Loss, refuse_other_sizes
+from deepkd.distillation.losses.loss import Comparison, Loss
+from deepkd.distillation.losses.maps import pool_alike
 from deepkd.distillation.losses.reduce import weighted_mean
+
+SMALL = 1e-5
+"""Least variance."""
 
 
 @dataclass(frozen=True)
 class VariationalInformation(Loss):
-    """Minus the log-likelihood of the teacher's map (Ahn et al. 2019, arXiv:1904.05835, sec. 2).
+    """Minus the log-likelihood of the teacher's map (Ahn et al. 2019, arXiv:1904.05835).
 
     `mean over c, h, w of log v_c / 2 + (t - m(s))^2 / (2 v_c)`: m is a small network on the
-    student's map, `v_c = log(1 + e^a_c) + 1e-5` a variance per channel; both are learned. Called
-    without them, m(s) = s and v = 1.
+    student's map, `v_c = log(1 + e^a_c) + 1e-5` a variance per channel; both are learned. The
+    larger map is pooled to the smaller one's size. Called without m and v, m(s) = s and v = 1.
     """
 
     inputs = "map"
@@ -29,21 +33,17 @@ class VariationalInformation(Loss):
         labels: Tensor | None = None,
         weight: Tensor | None = None,
     ) -> Tensor:
-        """Maps (N, C, H, W) of each, of one shape -> scalar."""
-        return _likelihood(student, teacher, student.new_ones(()).float(), weight)
+        """Maps (N, C, H, W) of each, the same C, any H, W -> scalar."""
+        student, teacher = pool_alike(student, teacher)
+        return _likelihood(student, teacher, student.new_ones(()), weight)
 
     def make_comparison(self, student: Tensor, teacher: Tensor, *, rows: int) -> Comparison:
-        """The network m and the variances.
-
-        Raises:
-            ConfigError: the maps differ in H or W.
-        """
-        refuse_other_sizes("vid", student, teacher)
+        """The network m and the variances."""
         return _Regression(student.shape[1], teacher.shape[1])
 
 
 class _Regression(Comparison):
-    """m, three 1 x 1 convolutions, and a; the variances begin at 5, as the paper's."""
+    """m, three 1 x 1 convolutions, and a; as in common code, the variances begin at 5."""
 
     def __init__(self, mine: int, its: int) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class _Regression(Comparison):
             nn.Conv2d(its, its, 1, bias=False), nn.ReLU(),
             nn.Conv2d(its, its, 1, bias=False),
         )  # fmt: skip
-        self.a = nn.Parameter(torch.full((its, 1, 1), 5.0).expm1().log())
+        self.a = nn.Parameter(torch.full((its, 1, 1), 5.0 - SMALL).expm1().log())
 
     def forward(
         self,
@@ -64,7 +64,8 @@ class _Regression(Comparison):
         rows: Tensor,
     ) -> Tensor:
         """Maps (N, C, H, W) of each -> scalar."""
-        variance = F.softplus(self.a.float()) + 1e-5
+        variance = F.softplus(self.a.float()) + SMALL
+        student, teacher = pool_alike(student, teacher)
         return _likelihood(self.mean(student), teacher, variance, weight)
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from deepkd.cluster.shards import Shard
 from deepkd.errors import UsageError
+from deepkd.shards import Shard
 from deepkd.video.sources import Source, find_sources
 
 PATHS = [Path(f"clips/{number}.mp4") for number in range(500)]

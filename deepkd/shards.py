@@ -6,9 +6,24 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from deepkd.errors import UsageError
-from deepkd.video.sources import Source
+
+PART = r"part-(\d{4,7})-of-(\d{4,7})"
+"""What the files of a shard are called, see `Shard.part`."""
+
+
+class Input(Protocol):
+    """What is shared out: it has a path."""
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        ...
+
+
+T = TypeVar("T", bound=Input)
 
 
 def input_key(path: str | Path) -> str:
@@ -49,6 +64,12 @@ class Shard:
         """Whether an input belongs to this shard."""
         return self.count == 1 or self == Shard.of(path, self.count)
 
-    def take(self, sources: Iterable[Source]) -> Iterator[Source]:
+    def take(self, inputs: Iterable[T]) -> Iterator[T]:
         """The inputs of this shard, one after the other."""
-        return (source for source in sources if self.holds(source.path))
+        return (each for each in inputs if self.holds(each.path))
+
+    @property
+    def part(self) -> str:
+        """What its files are called, without an ending: such as `part-0017-of-1000`."""
+        width = max(4, len(str(self.count)))
+        return f"part-{self.number:0{width}d}-of-{self.count:0{width}d}"

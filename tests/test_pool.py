@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from deepkd.data.extract.pool import run_tasks
 from deepkd.errors import DeepKDError, ModelError
+from deepkd.pool import run_tasks
 
 Work = Callable[[int], int]
 
