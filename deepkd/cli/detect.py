@@ -49,7 +49,7 @@ Sources = Annotated[
     list[str],
     typer.Argument(
         metavar="SOURCE...",
-        help="Files, folders, globs, links (https://), or - for a list of them on standard input.",
+        help="Files, folders, globs, links (https://), or - for a list on standard input.",
     ),
 ]
 ReportFile = Annotated[
