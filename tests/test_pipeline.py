@@ -13,7 +13,7 @@ from scorer_factory import tinted_clip, write_scorer
 
 from deepkd.errors import ModelError
 from deepkd.judging import _criteria, judge_file
-from deepkd.pipeline import Detector, find_people
+from deepkd.pipeline import Detector
 from deepkd.report import Provenance, open_report
 from deepkd.scoring.thumbnails import SHOWN
 from deepkd.scoring.verdict import Label, Verdict
