@@ -15,6 +15,7 @@ from deepkd.errors import ModelError
 from deepkd.judging import _criteria, judge_file
 from deepkd.pipeline import Detector
 from deepkd.report import Provenance, open_report
+from deepkd.scoring.footage import find_people
 from deepkd.scoring.thumbnails import SHOWN
 from deepkd.scoring.verdict import Label, Verdict
 from deepkd.settings.detect import DetectConfig
