@@ -164,7 +164,6 @@ def measure_beyond(args: argparse.Namespace) -> dict[str, Any]:
         "level": "videos" if other.videos else "crops",
         "auc": (other.videos or other.whole).to_dict()["auc"],
         "methods": {name: metrics.to_dict()["auc"] for name, metrics in other.methods.items()},
-        "forged": count_verdicts(Scorer.load(args.model).thresholds, other, 1),
     }
 
 

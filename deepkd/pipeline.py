@@ -48,7 +48,7 @@ def detect(
     """Judge whether the faces in one video or image are forged; `Detector` judges several.
 
     Args:
-        path: a video or an image; it is only read.
+        path: a video or an image, which is only read, or a link to one (extra `url`).
         model: a shipped model by its name, or an ONNX file by its path.
         runtime: library that runs the model.
         frames: least number of frames sampled.
@@ -178,7 +178,7 @@ class Detector:
             VideoError, ImageError: it is missing, cannot be decoded, or takes too long.
             ModelError: the model gives a score that is not a finite number.
         """
-        return self._judge_or_raise(as_source(path))
+        return self._judge_or_raise(as_source(path, takes_links=True))
 
     def detect_many(
         self, paths: AnyPath | Iterable[AnyPath], workers: int = 0
@@ -188,7 +188,7 @@ class Detector:
         A file that cannot be judged has a verdict with the label ERROR and the reason.
 
         Args:
-            paths: files, folders or patterns, which stand for the files in them.
+            paths: files, links, folders or patterns; these stand for the files in them.
             workers: processes that judge in parallel, each with its own models; 0 uses this process
                 only. A script that uses them starts under `if __name__ == "__main__":`.
         """

@@ -7,6 +7,7 @@ sign(Path("a.jpg"), Path("expired.jpg"), identity, is_expired=True)
 
 import datetime
 import json
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,5 +139,16 @@ def sign(
         prepare(builder)
         builder.sign(identity.signer(is_expired=is_expired), TYPES[target.suffix], original, copy)
     if is_expired:
-        target.write_bytes(identity.swap(target.read_bytes()))
+        data = identity.swap(target.read_bytes())
+        target.write_bytes(_renew_sums(data) if target.suffix == ".png" else data)
     return target
+
+
+def _renew_sums(png: bytes) -> bytes:
+    """The file with a right checksum in every chunk."""
+    whole, at = png[:8], 8
+    while at < len(png):
+        end = at + 8 + int.from_bytes(png[at : at + 4])
+        whole += png[at:end] + zlib.crc32(png[at + 4 : end]).to_bytes(4)
+        at = end + 4
+    return whole

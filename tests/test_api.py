@@ -172,7 +172,7 @@ def test_settings_are_obeyed(settings: dict, label: str, here: Path) -> None:
 
 BAD = {
     "missing.mp4": "does not exist; check the name",
-    "http://example.org/a.mp4": URL_HINT,
+    "rtsp://example.org/a.mp4": URL_HINT,
     "": "the name is empty",
     "crops": "is a folder; give a video or image file",
 }
@@ -199,7 +199,7 @@ def test_a_failing_library_is_an_error_of_the_video(here: Path) -> None:
 
 def test_many_have_a_verdict_each(here: Path) -> None:
     detector = deepkd.Detector("green.onnx", frames=4)
-    paths = ["forged.mp4", Path("missing.mp4"), "http://example.org/a.mp4", "notes.txt"]
+    paths = ["forged.mp4", Path("missing.mp4"), "rtsp://example.org/a.mp4", "notes.txt"]
     found = list(detector.detect_many(iter(paths)))
     assert [verdict.label for verdict in found] == ["FAKE", "ERROR", "ERROR", "ERROR"]
     assert found[1].reason == "does not exist; check the name"

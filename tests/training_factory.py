@@ -15,12 +15,13 @@ TINY = TrainConfig(
     batch=8,
     epochs=2,
     workers=0,
-    checkpoint_every=1,
     augment="light",
     ema=0.9,
     lr=2e-3,
 )
-DROPPING = TINY.replace(model="meso4", image_size=None, epochs=1)
+SAVED = TINY.replace(checkpoint_every=1)
+"""Its state is saved after each step."""
+DROPPING = SAVED.replace(model="meso4", image_size=None, epochs=1)
 """Of a network with dropout."""
 
 

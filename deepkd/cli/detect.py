@@ -49,7 +49,7 @@ Sources = Annotated[
     list[str],
     typer.Argument(
         metavar="SOURCE...",
-        help="Files, folders, globs, links (https://), or - for a list of files on standard input.",
+        help="Files, folders, globs, links (https://), or - for a list on standard input.",
     ),
 ]
 ReportFile = Annotated[
@@ -143,7 +143,7 @@ def _detect(
     """Judge the sources, and write what is asked for but the video."""
     flags = {"resume": outputs.resume, "overwrite": outputs.overwrite}
     inputs = _find_inputs(names, outputs.part, outputs.report, outputs.video)
-    check_links(names, config.keep, outputs.video)
+    check_links(names, inputs, config.keep, outputs.video)
     check_written(outputs.report, outputs.video, inputs, overwrite=outputs.overwrite)
     inputs = inputs if isinstance(inputs, list) else _begin(inputs)
     with _open_first(inputs, config) as first:

@@ -18,7 +18,7 @@ LINE_BYTES = 16 * 2**20
 FRAME = "STRUCT(t_s DOUBLE, box DOUBLE[], score DOUBLE, face_probability DOUBLE)"
 TRACK = (
     "STRUCT(id BIGINT, verdict VARCHAR, score DOUBLE, first_s DOUBLE, last_s DOUBLE,"
-    f" frames {FRAME}[])"
+    f" frames {FRAME}[], person BIGINT, evidence VARCHAR)"
 )
 COLUMN_TYPES = {
     "path": "VARCHAR",
@@ -31,16 +31,23 @@ COLUMN_TYPES = {
     "tracks": f"{TRACK}[]",
     "timing_ms": "STRUCT(total DOUBLE)",
     "model": "STRUCT(name VARCHAR, sha256 VARCHAR)",
+    "evidence": "VARCHAR",
+    "shots": "STRUCT(suspicious_s DOUBLE[][])[]",
+    "provenance": "STRUCT(state VARCHAR)",
 }
-"""Key of a line -> its type in DuckDB."""
+"""Key of a line -> its type in DuckDB; a key that a line of an earlier version lacks is null."""
 QUERY = """
 COPY (
   SELECT path, verdict, score, reason, people, duration_s, fps, frames_sampled,
     timing_ms.total AS total_ms, model.name AS model, model.sha256 AS model_sha256,
     person.id AS person, person.verdict AS person_verdict, person.score AS person_score,
-    person.first_s AS first_s, person.last_s AS last_s, person.frames AS frames
+    person.first_s AS first_s, person.last_s AS last_s, person.frames AS frames,
+    persons, evidence, suspicious_s, provenance.state AS provenance,
+    coalesce(person.person, person.id) AS person_number, person.evidence AS person_evidence
   FROM (
     SELECT *, len(tracks) AS people,
+      len(list_distinct([coalesce(one.person, one.id) FOR one IN tracks])) AS persons,
+      flatten([one.suspicious_s FOR one IN shots]) AS suspicious_s,
       unnest(CASE WHEN len(tracks) = 0 THEN [NULL] ELSE tracks END) AS person
     FROM read_json({lines}, format = 'newline_delimited', columns = {columns},
       maximum_object_size = {line_bytes})

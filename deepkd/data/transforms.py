@@ -34,7 +34,9 @@ from deepkd.settings.choices import AUGMENTATIONS
 def seed_rng(seed: int) -> Iterator[None]:
     """Seed torch's CPU generator within the block, and restore it afterwards."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        # torch.manual_seed also notes the call for GPUs that may be used later, with a stack trace,
+        # which takes longer than a small view.
+        torch.default_generator.manual_seed(seed)
         yield
 
 

@@ -195,12 +195,26 @@ class Distillation(Objective):
                 *(noisy(one, config.teacher_noise, config.noise_share) for one in teacher)
             )
         features = {name: tuple(tap.take() for tap in pair) for name, pair in self._taps.items()}
+        with torch.autocast(views.device.type, enabled=False):
+            return self._compare(student, teacher, features, labels, rows, trust)
+
+    def _compare(
+        self,
+        student: Outputs,
+        teacher: Outputs,
+        features: Mapping[str, tuple[Tensor, ...]],
+        labels: Tensor,
+        rows: Tensor,
+        trust: Tensor,
+    ) -> dict[str, tuple[Tensor, float]]:
+        """Label -> (value, weight) of each term, in float32: differences are small in bfloat16."""
         found = {}
         for term in self.terms:
             if term.tap:
                 mine, its = _features(term, features)
             else:
                 mine, its = (one._asdict()[term.kind.inputs] for one in (student, teacher))
+            mine, its = _in_float32(mine), _in_float32(its)
             if _key(term) in self.adapters:
                 mine = self.adapters[_key(term)](mine)
             loss = term.loss_at(self.progress)
@@ -246,6 +260,11 @@ def _features(term: Term, shown: Mapping[str, tuple[Tensor, ...]]) -> tuple[Any,
         return mine, its
     pairs = [shown[tap] for tap in term.taps]
     return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+
+
+def _in_float32(features: Any) -> Any:
+    """A tensor, or a list of them."""
+    return [one.float() for one in features] if isinstance(features, list) else features.float()
 
 
 def _key(term: Term) -> str:

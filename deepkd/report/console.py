@@ -53,6 +53,7 @@ class _Table:
         self._console = Console(file=out)
         self._count: Counter[Label] = Counter()
         self._model = provenance.model
+        self._has_sound = False
         self._table = Table(box=SIMPLE_HEAD, pad_edge=False)
         self._table.add_column("Verdict", no_wrap=True)
         self._table.add_column("Forgery", justify="right", no_wrap=True)
@@ -63,6 +64,7 @@ class _Table:
         from rich.text import Text
 
         self._count[verdict.label] += 1
+        self._has_sound |= bool(verdict.has_sound and verdict.tracks)
         self._row(verdict.label, verdict.score, visible(verdict.path), visible(verdict.reason))
         if len(verdict.tracks) > 1:
             for track in verdict.tracks[:PEOPLE]:
@@ -92,6 +94,8 @@ class _Table:
             self._console.print(
                 f"{counts}; judged by {visible(self._model)}", markup=False, highlight=False
             )
+        if self._has_sound:
+            self._console.print("Sound was not examined.", style="dim")
         if self._count[Label.FAKE]:
             self._console.print("FAKE is a reason to look closer, never a proof.", style="dim")
 

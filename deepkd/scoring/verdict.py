@@ -108,7 +108,8 @@ class Verdict(Judgement):
     """Milliseconds per stage: decode, faces, score, total."""
     warnings: tuple[str, ...] = ()
     has_sound: bool | None = None
-    """Whether the file has sound, which is not examined; None where it cannot be read."""
+    """Whether the file has sound, which is not examined; None where it cannot be read. A sound
+    stream of silence is none."""
     sampled_s: tuple[float, ...] = ()
     """The times of the evenly sampled frames, seconds."""
     provenance: "Credentials | None" = None

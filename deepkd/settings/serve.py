@@ -36,8 +36,8 @@ class ServeConfig(Config):
     )
     token: str | None = setting(
         None,
-        f"Secret that every visitor gives, {LEAST_TOKEN} characters or more; better set as the"
-        " variable DEEPKD_SERVE_TOKEN, which other users of the machine cannot see.",
+        f"Secret that every visitor gives, {LEAST_TOKEN} characters or more; safer as the variable"
+        " DEEPKD_SERVE_TOKEN, which other users cannot see.",
     )
     allow_host: str | None = setting(
         None,

@@ -15,6 +15,7 @@ from deepkd.languages import Note
 from deepkd.video.containers import check_size
 from deepkd.video.decoder import Decoder, Sample, never, open_decoder
 from deepkd.video.lengths import FIELD_RATE, count_fields_once, lengths_s
+from deepkd.video.silence import is_silent
 from deepkd.video.stills import check_file, has_palette, read_still, still_kind
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class VideoInfo:
     warnings: tuple[str, ...] = ()
     """What is odd about the file, one sentence each."""
     has_sound: bool = False
+    """A sound stream of silence is none."""
     has_palette: bool = False
     """Whether a pixel is stored as one of at most 256 colors."""
 
@@ -242,7 +244,8 @@ class _Moving:
         turn = 90 * orientation.quarter_turns
         found = VideoInfo(
             self.path, width, height, turn, video.fps, self._length_s, video.codec, False,
-            tuple(warnings), video.has_sound, is_dotted,
+            tuple(warnings), video.has_sound and not is_silent(self.path, self._max_pixels),
+            is_dotted,
         )  # fmt: skip
         check_size(self.path, found, self._max_pixels)
         return found

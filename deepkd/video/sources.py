@@ -95,14 +95,19 @@ class _Address(type(Path())):  # type: ignore[misc]
         return _Address, (self.url,)
 
 
-def as_source(path: str | os.PathLike[str]) -> Source:
+def as_source(path: str | os.PathLike[str], *, takes_links: bool = False) -> Source:
     """The input at one path, which is neither a pattern nor a folder of inputs.
 
-    Nothing is opened. A path that cannot be tried, such as a URL, has a problem.
+    Nothing is opened. A path that cannot be tried, such as an address `ftp://`, has a problem.
+
+    Args:
+        path: of a file, or an address.
+        takes_links: see `find_sources`.
     """
     name = os.fspath(path)
     if _URL.match(name):
-        return Source(_Address(name), "" if is_stored(name) else URL_HINT)
+        problem = "" if is_stored(name) else _why_not(name, takes_links)
+        return Source(_Address(name), problem, "" if problem or is_stored(name) else name)
     if not name:
         return Source(Path(name), "the name is empty")
     if "\0" in name:
@@ -114,13 +119,15 @@ def as_source(path: str | os.PathLike[str]) -> Source:
 def expand_paths(
     paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
 ) -> Iterator[Source]:
-    """The inputs behind paths, as `find_sources` does; a URL has a problem instead of an error.
+    """The inputs behind paths and links, as `find_sources` does.
 
-    Paths are taken one by one, so there may be very many.
+    An address that is not fetched has a problem instead of an error. Paths are taken one by one, so
+    there may be very many.
     """
     for path in [paths] if isinstance(paths, str | os.PathLike) else paths:
         name = os.fspath(path)
-        yield from _one(name) if is_stored(name) or not _URL.match(name) else [as_source(path)]
+        is_url = _URL.match(name) and not is_stored(name)
+        yield from [as_source(path, takes_links=True)] if is_url else _one(name)
 
 
 def find_sources(
@@ -134,8 +141,8 @@ def find_sources(
     A folder stands for the videos and images in it and below, in order of name, hidden ones left
     out. A name that does not exist and has `*`, `?` or `[` is a pattern; `**` in it stands for
     folders of any depth. An address such as `s3://bucket/clips` stands for the objects below it.
-    `-` reads paths of files from `stdin`, one a line, or ended by NUL (`find
-    -print0`); a folder or a URL among them has a problem.
+    `-` reads paths of files and links from `stdin`, one a line, or ended by NUL (`find
+    -print0`); a folder or another URL among them has a problem.
 
     Args:
         names: files, folders, patterns, addresses, or `-`.
@@ -151,7 +158,7 @@ def find_sources(
             continue
         if hint := _why_not(name, takes_links):
             raise UsageError(f"{_Address(name)}: {hint}")
-    return _expand(given, stdin)
+    return _expand(given, stdin, takes_links)
 
 
 def _why_not(url: str, takes_links: bool) -> str:
@@ -168,29 +175,30 @@ def is_link(name: str) -> bool:
     return bool(_LINK.match(name))
 
 
-def _expand(names: list[str], stdin: BinaryIO | None) -> Iterator[Source]:
+def _expand(names: list[str], stdin: BinaryIO | None, takes_links: bool) -> Iterator[Source]:
     for name in names:
         if is_link(name):
-            yield Source(_Address(name), link=name)
+            yield as_source(name, takes_links=takes_links)
         else:
-            yield from _read_list(stdin) if name == STDIN else _one(name)
+            yield from _read_list(stdin, takes_links) if name == STDIN else _one(name)
 
 
-def _read_list(stdin: BinaryIO | None) -> Iterator[Source]:
+def _read_list(stdin: BinaryIO | None, takes_links: bool) -> Iterator[Source]:
     empty = True
     for name in _names(stdin) if stdin else ():
         empty = False
-        yield from map(_refuse_folder, _match(name))
+        yield from map(_refuse_folder, _match(name, takes_links))
     if empty:
         yield Source(
             Path(STDIN), "no paths came on standard input; check the command that lists them"
         )
 
 
-def _match(name: str) -> Iterable[Source]:
+def _match(name: str, takes_links: bool) -> Iterable[Source]:
     """The inputs that a line of a list names."""
-    if "\0" in name or not _GLOB.search(name) or os.path.lexists(name):
-        return [as_source(name)]
+    is_pattern = _GLOB.search(name) and "\0" not in name and not _URL.match(name)
+    if not is_pattern or os.path.lexists(name):
+        return [as_source(name, takes_links=takes_links)]
     return map(as_source, _matches(name)) if _matches(name) else _pattern(name)
 
 

@@ -1,6 +1,7 @@
 """Collect: the parts as one report, and what is missing in it."""
 
 import csv
+import dataclasses
 import io
 import json
 import sqlite3
@@ -15,7 +16,10 @@ from deepkd.cluster.collect import collect
 from deepkd.cluster.parts import PartFiles
 from deepkd.cluster.reports import REPORTS
 from deepkd.errors import DataError, OutputError, UsageError
+from deepkd.origin.credentials import Credentials, State
 from deepkd.report.csv import CsvReport
+from deepkd.scoring.grades import Grade
+from deepkd.scoring.passages import ShotVerdict
 from deepkd.scoring.verdict import Label
 from deepkd.shards import Shard
 
@@ -81,6 +85,34 @@ def test_reports_of_every_kind_say_the_same(tmp_path: Path, clips: list[Path]) -
         kept |= {key: key for key in ("first_s", "last_s", "frames")}
         for column, key in kept.items():
             assert cells[column] == (track[key] if track else None)
+
+
+def test_tables_tell_passages_persons_and_credentials(tmp_path: Path, clips: list[Path]) -> None:
+    one = dataclasses.replace(
+        make_verdict(clips[0], Label.FAKE, 2),
+        shots=(ShotVerdict(0, 2, Label.FAKE, 0.9, (0,), ((0.5, 1.0), (1.5, 2.0))),),
+        grade=Grade.WEAK, provenance=Credentials(State.VALID),
+    )  # fmt: skip
+    with open_made(tmp_path / "out") as part:
+        part.add(one)
+        part.finish()
+    (files,) = PartFiles.find(tmp_path / "out")
+    old = json.loads(files.lines.read_text()) | {"path": "old.mp4"}
+    del old["shots"], old["provenance"], old["evidence"]
+    for track in old["tracks"]:
+        del track["person"], track["evidence"]
+    with files.lines.open("a") as file:
+        file.write(json.dumps(old) + "\n")
+    for suffix in (".csv", ".parquet"):
+        collect([tmp_path / "out"], tmp_path / f"all{suffix}")
+    told, lacking = csv.DictReader((tmp_path / "all.csv").read_text().splitlines())
+    names = ("persons", "evidence", "suspicious_s", "provenance")
+    assert [told[name] for name in names] == ["1", "weak", "0.5-1; 1.5-2", "valid"]
+    assert [lacking[name] for name in names] == ["2", "", "", ""]
+    table = duckdb.read_parquet(str(tmp_path / "all.parquet"))
+    rows = table.project(", ".join((*names, "person_number"))).fetchall()
+    assert rows[:2] == [(1, "weak", [[0.5, 1.0], [1.5, 2.0]], "valid", 0)] * 2
+    assert rows[2:] == [(2, None, None, None, 0), (2, None, None, None, 1)]
 
 
 def test_the_csv_is_that_of_detect(tmp_path: Path, clips: list[Path]) -> None:

@@ -87,6 +87,8 @@ def test_prune_in_steps_reports_accuracy_against_cost(
     assert steps[0]["score"] > 0.5 and steps[0]["macs"] > steps[1]["macs"] > steps[2]["macs"]
     assert f"{whole.params:,}" in shown and "Accuracy" in shown and "unpruned" in shown
     assert (out / "steps.png").stat().st_size > 1000
+    scorer = Scorer.load(export_onnx(pruned, tmp_path / "pruned.onnx"))
+    assert accuracy(scorer, pictures, "val") == steps[2]["score"]
 
 
 def test_importance_is_that_of_the_cross_entropy_on_as_many_of_each_class(

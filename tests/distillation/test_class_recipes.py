@@ -15,6 +15,7 @@ from deepkd.cli.app import app
 from deepkd.config import load_config
 from deepkd.data.classes import is_class_data, load_classes
 from deepkd.data.image_folders import read_image_folder
+from deepkd.distillation.losses.pkt import ProbabilisticTransfer
 from deepkd.distillation.modifiers import with_labels_hidden
 from deepkd.distillation.objective import Distillation
 from deepkd.models.checkpoints import load_checkpoint, save_model
@@ -131,3 +132,22 @@ def test_the_command_takes_the_recipe(
     assert (settings["labelled_share"], settings["teacher_noise"]) == {
         "unlabelled": (0.5, 0.0), "noisy-teacher": (1.0, 0.5)
     }[recipe]  # fmt: skip
+
+
+def test_losses_are_computed_in_float32_where_the_networks_compute_in_bfloat16(
+    teacher: TorchModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = {"name": "pkt", "tap": "hidden"}
+    config = DistillConfig(losses=(table,), taps={"hidden": ["layers.1:output"] * 2})
+    student = build_model("mlp-800", classes=CLASSES)
+    one = Distillation(student, [teacher], settings_for_classes(config)).eval()
+    compute, given = ProbabilisticTransfer.__call__, []
+
+    def record(self: ProbabilisticTransfer, *maps: Tensor, **rest: Tensor) -> Tensor:
+        given.append([(x.dtype, torch.is_autocast_enabled("cpu")) for x in maps])
+        return compute(self, *maps, **rest)
+
+    monkeypatch.setattr(ProbabilisticTransfer, "__call__", record)
+    with torch.autocast("cpu", torch.bfloat16):
+        one(torch.rand(4, 3, 28, 28), torch.zeros(4), torch.arange(4))
+    assert given == [[(torch.float32, False)] * 2]

@@ -71,10 +71,13 @@ def test_one_byte_changed(name: str, folder: Path, identity: Identity, tmp_path:
         assert "changed after signing" in describe_credentials(found)[0]
 
 
-def test_an_expired_certificate(folder: Path, identity: Identity, tmp_path: Path) -> None:
-    expired = sign(folder / "a.jpg", tmp_path / "e.jpg", identity, is_expired=True)
+@pytest.mark.parametrize("name", NAMES)
+def test_an_expired_certificate(
+    name: str, folder: Path, identity: Identity, tmp_path: Path
+) -> None:
+    expired = sign(folder / name, tmp_path / name, identity, is_expired=True)
     found = examine(expired, identity.anchor)
-    assert found.state is State.INVALID and "signingCredential.expired" in found.problems
+    assert (found.state, found.problems) == (State.INVALID, ("signingCredential.expired",))
     assert "not valid" in describe_credentials(found)[0]
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ import pytest
 from link_server import LinkServer, serve
 from typer.testing import CliRunner
 
+import deepkd
 from deepkd.cli.app import app
 from deepkd.errors import VideoError
 from deepkd.origin import links
@@ -176,8 +178,52 @@ def test_what_is_fetched_and_no_video_is_told_of_its_link(
     assert video["reason"].startswith("is damaged, or not a video") and "origin" not in video
 
 
-def test_save_video_of_a_link_needs_keep() -> None:
-    done = CliRunner().invoke(app, ["detect", "https://a/b.mp4", "--save-video", "v.webm"])
+def test_links_in_a_list_are_fetched_by_worker_processes(
+    server: LinkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    listed = [server.link("/a.mp4?v=*"), "ftp://a/b.mp4", "gone.mp4"]
+    words = ["detect", "-", "--format", "jsonl", "--frames", "2", "--every", "0",
+             "--workers", "1", "--allow-private", "127.0.0.1"]  # fmt: skip
+    done = CliRunner().invoke(app, words, input="\n".join(listed))
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [one["path"] for one in found] == listed
+    assert [one["verdict"] for one in found] == ["FAKE", "ERROR", "ERROR"]
+    assert found[0]["origin"]["bytes"] == CLIP.stat().st_size
+    assert done.exit_code == 3 and "does not fetch" in found[1]["reason"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_several_links_are_fetched_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once: list[int] = []
+    files: list[Path] = []
+
+    def fetch_copy(link: str, folder: Path, limits: Limits) -> dict[str, str]:
+        at_once.append(sum(file.exists() for file in files))
+        files.append(Path(shutil.copy(CLIP, folder / "clip.mp4")))
+        facts = dict.fromkeys(("title", "uploader", "extractor", "format", "tool"), "")
+        return {"file": "clip.mp4", **facts}
+
+    monkeypatch.setattr(links, "_run_fetcher", fetch_copy)
+    verdict = deepkd.detect("https://u:pw@a/b.mp4", frames=2, every_s=0.0)
+    assert (verdict.label, str(verdict.path)) == ("FAKE", "https://a/b.mp4")
+    assert verdict.origin is not None and verdict.origin.bytes == CLIP.stat().st_size
+    detector = deepkd.Detector(frames=2, every_s=0.0)
+    assert [one.label for one in detector.detect_many(["https://a/1", "ftp://a"])] == [
+        "FAKE",
+        "ERROR",
+    ]
+    words = ["detect", "https://a/2", "https://a/3", "--frames", "2", "--every", "0"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0 and done.stdout.count("FAKE") == 2
+    assert at_once == [0] * 4 and not any(file.exists() for file in files)
+
+
+@pytest.mark.parametrize("way", [["https://a/b.mp4"], ["-"]])
+def test_save_video_of_a_link_needs_keep(way: list[str]) -> None:
+    words = ["detect", *way, "--save-video", "v.webm"]
+    done = CliRunner().invoke(app, words, input="https://a/b.mp4\n")
     assert (done.exit_code, done.stdout) == (2, "") and "--keep DIR" in done.stderr
 
 
@@ -187,3 +233,7 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (done.exit_code, done.stdout) == (2, "")
     assert "https://a/b.mp4: is a URL; download it first" in done.stderr
     assert "pip install 'deepkd[url]'" in done.stderr and "pw" not in done.stderr
+    with pytest.raises(VideoError, match=r"^https://a/b\.mp4: .* pip install 'deepkd\[url\]'$"):
+        deepkd.detect("https://u:pw@a/b.mp4")
+    done = CliRunner().invoke(app, ["detect", "-"], input="https://a/b.mp4\n")
+    assert done.exit_code == 1 and "pip install 'deepkd[url]'" in done.stdout

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from deepkd.errors import UsageError
+from deepkd.origin.credentials import Credentials, State
 from deepkd.report import Provenance, open_report, report_name
 from deepkd.report.card import model_doubt
 from deepkd.report.console import percent
@@ -22,6 +23,7 @@ from deepkd.report.heat import FORGED, GENUINE, OPACITY, SIDE_PX
 from deepkd.report.html import DETAILED
 from deepkd.report.timeline import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, timeline
 from deepkd.scoring.calibration import Calibration, sigmoid
+from deepkd.scoring.passages import ShotVerdict
 from deepkd.scoring.rules import Criteria
 from deepkd.scoring.scores import FrameScore
 from deepkd.scoring.thresholds import Label, Thresholds
@@ -136,11 +138,32 @@ def test_csv_is_read_back():
     assert [row["verdict"] for row in rows] == list(ALL)
     assert rows[0]["score"] == f"{ALL[Label.FAKE].score:.4f}".rstrip("0")
     assert (rows[0]["people"], rows[0]["duration_s"], rows[0]["total_ms"]) == ("2", "10.0", "32.5")
+    assert [row["evidence"] for row in rows] == [one.grade for one in ALL.values()]
     assert (rows[4]["score"], rows[4]["duration_s"], rows[4]["path"]) == (
         "",
         "",
         r"\x1b[31mbad\xff.mp4",
     )
+
+
+def test_csv_tells_passages_persons_and_credentials():
+    one = ALL[Label.FAKE]
+    first, second = one.tracks
+    spans = ((3.2, 1207.475), (12.0, 15.5))
+    rich = dataclasses.replace(
+        one,
+        tracks=(first, dataclasses.replace(second, person=first.person)),
+        shots=tuple(ShotVerdict(0, 20, Label.FAKE, 0.9, (0,), (span,)) for span in spans),
+        provenance=Credentials(State.INVALID),
+    )
+    plain, told = csv.DictReader(StringIO(written("csv", one, rich)))
+    assert [told[name] for name in COLUMNS[-4:]] == [
+        "1",
+        "moderate",
+        "3.2-1207.475; 12-15.5",
+        "invalid",
+    ]
+    assert [plain[name] for name in COLUMNS[-4:]] == ["2", "moderate", "", ""]
 
 
 @pytest.mark.parametrize(
@@ -212,6 +235,14 @@ def test_a_table_on_a_terminal(monkeypatch: pytest.MonkeyPatch):
     assert "person 2, seen 0:00.0 to 0:07.5" in plain
     assert r"\x1b[31mbad\xff.mp4" in plain
     assert "1 FAKE, 1 REAL, 1 INCONCLUSIVE, 1 NO_FACE, 1 ERROR; judged by nano <b>" in plain
+
+
+@pytest.mark.parametrize(("label", "is_told"), [(Label.REAL, True), (Label.NO_FACE, False)])
+def test_the_table_says_that_sound_was_not_examined(label: Label, is_told: bool):
+    for has_sound in (True, False, None):
+        one = dataclasses.replace(ALL[label], has_sound=has_sound)
+        told = "Sound was not examined." in written("table", one, out=Terminal())
+        assert told == (is_told and has_sound is True)
 
 
 class Page(HTMLParser):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from crop_factory import write_crops
-from training_factory import DROPPING, TINY, Killed, kill_after, weights
+from training_factory import DROPPING, SAVED, Killed, kill_after, weights
 
 from deepkd.data.crops import load_crops
 from deepkd.errors import ConfigError, OutputError
@@ -27,9 +27,9 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("stop_at", "config"),
     [
-        (1, TINY),
-        (3, TINY),
-        (4, TINY),
+        (1, SAVED),
+        (3, SAVED),
+        (4, SAVED),
         (1, DROPPING),
         (1, DROPPING.replace(accumulate=2, workers=1)),
     ],
@@ -51,7 +51,7 @@ def test_a_killed_run_resumes_to_the_same_weights(
 
 def test_what_a_killed_run_has_kept_is_calibrated(crops: Path, tmp_path: Path) -> None:
     with pytest.raises(Killed):
-        train(crops, tmp_path, TINY.replace(lr=2e-2), report=kill_after(4))
+        train(crops, tmp_path, SAVED.replace(lr=2e-2), report=kill_after(4))
     kept, val = load_checkpoint(tmp_path), load_crops(crops, "val")
     assert kept.metadata["validation"]["epoch"] == 1
     for noted, asked in zip(
@@ -65,17 +65,17 @@ def test_what_a_killed_run_has_kept_is_calibrated(crops: Path, tmp_path: Path) -
 
 
 def test_a_run_that_has_lost_its_state_is_not_written_over(crops: Path, tmp_path: Path) -> None:
-    train(crops, tmp_path / "run", TINY.replace(epochs=2))
+    train(crops, tmp_path / "run", SAVED.replace(epochs=2))
     (tmp_path / "run" / "last.pt").unlink()
     before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
     with pytest.raises(OutputError, match=r"holds a run without its last\.pt"):
-        train(crops, tmp_path / "run", TINY.replace(epochs=3), resume=True)
+        train(crops, tmp_path / "run", SAVED.replace(epochs=3), resume=True)
     assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
 
 
 def test_a_run_from_before_a_setting_was_known_goes_on(crops: Path, tmp_path: Path) -> None:
     with pytest.raises(Killed):
-        train(crops, tmp_path / "run", TINY, report=kill_after(2))
+        train(crops, tmp_path / "run", SAVED, report=kill_after(2))
     config = tmp_path / "run" / CONFIG_FILE
     config.write_text(
         json.dumps(
@@ -83,29 +83,29 @@ def test_a_run_from_before_a_setting_was_known_goes_on(crops: Path, tmp_path: Pa
         )
     )
     with pytest.raises(ConfigError, match=r"freeze was '', now 'conv_stem'"):
-        train(crops, tmp_path / "run", TINY.replace(freeze="conv_stem"), resume=True)
-    assert train(crops, tmp_path / "run", TINY, resume=True).trained
+        train(crops, tmp_path / "run", SAVED.replace(freeze="conv_stem"), resume=True)
+    assert train(crops, tmp_path / "run", SAVED, resume=True).trained
 
 
 def test_a_run_is_not_overwritten_or_mixed(crops: Path, tmp_path: Path) -> None:
-    train(crops, tmp_path, TINY.replace(epochs=1))
+    train(crops, tmp_path, SAVED.replace(epochs=1))
     with pytest.raises(OutputError, match="holds a run already; give --resume"):
-        train(crops, tmp_path, TINY)
+        train(crops, tmp_path, SAVED)
     with pytest.raises(ConfigError, match=r"batch was 8, now 4"):
-        train(crops, tmp_path, TINY.replace(epochs=1, batch=4), resume=True)
+        train(crops, tmp_path, SAVED.replace(epochs=1, batch=4), resume=True)
     before, state = weights(tmp_path), tmp_path / STATE_FILE
     assert state.stat().st_size < (tmp_path / "model.safetensors").stat().st_size / 10, (
         "nothing left to go on with"
     )
-    train(crops, tmp_path, TINY.replace(epochs=1, workers=1), resume=True)
+    train(crops, tmp_path, SAVED.replace(epochs=1, workers=1), resume=True)
     assert all(torch.equal(tensor, before[name]) for name, tensor in weights(tmp_path).items())
 
 
 def test_a_run_is_made_longer_where_it_was_stopped(crops: Path, tmp_path: Path) -> None:
-    longer, seen = TINY.replace(epochs=4), list[Progress]()
+    longer, seen = SAVED.replace(epochs=4), list[Progress]()
     train(crops, tmp_path / "whole", longer)
     with pytest.raises(Killed):
-        train(crops, tmp_path / "run", TINY, report=kill_after(3))
+        train(crops, tmp_path / "run", SAVED, report=kill_after(3))
     train(crops, tmp_path / "run", longer, resume=True, report=seen.append)
     assert seen[0].note == (
         "2 more epochs: goes on after epoch 0 where it was; the learning rate's schedule is"
@@ -127,7 +127,7 @@ def test_a_finished_run_is_made_longer(ending: str, crops: Path, tmp_path: Path)
         if progress.note:
             raise Killed
 
-    usual = TINY.replace(patience=1, lr=0.0, epochs=9) if ending == "patience" else TINY
+    usual = SAVED.replace(patience=1, lr=0.0, epochs=9) if ending == "patience" else SAVED
     train(crops, tmp_path, usual)
     done = len((tmp_path / METRICS_FILE).read_text().splitlines())
     longer, seen = usual.replace(epochs=usual.epochs + 1), list[Progress]()
@@ -148,9 +148,9 @@ def test_a_finished_run_is_made_longer(ending: str, crops: Path, tmp_path: Path)
 
 
 def test_a_run_is_not_made_shorter(crops: Path, tmp_path: Path) -> None:
-    train(crops, tmp_path, TINY)
+    train(crops, tmp_path, SAVED)
     with pytest.raises(ConfigError, match=r"epochs was 2, now 1\); .*--epochs may only grow"):
-        train(crops, tmp_path, TINY.replace(epochs=1), resume=True)
+        train(crops, tmp_path, SAVED.replace(epochs=1), resume=True)
 
 
 def test_a_full_disk_is_named_and_keeps_the_checkpoint_before(
@@ -167,10 +167,10 @@ def test_a_full_disk_is_named_and_keeps_the_checkpoint_before(
 
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(OutputError, match=r"make room and --resume"):
-        train(crops, tmp_path / "run", TINY)
-    train(crops, tmp_path / "run", TINY, resume=True)
+        train(crops, tmp_path / "run", SAVED)
+    train(crops, tmp_path / "run", SAVED, resume=True)
     monkeypatch.undo()
-    train(crops, tmp_path / "whole", TINY)
+    train(crops, tmp_path / "whole", SAVED)
     assert (tmp_path / "run" / METRICS_FILE).read_text() == (
         tmp_path / "whole" / METRICS_FILE
     ).read_text()
