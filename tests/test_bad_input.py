@@ -378,11 +378,11 @@ def test_url_is_refused_before_any_work(media: Media, model: str):
 
 
 def test_paths_on_standard_input(media: Media, model: str):
-    names = [str(media.still("a b.jpg")), "https://example.org/x.mp4", str(media.path("gone.mp4"))]
+    names = [str(media.still("a b.jpg")), "http://127.0.0.1:9/x.mp4", str(media.path("gone.mp4"))]
     result = run("-", "--model", model, "--format", "json", input="\n".join(names).encode())
     videos = json.loads(result.stdout)["videos"]
     assert [video["verdict"] for video in videos] == ["REAL", "ERROR", "ERROR"]
-    assert videos[1]["path"] == names[1] and "is a URL" in videos[1]["reason"]
+    assert videos[1]["path"] == names[1] and "private" in videos[1]["reason"]
     assert result.exit_code == 3
     with_nul = run(
         "-", "--model", model, "--format", "json", input="\0".join(names).encode() + b"\0"

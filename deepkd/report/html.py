@@ -4,7 +4,7 @@ import base64
 import datetime
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -33,6 +33,10 @@ DETAILED = 200
 """Inputs shown with their evidence; further ones have a row in the table only, so that the page
 still opens."""
 
+PICTURES = 3000
+"""Faces that the lists of frames show at most; further rows have figures only, for the same
+reason."""
+
 ICONS = {
     Label.FAKE: "▲",
     Label.REAL: "●",
@@ -60,6 +64,7 @@ class HtmlReport:
         self._count: Counter[Label] = Counter()
         self._clips: list[dict[str, Any]] = []
         self._has_sound = False
+        self._room = PICTURES
 
     def add(self, verdict: Verdict) -> None:
         """Keep what the page needs of a verdict."""
@@ -76,7 +81,15 @@ class HtmlReport:
         """Keep the result of `describe`, made in the language of the report."""
         self._count[Label(clip["label"])] += 1
         self._has_sound |= bool(clip["has_sound"])
-        self._clips.append({**clip, "number": len(self._clips) + 1})
+        rows = [*self._list_frames(clip["frames"])]
+        self._clips.append({**clip, "number": len(self._clips) + 1, "frames": rows})
+
+    def _list_frames(self, frames: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """The rows of the appendix, with faces as long as the page has room for them."""
+        for frame in frames:
+            face = frame.get("face", "") if self._room else ""
+            self._room -= bool(face)
+            yield {**frame, "face": face}
 
     def close(self) -> None:
         """Write the page."""
@@ -257,6 +270,7 @@ class _Clip:
                 "t_s": round(t_s, 3),
                 "who": person_name(person, self.language) if frame else "",
                 "score": percent(frame.score, self.language) if frame else "-",
+                "face": base64.b64encode(frame.small_thumbnail).decode() if frame else "",
                 "remark": self._remark(frame),
             }
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from deepkd.scoring.evidence import flaw
 from deepkd.scoring.fragility import VARIANTS, Change
 from deepkd.scoring.model import CalibratedModel, Scorer
-from deepkd.scoring.thumbnails import thumbnail
+from deepkd.scoring.thumbnails import SMALL_PX, SMALL_QUALITY, thumbnail
 from deepkd.video.crops import Crop
 
 TOGETHER = 8
@@ -47,6 +47,8 @@ class FrameScore:
     """From a closer look at one suspicious moment, so it does not count in the mean of a track."""
     track: int = 0
     """The number that the tracker gave the face."""
+    small_thumbnail: bytes = dataclasses.field(default=b"", repr=False, compare=False)
+    """The face as a smaller JPEG, for the list of all frames."""
 
     def to_dict(self) -> dict[str, object]:
         """The frame of schema deepkd.detect/1."""
@@ -96,6 +98,9 @@ def score_crops(
                 t_s=crop.t_s, box=crop.face.box, logit=float(logit), score=float(score),
                 face_probability=crop.face.probability, flaw=flaw(crop),
                 thumbnail=thumbnail(crop.image) if thumbnails else b"", evidence=evidence,
+                small_thumbnail=(
+                    thumbnail(crop.image, SMALL_PX, SMALL_QUALITY) if thumbnails else b""
+                ),
                 variants=changed.get(place, ()),
                 track=person,
             )  # fmt: skip

@@ -12,7 +12,7 @@ from deepkd.scoring.passages import ShotVerdict, judge_shots, passages
 from deepkd.scoring.rules import Criteria, Decision, Reason, TrackDecision, decide
 from deepkd.scoring.scores import FrameScore
 from deepkd.scoring.thresholds import Label as Label
-from deepkd.scoring.thumbnails import SHOWN
+from deepkd.scoring.thumbnails import LISTED, SHOWN
 from deepkd.scoring.wording import count_frames, person_name, phrase, sentence
 from deepkd.settings.choices import RULES
 from deepkd.text import as_text
@@ -138,13 +138,14 @@ class Verdict(Judgement):
         return "; ".join([said, *notes])
 
     def with_few_thumbnails(self) -> "Verdict":
-        """The verdict in which only a few faces of each person keep their thumbnail (`SHOWN`)."""
+        """The verdict in which few faces keep their pictures: see `SHOWN` and `LISTED`."""
         decision = self.decision and dataclasses.replace(
             self.decision,
             tracks=tuple(map(_without_pictures, self.decision.tracks)),
             named=tuple(map(_without_pictures, self.decision.named)),
         )
-        tracks = tuple(map(_with_few_thumbnails, self.tracks))
+        listed = _spread([frame for track in self.tracks for frame in track.frames])
+        tracks = tuple(_with_few_thumbnails(track, listed) for track in self.tracks)
         return dataclasses.replace(self, tracks=tracks, decision=decision)
 
     def to_dict(self) -> dict[str, Any]:
@@ -232,16 +233,31 @@ def _grade_clip(decision: Decision) -> Grade:
 
 def _without_pictures(track: TrackDecision) -> TrackDecision:
     """The decision with what words need of its frames: whether there are several."""
-    frames = (dataclasses.replace(f, thumbnail=b"", evidence=None) for f in track.frames[:2])
+    frames = (
+        dataclasses.replace(frame, thumbnail=b"", small_thumbnail=b"", evidence=None)
+        for frame in track.frames[:2]
+    )
     return dataclasses.replace(track, frames=tuple(frames))
 
 
-def _with_few_thumbnails(track: TrackVerdict) -> TrackVerdict:
+def _spread(frames: Sequence[FrameScore]) -> set[int]:
+    """The frames that keep their small picture, by `id`: all, or `LISTED` spread over the clip."""
+    ordered = sorted(frames, key=lambda frame: frame.t_s)
+    step = max(1.0, len(ordered) / LISTED)
+    return {id(ordered[int(place * step)]) for place in range(min(len(ordered), LISTED))}
+
+
+def _with_few_thumbnails(track: TrackVerdict, listed: set[int]) -> TrackVerdict:
     ranked = sorted(track.frames, key=lambda frame: (frame.flaw is not None, frame.logit))
     usable = [frame for frame in ranked if frame.flaw is None] or ranked
     shown = {id(frame) for frame in (*usable[:SHOWN], *usable[-SHOWN:])}
     frames = (
-        frame if id(frame) in shown else dataclasses.replace(frame, thumbnail=b"", evidence=None)
+        dataclasses.replace(
+            frame,
+            thumbnail=frame.thumbnail if id(frame) in shown else b"",
+            evidence=frame.evidence if id(frame) in shown else None,
+            small_thumbnail=frame.small_thumbnail if id(frame) in listed else b"",
+        )
         for frame in track.frames
     )
     return dataclasses.replace(track, frames=tuple(frames))

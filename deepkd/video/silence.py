@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import av
-import numpy as np
 from av.audio.frame import AudioFrame
 from av.container import InputContainer
 
@@ -41,6 +40,8 @@ def _decode(container: InputContainer) -> Iterator[AudioFrame]:
 
 
 def _is_still(piece: AudioFrame) -> bool:
+    import numpy as np  # decoding does not wait for it
+
     samples = piece.to_ndarray()
     if samples.dtype == np.uint8:
         return bool((samples == 128).all())

@@ -37,6 +37,7 @@ ROW = {
     "throughput_per_s",
     "peak_rss_mb",
     "auc",
+    "accuracy",
     "training_data",
 }
 
