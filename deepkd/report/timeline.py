@@ -9,8 +9,8 @@ from deepkd.scoring.scores import FrameScore
 from deepkd.scoring.verdict import TrackVerdict
 from deepkd.scoring.wording import clock, count_frames, person_name
 
-WIDTH, HEIGHT = 720, 170
-LEFT, RIGHT, TOP, BOTTOM = 66, 12, 12, 30
+WIDTH, HEIGHT = 720, 174
+LEFT, RIGHT, TOP, BOTTOM = 80, 12, 16, 30
 """Margins around the plot, units of the drawing."""
 TICKS = 5
 
