@@ -135,6 +135,8 @@ def test_upload_watch_read_seek_decide_reload(
     page.reload()
     assert page.is_checked("[value=forged]")
     assert page.input_value("[name=note]") == "the <lips> are late"
+    page.click("text=Every sampled frame")
+    assert page.locator(".frames .face img").count() >= 3
     page.click("text=All clips")
     assert "decided: forged" in page.locator("#rows").inner_text()
     (decided,) = empty.desk.store.list_decided()

@@ -56,7 +56,7 @@ def test_who_returns_in_other_light_keeps_the_number(light: Light) -> None:
         (0.81, 0.73, False),
         (0.78, 0.9, True),
         (0.74, 0.9, False),
-        (0.75, 1.0, True),
+        (0.76, 1.0, True),
         (0.73, 1.0, False),
     ],
 )
