@@ -190,6 +190,21 @@ GENERATED = message(
 )
 MADE_BY = message("They were made with {tool}.")
 CLAIMED = message("Edits that they claim: {actions}.")
+EDITS = {
+    "c2pa.cropped": message("cropped"),
+    "c2pa.resized": message("resized"),
+    "c2pa.trimmed": message("trimmed"),
+    "c2pa.edited": message("edited"),
+    "c2pa.enhanced": message("enhanced"),
+    "c2pa.filtered": message("filtered"),
+    "c2pa.color_adjustments": message("color adjustments"),
+    "c2pa.drawing": message("drawing"),
+    "c2pa.converted": message("converted"),
+    "c2pa.transcoded": message("transcoded"),
+    "c2pa.dubbed": message("dubbed"),
+    "c2pa.watermarked": message("watermarked"),
+}
+"""C2PA action -> what it is called; others are named by their code."""
 PROBLEMS = {
     "mismatch": message("the file or the credentials were changed after signing"),
     "expired": message("the certificate of the signer was not valid any more"),
@@ -220,9 +235,15 @@ def describe_credentials(
         sentences.append(language.say(MADE_BY, tool=credentials.tool))
     edits = [action for action in credentials.actions if action not in BEGINNINGS]
     if edits:
-        shown = (edit.removeprefix("c2pa.").replace("_", " ") for edit in edits)
-        sentences.append(language.say(CLAIMED, actions=", ".join(shown)))
+        named = ", ".join(_name_edit(edit, language) for edit in edits)
+        sentences.append(language.say(CLAIMED, actions=named))
     return sentences
+
+
+def _name_edit(code: str, language: Language) -> str:
+    if code in EDITS:
+        return language.say(EDITS[code])
+    return code.removeprefix("c2pa.").replace("_", " ")
 
 
 def _name_problems(credentials: Credentials, language: Language) -> dict[str, None]:

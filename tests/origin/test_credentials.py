@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 from deepkd.cli.app import app
 from deepkd.errors import UsageError
-from deepkd.origin.credentials import ENTRIES, State, examine, read_anchors
+from deepkd.languages import language
+from deepkd.origin.credentials import ENTRIES, Credentials, State, examine, read_anchors
 from deepkd.report import Provenance
 from deepkd.report.console import console_report
 from deepkd.report.json import SCHEMA
@@ -193,6 +194,13 @@ def test_detect_tells_them_beside_the_verdict(identity: Identity, tmp_path: Path
         "says nothing",
     ):
         assert text in page
+
+
+def test_edits_are_named_in_the_language_of_the_report() -> None:
+    found = Credentials(State.VALID, actions=("c2pa.opened", "c2pa.cropped", "org.x_y", "{0}"))
+    assert describe_credentials(found)[-1] == "Edits that they claim: cropped, org.x y, {0}."
+    told = describe_credentials(found, language("de"))[-1]
+    assert told == "Angegebene Bearbeitungen: zugeschnitten, org.x y, {0}."
 
 
 @pytest.mark.parametrize("state", State)
