@@ -1,9 +1,11 @@
 """Decoder: one open video that decodes forward, seeks, and finds the frame nearest to a time."""
 
-from collections.abc import Callable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
 
@@ -28,6 +30,12 @@ measured)."""
 SEEK_S = 10.0
 """A sample farther ahead than this is reached by seeking; encoders put keyframes closer than
 this."""
+
+SKIP_S = 0.2
+"""What lies between two samples is left out up to the last keyframe before the second, if that
+leaves out this much."""
+LATE_S = 0.05
+"""How much later than the index says a keyframe may be shown, in files of the usual kind."""
 
 ASPECTS = (0.25, 4.0)
 """Between these a file is believed what it says of its pixels' shape; films are shot at 0.5 to
@@ -219,8 +227,13 @@ class Decoder:
 
     def nearest(self, target_s: float) -> Sample | None:
         """The decoded frame nearest to a time; times must not decrease. None without frames."""
-        if self._can_seek and target_s - (self._ahead.t_s if self._ahead else 0.0) > SEEK_S:
+        here_s = self._ahead.t_s if self._ahead else 0.0
+        if self._can_seek and target_s - here_s > SEEK_S:
             self._skip_to(target_s)
+        elif self._can_seek and self._last_keyframe(target_s) > here_s + SKIP_S:
+            self._skip_to(target_s - LATE_S)
+            if self._ahead and self._ahead.t_s > target_s:
+                self._start_over()
         while self._ahead is None or self._ahead.t_s < target_s:
             sample = next(self._coming, None)
             if sample is None:
@@ -262,6 +275,23 @@ class Decoder:
         self._stream.codec_context.skip_frame = SKIPS[self._level] if is_timed else "DEFAULT"
         self._restart()
 
+    @cached_property
+    def _keyframes_s(self) -> Sequence[float]:
+        """Times of the keyframes by the file's index, seconds; none without a whole index."""
+        index = read_index(self._stream)
+        return index.keyframes_s() if index else ()
+
+    def _last_keyframe(self, target_s: float) -> float:
+        """Time of the last keyframe that should be shown before a time, seconds; 0 if unknown.
+
+        Frames after it can be decoded without those before it. Where only keyframes are decoded,
+        there is nothing between them to leave out.
+        """
+        if self._level == 0:
+            return 0.0
+        count = bisect_right(self._keyframes_s, target_s - LATE_S)
+        return self._keyframes_s[count - 1] if count else 0.0
+
     def _first_filled(self) -> int:
         """Which video stream is the first with anything in it; 0 where none is."""
         streams = video_streams(self.path, self._container)
@@ -291,6 +321,12 @@ class Decoder:
         self._restart()
         self._ahead = next(self._coming, None)
         self._can_seek = self._ahead is not None and self._ahead.t_s > here_s
+
+    def _start_over(self) -> None:
+        """Decode on from the start, and never seek again: the index is wrong."""
+        self._can_seek = False
+        self.close()
+        self._open()
 
     def _note_end(self) -> None:
         if self._ahead and (self._level + 1 == len(SKIPS) or not self._is_timed):

@@ -62,6 +62,12 @@ class Index:
         early = takewhile(lambda entry: entry[0] <= target_s + margin_s, times)
         return any(is_key and t_s >= target_s - margin_s for t_s, is_key in early)
 
+    def keyframes_s(self) -> list[float]:
+        """When the keyframes are decoded, seconds from the first frame, in order."""
+        start = self.entries[0].timestamp
+        stamps = [entry.timestamp for entry in self.entries if entry.is_keyframe]
+        return [float((stamp - start) * self.tick_s) for stamp in stamps]
+
     def find_end(self, size: int) -> End | None:
         """The end of the frames; None with fewer than two, or beyond a file of this many bytes."""
         first, last = self.entries[0], self.entries[-1]

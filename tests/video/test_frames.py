@@ -14,7 +14,7 @@ from av.video.frame import VideoFrame
 from media import Media, declare, scene, write_video
 
 from deepkd.errors import ImageError
-from deepkd.video.decoder import Decoder
+from deepkd.video.decoder import SKIP_S, Decoder
 from deepkd.video.frames import MAX_SAMPLES, Frame, evenly, every_frame, probe, read_frames
 
 
@@ -101,6 +101,40 @@ def test_long_clips_are_even_whether_keyframes_are_near_or_far(
     assert_even(frames, 9, 300)
     for frame in frames:
         np.testing.assert_array_equal(frame.image, truth[frame.t_s])
+
+
+@pytest.mark.parametrize(
+    "options", ["keyint=15:bframes=3", "keyint=15:bframes=3:open-gop=1", "keyint=60"]
+)
+def test_what_lies_before_a_keyframe_is_left_out_and_changes_nothing(
+    options: str, media: Media, monkeypatch: pytest.MonkeyPatch
+):
+    path = media.clip(seconds=6, options={"x264-params": f"{options}:scenecut=0"})
+    truth, times = decoded(path), []
+    time_of = Decoder._time_s
+    monkeypatch.setattr(Decoder, "_time_s", lambda *one: times.append(1) or time_of(*one))
+    runs = {}
+    for skip_s in (SKIP_S, 1e9):
+        monkeypatch.setattr("deepkd.video.decoder.SKIP_S", skip_s)
+        times.clear()
+        warnings: list[str] = []
+        frames = list(read_frames(path, frames=4, threads=1, warn=warnings.append))
+        assert not warnings
+        for frame in frames:
+            np.testing.assert_array_equal(frame.image, truth[frame.t_s])
+        runs[skip_s] = [frame.t_s for frame in frames], len(times)
+    assert runs[SKIP_S][0] == runs[1e9][0]
+    assert runs[SKIP_S][1] < 0.8 * runs[1e9][1] or options == "keyint=60"
+
+
+def test_an_index_with_early_keyframes_costs_no_frame(
+    media: Media, monkeypatch: pytest.MonkeyPatch
+):
+    path = media.clip(seconds=6, options={"x264-params": "keyint=15:scenecut=0"})
+    usual = [frame.t_s for frame in read_frames(path, frames=4)]
+    seek = Decoder._skip_to
+    monkeypatch.setattr(Decoder, "_skip_to", lambda self, t_s: seek(self, t_s + 1.5))
+    assert [frame.t_s for frame in read_frames(path, frames=4)] == usual
 
 
 def test_a_stream_that_declares_no_length_is_measured(media: Media):
