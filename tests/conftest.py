@@ -30,6 +30,11 @@ from media import Image, Media, Portrait, portraits  # noqa: E402
 cv2.setNumThreads(THREADS)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep Matplotlib's list of fonts from run to run: each process would make its own."""
+    os.environ.setdefault("MPLCONFIGDIR", str(config.cache.mkdir("matplotlib")))
+
+
 @pytest.fixture(scope="session")
 def astronaut() -> Image:
     """Eileen Collins (NASA): RGB, uint8, (512, 512, 3), one face."""

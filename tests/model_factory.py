@@ -1,9 +1,13 @@
 """Small untrained networks that behave like trained ones: every layer matters, and logits differ
 from crop to crop."""
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
+from deepkd.models.cross_efficient_vit import CROSS_EFFICIENT_VIT
+from deepkd.models.efficient_vit import EFFICIENT_VIT
 from deepkd.models.registry import TorchModel, build_model
 from deepkd.models.spec import ModelSpec
 from deepkd.scoring.model import InputFormat
@@ -35,6 +39,10 @@ class Resampled(nn.Module):
 
 
 RESAMPLED = ModelSpec(Resampled, InputFormat(size=64))
+SLIM_CROSS_EFFICIENT_VIT = replace(
+    CROSS_EFFICIENT_VIT, shape={"sm_dim": 24, "lg_dim": 32, "depth": 1}
+)
+SLIM_EFFICIENT_VIT = replace(EFFICIENT_VIT, shape={"dim": 64, "depth": 2, "mlp_dim": 128})
 
 
 def milliseconds(model: TorchModel) -> float:

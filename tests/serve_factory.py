@@ -91,13 +91,22 @@ class Served:
 
 @contextmanager
 def serve_desk(
-    folder: Path, model: Path | str = "deepkd-nano", **settings: Any
+    folder: Path,
+    model: Path | str = "deepkd-nano",
+    *,
+    keep_alive_s: int | None = None,
+    **settings: Any,
 ) -> Iterator[Served]:
-    """A desk whose workers are never started."""
+    """A desk whose workers are never started.
+
+    After `keep_alive_s`, if given, it closes a connection that asks for nothing more.
+    """
     config = ServeConfig(store=folder, model=str(model), **{"frames": 4, **settings})
     desk = open_desk(config)
     desk.judging.start = desk.judging.stop = lambda: None
     server = make_server(desk)
+    if keep_alive_s is not None:
+        server.config.timeout_keep_alive = keep_alive_s
     door = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [door]})
     thread.start()

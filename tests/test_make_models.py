@@ -11,6 +11,7 @@ import pytest
 import timm
 import torch
 from crop_factory import write_crops
+from warm import run_deepkd
 
 from deepkd.config import load_config
 from deepkd.models.checkpoints import load_checkpoint
@@ -36,8 +37,14 @@ def trail(script: Callable[[str], dict[str, Any]], tmp_path: Path) -> dict[str, 
         kind = 'model = "tf_efficientnet_lite0"' if not stage.teachers else ""
         kind = kind or f'student = "{ {"large": "tf_efficientnet_lite0"}.get(stage.name, "lite") }"'
         (recipes / f"{stage.name}.toml").write_text(RECIPE.format(kind=kind))
-    module["write_config"].__globals__["RECIPES"] = recipes
+    module["write_config"].__globals__ |= {"RECIPES": recipes, "deepkd": run_warm}
     return module
+
+
+def run_warm(*words: object) -> None:
+    """A command as the script runs it, without waiting for its imports."""
+    done = run_deepkd([*map(str, words)], ROOT)
+    assert done.returncode == 0, done.stderr
 
 
 def parse(module: dict[str, Any], tmp_path: Path, *stages: str) -> tuple[Any, list[Any]]:

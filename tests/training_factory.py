@@ -21,7 +21,9 @@ TINY = TrainConfig(
 )
 SAVED = TINY.replace(checkpoint_every=1)
 """Its state is saved after each step."""
-DROPPING = SAVED.replace(model="meso4", image_size=None, epochs=1)
+DROPPING = SAVED.replace(
+    model="meso4", image_size=None, epochs=1, batch=4, limit=12, val_limit=4, sampling="balanced"
+)
 """Of a network with dropout."""
 
 

@@ -11,10 +11,15 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from tempfile import TemporaryDirectory
 
-LIBRARIES = ["timm", "torchvision.transforms.v2", "onnx", "onnxruntime", "sklearn.metrics"]
+LIBRARIES = [
+    *("timm", "torchvision.transforms.v2", "onnx", "onnxruntime", "sklearn.metrics", "torch.onnx"),
+    *("matplotlib.font_manager", "matplotlib.figure", "matplotlib.backends.backend_agg"),
+]
 """What the training commands import and is not ours."""
+OWN = ["deepkd.cli.app", "deepkd.runs", "deepkd.models.export", "deepkd.distillation.distiller"]
+"""Ours, where it imports most."""
 _server = multiprocessing.get_context("forkserver")
-_server.set_forkserver_preload(LIBRARIES)
+_server.set_forkserver_preload([*LIBRARIES, *OWN])
 
 
 def run_deepkd(

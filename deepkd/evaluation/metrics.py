@@ -123,10 +123,9 @@ def auc(labels: npt.ArrayLike, logits: npt.ArrayLike) -> float | None:
         ModelError: a logit is not finite.
         DataError: no rows, other labels than 0 and 1, or lengths that differ.
     """
-    from sklearn.metrics import roc_auc_score
-
     y, z = check_scores(labels, logits)
-    return float(roc_auc_score(y, z)) if has_both(y) else None
+    curve = ScoredRows(y, z, sigmoid(z), 0.5).curve(np.ones((1, len(y))))
+    return float(measure_curves(*curve)["auc"][0]) if has_both(y) else None
 
 
 def auc_change(

@@ -29,18 +29,11 @@ class ScoredRows:
         self.bins = _bins(p)
 
     def point(self) -> dict[str, float | None]:
-        """The figures of the rows as they are, by scikit-learn where it has them."""
-        from sklearn import metrics as sk
-
-        values: dict[str, float | None] = {
+        """The figures of the rows as they are."""
+        return {
             name: None if math.isnan(found[0]) else float(found[0])
             for name, found in self.measure_weighted(np.ones((1, len(self.y)))).items()
         }
-        if has_both(self.y):
-            values["auc"] = float(sk.roc_auc_score(self.y, self.z))
-            values["average_precision"] = float(sk.average_precision_score(self.y, self.z))
-        values["accuracy"] = float(sk.accuracy_score(self.y == 1, self.p >= self.threshold))
-        return values
 
     def curve(self, weights: Array) -> tuple[Array, Array]:
         """Weight of real and of forged rows at or above each threshold, each (R, T + 1)."""
@@ -108,10 +101,12 @@ def measure_curves(false: Array, true: Array) -> dict[str, Array]:
     with np.errstate(invalid="ignore", divide="ignore"):
         fpr, tpr = false / false[:, -1:], true / true[:, -1:]
         precision = np.nan_to_num(true / (true + false))
-        area = (np.diff(fpr) * (tpr[:, 1:] + tpr[:, :-1]) / 2).sum(axis=1)
+        # Counts are summed before they are divided: they are whole numbers, and their sums exact.
+        twice = (np.diff(false) * (true[:, 1:] + true[:, :-1])).sum(axis=1)
+        area = twice / (2 * false[:, -1] * true[:, -1])
         figures = {
             "auc": area,
-            "average_precision": (np.diff(tpr) * precision[:, 1:]).sum(axis=1),
+            "average_precision": (np.diff(true) * precision[:, 1:]).sum(axis=1) / true[:, -1],
             "eer": _equal_error(fpr, tpr),
             "fpr_at_95_tpr": np.take_along_axis(
                 fpr, (tpr >= 0.95 - 1e-9).argmax(axis=1)[:, None], 1

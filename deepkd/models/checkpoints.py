@@ -230,8 +230,9 @@ def _read_published(path: Path) -> TorchModel:
         ) from error
     weights = _plain_state_dict(path, content)
     for name in PUBLISHED:
+        spec = model_spec(name)
         with torch.device("meta"):
-            expected = model_spec(name).build().state_dict().keys()
+            expected = spec.build(**spec.shape).state_dict().keys()
         if expected & weights.keys() and next(iter(expected)).split(".")[0] in {
             key.split(".")[0] for key in weights
         }:

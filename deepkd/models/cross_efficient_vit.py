@@ -183,15 +183,16 @@ class MultiScaleEncoder(nn.Module):
 class CrossEfficientViT(nn.Module):
     """The published configuration: 101,377,610 parameters, image 224, one logit."""
 
-    def __init__(self, outputs: int = 1) -> None:
+    def __init__(
+        self, outputs: int = 1, *, sm_dim: int = 192, lg_dim: int = 384, depth: int = 4
+    ) -> None:
         super().__init__()
-        sm_dim, lg_dim = 192, 384
         self.sm_image_embedder = ImageEmbedder(sm_dim, patch=7, channels=1280, blocks=None)
         self.lg_image_embedder = ImageEmbedder(
             lg_dim, patch=56, channels=24, blocks=LARGE_TAP_BLOCKS
         )
         self.multi_scale_encoder = MultiScaleEncoder(
-            sm_dim, lg_dim, depth=4, sm_depth=2, lg_depth=3, cross_depth=2
+            sm_dim, lg_dim, depth=depth, sm_depth=2, lg_depth=3, cross_depth=2
         )
         self.sm_mlp_head = nn.Sequential(nn.LayerNorm(sm_dim), nn.Linear(sm_dim, outputs))
         self.lg_mlp_head = nn.Sequential(nn.LayerNorm(lg_dim), nn.Linear(lg_dim, outputs))
@@ -204,4 +205,6 @@ class CrossEfficientViT(nn.Module):
         return self.sm_mlp_head(sm_tokens[:, 0]) + self.lg_mlp_head(lg_tokens[:, 0])
 
 
-CROSS_EFFICIENT_VIT = ModelSpec(CrossEfficientViT, InputFormat(size=224))
+CROSS_EFFICIENT_VIT = ModelSpec(
+    CrossEfficientViT, InputFormat(size=224), {"sm_dim": 192, "lg_dim": 384, "depth": 4}
+)

@@ -67,4 +67,6 @@ class EfficientViT(nn.Module):
         return self.mlp_head(tokens[:, 0])
 
 
-EFFICIENT_VIT = ModelSpec(EfficientViT, InputFormat(size=224))
+EFFICIENT_VIT = ModelSpec(
+    EfficientViT, InputFormat(size=224), {"dim": 1024, "depth": 6, "mlp_dim": 2048}
+)

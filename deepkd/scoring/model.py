@@ -1,7 +1,6 @@
 """Scorer: a trained model as an ONNX file, verified, with the input format it was trained on."""
 
 import dataclasses
-import hashlib
 import json
 import math
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from deepkd.errors import ModelError, UsageError
 from deepkd.images import Image
 from deepkd.scoring.calibration import Calibration
 from deepkd.scoring.runtimes import OnnxRuntime, Runtime, start
-from deepkd.scoring.seal import SEAL_KEY, seal_of
+from deepkd.scoring.seal import SEAL_KEY, hashes_of
 from deepkd.scoring.thresholds import Thresholds
 from deepkd.shipped import checksums, shipped_file, shipped_students
 from deepkd.video.crops import CROP_RULES, CropRule, crop_square
@@ -173,7 +172,8 @@ class Scorer:
     ) -> None:
         self.path = path
         self.runtime = runtime
-        self.metadata, outputs, self._session = _open(path, content, threads, runtime, device)
+        self.sha256, seal = hashes_of(content)
+        self.metadata, outputs, self._session = _open(path, content, seal, threads, runtime, device)
         self.name: str = self.metadata["name"]
         self.params: int = self.metadata["params"]
         self.macs: int = self.metadata["macs"]
@@ -185,7 +185,6 @@ class Scorer:
             raise ModelError(f"{path}: {error}; export it again") from error
         self.has_evidence = "evidence" in outputs
         """Whether the model tells where in a crop its logit comes from."""
-        self.sha256 = hashlib.sha256(content).hexdigest()
         self.bytes = len(content)
 
     @classmethod
@@ -300,7 +299,7 @@ def is_onnx(name_or_path: str | Path) -> bool:
 
 
 def _open(
-    path: Path, content: bytes, threads: int | None, runtime: str, device: str
+    path: Path, content: bytes, seal: str | None, threads: int | None, runtime: str, device: str
 ) -> tuple[dict[str, Any], set[str], Runtime]:
     """The metadata of a file that is deepkd's, the names of its outputs, and what computes them."""
     if path.suffix != ".onnx":
@@ -334,7 +333,7 @@ def _open(
         raise ModelError(
             f"{path}: its metadata says size={size}, and its network takes {shape}; export it again"
         )
-    if SEAL_KEY in metadata and metadata[SEAL_KEY] != seal_of(content):
+    if SEAL_KEY in metadata and metadata[SEAL_KEY] != seal:
         raise ModelError(
             f"{path}: damaged: not the bytes that were exported; export it again or copy it again"
         )

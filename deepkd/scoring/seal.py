@@ -15,22 +15,30 @@ _VALUE = re.compile(rb'([0-9a-f]{64})"')
 
 def seal_of(content: bytes) -> str | None:
     """The SHA-256 (hex) that the seal of this content must have; None without a seal."""
+    return hashes_of(content)[1]
+
+
+def hashes_of(content: bytes) -> tuple[str, str | None]:
+    """The SHA-256 (hex) of the content, and that of its seal; what both begin with is read once."""
     place = _place(content)
     if place is None:
-        return None
+        return hashlib.sha256(content).hexdigest(), None
     view = memoryview(content)
-    digest = hashlib.sha256(view[: place.start])
-    digest.update(UNSEALED.encode())
-    digest.update(view[place.stop :])
-    return digest.hexdigest()
+    whole = hashlib.sha256(view[: place.start])
+    sealed = whole.copy()
+    whole.update(view[place.start :])
+    sealed.update(UNSEALED.encode())
+    sealed.update(view[place.stop :])
+    return whole.hexdigest(), sealed.hexdigest()
 
 
 def set_seal(content: bytes) -> bytes:
     """The same content with its seal set right; content without a place for one as it is."""
-    place, value = _place(content), seal_of(content)
-    if place is None or value is None:
+    place = _place(content)
+    if place is None:
         return content
-    return content[: place.start] + value.encode() + content[place.stop :]
+    value = str(seal_of(content)).encode()
+    return b"".join((memoryview(content)[: place.start], value, content[place.stop :]))
 
 
 def _place(content: bytes) -> slice | None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -73,6 +74,14 @@ def test_worked_by_hand(figure, labels, logits, expected):
     assert getattr(measure(labels, logits, resamples=0), figure).value == pytest.approx(
         expected, abs=1e-12
     )
+
+
+def test_figures_take_no_scikit_learn(monkeypatch):
+    """It takes seconds to import, and every training measures."""
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    found = measure([0, 0, 1], [0.1, 0.2, 0.3], resamples=0)
+    assert found.auc.value == auc([0, 0, 1], [0.1, 0.2, 0.3]) == 1
+    assert found.average_precision.value == found.accuracy.value + 2 / 3 == 1
 
 
 def test_calibration_error_by_hand():

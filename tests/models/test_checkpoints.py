@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from slim_models import SLIM
 
 from deepkd.errors import ModelError
 from deepkd.models.checkpoints import WEIGHTS_FILE, load_checkpoint, load_model, save_model
 from deepkd.models.export import export_torchscript
 from deepkd.models.registry import PUBLISHED_FORMAT, TorchModel, build_model
 from deepkd.models.students import LiteShape, build_student
+from deepkd.settings.choices import MODELS
 from deepkd.video.crops import CROP_RULES
 
 CROPS = list(np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8))
@@ -53,7 +55,10 @@ def test_a_student_of_other_widths_is_built_as_it_was_saved(tmp_path: Path) -> N
     assert again.params == model.params != build_model("pico").params
 
 
-def test_a_published_state_dict_loads_strictly_in_its_own_format(tmp_path: Path) -> None:
+def test_a_published_state_dict_loads_strictly_in_its_own_format(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MODELS, "targets", MODELS.targets | SLIM)
     torch.manual_seed(0)
     source = build_model("cross-efficient-vit", format=PUBLISHED_FORMAT)
     torch.save(

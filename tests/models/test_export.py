@@ -22,7 +22,7 @@ from deepkd.models.checkpoints import save_model
 from deepkd.models.export import export_onnx
 from deepkd.models.registry import PUBLISHED_FORMAT, TorchModel, build_model
 from deepkd.scoring.model import METADATA_KEY, InputFormat, Scorer
-from deepkd.scoring.seal import SEAL_KEY, seal_of, set_seal
+from deepkd.scoring.seal import SEAL_KEY, hashes_of, seal_of, set_seal
 from deepkd.settings.choices import CONVERSIONS
 
 CROPS = list(np.random.default_rng(0).integers(0, 256, (5, 70, 70, 3), np.uint8))
@@ -240,6 +240,8 @@ def test_a_seal_by_hand_and_files_that_have_none(tmp_path: Path) -> None:
         == b'a{"content_sha256": "' + digest.encode() + b'"}b'
         == set_seal(set_seal(zeros))
     )
+    sealed = set_seal(zeros)
+    assert hashes_of(sealed) == (hashlib.sha256(sealed).hexdigest(), digest)
     assert seal_of(b"an older file") is None and set_seal(b"an older file") == b"an older file"
     assert SEAL_KEY not in Scorer.load(write_scorer(tmp_path / "older.onnx")).metadata
 

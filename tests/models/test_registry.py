@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from reference_cross_efficient_vit import expected_shapes, forward
+from slim_models import SLIM
 
 from deepkd.benchmark.candidates import open_model
 from deepkd.errors import ConfigError, ModelError
@@ -148,7 +149,8 @@ def test_wide_residual_networks_have_the_published_parameters() -> None:
     assert sizes == [1_549_530, 175_066]
 
 
-def test_students_keep_their_budget() -> None:
+def test_students_keep_their_budget(teacher: TorchModel) -> None:
+    assert 100 * (1 - build_model("nano").params / teacher.params) > 99.5
     assert build_model("pico").params < 200_000
     assert build_model("nano").params <= BUDGET
     kinds = {type(part).__name__ for part in build_model("nano").module.modules()}
@@ -224,7 +226,10 @@ def test_a_network_with_two_outputs_is_refused(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_model_keeps_the_contract(name: str, tmp_path: Path) -> None:
+def test_a_model_keeps_the_contract(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MODELS, "targets", MODELS.targets | SLIM)
     spec = MODELS.load(name)
     assert isinstance(spec, ModelSpec)
     assert TrainConfig(model=name).model == DistillConfig(student=name).student == name

@@ -26,7 +26,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("desk")
-    with serve_desk(folder, model, max_clip_mb=0.2, stall_s=0.6, max_queue=3) as desk:
+    limits = {"max_clip_mb": 0.2, "stall_s": 0.6, "max_queue": 3}
+    with serve_desk(folder, model, keep_alive_s=1, **limits) as desk:
         yield desk
 
 

@@ -1,6 +1,7 @@
 """A training goes on after a kill as if nothing had happened, and can be made longer."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,14 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_crops(tmp_path_factory.mktemp("crops"), families=20, px=48, tint=40)
 
 
+@pytest.fixture(scope="module")
+def finished(crops: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole run with the settings SAVED; what changes it copies it."""
+    run = tmp_path_factory.mktemp("finished") / "run"
+    train(crops, run, SAVED)
+    return run
+
+
 @pytest.mark.parametrize(
     ("stop_at", "config"),
     [
@@ -36,15 +45,17 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ids=["first epoch", "at its end", "second epoch", "dropout", "dropout in parts"],
 )
 def test_a_killed_run_resumes_to_the_same_weights(
-    crops: Path, tmp_path: Path, stop_at: int, config: TrainConfig
+    crops: Path, finished: Path, tmp_path: Path, stop_at: int, config: TrainConfig
 ) -> None:
-    train(crops, tmp_path / "whole", config)
+    whole = finished if config == SAVED else tmp_path / "whole"
+    if config != SAVED:
+        train(crops, whole, config)
     with pytest.raises(Killed):
         train(crops, tmp_path / "killed", config, report=kill_after(stop_at + 1))
     train(crops, tmp_path / "killed", config, resume=True)
-    whole, resumed = (tmp_path / name / METRICS_FILE for name in ("whole", "killed"))
-    assert resumed.read_text() == whole.read_text()
-    expected = weights(tmp_path / "whole")
+    resumed = tmp_path / "killed" / METRICS_FILE
+    assert resumed.read_text() == (whole / METRICS_FILE).read_text()
+    expected = weights(whole)
     for name, tensor in weights(tmp_path / "killed").items():
         assert torch.equal(tensor, expected[name]), name
 
@@ -64,8 +75,10 @@ def test_what_a_killed_run_has_kept_is_calibrated(crops: Path, tmp_path: Path) -
         )
 
 
-def test_a_run_that_has_lost_its_state_is_not_written_over(crops: Path, tmp_path: Path) -> None:
-    train(crops, tmp_path / "run", SAVED.replace(epochs=2))
+def test_a_run_that_has_lost_its_state_is_not_written_over(
+    crops: Path, finished: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(finished, tmp_path / "run")
     (tmp_path / "run" / "last.pt").unlink()
     before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
     with pytest.raises(OutputError, match=r"holds a run without its last\.pt"):
@@ -122,13 +135,18 @@ def test_a_run_is_made_longer_where_it_was_stopped(crops: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("ending", ["its last epoch", "patience", "a kill while it grows"])
-def test_a_finished_run_is_made_longer(ending: str, crops: Path, tmp_path: Path) -> None:
+def test_a_finished_run_is_made_longer(
+    ending: str, crops: Path, finished: Path, tmp_path: Path
+) -> None:
     def kill(progress: Progress) -> None:
         if progress.note:
             raise Killed
 
     usual = SAVED.replace(patience=1, lr=0.0, epochs=9) if ending == "patience" else SAVED
-    train(crops, tmp_path, usual)
+    if usual == SAVED:
+        shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    else:
+        train(crops, tmp_path, usual)
     done = len((tmp_path / METRICS_FILE).read_text().splitlines())
     longer, seen = usual.replace(epochs=usual.epochs + 1), list[Progress]()
     if ending == "a kill while it grows":
@@ -147,14 +165,13 @@ def test_a_finished_run_is_made_longer(ending: str, crops: Path, tmp_path: Path)
     assert before.keys() == weights(tmp_path).keys()
 
 
-def test_a_run_is_not_made_shorter(crops: Path, tmp_path: Path) -> None:
-    train(crops, tmp_path, SAVED)
+def test_a_run_is_not_made_shorter(crops: Path, finished: Path) -> None:
     with pytest.raises(ConfigError, match=r"epochs was 2, now 1\); .*--epochs may only grow"):
-        train(crops, tmp_path, SAVED.replace(epochs=1), resume=True)
+        train(crops, finished, SAVED.replace(epochs=1), resume=True)
 
 
 def test_a_full_disk_is_named_and_keeps_the_checkpoint_before(
-    crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    crops: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saves = iter(range(10))
     save = torch.save
@@ -169,9 +186,5 @@ def test_a_full_disk_is_named_and_keeps_the_checkpoint_before(
     with pytest.raises(OutputError, match=r"make room and --resume"):
         train(crops, tmp_path / "run", SAVED)
     train(crops, tmp_path / "run", SAVED, resume=True)
-    monkeypatch.undo()
-    train(crops, tmp_path / "whole", SAVED)
-    assert (tmp_path / "run" / METRICS_FILE).read_text() == (
-        tmp_path / "whole" / METRICS_FILE
-    ).read_text()
+    assert (tmp_path / "run" / METRICS_FILE).read_text() == (finished / METRICS_FILE).read_text()
     assert not [path for path in (tmp_path / "run").iterdir() if "part" in path.name]

@@ -1,0 +1,17 @@
+"""The published architectures with the same layers, only narrower and fewer: they have 100 million
+parameters, and take seconds to build, export and hash."""
+
+SLIM = {
+    "cross-efficient-vit": "model_factory:SLIM_CROSS_EFFICIENT_VIT",
+    "efficient-vit": "model_factory:SLIM_EFFICIENT_VIT",
+}
+"""For `MODELS.targets`."""
+
+
+def shrink_models() -> None:
+    """In the process of a command: narrow published models, and few timed runs."""
+    from deepkd.benchmark import latency
+    from deepkd.settings.choices import MODELS
+
+    MODELS.targets.update(SLIM)
+    latency.RUNS, latency.WARM_UP = 3, 1
