@@ -11,8 +11,8 @@ They compute what the networks compute, in an order that ONNX Runtime is quicker
 - It has no fast PReLU for images, and leaves its blocked layout for each. With the slope s,
   PReLU(x) = s x + relu((1 - s) x), which stays in the layout.
 - The first pooling comes before the PReLU, on a quarter of the values. See `Graph.first_layers`.
-- The softmax of two logits is the sigmoid of their difference, and the difference is in the
-  weights. All heads are one layer.
+- The softmax of two logits is 1 / (1 + exp(-d)) of their difference d, which is in the weights.
+  ONNX Runtime's Sigmoid is coarser near 1, where many candidates are. All heads are one layer.
 - The transposition before the first dense layer is in its weights.
 """
 
@@ -162,7 +162,7 @@ class Graph:
     def heads(self, layers: dict[str, nn.Module], rest: list[str]) -> None:
         """The last layers, of the name of an output each, as one, and the outputs."""
         parts = {name: parameters(layer) for name, layer in layers.items()}
-        parts["face"] = [values[1:] - values[:1] for values in parts["face"]]
+        parts["face"] = [values[:1] - values[1:] for values in parts["face"]]
         weight, bias = (np.concatenate(values) for values in zip(*parts.values(), strict=True))
         if self.is_flat:
             self.dense("heads", weight, bias)
@@ -170,9 +170,11 @@ class Graph:
             self.conv("heads", weight * self.factors[:, None, None], bias)
         sizes = [len(values[1]) for values in parts.values()]
         self.weights.append(numpy_helper.from_array(np.array(sizes), "sizes"))
-        names = ["logit", *list(parts)[1:]]
+        names = ["difference", *list(parts)[1:]]
         self.nodes.append(helper.make_node("Split", ["heads", "sizes"], names, "split", axis=1))
-        self.add("Sigmoid", "sigmoid", first="logit")
+        self.add("Exp", "odds", first="difference")
+        self.add("Add", "sum", {"one": np.ones(1, np.float32)})
+        self.add("Reciprocal", "probability")
         self.add("Squeeze", "face", {"axes": np.array([1])})
         for name, size in zip(parts, sizes, strict=True):
             shape = ["batch", *rest] if name == "face" else ["batch", size, *rest]
