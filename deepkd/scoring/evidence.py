@@ -43,7 +43,7 @@ def sharpness(image: npt.NDArray[np.uint8]) -> float:
 
 def brightness(image: npt.NDArray[np.uint8]) -> float:
     """Mean luma, 0 to 255."""
-    return float(image.reshape(-1, 3).mean(0) @ (0.299, 0.587, 0.114))
+    return float(np.dot(cv2.mean(image)[:3], (0.299, 0.587, 0.114)))
 
 
 def is_profile(landmarks: npt.NDArray[np.float32]) -> bool:
