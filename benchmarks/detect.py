@@ -6,6 +6,7 @@ JSON with `--json`; `--write` puts the tables into `docs/detect.md`, too.
 """
 
 import argparse
+import compileall
 import json
 import os
 import shutil
@@ -68,6 +69,7 @@ class Run:
 
 def main() -> None:
     args = arguments()
+    compileall.compile_dir(ROOT / "deepkd", quiet=1)  # as pip does when it installs
     with tempfile.TemporaryDirectory() as folder:
         document = {
             "clip": {"name": args.clip.name, **about(args.clip)},

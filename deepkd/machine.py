@@ -4,7 +4,6 @@ import os
 import platform
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from deepkd import __version__
@@ -55,6 +54,8 @@ def machine(threads: int) -> Machine:
 
 def package_version(name: str) -> str | None:
     """The installed version, None when it is not installed."""
+    from importlib.metadata import PackageNotFoundError, version  # slow to load
+
     try:
         return version(name)
     except PackageNotFoundError:

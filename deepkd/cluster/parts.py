@@ -107,7 +107,8 @@ class Entry(NamedTuple):
     input: str
     """The key of the path, see `input_key`."""
     content: str
-    """The key of the file, see `content_key`; empty where it could not be read."""
+    """The key of the file, see `content_key`, or the hash of a link; empty where it could not be
+    read."""
     line: str
     """The hash of the line."""
     verdict: str
@@ -168,7 +169,7 @@ class Part:
             if key in self._taken:
                 continue
             self._taken.add(key)
-            content = "" if source.problem else content_key(source.path, "")
+            content = "" if source.problem else _content_of(source)
             known = self._entries.get(key)
             if known and content and known.content == content and known.verdict != Label.ERROR:
                 self.resumed += 1
@@ -299,6 +300,11 @@ def open_part(
     settings = {key: value for key, value in provenance.settings.items() if key not in NEUTRAL}
     head = {"model": provenance.to_dict(), "settings": settings}
     return Part(files, head, resume=resume, overwrite=overwrite)
+
+
+def _content_of(source: Source) -> str:
+    """What must be the same for a verdict to hold: the file, or the link, unfetched."""
+    return _hash(source.link.encode()) if source.link else content_key(source.path, "")
 
 
 def _name(model: Mapping[str, Any]) -> str:

@@ -103,6 +103,8 @@ class Decoder:
 
     def close(self) -> None:
         """Let go of the decoder's memory and threads; the file is the caller's."""
+        self._before = self._ahead = None
+        self._coming = iter(())  # the generator refers to this object, and would keep all of it
         self._container.close()
 
     @property

@@ -168,8 +168,20 @@ def _shrunk(image: Image, max_side_px: int, *, is_first: bool = True) -> Image:
     if scale >= 1:
         return image
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    factor = width // size[0]
+    if factor % 2 and factor > 1 and (width, height) == (factor * size[0], factor * size[1]):
+        return _means(image, factor, size)
     how = cv2.INTER_LINEAR if scale > 0.5 and not is_first else cv2.INTER_AREA
     return np.asarray(cv2.resize(image, size, interpolation=how), np.uint8)
+
+
+def _means(image: Image, factor: int, size: tuple[int, int]) -> Image:
+    """The mean of each square of `factor` pixels, an odd number: what area averaging gives, faster.
+
+    Of an odd number of values no mean lies halfway between two, so both round alike.
+    """
+    means = cv2.blur(image, (factor, factor), anchor=(0, 0))
+    return np.asarray(cv2.resize(means, size, interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
 def _lit(image: Image) -> Image:

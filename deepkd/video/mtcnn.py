@@ -6,7 +6,8 @@ candidate and correct its box.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -149,7 +150,10 @@ def _scales(shorter_px: int, min_face_px: int) -> Iterator[float]:
 
 def _candidates(face: Floats, box: Floats, scale: float) -> Floats:
     """The cells of one level that pass, (N, 9): x1, y1, x2, y2, probability, corrections."""
-    y, x = np.nonzero(face >= THRESHOLDS[0])
+    passed = np.flatnonzero(face >= THRESHOLDS[0])
+    if not len(passed):
+        return np.zeros((0, 9), np.float32)
+    y, x = np.divmod(passed, face.shape[1])
     corner = np.stack([x, y], 1).astype(np.float32) * STRIDE_PX
     start, end = (np.floor((corner + offset) / np.float32(scale)) for offset in (1, CELL_PX))
     rows = np.concatenate([start, end, face[y, x, None], box[:, y, x].T], 1)
@@ -206,11 +210,39 @@ def _integral(image: Image) -> Sums:
 
 def _resample(sums: Sums, height: int, width: int) -> Floats:
     """The image at another size, by adaptive average pooling: (1, 3, height, width)."""
-    top, bottom = _cuts(np.array([0]), np.array([sums.shape[0] - 1]), height)[:, 0]
-    left, right = _cuts(np.array([0]), np.array([sums.shape[1] - 1]), width)[:, 0]
-    strips = sums.take(bottom, 0) - sums.take(top, 0)
-    totals = strips.take(right, 1) - strips.take(left, 1)
-    return _normalise(totals[None], (bottom - top)[None, :, None] * (right - left)[None, None])
+    grid = _grid(sums.shape[0] - 1, sums.shape[1] - 1, height, width)
+    strips = sums.take(grid.bottom, 0)
+    strips -= sums.take(grid.top, 0)
+    flat = strips.reshape(height, -1)
+    totals = flat.take(grid.right, 1)
+    totals -= flat.take(grid.left, 1)
+    images = totals.reshape(height, width, 3).transpose(2, 0, 1).astype(np.float32, order="C")
+    images *= grid.weights
+    images -= np.float32(127.5 / 128)
+    return images[None]
+
+
+class _Grid(NamedTuple):
+    """The cells over which an image is pooled."""
+
+    top: Ints
+    bottom: Ints
+    left: Ints
+    """(3 * columns,): where each color of a pixel is in a row of sums."""
+    right: Ints
+    weights: Floats
+    """(rows, columns): what scales the sum of a cell to the network's input."""
+
+
+@lru_cache(maxsize=32)
+def _grid(height: int, width: int, rows: int, columns: int) -> _Grid:
+    """The cells of an image of one size at another; those of a clip's frames are the same."""
+    zero, colors = np.array([0]), np.arange(3)
+    top, bottom = _cuts(zero, np.array([height]), rows)[:, 0]
+    left, right = _cuts(zero, np.array([width]), columns)[:, 0]
+    weights = (1 / 128 / ((bottom - top)[:, None] * (right - left))).astype(np.float32)
+    left, right = ((3 * cuts[:, None] + colors).ravel() for cuts in (left, right))
+    return _Grid(top, bottom, left, right, weights)
 
 
 def _crops(sums: Sums, boxes: Floats, side: int) -> tuple[Floats, Floats]:

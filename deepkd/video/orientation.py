@@ -7,6 +7,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import av
 from av.video.frame import VideoFrame
 
 from deepkd.video.hdr import Color, peak
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 SQUARE = 0.02
 """Pixels this near to square, such as scaling to even sides leaves, are taken as they are."""
+ONE_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.partition(".")[0]) >= 17 else {}
+"""From version 17 on, PyAV starts threads for each picture that it converts, which takes longer
+than to convert it."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +71,14 @@ class Orientation:
         import numpy as np
 
         if self.color.is_bt709:
-            return np.asarray(
-                picture.to_ndarray(format="rgb24", width=width, height=height), np.uint8
-            )
+            shown = picture.to_ndarray(format="rgb24", width=width, height=height, **ONE_THREAD)
+            return np.asarray(shown, np.uint8)
         # FFmpeg takes the nearest chroma for 8 bits, and models know such pictures.
         is_same_size = (width, height) == (picture.width, picture.height)
         how = "POINT" if is_same_size else None
-        signal = picture.to_ndarray(format="rgb48le", width=width, height=height, interpolation=how)
+        signal = picture.to_ndarray(
+            format="rgb48le", width=width, height=height, interpolation=how, **ONE_THREAD
+        )
         return self.color.to_bt709(np.asarray(signal, np.uint16), peak(picture))
 
     def _square_size(self, picture: VideoFrame) -> tuple[int, int]:

@@ -195,7 +195,9 @@ def test_links_in_a_list_are_fetched_by_worker_processes(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_several_links_are_fetched_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_links_are_fetched_one_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     at_once: list[int] = []
     files: list[Path] = []
 
@@ -215,9 +217,12 @@ def test_several_links_are_fetched_one_at_a_time(monkeypatch: pytest.MonkeyPatch
         "ERROR",
     ]
     words = ["detect", "https://a/2", "https://a/3", "--frames", "2", "--every", "0"]
-    done = CliRunner().invoke(app, words)
-    assert done.exit_code == 0 and done.stdout.count("FAKE") == 2
-    assert at_once == [0] * 4 and not any(file.exists() for file in files)
+    words += ["--out", str(tmp_path / "out"), "--format", "jsonl"]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert CliRunner().invoke(app, [*words, "--resume", "https://a/4"]).exit_code == 0
+    (part,) = (tmp_path / "out").glob("*.jsonl")
+    assert [json.loads(line)["verdict"] for line in part.read_text().splitlines()] == ["FAKE"] * 3
+    assert at_once == [0] * 5 and not any(file.exists() for file in files)
 
 
 @pytest.mark.parametrize("way", [["https://a/b.mp4"], ["-"]])

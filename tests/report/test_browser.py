@@ -232,6 +232,7 @@ def test_paper_has_every_frame_a_head_on_each_page_and_whole_faces(
     for number, text in enumerate(texts, 1):
         assert "deepkd report, 20" in text and "Model nano" in text
         assert f"{number} / {len(texts)}" in text
+        assert len(text.splitlines()) > 5, "more than what stands at the edges"
     whole = "\n".join(texts)
     assert whole.count("no face that counts") == 2 and whole.count("0:09.0") >= 4
     faces = [

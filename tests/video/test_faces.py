@@ -15,7 +15,7 @@ from deepkd.errors import ConfigError
 from deepkd.images import Image
 from deepkd.shipped import checksums, weights_dir
 from deepkd.video import mtcnn
-from deepkd.video.faces import DETECTORS, Face, FaceDetector, load_detector, search
+from deepkd.video.faces import DETECTORS, Face, FaceDetector, load_detector, looks, search
 from deepkd.video.mtcnn import MAX_THREADS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -183,6 +183,17 @@ def test_the_largest_frames_are_searched_at_their_own_size_only_if_no_face_was_s
         faces = [Face((0, 0, 100, 100), 1.0, np.zeros((5, 2), np.float32))] * with_face
         search(image, 640, find_one, thorough=thorough)
         assert sizes == expected
+
+
+@pytest.mark.parametrize(
+    "size", [(1920, 1080), (1080, 1920), (3200, 1800), (1280, 960), (854, 480)]
+)
+def test_the_first_look_is_the_mean_of_each_area(size: tuple[int, int]):
+    image = np.random.default_rng(0).integers(64, 256, (size[1], size[0], 3), np.uint8)
+    (look,) = looks(image, 640, count=1)
+    shape = look.shape[1::-1]
+    assert max(shape) == 640
+    np.testing.assert_array_equal(look, cv2.resize(image, shape, interpolation=cv2.INTER_AREA))
 
 
 def test_a_view_of_a_larger_array_will_do():

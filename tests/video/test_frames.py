@@ -110,13 +110,15 @@ def test_a_stream_that_declares_no_length_is_measured(media: Media):
 
 
 @pytest.mark.parametrize("whole", [False, True])
-def test_pictures_are_let_go_without_the_garbage_collector(whole: bool, media: Media):
+def test_pictures_and_decoders_are_let_go_without_the_garbage_collector(whole: bool, media: Media):
     path = media.clip(seconds=6, mirrored=True)
     gc.collect()
     gc.disable()
     try:
         assert len(list(every_frame(path) if whole else read_frames(path, frames=60))) > 20
-        assert sum(type(one) is VideoFrame for one in gc.get_objects()) < 10
+        kinds = [type(one) for one in gc.get_objects()]
+        assert kinds.count(VideoFrame) < 10
+        assert Decoder not in kinds
     finally:
         gc.enable()
 
