@@ -37,7 +37,7 @@ def trail(script: Callable[[str], dict[str, Any]], tmp_path: Path) -> dict[str, 
         kind = 'model = "tf_efficientnet_lite0"' if not stage.teachers else ""
         kind = kind or f'student = "{ {"large": "tf_efficientnet_lite0"}.get(stage.name, "lite") }"'
         (recipes / f"{stage.name}.toml").write_text(RECIPE.format(kind=kind))
-    module["write_config"].__globals__ |= {"RECIPES": recipes, "deepkd": run_warm}
+    module["write_config"].__globals__.update(RECIPES=recipes, deepkd=run_warm)
     return module
 
 

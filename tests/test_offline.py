@@ -3,11 +3,13 @@
 No command asks the network, writes into the home folder, or imports from the working folder.
 """
 
+import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,13 +24,16 @@ SMALL = (
     "--epochs 1 --batch 4 --workers 1 --sampling balanced --limit 8 --val-limit 4 --augment none"
     " --image-size 32"
 )
-COMMANDS = (
+LIGHT = (
     "detect forged.mp4 --report r.html --save-video v.webm",
     "detect forged.mp4 --report r.csv --workers 1",
     "detect forged.mp4 --runtime openvino --frames 2",
     "doctor",
     "extract clips --out extracted --frames 2 --workers 1",
     "forge clips --out forged --frames 2",
+)
+"""Each is started as a user starts it."""
+TRAINING = (
     f"train --data crops --out teacher --model pico {SMALL}",
     f"distill --data crops --teacher teacher --student pico --out student {SMALL}",
     "prune student --data crops --out pruned --params 150000 --samples 8",
@@ -38,7 +43,9 @@ COMMANDS = (
     "evaluate deepkd-nano --data crops --resamples 0",
     "benchmark --teacher deepkd-nano --student deepkd-pico --runs 3 --batch 2 --out benchmarked",
 )
-"""Every command; each may use what those before it wrote."""
+"""Each is started in a fork of a process that has imported the libraries, which takes seconds.
+
+Each may use what those before it wrote; `LIGHT` and these are every command that ends by itself."""
 LISTENER = """
 import os, sys
 def note(event, arguments):
@@ -53,6 +60,26 @@ sys.addaudithook(note)
 
 LAUNCHER = "from deepkd.cli.start import main\nif __name__ == '__main__':\n    main()\n"
 """What the installed program `deepkd` does."""
+FORKING = """
+import json, os, sys
+from deepkd.offline import import_matplotlib, turn_off_telemetry
+turn_off_telemetry()
+import_matplotlib()
+import onnxruntime, timm, torch.onnx, torchvision.transforms.v2
+from deepkd.cli.start import main
+for line in sys.stdin:
+    order = json.loads(line)
+    child = os.fork()
+    if not child:
+        os.environ.update(order["environment"])
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        for stream in (1, 2):
+            os.dup2(os.open(order["printed"], os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
+        sys.argv = ["deepkd", *order["words"]]
+        sys.exit(main())
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+"""Runs a command for each line that it is given, and tells how it ended."""
 TRAP = "open({file!r}, 'a').write(__name__ + ' ')\n"
 """A module that notes that it was run."""
 LIBRARIES = ("av", "cv2", "jinja2", "matplotlib", "numpy", "onnx", "onnxruntime", "rich", "torch")
@@ -75,25 +102,59 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     write_crops(folder / "crops", px=96, tint=60)
     (folder / "bin").mkdir()
     (folder / "bin" / "deepkd").write_text(LAUNCHER)
+    (folder / "bin" / "forking").write_text(FORKING)
     (folder / "listener").mkdir()
     (folder / "listener" / "sitecustomize.py").write_text(LISTENER)
     yield folder
 
 
-def run(words: list[str], place: Path, home: Path) -> subprocess.CompletedProcess[str]:
-    """One command with an empty home; where strace is there, it notes what native code asks."""
+def environment_of(place: Path, home: Path) -> dict[str, str]:
+    """With an empty home, and the listener in each process."""
     environment = {name: value for name, value in os.environ.items() if name not in SWITCHES}
     environment.pop("MPLCONFIGDIR", None)
     environment |= {name: str(home / ("" if name == "HOME" else name)) for name in HOMES}
     environment |= {"LISTENED": str(place / "asked.txt"), "ORT_DISABLE_TELEMETRY": "0"}
-    environment |= {"PYTHONPATH": os.pathsep.join((str(place / "listener"), str(ROOT)))}
+    return environment | {"PYTHONPATH": os.pathsep.join((str(place / "listener"), str(ROOT)))}
+
+
+def traced(program: str, place: Path) -> list[str]:
+    """A program; where strace is there, it notes what native code asks."""
     strace = ["strace", "-f", "-qq", "--seccomp-bpf", "-e", "trace=connect,sendto", "-o"]
     strace.append(str(place / "calls.txt"))
-    traced = strace if shutil.which("strace") else []
+    words = [sys.executable, str(place / "bin" / program)]
+    return [*strace, *words] if shutil.which("strace") else words
+
+
+def run(words: list[str], place: Path, home: Path) -> subprocess.CompletedProcess[str]:
+    """One command with an empty home."""
     return subprocess.run(
-        [*traced, sys.executable, str(place / "bin" / "deepkd"), *words],
-        cwd=place, env=environment, capture_output=True, text=True, timeout=300,
+        [*traced("deepkd", place), *words], cwd=place, env=environment_of(place, home),
+        capture_output=True, text=True, timeout=300,
     )  # fmt: skip
+
+
+@contextmanager
+def start_forking(
+    place: Path, home: Path
+) -> Iterator[Callable[[list[str], Path], tuple[int, str]]]:
+    """Start `FORKING`, and give a function as `run`, whose result is the exit code and the text."""
+    process = subprocess.Popen(
+        traced("forking", place), cwd=place, env=environment_of(place, home), text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdin and process.stdout
+
+    def run_in_fork(words: list[str], home: Path) -> tuple[int, str]:
+        printed = place / "printed.txt"
+        printed.unlink(missing_ok=True)
+        order = {"words": words, "environment": environment_of(place, home)}
+        print(json.dumps({**order, "printed": str(printed)}), file=process.stdin, flush=True)
+        return int(process.stdout.readline() or 99), printed.read_text() if printed.exists() else ""
+
+    with process:
+        yield run_in_fork
+        process.stdin.close()
+    assert process.returncode == 0
 
 
 def asked_of_network(place: Path) -> list[str]:
@@ -107,16 +168,31 @@ def asked_of_network(place: Path) -> list[str]:
     return found
 
 
-def test_no_command_asks_the_network_writes_home_or_runs_what_lies_around(place: Path) -> None:
+@pytest.mark.parametrize("line", LIGHT)
+def test_no_command_asks_the_network_writes_home_or_runs_what_lies_around(
+    line: str, place: Path, tmp_path: Path
+) -> None:
     before, sprung = set(ROOT.glob("*")), set_traps(place, {*sys.stdlib_module_names, *LIBRARIES})
-    for number, line in enumerate(COMMANDS):
-        home = place / f"home-{number}"
-        home.mkdir()
-        done = run(line.split(), place, home)
-        assert done.returncode == 0, f"{line}\n{done.stderr[-2000:]}"
-        assert [str(file) for file in home.rglob("*")] == [], line
-        assert asked_of_network(place) == [], line
-        assert not sprung.exists(), f"{line}: {sprung.read_text()}"
+    done = run(line.split(), place, tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (list(tmp_path.rglob("*")), asked_of_network(place)) == ([], [])
+    assert not sprung.exists(), sprung.read_text()
+    assert set(ROOT.glob("*")) == before
+
+
+def test_no_command_that_trains_does(place: Path, tmp_path: Path) -> None:
+    before, sprung = set(ROOT.glob("*")), set_traps(place, {*sys.stdlib_module_names, *LIBRARIES})
+    with start_forking(place, tmp_path) as run_in_fork:
+        for number, line in enumerate(TRAINING):
+            home = tmp_path / f"home-{number}"
+            home.mkdir()
+            code, printed = run_in_fork(line.split(), home)
+            assert code == 0, f"{line}\n{printed[-2000:]}"
+            assert list(home.rglob("*")) == [], line
+            assert not (place / "asked.txt").exists(), line
+            assert not sprung.exists(), f"{line}: {sprung.read_text()}"
+            home.rmdir()
+    assert (list(tmp_path.rglob("*")), asked_of_network(place)) == ([], [])
     assert set(ROOT.glob("*")) == before
 
 

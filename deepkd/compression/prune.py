@@ -51,17 +51,20 @@ class _Group:
     root: nn.Conv2d
     worth: Tensor
     """Of each channel that is left, (C,)."""
+    _block: tuple[float, list[int]] | None = None
 
     def block(self) -> tuple[float, list[int]]:
         """Mean worth and numbers of the channels to take next, which leave a multiple of 8."""
-        count = len(self.worth) % BLOCK or BLOCK
-        chosen = self.worth.argsort()[:count]
-        return float(self.worth[chosen].mean()), chosen.tolist()
+        if self._block is None:  # every group is asked before each cut, and one of them changes
+            count = len(self.worth) % BLOCK or BLOCK
+            chosen = self.worth.argsort()[:count]
+            self._block = float(self.worth[chosen].mean()), chosen.tolist()
+        return self._block
 
     def take(self, channels: list[int]) -> None:
         kept = torch.ones(len(self.worth), dtype=torch.bool)
         kept[channels] = False
-        self.worth = self.worth[kept]
+        self.worth, self._block = self.worth[kept], None
 
 
 def prune(
@@ -93,7 +96,7 @@ def prune(
     graph = _graph(module, example)
     groups = _groups(graph, module, importance, places, penalty, example)
     _check_groups(groups, model.name)
-    layers = list(module.modules())
+    layers = [layer for layer in module.modules() if [*layer.parameters(recurse=False)]]
     size = _size(layers, places)
     products = model.macs - size[1]  # those of no layer, such as attention's, stay
     size = (size[0], model.macs)
@@ -257,15 +260,15 @@ def _convolution_macs(layer: nn.Conv2d, places: dict[nn.Module, int]) -> int:
 
 def _size(layers: Iterable[nn.Module], places: dict[nn.Module, int]) -> tuple[int, int]:
     """Parameters, and multiply-accumulates of the convolutions and linear layers."""
-    parameters: set[Tensor] = set()  # layers may share some
+    parameters: dict[int, int] = {}  # by identity, since layers may share some
     macs = 0
     for layer in layers:
-        parameters.update(layer.parameters(recurse=False))
+        parameters |= {id(one): one.numel() for one in layer.parameters(recurse=False)}
         if isinstance(layer, nn.Conv2d):
             macs += _convolution_macs(layer, places)
         elif isinstance(layer, nn.Linear):
             macs += layer.weight.numel() * places.get(layer, 0)
-    return sum(parameter.numel() for parameter in parameters), macs
+    return sum(parameters.values()), macs
 
 
 def _places(module: nn.Module, example: Tensor) -> dict[nn.Module, int]:

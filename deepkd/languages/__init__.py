@@ -132,6 +132,7 @@ ENGLISH = Language()
 
 
 @cache
+@cache
 def language(code: str) -> Language:
     """The language with this code, of `LANGUAGES`."""
     if code == ENGLISH.code:

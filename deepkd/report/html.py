@@ -5,12 +5,12 @@ import datetime
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TextIO
 
-from jinja2 import BaseLoader, ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from jinja2 import BaseLoader, ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from deepkd import __version__
@@ -96,7 +96,7 @@ class HtmlReport:
         say, made = self._language.say, datetime.datetime.now(datetime.UTC)
         date = self._language.date(made)
         provenance = self._provenance
-        page = make_environment(self._language).get_template("report.html").stream(
+        page = _load_page(self._language).stream(
             language=self._language,
             clips=self._clips,
             counts=[
@@ -147,6 +147,12 @@ def describe(
     """
     clip = _Clip(verdict, language, thresholds)
     return clip.row() | (clip.details() | {"file": file} if in_detail else {})
+
+
+@cache
+def _load_page(language: Language) -> Template:
+    """The page of a report, compiled once for all reports of a process."""
+    return make_environment(language).get_template("report.html")
 
 
 def make_environment(language: Language = ENGLISH, *more: BaseLoader) -> Environment:

@@ -18,6 +18,22 @@ def model() -> TorchModel:
     return random_model()
 
 
+@pytest.fixture
+def pruned_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Searches of one network for a latency prune it once to each target."""
+    known: dict[Target, TorchModel] = {}
+
+    def remembering(
+        model: TorchModel, importance: Importance, target: Target, **more: float
+    ) -> TorchModel:
+        if target not in known:
+            known[target] = prune(model, importance, target, **more)
+        return known[target]
+
+    monkeypatch.setattr(latency, "prune", remembering)
+
+
+@pytest.mark.usefixtures("pruned_once")
 def test_a_latency_is_reached_and_not_by_more_than_needed() -> None:
     model = random_model("pico")
     importance = CRITERIA.load("bn-scale")(model, iter(()))
@@ -52,21 +68,6 @@ class Clock:
             return milliseconds(model)
         self.again.append(model.macs)
         return milliseconds(model) * (1.5 if len(self.again) - 1 in self.unlucky else 1)
-
-
-@pytest.fixture
-def pruned_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Searches of one network for a latency prune it once to each target."""
-    known: dict[Target, TorchModel] = {}
-
-    def remembering(
-        model: TorchModel, importance: Importance, target: Target, **more: float
-    ) -> TorchModel:
-        if target not in known:
-            known[target] = prune(model, importance, target, **more)
-        return known[target]
-
-    monkeypatch.setattr(latency, "prune", remembering)
 
 
 @pytest.mark.usefixtures("pruned_once")

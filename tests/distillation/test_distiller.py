@@ -14,6 +14,7 @@ from model_factory import random_model
 from torch import nn
 from typer.testing import CliRunner
 
+from deepkd.benchmark import latency
 from deepkd.benchmark.comparison import compare
 from deepkd.cli.app import app
 from deepkd.data.crops import load_crops
@@ -174,8 +175,9 @@ def test_a_run_goes_on_with_its_own_teachers_and_crops_only(
 
 
 def test_a_distilled_student_agrees_with_its_teacher(
-    crops: Path, teacher: TorchModel, tmp_path: Path
+    crops: Path, teacher: TorchModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(latency, "RUNS", 3)
     table = ({"name": "bce", "weight": 0.0}, {"name": "kd"}, {"name": "hint", "tap": "hint"})
     config = TINY.replace(epochs=25, losses=table, taps=TAPS, lr=2e-2)
     student = distill([teacher], crops, tmp_path / "run", config)
@@ -187,7 +189,7 @@ def test_a_distilled_student_agrees_with_its_teacher(
     ]
     assert lines[-1]["train_kd"] < 0.7 * lines[0]["train_kd"]
     assert student.metadata["recipe"]["teacher"] == "nano"
-    by_itself = train_alone(crops, tmp_path / "run" / "alone", config)
+    by_itself = train_alone(crops, tmp_path / "run" / "alone", config.replace(epochs=2))
     models = {"teacher": teacher, "student alone": by_itself, "student distilled": student}
     rows = compare(models, crops, split="val", limit=None, out=tmp_path).models
     assert [row.name for row in rows] == list(models)

@@ -105,3 +105,11 @@ def test_a_description_of_an_earlier_version_is_shown() -> None:
     report.add_described(clip)
     report.close()
     assert listed(out.getvalue()) == [] and "0 of 6 faces are shown." in out.getvalue()
+
+
+def test_the_template_is_compiled_for_the_first_report_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = page(verdict(1))
+    monkeypatch.setattr("jinja2.Environment.compile", lambda *_, **__: pytest.fail("once more"))
+    assert listed(page(verdict(1))) == listed(first)

@@ -5,10 +5,12 @@ them.
 """
 
 import dataclasses
+import io
 import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,13 @@ LIGHT, DARK = 1, 0
 def report(path: Path, language: str = "en") -> Path:
     """A report of a clip of three shots, one of two people forged in a part, with faces and
     heat."""
+    path.write_text(write_report(language))
+    return path
+
+
+@cache
+def write_report(language: str) -> str:
+    """The text of a report, see `report`."""
     places = np.array([[2.0, -1.0], [0.0, 0.5]], np.float32)
     faces = {
         person: [
@@ -54,16 +63,13 @@ def report(path: Path, language: str = "en") -> Path:
         **vars(judgement), path=Path("<b>clip.mp4"), duration_s=10.0, fps=25.0, frames_sampled=17,
         has_sound=True, sampled_s=(*(frame.t_s for frame in faces[0]), 9.6),
     )  # fmt: skip
-    with path.open("w") as out:
-        page = open_report(
-            "html",
-            out,
-            Provenance("nano", "ab" * 32, 4, {}, {"model": "nano"}, limits.to_dict(), language),
-        )
-        page.add(clip)
-        page.add(dataclasses.replace(clip, path=Path("again.mp4")))
-        page.close()
-    return path
+    out = io.StringIO()
+    about = Provenance("nano", "ab" * 32, 4, {}, {"model": "nano"}, limits.to_dict(), language)
+    page = open_report("html", out, about)
+    page.add(clip)
+    page.add(dataclasses.replace(clip, path=Path("again.mp4")))
+    page.close()
+    return out.getvalue()
 
 
 def opened(
