@@ -6,12 +6,3 @@ SLIM = {
     "efficient-vit": "model_factory:SLIM_EFFICIENT_VIT",
 }
 """For `MODELS.targets`."""
-
-
-def shrink_models() -> None:
-    """In the process of a command: narrow published models, and few timed runs."""
-    from deepkd.benchmark import latency
-    from deepkd.settings.choices import MODELS
-
-    MODELS.targets.update(SLIM)
-    latency.RUNS, latency.WARM_UP = 3, 1

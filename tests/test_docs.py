@@ -17,8 +17,7 @@ from pathlib import Path
 import pytest
 import typer
 from media import Media
-from slim_models import shrink_models
-from warm import run_deepkd
+from warm import run_deepkd, time_few_runs
 
 from deepkd.cli.app import app
 from deepkd.config import load_config
@@ -90,7 +89,7 @@ def run(line: str, folder: Path, *, codes: tuple[int, ...] = (0,), warm: bool = 
     environment = {**SMALL, "PYTHONPATH": str(ROOT), "COLUMNS": "160"}
     _, *words = shlex.split(line)
     if warm:
-        result = run_deepkd(words, folder, environment=environment, before=shrink_models)
+        result = run_deepkd(words, folder, environment=environment, before=time_few_runs)
     else:
         words = [sys.executable, "-W", "error", "-m", "deepkd", *words]
         environment = {**os.environ, **environment}
@@ -211,10 +210,7 @@ def test_the_examples_that_make_a_model(place: Path) -> None:
     assert len(json.loads(printed["evaluate"])["models"]) == 2
     assert len(json.loads(printed["evaluate student.onnx"])["models"][0]["robustness"]) == 10
     assert {row.method for row in read_index(place / "forged")} == {"", "self-blend"}
-    measured = json.loads(printed["benchmark"])
-    params = {row["role"]: row["params"] for row in reversed(measured["models"])}
-    saved = 100 * (1 - params["student"] / params["teacher"])
-    assert measured["reduction"]["params_pct"] == pytest.approx(saved, abs=0.1) and saved > 90
+    assert json.loads(printed["benchmark"])["reduction"]["params_pct"] > 99.5
     assert json.loads(printed["detect"])["videos"][0]["tracks"]
 
 

@@ -12,7 +12,7 @@ from subprocess import CompletedProcess
 from tempfile import TemporaryDirectory
 
 LIBRARIES = [
-    *("timm", "torchvision.transforms.v2", "onnx", "onnxruntime", "sklearn.metrics", "torch.onnx"),
+    *("timm", "torchvision.transforms.v2", "onnx", "onnxruntime", "torch.onnx"),
     *("matplotlib.font_manager", "matplotlib.figure", "matplotlib.backends.backend_agg"),
 ]
 """What the training commands import and is not ours."""
@@ -50,6 +50,13 @@ def run_deepkd(
         code = process.exitcode
         process.close()
         return CompletedProcess([*words], code, out.read_text(), err.read_text())
+
+
+def time_few_runs() -> None:
+    """For `before`: what is timed runs three times."""
+    from deepkd.benchmark import latency
+
+    latency.RUNS, latency.WARM_UP = 3, 1
 
 
 def _main(

@@ -132,7 +132,6 @@ ENGLISH = Language()
 
 
 @cache
-@cache
 def language(code: str) -> Language:
     """The language with this code, of `LANGUAGES`."""
     if code == ENGLISH.code:
